@@ -1,0 +1,1 @@
+"""From what the user has to labelled pictures, each accounted for: source, catalog, decode, split."""

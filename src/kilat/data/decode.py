@@ -1,0 +1,117 @@
+"""Turns what a source gives into upright 8-bit RGB, or refuses it with the reason. Nothing is guessed or replaced.
+
+How the odd kinds are taken: EXIF orientation is applied; 16-bit grey is scaled to 8 bits; CMYK, palettes and other
+colour models are converted; transparency lies on a white background; of an animation the first frame counts; large
+JPEGs are shrunk while they are decoded, to no less than twice the size that is needed.
+"""
+
+import io
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from kilat.errors import PictureError
+
+Pixels = NDArray[np.uint8]
+
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
+"""The only decoders that are ever asked, whatever a file is called. MPO is how many phones write JPEG."""
+
+MAX_PIXELS = 178_956_970
+"""More pixels than this are refused before decoding; it is where Pillow itself stops."""
+
+BACKGROUND = (255, 255, 255)
+_ORIENTATION = 0x0112
+
+# Pillow warns from half of MAX_PIXELS on; the ceiling above is the one that counts here.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def decode(picture: bytes | Pixels, *, shrink_to: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
+    """An upright RGB picture.
+
+    Args:
+        picture: the bytes of an image file, or pixels ``[height, width]``, ``[height, width, 3]`` (or 4, with alpha).
+        shrink_to: the side in pixels that will be needed; a large JPEG may come back smaller than it is, never with a
+            shorter side below twice this. None decodes every pixel.
+
+    Returns:
+        The picture, and the width and height that it has in full.
+
+    Raises:
+        PictureError: it cannot be decoded; the message is the reason.
+    """
+    try:
+        image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else _open(picture)
+        width, height = image.size
+        if not isinstance(picture, np.ndarray):
+            if shrink_to:
+                image.draft(image.mode, (2 * shrink_to, 2 * shrink_to))
+            turned = _orientation(image)
+            if turned >= 5:
+                width, height = height, width
+            if turned > 1:
+                image = ImageOps.exif_transpose(image)
+        return _rgb(image), (width, height)
+    except PictureError:
+        raise
+    except UnidentifiedImageError:
+        raise PictureError(f"not a picture in a known format ({', '.join(f for f in FORMATS if f != 'MPO')})") from None
+    except Image.DecompressionBombError:
+        raise PictureError(f"more than {MAX_PIXELS:,} pixels") from None
+    except MemoryError:
+        raise PictureError("not enough memory to decode it") from None
+    except Exception as error:  # a decoder may raise anything on hostile bytes
+        raise PictureError(f"cannot be decoded: {str(error) or type(error).__name__}") from error
+
+
+def picture_size(picture: bytes | Pixels) -> tuple[int, int] | None:
+    """Width and height from the header alone, or None where there is none to read."""
+    if isinstance(picture, np.ndarray):
+        return picture.shape[1], picture.shape[0]
+    try:
+        with Image.open(io.BytesIO(picture), formats=FORMATS) as image:
+            return image.size
+    except Exception:  # the pass over all pictures decodes it again and records why it fails
+        return None
+
+
+def _open(data: bytes) -> Image.Image:
+    if not data:
+        raise PictureError("empty file")
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise PictureError(f"{width}×{height} pixels, more than {MAX_PIXELS:,}")
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged EXIF says nothing about the picture itself
+        return 1
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        image.load()
+        return image
+    if image.mode.startswith("I") or image.mode == "F":
+        return _from_deep(image)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        base = Image.new("RGBA", layer.size, (*BACKGROUND, 255))
+        return Image.alpha_composite(base, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_deep(image: Image.Image) -> Image.Image:
+    """Grey with more than 8 bits: 16-bit samples are divided by 257, so that 65535 becomes 255; floats are 0 to 1."""
+    values = np.asarray(image, np.float64)
+    top = 1.0 if image.mode == "F" else 65535.0
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:
+        raise PictureError(f"samples of mode {image.mode} outside 0 to {top:g}")
+    return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8)).convert("RGB")

@@ -1,0 +1,210 @@
+"""Feature vectors kept between runs: one SQLite file, keyed by content, backbone and preprocessing.
+
+SQLite's journal makes it safe under kills and concurrent runs; every vector carries a checksum besides, so that a
+damaged disk gives a miss, never a wrong vector. A cache that cannot be used (full disk, no permission) costs the
+saving, not the run. When it outgrows its limit the vectors that were not asked for longest go first.
+"""
+
+import contextlib
+import os
+import sqlite3
+import sys
+import time
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+DEFAULT_LIMIT = 8 << 30
+"""Bytes that the cache may take; ``KILAT_CACHE_LIMIT`` (in bytes) says otherwise."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS features (
+    space BLOB NOT NULL, content BLOB NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
+    vector BLOB NOT NULL, checksum INTEGER NOT NULL, used_at INTEGER NOT NULL, UNIQUE (space, content)
+)
+"""
+_ROWS_PER_QUERY = 500
+_BUSY_MILLISECONDS = 30_000
+
+
+def home() -> Path:
+    """Where kilat keeps what it can make again: ``$KILAT_CACHE``, or ``kilat`` in the platform's folder for caches."""
+    if given := os.environ.get("KILAT_CACHE"):
+        return Path(given).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local")) / "kilat"
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Caches/kilat"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kilat"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the cache knows of a picture: its full size and its feature vector (float32)."""
+
+    width: int
+    height: int
+    vector: Floats
+
+
+class FeatureCache:
+    """The feature vectors of one space, that is of one backbone with one preprocessing.
+
+    Args:
+        space: digest of backbone and preprocessing.
+        folder: where the file lies; None for ``home()``.
+    """
+
+    def __init__(self, space: bytes, folder: Path | None = None) -> None:
+        self.space = space
+        self.path = (folder or home()) / "features.sqlite"
+        self.trouble = ""
+        self.connection = self._open()
+
+    def get(self, contents: Sequence[bytes]) -> dict[bytes, Seen]:
+        """What is known of these contents (digests); those that are unknown or damaged are left out."""
+        found: dict[bytes, Seen] = {}
+        for start in range(0, len(contents), _ROWS_PER_QUERY):
+            some = contents[start : start + _ROWS_PER_QUERY]
+            marks = ",".join("?" * len(some))
+            query = f"SELECT content, width, height, vector, checksum FROM features WHERE space = ? AND content IN ({marks})"  # noqa: S608 - only question marks are put in
+            for content, width, height, vector, checksum in self._execute(query, (self.space, *some)):
+                if zlib.crc32(vector) == checksum:
+                    found[content] = Seen(width, height, np.frombuffer(vector, np.float32))
+        self._touch(list(found))
+        return found
+
+    def put(self, items: Iterable[tuple[bytes, Seen]]) -> None:
+        """Remembers some vectors in one transaction."""
+        now = int(time.time())
+        rows = [
+            (self.space, content, seen.width, seen.height, data, zlib.crc32(data), now)
+            for content, seen in items
+            for data in [seen.vector.tobytes()]
+        ]
+        self._write("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def close(self) -> None:
+        """Shrinks the cache to its limit and closes it."""
+        if self.connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                shrink(self.connection)
+            self.connection.close()
+            self.connection = None
+
+    def _open(self) -> sqlite3.Connection | None:
+        try:
+            return connect(self.path)
+        except (OSError, sqlite3.Error) as error:
+            return self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self.trouble = f"The feature cache {self.path} is not used: {error}."
+        self.connection = None
+
+    def _execute(self, query: str, values: Sequence[object]) -> list[tuple[bytes, int, int, bytes, int]]:
+        if self.connection is None:
+            return []
+        try:
+            return self.connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return []
+
+    def _write(self, query: str, rows: Sequence[tuple[object, ...]]) -> None:
+        if self.connection is None or not rows:
+            return
+        try:
+            with self.connection:
+                self.connection.executemany(query, rows)
+        except sqlite3.Error as error:
+            self._give_up(error)
+
+    def _touch(self, contents: list[bytes]) -> None:
+        """Notes what was used, once a day at most: it is only there to tell what to drop first."""
+        now = int(time.time())
+        query = "UPDATE features SET used_at = ? WHERE space = ? AND content = ? AND used_at < ?"
+        self._write(query, [(now, self.space, content, now - 86_400) for content in contents])
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Opens the file, and starts anew where it is no database any more."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return _connect(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        for part in path.parent.glob(path.name + "*"):
+            part.unlink(missing_ok=True)
+        return _connect(path)
+
+
+def shrink(connection: sqlite3.Connection) -> None:
+    """Drops the vectors that were not used longest until the rest fits into the limit (in bytes)."""
+    allowed = limit()
+    if _bytes(connection) <= allowed:
+        return
+    total, keep = 0, 0
+    order = "FROM features ORDER BY used_at DESC, space, content"
+    for (size,) in connection.execute(f"SELECT length(vector) + 128 {order}"):  # noqa: S608 - a constant
+        total += size
+        if total > 0.9 * allowed:
+            break
+        keep += 1
+    with connection:
+        connection.execute(
+            f"DELETE FROM features WHERE (space, content) IN (SELECT space, content {order} LIMIT -1 OFFSET ?)",  # noqa: S608
+            (keep,),
+        )
+    connection.execute("PRAGMA incremental_vacuum")
+
+
+def limit() -> int:
+    """Bytes that the cache may take."""
+    return int(os.environ.get("KILAT_CACHE_LIMIT", DEFAULT_LIMIT))
+
+
+def usage() -> tuple[Path, int, int]:
+    """The folder of the cache, the bytes that its feature vectors take, and how many there are."""
+    path = home() / "features.sqlite"
+    if not path.exists():
+        return home(), 0, 0
+    connection = connect(path)
+    (count,) = connection.execute("SELECT count(*) FROM features").fetchone()
+    size = _bytes(connection)
+    connection.close()
+    return home(), size, count
+
+
+def clear() -> int:
+    """Forgets all feature vectors; returns the bytes that they took."""
+    _, size, count = usage()
+    if count:
+        connection = connect(home() / "features.sqlite")
+        with connection:
+            connection.execute("DELETE FROM features")
+        connection.execute("VACUUM")
+        connection.close()
+    return size
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_MILLISECONDS / 1000)
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(_SCHEMA)
+    return connection
+
+
+def _bytes(connection: sqlite3.Connection) -> int:
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    (page,) = connection.execute("PRAGMA page_size").fetchone()
+    return int(page) * (int(pages) - int(free))

@@ -1,0 +1,40 @@
+"""Which backbone a recipe means on this machine, at which size and precision, and what runs it."""
+
+from kilat import runtime
+from kilat.data.catalog import Source
+from kilat.errors import BackboneError, MissingExtra
+from kilat.features import lite0
+from kilat.features.backbone import Backbone
+from kilat.features.extract import OnnxRunner, Runner, working_size
+from kilat.recipe import Features
+
+
+def choose(wanted: Features, source: Source) -> Backbone:
+    """The backbone of a recipe, with its size settled.
+
+    Raises:
+        BackboneError: it does not exist, or cannot be had as asked.
+        MissingExtra: it comes with the extra ``torch``, which is not installed.
+    """
+    if wanted.backbone == lite0.NAME and wanted.weights is None:
+        size = working_size(source) if wanted.size == "auto" else wanted.size
+        return lite0.build(size, "fp32" if wanted.precision == "fp32" else "int8")
+    if wanted.precision == "int8":
+        raise BackboneError(
+            f"The backbone {wanted.backbone} computes in fp32 only.", mend="Leave features.precision at auto."
+        )
+    if not runtime.has_torch():
+        raise MissingExtra(f"The backbone '{wanted.backbone}' (only {lite0.NAME} comes with the core)", "torch")
+    from kilat.model import backbones
+
+    size = None if wanted.size == "auto" else wanted.size
+    return backbones.load(wanted.backbone, weights=wanted.weights, size=size)
+
+
+def runner(backbone: Backbone, wanted: Features, device: str) -> Runner:
+    """What runs the backbone on a device: ONNX Runtime on a CPU, PyTorch on a GPU."""
+    if device == "cpu":
+        return OnnxRunner(backbone)
+    from kilat.model.gpu import TorchRunner
+
+    return TorchRunner(wanted.backbone, backbone.size, wanted.weights, device)

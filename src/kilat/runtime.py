@@ -1,0 +1,44 @@
+"""What this machine offers: device, precision, threads. Torch is only asked where there is a GPU to ask it about."""
+
+import ctypes.util
+import importlib.util
+import os
+from pathlib import Path
+
+from kilat.errors import MissingExtra, RunError
+
+
+def threads() -> int:
+    """How many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def has_torch() -> bool:
+    """Whether the extra ``torch`` is installed (without importing it, which takes seconds)."""
+    return all(importlib.util.find_spec(name) is not None for name in ("torch", "timm"))
+
+
+def device(wanted: str) -> str:
+    """The device that a recipe's ``auto``, ``cpu`` or ``cuda`` comes to on this machine: ``cpu`` or ``cuda``.
+
+    Raises:
+        MissingExtra: ``cuda`` was asked for without the extra ``torch``.
+        RunError: ``cuda`` was asked for where there is no GPU that PyTorch can use.
+    """
+    if wanted == "cpu" or (wanted == "auto" and not (_has_nvidia_gpu() and has_torch())):
+        return "cpu"
+    if not has_torch():
+        raise MissingExtra("Looking at pictures on a GPU", "torch")
+    from kilat.model.gpu import is_usable
+
+    if is_usable():
+        return "cuda"
+    if wanted == "auto":
+        return "cpu"
+    raise RunError("PyTorch finds no CUDA GPU that it can use here.", mend="Take --device cpu or --device auto.")
+
+
+def _has_nvidia_gpu() -> bool:
+    return Path("/dev/nvidia0").exists() or (os.name == "nt" and ctypes.util.find_library("nvcuda") is not None)
