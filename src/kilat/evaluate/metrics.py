@@ -1,0 +1,252 @@
+"""Measures of a classifier's answers, with 95% intervals, as plain numbers that JSON can hold.
+
+NumPy alone: the tests compare every number with scikit-learn and SciPy, whose import would cost more than the work.
+Everything is summed in double precision over blocks of rows and divided once, so neither the order nor the size of
+batches matters, and 50,000 rows of 1,000 classes need no second copy of the probabilities.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+Z95 = 1.959963984540054  # the standard normal's 97.5% quantile
+SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
+BINS = 15
+TOP_K = (3, 5)
+ROWS_PER_BLOCK = 2048
+
+
+class _Rows(NamedTuple):
+    """What the measures need of each of n pictures; every array is [n]."""
+
+    truth: Integers
+    predicted: Integers
+    rank: Integers  # how many classes stand before the true one; 0 when the answer is right
+    confidence: Floats
+    truth_probability: Floats
+    squared_error: Floats
+
+
+def measure(
+    truth: NDArray[np.integer[Any]],
+    probabilities: NDArray[np.floating[Any]],
+    classes: Sequence[str],
+    *,
+    uncalibrated: NDArray[np.floating[Any]] | None = None,
+    majority: int | None = None,
+) -> dict[str, Any]:
+    """Every measure of n answers among k classes.
+
+    Args:
+        truth: the true classes as indices into ``classes``, [n].
+        probabilities: one finite distribution a row, [n, k]. Among equal probabilities the lowest index ranks first.
+        classes: the k class names.
+        uncalibrated: the same answers before calibration, [n, k]; adds ``uncalibrated`` to the result.
+        majority: the class that "always the commonest" answers, usually the commonest in training;
+            the commonest in ``truth`` when not given.
+
+    Returns:
+        Shares are in 0..1, intervals are ``[low, high]`` at 95%. What is undefined is None (with n = 0, every share,
+        loss and interval), never NaN.
+
+        - ``n``; ``accuracy`` with its Wilson interval; ``balanced_accuracy``, the mean recall of the classes that
+          occur in ``truth``, with the interval of `mean_share_interval`.
+        - ``log_loss``: mean of -ln(probability of the true class), that probability being at least 1.2e-7 (the
+          float32 epsilon, as in scikit-learn). ``brier``: mean over pictures of the squared distance to the one-hot
+          truth, summed over all classes (Brier 1950), so in 0..2 for two classes as well.
+        - ``ece``: expected calibration error over 15 equal-width bins (low, high] of the top probability (Guo et al.
+          2017, arXiv 1706.04599); ``reliability``: those of the bins that hold pictures.
+        - ``top_k``: share with the true class among the k likeliest, for k of 3 and 5 below the number of classes.
+        - ``majority``: the commonest class and the accuracy of always answering it.
+        - ``confusion``: counts, rows true, columns predicted. ``per_class``: precision is None for a class that is
+          never predicted, recall for one that never occurs, F1 for one that does neither.
+    """
+    rows = _look(truth, probabilities)
+    confusion = _confusion(rows, len(classes))
+    right, support = np.diagonal(confusion), confusion.sum(axis=1)
+    seen = support > 0
+    result: dict[str, Any] = {
+        "n": len(rows.truth),
+        **_accuracy(int(right.sum()), len(rows.truth)),
+        "balanced_accuracy": _mean(right[seen] / support[seen]),
+        "balanced_accuracy_interval": mean_share_interval(right[seen], support[seen]),
+        **_probability_measures(rows),
+        "top_k": {str(k): _mean(rows.rank < k) for k in TOP_K if k < len(classes)},
+        "majority": _majority(support, classes, majority),
+        "confusion": confusion.tolist(),
+        "per_class": _per_class(confusion, classes),
+        "reliability": _reliability(rows),
+    }
+    if uncalibrated is not None:
+        result["uncalibrated"] = _probability_measures(_look(truth, uncalibrated))
+    return result
+
+
+def wilson_interval(successes: int, n: int) -> list[float] | None:
+    """The 95% score interval of a share (Wilson 1927), ``[low, high]``; None when n is 0."""
+    if n == 0:
+        return None
+    share, spread = successes / n, Z95**2 / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = np.sqrt(spread * (share * (1 - share) + spread / 4)) / (1 + spread)
+    # At the ends the exact limit is the share itself, which rounding would miss.
+    low = 0.0 if successes == 0 else float(centre - half)
+    return [low, 1.0 if successes == n else float(centre + half)]
+
+
+def mean_share_interval(successes: NDArray[np.integer[Any]], n: NDArray[np.integer[Any]]) -> list[float] | None:
+    """A 95% score interval of the mean of k independent shares, such as the recalls behind balanced accuracy.
+
+    It holds every mean b that the observed one is within 1.96 standard errors of, the error being taken at the shares
+    that are likeliest given b (the idea of Wilson's interval, carried to several strata as in Miettinen and Nurminen
+    1985, with their n - 1). A class with one picture says nothing of its own spread and takes b (1 - b).
+    Simulated coverage was 0.93 to 0.97 from 1 class of 40 to 100 classes of 1 and in long tails, where the normal
+    interval, the stratified bootstrap and combined Wilson limits (MOVER) fell to 0.10, 0.77 and 0.80; it is higher
+    where the classes of one picture are much the easier ones.
+
+    Args:
+        successes: right answers per class, [k].
+        n: pictures per class, [k], each at least 1.
+
+    Returns:
+        ``[low, high]``, or None when there is no class.
+    """
+    if len(n) == 0:
+        return None
+    wrong = n - successes
+    return [_lowest_mean(successes.astype(float), n), 1 - _lowest_mean(wrong.astype(float), n)]
+
+
+def _lowest_mean(successes: Floats, n: NDArray[np.integer[Any]]) -> float:
+    """The lower end of `mean_share_interval`, by bisection on the logarithm of the Lagrange multiplier."""
+    observed = float((successes / n).mean())
+    low, high = -30.0, 30.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        shares = _likeliest_shares(successes, n, float(np.exp(middle)))
+        too_far = (observed - shares.mean()) ** 2 > Z95**2 * _variance_of_mean(shares, n)
+        low, high = (low, middle) if too_far else (middle, high)
+    return float(_likeliest_shares(successes, n, float(np.exp(low))).mean())
+
+
+def _likeliest_shares(successes: Floats, n: NDArray[np.integer[Any]], multiplier: float) -> Floats:
+    """The shares of highest binomial likelihood whose mean is held down with this Lagrange multiplier, [k].
+
+    They solve s/p - (n - s)/(1 - p) = multiplier; this form of the quadratic's root subtracts no near-equal numbers.
+    """
+    root = np.sqrt((multiplier - n) ** 2 + 4 * multiplier * (n - successes))
+    shares: Floats = np.minimum(2 * successes / (multiplier + n + root), 1)
+    return shares
+
+
+def _variance_of_mean(shares: Floats, n: NDArray[np.integer[Any]]) -> float:
+    mean = shares.mean()
+    of_each = np.where(n > 1, shares * (1 - shares) / np.maximum(n - 1, 1), mean * (1 - mean))
+    return float(of_each.sum()) / len(n) ** 2
+
+
+def _look(truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]) -> _Rows:
+    """One pass over the probabilities, block by block."""
+    labels = np.asarray(truth, dtype=np.int64)
+    assert probabilities.shape[:1] == labels.shape, "one row of probabilities a picture"
+    assert not len(labels) or 0 <= labels.min() <= labels.max() < probabilities.shape[1], "truth indexes the classes"
+    rows = _Rows(labels, *(np.empty(len(labels), kind) for kind in (np.int64, np.int64, float, float, float)))
+    for start in range(0, len(labels), ROWS_PER_BLOCK):
+        block = slice(start, start + ROWS_PER_BLOCK)
+        _look_at_block(rows, block, probabilities[block])
+    assert np.isfinite(rows.squared_error).all(), "probabilities are finite"
+    return rows
+
+
+def _look_at_block(rows: _Rows, block: slice, probabilities: NDArray[np.floating[Any]]) -> None:
+    """Fills this block of ``rows`` from its probabilities."""
+    truth, each = rows.truth[block], np.arange(len(probabilities))
+    predicted, true = probabilities.argmax(axis=1), probabilities[each, truth][:, None]
+    before = np.arange(probabilities.shape[1]) < truth[:, None]
+    rows.predicted[block] = predicted
+    rows.rank[block] = ((probabilities > true) | ((probabilities == true) & before)).sum(axis=1)
+    rows.confidence[block] = probabilities[each, predicted]
+    rows.truth_probability[block] = true[:, 0]
+    errors = probabilities.astype(np.float64)
+    errors[each, truth] -= 1
+    rows.squared_error[block] = np.einsum("nk,nk->n", errors, errors)
+
+
+def _mean(values: NDArray[Any]) -> float | None:
+    return float(values.sum(dtype=np.float64)) / len(values) if len(values) else None
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _accuracy(right: int, n: int) -> dict[str, Any]:
+    return {"accuracy": _share(right, n), "accuracy_interval": wilson_interval(right, n)}
+
+
+def _probability_measures(rows: _Rows) -> dict[str, float | None]:
+    return {
+        "log_loss": _mean(-np.log(np.clip(rows.truth_probability, SMALLEST_PROBABILITY, 1))),
+        "brier": _mean(rows.squared_error),
+        "ece": _calibration_error(rows),
+    }
+
+
+def _bins(rows: _Rows) -> tuple[Floats, Integers]:
+    """The edges of the bins, [BINS + 1], and the bin (low, high] of each picture's confidence, [n]."""
+    edges = np.arange(BINS + 1) / BINS
+    return edges, np.searchsorted(edges[1:-1], rows.confidence, side="left")
+
+
+def _calibration_error(rows: _Rows) -> float | None:
+    _, bins = _bins(rows)
+    gaps = np.bincount(bins, weights=rows.confidence - (rows.rank == 0), minlength=BINS)
+    return float(np.abs(gaps).sum()) / len(bins) if len(bins) else None
+
+
+def _reliability(rows: _Rows) -> list[dict[str, Any]]:
+    edges, bins = _bins(rows)
+    counts = np.bincount(bins, minlength=BINS)
+    right = np.bincount(bins[rows.rank == 0], minlength=BINS)
+    confidence = np.bincount(bins, weights=rows.confidence, minlength=BINS)
+    return [
+        {
+            "low": float(edges[b]),
+            "high": float(edges[b + 1]),
+            "n": int(counts[b]),
+            "confidence": float(confidence[b] / counts[b]),
+            **_accuracy(int(right[b]), int(counts[b])),
+        }
+        for b in np.flatnonzero(counts)
+    ]
+
+
+def _majority(support: Integers, classes: Sequence[str], index: int | None) -> dict[str, Any]:
+    n = int(support.sum())
+    if index is None:
+        if n == 0:
+            return {"label": None, "accuracy": None}
+        index = int(support.argmax())
+    return {"label": classes[index], "accuracy": _share(int(support[index]), n)}
+
+
+def _confusion(rows: _Rows, k: int) -> Integers:
+    return np.bincount(rows.truth * k + rows.predicted, minlength=k * k).reshape(k, k)
+
+
+def _per_class(confusion: Integers, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    counts = zip(confusion.diagonal().tolist(), confusion.sum(0).tolist(), confusion.sum(1).tolist(), strict=True)
+    return {
+        name: {
+            "precision": _share(right, predicted),
+            "recall": _share(right, support),
+            "f1": _share(2 * right, predicted + support),
+            "support": support,
+        }
+        for name, (right, predicted, support) in zip(classes, counts, strict=True)
+    }

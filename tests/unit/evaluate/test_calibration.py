@@ -1,0 +1,92 @@
+"""The temperature against SciPy, planted temperatures and the limits of its range."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from kilat.evaluate.calibration import fit_temperature, soften
+
+
+def drawn(n, k, temperature, seed=0):
+    """Logits, and labels drawn from their softmax at this temperature."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(size=(n, k)) * 3
+    cumulative = softmax(logits / temperature, axis=1).cumsum(axis=1)
+    return logits.astype(np.float32), (random.random((n, 1)) > cumulative[:, :-1]).sum(axis=1)
+
+
+def loss(logits, truth, temperature):
+    scores = log_softmax(logits.astype(float) / temperature, axis=1)
+    return -scores[np.arange(len(truth)), truth].mean()
+
+
+@pytest.mark.parametrize("planted", [0.3, 1.0, 2.5, 8.0])
+@pytest.mark.parametrize("k", [2, 10])
+def test_a_planted_temperature_is_found(planted, k):
+    assert fit_temperature(*drawn(20_000, k, planted)) == pytest.approx(planted, rel=0.1)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("n", "k"), [(5, 2), (30, 3), (300, 20)])
+def test_the_temperature_is_scipys_and_its_loss_never_above_that_of_one(n, k, seed):
+    logits, truth = drawn(n, k, temperature=1.7, seed=seed)
+    got = fit_temperature(logits, truth)
+    best = minimize_scalar(
+        lambda u: loss(logits, truth, np.exp(u)), bounds=(np.log(0.05), np.log(20)), options={"xatol": 1e-9}
+    )
+    assert loss(logits, truth, got) <= min(loss(logits, truth, 1), best.fun) + 1e-12
+    assert 0.05 <= got <= 20
+
+
+def test_scaled_logits_scale_the_temperature_and_shifted_or_permuted_ones_leave_it():
+    logits, truth = drawn(3000, 5, 2)
+    got = fit_temperature(logits, truth)
+    assert fit_temperature(logits * 4, truth) == pytest.approx(4 * got, rel=1e-9)
+    shifts = np.arange(3000)[:, None] * 7.0
+    assert fit_temperature(logits.astype(float) + shifts, truth) == pytest.approx(got, rel=1e-9)
+    order = np.array([3, 1, 4, 0, 2])
+    assert fit_temperature(logits[:, order], np.argsort(order)[truth]) == pytest.approx(got, rel=1e-9)
+
+
+def test_the_range_ends_what_the_data_leave_open():
+    truth = np.array([0, 1, 2])
+    right = np.eye(3)
+    assert fit_temperature(right, truth) == 0.05
+    assert fit_temperature(-right, truth) == 20
+    assert fit_temperature(right[:1], truth[:1]) == 0.05
+
+
+@pytest.mark.parametrize(
+    ("logits", "truth"),
+    [(np.zeros((0, 3)), []), (np.full((4, 3), 2.5), [0, 1, 2, 0]), (np.ones((2, 1)), [0, 0])],
+    ids=["no pictures", "equal logits", "one class"],
+)
+def test_where_the_loss_does_not_depend_on_it_the_temperature_is_one(logits, truth):
+    assert fit_temperature(logits, np.array(truth, int)) == 1
+
+
+def test_large_logits_with_a_mistake_stay_in_range():
+    logits = np.array([[1e6, 0], [0, 1e6], [1e6, 0]], np.float32)
+    assert fit_temperature(logits, np.array([0, 1, 1])) == 20
+
+
+def test_softened_logits_are_scipys_softmax_in_float32():
+    logits, _ = drawn(5000, 6, 1)
+    got = soften(logits, 1.8)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, softmax(logits.astype(float) / 1.8, axis=1), rtol=1e-6)
+    assert soften(np.zeros((0, 6)), 2).shape == (0, 6)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 1, 20])
+def test_the_top_label_never_changes(temperature):
+    logits, _ = drawn(4000, 8, 1)
+    assert (soften(logits, temperature).argmax(1) == logits.argmax(1)).all()
+
+
+@pytest.mark.parametrize("size", [1e3, 1e6, 1e38])
+def test_large_logits_do_not_overflow(size):
+    with np.errstate(over="raise", invalid="raise"):
+        got = soften(np.array([[size, -size], [size, size]], np.float32), 0.05)
+    np.testing.assert_array_equal(got, [[1, 0], [0.5, 0.5]])

@@ -1,0 +1,242 @@
+"""Every measure against scikit-learn, SciPy or a slow obvious reference, and at the edges."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from sklearn import metrics as reference
+
+from kilat.evaluate.metrics import mean_share_interval, measure, wilson_interval
+
+
+def answers(n, k, seed=0, dtype=np.float32):
+    """Truth, probabilities that know something of it, and class names."""
+    random = np.random.default_rng(seed)
+    truth = random.integers(k, size=n)
+    logits = random.normal(size=(n, k)) + 1.5 * np.eye(k)[truth]
+    weights = np.exp(logits)
+    return truth, (weights / weights.sum(axis=1, keepdims=True)).astype(dtype), [f"class {i}" for i in range(k)]
+
+
+def none_if_undefined(values):
+    return [None if np.isnan(v) else pytest.approx(v, abs=1e-12) for v in values]
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 2), (7, 3), (40, 2), (500, 4), (3000, 12), (60, 100)])
+def test_the_numbers_are_those_of_scikit_learn(n, k):
+    truth, probabilities, classes = answers(n, k)
+    got, predicted, every = measure(truth, probabilities, classes), probabilities.argmax(1), np.arange(k)
+
+    assert got["n"] == n
+    assert got["accuracy"] == pytest.approx(reference.accuracy_score(truth, predicted))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # classes that are predicted and never occur
+        assert got["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(truth, predicted))
+    assert got["confusion"] == reference.confusion_matrix(truth, predicted, labels=every).tolist()
+    exact = probabilities / probabilities.sum(axis=1, keepdims=True, dtype=float)
+    assert got["log_loss"] == pytest.approx(reference.log_loss(truth, exact, labels=every), rel=1e-6)
+    assert got["brier"] == pytest.approx(
+        reference.brier_score_loss(truth, exact, labels=every, scale_by_half=False), rel=1e-6
+    )
+
+    columns = reference.precision_recall_fscore_support(truth, predicted, labels=every, zero_division=np.nan)
+    for name, column in zip(("precision", "recall", "f1", "support"), columns, strict=True):
+        assert [got["per_class"][c][name] for c in classes] == none_if_undefined(column)
+
+
+def test_the_log_loss_is_that_of_scikit_learn_to_the_last_digits_and_finite_at_zero():
+    truth, probabilities, classes = answers(300, 5, dtype=np.float64)
+    assert measure(truth, probabilities, classes)["log_loss"] == pytest.approx(
+        reference.log_loss(truth, probabilities), rel=1e-13
+    )
+    sure = np.eye(2, dtype=np.float32)
+    labels = np.array([0, 0])
+    assert measure(labels, sure, ["a", "b"])["log_loss"] == pytest.approx(
+        reference.log_loss(labels, sure, labels=[0, 1]), abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("k", [2, 3, 4, 5, 6, 30])
+def test_top_k_is_given_below_the_number_of_classes(k):
+    truth, probabilities, classes = answers(400, k)
+    got = measure(truth, probabilities, classes)["top_k"]
+    assert list(got) == [str(top) for top in (3, 5) if top < k]
+    for top, share in got.items():
+        expected = reference.top_k_accuracy_score(truth, probabilities, k=int(top), labels=range(k))
+        assert share == pytest.approx(expected)
+
+
+def test_ties_go_to_the_lowest_index_everywhere():
+    truth, classes = np.array([0, 1, 3]), list("abcdef")
+    got = measure(truth, np.full((3, 6), 1 / 6), classes)
+    assert [row.index(1) for row in got["confusion"] if 1 in row] == [0, 0, 0]
+    assert got["accuracy"] == pytest.approx(1 / 3)
+    assert got["top_k"] == {"3": pytest.approx(2 / 3), "5": 1}
+
+
+def obvious_calibration_error(truth, probabilities, bins=15):
+    total = 0.0
+    for b in range(bins):
+        inside = [
+            (row.max(), row.argmax() == label)
+            for row, label in zip(probabilities.astype(float), truth, strict=True)
+            if b / bins < row.max() <= (b + 1) / bins
+        ]
+        if inside:
+            confidence, right = np.mean(inside, axis=0)
+            total += len(inside) / len(truth) * abs(confidence - right)
+    return total
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 2), (20, 2), (700, 3), (700, 40)])
+def test_calibration_error_and_reliability_against_the_definition(n, k):
+    truth, probabilities, classes = answers(n, k)
+    got = measure(truth, probabilities, classes)
+    assert got["ece"] == pytest.approx(obvious_calibration_error(truth, probabilities), abs=1e-12)
+    assert sum(b["n"] for b in got["reliability"]) == n
+    assert got["ece"] == pytest.approx(
+        sum(b["n"] * abs(b["confidence"] - b["accuracy"]) for b in got["reliability"]) / n
+    )
+    for b in got["reliability"]:
+        assert b["low"] < b["confidence"] <= b["high"]
+        assert b["accuracy_interval"][0] <= b["accuracy"] <= b["accuracy_interval"][1]
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
+    got = measure(np.array([0, 0]), np.array([[1.0, 0.0], [0.6, 0.4]]), ["a", "b"])["reliability"]
+    assert [(b["low"], b["high"]) for b in got] == [(8 / 15, 9 / 15), (14 / 15, 1)]
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 57, 1000, 100_000])
+def test_wilson_intervals_are_those_of_scipy(n):
+    for successes in {0, 1, n // 3, n - 1, n}:
+        expected = binomtest(successes, n).proportion_ci(method="wilson")
+        assert wilson_interval(successes, n) == pytest.approx(list(expected), abs=1e-12)
+    assert wilson_interval(0, n)[0] == 0
+    assert wilson_interval(n, n)[1] == 1
+
+
+@pytest.mark.parametrize("pictures", [30, 400, 100_000])
+@pytest.mark.parametrize("right", [0, 0.3, 0.9, 1])
+def test_the_interval_of_one_class_is_wilsons_with_one_picture_less(pictures, right):
+    """With one share the constrained likelihood has nothing to choose, and the score interval is in closed form."""
+    share, spread = right, 1.959963984540054**2 / (pictures - 1)
+    centre = (share + spread / 2) / (1 + spread)
+    half = np.sqrt(spread * (share * (1 - share) + spread / 4)) / (1 + spread)
+    got = mean_share_interval(np.array([round(right * pictures)]), np.array([pictures]))
+    assert got == pytest.approx([centre - half, centre + half], abs=1e-9)
+
+
+def test_the_interval_of_the_mean_share_tends_to_the_normal_one():
+    n = np.array([20_000, 50_000, 30_000])
+    successes = np.array([15_000, 25_000, 27_000])
+    share = successes / n
+    half = 1.96 * np.sqrt((share * (1 - share) / n).sum()) / 3
+    assert mean_share_interval(successes, n) == pytest.approx([share.mean() - half, share.mean() + half], abs=2e-5)
+
+
+@pytest.mark.parametrize(
+    "n", [[1], [1, 1], [5, 1000], [3] * 20, [1] * 100], ids=["one", "pair", "uneven", "small", "ones"]
+)
+def test_the_interval_of_the_mean_share_contains_it_and_is_symmetric(n):
+    n = np.array(n)
+    for successes in (0 * n, n // 2, n - (np.arange(len(n)) == 0), n):
+        low, high = mean_share_interval(successes, n)
+        assert 0 <= low <= (successes / n).mean() + 1e-9 <= high + 2e-9 <= 1 + 2e-9
+        assert low < high
+        assert mean_share_interval(n - successes, n) == pytest.approx([1 - high, 1 - low], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("shares", "n"),
+    [
+        ([0.9] * 3, [5] * 3),
+        ([0.7, 0.98], [500, 10]),
+        ([0.98] * 10, [36] * 10),
+        ([0.8] * 60, [1] * 60),
+        (np.linspace(0.99, 0.3, 30), np.maximum(1, 200 // np.arange(1, 31))),
+    ],
+    ids=["three small classes", "imbalance", "nearly all right", "one picture a class", "long tail"],
+)
+def test_the_interval_of_balanced_accuracy_covers_it(shares, n):
+    """Within three standard errors of 0.95 over 300 simulated test sets."""
+    random, truth = np.random.default_rng(1), np.mean(shares)
+    draws = random.binomial(n, shares, size=(300, len(n)))
+    kept, of_each_draw = np.unique(draws, axis=0, return_counts=True)
+    intervals = np.array([mean_share_interval(successes, np.asarray(n)) for successes in kept])
+    covered = (intervals[:, 0] <= truth) & (truth <= intervals[:, 1])
+    assert covered @ of_each_draw / 300 == pytest.approx(0.95, abs=0.04)
+
+
+def test_no_pictures_give_none_and_no_nan():
+    got = measure(np.zeros(0, int), np.zeros((0, 4), np.float32), list("abcd"), uncalibrated=np.zeros((0, 4)))
+    json.dumps(got, allow_nan=False)
+    numbers = ("accuracy", "accuracy_interval", "balanced_accuracy", "balanced_accuracy_interval", "log_loss", "brier")
+    assert [got[name] for name in (*numbers, "ece")] == [None] * 7
+    assert got["n"] == 0
+    assert got["top_k"] == {"3": None}
+    assert got["reliability"] == []
+    assert got["majority"] == {"label": None, "accuracy": None}
+    assert got["per_class"]["a"] == {"precision": None, "recall": None, "f1": None, "support": 0}
+    assert got["uncalibrated"] == {"log_loss": None, "brier": None, "ece": None}
+    assert measure(np.zeros(0, int), np.zeros((0, 4)), list("abcd"), majority=2)["majority"]["label"] == "c"
+
+
+def test_one_picture():
+    got = measure(np.array([1]), np.array([[0.25, 0.75]]), ["a", "b"])
+    assert got["accuracy"] == got["balanced_accuracy"] == 1
+    assert got["brier"] == pytest.approx(0.125)
+    assert got["ece"] == pytest.approx(0.25)
+    assert got["log_loss"] == pytest.approx(-np.log(0.75))
+    assert got["top_k"] == {}
+    assert got["per_class"]["a"] == {"precision": None, "recall": None, "f1": None, "support": 0}
+
+
+def test_undefined_is_none_class_by_class():
+    truth, predicted = np.array([0, 0, 1]), np.array([0, 2, 0])
+    per_class = measure(truth, np.eye(4)[predicted], list("abcd"))["per_class"]
+    assert per_class["a"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
+    assert per_class["b"] == {"precision": None, "recall": 0, "f1": 0, "support": 1}
+    assert per_class["c"] == {"precision": 0, "recall": None, "f1": 0, "support": 0}
+    assert per_class["d"] == {"precision": None, "recall": None, "f1": None, "support": 0}
+
+
+def test_the_majority_is_the_given_class_or_the_commonest_here():
+    truth, probabilities = np.array([0, 1, 1, 2]), np.full((4, 3), 1 / 3)
+    assert measure(truth, probabilities, list("abc"))["majority"] == {"label": "b", "accuracy": 0.5}
+    assert measure(truth, probabilities, list("abc"), majority=2)["majority"] == {"label": "c", "accuracy": 0.25}
+
+
+def test_uncalibrated_answers_have_their_own_measures():
+    truth, probabilities, classes = answers(200, 4)
+    _, others, _ = answers(200, 4, seed=1)
+    got, alone = measure(truth, probabilities, classes, uncalibrated=others), measure(truth, others, classes)
+    assert got["uncalibrated"] == {name: alone[name] for name in ("log_loss", "brier", "ece")}
+    assert "uncalibrated" not in alone
+
+
+def test_the_order_of_classes_and_of_pictures_does_not_matter():
+    truth, probabilities, classes = answers(5000, 7)
+    random = np.random.default_rng(2)
+    rows, columns = random.permutation(5000), random.permutation(7)
+    moved = measure(np.argsort(columns)[truth[rows]], probabilities[rows][:, columns], [classes[c] for c in columns])
+    got = measure(truth, probabilities, classes)
+    for name in set(got) - {"confusion", "per_class", "majority", "reliability"}:
+        assert moved[name] == pytest.approx(got[name], rel=1e-12)
+    assert moved["per_class"] == got["per_class"]
+    assert moved["majority"] == got["majority"]
+
+
+def test_small_integer_labels_and_json():
+    truth, probabilities, classes = answers(300, 200)
+    got = measure(truth.astype(np.uint8), probabilities, classes, uncalibrated=probabilities)
+    assert got == measure(truth, probabilities, classes, uncalibrated=probabilities)
+    assert json.loads(json.dumps(got, allow_nan=False)) == got
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_probabilities_that_are_not_finite_are_never_measured(value):
+    with pytest.raises(AssertionError, match="finite"):
+        measure(np.array([0]), np.array([[value, 0.5]]), ["a", "b"])
