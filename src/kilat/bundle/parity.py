@@ -1,0 +1,71 @@
+"""The gate before a model is called finished: the file's answers on real pictures against the fitted model's."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kilat.bundle.predictor import Classifier
+from kilat.data.catalog import Source
+from kilat.errors import PictureError, RunError
+
+PICTURES = 96
+TOLERANCE = 1e-3
+"""How far a probability of the file may lie from the fitted model's. Both see the same pixels and the same network; only
+the order of float sums may differ (and half precision, where a GPU looked at the pictures)."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How the file compared with the fitted model.
+
+    Args:
+        pictures: on how many real pictures.
+        max_difference: the largest difference of a probability.
+        tolerance: the largest that is let through.
+        labels_agree: the share of pictures with the same likeliest class.
+    """
+
+    pictures: int
+    max_difference: float
+    tolerance: float
+    labels_agree: float
+
+
+def sample(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The pictures to ask about: up to 96 of them, evenly spaced."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, PICTURES).round().astype(np.int64))]
+
+
+def check(
+    classifier: Classifier, source: Source, rows: NDArray[np.int64], expected: NDArray[np.float32]
+) -> Parity:
+    """Asks the file about real pictures.
+
+    Args:
+        classifier: the file.
+        source: where the pictures are.
+        rows: which of its entries are asked, ``[n]``.
+        expected: the fitted model's probabilities for them, ``[n, classes]``.
+
+    Raises:
+        RunError: an answer lies outside the tolerance, or a picture changed since it was looked at.
+    """
+    try:
+        got = classifier.predict_proba([source.read(int(row)) for row in rows])
+    except PictureError as error:
+        raise RunError(f"A picture can no longer be read, though it could be a moment ago: {error.message}.") from None
+    parity = Parity(
+        pictures=len(rows),
+        max_difference=float(np.abs(got - expected).max()),
+        tolerance=TOLERANCE,
+        labels_agree=float((got.argmax(1) == expected.argmax(1)).mean()),
+    )
+    if not parity.max_difference <= TOLERANCE:
+        worst = int(rows[np.abs(got - expected).max(1).argmax()])
+        raise RunError(
+            f"The model file does not answer as the fitted model does: a probability differs by "
+            f"{parity.max_difference:.3f} (allowed: {TOLERANCE}) on {source.entries[worst].path}.",
+            mend="Please report this; --set features.precision=fp32 may avoid it.",
+        )
+    return parity

@@ -1,0 +1,178 @@
+"""Answers from a model file, with ONNX Runtime, NumPy and Pillow alone."""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from kilat.bundle.manifest import KEY, Manifest
+from kilat.bundle.wire import refuse_foreign
+from kilat.data.decode import Pixels, decode
+from kilat.data.picturefile import read_file
+from kilat.errors import ModelFileError, PictureError
+from kilat.runtime import threads
+
+Given = str | os.PathLike[str] | bytes | Pixels
+"""A picture as a caller has it: a path, the bytes of an image file, or uint8 pixels ``[height, width(, 3)]``."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer.
+
+    Args:
+        path: of the picture; empty where it came as bytes or pixels.
+        label: the likeliest class.
+        probability: its calibrated probability.
+        probabilities: those of all classes.
+        set: the classes that are likely enough for the set to hold the right one as often as was promised.
+        unknown: whether the picture is unlike all training pictures; False where the file has no detector for it.
+    """
+
+    path: str
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+    set: list[str]
+    unknown: bool
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A picture that got no answer, and why."""
+
+    path: str
+    error: PictureError
+
+
+class Classifier:
+    """A finished classifier: one ``model.onnx``. Safe to use from several threads."""
+
+    def __init__(self, data: bytes, where: str = "the model") -> None:
+        refuse_foreign(data, where)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own exceptions share no public base
+            raise ModelFileError(f"{where} cannot be run by ONNX Runtime {ort.__version__}: {error}") from None
+        self.manifest = Manifest.from_json(self._session.get_modelmeta().custom_metadata_map.get(KEY), where)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the probabilities."""
+        return self.manifest.classes
+
+    def predict(self, pictures: Iterable[Given] | Given) -> list[Prediction]:
+        """An answer for every picture.
+
+        Args:
+            pictures: paths, bytes of image files, or uint8 pixels ``[height, width(, 3)]``; one or many.
+
+        Raises:
+            PictureError: a picture cannot be read; ``answers`` goes on instead.
+        """
+        return [_answered(answer) for answer in self.answers(pictures)]
+
+    def predict_proba(self, pictures: Iterable[Given] | Given) -> NDArray[np.float32]:
+        """Calibrated probabilities, float32 ``[n, classes]``.
+
+        Raises:
+            PictureError: a picture cannot be read.
+        """
+        rows = [_raised(outcome) for outcome in self._outcomes(_many(pictures))]
+        return np.stack(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
+
+    def answers(self, pictures: Iterable[Given] | Given) -> Iterator[Prediction | Refusal]:
+        """Answers in the order given, as they come, with a refusal for every picture that cannot be read."""
+        given = list(_many(pictures))
+        for picture, outcome in zip(given, self._outcomes(given), strict=True):
+            path = os.fspath(picture) if isinstance(picture, str | os.PathLike) else ""
+            yield Refusal(path, outcome) if isinstance(outcome, PictureError) else self._prediction(path, outcome)
+
+    def probabilities(self, pixels: Pixels) -> NDArray[np.float32]:
+        """The bare graph: uint8 ``[batch, height, width, 3]`` to float32 ``[batch, classes]``."""
+        (probabilities,) = self._session.run(["probabilities"], {"image": pixels})
+        return np.asarray(probabilities, np.float32)
+
+    def _outcomes(self, pictures: Iterable[Given]) -> Iterator[NDArray[np.float32] | PictureError]:
+        """Probabilities of every picture in order, one picture a core, a few read ahead."""
+        workers = threads()
+        with ThreadPoolExecutor(workers, thread_name_prefix="kilat-predict") as pool:
+            waiting: deque[Future[NDArray[np.float32] | PictureError]] = deque()
+            for picture in pictures:
+                waiting.append(pool.submit(self._one, picture))
+                if len(waiting) > 4 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def _one(self, picture: Given) -> NDArray[np.float32] | PictureError:
+        try:
+            image, _ = decode(_content(picture), shrink_to=self.manifest.size)
+            return self.probabilities(np.asarray(image)[None])[0]
+        except PictureError as error:
+            return error
+
+    def _prediction(self, path: str, row: NDArray[np.float32]) -> Prediction:
+        best = int(row.argmax())
+        needed = float(self.manifest.thresholds.get("set", {}).get("probability", 0.0))
+        order = np.argsort(-row, kind="stable")
+        likely = [self.classes[i] for i in order if row[i] >= needed] or [self.classes[best]]
+        probabilities = {name: float(p) for name, p in zip(self.classes, row, strict=True)}
+        return Prediction(path, self.classes[best], float(row[best]), probabilities, likely, unknown=False)
+
+
+def load(path: str | os.PathLike[str]) -> Classifier:
+    """The classifier in a model file (or in a run folder).
+
+    Raises:
+        ModelFileError: there is none, or it is not one that kilat made.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / "model.onnx"
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        raise ModelFileError(f"There is no model file {file}.", mend="Make one with: kilat train FOLDER") from None
+    except OSError as error:
+        raise ModelFileError(f"The model file {file} cannot be read: {error.strerror or error}.") from None
+    return Classifier(data, str(file))
+
+
+def _many(pictures: Iterable[Given] | Given) -> Iterable[Any]:
+    single = isinstance(pictures, str | os.PathLike | bytes) or (
+        isinstance(pictures, np.ndarray) and (pictures.ndim == 2 or (pictures.ndim == 3 and pictures.shape[-1] in (3, 4)))
+    )
+    return [pictures] if single else pictures  # type: ignore[return-value,list-item]
+
+
+def _content(picture: Given) -> bytes | Pixels:
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim not in (2, 3):
+            raise PictureError(f"pixels must be uint8 [height, width(, 3)], not {picture.dtype} {list(picture.shape)}")
+        return picture
+    if isinstance(picture, bytes):
+        return picture
+    return read_file(os.fspath(picture))
+
+
+def _answered(answer: Prediction | Refusal) -> Prediction:
+    if isinstance(answer, Refusal):
+        raise PictureError(f"{answer.path or 'a picture'}: {answer.error.message}")
+    return answer
+
+
+def _raised(outcome: NDArray[np.float32] | PictureError) -> NDArray[np.float32]:
+    if isinstance(outcome, PictureError):
+        raise outcome
+    return outcome

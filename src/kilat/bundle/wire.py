@@ -1,0 +1,81 @@
+"""A look at an ONNX file before anything runs it: whether it would reach outside itself.
+
+Walks the protobuf wire format (https://protobuf.dev/programming-guides/encoding) down to every tensor, with neither
+the onnx package nor a copy of the weights, and refuses tensors whose data lies in another file.
+"""
+
+from kilat.errors import ModelFileError
+
+MAX_BYTES = 2 << 30
+
+_CHILDREN = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}
+"""Message kinds of onnx.proto that can hold tensors, and the numbers of the fields that lead there."""
+
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+_DEEPEST = 64
+
+
+def refuse_foreign(data: bytes, where: str) -> None:
+    """Lets only a whole ONNX file pass that keeps everything inside itself.
+
+    Raises:
+        ModelFileError: it is larger than 2 GiB, no ONNX file, cut off, or has tensors outside itself.
+    """
+    if len(data) > MAX_BYTES:
+        raise ModelFileError(f"{where} has {len(data):,} bytes; more than {MAX_BYTES:,} are refused.")
+    try:
+        _walk(memoryview(data), "model", where, 0)
+    except (IndexError, ValueError):
+        raise ModelFileError(f"{where} is not an ONNX file, or it is damaged.") from None
+
+
+def _walk(data: memoryview, kind: str, where: str, depth: int) -> None:
+    if depth > _DEEPEST:
+        raise ValueError
+    children = _CHILDREN[kind]
+    position = 0
+    while position < len(data):
+        tag, position = _number(data, position)
+        field, wire = tag >> 3, tag & 7
+        if kind == "tensor" and (field == _EXTERNAL_DATA or (field == _DATA_LOCATION and data[position])):
+            raise ModelFileError(
+                f"{where} keeps weights in another file, which is refused: a model file must be complete in itself."
+            )
+        if wire == 0:
+            _, position = _number(data, position)
+        elif wire == 2:
+            length, position = _number(data, position)
+            if position + length > len(data):
+                raise ValueError
+            if field in children:
+                _walk(data[position : position + length], children[field], where, depth + 1)
+            position += length
+        elif wire in (1, 5):
+            position += 8 if wire == 1 else 4
+        else:
+            raise ValueError
+    if position != len(data):
+        raise ValueError
+
+
+def _number(data: memoryview, position: int) -> tuple[int, int]:
+    """A variable-length integer and the position behind it."""
+    value = shift = 0
+    while True:
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+        if shift > 63:
+            raise ValueError
