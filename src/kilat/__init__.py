@@ -1,0 +1,37 @@
+"""kilat turns a folder of labelled pictures into a tested, explained, portable image classifier."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kilat.bundle.predictor import Classifier, Prediction, load
+    from kilat.errors import KilatError
+    from kilat.estimator import ImageClassifier
+    from kilat.pipeline import Run, train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Classifier": "kilat.bundle.predictor",
+    "ImageClassifier": "kilat.estimator",
+    "KilatError": "kilat.errors",
+    "Prediction": "kilat.bundle.predictor",
+    "Run": "kilat.pipeline",
+    "load": "kilat.bundle.predictor",
+    "train": "kilat.pipeline",
+}
+
+__all__ = ["Classifier", "ImageClassifier", "KilatError", "Prediction", "Run", "load", "train"]  # noqa: RUF022
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first asked for, so that `import kilat` costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kilat' has no attribute '{name}'")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,174 @@
+"""The file to read first: ``train`` calls the stages in order, from labelled pictures to a finished classifier."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kilat import probe, record, recipe as recipes, run, runtime
+from kilat.bundle.export import export
+from kilat.bundle.parity import check, sample
+from kilat.bundle.predictor import Classifier
+from kilat.clock import Clock
+from kilat.data.catalog import Catalog, Source
+from kilat.data.source import open_source
+from kilat.data.split import Part, assign, folds, parts, settle_duplicates
+from kilat.evaluate.calibration import fit_temperature, soften
+from kilat.evaluate.metrics import measure
+from kilat.evaluate.sets import lac_set
+from kilat.features import choice
+from kilat.features.backbone import Backbone
+from kilat.features.cache import FeatureCache
+from kilat.features.extract import Floats, Progress, cache_space, look
+from kilat.recipe import Recipe
+from kilat.report import page, story
+
+Stage = Callable[[str], Progress]
+"""Called with the name of a long stage that begins; gives back what is called as it goes on."""
+
+
+def _silent(_name: str) -> Progress:
+    return lambda done, total: None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, what was measured, and the classifier."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    classifier: Classifier
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run comes to before it is written down."""
+
+    model: bytes
+    classifier: Classifier
+    metrics: dict[str, Any]
+    catalog: Catalog
+    predictions: pd.DataFrame
+    notes: list[str]
+
+
+def train(
+    data: str | Path | Source,
+    recipe: str | Path | dict[str, Any] | Recipe = "transfer",
+    *,
+    name: str | None = None,
+    runs: str | Path = "runs",
+    root: str | Path | None = None,
+    stage: Stage = _silent,
+    **overrides: Any,
+) -> Run:
+    """Trains a classifier and writes its run folder.
+
+    Args:
+        data: a folder of class folders, a table, an archive, the name of a known set, or a source.
+        recipe: a built-in name, a YAML file, a dictionary or a recipe.
+        name: of the run; the data's own name by default.
+        runs: the folder in which the run's folder is made.
+        root: where copies of a known set lie already.
+        stage: told about long stages as they begin.
+        overrides: single choices of the recipe, such as ``seed=1`` or ``**{"features.size": 192}``.
+
+    Raises:
+        KilatError: what was given, why it is refused, how to mend it.
+    """
+    clock = Clock()
+    settings = recipes.load(recipe, overrides)
+    source = open_source(data, root=Path(root) if root else None) if isinstance(data, str | Path) else data
+    with run.new_folder(Path(runs), name or source.name) as folder:
+        made = make(source, settings, clock, stage)
+        with clock.measure("report_s"):
+            told = story.gather(
+                folder.name, source, made.catalog, made.predictions, made.metrics, settings.to_yaml(), made.notes
+            )
+            made.metrics["timing"] = clock.timings()
+            html = page.render(told)
+        made.metrics["timing"] = clock.timings()
+        run.write(folder / run.MODEL, made.model)
+        run.write(folder / run.REPORT, html)
+        run.write(folder / run.RECIPE, settings.to_yaml())
+        run.write(folder / run.CATALOG, made.catalog.table.to_csv(index=False))
+        run.write(folder / run.PREDICTIONS, made.predictions.drop(columns="row").to_csv(index=False))
+        run.write_json(folder / run.METRICS, made.metrics)
+    return Run(folder, made.metrics, made.classifier)
+
+
+def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = _silent) -> Outcome:
+    """The stages in order: look, split, fit a head, calibrate, evaluate, bundle, parity gate."""
+    catalog = Catalog.of(source.entries)
+    backbone = choice.choose(recipe.features, source)
+    with clock.measure("features_s"):
+        features, notes = _look(source, catalog, backbone, recipe, stage("Looking at pictures"))
+    settle_duplicates(catalog)
+    notes += assign(catalog, recipe.data.test, recipe.runtime.seed)
+    classes, learnt, asked = parts(catalog)
+    with clock.measure("head_s"):
+        fitted = _fit(features, learnt, len(classes), backbone, recipe)
+        held = learnt.at(fitted.held_out)
+        temperature = fit_temperature(fitted.logits, held.truth)
+    with clock.measure("evaluation_s"):
+        logits = fitted.head.logits(features[asked.rows])
+        answers, held_answers = soften(logits, temperature), soften(fitted.logits, temperature)
+        majority = learnt.commonest
+        metrics = {
+            "schema": 1,
+            "data": record.data(catalog, classes, recipe),
+            "test": measure(asked.truth, answers, classes, uncalibrated=soften(logits, 1.0), majority=majority),
+            "validation": measure(
+                held.truth, held_answers, classes, uncalibrated=soften(fitted.logits, 1.0), majority=majority
+            ),
+            "head": record.head(fitted, temperature, recipe),
+        }
+        notes += record.imbalance(learnt.truth, classes, recipe)
+        predictions = record.predictions(catalog, classes, [(asked, answers), (held, held_answers)])
+    with clock.measure("bundle_s"):
+        manifest = record.manifest(backbone, recipe, metrics, {"set": lac_set(held_answers, held.truth)})
+        model = export(backbone, recipe.features.resize, fitted.head, temperature, manifest)
+        classifier = Classifier(model)
+    with clock.measure("parity_s"):
+        rows = sample(np.flatnonzero(catalog.used))
+        parity = check(classifier, source, rows, soften(fitted.head.logits(features[rows]), temperature))
+    metrics |= {
+        "parity": vars(parity),
+        "model": record.model(backbone, model, recipe),
+        "versions": manifest.versions,
+    }
+    return Outcome(model, classifier, metrics, catalog, predictions, notes)
+
+
+def _look(
+    source: Source, catalog: Catalog, backbone: Backbone, recipe: Recipe, progress: Progress
+) -> tuple[Floats, list[str]]:
+    """One pass over the pictures on the device that the recipe asks for; also what the user should know of it."""
+    device = runtime.device(recipe.runtime.device)
+    cache = FeatureCache(cache_space(backbone, recipe.features.resize, device))
+    try:
+        runner = choice.runner(backbone, recipe.features, device)
+        resize = recipe.features.resize
+        features = look(source, catalog, backbone, resize=resize, cache=cache, runner=runner, progress=progress)
+    finally:
+        cache.close()
+    return features, [cache.trouble] if cache.trouble else []
+
+
+def _fit(features: Floats, learnt: Part, classes: int, backbone: Backbone, recipe: Recipe) -> probe.Fitted:
+    """A head on the pictures to learn from, its folds drawn by content unless the data brings its own validation."""
+    settings = recipe.head
+    fold = folds(learnt, settings.folds, recipe.runtime.seed)
+    return probe.fit(
+        features[learnt.rows],
+        learnt.truth,
+        fold,
+        classes,
+        backbone.blocks,
+        strengths=settings.strengths,
+        components=settings.components,
+        balanced=settings.class_weight == "balanced",
+    )

@@ -1,0 +1,125 @@
+"""What a run says of itself: the sections of ``metrics.json``, the predictions, the document inside the model file."""
+
+import hashlib
+import importlib.metadata
+import platform
+from typing import Any
+
+import numpy as np
+import onnx
+import pandas as pd
+from numpy.typing import NDArray
+
+from kilat.bundle.manifest import Manifest
+from kilat.data.catalog import SPLITS, Catalog
+from kilat.data.split import Part
+from kilat.features.backbone import Backbone
+from kilat.locale import _
+from kilat.probe import Fitted
+from kilat.recipe import Recipe, Resize
+
+_STRONG_IMBALANCE = 5
+_PACKAGES = ("kilat", "numpy", "onnx", "onnxruntime", "pillow")
+
+
+def cut_away(width: int, height: int, resize: Resize) -> float:
+    """The share of a picture's area that fitting it into a square drops, 0 to 1."""
+    return 1 - min(width, height) / max(width, height) if resize == "crop" else 0.0
+
+
+def data(catalog: Catalog, classes: list[str], recipe: Recipe) -> dict[str, Any]:
+    """The section ``data``: how many pictures took part and in what."""
+    used = catalog.table[catalog.used]
+    sizes = used[["width", "height"]].to_numpy()
+    cut = [cut_away(int(w), int(h), recipe.features.resize) for w, h in sizes]
+    return {
+        "used": len(used),
+        "refused": len(catalog.table) - len(used),
+        "classes": classes,
+        **{split: int((used["split"] == split).sum()) for split in SPLITS},
+        "duplicates": int((catalog.table["group"] >= 0).sum() - catalog.table["group"].max() - 1),
+        "cut_away": round(float(np.mean(cut)), 4),
+        "digest": hashlib.sha256("".join(sorted(used["digest"])).encode()).hexdigest(),
+    }
+
+
+def head(fitted: Fitted, temperature: float, recipe: Recipe) -> dict[str, Any]:
+    """The section ``head``: what was tried, what was chosen."""
+    return {
+        "strength": fitted.strength,
+        "strengths": [vars(one) for one in fitted.strengths],
+        "temperature": temperature,
+        "class_weight": recipe.head.class_weight,
+        "curve": [{"pictures": n, "right": right, "of": of} for n, right, of in fitted.curve],
+    }
+
+
+def model(backbone: Backbone, file: bytes, recipe: Recipe) -> dict[str, Any]:
+    """The section ``model``: which network, and how large the file is."""
+    return {
+        "backbone": backbone.name,
+        "size": backbone.size,
+        "precision": backbone.precision,
+        "resize": recipe.features.resize,
+        "features": backbone.width,
+        "bytes": len(file),
+        "digest": hashlib.sha256(file).hexdigest(),
+    }
+
+
+def manifest(
+    backbone: Backbone, recipe: Recipe, metrics: dict[str, Any], thresholds: dict[str, Any]
+) -> Manifest:
+    """The document inside the model file."""
+    kept = ("n", "accuracy", "accuracy_interval", "balanced_accuracy", "log_loss", "ece")
+    return Manifest(
+        classes=tuple(metrics["data"]["classes"]),
+        size=backbone.size,
+        backbone={"name": backbone.name, "precision": backbone.precision, "digest": backbone.digest},
+        recipe=recipe.model_dump(mode="json"),
+        thresholds=thresholds,
+        measures={part: {key: metrics[part][key] for key in kept} for part in ("test", "validation")},
+        digests={"data": metrics["data"]["digest"]},
+        versions=versions(backbone),
+    )
+
+
+def versions(backbone: Backbone) -> dict[str, Any]:
+    """Of Python, of the packages that had a hand in it, and of the graph's operators."""
+    opset = onnx.load_from_string(backbone.model).opset_import[0].version
+    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), **packages, "opset": opset}
+
+
+def predictions(
+    catalog: Catalog, classes: list[str], parts: list[tuple[Part, NDArray[np.float32]]]
+) -> pd.DataFrame:
+    """One row per picture that was asked without having been learnt from: truth, answer, probability.
+
+    Validation answers are those of cross-validation.
+    """
+    frames = []
+    for part, probabilities in parts:
+        rows = catalog.table.loc[part.rows, ["path", "split", "label"]]
+        best = probabilities.argmax(1)
+        answers = {
+            "row": part.rows,
+            "split": "test" if (rows["split"] == "test").all() else "validation",
+            "predicted": [classes[i] for i in best],
+            "probability": probabilities[np.arange(len(best)), best],
+        }
+        frames.append(rows.assign(**answers))
+    return pd.concat(frames).sort_values("row").reset_index(drop=True)
+
+
+def imbalance(truth: NDArray[np.int64], classes: list[str], recipe: Recipe) -> list[str]:
+    """A sentence where some class has far more pictures to learn from than another."""
+    counts = np.bincount(truth, minlength=len(classes))
+    most, least = int(counts.argmax()), int(counts.argmin())
+    if counts[most] < _STRONG_IMBALANCE * counts[least] or recipe.head.class_weight:
+        return []
+    sentence = _(
+        "Class “{most}” has {many} pictures to learn from, “{least}” has {few}. Where rare classes matter as much, "
+        "train with --set head.class_weight=balanced."
+    )
+    return [sentence.format(most=classes[most], many=counts[most], least=classes[least], few=counts[least])]

@@ -1,0 +1,72 @@
+"""The run folder ``runs/<name>/``: what is written where. Files appear whole or not at all."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kilat.errors import RunError
+
+MODEL, REPORT, METRICS = "model.onnx", "report.html", "metrics.json"
+RECIPE, CATALOG, PREDICTIONS = "recipe.yaml", "catalog.csv", "predictions.csv"
+
+
+@contextlib.contextmanager
+def new_folder(runs: Path, name: str) -> Iterator[Path]:
+    """A fresh folder for a run; where the name is taken, the next free number is added.
+
+    The folder is removed again if the run does not come to its end.
+
+    Raises:
+        RunError: the folder cannot be made.
+    """
+    folder = _claim(runs, re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run")
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Writes a file through a temporary one, so that a kill leaves the old file or the new one.
+
+    Raises:
+        RunError: the disk is full, or the folder cannot be written to.
+    """
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise RunError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Writes a document as indented JSON; numbers that are not finite are a programming error."""
+    write(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _claim(runs: Path, name: str) -> Path:
+    number = 1
+    while True:
+        folder = runs / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if not runs.is_dir():
+                raise RunError(f"{runs} is not a folder, so no run can be kept in it.") from None
+            number += 1
+        except OSError as error:
+            raise RunError(f"{folder} cannot be made: {error.strerror or error}.") from error
