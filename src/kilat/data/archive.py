@@ -1,0 +1,162 @@
+"""A zip or tar archive as a source, read in place: nothing is extracted, and no path in it is ever followed."""
+
+import weakref
+from collections import Counter
+from pathlib import Path
+
+from kilat.data.boxes import DAMAGE, Box, Member, Tar, Zip
+from kilat.data.catalog import Entry
+from kilat.data.layout import EMPTY_CLASS, Found, Tree, in_order, join
+from kilat.data.picturefile import HIDDEN, OTHER, is_picture, judge, shown
+from kilat.errors import PictureError, SourceError
+
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
+SUFFIXES = (".zip", *TAR_SUFFIXES)
+
+OUTSIDE = "path leads out of the archive"
+REPLACED = "replaced by a later member of the same name"
+
+
+class ArchiveSource:
+    """Pictures inside a zip or tar archive, laid out like a folder of class folders.
+
+    Entries stand in the order of `FolderSource`, those of a compressed tar in the order of the archive, which can only
+    be read forwards. ``read`` is for one thread.
+
+    Args:
+        path: the archive.
+        name: what to call it; the file's name without its endings if empty.
+
+    Attributes:
+        skipped: how many files did not come in as pictures, by reason.
+    """
+
+    def __init__(self, path: str | Path, name: str = "") -> None:
+        self._path = Path(path)
+        self.name = name or stem(self._path.name)
+        self._box = _open(self._path)
+        try:
+            scan = _Scan(self._path, self._box)
+        except SourceError:
+            self._box.close()
+            raise
+        weakref.finalize(self, self._box.close)
+        tree = Tree(scan.found, scan.folders)
+        entries = tree.entries() + [Entry(shown(name), "", refused=OUTSIDE) for name in scan.outside]
+        places = scan.places + [(0, 0)] * len(scan.outside)
+        order = list(range(len(entries))) if self._box.forward else in_order(entries)
+        self.entries = [entries[i] for i in order]
+        self._places = [places[i] for i in order]
+        self.skipped = dict(scan.skipped)
+        if empty := tree.empty_classes():
+            self.skipped[EMPTY_CLASS] = empty
+
+    def read(self, index: int) -> bytes:
+        """The bytes of the picture."""
+        entry, (start, size) = self.entries[index], self._places[index]
+        if entry.refused:
+            raise PictureError(entry.refused)
+        try:
+            content = self._box.read(start, size)
+        except DAMAGE as error:
+            raise PictureError(f"damaged in the archive: {error}") from error
+        if len(content) != size:
+            raise PictureError(f"cut off: {len(content)} of {size} bytes are there")
+        if not content:
+            raise PictureError("empty file")
+        return content
+
+    def link(self, index: int) -> str | None:
+        """None: a picture in an archive has no file of its own."""
+        return None
+
+    def close(self) -> None:
+        """Gives the archive back to the system."""
+        self._box.close()
+
+
+def stem(name: str) -> str:
+    """The archive's name without its endings: ``flowers`` for ``flowers.tar.gz``."""
+    suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(s)), "")
+    return name[: len(name) - len(suffix)] or name
+
+
+def _open(path: Path) -> Box:
+    kind = "zip" if path.name.lower().endswith(".zip") else "tar"
+    try:
+        return Zip(path) if kind == "zip" else Tar(path)
+    except DAMAGE as error:
+        raise SourceError(
+            f"{path} cannot be opened as a {kind} archive: {error}.",
+            mend="It may be cut off or misnamed: copy or download it again, or give the unpacked folder.",
+        ) from error
+
+
+class _Scan:
+    """One pass over the members: the pictures with their places, the folders and what was passed over."""
+
+    def __init__(self, path: Path, box: Box) -> None:
+        self.found: list[Found] = []
+        self.places: list[tuple[int, int]] = []
+        self.outside: list[str] = []
+        self.folders: dict[str, None] = {}
+        self.skipped: Counter[str] = Counter()
+        self._hidden: set[str] = set()
+        self._seen: dict[str, int] = {}
+        try:
+            for member in box.members():
+                self._take(member)
+        except DAMAGE as error:
+            raise SourceError(
+                f"{path} is cut off or damaged after {len(self.found)} pictures: {error}.",
+                mend="Copy or download it again.",
+            ) from error
+
+    def _take(self, member: Member | str) -> None:
+        name = member if isinstance(member, str) else member.name
+        parts = _inside(name)
+        if parts is None:
+            if isinstance(member, Member):
+                self.outside.append(name)
+        elif not self._is_hidden(parts):
+            self._add_folders(parts if isinstance(member, str) else parts[:-1])
+            if isinstance(member, Member) and parts:
+                self._file("/".join(parts), parts[-1], member)
+
+    def _is_hidden(self, parts: list[str]) -> bool:
+        """Counts each helper once, however much is inside, as on a disk, where it is not entered."""
+        for depth, part in enumerate(parts, 1):
+            if judge(part) == "helper":
+                path = "/".join(parts[:depth])
+                self.skipped[HIDDEN] += path not in self._hidden
+                self._hidden.add(path)
+                return True
+        return False
+
+    def _add_folders(self, parts: list[str]) -> None:
+        path = ""
+        for part in parts:
+            path = join(path, part)
+            self.folders[path] = None
+
+    def _file(self, path: str, name: str, member: Member) -> None:
+        kind = judge(name)
+        if kind == "picture" or (kind == "unknown" and (member.refused or is_picture(member.head()))):
+            self._add(path, member)
+        else:
+            self.skipped[OTHER] += 1
+
+    def _add(self, path: str, member: Member) -> None:
+        if path in self._seen:
+            self.found[self._seen[path]] = Found(path, REPLACED)
+        self._seen[path] = len(self.found)
+        self.found.append(Found(path, member.refused))
+        self.places.append((member.start, member.size))
+
+
+def _inside(name: str) -> list[str] | None:
+    """The components of a member's path, or None where it is absolute or climbs out of the archive."""
+    parts = name.replace("\\", "/").split("/")
+    if not parts[0] or ".." in parts or parts[0][1:2] == ":":
+        return None
+    return [part for part in parts if part not in ("", ".")]

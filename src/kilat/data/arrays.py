@@ -1,0 +1,78 @@
+"""Pictures that a program already has at hand as sources: arrays of pixels, and lists of paths."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kilat.data.catalog import Entry
+from kilat.data.picturefile import read_file, shown, writable
+from kilat.errors import PictureError, SourceError
+
+Pixels = NDArray[np.uint8]
+
+
+class ArraySource:
+    """Pictures that are uint8 arrays, ``[height, width]`` or ``[height, width, 3]``, in the order given.
+
+    Args:
+        images: a list of arrays, or one array of all of them.
+        labels: a class name for each.
+        name: what to call the source; its pictures are ``name[0]``, ``name[1]``, …
+        splits: ``train``, ``validation``, ``test`` or nothing for each; empty where kilat decides.
+    """
+
+    def __init__(
+        self, images: Sequence[Pixels] | Pixels, labels: Sequence[str], name: str, splits: Sequence[str] = ()
+    ) -> None:
+        if len(images) != len(labels):
+            raise SourceError(f"{len(images)} pictures, but {len(labels)} labels.", mend="Give one label per picture.")
+        self.name = name
+        self.skipped: dict[str, int] = {}
+        self.entries = [
+            Entry(f"{name}[{i}]", label, split)
+            for i, (label, split) in enumerate(zip(labels, splits or [""] * len(labels), strict=True))
+        ]
+        self._images = images
+
+    def read(self, index: int) -> Pixels:
+        """The pixels of the picture."""
+        pixels = np.asarray(self._images[index])
+        if pixels.dtype != np.uint8:
+            raise PictureError(f"pixels are {pixels.dtype}, not uint8")
+        if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] != 3):
+            raise PictureError(f"shape {pixels.shape} is neither [height, width] nor [height, width, 3]")
+        return pixels
+
+    def link(self, index: int) -> str | None:
+        """None: an array has no file of its own."""
+        return None
+
+
+class PathsSource:
+    """Picture files by path, in the order given.
+
+    Args:
+        paths: the files, relative to the working folder or absolute.
+        labels: a class name for each.
+        name: what to call the source.
+    """
+
+    def __init__(self, paths: Sequence[str | Path], labels: Sequence[str], name: str = "pictures") -> None:
+        if len(paths) != len(labels):
+            raise SourceError(f"{len(paths)} paths, but {len(labels)} labels.", mend="Give one label per path.")
+        self.name = name
+        self.skipped: dict[str, int] = {}
+        self._paths = [os.fspath(path) for path in paths]
+        self.entries = [Entry(shown(path), label) for path, label in zip(self._paths, labels, strict=True)]
+
+    def read(self, index: int) -> bytes:
+        """The bytes of the picture."""
+        return read_file(self._paths[index])
+
+    def link(self, index: int) -> str | None:
+        """The picture's absolute path, or None where its name is not text that can be written."""
+        path = os.path.abspath(self._paths[index])
+        return path if writable(path) else None

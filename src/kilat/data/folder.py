@@ -1,0 +1,134 @@
+"""A folder of class folders as a source."""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from kilat.data.layout import EMPTY_CLASS, Found, Tree, in_order, join
+from kilat.data.picturefile import HEAD, HIDDEN, OTHER, is_picture, judge, read_file, refusal, writable
+from kilat.errors import SourceError
+
+LOOP = "folder that leads back to itself"
+
+_Place = tuple[int, int]
+
+
+class FolderSource:
+    """Pictures in class folders, with or without ``train/``, ``validation/`` and ``test/`` around them.
+
+    Args:
+        path: the folder.
+        name: what to call it; the folder's own name if empty.
+
+    Attributes:
+        skipped: how many files did not come in as pictures, by reason.
+    """
+
+    def __init__(self, path: str | Path, name: str = "") -> None:
+        self._root = os.path.abspath(path)
+        self.name = name or os.path.basename(self._root) or "root"
+        scan = _Scan(self._root)
+        tree = Tree(scan.found, scan.folders)
+        entries = tree.entries()
+        order = in_order(entries)
+        self.entries = [entries[i] for i in order]
+        self._real = {k: scan.found[i].path for k, i in enumerate(order) if scan.found[i].path != entries[i].path}
+        self.skipped = dict(scan.skipped)
+        if empty := tree.empty_classes():
+            self.skipped[EMPTY_CLASS] = empty
+
+    def read(self, index: int) -> bytes:
+        """The bytes of the picture."""
+        return read_file(self._path(index))
+
+    def link(self, index: int) -> str | None:
+        """The picture's absolute path, or None where its name is not text that can be written."""
+        path = self._path(index)
+        return path if writable(path) else None
+
+    def _path(self, index: int) -> str:
+        return os.path.join(self._root, self._real.get(index) or self.entries[index].path)
+
+
+class _Scan:
+    """One walk through a folder: the pictures, the folders and what was passed over."""
+
+    def __init__(self, root: str) -> None:
+        self.found: list[Found] = []
+        self.folders: list[str] = []
+        self.skipped: Counter[str] = Counter()
+        self._root = root
+        try:
+            status = os.stat(root)
+            os.scandir(root).close()
+        except OSError as error:
+            raise SourceError(f"The folder {root} {refusal(error)}.") from error
+        self._waiting: list[tuple[str, tuple[_Place, ...]]] = [("", ((status.st_dev, status.st_ino),))]
+        while self._waiting:
+            self._walk(*self._waiting.pop())
+
+    def _walk(self, folder: str, above: tuple[_Place, ...]) -> None:
+        try:
+            with os.scandir(os.path.join(self._root, folder)) as items:
+                for item in items:
+                    self._take(item, join(folder, item.name), above)
+        except OSError as error:
+            self.found.append(Found(folder, f"folder {refusal(error)}"))
+
+    def _take(self, item: os.DirEntry[str], path: str, above: tuple[_Place, ...]) -> None:
+        kind = judge(item.name)
+        if kind == "helper":
+            self.skipped[HIDDEN] += 1
+        elif _is(item.is_dir):
+            self._enter(item, path, above)
+        elif kind == "other":
+            self.skipped[OTHER] += 1
+        else:
+            self._file(item, path, named=kind == "picture")
+
+    def _enter(self, item: os.DirEntry[str], path: str, above: tuple[_Place, ...]) -> None:
+        try:
+            status = os.stat(item.path)  # DirEntry.inode() is the link's own, so it would not show a loop
+        except OSError as error:
+            self.found.append(Found(path, f"folder {refusal(error)}"))
+            return
+        here = (status.st_dev, status.st_ino)
+        if here in above:
+            self.skipped[LOOP] += 1
+            return
+        self.folders.append(path)
+        self._waiting.append((path, (*above, here)))
+
+    def _file(self, item: os.DirEntry[str], path: str, *, named: bool) -> None:
+        if _is(item.is_file):
+            if named:
+                self.found.append(Found(path))
+            else:
+                self._sniff(item, path)
+        elif item.is_symlink():
+            self.found.append(Found(path, "broken link"))
+        elif named:
+            self.found.append(Found(path, "not a regular file"))
+        else:
+            self.skipped[OTHER] += 1
+
+    def _sniff(self, item: os.DirEntry[str], path: str) -> None:
+        try:
+            with open(item.path, "rb", buffering=0) as file:
+                picture = is_picture(file.read(HEAD))
+        except OSError as error:
+            self.found.append(Found(path, refusal(error)))
+            return
+        if picture:
+            self.found.append(Found(path))
+        else:
+            self.skipped[OTHER] += 1
+
+
+def _is(ask: Callable[[], bool]) -> bool:
+    """The answer, or False where the system gives none: a link that leads to itself."""
+    try:
+        return ask()
+    except OSError:
+        return False

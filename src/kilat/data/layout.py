@@ -1,0 +1,120 @@
+"""What a tree of files means, on disk or in an archive: class folders, ready-made splits, pictures outside of both."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kilat.data.catalog import Entry
+from kilat.data.picturefile import shown
+
+SPLIT_FOLDERS = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+
+EMPTY_CLASS = "empty class folder"
+NO_CLASS = "no class folder"
+NO_SPLIT = "outside the train, validation and test folders"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that came in as a picture: its path from the root, with ``/``, and why it is refused already."""
+
+    path: str
+    refused: str = ""
+
+
+class Tree:
+    """The folders around the pictures.
+
+    Args:
+        found: the pictures.
+        folders: every folder, with those between, as paths from the root without a trailing ``/``.
+    """
+
+    def __init__(self, found: Sequence[Found], folders: Iterable[str]) -> None:
+        self._found = found
+        self._children: dict[str, list[str]] = {}
+        for folder in folders:
+            parent, _, name = folder.rpartition("/")
+            self._children.setdefault(parent, []).append(name)
+        self._direct = {item.path.rpartition("/")[0] for item in found}
+        self._labels: dict[str, str] = {}
+        self.base = self._descend()
+        self.splits = self._ready_made()
+
+    def entries(self) -> list[Entry]:
+        """An entry for each picture, in the order they were given."""
+        return [self._entry(item) for item in self._found]
+
+    def empty_classes(self) -> int:
+        """How many class folders hold no picture at any depth."""
+        roots = [join(self.base, name) for name in self.splits] or [self.base]
+        depth = len(split_path(roots[0])) + 1
+        filled = {tuple(split_path(folder)[:depth]) for folder in self._direct}
+        classes = (split_path(join(root, name)) for root in roots for name in self._children.get(root, []))
+        return sum(tuple(parts) not in filled for parts in classes)
+
+    def _descend(self) -> str:
+        """The folder whose children are classes or splits: below wrappers such as ``flowers/flowers/``."""
+        base = ""
+        while len(names := self._children.get(base, [])) == 1:
+            inner = join(base, names[0])
+            if inner in self._direct or inner not in self._children:
+                break
+            base = inner
+        return base
+
+    def _ready_made(self) -> dict[str, str]:
+        """Split folders by name, where there is a train folder of class folders and at least one other split."""
+        named = {n: SPLIT_FOLDERS[n.lower()] for n in self._children.get(self.base, []) if n.lower() in SPLIT_FOLDERS}
+        trains = [join(self.base, name) for name, split in named.items() if split == "train"]
+        ready = any(folder in self._children for folder in trains) and len(set(named.values())) > 1
+        return named if ready else {}
+
+    def _entry(self, item: Found) -> Entry:
+        prefix = self.base + "/" if self.base else ""
+        inside = item.path.startswith(prefix)
+        parts = split_path(item.path[len(prefix) :] if inside else "")
+        split, refused = "", item.refused
+        if self.splits and len(parts) > 1:
+            split = self.splits.get(parts[0], "")
+            parts = parts[1:]
+            refused = refused or ("" if split else NO_SPLIT)
+        label = self._label(parts[0]) if len(parts) > 1 and refused != NO_SPLIT else ""
+        return Entry(shown(item.path), label, split, refused or ("" if label else NO_CLASS))
+
+    def _label(self, name: str) -> str:
+        """One spelling of the class name, and one string in memory, for all its pictures."""
+        if name not in self._labels:
+            self._labels[name] = label_of(name)
+        return self._labels[name]
+
+
+def label_of(name: str) -> str:
+    """The class name as kilat writes it: composed (NFC), so that one class spelled in two ways is one class."""
+    return unicodedata.normalize("NFC", shown(name))
+
+
+def in_order(entries: Sequence[Entry]) -> list[int]:
+    """The order that is the same on any file system: by class, then by path, by codepoint."""
+
+    def key(index: int) -> tuple[str, str, str]:
+        entry = entries[index]
+        return entry.label, unicodedata.normalize("NFC", entry.path), entry.path
+
+    return sorted(range(len(entries)), key=key)
+
+
+def join(folder: str, name: str) -> str:
+    """``folder/name``, where the root is the empty string."""
+    return f"{folder}/{name}" if folder else name
+
+
+def split_path(path: str) -> list[str]:
+    """The components of a path; none for the root."""
+    return path.split("/") if path else []

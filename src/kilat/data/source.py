@@ -1,0 +1,162 @@
+"""From what the user names to labelled pictures: a folder, a table, an archive or a named set becomes a source.
+
+| what came in | what becomes of it |
+| --- | --- |
+| `<class>/**/picture` | a picture of that class, at any depth |
+| `train/`, `val`, `valid` or `validation/`, `test/` | the split is kept, if train has class folders and company |
+| one folder around everything (`flowers/flowers/<class>`) | looked through, unless pictures stand directly in it |
+| a picture beside the class folders | refused: no class folder |
+| a picture beside `train/` and `test/`, in another folder | refused: outside the train, validation and test folders |
+| names that start with a dot, `Thumbs.db`, `desktop.ini`, `__MACOSX` and the like | skipped, and counted in `skipped` |
+| `.txt`, `.json`, `.csv` and other files that are no pictures | skipped, and counted |
+| a picture's ending | a picture, whatever its content; decoding judges that |
+| no ending, or an unknown one | a picture if its first bytes say so; else skipped and counted |
+| an empty file, one that may not be read, one over 256 MiB | refused when it is read, with the reason |
+| a class folder without pictures | skipped, and counted |
+| the same class name in two Unicode spellings | one class (NFC) |
+| a name with undecodable bytes | used; shown with backslash escapes |
+| links to files and folders | followed; a folder that leads back to itself is not entered again, and counted |
+| a broken link | refused: broken link |
+| links, devices and paths out of the archive, in an archive | refused, never followed |
+| encrypted, oversized or oddly packed members of a zip | refused, with the reason |
+| an archive that is cut off | an error: part of the pictures would be missing |
+| a table's row without path or label, with a missing file or an unknown split | refused, with the reason |
+| a file listed twice under one label | used once; the other refused: listed twice |
+| a file listed under two labels | both refused |
+| rows without a split, where others have one | train |
+| one class only, or no picture at all | an error that says what was found |
+
+Entries are sorted by class, then path, by codepoint, so the order is the same on any file system.
+"""
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+
+from kilat.data.archive import SUFFIXES as ARCHIVES
+from kilat.data.archive import ArchiveSource
+from kilat.data.arrays import ArraySource, PathsSource
+from kilat.data.catalog import Source
+from kilat.data.download import Progress
+from kilat.data.folder import FolderSource
+from kilat.data.named import SETS, open_named
+from kilat.data.picturefile import HIDDEN, OTHER, shown
+from kilat.data.table import TableSource
+from kilat.errors import SourceError, nearest
+
+__all__ = [
+    "ArchiveSource",
+    "ArraySource",
+    "FolderSource",
+    "PathsSource",
+    "TableSource",
+    "find_source",
+    "open_source",
+    "require_classes",
+    "require_pictures",
+]
+
+TABLES = (".csv", ".tsv", ".parquet")
+
+
+def open_source(data: str | Path, *, root: Path | None = None, progress: Progress | None = None) -> Source:
+    """The labelled pictures that ``data`` names, of at least two classes.
+
+    Args:
+        data: a folder, a table, an archive, or a named set. What exists on disk goes before a name.
+        root: a folder with copies of named sets; ``data`` is then a name.
+        progress: called with the bytes that are here and the bytes there will be, while a named set is downloaded.
+
+    Raises:
+        SourceError: it cannot be read, or does not hold two classes.
+    """
+    source = find_source(data, root=root, progress=progress)
+    require_classes(source, shown(str(data)))
+    return source
+
+
+def find_source(data: str | Path, *, root: Path | None = None, progress: Progress | None = None) -> Source:
+    """Like `open_source`, but content with one class: to evaluate a model on it, say."""
+    path, name = Path(data).expanduser(), str(data)
+    if root is not None:
+        return open_named(name, root=root.expanduser(), progress=progress)
+    if os.path.isdir(path):
+        return FolderSource(path)
+    if os.path.exists(path):
+        return _open_file(path)
+    if name in SETS:
+        return open_named(name, progress=progress)
+    raise SourceError(f"There is no folder, table, archive or data set {shown(name)!r}.", mend=_nearest(path, name))
+
+
+def require_classes(source: Source, where: str) -> None:
+    """Refuses a source in which fewer than two classes have pictures.
+
+    Raises:
+        SourceError: naming what was found, and how to mend it.
+    """
+    require_pictures(source, where)
+    classes = {entry.label for entry in source.entries if not entry.refused}
+    if len(classes) < 2:
+        count = sum(not entry.refused for entry in source.entries)
+        raise SourceError(
+            f"{where} holds one class, {classes.pop()!r}, of {count} pictures; a classifier needs at least two.",
+            mend=_mend(source, where),
+        )
+
+
+def require_pictures(source: Source, where: str) -> None:
+    """Refuses a source of which no picture can be used.
+
+    Raises:
+        SourceError: naming what was found, and how to mend it.
+    """
+    if not source.entries:
+        skipped: dict[str, int] = getattr(source, "skipped", {})
+        files = skipped.get(HIDDEN, 0) + skipped.get(OTHER, 0)
+        found = f"{files} files, none of them pictures" if files else "nothing in it"
+        raise SourceError(
+            f"No pictures in {where}: {found}. Looked for JPEG, PNG, WebP, GIF, BMP and TIFF files in class folders.",
+            mend=_mend(source, where),
+        )
+    if all(entry.refused for entry in source.entries):
+        reasons: dict[str, int] = {}
+        for entry in source.entries:
+            reasons[entry.refused] = reasons.get(entry.refused, 0) + 1
+        most = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:3]
+        raise SourceError(
+            f"None of the {len(source.entries)} pictures in {where} can be used: "
+            f"{', '.join(f'{reason} ({count})' for reason, count in most)}.",
+            mend=_mend(source, where),
+        )
+
+
+def _open_file(path: Path) -> Source:
+    lower = path.name.lower()
+    if lower.endswith(ARCHIVES):
+        return ArchiveSource(path)
+    if lower.endswith(TABLES):
+        return TableSource(path)
+    raise SourceError(
+        f"{shown(str(path))} is neither a table nor an archive that kilat reads.",
+        mend=f"Give a folder of class folders, a table ({', '.join(TABLES)}) or an archive ({', '.join(ARCHIVES)}).",
+    )
+
+
+def _mend(source: Source, where: str) -> str:
+    if isinstance(source, TableSource):
+        return "Give every row a path, as seen from the table's folder, and a label, of at least two different ones."
+    folder = where.rstrip("/") if os.path.isdir(where) else "pictures"
+    return f"Put the pictures of each class in a folder of its own: {folder}/cats/1.jpg, {folder}/dogs/1.jpg."
+
+
+def _nearest(path: Path, name: str) -> str:
+    """What the user may have meant: something beside the missing path, or a named set."""
+    beside = path.parent
+    siblings = [shown(each.name) for each in beside.iterdir()] if beside.is_dir() else []
+    close = get_close_matches(path.name, siblings, n=3, cutoff=0.6)
+    if close:
+        return f"Did you mean {' or '.join(repr(shown(str(beside / each))) for each in close)}?"
+    if os.sep in name or "." in name:
+        return "Check the path, or give the name of a data set: " + ", ".join(SETS) + "."
+    return nearest(name, SETS)

@@ -1,0 +1,182 @@
+"""A table of paths and labels as a source: CSV with any usual delimiter, or Parquet."""
+
+import csv
+import importlib.util
+import io
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from kilat.data.catalog import Entry
+from kilat.data.layout import in_order, label_of
+from kilat.data.picturefile import read_file, writable
+from kilat.errors import SourceError, nearest
+
+PATHS = ("path", "file", "filename", "image", "image_path", "filepath")
+LABELS = ("label", "class", "category", "target")
+SPLIT_VALUES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+_Row = tuple[str, str, str]
+
+
+class TableSource:
+    """Pictures listed in a table with the columns ``path,label[,split]``.
+
+    Args:
+        path: a ``.csv``, ``.tsv`` or ``.parquet`` file. Paths in it are relative to its folder, or absolute.
+        name: what to call it; the file's name without its ending if empty.
+
+    Attributes:
+        skipped: always empty: every row is an entry.
+    """
+
+    def __init__(self, path: str | Path, name: str = "") -> None:
+        file = Path(path)
+        self.name = name or file.stem
+        self._folder = os.path.abspath(file.parent)
+        rows = _parquet_rows(file) if file.suffix.lower() == ".parquet" else _csv_rows(file)
+        entries = self._entries(rows)
+        self.entries = [entries[i] for i in in_order(entries)]
+        self.skipped: dict[str, int] = {}
+
+    def read(self, index: int) -> bytes:
+        """The bytes of the picture."""
+        return read_file(self._path(self.entries[index].path))
+
+    def link(self, index: int) -> str | None:
+        """The picture's absolute path, or None where its name is not text that can be written."""
+        path = self._path(self.entries[index].path)
+        return path if writable(path) else None
+
+    def _path(self, path: str) -> str:
+        return os.path.normpath(os.path.join(self._folder, path))
+
+    def _entries(self, rows: Sequence[_Row]) -> list[Entry]:
+        """One entry a row; where some rows name a split, those that name none belong to ``train``."""
+        default = "train" if any(split.strip() for _, _, split in rows) else ""
+        entries = [self._entry(number, row, default) for number, row in enumerate(rows, 1)]
+        return self._once(entries)
+
+    def _entry(self, number: int, row: _Row, default: str) -> Entry:
+        path, label, marked = row[0], label_of(row[1]) if row[1].strip() else "", row[2].strip()
+        split = SPLIT_VALUES.get(marked.lower(), "") if marked else default
+        if not path.strip():
+            return Entry(f"row {number}", label, split, "no path")
+        if not label:
+            return Entry(path, "", split, "no label")
+        if marked and not split:
+            return Entry(path, label, "", f"unknown split {marked!r}: use train, validation or test")
+        return Entry(path, label, split, "" if os.path.exists(self._path(path)) else "file not found")
+
+    def _once(self, entries: list[Entry]) -> list[Entry]:
+        """Refuses what is listed again, and whatever is listed under more than one label."""
+        listed: dict[str, list[int]] = defaultdict(list)
+        for index, entry in enumerate(entries):
+            if not entry.refused:
+                listed[os.path.normcase(self._path(entry.path))].append(index)
+        for same in listed.values():
+            labels = sorted({entries[i].label for i in same})
+            reason = "listed twice" if len(labels) == 1 else f"listed under labels {' and '.join(labels)}"
+            for i in same[1:] if len(labels) == 1 else same:
+                entries[i] = Entry(entries[i].path, entries[i].label, entries[i].split, reason)
+        return entries
+
+
+def _csv_rows(file: Path) -> list[_Row]:
+    lines = io.StringIO(_text(file), newline="")
+    delimiter = _delimiter(next(lines, ""))
+    lines.seek(0)
+    reader = csv.reader(lines, delimiter=delimiter)
+    try:
+        header = next(reader, [])
+        where = _columns(file, header)
+        return [_row(cells, where) for cells in reader if any(cell.strip() for cell in cells)]
+    except csv.Error as error:
+        raise SourceError(
+            f"{file} cannot be read as a table: {error} (line {reader.line_num}).",
+            mend="Save it again as CSV in UTF-8, with quotes around cells that hold delimiters.",
+        ) from error
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise SourceError(f"The table {file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SourceError(
+            f"The table {file} is not UTF-8: byte 0x{error.object[error.start]:02x} in line {line}.",
+            mend="Save it as UTF-8 (in a spreadsheet: 'CSV UTF-8'), so that no letter in a path or label is guessed.",
+        ) from error
+
+
+def _delimiter(header: str) -> str:
+    """The delimiter that gives the header the most known columns, or failing that the most columns."""
+
+    def columns(delimiter: str) -> tuple[int, int]:
+        names = [name.strip().lower() for name in next(csv.reader([header], delimiter=delimiter), [])]
+        return sum(name in PATHS + LABELS for name in names), len(names)
+
+    return max(",;\t", key=columns)
+
+
+def _row(cells: Sequence[str], where: Sequence[int | None]) -> _Row:
+    path, label, split = (cells[i] if i is not None and i < len(cells) else "" for i in where)
+    return path, label, split
+
+
+def _columns(file: Path, header: Sequence[str]) -> tuple[int, int, int | None]:
+    """Where path, label and split stand; the header may name them in any case and order."""
+    names = [name.strip().lower() for name in header]
+    split = names.index("split") if "split" in names else None
+    return _column(file, header, names, PATHS), _column(file, header, names, LABELS), split
+
+
+def _column(file: Path, header: Sequence[str], names: list[str], wanted: tuple[str, ...]) -> int:
+    hits = [i for i, name in enumerate(names) if name == wanted[0]] or [i for i, n in enumerate(names) if n in wanted]
+    if len(hits) == 1:
+        return hits[0]
+    found = ", ".join(repr(name) for name in header) or "none: the file is empty"
+    if hits:
+        several = " and ".join(repr(header[i]) for i in hits)
+        raise SourceError(
+            f"{file} has more than one column for the {wanted[0]}: {several}. Its columns: {found}.",
+            mend=f"Name the right one '{wanted[0]}', and no other.",
+        )
+    near = next((f" Did you mean {name!r}?" for name in header if _close(name, wanted)), "")
+    raise SourceError(
+        f"{file} has no column '{wanted[0]}'. Its columns: {found}.{near}",
+        mend="The first line names the columns: path,label or path,label,split "
+        f"(for '{wanted[0]}' also {', '.join(wanted[1:])}).",
+    )
+
+
+def _close(name: str, wanted: Iterable[str]) -> bool:
+    return nearest(name.strip().lower(), wanted).startswith("Did you mean")
+
+
+def _parquet_rows(file: Path) -> list[_Row]:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise SourceError(f"Reading {file} needs pyarrow, which is not installed.", mend="pip install pyarrow")
+    try:
+        # Nullable types: with NumPy's, a column of whole numbers with one gap would turn 1 into 1.0.
+        table = pd.read_parquet(file, dtype_backend="pyarrow")
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{file} cannot be read as Parquet: {error}") from error
+    where = _columns(file, [str(name) for name in table.columns])
+    cells = [[] if i is None else ["" if pd.isna(v) else str(v) for v in table.iloc[:, i]] for i in where]
+    splits = cells[2] or [""] * len(table)
+    return list(zip(cells[0], cells[1], splits, strict=True))

@@ -1,0 +1,317 @@
+"""One self-contained HTML page about a trained classifier: all one needs to judge it, offline, without scripts."""
+
+import base64
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, Undefined
+from markupsafe import Markup
+
+from kilat.data.catalog import SPLITS, Catalog
+from kilat.locale import _
+from kilat.report import figures
+from kilat.report.figures import printable
+
+LISTED = 200
+"""Refused pictures that the page names; catalog.csv holds them all."""
+
+ENOUGH = 100
+"""With fewer pictures than this, a calibration error says more about chance than about the classifier."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture in the report.
+
+    Args:
+        jpeg: the picture made small, as JPEG bytes.
+        link: the absolute path of the picture's own file, or None where it has none.
+    """
+
+    path: str
+    label: str
+    jpeg: bytes
+    link: str | None
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A picture that was answered wrongly; ``probability`` is what the wrong answer was given."""
+
+    picture: Shown
+    predicted: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """How well a head does that learned from ``pictures`` pictures, with the interval."""
+
+    pictures: int
+    accuracy: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything the page says.
+
+    Args:
+        metrics: the content of ``metrics.json``.
+        recipe: the fully resolved recipe, as YAML.
+        catalog: ``Catalog.table``.
+        notes: sentences worth saying, such as one about strong imbalance.
+    """
+
+    name: str
+    metrics: dict[str, Any]
+    recipe: str
+    catalog: pd.DataFrame
+    samples: list[Shown]
+    curve: list[CurvePoint]
+    mistakes: list[Mistake]
+    notes: list[str]
+
+
+def render(report: Report) -> str:
+    """The page as HTML; equal reports give equal text."""
+    template = Path(__file__).with_name("page.html.j2").read_text(encoding="utf-8")
+    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_finalize)
+    numbers = {"percent": percent, "points": points, "number": number, "count": count, "short": short, "size": size}
+    page.filters.update(numbers, lines=lines, jpeg=_jpeg, uri=_uri, shorten=figures.shorten)
+    return page.from_string(template).render(_=_, **_content(report))
+
+
+def _content(report: Report) -> dict[str, Any]:
+    metrics = report.metrics
+    test, validation = metrics.get("test") or {}, metrics.get("validation") or {}
+    # Without test pictures the cross-validated measures are the best there are, and the page says so.
+    measured = test if test.get("n") else validation
+    classes = [str(name) for name in metrics["data"]["classes"]]
+    pairs = _confused(classes, measured.get("confusion"))
+    splits = _splits(report.catalog, classes)
+    return {
+        "report": report,
+        "metrics": metrics,
+        "test": test,
+        "validation": validation,
+        "measured": measured,
+        "on_test": measured is test,
+        "classes": classes,
+        "named": figures.NAMED,
+        "verdict": _verdict(test, validation, pairs),
+        "pairs": pairs[: 6 if len(classes) <= figures.NAMED else 20],
+        "per_class": _worst_first(measured.get("per_class") or {}),
+        "splits": {name: sum(numbers) for name, numbers in splits.items()},
+        "refused": _refused(report.catalog),
+        "figure": _figures(report, measured, classes, splits),
+        "curve_note": _curve_note(report.curve),
+        "timings": [(k, v) for k, v in (metrics.get("timing") or {}).items() if k != "total_s"],
+    }
+
+
+def _figures(
+    report: Report, measured: dict[str, Any], classes: list[str], splits: dict[str, list[int]]
+) -> dict[str, Markup]:
+    """The figures that the numbers allow."""
+    order = sorted(range(len(classes)), key=lambda i: -sum(numbers[i] for numbers in splits.values()))
+    counts = {name: [numbers[i] for i in order] for name, numbers in splits.items()}
+    made = {"balance": figures.balance([classes[i] for i in order], counts)} if splits else {}
+    if len(report.curve) > 1:
+        columns = zip(*((p.pictures, p.accuracy, p.low, p.high) for p in report.curve), strict=True)
+        made["curve"] = figures.curve(*map(list, columns))
+    if measured.get("n") and measured.get("confusion"):
+        made["confusion"] = figures.confusion(classes, measured["confusion"])
+    if bins := [b for b in measured.get("reliability") or [] if b.get("n")]:
+        made["reliability"] = figures.reliability(bins, (measured.get("uncalibrated") or {}).get("reliability") or ())
+    return made
+
+
+def _verdict(test: dict[str, Any], validation: dict[str, Any], pairs: list[dict[str, Any]]) -> list[str]:
+    """The outcome in sentences: how good, how honest its probabilities, what to look at first."""
+    measured = test if test.get("n") else validation
+    if not measured.get("n"):
+        return [_("Nothing could be measured: no picture was left to test the classifier with.")]
+    sentences = [_how_good(measured, measured is test), _calibration(measured)]
+    majority = (measured.get("majority") or {}).get("accuracy")
+    low = (measured.get("accuracy_interval") or [None])[0]
+    if _defined(majority) and _defined(low) and low <= majority:
+        sentences.append(_("This is not clearly better than always giving the same answer: it needs more pictures."))
+    elif measured is test and measured["n"] < ENOUGH and validation.get("n"):
+        sentence = _("So few test pictures say little; in cross-validation {accuracy} of {n} pictures are right.")
+        sentences.append(sentence.format(accuracy=percent(validation.get("accuracy")), n=count(validation["n"])))
+    elif pairs and pairs[0]["count"] > 1:
+        sentence = _("Look first at “{truth}”, which is taken for “{predicted}” in {count} of its {support} pictures.")
+        sentences.append(sentence.format(**pairs[0]))
+    elif pairs:
+        sentences.append(_("Look first at the most confident mistakes."))
+    return sentences
+
+
+def _how_good(measured: dict[str, Any], on_test: bool) -> str:
+    sentence = _("{accuracy} of {n} test pictures are right")
+    if not on_test:
+        sentence = _("No pictures were kept for a test; in cross-validation {accuracy} of {n} pictures are right")
+    low, high = measured.get("accuracy_interval") or (None, None)
+    sentence += _(" (95% interval {low} to {high})") if _defined(low) and _defined(high) else ""
+    majority = measured.get("majority") or {}
+    sentence += _("; always answering “{label}” would be right in {share}.") if majority.get("label") else "."
+    return sentence.format(
+        accuracy=percent(measured.get("accuracy")),
+        n=count(measured["n"]),
+        low=points(low),
+        high=points(high),
+        label=majority.get("label"),
+        share=percent(majority.get("accuracy")),
+    )
+
+
+def _calibration(measured: dict[str, Any]) -> str:
+    error = measured.get("ece")
+    if measured["n"] < ENOUGH or not _defined(error):
+        return _("There are too few pictures to say how far its stated probabilities can be trusted.")
+    filled = [b for b in measured.get("reliability") or [] if b.get("n")]
+    surplus = sum(b["n"] * (b["confidence"] - b["accuracy"]) for b in filled)
+    if error <= 0.02:
+        sentence = _("Its stated probabilities can be taken at face value: on average they are off by {points} points.")
+    elif error <= 0.05:
+        sentence = _("Its stated probabilities are about right: on average they are off by {points} points.")
+    elif surplus > 0:
+        sentence = _("Its stated probabilities promise too much: on average they are off by {points} points.")
+    else:
+        sentence = _("Its stated probabilities are too modest: on average they are off by {points} points.")
+    return sentence.format(points=number(error * 100, 1))
+
+
+def _curve_note(curve: list[CurvePoint]) -> str:
+    """What the last doubling of the pictures brought, where the curve has one."""
+    last = curve[-1] if curve else None
+    earlier = [p for p in curve if last and 0.4 <= p.pictures / last.pictures <= 0.62]
+    if last is None or not earlier:
+        return ""
+    half = min(earlier, key=lambda p: abs(p.pictures / last.pictures - 0.5))
+    gain = last.accuracy - half.accuracy
+    sentence = _("From {half} to {all} pictures it went from {low} to {high}: more pictures are likely to help.")
+    if gain < 0.01:
+        sentence = _("From {half} to {all} pictures it went from {low} to {high}: more of the same would help little.")
+    low, high = percent(half.accuracy), percent(last.accuracy)
+    return sentence.format(half=count(half.pictures), all=count(last.pictures), low=low, high=high)
+
+
+def _confused(classes: list[str], confusion: Sequence[Sequence[int]] | None) -> list[dict[str, Any]]:
+    """Pairs of truth and wrong answer, the most frequent first."""
+    if not confusion:
+        return []
+    matrix = np.asarray(confusion)
+    support = matrix.sum(axis=1)
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    rows, columns = np.nonzero(wrong)
+    order = np.argsort(-wrong[rows, columns], kind="stable")
+    return [
+        {"truth": classes[r], "predicted": classes[c], "count": int(wrong[r, c]), "support": int(support[r])}
+        for r, c in zip(rows[order], columns[order], strict=True)
+    ]
+
+
+def _worst_first(per_class: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Classes by their F1; those without a picture to measure them on stand last."""
+
+    def rank(item: tuple[str, dict[str, Any]]) -> tuple[bool, float]:
+        f1 = item[1].get("f1")
+        return not item[1].get("support"), f1 if _defined(f1) else 0.0
+
+    return sorted(per_class.items(), key=rank)
+
+
+def _splits(catalog: pd.DataFrame, classes: list[str]) -> dict[str, list[int]]:
+    """For every split that has pictures, how many of each class."""
+    used = catalog[catalog["status"] == "used"]
+    sizes = used.groupby(["split", "label"]).size().to_dict()
+    counts = {split: [int(sizes.get((split, name), 0)) for name in classes] for split in SPLITS}
+    return {_(split): numbers for split, numbers in counts.items() if any(numbers)}
+
+
+def _refused(catalog: pd.DataFrame) -> dict[str, Any]:
+    """Refused pictures by reason, the commonest first; a long list is cut so that every reason keeps examples."""
+    refused = Catalog(catalog).refused
+    refused = refused.assign(turn=refused.groupby("reason").cumcount())
+    listed = refused.sort_values("turn", kind="stable").head(LISTED)
+    rows: dict[str, list[tuple[str, str]]] = {}
+    for path, label, reason in zip(listed["path"], listed["label"], listed["reason"], strict=True):
+        rows.setdefault(str(reason), []).append((str(path), str(label)))
+    totals = refused["reason"].value_counts().to_dict()
+    reasons = sorted(rows, key=lambda reason: (-totals[reason], reason))
+    groups = [{"reason": r, "count": totals[r], "rows": rows[r]} for r in reasons]
+    return {"groups": groups, "count": len(refused), "unlisted": len(refused) - len(listed)}
+
+
+def percent(value: object, digits: int = 1) -> str:
+    """A share as text; a dash where it is undefined. What is not quite all never reads as 100%."""
+    if not _defined(value):
+        return "–"
+    unit = 10 ** (digits + 2)
+    share = math.floor(value * unit) / unit if 0 < 1 - value < 1 / unit else value
+    return f"{share:.{digits}%}"
+
+
+def points(value: object) -> str:
+    """A share in percentage points, without the sign."""
+    return percent(value).rstrip("%")
+
+
+def number(value: object, digits: int = 3) -> str:
+    """A number as text; a dash where it is undefined."""
+    return f"{value:.{digits}f}" if _defined(value) else "–"
+
+
+def count(value: object) -> str:
+    """A whole number with its thousands apart; a dash where it is undefined."""
+    return f"{int(value):,}" if _defined(value) else "–"
+
+
+def short(value: object) -> object:
+    """A setting as text: numbers to three digits, anything else as it is."""
+    return f"{value:.3g}" if _defined(value) and not isinstance(value, int) else value
+
+
+def lines(text: str) -> Markup:
+    """Text whose line breaks count."""
+    return Markup("\n").join(Markup.escape(printable(line)) for line in text.split("\n"))
+
+
+def size(value: object) -> str:
+    """A number of bytes as people say it."""
+    if not _defined(value):
+        return "–"
+    return f"{value / 1e6:.1f} MB" if value >= 1e5 else f"{value / 1e3:.1f} kB"
+
+
+def _defined(value: object) -> TypeGuard[float]:
+    return isinstance(value, Real) and math.isfinite(float(value))
+
+
+def _finalize(value: object) -> object:
+    """What the template writes: everything printable, and a dash for what is undefined."""
+    if value is None or isinstance(value, Undefined):
+        return "–"
+    return value if isinstance(value, Markup) else printable(str(value))
+
+
+def _jpeg(picture: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(picture).decode('ascii')}"
+
+
+def _uri(link: str | None) -> str:
+    """The address of a file, or nothing where there is none that an address can name."""
+    try:
+        return Path(link).as_uri() if link else ""
+    except ValueError:
+        return ""

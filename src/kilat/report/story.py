@@ -1,0 +1,81 @@
+"""Gathers what the report shows: sample pictures, the most confident mistakes, the learning curve."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kilat.data.catalog import Catalog, Source
+from kilat.data.decode import decode
+from kilat.errors import PictureError
+from kilat.evaluate.metrics import wilson_interval
+from kilat.report.page import CurvePoint, Mistake, Report, Shown
+
+SAMPLES = 20
+MISTAKES = 24
+_THUMBNAIL = 144
+
+
+def gather(
+    name: str,
+    source: Source,
+    catalog: Catalog,
+    predictions: pd.DataFrame,
+    metrics: dict[str, Any],
+    recipe: str,
+    notes: list[str],
+) -> Report:
+    """Everything the page says about a run.
+
+    Args:
+        name: of the run.
+        source: where the pictures are; those that are shown are read once more.
+        catalog: every picture that came in.
+        predictions: with the columns ``row``, ``split``, ``label``, ``predicted`` and ``probability``.
+        metrics: the content of ``metrics.json``.
+        recipe: as YAML.
+        notes: sentences worth saying.
+    """
+    test = predictions[predictions["split"] == "test"]
+    wrong = test[test["label"] != test["predicted"]].sort_values("probability", ascending=False, kind="stable")
+    mistakes = []
+    for row, predicted, probability in (
+        wrong[["row", "predicted", "probability"]].head(MISTAKES).itertuples(index=False)
+    ):
+        if picture := _shown(source, catalog, row):
+            mistakes.append(Mistake(picture, predicted, float(probability)))
+    samples = [picture for row in _samples(catalog) if (picture := _shown(source, catalog, row))]
+    curve = [CurvePoint(p["pictures"], p["right"] / p["of"], *_interval(p)) for p in metrics["head"]["curve"]]
+    return Report(name, metrics, recipe, catalog.table, samples, curve, mistakes, notes)
+
+
+def _interval(point: dict[str, int]) -> tuple[float, float]:
+    low, high = wilson_interval(point["right"], point["of"]) or (0.0, 1.0)
+    return low, high
+
+
+def _samples(catalog: Catalog) -> list[int]:
+    """Rows of some used pictures, the same number of every class, evenly spaced; of many classes some."""
+    rows = catalog.table[catalog.used].groupby("label", sort=True).indices
+    used = np.flatnonzero(catalog.used)
+    labels = list(rows)
+    shown = [labels[i] for i in np.unique(np.linspace(0, len(labels) - 1, SAMPLES).round().astype(int))]
+    each = max(1, SAMPLES // len(shown))
+    return [
+        int(used[rows[label][i]])
+        for label in shown
+        for i in np.unique(np.linspace(0, len(rows[label]) - 1, each + 2).round().astype(int))[1:-1][:each]
+    ] or [int(used[rows[label][0]]) for label in shown]
+
+
+def _shown(source: Source, catalog: Catalog, row: int) -> Shown | None:
+    """A picture made small; None if it can no longer be read."""
+    try:
+        image, _ = decode(source.read(row), shrink_to=_THUMBNAIL)
+    except PictureError:
+        return None
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=80)
+    return Shown(source.entries[row].path, catalog.table.at[row, "label"], file.getvalue(), source.link(row))
