@@ -21,7 +21,7 @@ _HOMES = {
     "train": "kilat.pipeline",
 }
 
-__all__ = ["Classifier", "ImageClassifier", "KilatError", "Prediction", "Run", "load", "train"]  # noqa: RUF022
+__all__ = ["Classifier", "ImageClassifier", "KilatError", "Prediction", "Run", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
@@ -30,7 +30,7 @@ Model = Annotated[Path, typer.Argument(help=_("A model.onnx, or the run folder t
 
 
 @app.command()
-def train(
+def train(  # noqa: PLR0917 - an option each
     data: Annotated[str, typer.Argument(help=_("Folder of class folders, CSV table, zip or tar, or a known set."))],
     name: Annotated[str | None, typer.Option(help=_("Name of the run; the data's own by default."))] = None,
     recipe: Annotated[str, typer.Option(help=_("A built-in recipe, or a YAML file."))] = "transfer",
@@ -104,12 +104,13 @@ def known_sets(as_json: Json = False) -> None:
 
     sets = describe()
     if as_json:
-        _print_json({"sets": [vars(one) for one in sets]})
+        kept = ("name", "about", "pictures", "classes", "download_bytes", "licence", "address", "available")
+        _print_json({"sets": [{key: getattr(one, key) for key in kept} for one in sets]})
         return
     for one in sets:
-        here = _("here") if one.available else _("not here")
-        print(f"{one.name:14} {one.pictures:>7,} pictures  {one.classes:>3} classes  {one.licence}  [{here}]")
-        print(f"{'':14} {one.about}  {one.address}")
+        here = _("here") if one.available else _("to download: {size}").format(size=_bytes(one.download_bytes))
+        count = _("{pictures:,} pictures, {classes} classes").format(pictures=one.pictures, classes=len(one.classes))
+        print(f"{one.name}: {one.about}\n  {count}; {one.licence}\n  {one.address} ({here})")
 
 
 @app.command()
@@ -153,7 +154,7 @@ class _Bars:
     def __init__(self) -> None:
         self.progress: Any = None
 
-    def __enter__(self) -> "_Bars":
+    def __enter__(self) -> Self:
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -174,12 +175,16 @@ class _Bars:
             self.progress.stop()
 
     def stage(self, name: str) -> Callable[[int, int], None]:
-        """Starts a bar; returns what is called with how many are done and how many there are."""
+        """A bar that appears when the stage first says how far it is."""
         if not self.progress:
             return lambda done, total: None
-        bars, task = self.progress, self.progress.add_task(name, total=None, rate="")
+        bars = self.progress
+        tasks: list[Any] = []
 
         def advance(done: int, total: int) -> None:
+            if not tasks:
+                tasks.append(bars.add_task(name, total=None, rate=""))
+            task = tasks[0]
             elapsed = bars.tasks[task].elapsed or 0.0
             rate = f"{done / elapsed:,.0f}/s" if elapsed else ""
             bars.update(task, completed=done, total=total, rate=rate)

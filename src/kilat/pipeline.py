@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kilat import probe, record, recipe as recipes, run, runtime
+from kilat import probe, record, run, runtime
+from kilat import recipe as recipes
+from kilat.bundle.exam import examine, keep_askable
 from kilat.bundle.export import export
 from kilat.bundle.parity import check, sample
-from kilat.bundle.predictor import Classifier
+from kilat.bundle.predictor import Classifier, load
 from kilat.clock import Clock
 from kilat.data.catalog import Catalog, Source
-from kilat.data.source import open_source
-from kilat.data.split import Part, assign, folds, parts, settle_duplicates
+from kilat.data.source import find_source, open_source, require_pictures
+from kilat.data.split import Part, assign, folds, parts, settle_duplicates, whole
 from kilat.evaluate.calibration import fit_temperature, soften
 from kilat.evaluate.metrics import measure
 from kilat.evaluate.sets import lac_set
@@ -81,7 +83,7 @@ def train(
     """
     clock = Clock()
     settings = recipes.load(recipe, overrides)
-    source = open_source(data, root=Path(root) if root else None) if isinstance(data, str | Path) else data
+    source = _source(data, root, stage, open_source)
     with run.new_folder(Path(runs), name or source.name) as folder:
         made = make(source, settings, clock, stage)
         with clock.measure("report_s"):
@@ -100,6 +102,45 @@ def train(
     return Run(folder, made.metrics, made.classifier)
 
 
+def evaluate(
+    model: str | Path, data: str | Path | Source, *, root: str | Path | None = None, stage: Stage = _silent
+) -> dict[str, Any]:
+    """The same measures on other labelled pictures, in the shape of ``metrics.json``.
+
+    Where the data brings its own test split, only that is asked about.
+
+    Args:
+        model: a ``model.onnx``, or the run folder that holds it.
+        data: labelled pictures, as for ``train``; one class is enough.
+        root: where copies of a known set lie already.
+        stage: told about long stages as they begin.
+
+    Raises:
+        KilatError: the model or the data cannot be read, or no picture of a class that the model knows is left.
+    """
+    clock = Clock()
+    classifier = load(model)
+    source = _source(data, root, stage, find_source)
+    require_pictures(source, source.name)
+    catalog = Catalog.of(source.entries)
+    keep_askable(catalog, classifier.classes)
+    with clock.measure("answers_s"):
+        probabilities = examine(classifier, source, catalog, stage("Asking the model"))
+    settle_duplicates(catalog)
+    asked = whole(catalog, classifier.classes)
+    return {
+        "schema": 1,
+        "data": {
+            "used": len(asked.rows),
+            "refused": len(catalog.table) - len(asked.rows),
+            "reasons": catalog.refused["reason"].value_counts().to_dict(),
+            "classes": list(classifier.classes),
+        },
+        "test": measure(asked.truth, probabilities[asked.rows], classifier.classes),
+        "timing": clock.timings(),
+    }
+
+
 def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = _silent) -> Outcome:
     """The stages in order: look, split, fit a head, calibrate, evaluate, bundle, parity gate."""
     catalog = Catalog.of(source.entries)
@@ -107,7 +148,7 @@ def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = _silent) -
     with clock.measure("features_s"):
         features, notes = _look(source, catalog, backbone, recipe, stage("Looking at pictures"))
     settle_duplicates(catalog)
-    notes += assign(catalog, recipe.data.test, recipe.runtime.seed)
+    notes += [*assign(catalog, recipe.data.test, recipe.runtime.seed), *record.skipped(source)]
     classes, learnt, asked = parts(catalog)
     with clock.measure("head_s"):
         fitted = _fit(features, learnt, len(classes), backbone, recipe)
@@ -141,6 +182,12 @@ def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = _silent) -
         "versions": manifest.versions,
     }
     return Outcome(model, classifier, metrics, catalog, predictions, notes)
+
+
+def _source(data: str | Path | Source, root: str | Path | None, stage: Stage, find: Callable[..., Source]) -> Source:
+    if not isinstance(data, str | Path):
+        return data
+    return find(data, root=Path(root) if root else None, progress=stage("Downloading (bytes)"))
 
 
 def _look(

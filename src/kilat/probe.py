@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 CLIP = 4.0
-"""Standardised features are cut at this many standard deviations (chosen by cross-validation: 3 and 4 alike, none worse)."""
+"""Standardised features are cut at this many standard deviations (cross-validation: 3 and 4 alike, no cut worse)."""
 
 BLOCK_WEIGHTS = {"last": 0.7}
 """How much a block counts against the others. The last features are many and say similar things (cross-validation)."""
@@ -187,7 +187,8 @@ class _Problem:
         excess /= excess.sum(1, keepdims=True)
         excess[np.arange(len(excess)), self.labels] -= 1
         excess *= share.T[:, None]
-        return (self.points.T @ excess.reshape(len(excess), -1)).reshape(weights.shape)
+        slope: Floats = (self.points.T @ excess.reshape(len(excess), -1)).reshape(weights.shape)
+        return slope
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,8 @@ def _search(problem: _Problem, fold: Ints, strengths: Sequence[float]) -> _Searc
 def _without_each(fold: Ints) -> Floats:
     """For every fold the mask of what is not in it, ``[folds, n]``."""
     numbers = np.unique(fold[fold >= 0])
-    return (fold[None] != numbers[:, None]).astype(np.float32)
+    masks: Floats = (fold[None] != numbers[:, None]).astype(np.float32)
+    return masks
 
 
 def _held_out(problem: _Problem, fold: Ints, solutions: Sequence[Floats]) -> tuple[Ints, Floats]:
@@ -277,7 +279,8 @@ def _class_weights(labels: Ints, classes: int, balanced: bool) -> Floats:
         return np.ones(len(labels), np.float32)
     counts = np.bincount(labels, minlength=classes)
     present = max(1, np.count_nonzero(counts))
-    return (len(labels) / (present * np.maximum(counts, 1)))[labels].astype(np.float32)
+    weights: Floats = (len(labels) / (present * np.maximum(counts, 1))).astype(np.float32)[labels]
+    return weights
 
 
 def _log_loss(logits: Floats, labels: Ints) -> float:
@@ -299,7 +302,8 @@ def _moments(features: Floats) -> tuple[Floats, Floats]:
 
 
 def _standardise(features: Floats, mean: Floats, scale: Floats) -> Floats:
-    return np.clip((features - mean) * scale, -CLIP, CLIP)
+    standard: Floats = np.clip((features - mean) * scale, -CLIP, CLIP)
+    return standard
 
 
 def _components(features: Floats, mean: Floats, scale: Floats, relative: Floats, count: int) -> Floats:
@@ -308,8 +312,8 @@ def _components(features: Floats, mean: Floats, scale: Floats, relative: Floats,
     count = min(count, width, pictures)
     if pictures <= width:
         weighted = _standardise(features, mean, scale) * relative
-        directions, squares = _leading(weighted @ weighted.T, count)
-        directions = weighted.T @ (directions / np.sqrt(squares))
+        mixtures, squares = _leading(weighted @ weighted.T, count)
+        directions = (weighted.T @ (mixtures / np.sqrt(squares))).astype(np.float32)
     else:
         gram = np.zeros((width, width), np.float32)
         for chunk in _chunks(features):

@@ -94,11 +94,11 @@ def load(recipe: str | Path | dict[str, Any] | Recipe = "transfer", overrides: d
             problems.append(f"{key}: unknown choice. {nearest(key, [*_paths(), *_leaves()])}")
     try:
         valid = Recipe.model_validate(document)
+        if not problems:
+            return valid
     except ValidationError as error:
         problems += [_sentence(dict(problem)) for problem in error.errors()]
-    if problems:
-        raise RecipeError("\n".join(["The recipe has problems:", *(f"  {problem}" for problem in problems)]))
-    return valid
+    raise RecipeError("\n".join(["The recipe has problems:", *(f"  {problem}" for problem in problems)]))
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -190,7 +190,9 @@ def _sentence(problem: dict[str, Any]) -> str:
     path = ".".join(where)
     if problem["type"] == "extra_forbidden":
         *section, leaf = where
-        known = [p.removeprefix(f"{section[0]}.") for p in _paths() if p.startswith(f"{section[0]}.")] if section else None
+        known = (
+            [p.removeprefix(f"{section[0]}.") for p in _paths() if p.startswith(f"{section[0]}.")] if section else None
+        )
         return f"{path}: unknown {'choice' if section else 'section'}. {nearest(leaf, known or Recipe.model_fields)}"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{path}: {message[0].lower()}{message[1:]} (given: {problem['input']!r})"

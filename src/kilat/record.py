@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kilat.bundle.manifest import Manifest
-from kilat.data.catalog import SPLITS, Catalog
+from kilat.data.catalog import SPLITS, Catalog, Source
 from kilat.data.split import Part
 from kilat.features.backbone import Backbone
 from kilat.locale import _
@@ -67,9 +67,7 @@ def model(backbone: Backbone, file: bytes, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def manifest(
-    backbone: Backbone, recipe: Recipe, metrics: dict[str, Any], thresholds: dict[str, Any]
-) -> Manifest:
+def manifest(backbone: Backbone, recipe: Recipe, metrics: dict[str, Any], thresholds: dict[str, Any]) -> Manifest:
     """The document inside the model file."""
     kept = ("n", "accuracy", "accuracy_interval", "balanced_accuracy", "log_loss", "ece")
     return Manifest(
@@ -91,9 +89,7 @@ def versions(backbone: Backbone) -> dict[str, Any]:
     return {"python": platform.python_version(), **packages, "opset": opset}
 
 
-def predictions(
-    catalog: Catalog, classes: list[str], parts: list[tuple[Part, NDArray[np.float32]]]
-) -> pd.DataFrame:
+def predictions(catalog: Catalog, classes: list[str], parts: list[tuple[Part, NDArray[np.float32]]]) -> pd.DataFrame:
     """One row per picture that was asked without having been learnt from: truth, answer, probability.
 
     Validation answers are those of cross-validation.
@@ -110,6 +106,14 @@ def predictions(
         }
         frames.append(rows.assign(**answers))
     return pd.concat(frames).sort_values("row").reset_index(drop=True)
+
+
+def skipped(source: Source) -> list[str]:
+    """A sentence on the files that were no pictures, where there were any."""
+    if not source.skipped:
+        return []
+    counts = ", ".join(f"{reason}: {count:,}" for reason, count in source.skipped.items())
+    return [_("Passed over, because they are no pictures: {counts}.").format(counts=counts)]
 
 
 def imbalance(truth: NDArray[np.int64], classes: list[str], recipe: Recipe) -> list[str]:

@@ -3,6 +3,7 @@
 import ctypes.util
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 from kilat.errors import MissingExtra, RunError
@@ -13,6 +14,17 @@ def threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def cache_home() -> Path:
+    """Where kilat keeps what it can make again: ``$KILAT_CACHE``, or ``kilat`` in the platform's folder for caches."""
+    if given := os.environ.get("KILAT_CACHE"):
+        return Path(given).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "kilat"
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Caches/kilat"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kilat"
 
 
 def has_torch() -> bool:

@@ -11,8 +11,8 @@ from kilat.errors import PictureError, RunError
 
 PICTURES = 96
 TOLERANCE = 1e-3
-"""How far a probability of the file may lie from the fitted model's. Both see the same pixels and the same network; only
-the order of float sums may differ (and half precision, where a GPU looked at the pictures)."""
+"""How far a probability of the file may lie from the fitted model's. Both see the same pixels and the same network, so
+only the order of float sums may differ."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,7 @@ def sample(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return rows[np.unique(np.linspace(0, len(rows) - 1, PICTURES).round().astype(np.int64))]
 
 
-def check(
-    classifier: Classifier, source: Source, rows: NDArray[np.int64], expected: NDArray[np.float32]
-) -> Parity:
+def check(classifier: Classifier, source: Source, rows: NDArray[np.int64], expected: NDArray[np.float32]) -> Parity:
     """Asks the file about real pictures.
 
     Args:

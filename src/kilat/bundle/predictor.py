@@ -57,14 +57,19 @@ class Classifier:
 
     def __init__(self, data: bytes, where: str = "the model") -> None:
         refuse_foreign(data, where)
+        self._data, self._where = data, where
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
         try:
             self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own exceptions share no public base
+        except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
             raise ModelFileError(f"{where} cannot be run by ONNX Runtime {ort.__version__}: {error}") from None
         self.manifest = Manifest.from_json(self._session.get_modelmeta().custom_metadata_map.get(KEY), where)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy in another process is made from the same bytes."""
+        return Classifier, (self._data, self._where)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -88,13 +93,13 @@ class Classifier:
         Raises:
             PictureError: a picture cannot be read.
         """
-        rows = [_raised(outcome) for outcome in self._outcomes(_many(pictures))]
+        rows = [_raised(outcome) for outcome in self.outcomes(_many(pictures))]
         return np.stack(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
 
     def answers(self, pictures: Iterable[Given] | Given) -> Iterator[Prediction | Refusal]:
         """Answers in the order given, as they come, with a refusal for every picture that cannot be read."""
         given = list(_many(pictures))
-        for picture, outcome in zip(given, self._outcomes(given), strict=True):
+        for picture, outcome in zip(given, self.outcomes(given), strict=True):
             path = os.fspath(picture) if isinstance(picture, str | os.PathLike) else ""
             yield Refusal(path, outcome) if isinstance(outcome, PictureError) else self._prediction(path, outcome)
 
@@ -103,8 +108,11 @@ class Classifier:
         (probabilities,) = self._session.run(["probabilities"], {"image": pixels})
         return np.asarray(probabilities, np.float32)
 
-    def _outcomes(self, pictures: Iterable[Given]) -> Iterator[NDArray[np.float32] | PictureError]:
-        """Probabilities of every picture in order, one picture a core, a few read ahead."""
+    def outcomes(self, pictures: Iterable[Given | PictureError]) -> Iterator[NDArray[np.float32] | PictureError]:
+        """Probabilities (float32 ``[classes]``) or a refusal for every picture, in order, a few asked ahead.
+
+        A refusal among the pictures comes out as it went in.
+        """
         workers = threads()
         with ThreadPoolExecutor(workers, thread_name_prefix="kilat-predict") as pool:
             waiting: deque[Future[NDArray[np.float32] | PictureError]] = deque()
@@ -115,10 +123,13 @@ class Classifier:
             while waiting:
                 yield waiting.popleft().result()
 
-    def _one(self, picture: Given) -> NDArray[np.float32] | PictureError:
+    def _one(self, picture: Given | PictureError) -> NDArray[np.float32] | PictureError:
+        if isinstance(picture, PictureError):
+            return picture
         try:
             image, _ = decode(_content(picture), shrink_to=self.manifest.size)
-            return self.probabilities(np.asarray(image)[None])[0]
+            row: NDArray[np.float32] = self.probabilities(np.asarray(image)[None])[0]
+            return row
         except PictureError as error:
             return error
 
@@ -151,9 +162,10 @@ def load(path: str | os.PathLike[str]) -> Classifier:
 
 def _many(pictures: Iterable[Given] | Given) -> Iterable[Any]:
     single = isinstance(pictures, str | os.PathLike | bytes) or (
-        isinstance(pictures, np.ndarray) and (pictures.ndim == 2 or (pictures.ndim == 3 and pictures.shape[-1] in (3, 4)))
+        isinstance(pictures, np.ndarray)
+        and (pictures.ndim == 2 or (pictures.ndim == 3 and pictures.shape[-1] in (3, 4)))
     )
-    return [pictures] if single else pictures  # type: ignore[return-value,list-item]
+    return [pictures] if single else pictures  # type: ignore[return-value]
 
 
 def _content(picture: Given) -> bytes | Pixels:

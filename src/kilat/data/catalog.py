@@ -1,7 +1,7 @@
 """The catalog: one row for every picture that came in, used or refused, and why."""
 
+import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -36,6 +36,8 @@ class Source(Protocol):
 
     name: str
     entries: list[Entry]
+    skipped: dict[str, int]
+    """How many files were no pictures and so never came in, by why."""
 
     def read(self, index: int) -> Picture:
         """The picture of ``entries[index]``.
@@ -94,6 +96,9 @@ class Catalog:
         rows = self.table.loc[~self.used, ["path", "label", "status"]]
         return rows.assign(reason=rows["status"].str.removeprefix("refused: ")).drop(columns="status")
 
-    def save(self, path: Path) -> None:
-        """Writes the table as CSV (UTF-8, one row per picture)."""
-        self.table.to_csv(path, index=False)
+
+def content_digest(picture: Picture) -> bytes:
+    """SHA-256 of a picture's bytes; of an array, of its shape and values."""
+    if isinstance(picture, bytes):
+        return hashlib.sha256(picture).digest()
+    return hashlib.sha256(repr(picture.shape).encode() + np.ascontiguousarray(picture).tobytes()).digest()

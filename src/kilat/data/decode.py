@@ -74,7 +74,7 @@ def picture_size(picture: bytes | Pixels) -> tuple[int, int] | None:
     try:
         with Image.open(io.BytesIO(picture), formats=FORMATS) as image:
             return image.size
-    except Exception:  # the pass over all pictures decodes it again and records why it fails
+    except Exception:  # noqa: BLE001 - the pass over all pictures decodes it again and records why it fails
         return None
 
 
@@ -91,7 +91,7 @@ def _open(data: bytes) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged EXIF says nothing about the picture itself
+    except Exception:  # noqa: BLE001 - damaged EXIF says nothing about the picture itself
         return 1
 
 

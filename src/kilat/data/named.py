@@ -4,7 +4,6 @@ import gzip
 import importlib.util
 import os
 import shutil
-import sys
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from kilat.data.download import Download, Progress, fetch
 from kilat.data.folder import FolderSource
 from kilat.data.records import CifarSource, read_idx
 from kilat.errors import SourceError, nearest
+from kilat.runtime import cache_home
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +147,8 @@ _FLOWERS_FOLDER = "flower_photos"
 
 
 def data_home() -> Path:
-    """Where downloaded data sets are kept: ``$KILAT_CACHE/data``, or ``kilat/data`` in the user's cache folder."""
-    if chosen := os.environ.get("KILAT_CACHE"):
-        return Path(chosen) / "data"
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "kilat" / "data"
+    """Where downloaded data sets are kept."""
+    return cache_home() / "data"
 
 
 def describe(root: Path | None = None) -> list[NamedSet]:

@@ -112,8 +112,7 @@ def require_pictures(source: Source, where: str) -> None:
         SourceError: naming what was found, and how to mend it.
     """
     if not source.entries:
-        skipped: dict[str, int] = getattr(source, "skipped", {})
-        files = skipped.get(HIDDEN, 0) + skipped.get(OTHER, 0)
+        files = source.skipped.get(HIDDEN, 0) + source.skipped.get(OTHER, 0)
         found = f"{files} files, none of them pictures" if files else "nothing in it"
         raise SourceError(
             f"No pictures in {where}: {found}. Looked for JPEG, PNG, WebP, GIF, BMP and TIFF files in class folders.",

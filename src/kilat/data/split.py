@@ -5,10 +5,11 @@ pictures moves nobody. Each class is drawn from at the same rate.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from kilat.data.catalog import Catalog
@@ -27,18 +28,20 @@ def settle_duplicates(catalog: Catalog) -> None:
     """
     table = catalog.table
     used = table[catalog.used]
-    for number, (_digest, twins) in enumerate(used[used.duplicated("digest", keep=False)].groupby("digest", sort=False)):
+    for number, (_digest, twins) in enumerate(
+        used[used.duplicated("digest", keep=False)].groupby("digest", sort=False)
+    ):
         table.loc[twins.index, "group"] = number
         labels = list(dict.fromkeys(twins["label"]))
-        rows = sorted(twins.index, key=lambda row: (_RANK[table.at[row, "split"]], row))
+        rows = sorted(twins.index, key=lambda row: (_RANK[str(table.loc[row, "split"])], row))
         if len(labels) > 1:
             named = ", ".join(f"'{label}'" for label in labels[:4])
             for row in rows:
-                other = next(r for r in rows if table.at[r, "label"] != table.at[row, "label"])
-                catalog.refuse(row, f"the same picture stands under {named} (see {table.at[other, 'path']})")
+                other = next(r for r in rows if table.loc[r, "label"] != table.loc[row, "label"])
+                catalog.refuse(row, f"the same picture stands under {named} (see {table.loc[other, 'path']})")
             continue
         for row in rows[1:]:
-            catalog.refuse(row, f"byte-identical to {table.at[rows[0], 'path']}, which is counted once")
+            catalog.refuse(row, f"byte-identical to {table.loc[rows[0], 'path']}, which is counted once")
 
 
 def assign(catalog: Catalog, fraction: float, seed: int) -> list[str]:
@@ -115,8 +118,19 @@ def parts(catalog: Catalog) -> tuple[list[str], Part, Part]:
             mend=_reasons(catalog),
         )
     for row in table.index[catalog.used & ~table["label"].isin(classes)]:
-        catalog.refuse(row, f"no picture of class '{table.at[row, 'label']}' to learn from")
+        catalog.refuse(row, f"no picture of class '{table.loc[row, 'label']}' to learn from")
     return classes, _part(catalog, learnt, classes), _part(catalog, catalog.used & ~learnt, classes)
+
+
+def whole(catalog: Catalog, classes: Sequence[str]) -> Part:
+    """All used pictures of a catalog whose labels are all among ``classes``.
+
+    Raises:
+        SourceError: there are none.
+    """
+    if not catalog.used.any():
+        raise SourceError(f"None of the {len(catalog.table):,} pictures can be asked about.", mend=_reasons(catalog))
+    return _part(catalog, catalog.used, classes)
 
 
 def folds(learnt: Part, count: int, seed: int) -> NDArray[np.int64]:
@@ -138,9 +152,9 @@ def folds(learnt: Part, count: int, seed: int) -> NDArray[np.int64]:
     return fold
 
 
-def _part(catalog: Catalog, mask: NDArray[np.bool_], classes: list[str]) -> Part:
+def _part(catalog: Catalog, mask: NDArray[np.bool_], classes: Sequence[str]) -> Part:
     table = catalog.table[mask]
-    truth = np.searchsorted(np.array(classes, object), table["label"].to_numpy(object))
+    truth = pd.Index(classes).get_indexer(pd.Index(table["label"]))
     validation = (table["split"] == "validation").to_numpy()
     return Part(np.flatnonzero(mask), truth.astype(np.int64), table["digest"].to_numpy(object), validation)
 

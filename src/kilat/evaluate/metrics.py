@@ -83,7 +83,8 @@ def measure(
         "reliability": _reliability(rows),
     }
     if uncalibrated is not None:
-        result["uncalibrated"] = _probability_measures(_look(truth, uncalibrated))
+        before = _look(truth, uncalibrated)
+        result["uncalibrated"] = {**_probability_measures(before), "reliability": _reliability(before)}
     return result
 
 

@@ -1,4 +1,4 @@
-"""What a backbone is to the rest of the house: an ONNX graph from pixels to features, and how its features are laid out."""
+"""What a backbone is to the rest of the house: an ONNX graph from pixels to features, and their layout."""
 
 import hashlib
 from dataclasses import dataclass

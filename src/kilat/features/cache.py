@@ -8,7 +8,6 @@ saving, not the run. When it outgrows its limit the vectors that were not asked 
 import contextlib
 import os
 import sqlite3
-import sys
 import time
 import zlib
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kilat.runtime import cache_home
 
 Floats = NDArray[np.float32]
 DEFAULT_LIMIT = 8 << 30
@@ -28,19 +29,9 @@ CREATE TABLE IF NOT EXISTS features (
     vector BLOB NOT NULL, checksum INTEGER NOT NULL, used_at INTEGER NOT NULL, UNIQUE (space, content)
 )
 """
+_SELECT = "SELECT content, width, height, vector, checksum FROM features"
 _ROWS_PER_QUERY = 500
 _BUSY_MILLISECONDS = 30_000
-
-
-def home() -> Path:
-    """Where kilat keeps what it can make again: ``$KILAT_CACHE``, or ``kilat`` in the platform's folder for caches."""
-    if given := os.environ.get("KILAT_CACHE"):
-        return Path(given).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local")) / "kilat"
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Caches/kilat"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kilat"
 
 
 @dataclass(frozen=True)
@@ -57,12 +48,12 @@ class FeatureCache:
 
     Args:
         space: digest of backbone and preprocessing.
-        folder: where the file lies; None for ``home()``.
+        folder: where the file lies; None for ``cache_home()``.
     """
 
     def __init__(self, space: bytes, folder: Path | None = None) -> None:
         self.space = space
-        self.path = (folder or home()) / "features.sqlite"
+        self.path = (folder or cache_home()) / "features.sqlite"
         self.trouble = ""
         self.connection = self._open()
 
@@ -72,7 +63,7 @@ class FeatureCache:
         for start in range(0, len(contents), _ROWS_PER_QUERY):
             some = contents[start : start + _ROWS_PER_QUERY]
             marks = ",".join("?" * len(some))
-            query = f"SELECT content, width, height, vector, checksum FROM features WHERE space = ? AND content IN ({marks})"  # noqa: S608 - only question marks are put in
+            query = f"{_SELECT} WHERE space = ? AND content IN ({marks})"
             for content, width, height, vector, checksum in self._execute(query, (self.space, *some)):
                 if zlib.crc32(vector) == checksum:
                     found[content] = Seen(width, height, np.frombuffer(vector, np.float32))
@@ -101,7 +92,8 @@ class FeatureCache:
         try:
             return connect(self.path)
         except (OSError, sqlite3.Error) as error:
-            return self._give_up(error)
+            self._give_up(error)
+            return None
 
     def _give_up(self, error: Exception) -> None:
         self.trouble = f"The feature cache {self.path} is not used: {error}."
@@ -152,7 +144,7 @@ def shrink(connection: sqlite3.Connection) -> None:
         return
     total, keep = 0, 0
     order = "FROM features ORDER BY used_at DESC, space, content"
-    for (size,) in connection.execute(f"SELECT length(vector) + 128 {order}"):  # noqa: S608 - a constant
+    for (size,) in connection.execute(f"SELECT length(vector) + 128 {order}"):
         total += size
         if total > 0.9 * allowed:
             break
@@ -172,21 +164,21 @@ def limit() -> int:
 
 def usage() -> tuple[Path, int, int]:
     """The folder of the cache, the bytes that its feature vectors take, and how many there are."""
-    path = home() / "features.sqlite"
+    path = cache_home() / "features.sqlite"
     if not path.exists():
-        return home(), 0, 0
+        return cache_home(), 0, 0
     connection = connect(path)
     (count,) = connection.execute("SELECT count(*) FROM features").fetchone()
     size = _bytes(connection)
     connection.close()
-    return home(), size, count
+    return cache_home(), size, count
 
 
 def clear() -> int:
     """Forgets all feature vectors; returns the bytes that they took."""
     _, size, count = usage()
     if count:
-        connection = connect(home() / "features.sqlite")
+        connection = connect(cache_home() / "features.sqlite")
         with connection:
             connection.execute("DELETE FROM features")
         connection.execute("VACUUM")

@@ -17,8 +17,8 @@ def choose(wanted: Features, source: Source) -> Backbone:
         MissingExtra: it comes with the extra ``torch``, which is not installed.
     """
     if wanted.backbone == lite0.NAME and wanted.weights is None:
-        size = working_size(source) if wanted.size == "auto" else wanted.size
-        return lite0.build(size, "fp32" if wanted.precision == "fp32" else "int8")
+        side = working_size(source) if wanted.size == "auto" else wanted.size
+        return lite0.build(side, "fp32" if wanted.precision == "fp32" else "int8")
     if wanted.precision == "int8":
         raise BackboneError(
             f"The backbone {wanted.backbone} computes in fp32 only.", mend="Leave features.precision at auto."

@@ -17,7 +17,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from kilat import runtime
-from kilat.data.catalog import Catalog, Picture, Source
+from kilat.data.catalog import Catalog, Picture, Source, content_digest
 from kilat.data.decode import Pixels, decode, picture_size
 from kilat.errors import PictureError
 from kilat.features.backbone import Backbone
@@ -266,10 +266,3 @@ class _Pass:
         table[["width", "height"]] = self.sizes
         for row, reason in self.reasons.items():
             self.catalog.refuse(row, reason)
-
-
-def content_digest(picture: Picture) -> bytes:
-    """SHA-256 of a picture's bytes; of an array, of its shape and values."""
-    if isinstance(picture, bytes):
-        return hashlib.sha256(picture).digest()
-    return hashlib.sha256(repr(picture.shape).encode() + np.ascontiguousarray(picture).tobytes()).digest()

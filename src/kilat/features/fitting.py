@@ -1,9 +1,11 @@
-"""Fits pictures of any shape into the network's square, as ONNX: the same graph in the pass over the pictures and in
-the finished model file, so that both see the same pixels to the bit.
+"""Fits pictures of any shape into the network's square, as ONNX.
 
+The pass over the pictures and the finished model file use the same graph, so that both see the same pixels to the bit.
 ``crop`` keeps the largest centred square, ``squash`` ignores the aspect ratio, ``pad`` adds grey. The resize is
 bilinear with antialiasing; it stays within two grey levels of Pillow's, and within 0.02 on average.
 """
+
+from typing import Any
 
 import numpy as np
 import onnx
@@ -41,10 +43,10 @@ class Fitter:
 
 
 def fitting(size: int, resize: Resize) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    """Nodes and constants from ``image`` (uint8 ``[batch, height, width, 3]``) to ``pixels`` (``[batch, size, size, 3]``)."""
+    """Nodes and constants from ``image`` (uint8 ``[batch, height, width, 3]``) to ``pixels`` (all sides ``size``)."""
     writer = _Writer()
-    square = {"crop": writer.crop, "pad": writer.pad, "squash": lambda: "image"}[resize]()
-    writer.scale(square, size)
+    square = {"crop": writer.crop, "pad": writer.pad, "squash": writer.whole}[resize]
+    writer.scale(square(), size)
     return writer.nodes, writer.constants
 
 
@@ -52,6 +54,10 @@ class _Writer:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
+
+    def whole(self) -> str:
+        """The picture as it is."""
+        return "image"
 
     def crop(self) -> str:
         """The largest centred square."""
@@ -76,7 +82,7 @@ class _Writer:
         count = self._node("Shape", [planes], "fit.count", start=0, end=2)
         sides = self._constant("fit.sides", [size, size], np.int64)
         shape = self._node("Concat", [count, sides], "fit.target", axis=0)
-        how = {"mode": "linear", "antialias": 1, "coordinate_transformation_mode": "half_pixel"}
+        how: dict[str, Any] = {"mode": "linear", "antialias": 1, "coordinate_transformation_mode": "half_pixel"}
         scaled = self._node("Resize", [planes, "", "", shape], "fit.scaled", **how)
         self._node("Transpose", [scaled], "pixels", perm=[0, 2, 3, 1])
 
@@ -92,7 +98,7 @@ class _Writer:
     def _axes(self) -> str:
         return self._constant("fit.axes", [1, 2], np.int64)
 
-    def _node(self, operator: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def _node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
 

