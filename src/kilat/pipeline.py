@@ -155,7 +155,7 @@ def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = _silent) -
         held = learnt.at(fitted.held_out)
         temperature = fit_temperature(fitted.logits, held.truth)
     with clock.measure("evaluation_s"):
-        logits = fitted.head.logits(features[asked.rows])
+        logits = fitted.head.logits(features, asked.rows)
         answers, held_answers = soften(logits, temperature), soften(fitted.logits, temperature)
         majority = learnt.commonest
         metrics = {
@@ -175,7 +175,7 @@ def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = _silent) -
         classifier = Classifier(model)
     with clock.measure("parity_s"):
         rows = sample(np.flatnonzero(catalog.used))
-        parity = check(classifier, source, rows, soften(fitted.head.logits(features[rows]), temperature))
+        parity = check(classifier, source, rows, soften(fitted.head.logits(features, rows), temperature))
     metrics |= {
         "parity": vars(parity),
         "model": record.model(backbone, model, recipe),
@@ -207,15 +207,5 @@ def _look(
 
 def _fit(features: Floats, learnt: Part, classes: int, backbone: Backbone, recipe: Recipe) -> probe.Fitted:
     """A head on the pictures to learn from, its folds drawn by content unless the data brings its own validation."""
-    settings = recipe.head
-    fold = folds(learnt, settings.folds, recipe.runtime.seed)
-    return probe.fit(
-        features[learnt.rows],
-        learnt.truth,
-        fold,
-        classes,
-        backbone.blocks,
-        strengths=settings.strengths,
-        components=settings.components,
-        balanced=settings.class_weight == "balanced",
-    )
+    fold = folds(learnt, recipe.head.folds, recipe.runtime.seed)
+    return probe.fit(features, learnt.rows, learnt.truth, fold, classes, backbone.blocks, recipe.head)
