@@ -45,8 +45,10 @@ class Head:
     def logits(self, features: Floats, rows: Ints | None = None) -> Floats:
         """Logits ``[n, classes]`` of features ``[n, features]``, or of some of their rows."""
         rows = np.arange(len(features)) if rows is None else rows
-        chunks = [standardise(chunk, self.mean, self.scale) @ self.weight for chunk in chunks(features, rows)]
-        return np.concatenate(chunks) + self.bias if chunks else np.zeros((0, len(self.bias)), np.float32)
+        if not len(rows):
+            return np.zeros((0, len(self.bias)), np.float32)
+        parts = [standardise(chunk, self.mean, self.scale) @ self.weight for chunk in chunks(features, rows)]
+        return np.concatenate(parts) + self.bias
 
 
 @dataclass(frozen=True)
