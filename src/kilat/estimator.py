@@ -28,10 +28,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         recipe: a built-in name, a YAML file, a dictionary or a recipe.
-        backbone: the network.
+        backbone: the network; like all that follow, None leaves the choice to the recipe.
         size: side in pixels at which to look, or ``auto``.
         resize: how pictures that are not square are fitted: ``crop``, ``squash`` or ``pad``.
-        class_weight: ``balanced``, or None.
+        class_weight: ``balanced`` where rare classes matter as much.
         random_state: the seed; it decides the folds of the inner cross-validation.
 
     Attributes:
@@ -43,13 +43,13 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        recipe: str = "transfer",
+        recipe: str | Path | dict[str, Any] | recipes.Recipe = "transfer",
         *,
-        backbone: str = "efficientnet_lite0",
-        size: int | str = "auto",
-        resize: str = "crop",
+        backbone: str | None = None,
+        size: int | str | None = None,
+        resize: str | None = None,
         class_weight: str | None = None,
-        random_state: int = 0,
+        random_state: int | None = None,
     ) -> None:
         self.recipe = recipe
         self.backbone = backbone
@@ -75,7 +75,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "seed": self.random_state,
             "test": 0.0,
         }
-        settings = recipes.load(self.recipe, choices)
+        settings = recipes.load(self.recipe, {name: value for name, value in choices.items() if value is not None})
         self.classes_, codes = np.unique(labels, return_inverse=True)
         made = make(_source(X, [str(self.classes_[code]) for code in codes]), settings, Clock())
         self.classifier_, self.metrics_, self.catalog_ = made.classifier, made.metrics, made.catalog.table

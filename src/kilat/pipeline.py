@@ -12,7 +12,7 @@ from kilat import probe, record, run, runtime
 from kilat import recipe as recipes
 from kilat.bundle.exam import examine, keep_askable
 from kilat.bundle.export import export
-from kilat.bundle.parity import check, sample
+from kilat.bundle.parity import HALF_PRECISION_TOLERANCE, TOLERANCE, check, sample
 from kilat.bundle.predictor import Classifier, load
 from kilat.clock import Clock
 from kilat.data.catalog import Catalog, Source
@@ -25,7 +25,7 @@ from kilat.features import choice
 from kilat.features.backbone import Backbone
 from kilat.features.cache import FeatureCache
 from kilat.features.extract import Floats, Progress, cache_space, look
-from kilat.recipe import Recipe
+from kilat.recipe import Features, Recipe
 from kilat.report import page, story
 
 Stage = Callable[[str], Progress]
@@ -144,9 +144,10 @@ def evaluate(
 def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = _silent) -> Outcome:
     """The stages in order: look, split, fit a head, calibrate, evaluate, bundle, parity gate."""
     catalog = Catalog.of(source.entries)
-    backbone = choice.choose(recipe.features, source)
+    device = runtime.device(recipe.runtime.device)
+    backbone = choice.choose(recipe.features, source, device)
     with clock.measure("features_s"):
-        features, notes = _look(source, catalog, backbone, recipe, stage("Looking at pictures"))
+        features, notes = _look(source, catalog, backbone, recipe.features, device, stage("Looking at pictures"))
     settle_duplicates(catalog)
     notes += [*assign(catalog, recipe.data.test, recipe.runtime.seed), *record.skipped(source)]
     classes, learnt, asked = parts(catalog)
@@ -175,7 +176,8 @@ def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = _silent) -
         classifier = Classifier(model)
     with clock.measure("parity_s"):
         rows = sample(np.flatnonzero(catalog.used))
-        parity = check(classifier, source, rows, soften(fitted.head.logits(features, rows), temperature))
+        tolerance = TOLERANCE if device == "cpu" else HALF_PRECISION_TOLERANCE
+        parity = check(classifier, source, rows, soften(fitted.head.logits(features, rows), temperature), tolerance)
     metrics |= {
         "parity": vars(parity),
         "model": record.model(backbone, model, recipe),
@@ -191,15 +193,13 @@ def _source(data: str | Path | Source, root: str | Path | None, stage: Stage, fi
 
 
 def _look(
-    source: Source, catalog: Catalog, backbone: Backbone, recipe: Recipe, progress: Progress
+    source: Source, catalog: Catalog, backbone: Backbone, wanted: Features, device: str, progress: Progress
 ) -> tuple[Floats, list[str]]:
-    """One pass over the pictures on the device that the recipe asks for; also what the user should know of it."""
-    device = runtime.device(recipe.runtime.device)
-    cache = FeatureCache(cache_space(backbone, recipe.features.resize, device))
+    """One pass over the pictures, with what was seen before from the cache; also what the user should know of that."""
+    cache = FeatureCache(cache_space(backbone, wanted.resize, device))
     try:
-        runner = choice.runner(backbone, recipe.features, device)
-        resize = recipe.features.resize
-        features = look(source, catalog, backbone, resize=resize, cache=cache, runner=runner, progress=progress)
+        runner = choice.runner(backbone, wanted, device)
+        features = look(source, catalog, backbone, resize=wanted.resize, cache=cache, runner=runner, progress=progress)
     finally:
         cache.close()
     return features, [cache.trouble] if cache.trouble else []

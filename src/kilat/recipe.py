@@ -112,7 +112,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise RecipeError(f"'{text}' is no choice.", mend="Write it as PATH=VALUE, such as features.size=192.")
     try:
         return path.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # ValueError: what looks like a date and is none
         raise RecipeError(f"The value in '{text}' is no YAML.", mend="Quote it, such as PATH='\"a: b\"'.") from None
 
 
@@ -137,7 +137,7 @@ def _document(recipe: str | Path | dict[str, Any] | Recipe) -> dict[str, Any]:
         )
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
         raise RecipeError(f"The recipe {recipe} is no YAML: {error}") from None
     if document is not None and not isinstance(document, dict):
         raise RecipeError(f"The recipe {recipe} is not a document of sections.", mend=f"Sections: {_sections()}.")
@@ -154,8 +154,12 @@ def _read(path: Path) -> str:
 def _put(document: dict[str, Any], path: str, value: Any) -> None:
     *sections, leaf = path.split(".")
     for section in sections:
-        inner = document.get(section)
-        document[section] = inner = dict(inner) if isinstance(inner, dict) else {}
+        inner = document.get(section, {})
+        if isinstance(inner, BaseModel):
+            inner = inner.model_dump()
+        if not isinstance(inner, dict):
+            return  # no section at all: the check of the whole document says so
+        document[section] = inner = dict(inner)
         document = inner
     document[leaf] = value
 

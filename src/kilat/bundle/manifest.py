@@ -54,8 +54,9 @@ class Manifest:
                 f"{where} is an ONNX file, but not one that kilat made: it names no classes.",
                 mend="Make one with: kilat train FOLDER",
             )
-        if len(text) > MAX_BYTES:
-            raise ModelFileError(f"{where} has a header of {len(text):,} bytes; more than {MAX_BYTES:,} are refused.")
+        size = len(text.encode("utf-8", "surrogatepass"))
+        if size > MAX_BYTES:
+            raise ModelFileError(f"{where} has a header of {size:,} bytes; more than {MAX_BYTES:,} are refused.")
         try:
             document = json.loads(text)
             schema = int(document["schema"])
@@ -68,6 +69,17 @@ class Manifest:
             manifest = cls(**{**known, "classes": tuple(str(name) for name in known["classes"])})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ModelFileError(f"{where} has a damaged header: {type(error).__name__} {error}.") from None
-        if len(manifest.classes) < 1 or not isinstance(manifest.thresholds, dict):
-            raise ModelFileError(f"{where} has a damaged header: it names no classes.")
+        if not (isinstance(known["classes"], list) and manifest._is_sound()):
+            raise ModelFileError(f"{where} has a damaged header: its classes, size or thresholds cannot be meant.")
         return manifest
+
+    def _is_sound(self) -> bool:
+        """Whether what a predictor works with is of the right kind."""
+        sets = self.thresholds.get("set", {}) if isinstance(self.thresholds, dict) else None
+        return (
+            0 < len(self.classes) == len(set(self.classes))
+            and isinstance(self.size, int)
+            and self.size > 0
+            and isinstance(sets, dict)
+            and isinstance(sets.get("probability", 0.0), int | float)
+        )

@@ -60,12 +60,15 @@ class Classifier:
         self._data, self._where = data, where
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what it would log as an error comes as the exception below
+        options.add_session_config_entry("session.load_model_format", "ONNX")  # the only one that was looked through
         try:
-            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            # Its fallback would try once more, with a banner on standard output.
+            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"], enable_fallback=0)
         except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
             raise ModelFileError(f"{where} cannot be run by ONNX Runtime {ort.__version__}: {error}") from None
-        self.manifest = Manifest.from_json(self._session.get_modelmeta().custom_metadata_map.get(KEY), where)
+        self.manifest = Manifest.from_json(_document(self._session, where), where)
+        _require_contract(self._session, len(self.classes), where)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy in another process is made from the same bytes."""
@@ -128,10 +131,16 @@ class Classifier:
             return picture
         try:
             image, _ = decode(_content(picture), shrink_to=self.manifest.size)
-            row: NDArray[np.float32] = self.probabilities(np.asarray(image)[None])[0]
-            return row
         except PictureError as error:
             return error
+        try:
+            rows = self.probabilities(np.asarray(image)[None])
+        except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
+            raise ModelFileError(f"{self._where} cannot be run by ONNX Runtime {ort.__version__}: {error}") from None
+        if rows.shape != (1, len(self.classes)) or not np.isfinite(rows).all():
+            raise ModelFileError(f"{self._where} is damaged: its answer is no probability for each class.")
+        row: NDArray[np.float32] = rows[0]
+        return row
 
     def _prediction(self, path: str, row: NDArray[np.float32]) -> Prediction:
         best = int(row.argmax())
@@ -158,6 +167,22 @@ def load(path: str | os.PathLike[str]) -> Classifier:
     except OSError as error:
         raise ModelFileError(f"The model file {file} cannot be read: {error.strerror or error}.") from None
     return Classifier(data, str(file))
+
+
+def _document(session: ort.InferenceSession, where: str) -> str | None:
+    try:
+        text: str | None = session.get_modelmeta().custom_metadata_map.get(KEY)
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"{where} has a damaged header: {error}.") from None
+    return text
+
+
+def _require_contract(session: ort.InferenceSession, classes: int, where: str) -> None:
+    """Refuses a file whose graph does not take pictures, or does not answer with a probability for each class."""
+    given = [(one.name, one.type, one.shape[-1:]) for one in session.get_inputs()]
+    answered = [(one.name, one.type, one.shape[-1:]) for one in session.get_outputs()]
+    if given != [("image", "tensor(uint8)", [3])] or ("probabilities", "tensor(float)", [classes]) not in answered:
+        raise ModelFileError(f"{where} does not take 8-bit pictures and give {classes} probabilities, as kilat's do.")
 
 
 def _many(pictures: Iterable[Given] | Given) -> Iterable[Any]:

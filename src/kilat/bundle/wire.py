@@ -11,7 +11,7 @@ MAX_BYTES = 2 << 30
 _CHILDREN = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
-    "function": {7: "node"},
+    "function": {7: "node", 11: "attribute"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "node": {5: "attribute"},
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
@@ -45,26 +45,31 @@ def _walk(data: memoryview, kind: str, where: str, depth: int) -> None:
     position = 0
     while position < len(data):
         tag, position = _number(data, position)
+        if tag >> 32:  # protobuf drops the upper bits, and would read another field than the one seen here
+            raise ValueError
         field, wire = tag >> 3, tag & 7
         if kind == "tensor" and (field == _EXTERNAL_DATA or (field == _DATA_LOCATION and data[position])):
             raise ModelFileError(
                 f"{where} keeps weights in another file, which is refused: a model file must be complete in itself."
             )
-        if wire == 0:
-            _, position = _number(data, position)
-        elif wire == 2:
-            length, position = _number(data, position)
-            if position + length > len(data):
-                raise ValueError
-            if field in children:
-                _walk(data[position : position + length], children[field], where, depth + 1)
-            position += length
-        elif wire in (1, 5):
-            position += 8 if wire == 1 else 4
-        else:
-            raise ValueError
-    if position != len(data):
+        start, position = _extent(data, position, wire)
+        if wire == 2 and field in children:
+            _walk(data[start:position], children[field], where, depth + 1)
+
+
+def _extent(data: memoryview, position: int, wire: int) -> tuple[int, int]:
+    """Where the value of a field starts and ends."""
+    if wire == 0:
+        return position, _number(data, position)[1]
+    if wire == 2:
+        length, start = _number(data, position)
+    elif wire in (1, 5):
+        length, start = 8 if wire == 1 else 4, position
+    else:
         raise ValueError
+    if start + length > len(data):
+        raise ValueError
+    return start, start + length
 
 
 def _number(data: memoryview, position: int) -> tuple[int, int]:

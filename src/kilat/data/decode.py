@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from kilat.data.picturefile import HEAD, is_picture
 from kilat.errors import PictureError
 
 Pixels = NDArray[np.uint8]
 
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
-"""The only decoders that are ever asked, whatever a file is called. MPO is how many phones write JPEG."""
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF")
+"""The only decoders that are ever asked, whatever a file is called. JPEG also opens MPO, as many phones write it."""
 
 MAX_PIXELS = 178_956_970
 """More pixels than this are refused before decoding; it is where Pillow itself stops."""
@@ -25,8 +26,9 @@ MAX_PIXELS = 178_956_970
 BACKGROUND = (255, 255, 255)
 _ORIENTATION = 0x0112
 
-# Pillow warns from half of MAX_PIXELS on; the ceiling above is the one that counts here.
+# Pillow warns from half of MAX_PIXELS on, and of damage that it can live with; what counts here is what it raises.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def decode(picture: bytes | Pixels, *, shrink_to: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
@@ -44,21 +46,19 @@ def decode(picture: bytes | Pixels, *, shrink_to: int | None = None) -> tuple[Im
         PictureError: it cannot be decoded; the message is the reason.
     """
     try:
-        image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else _open(picture)
+        image = _open(picture)
         width, height = image.size
-        if not isinstance(picture, np.ndarray):
+        if isinstance(picture, bytes):
             if shrink_to:
                 image.draft(image.mode, (2 * shrink_to, 2 * shrink_to))
             turned = _orientation(image)
-            if turned >= 5:
+            if turned >= 5 and image.format != "TIFF":  # Pillow turns TIFF by itself, its size from the start
                 width, height = height, width
             if turned > 1:
                 image = ImageOps.exif_transpose(image)
         return _rgb(image), (width, height)
     except PictureError:
         raise
-    except UnidentifiedImageError:
-        raise PictureError(f"not a picture in a known format ({', '.join(f for f in FORMATS if f != 'MPO')})") from None
     except Image.DecompressionBombError:
         raise PictureError(f"more than {MAX_PIXELS:,} pixels") from None
     except MemoryError:
@@ -78,14 +78,26 @@ def picture_size(picture: bytes | Pixels) -> tuple[int, int] | None:
         return None
 
 
-def _open(data: bytes) -> Image.Image:
-    if not data:
-        raise PictureError("empty file")
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
+def _open(picture: bytes | Pixels) -> Image.Image:
+    """The picture with its header read, its pixels not decoded yet."""
+    image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else _open_file(picture)
     width, height = image.size
+    if not width * height:
+        raise PictureError("no pixels")
     if width * height > MAX_PIXELS:
         raise PictureError(f"{width}×{height} pixels, more than {MAX_PIXELS:,}")
     return image
+
+
+def _open_file(data: bytes) -> Image.Image:
+    if not data:
+        raise PictureError("empty file")
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        if is_picture(data[:HEAD]):
+            raise PictureError("damaged or cut off") from None
+        raise PictureError(f"not a picture in a known format ({', '.join(FORMATS)})") from None
 
 
 def _orientation(image: Image.Image) -> int:

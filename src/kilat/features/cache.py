@@ -13,10 +13,12 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kilat.errors import RunError
 from kilat.runtime import cache_home
 
 Floats = NDArray[np.float32]
@@ -54,8 +56,10 @@ class FeatureCache:
     def __init__(self, space: bytes, folder: Path | None = None) -> None:
         self.space = space
         self.path = (folder or cache_home()) / "features.sqlite"
+        self.limit = limit()
         self.trouble = ""
-        self.connection = self._open()
+        self.connection: sqlite3.Connection | None = None
+        self._open()
 
     def get(self, contents: Sequence[bytes]) -> dict[bytes, Seen]:
         """What is known of these contents (digests); those that are unknown or damaged are left out."""
@@ -65,7 +69,7 @@ class FeatureCache:
             marks = ",".join("?" * len(some))
             query = f"{_SELECT} WHERE space = ? AND content IN ({marks})"
             for content, width, height, vector, checksum in self._execute(query, (self.space, *some)):
-                if zlib.crc32(vector) == checksum:
+                if isinstance(vector, bytes) and _checksum(vector, width, height) == checksum:
                     found[content] = Seen(width, height, np.frombuffer(vector, np.float32))
         self._touch(list(found))
         return found
@@ -74,7 +78,7 @@ class FeatureCache:
         """Remembers some vectors in one transaction."""
         now = int(time.time())
         rows = [
-            (self.space, content, seen.width, seen.height, data, zlib.crc32(data), now)
+            (self.space, content, seen.width, seen.height, data, _checksum(data, seen.width, seen.height), now)
             for content, seen in items
             for data in [seen.vector.tobytes()]
         ]
@@ -84,22 +88,25 @@ class FeatureCache:
         """Shrinks the cache to its limit and closes it."""
         if self.connection is not None:
             with contextlib.suppress(sqlite3.Error):
-                shrink(self.connection)
+                shrink(self.connection, self.limit)
             self.connection.close()
             self.connection = None
 
-    def _open(self) -> sqlite3.Connection | None:
+    def _open(self) -> None:
         try:
-            return connect(self.path)
+            self.connection = connect(self.path)
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
-            return None
 
     def _give_up(self, error: Exception) -> None:
         self.trouble = f"The feature cache {self.path} is not used: {error}."
-        self.connection = None
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+        if _is_damage(error):
+            _remove(self.path)
 
-    def _execute(self, query: str, values: Sequence[object]) -> list[tuple[bytes, int, int, bytes, int]]:
+    def _execute(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         if self.connection is None:
             return []
         try:
@@ -130,23 +137,24 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         return _connect(path)
     except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
+        if not _is_damage(error):
             raise
-        for part in path.parent.glob(path.name + "*"):
-            part.unlink(missing_ok=True)
+        _remove(path)
         return _connect(path)
 
 
-def shrink(connection: sqlite3.Connection) -> None:
-    """Drops the vectors that were not used longest until the rest fits into the limit (in bytes)."""
-    allowed = limit()
-    if _bytes(connection) <= allowed:
+def shrink(connection: sqlite3.Connection, allowed: int) -> None:
+    """Drops the vectors that were not used longest until the rest fits into so many bytes."""
+    taken = _bytes(connection)
+    if taken <= allowed:
         return
+    (everything,) = connection.execute("SELECT total(length(vector) + 128) FROM features").fetchone()
+    room = 0.9 * allowed * everything / taken  # pages are not filled to the brim, so the file is larger than its rows
     total, keep = 0, 0
     order = "FROM features ORDER BY used_at DESC, space, content"
     for (size,) in connection.execute(f"SELECT length(vector) + 128 {order}"):
         total += size
-        if total > 0.9 * allowed:
+        if total > room:
             break
         keep += 1
     with connection:
@@ -154,12 +162,19 @@ def shrink(connection: sqlite3.Connection) -> None:
             f"DELETE FROM features WHERE (space, content) IN (SELECT space, content {order} LIMIT -1 OFFSET ?)",  # noqa: S608
             (keep,),
         )
-    connection.execute("PRAGMA incremental_vacuum")
+    connection.executescript("PRAGMA incremental_vacuum")  # execute() would stop after the first page
 
 
 def limit() -> int:
-    """Bytes that the cache may take."""
-    return int(os.environ.get("KILAT_CACHE_LIMIT", DEFAULT_LIMIT))
+    """Bytes that the cache may take.
+
+    Raises:
+        RunError: the environment says something that is no number.
+    """
+    given = os.environ.get("KILAT_CACHE_LIMIT") or str(DEFAULT_LIMIT)
+    if not given.isdecimal():
+        raise RunError(f"KILAT_CACHE_LIMIT is '{given}', which is no number of bytes.", mend="For 2 GB: 2000000000.")
+    return int(given)
 
 
 def usage() -> tuple[Path, int, int]:
@@ -167,32 +182,64 @@ def usage() -> tuple[Path, int, int]:
     path = cache_home() / "features.sqlite"
     if not path.exists():
         return cache_home(), 0, 0
-    connection = connect(path)
-    (count,) = connection.execute("SELECT count(*) FROM features").fetchone()
-    size = _bytes(connection)
-    connection.close()
-    return cache_home(), size, count
+    try:
+        with contextlib.closing(connect(path)) as connection:
+            (count,) = connection.execute("SELECT count(*) FROM features").fetchone()
+            return cache_home(), _bytes(connection), count
+    except sqlite3.Error as error:
+        if not _is_damage(error):
+            raise
+        return cache_home(), path.stat().st_size, 0
 
 
 def clear() -> int:
     """Forgets all feature vectors; returns the bytes that they took."""
-    _, size, count = usage()
-    if count:
-        connection = connect(cache_home() / "features.sqlite")
-        with connection:
-            connection.execute("DELETE FROM features")
-        connection.execute("VACUUM")
-        connection.close()
+    folder, size, _ = usage()
+    path = folder / "features.sqlite"
+    if size:
+        try:
+            with contextlib.closing(connect(path)) as connection:
+                with connection:
+                    connection.execute("DELETE FROM features")
+                connection.execute("VACUUM")
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                raise
+            _remove(path)
     return size
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_BUSY_MILLISECONDS / 1000)
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute(_SCHEMA)
-    return connection
+    """Opens the file; where several do so for the first time at once, SQLite does not wait for them by itself."""
+    until = time.monotonic() + _BUSY_MILLISECONDS / 1000
+    while True:
+        connection = sqlite3.connect(path, timeout=_BUSY_MILLISECONDS / 1000)
+        try:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(_SCHEMA)
+            return connection
+        except sqlite3.Error as error:
+            connection.close()
+            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether the file is no database any more, rather than busy, full or not to be written to."""
+    return getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _remove(path: Path) -> None:
+    for part in path.parent.glob(path.name + "*"):
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def _checksum(vector: bytes, width: int, height: int) -> int:
+    return zlib.crc32(f"{width} {height}".encode(), zlib.crc32(vector))
 
 
 def _bytes(connection: sqlite3.Connection) -> int:

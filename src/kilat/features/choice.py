@@ -9,8 +9,8 @@ from kilat.features.extract import OnnxRunner, Runner, working_size
 from kilat.recipe import Features
 
 
-def choose(wanted: Features, source: Source) -> Backbone:
-    """The backbone of a recipe, with its size settled.
+def choose(wanted: Features, source: Source, device: str) -> Backbone:
+    """The backbone of a recipe, with its size and precision settled: int8 on a CPU, fp32 where a GPU looks.
 
     Raises:
         BackboneError: it does not exist, or cannot be had as asked.
@@ -18,7 +18,8 @@ def choose(wanted: Features, source: Source) -> Backbone:
     """
     if wanted.backbone == lite0.NAME and wanted.weights is None:
         side = working_size(source) if wanted.size == "auto" else wanted.size
-        return lite0.build(side, "fp32" if wanted.precision == "fp32" else "int8")
+        precision = wanted.precision if wanted.precision != "auto" else "int8" if device == "cpu" else "fp32"
+        return lite0.build(side, precision)
     if wanted.precision == "int8":
         raise BackboneError(
             f"The backbone {wanted.backbone} computes in fp32 only.", mend="Leave features.precision at auto."

@@ -1,0 +1,193 @@
+"""Any timm network as a backbone: exported to ONNX once, and read from the cache without torch ever after.
+
+The export goes through PyTorch's TorchScript exporter (``dynamo=False``). Measured with torch 2.15 on seven families of
+networks, it is as near to PyTorch as the newer exporter (1e-5 of the largest feature at worst), its graphs run as fast
+or faster in ONNX Runtime (at opset 18 the newer one leaves GELU in pieces that are not fused: ConvNeXt 17.8 ms
+against 13.3), it takes 0.5 to 9 seconds instead of 6 to 22, and needs no further package. Every export is compared
+with the network before it is used.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from kilat import runtime
+from kilat.errors import BackboneError, MissingExtra
+from kilat.features.backbone import Backbone, Block
+from kilat.features.lite0 import OPSET
+from kilat.runtime import cache_home
+
+if TYPE_CHECKING:
+    from kilat.model.frozen import Frozen
+
+EXPORT = 1
+"""Part of every cache key: raised when the exported graphs change."""
+
+TOLERANCE = 1e-3
+"""How far ONNX Runtime may be from PyTorch, as a share of a block's largest feature; 1e-5 is usual."""
+
+Floats = NDArray[np.float32]
+
+_LARGEST = 1_900_000_000
+
+
+def load(name: str, *, weights: Path | None = None, size: int | None = None) -> Backbone:
+    """A timm network as a backbone, in fp32.
+
+    Args:
+        name: as timm has it, such as ``resnet18`` or ``resnet18.a1_in1k``.
+        weights: a file of weights (``.safetensors``, ``.pth``, ``.pt``, ``.bin``); None for timm's hub.
+        size: side of the input in pixels; None for the side in timm's configuration.
+
+    Raises:
+        MissingExtra: PyTorch and timm are not installed.
+        BackboneError: there is no such network, it cannot look at pictures of this size, its weights are missing,
+            unreachable or do not fit, or it cannot be exported.
+    """
+    if not runtime.has_torch():
+        raise MissingExtra(f"The backbone '{name}'", "torch")
+    path = cache_home() / "backbones" / f"{_key(name, weights, size)}.onnx"
+    known = _read(path, name)
+    if known is not None:
+        return known
+    from kilat.model.frozen import create
+
+    frozen = create(name, size, weights)
+    backbone = Backbone(name, _export(frozen, name), frozen.size, "fp32", frozen.blocks)
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs the saving, not the run
+        _write(path, backbone)
+    return backbone
+
+
+def _key(name: str, weights: Path | None, size: int | None) -> str:
+    versions = [importlib.metadata.version(package) for package in ("timm", "torch")]
+    source = _file_digest(weights) if weights else "hub"
+    return hashlib.sha256(json.dumps([EXPORT, name, size, source, *versions]).encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BackboneError(f"The weights file {path} cannot be read: {error.strerror}.") from error
+
+
+def _read(path: Path, name: str) -> Backbone | None:
+    """The cached backbone; None where there is none, or a damaged one."""
+    try:
+        model = path.read_bytes()
+        notes = json.loads(path.with_suffix(".json").read_bytes())
+        blocks = tuple(Block(str(block), int(width)) for block, width in notes["blocks"])
+        whole = notes["sha256"] == hashlib.sha256(model).hexdigest()
+        return Backbone(name, model, int(notes["size"]), "fp32", blocks) if whole else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write(path: Path, backbone: Backbone) -> None:
+    blocks = [[block.name, block.width] for block in backbone.blocks]
+    notes = {"sha256": backbone.digest, "name": backbone.name, "size": backbone.size, "blocks": blocks}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, backbone.model)
+    _replace(path.with_suffix(".json"), json.dumps(notes).encode())
+
+
+def _replace(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _export(frozen: "Frozen", name: str) -> bytes:
+    if sum(value.nbytes for value in frozen.state_dict().values()) > _LARGEST:
+        raise BackboneError(f"'{name}' is too large for one ONNX file (2 GB).", mend="Take a smaller sister of it.")
+    try:
+        model = _traced(frozen)
+        distance = _distance_from(frozen, model)
+    except Exception as error:  # an operator without counterpart shows in many ways, in either library
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise BackboneError(f"'{name}' cannot be turned into ONNX: {reason}") from error
+    if not distance <= TOLERANCE:
+        message = f"'{name}' in ONNX Runtime is {distance:.1e} away from PyTorch; {TOLERANCE:.0e} is allowed."
+        raise BackboneError(message)
+    return model
+
+
+def _traced(frozen: "Frozen") -> bytes:
+    import torch
+
+    export: Any = torch.onnx.export
+    buffer = io.BytesIO()
+    with _silence(), warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # that it is the older exporter, and every shape that tracing fixes
+        export(
+            frozen,
+            (torch.zeros(2, frozen.size, frozen.size, 3, dtype=torch.uint8),),
+            buffer,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["pixels"],
+            output_names=["features"],
+            dynamic_axes={"pixels": {0: "batch"}, "features": {0: "batch"}},
+        )
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Closes standard output to the exporter, whose C++ part prints the whole graph there when it fails."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _distance_from(frozen: "Frozen", model: bytes) -> float:
+    """How far the graph is from the network, on noise and in batches of sizes that tracing did not see."""
+    import torch
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    distances = []
+    for batch in (3, 1):
+        noise = np.random.default_rng(batch).integers(0, 256, (batch, frozen.size, frozen.size, 3), np.uint8)
+        (found,) = session.run(["features"], {"pixels": noise})
+        with torch.inference_mode():
+            distances.append(_distance(np.asarray(found), frozen(torch.from_numpy(noise)).numpy(), frozen.blocks))
+    return float(np.max(distances))
+
+
+def _distance(found: Floats, wanted: Floats, blocks: Sequence[Block]) -> float:
+    """The largest difference as a share of the largest feature of its block; NaN where anything is not finite."""
+    start, distances = 0, []
+    for block in blocks:
+        columns = slice(start, start + block.width)
+        start += block.width
+        scale = max(float(np.abs(wanted[:, columns]).max()), 1e-6)
+        distances.append(float(np.abs(found[:, columns] - wanted[:, columns]).max()) / scale)
+    return float(np.max(distances))

@@ -1,0 +1,285 @@
+"""A frozen timm network as one torch module, from pixels to the features of every stage, and its trained weights."""
+
+import contextlib
+import pickle
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import safetensors
+import safetensors.torch
+import timm
+import torch
+from huggingface_hub import constants as hub
+from torch import Tensor, nn
+
+from kilat.errors import BackboneError, nearest
+from kilat.features.backbone import Block
+from kilat.features.lite0 import LOG_FLOOR
+from kilat.features.weights import read_lite0
+
+MEND = "Give its weights with --weights FILE, or take efficientnet_lite0, which needs no download."
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+
+_DEPTHS = 4
+_WRAPPINGS = ("state_dict_ema", "model_ema", "state_dict", "model")
+_PREFIXES = ("module.", "model.")
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+_HUB_SECONDS = 5
+
+
+class Frozen(nn.Module):
+    """A network that only looks: pixels uint8 ``[n, size, size, 3]`` to features float32 ``[n, width]``.
+
+    The features are the mean and the log variance of each channel after every stage, and the pooled features that
+    timm's classifier would get (``last``). Statistics are taken in float32, whatever the network computes in.
+
+    Args:
+        network: a timm network without classifier.
+        size: side of its input in pixels.
+    """
+
+    pixel_mean: Tensor
+    pixel_scale: Tensor
+
+    def __init__(self, network: nn.Module, size: int) -> None:
+        super().__init__()
+        self.network, self.size = network, size
+        self.stages = _stages(network)
+        config = _config(network)
+        self.register_buffer("pixel_mean", 255 * torch.tensor(config["mean"]).view(1, -1, 1, 1))
+        self.register_buffer("pixel_scale", 1 / (255 * torch.tensor(config["std"]).view(1, -1, 1, 1)))
+        self.eval().requires_grad_(False)
+        self.blocks = self._blocks()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """The features of a batch."""
+        return torch.cat([feature for _, feature in self._features(pixels)], 1)
+
+    def see(self, planes: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What every stage saw ``[n, channels, height, width]``, and the last features ``[n, channels]``."""
+        network: Any = self.network
+        if not self.stages:
+            return [], network.forward_head(network.forward_features(planes), pre_logits=True)
+        last, seen = network.forward_intermediates(planes, indices=self.stages, output_fmt="NCHW")
+        return seen, network.forward_head(last, pre_logits=True)
+
+    def _features(self, pixels: Tensor) -> list[tuple[str, Tensor]]:
+        planes = (pixels.permute(0, 3, 1, 2).float() - self.pixel_mean) * self.pixel_scale
+        seen, last = self.see(planes.to(next(self.network.parameters()).dtype))
+        features = []
+        for number, value in enumerate(seen, 1):
+            values = value.float()
+            mean = values.mean((2, 3), keepdim=True)
+            deviation = values - mean
+            variance = (deviation * deviation).mean((2, 3))
+            features.append((f"stage{number}.mean", mean.flatten(1)))
+            features.append((f"stage{number}.log_variance", torch.log(variance + LOG_FLOOR)))
+        return [*features, ("last", last.flatten(1).float())]
+
+    def _blocks(self) -> tuple[Block, ...]:
+        with torch.inference_mode():
+            features = self._features(torch.zeros(1, self.size, self.size, 3, dtype=torch.uint8))
+        return tuple(Block(name, feature.shape[1]) for name, feature in features)
+
+
+class _Lite0(Frozen):
+    """timm's ``tf_efficientnet_lite0`` with all seven of its stages; timm itself counts one per resolution."""
+
+    def see(self, planes: Tensor) -> tuple[list[Tensor], Tensor]:
+        network: Any = self.network
+        value, seen = network.bn1(network.conv_stem(planes)), []
+        for stage in network.blocks:
+            value = stage(value)
+            seen.append(value)
+        return seen, network.global_pool(network.bn2(network.conv_head(value)))
+
+
+def embedded(size: int) -> Frozen:
+    """The embedded EfficientNet-Lite0 in PyTorch; its features are laid out as those of ``kilat.features.lite0``."""
+    network = timm.create_model("tf_efficientnet_lite0", num_classes=0)
+    # The file's tensors stand in timm's order under other names; the classifier's two come last and find no partner.
+    tensors = zip(network.state_dict(), read_lite0().values(), strict=False)
+    network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors})
+    return _Lite0(network, size)
+
+
+def create(name: str, size: int | None = None, weights: Path | None = None) -> Frozen:
+    """A timm network with its trained weights.
+
+    Args:
+        name: as timm has it, such as ``resnet18`` or ``resnet18.a1_in1k``.
+        size: side of the input in pixels; None for the side in timm's configuration.
+        weights: a file of weights (``.safetensors``, or ``.pth``, ``.pt``, ``.bin`` with nothing but tensors in it);
+            None for timm's hub.
+
+    Raises:
+        BackboneError: there is no such network, it cannot look at pictures of this size, or its weights are missing,
+            unreachable or do not fit.
+    """
+    _check_name(name)
+    tensors = _read(weights) if weights else None
+    options = _size_options(name, size)
+    if weights is None:
+        _check_hub(name)
+        network = _from_hub(name, options)
+    else:
+        network = _create(name, options)
+        _put(network, tensors or {}, name, weights)
+    side = size or _config(network)["input_size"][-1]
+    try:
+        return Frozen(network, side)
+    except (RuntimeError, ValueError, TypeError, AttributeError, AssertionError) as error:
+        raise BackboneError(f"'{name}' cannot look at pictures of {side} pixels: {_line(error)}") from error
+
+
+def _check_name(name: str) -> None:
+    base, _, tag = name.partition(".")
+    if not timm.is_model(base):
+        raise BackboneError(f"There is no backbone '{name}'.", mend=nearest(base, timm.list_models()))
+    tagged = timm.list_pretrained(f"{base}.*") if tag else []
+    if tag and name not in tagged:
+        raise BackboneError(f"timm has no weights '{tag}' for '{base}'.", mend=nearest(name, tagged))
+
+
+def _size_options(name: str, size: int | None) -> dict[str, Any]:
+    """What timm must be told for this size; an unusual one is tried before weights are fetched for it."""
+    config: Any = timm.get_pretrained_cfg(name)
+    usual = config.input_size[-1]
+    if size is None or size == usual:
+        return {}
+    options = {"img_size": size} if config.fixed_input_size else {}
+    try:
+        stride = max(_reductions(_create(name, options)), default=1)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        message = f"'{name}' cannot be built for pictures of {size} pixels."
+        raise BackboneError(message, mend=f"Take {usual}, the size that it was made for.") from error
+    if size < stride or size % stride:
+        below = max(stride, size // stride * stride)
+        mend = f"Take {usual}." if options else f"Take {below} or {below + stride}."
+        message = f"'{name}' cannot look at pictures of {size} pixels: the side must be a multiple of {stride}."
+        raise BackboneError(message, mend=mend)
+    return options
+
+
+def _create(name: str, options: Mapping[str, Any], *, pretrained: bool = False) -> nn.Module:
+    # exportable: attention in plain matrix products, which ONNX Runtime fuses better than the traced fused form
+    network: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, exportable=True, **options)
+    return network
+
+
+def _from_hub(name: str, options: Mapping[str, Any]) -> nn.Module:
+    try:
+        return _create(name, options, pretrained=True)
+    except Exception as error:  # whatever network, disk and hub raise; the user's way out is the same
+        raise BackboneError(f"The weights of '{name}' could not be fetched: {_line(error)}", mend=MEND) from error
+
+
+def _check_hub(name: str) -> None:
+    """Fails at once where the hub's own client would go on trying for a minute."""
+    config: Any = timm.get_pretrained_cfg(name)
+    if not config.has_weights:
+        raise BackboneError(f"timm has no trained weights for '{name}'.", mend=MEND)
+    repository = (config.hf_hub_id or "").partition("@")[0]
+    if not repository or any(huggingface_hub.try_to_load_from_cache(repository, file) for file in _HUB_FILES):
+        return
+    if hub.HF_HUB_OFFLINE:
+        message = f"The weights of '{name}' are not on this machine, and HF_HUB_OFFLINE forbids fetching them."
+        raise BackboneError(message, mend=MEND)
+    request = urllib.request.Request(hub.ENDPOINT, method="HEAD")  # noqa: S310 - the hub client's own address
+    try:
+        urllib.request.urlopen(request, timeout=_HUB_SECONDS).close()  # noqa: S310
+    except urllib.error.HTTPError:
+        return  # somebody answers
+    except (OSError, ValueError) as error:
+        message = (
+            f"The weights of '{name}' are not on this machine, and {hub.ENDPOINT} cannot be reached: {_line(error)}"
+        )
+        raise BackboneError(message, mend=MEND) from error
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file, out of their wrappings; nothing in it is ever executed."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise BackboneError(f"{path} is not a weights file that kilat reads.", mend=f"It reads {', '.join(SUFFIXES)}.")
+    try:
+        if path.suffix.lower() == ".safetensors":
+            content: Any = safetensors.torch.load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise BackboneError(f"There is no weights file {path}.") from error
+    except pickle.UnpicklingError as error:
+        message = f"{path} holds more than tensors, or is no weights file; kilat executes nothing from a file."
+        raise BackboneError(message, mend="Save the network's state_dict alone, best as .safetensors.") from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, safetensors.SafetensorError) as error:
+        raise BackboneError(f"{path} cannot be read as weights: {_line(error)}") from error
+    return _unwrapped(content)
+
+
+def _unwrapped(content: Any) -> dict[str, Tensor]:
+    for wrapping in _WRAPPINGS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapping), Mapping):
+            content = content[wrapping]
+    tensors = {}
+    if isinstance(content, Mapping):
+        tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    for prefix in _PREFIXES:
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors
+
+
+def _put(network: nn.Module, tensors: dict[str, Tensor], name: str, path: Path) -> None:
+    """Loads the weights; what is left over (a classifier) is ignored, what is missing is an error."""
+    if _unfit(network, tensors):
+        translate = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+        # What timm's translation makes of another network's file is anybody's guess; the error below says it better.
+        with contextlib.suppress(Exception):
+            tensors = translate(dict(tensors), network) if translate else tensors
+    unfit = _unfit(network, tensors)
+    if unfit:
+        more = f" and {len(unfit) - 3} more" if len(unfit) > 3 else ""
+        raise BackboneError(
+            f"{path} does not hold the weights of '{name}': missing or of another shape: {', '.join(unfit[:3])}{more}.",
+            mend=f"Give a file that was saved from timm's '{name}'.",
+        )
+    own = network.state_dict()
+    network.load_state_dict({key: value for key, value in tensors.items() if key in own}, strict=False)
+
+
+def _unfit(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
+    return [
+        key
+        for key, value in network.state_dict().items()
+        if not key.endswith("num_batches_tracked") and (key not in tensors or tensors[key].shape != value.shape)
+    ]
+
+
+def _stages(network: nn.Module) -> list[int]:
+    """Which of timm's intermediate features to take: the last of each resolution; of all alike, four depths."""
+    if not hasattr(network, "forward_intermediates"):
+        return []
+    reductions = _reductions(network)
+    if len(set(reductions)) == 1:
+        return sorted({round((depth + 1) * len(reductions) / _DEPTHS) - 1 for depth in range(_DEPTHS)} - {-1})
+    return sorted({reduction: index for index, reduction in enumerate(reductions)}.values())
+
+
+def _reductions(network: nn.Module) -> list[int]:
+    """How many times smaller than the picture each intermediate feature map is."""
+    information: Any = getattr(network, "feature_info", ())
+    return [stage["reduction"] for stage in getattr(information, "info", information)]
+
+
+def _config(network: nn.Module) -> dict[str, Any]:
+    config: Any = network.pretrained_cfg
+    return dict(config)
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
