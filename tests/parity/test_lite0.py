@@ -86,7 +86,7 @@ def check_fp32(network, pixels: np.ndarray) -> None:
     assert distance(found, wanted) <= 1e-4
     found_in, wanted_in = blocks(backbone, found), blocks(backbone, wanted)
     for name, vectors in wanted_in.items():
-        assert distance(found_in[name], vectors) <= (3e-4 if name.startswith("stage1.") else 1e-4), name
+        assert distance(found_in[name], vectors) <= 1e-4, name
     last = wanted_in["last"]
     np.testing.assert_allclose(found_in["last"], last, rtol=1e-4, atol=1e-4 * float(last.mean()))
 
