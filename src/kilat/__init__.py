@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     from kilat.estimator import ImageClassifier
     from kilat.pipeline import Run, train
 
-__version__ = "0.1.0"
-
 _HOMES = {
     "Classifier": "kilat.bundle.predictor",
     "ImageClassifier": "kilat.estimator",
@@ -26,6 +24,8 @@ __all__ = ["Classifier", "ImageClassifier", "KilatError", "Prediction", "Run", "
 
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first asked for, so that `import kilat` costs nothing."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("kilat")
     if name not in _HOMES:
         raise AttributeError(f"module 'kilat' has no attribute '{name}'")
     value = getattr(import_module(_HOMES[name]), name)
