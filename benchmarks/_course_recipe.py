@@ -1,0 +1,71 @@
+"""The course recipe that benchmarks/course_recipe.py compares with; runs in an environment that has Keras.
+
+MobileNetV2 at 192×192 without its top, frozen; Flatten; Dense with softmax; Adam; batches of 128; 10 epochs. Pictures
+come through `image_dataset_from_directory`, cached after the first epoch and fetched ahead, as the guides advise.
+Only `fit` is timed: imports, building and listing the pictures are not charged. The last line of output is JSON.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+SIDE = 192
+
+
+def main() -> None:
+    """Builds, fits, reports."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="training pictures in class folders")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--weights", default=None, help="a .weights.h5 file; random without it: the time is the same")
+    given = parser.parse_args()
+    pictures = keras.utils.image_dataset_from_directory(given.folder, image_size=(SIDE, SIDE), batch_size=128, seed=0)
+    classes = len(pictures.class_names)
+    scaled = pictures.map(
+        lambda image, label: (keras.applications.mobilenet_v2.preprocess_input(image), label),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    model = build(classes, given.weights)
+    clock = EpochClock()
+    begin = time.perf_counter()
+    model.fit(scaled.cache().prefetch(tf.data.AUTOTUNE), epochs=given.epochs, verbose=0, callbacks=[clock])
+    seconds = time.perf_counter() - begin
+    used = {"keras": keras.__version__, "tensorflow": tf.__version__, "backend": keras.backend.backend()}
+    count = len(pictures.file_paths)
+    print(json.dumps({"seconds": seconds, "epochs": clock.seconds, "pictures": count, "versions": used}))
+
+
+def build(classes: int, weights: str | None) -> Any:
+    """The network of the course."""
+    base = keras.applications.MobileNetV2(input_shape=(SIDE, SIDE, 3), include_top=False, weights=weights)
+    base.trainable = False
+    top = [keras.layers.Flatten(), keras.layers.Dense(classes, activation="softmax")]
+    model = keras.Sequential([base, *top])
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+class EpochClock(keras.callbacks.Callback):  # type: ignore[misc]
+    """Takes the time of every epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+        self.begin = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+        """Notes when it began."""
+        self.begin = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+        """Notes how long it took."""
+        self.seconds.append(time.perf_counter() - self.begin)
+
+
+if __name__ == "__main__":
+    main()
