@@ -20,6 +20,7 @@ app = typer.Typer(
     help=_("Turns a folder of labelled pictures into a tested, explained, portable image classifier."),
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
