@@ -69,17 +69,20 @@ class Manifest:
             manifest = cls(**{**known, "classes": tuple(str(name) for name in known["classes"])})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ModelFileError(f"{where} has a damaged header: {type(error).__name__} {error}.") from None
-        if not (isinstance(known["classes"], list) and manifest._is_sound()):
+        if not _is_sound(known):
             raise ModelFileError(f"{where} has a damaged header: its classes, size or thresholds cannot be meant.")
         return manifest
 
-    def _is_sound(self) -> bool:
-        """Whether what a predictor works with is of the right kind."""
-        sets = self.thresholds.get("set", {}) if isinstance(self.thresholds, dict) else None
-        return (
-            0 < len(self.classes) == len(set(self.classes))
-            and isinstance(self.size, int)
-            and self.size > 0
-            and isinstance(sets, dict)
-            and isinstance(sets.get("probability", 0.0), int | float)
-        )
+
+def _is_sound(document: dict[str, Any]) -> bool:
+    """Whether what a predictor works with is of the right kind."""
+    classes, size, thresholds = document["classes"], document["size"], document["thresholds"]
+    sets = thresholds.get("set", {}) if isinstance(thresholds, dict) else None
+    return (
+        isinstance(classes, list)
+        and 0 < len(classes) == len(set(map(str, classes)))
+        and isinstance(size, int)
+        and size > 0
+        and isinstance(sets, dict)
+        and isinstance(sets.get("probability", 0.0), int | float)
+    )

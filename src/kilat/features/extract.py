@@ -29,7 +29,7 @@ Floats = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 """Called with how many pictures are done and how many there are."""
 
-PREPROCESSING = "decode 1, fitting 1"
+PREPROCESSING = "decode 1, fitting 2"
 """Part of every cache key: raised when decoding or fitting changes what the network gets to see."""
 
 _NATURAL = 4

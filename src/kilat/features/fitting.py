@@ -83,6 +83,7 @@ class _Writer:
         sides = self._constant("fit.sides", [size, size], np.int64)
         shape = self._node("Concat", [count, sides], "fit.target", axis=0)
         how: dict[str, Any] = {"mode": "linear", "antialias": 1, "coordinate_transformation_mode": "half_pixel"}
+        how["exclude_outside"] = 1  # at the border the weights of what is not there go to what is, as in Pillow
         scaled = self._node("Resize", [planes, "", "", shape], "fit.scaled", **how)
         self._node("Transpose", [scaled], "pixels", perm=[0, 2, 3, 1])
 

@@ -1,0 +1,229 @@
+"""The classifier from a file: with three packages alone, and against files that are cut off, altered or hostile."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from kilat.bundle.manifest import KEY, MAX_BYTES
+from kilat.bundle.predictor import Classifier, load
+from kilat.errors import ModelFileError, PictureError
+
+ALONE = """
+import sys
+
+class Closed:
+    allowed = {"kilat", "numpy", "onnxruntime", "PIL", "_distutils_hack", "sitecustomize"}
+    def find_spec(self, name, path=None, target=None):
+        root = name.partition(".")[0]
+        if root not in self.allowed and root not in sys.stdlib_module_names and not root.startswith("_"):
+            raise ImportError(f"{name} is closed")
+
+sys.meta_path.insert(0, Closed())
+import kilat
+classifier = kilat.load(sys.argv[1])
+(answer,) = classifier.predict([sys.argv[2]])
+print(answer.label)
+third = {n.partition(".")[0] for n, m in sys.modules.items() if "-packages" in (getattr(m, "__file__", "") or "")}
+print(sorted(third - {"kilat", "_distutils_hack"}))
+"""
+
+HOSTILE = """
+import collections, sys
+import numpy as np
+from kilat.bundle.predictor import Classifier
+from kilat.errors import KilatError, ModelFileError
+
+whole = bytearray(open(sys.argv[1], "rb").read())
+flips, first, last = map(int, sys.argv[2:])
+random = np.random.default_rng(0)
+picture = np.zeros((6, 8, 3), np.uint8)
+counts = collections.Counter()
+for _ in range(flips):
+    data = bytearray(whole)
+    for _ in range(int(random.integers(1, 4))):
+        data[int(random.integers(first, last))] ^= 1 << int(random.integers(8))
+    try:
+        classifier = Classifier(bytes(data))
+    except ModelFileError:
+        counts["refused"] += 1
+        continue
+    try:
+        classifier.predict(picture)
+        counts["answered"] += 1
+    except KilatError:
+        counts["no answer"] += 1
+print(sum(counts.values()), dict(counts))
+"""
+
+
+@pytest.fixture(scope="module")
+def red(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from PIL import Image
+
+    path = tmp_path_factory.mktemp("pictures") / "red.png"
+    Image.new("RGB", (9, 5), (255, 0, 0)).save(path)
+    return path
+
+
+def with_document(text: str) -> Callable[[onnx.ModelProto], None]:
+    return lambda model: helper.set_model_props(model, {KEY: text})
+
+
+class TestAnswers:
+    def test_label_probabilities_and_set(self, small, red):
+        classifier = Classifier(small)
+        (answer,) = classifier.predict([red])
+        assert (answer.path, answer.label, answer.unknown) == (str(red), "red", False)
+        assert list(answer.probabilities) == ["red", "green", "blue"]
+        assert answer.set == ["red"]
+        assert classifier.classes == ("red", "green", "blue")
+
+    def test_the_set_holds_all_that_are_likely_enough_the_likeliest_first(self, small):
+        grey = np.full((4, 4, 3), (120, 125, 130), np.uint8)
+        (answer,) = Classifier(small).predict(grey)
+        assert answer.set == ["blue", "green", "red"]
+        assert all(answer.probabilities[label] >= 0.2 for label in answer.set)
+
+    def test_never_an_empty_set(self, altered, small, manifest, red):
+        strict = json.loads(manifest.to_json()) | {"thresholds": {"set": {"coverage": 0.5, "probability": 1.1}}}
+        classifier = Classifier(altered(with_document(json.dumps(strict))))
+        assert classifier.predict(red)[0].set == ["red"]
+
+    def test_without_thresholds_every_class_is_possible(self, altered, manifest, red):
+        bare = json.loads(manifest.to_json()) | {"thresholds": {}}
+        classifier = Classifier(altered(with_document(json.dumps(bare))))
+        assert set(classifier.predict(red)[0].set) == {"red", "green", "blue"}
+
+    def test_answers_go_on_after_a_refusal(self, small, red):
+        kinds = [type(answer).__name__ for answer in Classifier(small).answers([red, b"", red, "gone.png", red])]
+        assert kinds == ["Prediction", "Refusal", "Prediction", "Refusal", "Prediction"]
+
+    def test_a_refusal_names_the_picture(self, small, tmp_path):
+        (tmp_path / "broken.jpg").write_bytes(b"broken")
+        with pytest.raises(PictureError, match=r"broken\.jpg: not a picture"):
+            Classifier(small).predict([tmp_path / "broken.jpg"])
+
+    def test_pictures_may_come_one_by_one_from_a_generator(self, small, red):
+        answers = Classifier(small).predict(path for path in [red] * 40)
+        assert [answer.label for answer in answers] == ["red"] * 40
+
+    def test_several_threads_may_ask_at_once(self, small):
+        classifier = Classifier(small)
+        pictures = [np.full((6, 6, 3), value, np.uint8) for value in range(0, 250, 5)]
+        expected, found = classifier.predict_proba(pictures), {}
+        workers = [
+            threading.Thread(target=lambda k=k: found.update({k: classifier.predict_proba(pictures)})) for k in range(4)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        assert len(found) == 4
+        assert all((rows == expected).all() for rows in found.values())
+
+    def test_three_packages_are_enough(self, small, red, tmp_path):
+        (tmp_path / "model.onnx").write_bytes(small)
+        command = [sys.executable, "-c", ALONE, tmp_path, red]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        label, third = done.stdout.splitlines()
+        assert label == "red"
+        assert third == "['PIL', 'numpy', 'onnxruntime']"
+
+
+class TestRefusals:
+    def test_weights_in_another_file(self, altered, tmp_path):
+        def plant(model: onnx.ModelProto) -> None:
+            tensor = model.graph.initializer[0]
+            tensor.ClearField("raw_data")
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            tensor.external_data.add(key="location", value="../../etc/passwd")
+
+        (tmp_path / "model.onnx").write_bytes(altered(plant))
+        with pytest.raises(ModelFileError, match="another file") as error:
+            load(tmp_path)
+        assert str(tmp_path / "model.onnx") in str(error.value)
+
+    def test_an_onnx_file_that_kilat_did_not_make(self, altered):
+        with pytest.raises(ModelFileError, match="names no classes"):
+            Classifier(altered(lambda model: model.ClearField("metadata_props")))
+
+    def test_an_oversized_header(self, altered):
+        with pytest.raises(ModelFileError, match="header"):
+            Classifier(altered(with_document('{"classes": "' + "x" * MAX_BYTES + '"}')))
+
+    def test_a_newer_schema(self, altered, manifest):
+        newer = json.dumps(json.loads(manifest.to_json()) | {"schema": 2})
+        with pytest.raises(ModelFileError, match="newer kilat"):
+            Classifier(altered(with_document(newer)))
+
+    @pytest.mark.parametrize("classes", [["red"], ["red", "green", "blue", "black"]])
+    def test_more_or_fewer_names_than_answers(self, altered, manifest, classes):
+        wrong = json.dumps(json.loads(manifest.to_json()) | {"classes": classes})
+        with pytest.raises(ModelFileError):
+            Classifier(altered(with_document(wrong)))
+
+    @pytest.mark.parametrize("name", ["image", "probabilities"])
+    def test_inputs_and_outputs_of_other_names(self, altered, name):
+        def rename(model: onnx.ModelProto) -> None:
+            for node in model.graph.node:
+                node.input[:] = ["other" if one == name else one for one in node.input]
+                node.output[:] = ["other" if one == name else one for one in node.output]
+            for value in (*model.graph.input, *model.graph.output):
+                value.name = "other" if value.name == name else value.name
+
+        with pytest.raises(ModelFileError):
+            Classifier(altered(rename))
+
+    def test_a_graph_that_fails_on_pictures_is_no_fault_of_theirs(self, altered, red):
+        def narrow(model: onnx.ModelProto) -> None:
+            for tensor in model.graph.initializer:
+                if tensor.name == "head.mean":
+                    tensor.CopyFrom(numpy_helper.from_array(np.zeros(2, np.float32), "head.mean"))
+
+        with pytest.raises(ModelFileError):
+            Classifier(altered(narrow)).predict(red)
+
+    def test_answers_that_are_no_numbers_are_refused(self, altered, red):
+        def spoil(model: onnx.ModelProto) -> None:
+            for tensor in model.graph.initializer:
+                if tensor.name == "head.bias":
+                    tensor.CopyFrom(numpy_helper.from_array(np.full(3, np.nan, np.float32), "head.bias"))
+
+        with pytest.raises(ModelFileError, match="no probability"):
+            Classifier(altered(spoil)).predict(red)
+
+    @pytest.mark.parametrize("content", [b"", b"a text\n" * 100, b"\x00" * 100, b"PK\x03\x04", b"\x08\x09"])
+    def test_what_is_no_model(self, content, tmp_path):
+        (tmp_path / "model.onnx").write_bytes(content)
+        with pytest.raises(ModelFileError):
+            load(tmp_path / "model.onnx")
+
+    def test_what_cannot_be_opened(self, tmp_path):
+        with pytest.raises(ModelFileError, match="no model file"):
+            load(tmp_path / "gone.onnx")
+        (tmp_path / "model.onnx").mkdir()
+        with pytest.raises(ModelFileError):
+            load(tmp_path)
+
+    def test_cut_off_at_many_places(self, small):
+        for length in {*range(0, len(small) - 1, 97), len(small) - 1}:
+            with pytest.raises(ModelFileError):
+                Classifier(small[:length])
+
+    def test_flipped_bits_are_refused_or_harmless(self, small, tmp_path):
+        """In a process of its own, since what runs the file is native code."""
+        (tmp_path / "small.onnx").write_bytes(small)
+        command = [sys.executable, "-c", HOSTILE, tmp_path / "small.onnx", "400", "0", str(len(small))]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.startswith("400 ")  # and nothing that the runtime printed on its own
+        assert "refused" in done.stdout
