@@ -9,7 +9,7 @@ from kilat.bundle.predictor import Classifier
 from kilat.data.catalog import Source
 from kilat.errors import PictureError, RunError
 
-PICTURES = 96
+PICTURES = 64
 TOLERANCE = 1e-3
 """How far a probability of the file may lie from the fitted model's. Both see the same pixels and the same network, so
 only the order of float sums may differ."""
@@ -36,7 +36,7 @@ class Parity:
 
 
 def sample(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The pictures to ask about: up to 96 of them, evenly spaced."""
+    """The pictures to ask about: up to 64 of them, evenly spaced."""
     return rows[np.unique(np.linspace(0, len(rows) - 1, PICTURES).round().astype(np.int64))]
 
 

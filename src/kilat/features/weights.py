@@ -28,7 +28,7 @@ Tensors = dict[str, NDArray[Any]]
 
 
 def read_lite0() -> Tensors:
-    """The 274 tensors of EfficientNet-Lite0 in the file's own order, as float32 (int64 for the batch counters).
+    """The 296 tensors of EfficientNet-Lite0 in the file's own order, as float32 (int64 for the batch counters).
 
     Raises:
         BackboneError: the package is not installed, or its file is not the one that was pinned.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat.features.backbone import Block
+from kilat.runtime import spread, threads
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -21,7 +22,7 @@ CLIP = 4.0
 BLOCK_WEIGHTS = {"last": 0.7}
 """How much a block counts against the others. The last features are many and say similar things (cross-validation)."""
 
-_CHUNK = 4096
+_CHUNK = 1024
 _OVERSAMPLING = 32
 
 
@@ -86,12 +87,29 @@ def _components(features: Floats, rows: Ints, mean: Floats, scale: Floats, relat
         mixtures, squares = _leading(weighted @ weighted.T, count)
         directions = (weighted.T @ (mixtures / np.sqrt(squares))).astype(np.float32)
     else:
-        gram = np.zeros((width, width), np.float32)
-        for chunk in chunks(features, rows):
-            weighted = standardise(chunk, mean, scale) * relative
-            gram += weighted.T @ weighted
-        directions, _ = _leading(gram, count)
+        directions, _ = _leading(_gram(features, rows, mean, scale, relative), count)
     return directions * relative[:, None]
+
+
+def _gram(features: Floats, rows: Ints, mean: Floats, scale: Floats, relative: Floats) -> Floats:
+    """Products of all pairs of standardised features, ``[features, features]``; every core sums up its own chunks."""
+    cores = threads()
+    size = max(1, min(_CHUNK, -(-len(rows) // cores)))
+
+    def share(core: int) -> Floats:
+        total = np.zeros((features.shape[1], features.shape[1]), np.float32)
+        for start in range(core * size, len(rows), cores * size):
+            weighted = standardise(features[rows[start : start + size]], mean, scale) * relative
+            total += weighted.T @ weighted
+        return total
+
+    gram: Floats = np.sum(spread(share, range(cores)), axis=0, dtype=np.float32)
+    return gram
+
+
+def _product(left: Floats, right: Floats) -> Floats:
+    """A matrix product, some rows a core."""
+    return np.concatenate(spread(lambda part: part @ right, np.array_split(left, threads())))
 
 
 def _leading(gram: Floats, count: int) -> tuple[Floats, Floats]:
@@ -99,8 +117,8 @@ def _leading(gram: Floats, count: int) -> tuple[Floats, Floats]:
     size = len(gram)
     if size > count + _OVERSAMPLING:
         start = np.random.default_rng(0).standard_normal((size, count + _OVERSAMPLING), dtype=np.float32)
-        span = np.linalg.qr(gram @ start)[0]
-        values, inner = np.linalg.eigh(span.T @ (gram @ span))
+        span = np.linalg.qr(_product(gram, start))[0]
+        values, inner = np.linalg.eigh(span.T @ _product(gram, span))
         vectors = span @ inner
     else:
         values, vectors = np.linalg.eigh(gram)
@@ -112,8 +130,11 @@ def _leading(gram: Floats, count: int) -> tuple[Floats, Floats]:
 def _placed(features: Floats, rows: Ints, mean: Floats, scale: Floats, basis: Floats) -> tuple[Floats, float]:
     """Pictures in the basis, brought to a mean square length of one, with a one behind for the bias; and the length."""
     points = np.ones((len(rows), basis.shape[1] + 1), np.float32)
-    for some, chunk in zip(slices(len(rows)), chunks(features, rows), strict=True):
-        np.matmul(standardise(chunk, mean, scale), basis, out=points[some, :-1])
+
+    def place(some: slice) -> None:
+        np.matmul(standardise(features[rows[some]], mean, scale), basis, out=points[some, :-1])
+
+    spread(place, slices(len(rows)))
     length = max(
         float(np.sqrt(np.einsum("ij,ij->", points[:, :-1], points[:, :-1], dtype=np.float64) / len(rows))), 1e-12
     )

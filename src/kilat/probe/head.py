@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat.features.backbone import Block
-from kilat.probe.components import chunks, coordinates, standardise
+from kilat.probe.components import Coordinates, chunks, coordinates, standardise
 from kilat.probe.regression import Problem
 from kilat.recipe import Head as Settings
+from kilat.runtime import plain_blas, spread
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -67,7 +68,7 @@ class Fitted:
     Args:
         head: fitted on all pictures.
         strength: of the L2 penalty that was chosen.
-        strengths: what was tried, in the order given.
+        strengths: what was tried, the strongest first.
         held_out: which pictures were held out once, positions in the order given to ``fit``.
         logits: theirs, from heads that did not see them, ``[len(held_out), classes]``.
         curve: how many pictures were learnt from, how many held-out answers were right, and of how many.
@@ -102,15 +103,20 @@ def fit(
         settings: the recipe's section. A strength is that of the L2 penalty on the mean loss over pictures; the one
             with the least log loss on held-out pictures is chosen.
     """
-    place = coordinates(features, rows, blocks, settings.components)
-    problem = Problem(place.points, labels, _class_weights(labels, classes, settings.class_weight), classes)
+    with plain_blas():
+        place = coordinates(features, rows, blocks, settings.components)
+        weights = _class_weights(labels, classes, settings.class_weight)
+        return _fit(place, Problem(place.points, labels, weights, classes), fold, settings)
+
+
+def _fit(place: Coordinates, problem: Problem, fold: Ints, settings: Settings) -> Fitted:
     tried = _search(problem, fold, sorted(settings.strengths, reverse=True))
     strength = tried.best.strength
     masks = _without_each(fold)
     solutions = tried.solutions or problem.solve(masks, [strength] * len(masks))
     held_out, logits = _held_out(problem, fold, solutions)
     start = np.mean(solutions, axis=0) if solutions else None
-    (solution,) = problem.solve(np.ones((1, len(labels)), np.float32), [strength], start)
+    (solution,) = problem.solve(np.ones((1, len(fold)), np.float32), [strength], start)
     head = Head(place.mean, place.scale, place.basis @ solution[:-1], solution[-1])
     curve = _learning_curve(problem, fold, strength, solutions[0] if solutions else None)
     return Fitted(head, strength, tried.strengths, held_out, logits, curve)
@@ -179,12 +185,14 @@ def _learning_curve(
     rest = np.flatnonzero(fold != 0)
     if len(rest) < _LEAST_FOR_CURVE or whole is None:
         return ()
-    points = []
-    for share in _CURVE:
+
+    def learn(share: float) -> tuple[int, Floats]:
         part = rest[_thinned(problem.labels[rest], round(len(rest) * share))]
         everyone = np.ones((1, len(part)), np.float32)
         (solution,) = problem.part(part).solve(everyone, [strength * len(rest) / len(part)])
-        points.append((len(part), solution))
+        return len(part), solution
+
+    points = spread(learn, _CURVE)
     answers = [(count, (problem.points[held] @ head).argmax(1)) for count, head in [*points, (len(rest), whole)]]
     return tuple((count, int((answer == problem.labels[held]).sum()), len(held)) for count, answer in answers)
 

@@ -6,12 +6,14 @@ which is nearly diagonal in principal components; a few power iterations measure
 is needed.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kilat.probe.components import slices
+from kilat.runtime import spread, threads
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -20,7 +22,7 @@ _TOLERANCE = 3e-3
 _MOST_STEPS = 300
 _POWER_ITERATIONS = 8
 _MARGIN = 1.1
-_CELLS_AT_ONCE = 1 << 24
+_CELLS_AT_ONCE = 1 << 23
 
 
 class Problem:
@@ -46,12 +48,14 @@ class Problem:
         Returns:
             For each, weights ``[components + 1, classes]``, the bias last.
         """
-        at_once = max(1, _CELLS_AT_ONCE // (len(self.labels) * self.classes))
-        solutions: list[Floats] = []
-        for begin in range(0, len(masks), at_once):
-            some = slice(begin, begin + at_once)
-            solutions.extend(self._solve_together(masks[some], np.asarray(strengths[some], np.float32), start))
-        return solutions
+        cells = len(self.labels) * self.classes
+        at_once = max(1, min(math.ceil(len(masks) / threads()), _CELLS_AT_ONCE // cells))
+
+        def some(begin: int) -> list[Floats]:
+            part = slice(begin, begin + at_once)
+            return self._solve_together(masks[part], np.asarray(strengths[part], np.float32), start)
+
+        return [one for group in spread(some, range(0, len(masks), at_once)) for one in group]
 
     def _solve_together(self, masks: Floats, strengths: Floats, start: Floats | None) -> list[Floats]:
         count, width = len(masks), self.points.shape[1]
