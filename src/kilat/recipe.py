@@ -141,7 +141,7 @@ def _document(recipe: str | Path | dict[str, Any] | Recipe) -> dict[str, Any]:
         raise RecipeError(f"The recipe {recipe} is no YAML: {error}") from None
     if document is not None and not isinstance(document, dict):
         raise RecipeError(f"The recipe {recipe} is not a document of sections.", mend=f"Sections: {_sections()}.")
-    return document or {}
+    return {section: {} if choices is None else choices for section, choices in (document or {}).items()}
 
 
 def _read(path: Path) -> str:

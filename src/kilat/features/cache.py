@@ -58,6 +58,7 @@ class FeatureCache:
         self.path = (folder or cache_home()) / "features.sqlite"
         self.limit = limit()
         self.trouble = ""
+        self.asked_for: list[bytes] = []
         self.connection: sqlite3.Connection | None = None
         self._open()
 
@@ -71,7 +72,7 @@ class FeatureCache:
             for content, width, height, vector, checksum in self._execute(query, (self.space, *some)):
                 if isinstance(vector, bytes) and _checksum(vector, width, height) == checksum:
                     found[content] = Seen(width, height, np.frombuffer(vector, np.float32))
-        self._touch(list(found))
+        self.asked_for += found
         return found
 
     def put(self, items: Iterable[tuple[bytes, Seen]]) -> None:
@@ -85,7 +86,8 @@ class FeatureCache:
         self._write("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def close(self) -> None:
-        """Shrinks the cache to its limit and closes it."""
+        """Notes what was asked for, shrinks the cache to its limit, and closes it."""
+        self._touch(self.asked_for)
         if self.connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 shrink(self.connection, self.limit)

@@ -1,0 +1,311 @@
+"""A picture's side follows from its content and the seed alone, copies count once, and small classes are said."""
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+
+from kilat.data.catalog import Catalog, Entry
+from kilat.data.split import assign, folds, parts, settle_duplicates, whole
+from kilat.errors import SourceError
+
+Row = tuple[str, str, str, str]
+"""Path, label, content, split."""
+
+
+def catalog(rows: Iterable[Row]) -> Catalog:
+    """A catalog whose pictures have all been looked at."""
+    rows = list(rows)
+    made = Catalog.of([Entry(path, label, split) for path, label, _, split in rows])
+    made.table["digest"] = [hashlib.sha256(content.encode()).hexdigest() for *_, content, _ in rows]
+    return made
+
+
+def pictures(label: str, count: int, split: str = "", start: int = 0) -> list[Row]:
+    return [(f"{label}/{i}.jpg", label, f"{label} {i}", split) for i in range(start, start + count)]
+
+
+def sides(made: Catalog) -> dict[str, str]:
+    """The split of every used content."""
+    used = made.table[made.used]
+    return dict(zip(used["digest"], used["split"], strict=True))
+
+
+def drawn(rows: Iterable[Row], fraction: float = 0.2, seed: int = 0) -> dict[str, str]:
+    made = catalog(rows)
+    settle_duplicates(made)
+    assign(made, fraction, seed)
+    return sides(made)
+
+
+def reasons(made: Catalog) -> dict[str, str]:
+    return dict(zip(made.refused["path"], made.refused["reason"], strict=True))
+
+
+class TestWhoIsAsked:
+    ROWS = pictures("cat", 300) + pictures("dog", 200)
+
+    def test_the_side_stays_when_pictures_come_go_or_are_renamed(self) -> None:
+        before = drawn(self.ROWS)
+        assert set(before.values()) == {"train", "test"}
+        more = drawn(self.ROWS + pictures("dog", 500, start=200) + pictures("emu", 50))
+        assert {digest: more[digest] for digest in before} == before
+        fewer = drawn(self.ROWS[::3])
+        assert fewer == {digest: before[digest] for digest in fewer}
+        renamed = [(f"new/{i}.png", label, content, "") for i, (_, label, content, _) in enumerate(self.ROWS)]
+        assert drawn(renamed) == before
+        order = np.random.default_rng(0).permutation(len(self.ROWS))
+        assert drawn(self.ROWS[i] for i in order) == before
+        assert drawn((path, f"other {label}", content, "") for path, label, content, _ in self.ROWS) == before
+
+    @pytest.mark.parametrize("fraction", [0.05, 0.2, 0.5, 0.9])
+    def test_every_class_is_drawn_from_at_the_same_rate(self, fraction: float) -> None:
+        for label in ("cat", "dog", "emu"):
+            asked = list(drawn(pictures(label, 2000), fraction).values()).count("test")
+            assert binom.ppf(1e-4, 2000, fraction) <= asked <= binom.ppf(1 - 1e-4, 2000, fraction)
+
+    def test_a_larger_test_keeps_the_smaller_one(self) -> None:
+        small, large = drawn(self.ROWS, 0.2), drawn(self.ROWS, 0.3)
+        assert {digest for digest, side in small.items() if side == "test"} < {
+            digest for digest, side in large.items() if side == "test"
+        }
+
+    def test_another_seed_draws_another_test(self) -> None:
+        """Independent draws of a fifth share a twenty-fifth of all."""
+        first, second = drawn(self.ROWS), drawn(self.ROWS, seed=1)
+        both = sum(first[digest] == second[digest] == "test" for digest in first)
+        assert 0 < both <= binom.ppf(1 - 1e-4, 500, 0.04)
+
+    def test_no_test_at_all(self) -> None:
+        made = catalog(self.ROWS + pictures("lone", 1))
+        assert assign(made, 0.0, 0) == []
+        assert set(made.table["split"]) == {"train"}
+        classes, learnt, asked = parts(made)
+        assert (classes, len(learnt.rows), len(asked.rows)) == (["cat", "dog", "lone"], 501, 0)
+
+    def test_refused_pictures_are_on_no_side(self) -> None:
+        made = catalog(self.ROWS)
+        made.refuse(3, "broken")
+        assign(made, 0.2, 0)
+        assert made.table.loc[3, "split"] == ""
+        assert (made.table.loc[made.used, "split"] != "").all()
+        _, learnt, asked = parts(made)
+        assert sorted([*learnt.rows, *asked.rows]) == [i for i in range(500) if i != 3]
+
+
+class TestSmallClasses:
+    @pytest.mark.parametrize("seed", range(12))
+    @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8])
+    def test_something_is_always_learnt_and_from_five_on_something_asked(self, count: int, seed: int) -> None:
+        made = catalog(pictures("big", 50) + pictures("small", count))
+        for fraction in (0.2, 0.99):
+            made.table["split"] = ""
+            notes = assign(made, fraction, seed)
+            few = made.table[made.table["label"] == "small"]["split"]
+            asked = int((few == "test").sum())
+            assert asked < count
+            if count >= 5:
+                assert asked >= 1
+                assert notes == []
+            elif count == 1:
+                assert notes == ["Class “small” has a single picture: it is learnt from, but cannot be tested."]
+            elif not asked:
+                assert notes == ["Class “small” has so few pictures that none fell into the test."]
+            else:
+                assert notes == []
+
+
+class TestCopies:
+    def test_identical_pictures_count_once(self) -> None:
+        copies = [("dog/copy.jpg", "dog", "dog 7", ""), ("dog/again.jpg", "dog", "dog 7", "")]
+        made = catalog(pictures("cat", 20) + pictures("dog", 20) + copies)
+        settle_duplicates(made)
+        why = "byte-identical to dog/7.jpg, which is counted once"
+        assert reasons(made) == {"dog/copy.jpg": why, "dog/again.jpg": why}
+        assert made.table.loc[[27, 40, 41], "group"].tolist() == [0, 0, 0]
+        assert (made.table["group"] >= 0).sum() == 3
+        assign(made, 0.2, 0)
+        assert sides(made) == drawn(pictures("cat", 20) + pictures("dog", 20))
+
+    def test_contradicting_labels_refuse_every_copy(self) -> None:
+        made = catalog(
+            [
+                *pictures("cat", 3),
+                *pictures("dog", 3),
+                ("dog/odd.jpg", "dog", "cat 1", ""),
+                ("emu/odd.jpg", "emu", "cat 1", ""),
+            ]
+        )
+        settle_duplicates(made)
+        stands = "the same picture stands under 'cat', 'dog', 'emu' (see "
+        assert reasons(made) == {
+            "cat/1.jpg": stands + "dog/odd.jpg)",
+            "dog/odd.jpg": stands + "cat/1.jpg)",
+            "emu/odd.jpg": stands + "cat/1.jpg)",
+        }
+
+    def test_what_is_refused_already_contradicts_nobody(self) -> None:
+        made = catalog([*pictures("cat", 2), ("dog/1.jpg", "dog", "cat 1", "")])
+        made.refuse(2, "no class folder")
+        settle_duplicates(made)
+        assert reasons(made) == {"dog/1.jpg": "no class folder"}
+
+    def test_of_a_ready_made_leak_the_test_keeps_the_picture_then_the_validation(self) -> None:
+        rows = [
+            ("train/a.jpg", "cat", "leak", "train"),
+            ("test/a.jpg", "cat", "leak", "test"),
+            ("val/a.jpg", "cat", "leak", "validation"),
+            ("train/b.jpg", "cat", "half", "train"),
+            ("val/b.jpg", "cat", "half", "validation"),
+        ]
+        made = catalog(rows)
+        settle_duplicates(made)
+        assert made.table.loc[made.used, "path"].tolist() == ["test/a.jpg", "val/b.jpg"]
+        assert reasons(made)["train/a.jpg"] == "byte-identical to test/a.jpg, which is counted once"
+        assert reasons(made)["train/b.jpg"] == "byte-identical to val/b.jpg, which is counted once"
+
+    def test_what_is_asked_has_never_been_learnt(self) -> None:
+        dice = np.random.default_rng(0)
+        rows = [
+            (
+                f"{i}.jpg",
+                str(dice.integers(3)),
+                str(dice.integers(150)),
+                str(dice.choice(["train", "validation", "test"])),
+            )
+            for i in range(600)
+        ]
+        for ready in (True, False):
+            made = catalog(rows if ready else [(*row[:3], "") for row in rows])
+            settle_duplicates(made)
+            assign(made, 0.2, 0)
+            _, learnt, asked = parts(made)
+            assert not set(learnt.digests) & set(asked.digests)
+            both = [*learnt.digests, *asked.digests]
+            assert len(both) == len(set(both)) == made.used.sum()
+
+
+class TestReadyMade:
+    def test_it_stays_as_it_is(self) -> None:
+        rows = pictures("a", 9, "train") + pictures("b", 9, "test", 50) + pictures("b", 9, "train", 90)
+        made = catalog([*rows, ("loose.jpg", "a", "loose", "")])
+        assert assign(made, 0.5, 0) == []
+        assert made.table["split"].tolist() == [split for *_, split in rows] + ["train"]
+
+    def test_without_a_test_it_is_drawn_from_the_training_pictures(self) -> None:
+        rows = [row for label in "ab" for row in pictures(label, 40, "train") + pictures(label, 10, "validation", 40)]
+        made = catalog(rows)
+        assert assign(made, 0.2, 0) == ["The data brings no test split, so it was drawn from the training pictures."]
+        table = made.table
+        assert (table.loc[[split == "validation" for *_, split in rows], "split"] == "validation").all()
+        alone = drawn([(*row[:3], "") for row in rows if row[3] == "train"])
+        assert {digest: side for digest, side in sides(made).items() if side != "validation"} == alone
+
+    def test_a_class_that_is_only_asked_about_is_refused(self) -> None:
+        made = catalog(pictures("a", 5, "train") + pictures("b", 5, "train") + pictures("z", 2, "test"))
+        assign(made, 0.2, 0)
+        classes, _, asked = parts(made)
+        assert classes == ["a", "b"]
+        assert len(asked.rows) == 0
+        assert reasons(made) == dict.fromkeys(("z/0.jpg", "z/1.jpg"), "no picture of class 'z' to learn from")
+
+    def test_its_validation_is_the_only_fold(self) -> None:
+        made = catalog(
+            [row for label in "ab" for row in pictures(label, 8, "train") + pictures(label, 3, "validation", 8)]
+        )
+        assign(made, 0.0, 0)
+        _, learnt, _ = parts(made)
+        fold = folds(learnt, 5, 0)
+        np.testing.assert_array_equal(fold, np.where(made.table["split"] == "validation", 0, -1))
+
+
+class TestParts:
+    def test_classes_are_sorted_and_rows_say_where_they_stand(self) -> None:
+        made = catalog(pictures("dog", 30) + pictures("cat", 30) + pictures("Ähre", 30))
+        assign(made, 0.3, 0)
+        classes, learnt, asked = parts(made)
+        assert classes == ["cat", "dog", "Ähre"]
+        for part in (learnt, asked):
+            table = made.table.iloc[part.rows]
+            assert [classes[i] for i in part.truth] == table["label"].tolist()
+            assert part.digests.tolist() == table["digest"].tolist()
+        assert (made.table.iloc[asked.rows]["split"] == "test").all()
+
+    def test_one_class_left_is_an_error_with_the_commonest_reasons(self) -> None:
+        made = catalog(pictures("cat", 5) + pictures("dog", 3))
+        for row in (5, 6):
+            made.refuse(row, "empty file")
+        made.refuse(7, "damaged")
+        assign(made, 0.2, 0)
+        with pytest.raises(SourceError) as caught:
+            parts(made)
+        assert "at least two classes to learn from" in caught.value.message
+        assert "after refusing 3 of 8 pictures there is only 'cat'." in caught.value.message
+        assert caught.value.mend == "2 × empty file; 1 × damaged"
+
+    def test_nothing_left_is_an_error(self) -> None:
+        made = catalog(pictures("cat", 2))
+        made.refuse(0, "empty file")
+        made.refuse(1, "empty file")
+        with pytest.raises(SourceError, match="there is none"):
+            parts(made)
+        with pytest.raises(SourceError, match="None of the 2 pictures can be asked about"):
+            whole(made, ["cat"])
+
+    def test_the_whole_of_a_catalog_in_another_order_of_classes(self) -> None:
+        made = catalog(pictures("b", 2) + pictures("a", 1))
+        made.refuse(0, "empty file")
+        part = whole(made, ["z", "a", "b"])
+        assert (part.rows.tolist(), part.truth.tolist()) == ([1, 2], [2, 1])
+
+
+class TestFolds:
+    @staticmethod
+    def learnt(*counts: int, shuffled: int | None = None) -> pd.DataFrame:
+        rows = [row for label, count in zip("abcdefg", counts, strict=False) for row in pictures(label, count)]
+        if shuffled is not None:
+            rows = [rows[i] for i in np.random.default_rng(shuffled).permutation(len(rows))]
+        made = catalog(rows)
+        assign(made, 0.0, 0)
+        _, part, _ = parts(made)
+        return pd.DataFrame({"digest": part.digests, "truth": part.truth, "fold": folds(part, 5, 3)})
+
+    def test_every_class_is_spread_evenly_and_so_is_the_whole(self) -> None:
+        table = self.learnt(103, 52, 7, 5)
+        counts = pd.crosstab(table["truth"], table["fold"])
+        assert (counts.max(axis=1) - counts.min(axis=1)).max() <= 1
+        assert counts.columns.tolist() == [0, 1, 2, 3, 4]
+        assert counts.sum().max() - counts.sum().min() <= 3
+
+    def test_a_fold_follows_from_content_and_seed(self) -> None:
+        one, other = self.learnt(60, 40), self.learnt(60, 40, shuffled=1)
+        pd.testing.assert_series_equal(
+            one.set_index("digest")["fold"].sort_index(), other.set_index("digest")["fold"].sort_index()
+        )
+        made = catalog(pictures("a", 60) + pictures("b", 40))
+        assign(made, 0.0, 0)
+        _, part, _ = parts(made)
+        assert (folds(part, 5, 3) != folds(part, 5, 4)).any()
+        np.testing.assert_array_equal(folds(part, 5, 3), folds(part, 5, 3))
+
+    def test_the_fold_is_independent_of_the_test(self) -> None:
+        """Were both drawn from one number, the folds of what is left after the test would be lopsided."""
+        made = catalog(pictures("a", 1000) + pictures("b", 1000))
+        assign(made, 0.2, 0)
+        _, learnt, _ = parts(made)
+        before = catalog(pictures("a", 1000) + pictures("b", 1000))
+        assign(before, 0.0, 0)
+        everyone = parts(before)[1]
+        whole_fold = dict(zip(everyone.digests, folds(everyone, 5, 0), strict=True))
+        counts = np.bincount([whole_fold[digest] for digest in learnt.digests], minlength=5)
+        assert (counts > 260).all()
+        assert (counts < 380).all()
+
+    def test_the_only_picture_of_a_class_is_never_held_out(self) -> None:
+        table = self.learnt(10, 1, 2)
+        assert table.loc[table["truth"] == 1, "fold"].tolist() == [-1]
+        assert table.loc[table["truth"] == 2, "fold"].min() >= 0
+        assert table.loc[table["truth"] == 2, "fold"].nunique() == 2

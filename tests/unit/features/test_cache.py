@@ -1,0 +1,396 @@
+"""The cache gives back exactly what was put into it or nothing, whatever happens to its file and its writers."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kilat.errors import RunError
+from kilat.features import cache
+from kilat.features.cache import FeatureCache, Seen
+
+SPACE = b"a backbone"
+
+WRITER = """
+import sys, pathlib, itertools, numpy as np
+from kilat.features.cache import FeatureCache, Seen
+def seen(key): return Seen(len(key), key[-1] + 1, np.random.default_rng(list(key)).random(700, np.float32))
+store = FeatureCache(b"a backbone", pathlib.Path(sys.argv[1]))
+print("ready", flush=True); sys.stdin.readline()
+for batch in range(int(sys.argv[3])):
+    keys = [f"{sys.argv[2]} {batch} {i}".encode() for i in range(8)]
+    store.put([(key, seen(key)) for key in keys])
+    print(batch, flush=True)
+print(store.trouble); store.close()
+"""
+
+
+def expected(key: bytes) -> Seen:
+    return Seen(len(key), key[-1] + 1, np.random.default_rng(list(key)).random(700, np.float32))
+
+
+def writer(folder: Path, name: str, batches: int) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", WRITER, str(folder), name, str(batches)]
+    made = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert made.stdout is not None
+    assert made.stdout.readline() == "ready\n"
+    return made
+
+
+def keys(name: str, batches: int) -> list[bytes]:
+    return [f"{name} {batch} {i}".encode() for batch in range(batches) for i in range(8)]
+
+
+def check(found: dict[bytes, Seen]) -> None:
+    for key, seen in found.items():
+        right = expected(key)
+        assert (seen.width, seen.height, seen.vector.tobytes()) == (right.width, right.height, right.vector.tobytes())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FeatureCache]:
+    opened = FeatureCache(SPACE, tmp_path)
+    yield opened
+    opened.close()
+
+
+def changed(folder: Path, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(folder / "features.sqlite")) as connection, connection:
+        connection.execute(statement, values)
+
+
+def spoilt(path: Path, share: float = 0.02) -> None:
+    """Some bytes behind the first page changed."""
+    content, dice = bytearray(path.read_bytes()), np.random.default_rng(0)
+    for place in dice.integers(4096, len(content), int(len(content) * share)):
+        content[place] ^= 0xFF
+    path.write_bytes(content)
+
+
+class TestKept:
+    def test_exact_bytes(self, store: FeatureCache, tmp_path: Path) -> None:
+        odd = np.array([0.1, -0.0, np.inf, np.nan, 1e-45], np.float32)
+        store.put([(b"odd", Seen(3, 4, odd)), (b"one", expected(b"one"))])
+        store.close()
+        again = FeatureCache(SPACE, tmp_path)
+        found = again.get([b"odd", b"one", b"none"])
+        again.close()
+        assert set(found) == {b"odd", b"one"}
+        assert found[b"odd"].vector.tobytes() == odd.tobytes()
+        assert found[b"odd"].vector.dtype == np.float32
+        assert (found[b"odd"].width, found[b"odd"].height) == (3, 4)
+        check({b"one": found[b"one"]})
+
+    def test_another_space_or_content_is_a_miss(self, store: FeatureCache, tmp_path: Path) -> None:
+        store.put([(b"one", expected(b"one"))])
+        other = FeatureCache(b"another backbone", tmp_path)
+        assert other.get([b"one"]) == {}
+        assert store.get([b"One"]) == store.get([]) == {}
+        other.put([(b"one", Seen(9, 9, np.ones(2, np.float32)))])
+        other.close()
+        check(store.get([b"one"]))
+
+    def test_the_last_of_a_content_counts(self, store: FeatureCache) -> None:
+        store.put([(b"one", Seen(1, 1, np.zeros(3, np.float32)))])
+        store.put([(b"one", expected(b"one"))])
+        check(store.get([b"one"]))
+
+    def test_many_at_once(self, store: FeatureCache) -> None:
+        some = keys("many", 160)
+        store.put((key, expected(key)) for key in some)
+        found = store.get([*some, b"none"])
+        assert len(found) == len(some) == 1280
+        check(found)
+
+    def test_nothing_to_put(self, store: FeatureCache) -> None:
+        store.put([])
+        assert store.trouble == ""
+
+
+class TestDamage:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "vector = zeroblob(length(vector))",
+            "vector = substr(vector, 1, length(vector) - 4)",
+            "vector = substr(vector, 5)",
+            "vector = 'text'",
+            "vector = 5",
+            "checksum = checksum + 1",
+            "width = width + 1",
+            "height = 0",
+        ],
+    )
+    def test_a_changed_entry_is_a_miss_and_can_be_put_again(
+        self, store: FeatureCache, tmp_path: Path, change: str
+    ) -> None:
+        store.put([(key, expected(key)) for key in (b"one", b"two")])
+        changed(tmp_path, f"UPDATE features SET {change} WHERE content = ?", b"one")
+        found = store.get([b"one", b"two"])
+        assert set(found) == {b"two"}
+        check(found)
+        store.put([(b"one", expected(b"one"))])
+        check(store.get([b"one"]))
+        assert store.trouble == ""
+
+    def test_every_single_bit_counts(self, store: FeatureCache, tmp_path: Path) -> None:
+        dice = np.random.default_rng(0)
+        for bit in dice.integers(0, 700 * 32, 60):
+            vector = bytearray(expected(b"one").vector.tobytes())
+            store.put([(b"one", expected(b"one"))])
+            vector[bit // 8] ^= 1 << bit % 8
+            changed(tmp_path, "UPDATE features SET vector = ?", bytes(vector))
+            assert store.get([b"one"]) == {}
+
+    def test_a_spoilt_file_never_gives_a_wrong_vector_and_the_next_run_starts_anew(
+        self, store: FeatureCache, tmp_path: Path
+    ) -> None:
+        some = keys("some", 40)
+        store.put((key, expected(key)) for key in some)
+        store.close()
+        spoilt(store.path)
+        first = FeatureCache(SPACE, tmp_path)
+        check(first.get(some))
+        first.put([(b"one", expected(b"one"))])
+        first.close()
+        second = FeatureCache(SPACE, tmp_path)
+        second.put([(b"two", expected(b"two"))])
+        check(second.get([*some, b"one", b"two"]))
+        assert b"two" in second.get([b"two"])
+        assert second.trouble == ""
+        second.close()
+
+    @pytest.mark.parametrize(
+        "content", [b"not a database at all, but long enough to look at" * 99, b"SQLite format 3\0"]
+    )
+    def test_a_file_that_is_no_database_is_replaced(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "features.sqlite").write_bytes(content)
+        (tmp_path / "features.sqlite-wal").write_bytes(b"stale")
+        fresh = FeatureCache(SPACE, tmp_path)
+        fresh.put([(b"one", expected(b"one"))])
+        check(fresh.get([b"one"]))
+        assert fresh.trouble == ""
+        fresh.close()
+
+    def test_an_empty_file_is_a_fresh_cache(self, tmp_path: Path) -> None:
+        (tmp_path / "features.sqlite").touch()
+        fresh = FeatureCache(SPACE, tmp_path)
+        fresh.put([(b"one", expected(b"one"))])
+        assert b"one" in fresh.get([b"one"])
+        fresh.close()
+
+
+class TestNotToBeHad:
+    """The run goes on without it, and says so."""
+
+    @staticmethod
+    def goes_on(useless: FeatureCache) -> None:
+        assert useless.get([b"one"]) == {}
+        useless.put([(b"one", expected(b"one"))])
+        assert useless.get([b"one"]) == {}
+        assert useless.trouble.startswith(f"The feature cache {useless.path} is not used: ")
+        useless.close()
+
+    def test_the_folder_is_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        self.goes_on(FeatureCache(SPACE, tmp_path / "file"))
+        self.goes_on(FeatureCache(SPACE, tmp_path / "file" / "deeper"))
+        assert (tmp_path / "file").read_text() == ""
+
+    def test_the_file_is_a_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "features.sqlite").mkdir()
+        self.goes_on(FeatureCache(SPACE, tmp_path))
+
+    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+    def test_the_folder_may_not_be_written_to(self, tmp_path: Path) -> None:
+        tmp_path.chmod(0o500)
+        self.goes_on(FeatureCache(SPACE, tmp_path))
+        tmp_path.chmod(0o700)
+
+    def test_another_program_holds_it_for_ever(self, store: FeatureCache, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cache, "_BUSY_MILLISECONDS", 50)
+        store.put([(b"one", expected(b"one"))])
+        with closing(sqlite3.connect(store.path)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            waiting = FeatureCache(SPACE, store.path.parent)
+            assert waiting.get([b"two"]) == {}
+            waiting.put([(b"two", expected(b"two"))])
+            assert "locked" in waiting.trouble
+            waiting.close()
+        check(store.get([b"one"]))
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
+    def test_a_disk_that_is_full(self, tmp_path: Path) -> None:
+        code = (
+            "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))\n" + WRITER
+        )
+        command = [sys.executable, "-c", code, str(tmp_path), "full", "30"]
+        done = subprocess.run(command, input="\n", capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1].startswith(f"The feature cache {tmp_path}/features.sqlite is not used: ")
+        again = FeatureCache(SPACE, tmp_path)
+        check(again.get(keys("full", 30)))
+        again.put([(b"one", expected(b"one"))])
+        assert b"one" in again.get([b"one"])
+        again.close()
+
+
+class TestSeveralAtOnce:
+    def test_processes_that_begin_together(self, tmp_path: Path) -> None:
+        for attempt in range(3):
+            folder = tmp_path / str(attempt)
+            command = [sys.executable, "-c", WRITER.replace('print("ready", flush=True); sys.stdin.readline()\n', "")]
+            both = [
+                subprocess.Popen([*command, str(folder), name, "30"], stdout=subprocess.PIPE, text=True)
+                for name in ("a", "b", "c")
+            ]
+            said = [one.communicate()[0].splitlines() for one in both]
+            assert [one.returncode for one in both] == [0, 0, 0]
+            assert [lines[-1] for lines in said] == ["", "", ""]
+            store = FeatureCache(SPACE, folder)
+            found = store.get([key for name in ("a", "b", "c") for key in keys(name, 30)])
+            store.close()
+            assert len(found) == 3 * 30 * 8
+            check(found)
+
+    def test_what_one_puts_the_other_gets(self, store: FeatureCache, tmp_path: Path) -> None:
+        other = FeatureCache(SPACE, tmp_path)
+        other.put([(b"one", expected(b"one"))])
+        check(store.get([b"one"]))
+        assert b"one" in store.get([b"one"])
+        other.close()
+
+    @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+    def test_a_writer_killed_at_any_moment(self, tmp_path: Path) -> None:
+        dice = np.random.default_rng(7)
+        for attempt in range(7):
+            name = f"killed {attempt}"
+            with writer(tmp_path, name, 10_000) as victim:
+                assert victim.stdin is not None
+                assert victim.stdout is not None
+                victim.stdin.write("\n")
+                victim.stdin.flush()
+                done = int(victim.stdout.readline())
+                time.sleep(dice.uniform(0, 0.04))
+                victim.send_signal(signal.SIGKILL)
+                done = max([done, *map(int, victim.stdout.read().splitlines()[:-1])])
+            store = FeatureCache(SPACE, tmp_path)
+            assert store.trouble == ""
+            found = store.get(keys(name, done + 9))
+            assert set(keys(name, done + 1)) <= set(found)
+            assert len(found) % 8 == 0
+            check(found)
+            store.put([(b"after", expected(b"after"))])
+            assert b"after" in store.get([b"after"])
+            store.close()
+        assert cache.connect(tmp_path / "features.sqlite").execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+class TestLimit:
+    def test_what_was_not_used_longest_goes_first(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        some = keys("some", 50)
+        store = FeatureCache(SPACE, tmp_path)
+        store.put((key, expected(key)) for key in some)
+        store.close()
+        changed(tmp_path, "UPDATE features SET used_at = 1000 + rowid")
+        monkeypatch.setenv("KILAT_CACHE_LIMIT", "500000")
+        store = FeatureCache(SPACE, tmp_path)
+        assert len(store.get(some[:20])) == 20  # used now, so they stay
+        store.close()
+        assert store.path.stat().st_size <= 500_000
+        store = FeatureCache(SPACE, tmp_path)
+        left = store.get(some)
+        store.close()
+        check(left)
+        assert set(some[:20]) < set(left)
+        assert set(left) == {*some[:20], *some[-(len(left) - 20) :]}
+        assert 100 < len(left) < 180
+
+    def test_below_the_limit_everything_stays(self, store: FeatureCache, tmp_path: Path) -> None:
+        store.put((key, expected(key)) for key in keys("some", 20))
+        store.close()
+        again = FeatureCache(SPACE, tmp_path)
+        assert len(again.get(keys("some", 20))) == 160
+        again.close()
+
+    def test_no_room_at_all(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KILAT_CACHE_LIMIT", "0")
+        store = FeatureCache(SPACE, tmp_path)
+        store.put([(b"one", expected(b"one"))])
+        assert b"one" in store.get([b"one"])
+        store.close()
+        again = FeatureCache(SPACE, tmp_path)
+        assert again.get([b"one"]) == {}
+        again.close()
+
+    @pytest.mark.parametrize("given", ["8GB", "-1", "1e9"])
+    def test_a_limit_that_is_no_number_is_said_at_the_start(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+    ) -> None:
+        monkeypatch.setenv("KILAT_CACHE_LIMIT", given)
+        with pytest.raises(RunError, match=f"KILAT_CACHE_LIMIT is '{given}', which is no number of bytes"):
+            FeatureCache(SPACE, tmp_path)
+
+
+class TestHome:
+    @pytest.fixture(autouse=True)
+    def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("KILAT_CACHE", str(tmp_path / "mine"))
+        return tmp_path / "mine"
+
+    def test_the_environment_says_where(self, home: Path) -> None:
+        store = FeatureCache(SPACE)
+        assert store.path == home / "features.sqlite"
+        store.put([(b"one", expected(b"one"))])
+        store.close()
+        assert [path.name for path in home.iterdir()] == ["features.sqlite"]
+
+    def test_usage_and_clearing(self, home: Path) -> None:
+        assert cache.usage() == (home, 0, 0)
+        assert cache.clear() == 0
+        assert not home.exists()
+        store = FeatureCache(SPACE)
+        store.put((key, expected(key)) for key in keys("some", 10))
+        store.close()
+        folder, size, count = cache.usage()
+        assert (folder, count) == (home, 80)
+        assert 80 * 2800 < size <= store.path.stat().st_size
+        assert cache.clear() == size
+        assert cache.usage()[2] == 0
+        assert store.path.stat().st_size < 30_000
+        empty = FeatureCache(SPACE)
+        assert empty.get(keys("some", 10)) == {}
+        empty.close()
+
+    def test_clearing_while_a_run_uses_it(self) -> None:
+        store = FeatureCache(SPACE)
+        store.put([(b"one", expected(b"one"))])
+        assert cache.clear() > 0
+        assert store.get([b"one"]) == {}
+        store.put([(b"two", expected(b"two"))])
+        check(store.get([b"two"]))
+        assert store.trouble == ""
+        store.close()
+
+    def test_a_spoilt_cache_can_be_seen_and_cleared(self, home: Path) -> None:
+        store = FeatureCache(SPACE)
+        store.put((key, expected(key)) for key in keys("some", 40))
+        store.close()
+        spoilt(store.path, 0.3)
+        assert cache.usage()[1] > 0
+        assert cache.clear() > 0
+        assert cache.usage()[2] == 0
+        again = FeatureCache(SPACE)
+        again.put([(b"one", expected(b"one"))])
+        check(again.get([b"one"]))
+        assert again.trouble == ""
+        again.close()

@@ -1,0 +1,300 @@
+"""The pass over the pictures: everyone accounted for, nobody's features touched by the company or the cores."""
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from kilat.data.catalog import Catalog, Source
+from kilat.data.decode import decode
+from kilat.data.source import ArraySource, PathsSource, open_source
+from kilat.features import lite0
+from kilat.features.backbone import Backbone
+from kilat.features.cache import FeatureCache, Seen
+from kilat.features.extract import Floats, OnnxRunner, cache_space, look, working_size
+from kilat.features.fitting import Fitter
+
+Pixels = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return lite0.build(32)
+
+
+@pytest.fixture(scope="module")
+def runner(backbone: Backbone) -> OnnxRunner:
+    return OnnxRunner(backbone)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, backbone: Backbone) -> Iterator[FeatureCache]:
+    opened = FeatureCache(cache_space(backbone, "crop"), tmp_path / "cache")
+    yield opened
+    opened.close()
+
+
+class Counting:
+    """A runner that notes how many pictures it was given."""
+
+    def __init__(self, runner: OnnxRunner) -> None:
+        self.runner, self.batch, self.seen = runner, runner.batch, 0
+
+    def __call__(self, pixels: Pixels) -> Floats:
+        self.seen += len(pixels)
+        return self.runner(pixels)
+
+
+def pictures(count: int, side: int = 12) -> list[Pixels]:
+    """Different ones, with some structure to see."""
+    made = []
+    for number in range(count):
+        dice = np.random.default_rng(number)
+        coarse = dice.integers(0, 256, (3, 4, 3), dtype=np.uint8)
+        made.append(np.asarray(Image.fromarray(coarse).resize((side + number % 5, side), Image.Resampling.BILINEAR)))
+    return made
+
+
+def encoded(pixels: Pixels, kind: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
+
+
+def arrays(some: Sequence[Pixels]) -> ArraySource:
+    return ArraySource(some, ["a"] * len(some), "x")
+
+
+def seen(source: Source, backbone: Backbone, **options: object) -> tuple[Floats, Catalog]:
+    catalog = Catalog.of(source.entries)
+    options = {"resize": "crop", "cache": None, **options}
+    return look(source, catalog, backbone, **options), catalog  # type: ignore[arg-type]
+
+
+class TestEveryone:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        good, files = [encoded(one) for one in pictures(6)], dict[str, bytes]()
+        files |= {f"a/{i}.png": content for i, content in enumerate(good[:3])}
+        files |= {f"b/{i}.png": content for i, content in enumerate(good[3:])}
+        files |= {
+            "a/empty.jpg": b"",
+            "a/text.jpg": b"no picture",
+            "a/cut.png": good[0][:-40],
+            "a/cut again.png": good[0][:-40],
+            "b/copy.png": good[3],
+            "b/wide.jpg": encoded(pictures(1, 600)[0], "JPEG"),
+            "loose.png": good[1],
+        }
+        for name, content in files.items():
+            path = tmp_path / "data" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return tmp_path / "data"
+
+    def test_everyone_is_accounted_for(self, folder: Path, backbone: Backbone, runner: OnnxRunner) -> None:
+        source = open_source(folder)
+        features, catalog = seen(source, backbone)
+        table = catalog.table.set_index("path")
+        assert features.shape == (len(source.entries), backbone.width) == (13, backbone.width)
+        assert features.dtype == np.float32
+        refused = dict(zip(catalog.refused["path"], catalog.refused["reason"], strict=True))
+        assert set(refused) == {"a/empty.jpg", "a/text.jpg", "a/cut.png", "a/cut again.png", "loose.png"}
+        assert refused["a/empty.jpg"] == "empty file"
+        assert refused["a/text.jpg"].startswith("not a picture in a known format")
+        assert refused["a/cut.png"] == refused["a/cut again.png"] == "cannot be decoded: image file is truncated"
+        assert refused["loose.png"] == "no class folder"
+        fit = Fitter(32, "crop")
+        for row, path in enumerate(table.index):
+            if path in refused:
+                assert not features[row].any()
+                continue
+            content = (folder / path).read_bytes()
+            image, size = decode(content, shrink_to=32)
+            np.testing.assert_array_equal(features[row], runner(fit(np.asarray(image))[None])[0])
+            assert (table.loc[path, "width"], table.loc[path, "height"]) == size
+            assert table.loc[path, "digest"] == hashlib.sha256(content).hexdigest()
+        assert table.loc["b/wide.jpg", ["width", "height"]].tolist() == [600, 600]
+        assert table.loc["loose.png", "digest"] == ""
+
+    def test_a_content_is_looked_at_once(self, folder: Path, backbone: Backbone, runner: OnnxRunner) -> None:
+        counting = Counting(runner)
+        features, catalog = seen(open_source(folder), backbone, runner=counting)
+        assert counting.seen == 7
+        rows = {path: row for row, path in enumerate(catalog.table["path"])}
+        np.testing.assert_array_equal(features[rows["b/copy.png"]], features[rows["b/0.png"]])
+        assert catalog.table.loc[rows["b/copy.png"], "width"] == catalog.table.loc[rows["b/0.png"], "width"]
+
+    def test_progress_comes_to_the_end(self, folder: Path, backbone: Backbone) -> None:
+        told: list[tuple[int, int]] = []
+        seen(open_source(folder), backbone, progress=lambda done, total: told.append((done, total)))
+        assert told == [(number, 13) for number in range(1, 14)]
+
+    def test_progress_comes_to_the_end_when_all_is_known(
+        self, folder: Path, backbone: Backbone, cache: FeatureCache
+    ) -> None:
+        seen(open_source(folder), backbone, cache=cache)
+        told: list[tuple[int, int]] = []
+        seen(open_source(folder), backbone, cache=cache, progress=lambda done, total: told.append((done, total)))
+        assert told == [(number, 13) for number in range(1, 14)]
+
+    def test_nobody_at_all(self, backbone: Backbone) -> None:
+        features, catalog = seen(arrays([]), backbone)
+        assert features.shape == (0, backbone.width)
+        assert len(catalog.table) == 0
+
+    def test_everyone_refused(self, backbone: Backbone) -> None:
+        features, catalog = seen(PathsSource(["/gone/1.png", "/gone/2.png"], ["a", "b"]), backbone)
+        assert not features.any()
+        assert catalog.refused["reason"].tolist() == ["file not found"] * 2
+
+
+class TestTheSameFeatures:
+    @pytest.mark.parametrize(("size", "count"), [(32, 120), (96, 24), (224, 8)])
+    @pytest.mark.parametrize("precision", ["int8", "fp32"])
+    def test_whatever_the_company(self, tmp_path: Path, size: int, count: int, precision: str) -> None:
+        """All at once, twice, backwards, and the rest beside what the cache knows already: bit for bit."""
+        backbone = lite0.build(size, precision)
+        some = pictures(count, size // 2)
+        everyone, _ = seen(arrays(some), backbone)
+        again, _ = seen(arrays(some), backbone)
+        assert everyone.tobytes() == again.tobytes()
+        backwards, _ = seen(arrays(some[::-1]), backbone)
+        assert backwards[::-1].tobytes() == everyone.tobytes()
+        cache = FeatureCache(b"space", tmp_path)
+        alone, _ = seen(arrays(some[3:4]), backbone, cache=cache)
+        np.testing.assert_array_equal(alone[0], everyone[3])
+        seen(arrays(some[1::3]), backbone, cache=cache)
+        beside, _ = seen(arrays(some), backbone, cache=cache)
+        known, catalog = seen(arrays(some), backbone, cache=cache)
+        cache.close()
+        assert beside.tobytes() == known.tobytes() == everyone.tobytes()
+        assert (catalog.table["height"] == size // 2).all()
+        assert np.unique(everyone, axis=0).shape[0] == count
+
+    @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux to take cores away")
+    def test_however_many_cores(self, tmp_path: Path) -> None:
+        files = []
+        for number, one in enumerate(pictures(60, 40)):
+            files.append(tmp_path / f"{number}.jpg")
+            files[-1].write_bytes(encoded(one, "JPEG"))
+        code = (
+            "import os, sys, hashlib; cores = sorted(os.sched_getaffinity(0))[: int(sys.argv[1])]\n"
+            "os.sched_setaffinity(0, cores)\n"
+            "from kilat import runtime; from kilat.data.catalog import Catalog\n"
+            "from kilat.data.source import PathsSource\n"
+            "from kilat.features import lite0; from kilat.features.extract import look\n"
+            "source = PathsSource(sys.argv[2:], ['a'] * len(sys.argv[2:]))\n"
+            "for precision in ('int8', 'fp32'):\n"
+            "    backbone, catalog = lite0.build(64, precision), Catalog.of(source.entries)\n"
+            "    features = look(source, catalog, backbone, resize='pad', cache=None)\n"
+            "    print(features.shape, hashlib.sha256(features.tobytes()).hexdigest())\n"
+            "assert runtime.threads() == len(cores)"
+        )
+        said = [
+            subprocess.run(
+                [sys.executable, "-c", code, cores, *map(str, files)], capture_output=True, text=True, check=True
+            ).stdout
+            for cores in ("1", "64")
+        ]
+        assert said[0] == said[1]
+        assert len(said[0].splitlines()) == 2
+
+
+class TestCached:
+    def test_what_is_known_is_not_looked_at(self, backbone: Backbone, runner: OnnxRunner, cache: FeatureCache) -> None:
+        counting = Counting(runner)
+        seen(arrays(pictures(70)), backbone, cache=cache, runner=counting)
+        seen(arrays(pictures(100)), backbone, cache=cache, runner=counting)
+        seen(arrays(pictures(100)), backbone, cache=cache, runner=counting)
+        assert counting.seen == 100
+
+    def test_a_vector_of_another_length_is_looked_at_again(
+        self, backbone: Backbone, runner: OnnxRunner, cache: FeatureCache
+    ) -> None:
+        (one,) = pictures(1)
+        right, catalog = seen(arrays([one]), backbone, runner=runner)
+        digest = bytes.fromhex(catalog.table["digest"].iloc[0])
+        cache.put([(digest, Seen(12, 12, np.ones(5, np.float32)))])
+        got, _ = seen(arrays([one]), backbone, runner=runner, cache=cache)
+        np.testing.assert_array_equal(got, right)
+
+    def test_refusals_are_not_remembered_as_pictures(
+        self, tmp_path: Path, backbone: Backbone, cache: FeatureCache
+    ) -> None:
+        (tmp_path / "a.png").write_bytes(b"no picture")
+        source = PathsSource([tmp_path / "a.png"], ["a"])
+        for _ in range(2):
+            features, catalog = seen(source, backbone, cache=cache)
+            assert not features.any()
+            assert catalog.refused["reason"].tolist()[0].startswith("not a picture")
+
+    def test_a_run_that_is_broken_off_keeps_what_it_saw(
+        self, backbone: Backbone, runner: OnnxRunner, cache: FeatureCache
+    ) -> None:
+        some = pictures(500)
+        right, _ = seen(arrays(some), backbone, runner=runner)
+
+        def stop(done: int, total: int) -> None:
+            if done == 300:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            seen(arrays(some), backbone, runner=runner, cache=cache, progress=stop)
+        counting = Counting(runner)
+        after, _ = seen(arrays(some), backbone, runner=counting, cache=cache)
+        assert 0 < counting.seen <= 250
+        assert after.tobytes() == right.tobytes()
+
+    def test_every_choice_that_changes_the_features_has_a_space_of_its_own(self, backbone: Backbone) -> None:
+        others = [lite0.build(64), lite0.build(32, "fp32")]
+        spaces = [
+            cache_space(backbone, "crop"),
+            cache_space(backbone, "pad"),
+            cache_space(backbone, "squash"),
+            cache_space(backbone, "crop", "cuda"),
+            *(cache_space(other, "crop") for other in others),
+        ]
+        assert len(set(spaces)) == len(spaces) == 6
+        assert cache_space(lite0.build(32), "crop") == spaces[0]
+
+
+class TestWorkingSize:
+    @pytest.mark.parametrize(
+        ("height", "width", "size"),
+        [
+            (1, 1, 32),
+            (8, 8, 32),
+            (16, 16, 64),
+            (28, 28, 128),
+            (32, 32, 128),
+            (32, 500, 128),
+            (56, 56, 224),
+            (64, 64, 224),
+            (277, 373, 224),
+        ],
+    )
+    def test_four_times_the_shorter_side_in_steps_of_32(self, height: int, width: int, size: int) -> None:
+        chosen = working_size(arrays([np.zeros((height, width, 3), np.uint8)] * 3))
+        assert chosen == size if height != 28 else chosen in (96, 128)
+
+    def test_most_pictures_decide(self) -> None:
+        small, large = np.zeros((8, 8), np.uint8), np.zeros((300, 300), np.uint8)
+        assert working_size(arrays([small] * 60 + [large] * 40)) == 32
+        assert working_size(arrays([small] * 40 + [large] * 60)) == 224
+        assert working_size(arrays([small] * 600 + [large] * 400)) == 32
+
+    def test_what_cannot_be_read_does_not_count(self, tmp_path: Path) -> None:
+        for name, content in {"a/1.png": encoded(pictures(1, 8)[0]), "b/1.jpg": b"text", "b/2.jpg": b""}.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(content)
+        assert working_size(open_source(tmp_path)) == 32
+        assert working_size(PathsSource(["/gone.png"], ["a"])) == 224
