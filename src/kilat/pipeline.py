@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -28,6 +26,7 @@ from kilat.features.backbone import Backbone
 from kilat.features.cache import FeatureCache
 from kilat.features.extract import Floats, Progress, cache_space, look
 from kilat.recipe import Features, Recipe
+from kilat.report import page, story
 
 Stage = Callable[[str], Progress]
 """Called with the name of a long stage that begins; gives back what is called as it goes on."""
@@ -83,15 +82,11 @@ def train(
         KilatError: what was given, why it is refused, how to mend it.
     """
     clock = Clock()
-    # Matplotlib takes half a second to import: it comes in beside, while the pictures are looked at.
-    Thread(target=import_module, args=["kilat.report.page"], daemon=True).start()
     settings = recipes.load(recipe, overrides)
     source = _source(data, root, stage, open_source)
     with run.new_folder(Path(runs), name or source.name) as folder:
         made = make(source, settings, clock, stage)
         with clock.measure("report_s"):
-            from kilat.report import page, story
-
             told = story.gather(
                 folder.name, source, made.catalog, made.predictions, made.metrics, settings.to_yaml(), made.notes
             )

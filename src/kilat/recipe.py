@@ -42,7 +42,7 @@ class Features(_Section):
 class Head(_Section):
     """How the linear head is fitted."""
 
-    strengths: tuple[float, ...] = Field((3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6), min_length=1)
+    strengths: tuple[float, ...] = Field((2e-4, 4e-5, 1e-5, 2e-6), min_length=1)
     folds: int = Field(5, ge=2, le=20)
     components: int = Field(768, ge=1, le=4096)
     class_weight: Literal["balanced"] | None = None

@@ -1,8 +1,8 @@
 """Who learns and who is asked: byte-identical pictures settled, the test split drawn by content, folds for the rest.
 
 A picture's side follows from the SHA-256 of its content and the seed alone, so adding, removing or renaming other
-pictures moves nobody. Each class is drawn from at the same rate; only in classes so small that chance would leave none to
-learn from, or none to ask, one picture is moved.
+pictures moves nobody. Each class is drawn from at the same rate; only in classes so small that chance would leave none
+to learn from, or none to ask, one picture is moved.
 """
 
 import hashlib

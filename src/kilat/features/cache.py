@@ -31,8 +31,9 @@ CREATE TABLE IF NOT EXISTS features (
     vector BLOB NOT NULL, checksum INTEGER NOT NULL, used_at INTEGER NOT NULL, UNIQUE (space, content)
 )
 """
-_SELECT = "SELECT content, width, height, vector, checksum FROM features"
+_SELECT = "SELECT content, width, height, vector, checksum, used_at FROM features"
 _ROWS_PER_QUERY = 500
+_DAY = 86_400
 _BUSY_MILLISECONDS = 30_000
 
 
@@ -58,7 +59,7 @@ class FeatureCache:
         self.path = (folder or cache_home()) / "features.sqlite"
         self.limit = limit()
         self.trouble = ""
-        self.asked_for: list[bytes] = []
+        self.long_unused: list[bytes] = []
         self.connection: sqlite3.Connection | None = None
         self._open()
 
@@ -69,10 +70,11 @@ class FeatureCache:
             some = contents[start : start + _ROWS_PER_QUERY]
             marks = ",".join("?" * len(some))
             query = f"{_SELECT} WHERE space = ? AND content IN ({marks})"
-            for content, width, height, vector, checksum in self._execute(query, (self.space, *some)):
+            for content, width, height, vector, checksum, used_at in self._execute(query, (self.space, *some)):
                 if isinstance(vector, bytes) and _checksum(vector, width, height) == checksum:
                     found[content] = Seen(width, height, np.frombuffer(vector, np.float32))
-        self.asked_for += found
+                    if used_at < time.time() - _DAY:
+                        self.long_unused.append(content)
         return found
 
     def put(self, items: Iterable[tuple[bytes, Seen]]) -> None:
@@ -87,7 +89,7 @@ class FeatureCache:
 
     def close(self) -> None:
         """Notes what was asked for, shrinks the cache to its limit, and closes it."""
-        self._touch(self.asked_for)
+        self._touch()
         if self.connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 shrink(self.connection, self.limit)
@@ -126,11 +128,11 @@ class FeatureCache:
         except sqlite3.Error as error:
             self._give_up(error)
 
-    def _touch(self, contents: list[bytes]) -> None:
-        """Notes what was used, once a day at most: it is only there to tell what to drop first."""
+    def _touch(self) -> None:
+        """Notes what was used again after more than a day: it is only there to tell what to drop first."""
         now = int(time.time())
-        query = "UPDATE features SET used_at = ? WHERE space = ? AND content = ? AND used_at < ?"
-        self._write(query, [(now, self.space, content, now - 86_400) for content in contents])
+        query = "UPDATE features SET used_at = ? WHERE space = ? AND content = ?"
+        self._write(query, [(now, self.space, content) for content in self.long_unused])
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -1,8 +1,8 @@
 """The one pass over the pictures: read, hash, look up or decode and look through, every picture accounted for.
 
-Reading and hashing happen in order on the calling thread; worker threads decode and run the network, one picture (or
-a few small ones) at a time, each on one core. That keeps both cores busy without batches: a picture's activations stay
-in the core's own cache, and decoding overlaps with inference by itself.
+Reading happens in order on the calling thread, some pictures ahead; worker threads decode and run the network, one
+picture (or a few small ones) at a time, each on one core. That keeps all cores busy without batches: its activations
+stay in the core's own cache, and decoding overlaps with inference by itself.
 """
 
 import hashlib
@@ -16,7 +16,6 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from kilat import runtime
 from kilat.data.catalog import Catalog, Picture, Source, content_digest
 from kilat.data.decode import Pixels, decode, picture_size
 from kilat.errors import PictureError
@@ -24,6 +23,7 @@ from kilat.features.backbone import Backbone
 from kilat.features.cache import FeatureCache, Seen
 from kilat.features.fitting import Fitter
 from kilat.recipe import Resize
+from kilat.runtime import threads
 
 Floats = NDArray[np.float32]
 Progress = Callable[[int, int], None]
@@ -37,6 +37,7 @@ _SIZES = (32, 224)
 _SAMPLE = 64
 _PIXELS_PER_BATCH = 224 * 224
 _PUT_EVERY = 128
+_READ_AHEAD = 32
 
 
 class Runner(Protocol):
@@ -162,7 +163,7 @@ class _Pass:
         self.done = 0
 
     def run(self) -> Floats:
-        workers = runtime.threads()
+        workers = threads()
         with ThreadPoolExecutor(workers, thread_name_prefix="kilat-look") as pool:
             waiting: deque[Future[list[_Outcome]]] = deque()
             try:
@@ -183,37 +184,44 @@ class _Pass:
     def _batches(self) -> Iterator[list[_Job]]:
         """The pictures that must be looked at, in order, a batch at a time; the others are settled on the way."""
         batch: list[_Job] = []
-        for row in range(self.total):
-            job = self._read(row)
-            if job is None:
-                self._advance()
-                continue
-            batch.append(job)
-            if len(batch) == self.runner.batch:
-                yield batch
-                batch = []
+        for start in range(0, self.total, _READ_AHEAD):
+            for job in self._unknown(range(start, min(start + _READ_AHEAD, self.total))):
+                batch.append(job)
+                if len(batch) == self.runner.batch:
+                    yield batch
+                    batch = []
         if batch:
             yield batch
 
-    def _read(self, row: int) -> _Job | None:
+    def _unknown(self, rows: range) -> list[_Job]:
+        """Reads some pictures, in order, and keeps those that neither the cache nor this pass has seen yet."""
+        pictures = [(row, picture) for row in rows if (picture := self._read(row)) is not None]
+        digests = [content_digest(picture) for _, picture in pictures]
+        known = self.cache.get(digests) if self.cache else {}
+        jobs = []
+        for (row, picture), digest in zip(pictures, digests, strict=True):
+            self.digests[row] = digest.hex()
+            seen = known.get(digest)
+            if digest in self.first:
+                self.twins.append((row, self.first[digest]))
+            elif seen is not None and len(seen.vector) == self.backbone.width:
+                self.first[digest] = row
+                self._note(row, seen)
+            else:
+                self.first[digest] = row
+                jobs.append(_Job(row, digest, picture))
+        for _ in range(len(rows) - len(jobs)):
+            self._advance()
+        return jobs
+
+    def _read(self, row: int) -> Picture | None:
         if self.source.entries[row].refused:
             return None
         try:
-            picture = self.source.read(row)
+            return self.source.read(row)
         except PictureError as error:
             self.reasons[row] = error.message
             return None
-        digest = content_digest(picture)
-        self.digests[row] = digest.hex()
-        if digest in self.first:
-            self.twins.append((row, self.first[digest]))
-            return None
-        self.first[digest] = row
-        known = self.cache.get([digest]).get(digest) if self.cache else None
-        if known is not None and len(known.vector) == self.backbone.width:
-            self._note(row, known)
-            return None
-        return _Job(row, digest, picture)
 
     def _look(self, batch: list[_Job]) -> list[_Outcome]:
         """Runs on a worker: decodes a batch and looks through the network at what could be decoded."""
