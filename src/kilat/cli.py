@@ -100,7 +100,7 @@ def predict(
 
 @app.command("data")
 def known_sets(as_json: Json = False) -> None:
-    """List the known data sets: what they are, size, licence, whether they are here."""
+    """List the known data sets."""
     from kilat.data.named import describe
 
     sets = describe()
@@ -119,7 +119,7 @@ def cache(
     clear: Annotated[bool, typer.Option("--clear", help=_("Forget all feature vectors."))] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what the feature cache takes, or clear it."""
+    """Show or clear the feature cache."""
     from kilat.features import cache as features
 
     if clear:

@@ -26,8 +26,10 @@ def fit_temperature(logits: NDArray[np.floating[Any]], truth: NDArray[np.integer
         truth: the true classes as column indices, [n].
 
     Returns:
-        A temperature in 0.05..20: a bound when the best one lies beyond it (0.05 when every answer is right, 20 when
-        the logits are worse than guessing), and 1 when the loss does not depend on it, as with n = 0.
+        A temperature in 0.05..20: 20 when the logits are worse than guessing, and 1 when the loss does not depend on
+        it, as with n = 0. When every answer is right no temperature is too low for the loss, though n right answers
+        prove no certainty: then the answers get the mean probability of (n + 1) / (n + 2), which is Laplace's rule of
+        succession, but a temperature of 1 at most.
     """
     low, high = -math.log(HIGHEST_TEMPERATURE), -math.log(LOWEST_TEMPERATURE)
     rises_at_low = _slope_and_curvature(logits, truth, math.exp(low))[0] >= 0
@@ -35,7 +37,7 @@ def fit_temperature(logits: NDArray[np.floating[Any]], truth: NDArray[np.integer
     if rises_at_low and falls_at_high:
         return 1.0
     if rises_at_low or falls_at_high:
-        return HIGHEST_TEMPERATURE if rises_at_low else LOWEST_TEMPERATURE
+        return HIGHEST_TEMPERATURE if rises_at_low else _modest(logits)
     return math.exp(-_root(logits, truth, low, high))
 
 
@@ -48,6 +50,17 @@ def soften(logits: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.
     for block in _blocks(len(logits)):
         probabilities[block] = _softmax(_centred(logits[block]) / temperature)
     return probabilities
+
+
+def _modest(logits: NDArray[np.floating[Any]]) -> float:
+    """The temperature, at most 1, under which n answers that are all right are believed as far as n can show."""
+    deserved = (len(logits) + 1) / (len(logits) + 2)
+    low, high = LOWEST_TEMPERATURE, 1.0
+    for _ in range(40):
+        middle = math.sqrt(low * high)
+        believed = float(soften(logits, middle).max(axis=1).mean(dtype=np.float64))
+        low, high = (middle, high) if believed > deserved else (low, middle)
+    return high
 
 
 def _root(logits: NDArray[np.floating[Any]], truth: NDArray[np.integer[Any]], low: float, high: float) -> float:

@@ -52,9 +52,17 @@ def test_scaled_logits_scale_the_temperature_and_shifted_or_permuted_ones_leave_
 def test_the_range_ends_what_the_data_leave_open():
     truth = np.array([0, 1, 2])
     right = np.eye(3)
-    assert fit_temperature(right, truth) == 0.05
     assert fit_temperature(-right, truth) == 20
-    assert fit_temperature(right[:1], truth[:1]) == 0.05
+    assert fit_temperature(right * 1e-3, truth) == pytest.approx(0.05)
+
+
+def test_answers_that_are_all_right_are_believed_by_laplaces_rule_of_succession():
+    for count in (1, 3, 100):
+        truth = np.arange(count) % 3
+        right = np.eye(3)[truth]
+        temperature = fit_temperature(right, truth)
+        assert soften(right, temperature).max(axis=1).mean() == pytest.approx((count + 1) / (count + 2), abs=1e-6)
+        assert fit_temperature(right * 100, truth) == 1
 
 
 @pytest.mark.parametrize(
