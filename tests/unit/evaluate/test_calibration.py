@@ -35,7 +35,9 @@ def test_the_temperature_is_scipys_and_its_loss_never_above_that_of_one(n, k, se
     best = minimize_scalar(
         lambda u: loss(logits, truth, np.exp(u)), bounds=(np.log(0.05), np.log(20)), options={"xatol": 1e-9}
     )
-    assert loss(logits, truth, got) <= min(loss(logits, truth, 1), best.fun) + 1e-12
+    assert loss(logits, truth, got) <= loss(logits, truth, 1) + 1e-12
+    if (logits.argmax(1) != truth).any():  # else the lowest loss is no measure, and Laplace's rule decides
+        assert loss(logits, truth, got) <= best.fun + 1e-12
     assert 0.05 <= got <= 20
 
 

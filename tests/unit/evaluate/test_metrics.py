@@ -180,7 +180,7 @@ def test_no_pictures_give_none_and_no_nan():
     assert got["reliability"] == []
     assert got["majority"] == {"label": None, "accuracy": None}
     assert got["per_class"]["a"] == {"precision": None, "recall": None, "f1": None, "support": 0}
-    assert got["uncalibrated"] == {"log_loss": None, "brier": None, "ece": None}
+    assert got["uncalibrated"] == {"log_loss": None, "brier": None, "ece": None, "reliability": []}
     assert measure(np.zeros(0, int), np.zeros((0, 4)), list("abcd"), majority=2)["majority"]["label"] == "c"
 
 
@@ -213,7 +213,7 @@ def test_uncalibrated_answers_have_their_own_measures():
     truth, probabilities, classes = answers(200, 4)
     _, others, _ = answers(200, 4, seed=1)
     got, alone = measure(truth, probabilities, classes, uncalibrated=others), measure(truth, others, classes)
-    assert got["uncalibrated"] == {name: alone[name] for name in ("log_loss", "brier", "ece")}
+    assert got["uncalibrated"] == {name: alone[name] for name in ("log_loss", "brier", "ece", "reliability")}
     assert "uncalibrated" not in alone
 
 
