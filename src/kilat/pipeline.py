@@ -156,7 +156,7 @@ def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = _silent) -
         held = learnt.at(fitted.held_out)
         temperature = fit_temperature(fitted.logits, held.truth)
     with clock.measure("evaluation_s"):
-        logits = fitted.head.logits(features, asked.rows)
+        logits = fitted.answer(asked.rows)
         answers, held_answers = soften(logits, temperature), soften(fitted.logits, temperature)
         majority = learnt.commonest
         metrics = {
@@ -177,7 +177,7 @@ def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = _silent) -
     with clock.measure("parity_s"):
         rows = sample(np.flatnonzero(catalog.used))
         tolerance = TOLERANCE if device == "cpu" else HALF_PRECISION_TOLERANCE
-        parity = check(classifier, source, rows, soften(fitted.head.logits(features, rows), temperature), tolerance)
+        parity = check(classifier, source, rows, soften(fitted.answer(rows), temperature), tolerance)
     metrics |= {
         "parity": vars(parity),
         "model": record.model(backbone, model, recipe),

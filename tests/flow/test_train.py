@@ -15,6 +15,7 @@ from PIL import Image
 import kilat
 from kilat.data.source import ArraySource
 from kilat.errors import RecipeError, SourceError
+from kilat.runtime import has_torch
 
 FILES = {"model.onnx", "report.html", "metrics.json", "recipe.yaml", "catalog.csv", "predictions.csv"}
 LABELS = (
@@ -139,7 +140,7 @@ class TestCommand:
             (["digits", "--set", "nothing"], "PATH=VALUE"),
             (["digits", "--size", "20"], "multiple of 32"),
             (["digits", "--size", "huge"], "huge"),
-            (["digits", "--backbone", "efficientnet_lite00"], "kilat[torch]"),
+            (["digits", "--backbone", "efficientnet_lite00"], "did you mean" if has_torch() else "kilat[torch]"),
             (["digits", "--no-such-option"], "no-such-option"),
             ([], "data"),
         ],

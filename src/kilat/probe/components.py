@@ -34,7 +34,7 @@ class Coordinates:
     """Where pictures stand: ``points = clip((features - mean) * scale, ±CLIP) @ basis``, and a one for the bias.
 
     Args:
-        points: ``[n, components + 1]``, of mean square length one.
+        points: of all pictures, ``[any number, components + 1]``; those that counted have a mean square length of one.
         mean: ``[features]``.
         scale: ``[features]``, one over the standard deviation.
         basis: ``[features, components]``.
@@ -47,12 +47,18 @@ class Coordinates:
 
 
 def coordinates(features: Floats, rows: Ints, blocks: Sequence[Block], count: int) -> Coordinates:
-    """Some rows of the features in at most ``count`` coordinates."""
+    """The pictures in at most ``count`` coordinates, which are found on some rows of the features and taken for all.
+
+    The coordinates are written over the features, so that a large set never needs room for both.
+    """
     relative = np.concatenate([np.full(b.width, BLOCK_WEIGHTS.get(b.name, 1.0), np.float32) for b in blocks])
     mean, scale = _moments(features, rows)
     basis = _components(features, rows, mean, scale, relative, count)
-    points, length = _placed(features, rows, mean, scale, basis)
-    return Coordinates(points, mean, scale, basis / np.float32(length))
+    points = _placed(features, mean, scale, basis)
+    squares = [np.einsum("ij,ij->", part, part, dtype=np.float64) for part in chunks(points[:, :-1], rows)]
+    length = np.float32(max(np.sqrt(np.sum(squares) / len(rows)), 1e-12))
+    points[:, :-1] /= length
+    return Coordinates(points, mean, scale, basis / length)
 
 
 def standardise(features: Floats, mean: Floats, scale: Floats) -> Floats:
@@ -147,16 +153,14 @@ def _leading(gram: Floats, count: int) -> tuple[Floats, Floats]:
     return np.ascontiguousarray(vectors[:, order]), values[order]
 
 
-def _placed(features: Floats, rows: Ints, mean: Floats, scale: Floats, basis: Floats) -> tuple[Floats, float]:
-    """Pictures in the basis, brought to a mean square length of one, with a one behind for the bias; and the length."""
-    points = np.ones((len(rows), basis.shape[1] + 1), np.float32)
-
-    def place(some: slice) -> None:
-        np.matmul(standardise(features[rows[some]], mean, scale), basis, out=points[some, :-1])
-
-    spread(place, slices(len(rows)))
-    length = max(
-        float(np.sqrt(np.einsum("ij,ij->", points[:, :-1], points[:, :-1], dtype=np.float64) / len(rows))), 1e-12
-    )
-    points[:, :-1] /= np.float32(length)
-    return points, length
+def _placed(features: Floats, mean: Floats, scale: Floats, basis: Floats) -> Floats:
+    """All pictures in the basis, with a one behind for the bias, in the place of the features where that has room."""
+    count, width = len(features), basis.shape[1] + 1
+    if width <= features.shape[1] and features.flags.c_contiguous:
+        points = features.reshape(-1)[: count * width].reshape(count, width)
+    else:
+        points = np.empty((count, width), np.float32)
+    for some in slices(count):  # in order: what is written never reaches what is still to be read
+        placed = _product(standardise(features[some], mean, scale), basis)
+        points[some, :-1], points[some, -1] = placed, 1
+    return points

@@ -7,19 +7,21 @@ Standardisation and components see all training features, never a label; every f
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kilat.features.backbone import Block
-from kilat.probe.components import Coordinates, chunks, coordinates, standardise
+from kilat.probe.components import Coordinates, coordinates, standardise
 from kilat.probe.regression import Problem
 from kilat.recipe import Head as Settings
 from kilat.runtime import plain_blas, spread
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+S = TypeVar("S", np.int64, np.float32)
 
 _SEARCH_CELLS = 100_000
 _SEARCH_LEAST = 2_000
@@ -43,13 +45,10 @@ class Head:
     weight: Floats
     bias: Floats
 
-    def logits(self, features: Floats, rows: Ints | None = None) -> Floats:
-        """Logits ``[n, classes]`` of features ``[n, features]``, or of some of their rows."""
-        rows = np.arange(len(features)) if rows is None else rows
-        if not len(rows):
-            return np.zeros((0, len(self.bias)), np.float32)
-        parts = [standardise(chunk, self.mean, self.scale) @ self.weight for chunk in chunks(features, rows)]
-        return np.concatenate(parts) + self.bias
+    def logits(self, features: Floats) -> Floats:
+        """Logits ``[n, classes]`` of features ``[n, features]``."""
+        logits: Floats = standardise(features, self.mean, self.scale) @ self.weight + self.bias
+        return logits
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,8 @@ class Fitted:
         held_out: which pictures were held out once, positions in the order given to ``fit``.
         logits: theirs, from heads that did not see them, ``[len(held_out), classes]``.
         curve: how many pictures were learnt from, how many held-out answers were right, and of how many.
+        points: all pictures in the coordinates that the head was fitted in.
+        solution: the head in those coordinates.
     """
 
     head: Head
@@ -80,6 +81,13 @@ class Fitted:
     held_out: Ints
     logits: Floats
     curve: tuple[tuple[int, int, int], ...]
+    points: Floats
+    solution: Floats
+
+    def answer(self, rows: Ints) -> Floats:
+        """The head's logits ``[n, classes]`` of some rows of the features that were given to ``fit``."""
+        logits: Floats = self.points[rows] @ self.solution
+        return logits
 
 
 def fit(
@@ -94,7 +102,7 @@ def fit(
     """Fits a head.
 
     Args:
-        features: of all pictures, ``[any number, features]``; never copied as a whole.
+        features: of all pictures, ``[any number, features]``; written over, so that a large set needs no second room.
         rows: which of them to learn from, ``[n]``.
         labels: class of each of those, ``[n]``.
         fold: in which fold each is held out, -1 for never, ``[n]``.
@@ -106,7 +114,20 @@ def fit(
     with plain_blas():
         place = coordinates(features, rows, blocks, settings.components)
         weights = _class_weights(labels, classes, settings.class_weight)
-        return _fit(place, Problem(place.points, labels, weights, classes), fold, settings)
+        # Over all pictures, those that are not learnt from with a weight of zero: choosing rows would copy them.
+        spots = len(features), rows
+        problem = Problem(place.points, _at(*spots, labels, 0), _at(*spots, weights, 0.0), classes)
+        fitted = _fit(place, problem, _at(*spots, fold, -1), settings)
+    position = _at(*spots, np.arange(len(rows)), -1)[fitted.held_out]
+    order = np.argsort(position)
+    return replace(fitted, held_out=position[order], logits=fitted.logits[order])
+
+
+def _at(count: int, rows: Ints, values: NDArray[S], otherwise: float) -> NDArray[S]:
+    """Values that stand at some of ``count`` rows, something else at the others."""
+    spread_out = np.full(count, otherwise, values.dtype)
+    spread_out[rows] = values
+    return spread_out
 
 
 def _fit(place: Coordinates, problem: Problem, fold: Ints, settings: Settings) -> Fitted:
@@ -119,7 +140,7 @@ def _fit(place: Coordinates, problem: Problem, fold: Ints, settings: Settings) -
     (solution,) = problem.solve(np.ones((1, len(fold)), np.float32), [strength], start)
     head = Head(place.mean, place.scale, place.basis @ solution[:-1], solution[-1])
     curve = _learning_curve(problem, fold, strength, solutions[0] if solutions else None)
-    return Fitted(head, strength, tried.strengths, held_out, logits, curve)
+    return Fitted(head, strength, tried.strengths, held_out, logits, curve, problem.points, solution)
 
 
 @dataclass(frozen=True)
@@ -141,9 +162,10 @@ def _search(problem: Problem, fold: Ints, strengths: Sequence[float]) -> _Search
     is scaled by ``m / n`` for all ``n``.
     """
     most = max(_SEARCH_LEAST, _SEARCH_CELLS // problem.classes)
-    rows = _thinned(problem.labels, most)
-    sample, sample_fold = (problem, fold) if len(rows) == len(fold) else (problem.part(rows), fold[rows])
-    scaling = len(rows) / len(fold)
+    learnt = np.flatnonzero(problem.weights)
+    rows = learnt[_thinned(problem.labels[learnt], most)]
+    sample, sample_fold = (problem, fold) if len(rows) == len(learnt) else (problem.part(rows), fold[rows])
+    scaling = len(rows) / len(learnt)
     masks = _without_each(sample_fold)
     if not len(masks):
         return _Search((Strength(strengths[len(strengths) // 2], 0.0, 0.0),), [])
@@ -182,7 +204,7 @@ def _learning_curve(
     ``whole`` is the head that learnt from all of the others.
     """
     held = np.flatnonzero(fold == 0)
-    rest = np.flatnonzero(fold != 0)
+    rest = np.flatnonzero((fold != 0) & (problem.weights > 0))
     if len(rest) < _LEAST_FOR_CURVE or whole is None:
         return ()
 

@@ -52,7 +52,7 @@ def measures(classes: list[str], confusion: list[list[int]]) -> dict[str, Any]:
 def catalog_of(classes: list[str], refused: Sequence[tuple[str, str]] = ()) -> pd.DataFrame:
     rows = [(f"{name}/{i}.jpg", name, "test" if i % 5 == 0 else "train", "used") for name in classes for i in range(10)]
     rows += [(path, classes[0], "", f"refused: {reason}") for path, reason in refused]
-    return pd.DataFrame(rows, columns=["path", "label", "split", "status"])
+    return pd.DataFrame(rows, columns=["path", "label", "split", "status"], dtype=object)
 
 
 def report_of(classes: tuple[str, ...] = ("cat", "dog", "owl"), confusion: list[list[int]] | None = None) -> Report:
