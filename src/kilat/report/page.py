@@ -2,6 +2,7 @@
 
 import base64
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -234,23 +235,26 @@ def _worst_first(per_class: dict[str, dict[str, Any]]) -> list[tuple[str, dict[s
 def _splits(catalog: pd.DataFrame, classes: list[str]) -> dict[str, list[int]]:
     """For every split that has pictures, how many of each class."""
     used = catalog[catalog["status"] == "used"]
-    sizes = used.groupby(["split", "label"]).size().to_dict()
-    counts = {split: [int(sizes.get((split, name), 0)) for name in classes] for split in SPLITS}
+    sizes = Counter(zip(used["split"], used["label"], strict=True))
+    counts = {split: [sizes[split, name] for name in classes] for split in SPLITS}
     return {_(split): numbers for split, numbers in counts.items() if any(numbers)}
 
 
 def _refused(catalog: pd.DataFrame) -> dict[str, Any]:
     """Refused pictures by reason, the commonest first; a long list is cut so that every reason keeps examples."""
     refused = Catalog(catalog).refused
-    refused = refused.assign(turn=refused.groupby("reason").cumcount())
-    listed = refused.sort_values("turn", kind="stable").head(LISTED)
+    totals: Counter[str] = Counter()
+    turns = []
+    for path, label, reason in zip(refused["path"], refused["label"], refused["reason"], strict=True):
+        turns.append((totals[reason], str(path), str(label), str(reason)))
+        totals[reason] += 1
+    listed = sorted(turns, key=lambda turn: turn[0])[:LISTED]
     rows: dict[str, list[tuple[str, str]]] = {}
-    for path, label, reason in zip(listed["path"], listed["label"], listed["reason"], strict=True):
-        rows.setdefault(str(reason), []).append((str(path), str(label)))
-    totals = refused["reason"].value_counts().to_dict()
+    for _turn, path, label, reason in listed:
+        rows.setdefault(reason, []).append((path, label))
     reasons = sorted(rows, key=lambda reason: (-totals[reason], reason))
     groups = [{"reason": r, "count": totals[r], "rows": rows[r]} for r in reasons]
-    return {"groups": groups, "count": len(refused), "unlisted": len(refused) - len(listed)}
+    return {"groups": groups, "count": len(turns), "unlisted": len(turns) - len(listed)}
 
 
 def percent(value: object, digits: int = 1) -> str:
