@@ -292,7 +292,8 @@ class TestSeveralAtOnce:
             store.put([(b"after", expected(b"after"))])
             assert b"after" in store.get([b"after"])
             store.close()
-        assert cache.connect(tmp_path / "features.sqlite").execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        with closing(cache.connect(tmp_path / "features.sqlite")) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 class TestLimit:
