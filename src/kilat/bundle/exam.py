@@ -28,7 +28,7 @@ def examine(
     """Probabilities of every used picture, float32 ``[rows of the catalog, classes]``; zeros where it was refused."""
     rows = np.flatnonzero(catalog.used)
     probabilities = np.zeros((len(catalog.table), len(classifier.classes)), np.float32)
-    digests = dict.fromkeys(range(len(catalog.table)), "")
+    digests = [""] * len(catalog.table)
 
     def read() -> Iterator[Picture | PictureError]:
         for row in rows:
@@ -37,7 +37,7 @@ def examine(
             except PictureError as error:
                 yield error
                 continue
-            digests[int(row)] = content_digest(picture).hex()
+            digests[row] = content_digest(picture).hex()
             yield picture
 
     for done, (row, outcome) in enumerate(zip(rows, classifier.outcomes(read()), strict=True), 1):
@@ -46,5 +46,5 @@ def examine(
         else:
             probabilities[row] = outcome
         progress(done, len(rows))
-    catalog.table["digest"] = list(digests.values())
+    catalog.table["digest"] = digests
     return probabilities

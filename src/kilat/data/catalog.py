@@ -59,8 +59,6 @@ class Catalog:
     could not be read); ``group`` the number that byte-identical pictures share. Rows stand in the source's order.
     """
 
-    COLUMNS = ("path", "label", "split", "status", "digest", "width", "height", "group")
-
     def __init__(self, table: pd.DataFrame) -> None:
         self.table = table
 
