@@ -26,7 +26,7 @@ def file(folder: Path, text: str) -> Path:
 
 class TestWhereFrom:
     def test_the_built_in_recipe_states_the_defaults(self) -> None:
-        assert built_in() == ["transfer"]
+        assert "transfer" in built_in()
         assert load() == load("transfer") == Recipe() == load({})
 
     def test_the_built_in_file_writes_every_choice_out(self) -> None:
@@ -60,7 +60,7 @@ class TestWhereFrom:
         assert (recipe.features.resize, recipe.features.size) == ("pad", 64)
 
     @pytest.mark.parametrize(
-        ("name", "mend"), [("transfr", "Did you mean 'transfer'?"), ("zzz", "Valid names: transfer."), (".", "")]
+        ("name", "mend"), [("transfr", "Did you mean 'transfer'?"), ("zzz", "Valid names: "), (".", "")]
     )
     def test_an_unknown_name(self, name: str, mend: str) -> None:
         with pytest.raises(RecipeError) as caught:
@@ -72,7 +72,7 @@ class TestWhereFrom:
     def test_yaml_that_is_no_document_of_sections(self, tmp_path: Path, text: str) -> None:
         with pytest.raises(RecipeError, match=r"is not a document of sections\.") as caught:
             load(file(tmp_path, text))
-        assert caught.value.mend == "Sections: data, features, head, runtime."
+        assert caught.value.mend == "Sections: data, features, head, input, augment, model, fit, runtime."
 
     @pytest.mark.parametrize(
         "text", ["features: [1", "a: b: c", "features: !!python/object/apply:os.getcwd []", "\tx: 1", "x: 2024-13-45"]
@@ -97,7 +97,7 @@ class TestProblems:
             "data: {test: 1.5}\n"
         )
         assert problems(file(tmp_path, text), {"runtime.sead": 1, "seed": -1}) == [
-            "runtime.sead: unknown choice. Did you mean 'runtime.seed' or 'runtime.device'?",
+            "runtime.sead: unknown choice. Did you mean 'runtime.seed' or 'runtime.device' or 'runtime.compile'?",
             "data.test: input should be less than 1 (given: 1.5)",
             "features.size: must be 'auto' or 16 to 1024 pixels (given: 8)",
             "features.resize: input should be 'crop', 'squash' or 'pad' (given: 'stretch')",

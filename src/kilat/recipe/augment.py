@@ -1,0 +1,90 @@
+"""The section ``augment``: what is changed in training pictures, drawn afresh for every picture every time.
+
+Ranges mean what they mean in Keras's ``ImageDataGenerator``: drawn uniformly, ``0.1`` to both sides.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from kilat.recipe.section import Section
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _around_one(value: Any) -> Any:
+    """A single number stands for that much to both sides of 1."""
+    return (1 - value, 1 + value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Factors = Annotated[tuple[float, float], BeforeValidator(_around_one)]
+
+
+class Policy(Section):
+    """RandAugment (arXiv 1909.13719).
+
+    Args:
+        operations: how many are applied to each picture.
+        magnitude: of each, 0 to 30.
+    """
+
+    operations: Annotated[int, Field(ge=1, le=10)] = 2
+    magnitude: Annotated[float, Field(ge=0, le=30)] = 9.0
+
+
+class Augment(Section):
+    """What is changed in training pictures. Applied in the order of these fields; pictures have values 0 to 255 then.
+
+    Args:
+        crop: pads by this many pixels on every side (filled as ``fill`` says) and cuts the old size out at random.
+        rotation: degrees to both sides.
+        width_shift: share of the width to both sides.
+        height_shift: share of the height to both sides.
+        shear: degrees to both sides.
+        zoom: factors between which height and width are zoomed, each by itself; ``0.1`` is 0.9 to 1.1.
+        horizontal_flip: half of the pictures.
+        vertical_flip: half of the pictures.
+        fill: what lies outside of a picture: the ``nearest`` border pixel, the picture mirrored (``reflect``) or
+            repeated (``wrap``), or ``constant``.
+        fill_value: the grey level of ``constant``.
+        brightness: factors between which all values are multiplied.
+        contrast: factors between which differences from the picture's mean are multiplied.
+        channel_shift: share of the full range that is added to every channel, each by itself, to both sides.
+        randaugment: RandAugment, or None.
+        trivialaugment: TrivialAugment, wide (arXiv 2103.10158).
+        cutout: side in pixels of a square that is set to the mean grey (arXiv 1708.04552); 0 for none.
+        mixup: alpha of MixUp (arXiv 1710.09412); 0 for none.
+        cutmix: alpha of CutMix (arXiv 1905.04899); 0 for none. With both, each batch gets one of them.
+    """
+
+    crop: Annotated[int, Field(ge=0)] = 0
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    width_shift: Share = 0.0
+    height_shift: Share = 0.0
+    shear: Annotated[float, Field(ge=0, lt=90)] = 0.0
+    zoom: Factors = (1.0, 1.0)
+    horizontal_flip: bool = False
+    vertical_flip: bool = False
+    fill: Literal["nearest", "reflect", "constant", "wrap"] = "nearest"
+    fill_value: Annotated[float, Field(ge=0, le=255)] = 0.0
+    brightness: Factors = (1.0, 1.0)
+    contrast: Factors = (1.0, 1.0)
+    channel_shift: Share = 0.0
+    randaugment: Policy | None = None
+    trivialaugment: bool = False
+    cutout: Annotated[int, Field(ge=0)] = 0
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    cutmix: Annotated[float, Field(ge=0)] = 0.0
+
+    @field_validator("zoom", "brightness", "contrast")
+    @classmethod
+    def _rising(cls, factors: tuple[float, float], info: Any) -> tuple[float, float]:
+        low, high = factors
+        if not (0 < low <= high or (low == 0 and high > 0 and info.field_name != "zoom")):
+            raise ValueError("must be two factors above 0, the smaller first, or one number below 1")
+        return factors
+
+    @property
+    def is_any(self) -> bool:
+        """Whether anything is changed at all."""
+        return self.model_copy(update={"fill": "nearest", "fill_value": 0.0}) != Augment()

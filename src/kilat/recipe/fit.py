@@ -1,0 +1,367 @@
+"""The section ``fit``: how a network is trained by gradient. Defaults mean what they mean in Keras 3."""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_args
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_serializer, model_validator
+
+from kilat.recipe.section import Section
+
+OptimizerName = Literal[
+    "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam", "adamax", "lion", "muon"
+]
+Above = Annotated[float, Field(gt=0)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Epochs = Annotated[float, Field(ge=0)]
+
+_CHOICES: dict[str, dict[str, float]] = {
+    "sgd": {"learning_rate": 0.01},
+    "momentum": {"learning_rate": 0.01, "momentum": 0.9},
+    "nesterov": {"learning_rate": 0.01, "momentum": 0.9},
+    "adagrad": {"learning_rate": 0.001, "initial_accumulator": 0.1, "epsilon": 1e-7},
+    "rmsprop": {"learning_rate": 0.001, "rho": 0.9, "momentum": 0.0, "epsilon": 1e-7},
+    "adam": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
+    "adamw": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "weight_decay": 0.004},
+    "nadam": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
+    "adamax": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
+    "lion": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.99},
+    "muon": {
+        "learning_rate": 0.02, "momentum": 0.95, "adam_learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999,
+        "epsilon": 1e-7, "weight_decay": 0.0,
+    },
+}  # fmt: skip
+"""What each optimizer can be told, and what it does untold; ``weight_decay`` can be told to all of them."""
+
+
+class Optimizer(Section):
+    """What turns gradients into steps. What is not said is the optimizer's own default, as in Keras.
+
+    Args:
+        name: ``momentum`` and ``nesterov`` are SGD with them.
+        learning_rate: the base rate, before the schedule.
+        weight_decay: share of every weight that is taken away each step, times the rate (decoupled).
+        decay: which weights decay: ``all``, as in Keras, or the ``kernels`` alone (no biases, no normalisation).
+        momentum: of SGD, RMSprop and Muon.
+        rho: of RMSprop.
+        beta_1: decay of the mean of gradients.
+        beta_2: decay of the mean of their squares.
+        epsilon: keeps the division from zero.
+        initial_accumulator: what AdaGrad's sums start at.
+        adam_learning_rate: with Muon, the rate of what is no hidden kernel; that is trained by Adam.
+    """
+
+    name: OptimizerName = "adam"
+    learning_rate: Above | None = None
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    decay: Literal["all", "kernels"] = "all"
+    momentum: Beta | None = None
+    rho: Beta | None = None
+    beta_1: Beta | None = None
+    beta_2: Beta | None = None
+    epsilon: Above | None = None
+    initial_accumulator: Annotated[float, Field(ge=0)] | None = None
+    adam_learning_rate: Above | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "Optimizer":
+        known = ["name", "decay", "weight_decay", *_CHOICES[self.name]]
+        for choice in type(self).model_fields:
+            if choice not in known and getattr(self, choice) is not None:
+                raise ValueError(f"{self.name} has no {choice}; it takes {', '.join(known[1:])}")
+        return self
+
+    def of(self, choice: str) -> float:
+        """A choice as given, or the optimizer's default."""
+        given = getattr(self, choice)
+        return float(given if given is not None else _CHOICES[self.name].get(choice, 0.0))
+
+    @property
+    def rate(self) -> float:
+        """The base learning rate."""
+        return self.of("learning_rate")
+
+
+class Schedule(Section):
+    """How the learning rate goes on from its base rate. Lengths are in epochs, whole or not."""
+
+    name: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, given: Any) -> Any:
+        if given == cls.name:
+            return {}
+        return {key: value for key, value in given.items() if key != "name"} if isinstance(given, Mapping) else given
+
+    @model_serializer(mode="wrap")
+    def _written(self, dump: Any) -> Any:
+        return {"name": self.name, **dump(self)}
+
+
+class Constant(Schedule):
+    """The base rate throughout."""
+
+    name = "constant"
+
+
+class _Decaying(Schedule):
+    epochs: Above | None = None
+    steps: Above | None = None
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "_Decaying":
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("needs its length, either in epochs or in steps")
+        return self
+
+
+class Power(_Decaying):
+    """``rate / (1 + t / length) ** power``; Keras's ``InverseTimeDecay``, and the old ``decay=0.01`` with 100 steps."""
+
+    name = "power"
+    power: Above = 1.0
+
+
+class Exponential(_Decaying):
+    """``rate × factor ** (t / length)``; Keras's ``ExponentialDecay``.
+
+    Args:
+        factor: by which the rate falls every length.
+        staircase: falls at once, at the end of each length.
+    """
+
+    name = "exponential"
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    staircase: bool = False
+
+
+class Piecewise(Schedule):
+    """One factor of the base rate after another: ``factors`` has one more than ``boundaries`` (in epochs)."""
+
+    name = "piecewise"
+    boundaries: tuple[Epochs, ...]
+    factors: tuple[Above, ...]
+
+    @model_validator(mode="after")
+    def _matching(self) -> "Piecewise":
+        if len(self.factors) != len(self.boundaries) + 1:
+            raise ValueError("needs one factor more than boundaries")
+        if any(a >= b for a, b in zip(self.boundaries, self.boundaries[1:], strict=False)):
+            raise ValueError("boundaries must rise")
+        return self
+
+
+class Performance(Schedule):
+    """Lower when validation stops getting better (Keras's ``ReduceLROnPlateau``).
+
+    Args:
+        factor: by which the rate is multiplied.
+        patience: epochs without progress before that.
+        floor: the lowest rate.
+        cooldown: epochs after a fall that do not count.
+        min_delta: what counts as progress.
+        monitor: the validation's ``loss`` or ``accuracy``.
+    """
+
+    name = "performance"
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    patience: Annotated[int, Field(ge=0)] = 10
+    floor: Annotated[float, Field(ge=0)] = 0.0
+    cooldown: Annotated[int, Field(ge=0)] = 0
+    min_delta: Annotated[float, Field(ge=0)] = 1e-4
+    monitor: Literal["loss", "accuracy"] = "loss"
+
+
+class OneCycle(Schedule):
+    """Up and down again, along cosines (Smith, arXiv 1708.07120; PyTorch's ``OneCycleLR``).
+
+    Args:
+        rise: share of all steps in which the rate rises.
+        start: share of the base rate at which it starts.
+        end: share of the base rate at which it ends.
+    """
+
+    name = "one_cycle"
+    rise: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    start: Annotated[float, Field(gt=0, le=1)] = 1 / 25
+    end: Annotated[float, Field(ge=0, le=1)] = 1 / 250_000
+
+
+class Cosine(Schedule):
+    """Down along a cosine, after a linear warm-up (Loshchilov and Hutter, arXiv 1608.03983; Keras's ``CosineDecay``).
+
+    Args:
+        warmup: epochs in which the rate rises from 0.
+        end: share of the base rate at which it ends.
+    """
+
+    name = "cosine"
+    warmup: Epochs = 0.0
+    end: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class Linear(Schedule):
+    """Down in a straight line, after a linear warm-up of some epochs."""
+
+    name = "linear"
+    warmup: Epochs = 0.0
+    end: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+_SCHEDULES: tuple[type[Schedule], ...] = (
+    Constant, Power, Exponential, Piecewise, Performance, OneCycle, Cosine, Linear,
+)  # fmt: skip
+SCHEDULES: dict[str, type[Schedule]] = {one.name: one for one in _SCHEDULES}
+
+
+def _named(given: Any) -> str | None:
+    """Which schedule is meant."""
+    if isinstance(given, Schedule):
+        return given.name
+    if isinstance(given, Mapping):
+        given = given.get("name")
+    return given if isinstance(given, str) else None
+
+
+if TYPE_CHECKING:
+    AnySchedule = Schedule
+else:
+    Schedules = Union[tuple(Annotated[one, Tag(one.name)] for one in _SCHEDULES)]  # noqa: UP007 - made, not written
+    AnySchedule = Annotated[Schedules, Discriminator(_named)]
+
+
+class Loss(Section):
+    """What training makes small.
+
+    Args:
+        name: ``cross_entropy`` over a softmax; ``binary_cross_entropy`` of one sigmoid unit, for two classes;
+            ``focal`` (Lin et al., arXiv 1708.02002), of either.
+        label_smoothing: share of the truth that is spread over all classes.
+        gamma: of ``focal``: how little easy pictures count.
+        alpha: of ``focal``: its scale.
+    """
+
+    name: Literal["cross_entropy", "binary_cross_entropy", "focal"] = "cross_entropy"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    gamma: Annotated[float, Field(ge=0)] = 2.0
+    alpha: Above = 0.25
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
+
+
+class Clip(Section):
+    """What is done to gradients that are too large; at most one of them, as in Keras.
+
+    Args:
+        value: every element is kept between minus and plus this.
+        norm: the gradient of every variable is shortened to this Euclidean norm.
+        global_norm: all gradients together are shortened to this Euclidean norm.
+    """
+
+    value: Above | None = None
+    norm: Above | None = None
+    global_norm: Above | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Clip":
+        if sum(choice is not None for choice in (self.value, self.norm, self.global_norm)) > 1:
+            raise ValueError("clips by value, norm or global_norm, not by several of them")
+        return self
+
+
+class EarlyStopping(Section):
+    """Ends training when validation stops getting better (Keras's ``EarlyStopping``).
+
+    Args:
+        patience: epochs without progress.
+        min_delta: what counts as progress.
+        monitor: the validation's ``loss`` or ``accuracy``.
+    """
+
+    patience: Annotated[int, Field(ge=0)] = 10
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    monitor: Literal["loss", "accuracy"] = "loss"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, given: Any) -> Any:
+        return {"patience": given} if isinstance(given, int) and not isinstance(given, bool) else given
+
+
+class Phase(Section):
+    """A part of training with an optimizer, a rate and a schedule of its own.
+
+    Args:
+        epochs: how many.
+        unfreeze: how many of the backbone's top stages are trained as well; ``all`` for the whole of it.
+        learning_rate: the base rate in this phase; None for the optimizer's.
+    """
+
+    epochs: Annotated[int, Field(ge=1)]
+    unfreeze: Annotated[int, Field(ge=0)] | Literal["all"] = 0
+    learning_rate: Above | None = None
+
+
+def _seconds(given: Any) -> Any:
+    """``90``, ``90s``, ``20m``, ``1.5h`` or ``1h30m`` in seconds."""
+    if not isinstance(given, str):
+        return given
+    parts = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s?)?", given.strip())
+    if not given.strip() or parts is None:
+        raise ValueError("must be a time such as 90s, 20m or 1h30m")
+    return sum(float(part or 0) * unit for part, unit in zip(parts.groups(), (3600, 60, 1), strict=True))
+
+
+Seconds = Annotated[float, Field(gt=0), BeforeValidator(_seconds)]
+
+
+class Fit(Section):
+    """How a network is trained.
+
+    Args:
+        epochs: how often every picture is seen, at most.
+        batch: pictures a step.
+        optimizer: what turns gradients into steps.
+        schedule: how the rate goes on.
+        loss: what is made small.
+        class_weight: ``balanced``, or a factor for every class by its name.
+        clip: what is done to large gradients.
+        ema: how much of the running mean of the weights stays each step, such as 0.999; None for no such mean.
+            Where there is one, it is what is measured and kept.
+        early_stopping: when to end before the last epoch.
+        keep: the weights of the ``best`` epoch by validation, or of the ``last``.
+        phases: parts of training one after the other, instead of ``epochs``.
+        time_limit: seconds (or ``20m``) within which all of training ends, its schedule finished.
+        checkpoint: seconds between checkpoints within an epoch; the end of each epoch always has one.
+    """
+
+    epochs: Annotated[int, Field(ge=1)] = 20
+    batch: Annotated[int, Field(ge=1)] = 64
+    optimizer: Optimizer = Optimizer()
+    schedule: AnySchedule = Constant()
+    loss: Loss = Loss()
+    class_weight: Literal["balanced"] | dict[str, Above] | None = None
+    clip: Clip = Clip()
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    early_stopping: EarlyStopping | None = None
+    keep: Literal["best", "last"] = "best"
+    phases: tuple[Phase, ...] = ()
+    time_limit: Seconds | None = None
+    checkpoint: Annotated[float, Field(ge=0)] = 60.0
+
+    @property
+    def parts(self) -> tuple[Phase, ...]:
+        """The phases; without any, one of all epochs."""
+        return self.phases or (Phase(epochs=self.epochs),)
+
+
+OPTIMIZERS: tuple[str, ...] = get_args(OptimizerName)

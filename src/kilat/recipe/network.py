@@ -1,0 +1,409 @@
+"""The section ``model``: a network as a readable list of layers. Defaults mean what they mean in Keras 3.
+
+A layer is written as its kind alone (``flatten``), with its main choice (``dropout: 0.2``), or with several
+(``conv: {filters: 32, kernel: 3}``). What holds for the whole network (initialisation, activation, normalisation,
+penalties) stands beside the list, and each layer may say otherwise.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_args
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_serializer, model_validator
+
+from kilat.recipe.section import Section
+
+FunctionName = Literal[
+    "none", "relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "mish", "tanh", "sigmoid", "softmax"
+]
+InitName = Literal[
+    "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal"
+]
+NormName = Literal["none", "batch_norm", "layer_norm", "group_norm"]
+Padding = Literal["valid", "same"]
+
+
+def _pair(value: Any) -> Any:
+    return (value, value) if isinstance(value, int) else value
+
+
+Count = Annotated[int, Field(ge=1)]
+Pair = Annotated[tuple[Count, Count], BeforeValidator(_pair)]
+"""Height and width; one number stands for both."""
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Penalty = Annotated[float, Field(ge=0, lt=1e3)]
+
+
+class Function(Section):
+    """An activation function.
+
+    Args:
+        name: ``none`` is linear; ``gelu`` is the exact one.
+        slope: of ``leaky_relu`` for negative values.
+        shared: ``prelu`` learns one slope a channel instead of one for every place of every channel.
+    """
+
+    name: FunctionName
+    slope: float = 0.2
+    shared: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, given: Any) -> Any:
+        if given is None:
+            return {"name": "none"}
+        if isinstance(given, str):
+            return {"name": given}
+        if isinstance(given, Mapping) and len(given) == 1 and "leaky_relu" in given:
+            return {"name": "leaky_relu", "slope": given["leaky_relu"]}
+        return given
+
+    @model_serializer
+    def _written(self) -> Any:
+        if self.name == "leaky_relu":
+            return {"name": self.name, "slope": self.slope}
+        return {"name": self.name, "shared": True} if self.shared else self.name
+
+
+class Normalisation(Section):
+    """What normalises a layer's answers, before or after its activation: ``batch_norm``, ``{batch_norm: after}``."""
+
+    name: NormName = "none"
+    place: Literal["before", "after"] = "before"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, given: Any) -> Any:
+        if given is None:
+            return {"name": "none"}
+        if isinstance(given, str):
+            return {"name": given}
+        if isinstance(given, Mapping) and len(given) == 1 and not {"name", "place"} & set(given):
+            ((name, place),) = given.items()
+            return {"name": name, "place": place}
+        return given
+
+    @model_serializer
+    def _written(self) -> Any:
+        return self.name if self.name == "none" else {self.name: self.place}
+
+
+class Layer(Section):
+    """One layer. ``kind`` is its name in a recipe, ``main`` the choice that a bare value goes to."""
+
+    kind: ClassVar[str]
+    main: ClassVar[str] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, given: Any) -> Any:
+        if given == cls.kind:
+            return {}
+        if not isinstance(given, Mapping) or set(given) != {cls.kind}:
+            return given
+        choices = given[cls.kind]
+        if choices is None:
+            return {}
+        if isinstance(choices, Mapping) and (cls.main != "function" or "function" in choices):
+            return choices
+        if not cls.main:
+            raise ValueError(f"{cls.kind} takes no single value; its choices: {', '.join(cls.model_fields) or 'none'}")
+        return {cls.main: choices}
+
+    @model_serializer
+    def _written(self) -> Any:
+        chosen = {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+        return {self.kind: chosen} if chosen else self.kind
+
+
+class Weighted(Layer):
+    """A layer with a kernel. What is None follows the whole network.
+
+    Args:
+        activation: applied to its answers.
+        normalisation: of its answers.
+        init: of its kernel; biases start at zero.
+        bias: whether it adds one.
+        l1: penalty on the sum of the kernel's absolute values, added to the loss.
+        l2: penalty on the sum of its squares.
+        max_norm: the largest Euclidean norm of the weights into one unit (or filter).
+        trainable: whether training changes it.
+    """
+
+    activation: Function | None = None
+    normalisation: Normalisation | None = None
+    init: InitName | None = None
+    bias: bool = True
+    l1: Penalty | None = None
+    l2: Penalty | None = None
+    max_norm: Annotated[float, Field(gt=0)] | None = None
+    trainable: bool = True
+
+
+class Conv(Weighted):
+    """A convolution over height and width (``keras.layers.Conv2D``)."""
+
+    kind = "conv"
+    main = "filters"
+    filters: Count
+    kernel: Pair = (3, 3)
+    stride: Pair = (1, 1)
+    padding: Padding = "valid"
+    dilation: Pair = (1, 1)
+    groups: Count = 1
+
+
+class DepthwiseConv(Weighted):
+    """A convolution of every channel by itself (``keras.layers.DepthwiseConv2D``)."""
+
+    kind = "depthwise_conv"
+    main = "kernel"
+    kernel: Pair = (3, 3)
+    stride: Pair = (1, 1)
+    padding: Padding = "valid"
+    dilation: Pair = (1, 1)
+    multiplier: Count = 1
+
+
+class Dense(Weighted):
+    """Every unit sees everything; ``classes`` units are as many as the data has classes."""
+
+    kind = "dense"
+    main = "units"
+    units: Count | Literal["classes"]
+
+
+class BatchNorm(Layer):
+    """Normalises every channel over the batch (Ioffe and Szegedy, arXiv 1502.03167)."""
+
+    kind = "batch_norm"
+    momentum: Annotated[float, Field(ge=0, le=1)] = 0.99
+    epsilon: Annotated[float, Field(gt=0)] = 1e-3
+    trainable: bool = True
+
+
+class LayerNorm(Layer):
+    """Normalises over the channels of every place (Ba et al., arXiv 1607.06450; Keras's axis -1)."""
+
+    kind = "layer_norm"
+    epsilon: Annotated[float, Field(gt=0)] = 1e-3
+    trainable: bool = True
+
+
+class GroupNorm(Layer):
+    """Normalises groups of channels over all places (Wu and He, arXiv 1803.08494)."""
+
+    kind = "group_norm"
+    main = "groups"
+    groups: Count = 32
+    epsilon: Annotated[float, Field(gt=0)] = 1e-3
+    trainable: bool = True
+
+
+class Activation(Layer):
+    """An activation function as a layer of its own."""
+
+    kind = "activation"
+    main = "function"
+    function: Function
+
+
+class _Pool(Layer):
+    main = "size"
+    size: Pair = (2, 2)
+    stride: Pair | None = None
+    padding: Padding = "valid"
+
+
+class MaxPool(_Pool):
+    """The largest value of every window; windows lie side by side unless ``stride`` says otherwise."""
+
+    kind = "max_pool"
+
+
+class AvgPool(_Pool):
+    """The mean of every window; what padding adds does not count."""
+
+    kind = "avg_pool"
+
+
+class GlobalAvgPool(Layer):
+    """The mean of every channel over all places."""
+
+    kind = "global_avg_pool"
+
+
+class Flatten(Layer):
+    """All places and channels side by side, channels last."""
+
+    kind = "flatten"
+
+
+class Dropout(Layer):
+    """Sets a share of the values to zero while training (alpha dropout in a network of SELUs)."""
+
+    kind = "dropout"
+    main = "rate"
+    rate: Rate
+
+
+class SpatialDropout(Layer):
+    """Sets whole channels to zero while training."""
+
+    kind = "spatial_dropout"
+    main = "rate"
+    rate: Rate
+
+
+class Rescale(Layer):
+    """``value × scale + offset``."""
+
+    kind = "rescale"
+    main = "scale"
+    scale: float
+    offset: float = 0.0
+
+
+class BackboneLayer(Layer):
+    """A pretrained timm network, cut before its pooling and head. Only the first layer of a network can be one.
+
+    Args:
+        name: as timm has it.
+        trainable: whether training changes it; where not, its batch norms stay in inference mode.
+    """
+
+    kind = "backbone"
+    main = "name"
+    name: str
+    trainable: bool = False
+
+
+class Residual(Layer):
+    """Layers whose answer is added to what went in.
+
+    Args:
+        layers: the body.
+        shortcut: ``identity``, ``project`` (a 1×1 convolution brings what went in into the body's shape), or ``auto``:
+            identity where the shapes are equal.
+        drop: how often the body of a picture is left out while training (stochastic depth, arXiv 1603.09382).
+    """
+
+    kind = "residual"
+    main = "layers"
+    layers: "Layers"
+    shortcut: Literal["auto", "identity", "project"] = "auto"
+    drop: Rate = 0.0
+
+
+class Repeat(Layer):
+    """The same layers several times in a row, each time with weights of their own."""
+
+    kind = "repeat"
+    times: Annotated[int, Field(ge=1, le=1000)]
+    layers: "Layers"
+
+
+_CLASSES: tuple[type[Layer], ...] = (
+    Conv, DepthwiseConv, Dense, BatchNorm, LayerNorm, GroupNorm, Activation, MaxPool, AvgPool, GlobalAvgPool, Flatten,
+    Dropout, SpatialDropout, Residual, Repeat, Rescale, BackboneLayer,
+)  # fmt: skip
+KINDS: dict[str, type[Layer]] = {one.kind: one for one in _CLASSES}
+"""Every kind of layer by its name in a recipe."""
+
+
+def _kind(given: Any) -> str | None:
+    """Of which kind a layer of a recipe is meant to be."""
+    if isinstance(given, Layer):
+        return given.kind
+    if isinstance(given, Mapping) and len(given) == 1:
+        return str(next(iter(given)))
+    return given if isinstance(given, str) else None
+
+
+if TYPE_CHECKING:
+    Layers = tuple[Layer, ...]
+else:
+    AnyLayer = Union[tuple(Annotated[one, Tag(one.kind)] for one in _CLASSES)]  # noqa: UP007 - made, not written
+    Layers = tuple[Annotated[AnyLayer, Discriminator(_kind)], ...]
+
+
+class Network(Section):
+    """A network, and what holds for all of it.
+
+    Args:
+        layers: from pixels to logits; the last one gives ``classes`` answers, or one for two classes.
+        module: the class of a network that was given from Python instead of layers.
+        activation: of every layer with a kernel but the last.
+        normalisation: of the same layers.
+        init: of all kernels; None is ``lecun_normal`` in a network of SELUs and ``glorot_uniform`` elsewhere.
+        l1: penalty on the sum of all kernels' absolute values.
+        l2: penalty on the sum of all kernels' squares.
+        max_norm: the largest Euclidean norm of the weights into one unit.
+        weights: of the backbone: from timm's ``hub``, ``none`` (random), or a file.
+        classes: how many ``kilat summary`` assumes; training counts the data's.
+    """
+
+    layers: Layers = ()
+    module: str | None = None
+    activation: Function = Function(name="none")
+    normalisation: Normalisation = Normalisation()
+    init: InitName | None = None
+    l1: Penalty = 0.0
+    l2: Penalty = 0.0
+    max_norm: Annotated[float, Field(gt=0)] | None = None
+    weights: Literal["hub", "none"] | Path = "hub"
+    classes: Annotated[int, Field(ge=2)] = 10
+
+    @field_validator("layers")
+    @classmethod
+    def _sound(cls, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        if any(isinstance(layer, BackboneLayer) for layer in list(walk(layers))[1:]):
+            raise ValueError("a backbone can only be the first layer")
+        return layers
+
+    @model_validator(mode="after")
+    def _something(self) -> "Network":
+        if not self.layers and self.module is None:
+            raise ValueError("a network needs layers")
+        if self.layers and self.module is not None:
+            raise ValueError("a network has either layers or the class of a module, not both")
+        return self
+
+    @property
+    def backbone(self) -> BackboneLayer | None:
+        """The pretrained network that it starts with, if it does."""
+        return next((layer for layer in self.layers[:1] if isinstance(layer, BackboneLayer)), None)
+
+    @property
+    def is_selu(self) -> bool:
+        """Whether SELU is its activation: of the whole network, or of most of its hidden layers."""
+        functions = [function.name for function in self.functions()]
+        return functions.count("selu") > len(functions) / 2
+
+    def functions(self) -> list[Function]:
+        """The activation functions between the first layer and the last, linear ones left out."""
+        found = []
+        layers = list(walk(self.layers))
+        last = next((layer for layer in reversed(layers) if isinstance(layer, Weighted)), None)
+        for layer in layers:
+            if isinstance(layer, Activation):
+                found.append(layer.function)
+            elif isinstance(layer, Weighted) and layer is not last:
+                found.append(self.activation if layer.activation is None else layer.activation)
+        return [function for function in found if function.name not in ("none", "softmax")]
+
+
+def walk(layers: tuple[Layer, ...]) -> Iterator[Layer]:
+    """All layers, those inside others after the one that holds them; repeated ones once."""
+    for layer in layers:
+        yield layer
+        if isinstance(layer, Residual | Repeat):
+            yield from walk(layer.layers)
+
+
+Residual.model_rebuild()
+Repeat.model_rebuild()
+
+FUNCTIONS: tuple[str, ...] = get_args(FunctionName)
+INITS: tuple[str, ...] = get_args(InitName)

@@ -1,0 +1,173 @@
+"""The recipe as a whole: its sections, each choice with its default and its check."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, field_validator, model_serializer, model_validator
+
+from kilat.recipe.augment import Augment
+from kilat.recipe.fit import Fit
+from kilat.recipe.network import Network, Weighted, walk
+from kilat.recipe.section import Section
+
+Resize = Literal["crop", "squash", "pad"]
+
+_FROZEN = ("features", "head")
+_TRAINED = ("input", "augment", "model", "fit")
+
+
+def _check_size(size: int | str, low: int) -> int | str:
+    if isinstance(size, int) and not low <= size <= 1024:
+        raise ValueError(f"must be 'auto' or {low} to 1024 pixels")
+    return size
+
+
+class Data(Section):
+    """Which pictures take part, and in what.
+
+    Args:
+        test: share of pictures kept for the test, where the data does not bring its own.
+        validation: share of the rest that a network trained by gradient is measured on between epochs, where the data
+            does not bring its own. (A frozen network's head is cross-validated instead.)
+    """
+
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+
+class Features(Section):
+    """How a frozen backbone looks at pictures."""
+
+    backbone: str = "efficientnet_lite0"
+    weights: Path | None = None
+    size: int | Literal["auto"] = "auto"
+    resize: Resize = "crop"
+    precision: Literal["auto", "int8", "fp32"] = "auto"
+
+    @field_validator("size")
+    @classmethod
+    def _possible(cls, size: int | str) -> int | str:
+        return _check_size(size, 16)
+
+
+class Head(Section):
+    """How the linear head on a frozen backbone is fitted."""
+
+    strengths: tuple[float, ...] = Field((2e-4, 4e-5, 1e-5, 2e-6), min_length=1)
+    folds: int = Field(5, ge=2, le=20)
+    components: int = Field(768, ge=1, le=4096)
+    class_weight: Literal["balanced"] | None = None
+
+    @field_validator("strengths")
+    @classmethod
+    def _above_zero(cls, strengths: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 < strength < 1e3 for strength in strengths):
+            raise ValueError("must all be above 0")
+        return strengths
+
+
+class Input(Section):
+    """What a network trained by gradient gets to see.
+
+    Args:
+        size: side in pixels; ``auto`` is the pictures' own, at most 224, or the backbone's.
+        resize: how pictures that are not square are fitted: crop, squash or pad.
+        colour: ``rgb``, or ``grey`` for one channel.
+        normalise: ``scale`` to 0..1; ``zscore``: by the mean and standard deviation of all training pixels;
+            ``channel_zscore``: of each channel; ``backbone``: as the backbone was trained; ``none``: 0 to 255;
+            ``auto``: the backbone's where there is one, else ``channel_zscore``.
+        hold: ``memory`` keeps all pictures decoded, ``stream`` decodes them again every epoch; ``auto``: in memory
+            where they take at most a quarter of it.
+    """
+
+    size: int | Literal["auto"] = "auto"
+    resize: Resize = "crop"
+    colour: Literal["rgb", "grey"] = "rgb"
+    normalise: Literal["auto", "scale", "zscore", "channel_zscore", "backbone", "none"] = "auto"
+    hold: Literal["auto", "memory", "stream"] = "auto"
+
+    @field_validator("size")
+    @classmethod
+    def _possible(cls, size: int | str) -> int | str:
+        return _check_size(size, 8)
+
+
+class Runtime(Section):
+    """Where it runs, and the seed that everything random follows from.
+
+    Args:
+        device: ``auto`` is a GPU where there is one and the extra ``torch`` is installed.
+        precision: of training by gradient: ``bf16`` or ``fp32``; ``auto`` is bf16 where the processor computes in it.
+        compile: whether ``torch.compile`` is used for training by gradient.
+        seed: decides splits, folds, first weights, order and augmentation.
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    compile: bool = False
+    seed: int = Field(0, ge=0, lt=2**32)
+
+
+class Recipe(Section):
+    """One document that says what is done.
+
+    With a section ``model`` a network is trained by gradient, and ``input``, ``augment`` and ``fit`` say how; without
+    one a frozen backbone looks, and ``features`` and ``head`` say how.
+    """
+
+    data: Data = Data()
+    features: Features = Features()
+    head: Head = Head()
+    input: Input = Input()
+    augment: Augment = Augment()
+    model: Network | None = None
+    fit: Fit = Fit()
+    runtime: Runtime = Runtime()
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Recipe":
+        foreign = _TRAINED if self.model is None else _FROZEN
+        given = [name for name in foreign if name in self.model_fields_set and getattr(self, name) is not None]
+        if self.model is None and given:
+            raise ValueError(f"{' and '.join(given)}: a network to train is missing; give it in the section model")
+        if given:
+            raise ValueError(f"{' and '.join(given)}: for frozen backbones; with a section model a network is trained")
+        return self
+
+    @model_validator(mode="after")
+    def _network_fits(self) -> "Recipe":
+        if self.model is None or not self.model.layers:
+            return self
+        if self.input.normalise == "backbone" and self.model.backbone is None:
+            raise ValueError("input.normalise: backbone needs a network that starts with a backbone")
+        if self.model.backbone is not None and self.input.colour == "grey":
+            raise ValueError("input.colour: a backbone sees rgb; grey pictures are made into it")
+        if self.model.backbone is None and any(phase.unfreeze for phase in self.fit.phases):
+            raise ValueError("fit.phases: there is no backbone to unfreeze")
+        last = next((layer for layer in reversed(list(walk(self.model.layers))) if isinstance(layer, Weighted)), None)
+        if getattr(last, "units", getattr(last, "filters", None)) == 1:
+            if self.fit.loss.name == "cross_entropy":
+                raise ValueError("fit.loss: a network that ends in one unit needs binary_cross_entropy or focal")
+        elif self.fit.loss.name == "binary_cross_entropy":
+            raise ValueError("fit.loss: binary_cross_entropy needs a network that ends in one unit (dense: 1)")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _written(self, dump: Any) -> Any:
+        return {name: choices for name, choices in dump(self).items() if name in self.sections}
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """The names of the sections that count."""
+        foreign = _TRAINED if self.model is None else _FROZEN
+        return tuple(name for name in type(self).model_fields if name not in foreign)
+
+    @property
+    def resize(self) -> Resize:
+        """How pictures that are not square are fitted."""
+        return self.features.resize if self.model is None else self.input.resize
+
+    def to_yaml(self) -> str:
+        """The recipe with every choice written out."""
+        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
