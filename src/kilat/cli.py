@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -14,6 +13,7 @@ from kilat.locale import _
 
 if TYPE_CHECKING:
     from kilat.bundle.predictor import Prediction, Refusal
+    from kilat.learning import Progress
 
 app = typer.Typer(
     name="kilat",
@@ -25,6 +25,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+Data = Annotated[str, typer.Argument(help=_("Labelled pictures, as for train."))]
+RecipeName = Annotated[str, typer.Option(help=_("A built-in recipe, or a YAML file."))]
+RecipeArgument = Annotated[str, typer.Argument(help=_("A built-in recipe, or a YAML file."))]
+Weights = Annotated[str | None, typer.Option(help=_("File with the network's weights; 'none' for random ones."))]
+Size = Annotated[str | None, typer.Option(help=_("Side in pixels at which to look, or 'auto'."))]
+Choices = Annotated[
+    list[str] | None, typer.Option("--set", help=_("A choice of the recipe, such as features.resize=pad."))
+]
 Json = Annotated[bool, typer.Option("--json", help=_("Print machine-readable results."))]
 Root = Annotated[Path | None, typer.Option(help=_("Folder where copies of a known set lie already."))]
 Model = Annotated[Path, typer.Argument(help=_("A model.onnx, or the run folder that holds it."))]
@@ -32,34 +40,185 @@ Model = Annotated[Path, typer.Argument(help=_("A model.onnx, or the run folder t
 
 @app.command()
 def train(  # noqa: PLR0917 - an option each
-    data: Annotated[str, typer.Argument(help=_("Folder of class folders, CSV table, zip or tar, or a known set."))],
-    name: Annotated[str | None, typer.Option(help=_("Name of the run; the data's own by default."))] = None,
-    recipe: Annotated[str, typer.Option(help=_("A built-in recipe, or a YAML file."))] = "transfer",
-    backbone: Annotated[str | None, typer.Option(help=_("The network; any timm name with the extra 'torch'."))] = None,
-    weights: Annotated[Path | None, typer.Option(help=_("File with the network's weights."))] = None,
-    size: Annotated[str | None, typer.Option(help=_("Side in pixels at which to look, or 'auto'."))] = None,
-    device: Annotated[str | None, typer.Option(help=_("auto, cpu or cuda."))] = None,
-    seed: Annotated[int | None, typer.Option(help=_("Decides the test split and the folds."))] = None,
-    choices: Annotated[
-        list[str] | None, typer.Option("--set", help=_("A choice of the recipe, such as features.resize=pad."))
+    data: Annotated[
+        str | None, typer.Argument(help=_("Folder of class folders, CSV table, zip or tar, or a known set."))
     ] = None,
+    name: Annotated[str | None, typer.Option(help=_("Name of the run; the data's own by default."))] = None,
+    recipe: RecipeName = "transfer",
+    backbone: Annotated[str | None, typer.Option(help=_("The network; any timm name with the extra 'torch'."))] = None,
+    weights: Weights = None,
+    size: Size = None,
+    epochs: Annotated[int | None, typer.Option(help=_("How often a trained network sees every picture."))] = None,
+    batch: Annotated[int | None, typer.Option(help=_("Pictures a step of training."))] = None,
+    time_limit: Annotated[str | None, typer.Option(help=_("Time for everything, such as 90s, 20m or 1h30m."))] = None,
+    device: Annotated[str | None, typer.Option(help=_("auto, cpu or cuda."))] = None,
+    seed: Annotated[int | None, typer.Option(help=_("Decides everything that is drawn."))] = None,
+    choices: Choices = None,
     runs: Annotated[Path, typer.Option(help=_("Folder in which the run's folder is made."))] = Path("runs"),
+    resume: Annotated[Path | None, typer.Option(help=_("Folder of a stopped run, to go on with it."))] = None,
+    track: Annotated[bool, typer.Option("--track", help=_("Keep the run in MLflow (extra 'track')."))] = False,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
     """Train a classifier and write its run folder."""
     from kilat import pipeline
-    from kilat.recipe import parse_override
 
-    given = {"backbone": backbone, "weights": weights, "size": _size(size), "device": device, "seed": seed}
-    overrides = {key: value for key, value in given.items() if value is not None}
-    overrides |= dict(parse_override(choice) for choice in choices or [])
+    given = {
+        "backbone": backbone, "weights": weights, "size": _size(size), "epochs": epochs, "batch": batch,
+        "time_limit": time_limit, "device": device, "seed": seed,
+    }  # fmt: skip
+    overrides: dict[str, Any] = _overrides(given, choices)
     with _Bars() as bars:
-        done = pipeline.train(data, recipe, name=name, runs=runs, root=root, stage=bars.stage, **overrides)
+        done = pipeline.train(
+            data, recipe, name=name, runs=runs, root=root, resume=resume, track=track, stage=bars.stage, **overrides
+        )
     if as_json:
         _print_json({"run": str(done.folder), "metrics": done.metrics})
     else:
         _print_run(done.folder, done.metrics)
+
+
+@app.command()
+def summary(
+    recipe: Annotated[str, typer.Argument(help=_("A recipe, a model.onnx, or a run folder."))],
+    classes: Annotated[int | None, typer.Option(help=_("How many classes to assume."))] = None,
+    weights: Weights = None,
+    size: Size = None,
+    choices: Choices = None,
+    out: Annotated[Path | None, typer.Option(help=_("Draw the network into this SVG file."))] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the layers of a network: shapes, parameters, multiply-accumulates, receptive fields; and draw it."""
+    from kilat import preparation, run
+    from kilat.report import drawing
+
+    overrides = _overrides({"weights": weights, "size": _size(size)}, choices)
+    found = preparation.summarise(recipe, overrides, classes)
+    if out:
+        run.write(out, drawing.standalone(drawing.volumes(found.rows, found.input_shape)))
+    if as_json:
+        _print_json(preparation.document(found))
+    else:
+        print(preparation.table(found))
+
+
+@app.command()
+def shape(
+    question: Annotated[list[str], typer.Argument(help=_("Such as: 7x7, kernel 3, stride 2, valid"))],
+) -> None:
+    """Say what a kernel, a stride and a padding make of a shape."""
+    from kilat.recipe.shapes import answer
+
+    print(answer(" ".join(question)))
+
+
+@app.command()
+def schedule(
+    recipe: RecipeArgument,
+    steps: Annotated[int, typer.Option(help=_("Updates an epoch."))] = 100,
+    choices: Choices = None,
+    out: Annotated[Path, typer.Option(help=_("The SVG file to draw into."))] = Path("schedule.svg"),
+    as_json: Json = False,
+) -> None:
+    """Draw the learning rate over the epochs of a recipe."""
+    from kilat import preparation, run
+    from kilat.recipe import load
+    from kilat.report import curves, drawing
+
+    settings = load(recipe, _overrides({}, choices))
+    epochs, rates = preparation.rates(settings, steps)
+    run.write(out, drawing.standalone(curves.schedule(epochs, [rates], [settings.fit.schedule.name])))
+    if as_json:
+        _print_json({"epochs": epochs, "rates": rates, "drawing": str(out)})
+        return
+    for epoch, rate in list(zip(epochs, rates, strict=True))[:: max(1, len(epochs) // 12)]:
+        print(f"{epoch:8.2f}  {rate:.3g}")
+    print(_("drawing {path}").format(path=out))
+
+
+@app.command("lr-find")
+def find_rate(
+    data: Data,
+    recipe: Annotated[str, typer.Option(help=_("A recipe with a network."))] = "vgg-cifar",
+    steps: Annotated[int, typer.Option(min=10, help=_("How many rates to try."))] = 100,
+    weights: Weights = None,
+    size: Size = None,
+    choices: Choices = None,
+    out: Annotated[Path, typer.Option(help=_("The SVG file to draw into."))] = Path("lr-find.svg"),
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Try learning rates, from far too low to far too high, and suggest one."""
+    from kilat import pipeline, preparation, run
+    from kilat.recipe import load
+    from kilat.report import curves, drawing
+
+    settings = load(recipe, _overrides({"weights": weights, "size": _size(size)}, choices))
+    with _Bars() as bars:
+        source = pipeline.open_data(data, root, bars.stage)
+        found = preparation.find_rate(source, settings, steps, bars.stage)
+    run.write(out, drawing.standalone(curves.rate_finder(found.rates, found.losses, found.suggestion)))
+    if as_json:
+        _print_json({**vars(found), "drawing": str(out)})
+    else:
+        print(_("suggested learning rate {rate:.2g}").format(rate=found.suggestion))
+        print(_("drawing {path}").format(path=out))
+
+
+@app.command()
+def preview(
+    data: Data,
+    recipe: Annotated[str, typer.Option(help=_("A recipe that augments."))] = "vgg-cifar",
+    size: Size = None,
+    seed: Annotated[int | None, typer.Option(help=_("Decides what is drawn."))] = None,
+    choices: Choices = None,
+    out: Annotated[Path, typer.Option(help=_("The PNG file to draw into."))] = Path("preview.png"),
+    root: Root = None,
+) -> None:
+    """Show what augmentation makes of pictures."""
+    from kilat import pipeline, preparation, run
+    from kilat.recipe import load
+
+    settings = load(recipe, _overrides({"size": _size(size), "seed": seed}, choices))
+    with _Bars() as bars:
+        source = pipeline.open_data(data, root, bars.stage)
+    sheet, warnings = preparation.preview(source, settings)
+    run.write(out, sheet)
+    for warning in warnings:
+        print(warning)
+    print(_("drawing {path}").format(path=out))
+
+
+@app.command("import")
+def import_model(
+    model: Annotated[Path, typer.Argument(help=_("A Keras classifier: model.keras or model.h5."))],
+    classes: Annotated[str, typer.Option(help=_("Their names in the order of its answers: daisy,rose,tulip"))],
+    pixels: Annotated[str, typer.Option(help=_("What it takes: 0..255, 0..1 or -1..1."))] = "0..255",
+    resize: Annotated[str, typer.Option(help=_("How pictures are fitted: crop, squash or pad."))] = "squash",
+    data: Annotated[str | None, typer.Option(help=_("Pictures to compare its answers on."))] = None,
+    out: Annotated[Path, typer.Option(help=_("The model file to write."))] = Path("model.onnx"),
+    as_json: Json = False,
+) -> None:
+    """Turn a saved Keras classifier into a kilat model, compared with the original on real pictures."""
+    from kilat import pipeline, preparation
+
+    with _Bars() as bars:
+        source = None if data is None else pipeline.open_data(data, None, bars.stage)
+        facts = preparation.import_keras(model, classes.split(","), pixels, resize, source, out)
+    if as_json:
+        _print_json({"model": str(out), **facts})
+    else:
+        print(_("model   {path}").format(path=out))
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(help=_("The one to print, to be copied and edited."))] = None,
+) -> None:
+    """List the built-in recipes, or print one."""
+    from kilat.recipe import built_in, text
+
+    print(text(name), end="") if name else print("\n".join(built_in()))
 
 
 @app.command("eval")
@@ -175,22 +334,29 @@ class _Bars:
         if self.progress:
             self.progress.stop()
 
-    def stage(self, name: str) -> Callable[[int, int], None]:
+    def stage(self, name: str) -> "Progress":
         """A bar that appears when the stage first says how far it is."""
         if not self.progress:
-            return lambda done, total: None
+            return lambda done, total, note="": None
         bars = self.progress
         tasks: list[Any] = []
 
-        def advance(done: int, total: int) -> None:
+        def advance(done: int, total: int, note: str = "") -> None:
             if not tasks:
                 tasks.append(bars.add_task(name, total=None, rate=""))
             task = tasks[0]
             elapsed = bars.tasks[task].elapsed or 0.0
             rate = f"{done / elapsed:,.0f}/s" if elapsed else ""
-            bars.update(task, completed=done, total=total, rate=rate)
+            bars.update(task, completed=done, total=total, rate=rate, description=f"{name}: {note}" if note else name)
 
         return advance
+
+
+def _overrides(given: dict[str, Any], choices: list[str] | None) -> dict[str, Any]:
+    """The choices of a recipe that were made on the command line."""
+    from kilat.recipe import parse_override
+
+    return {key: value for key, value in given.items() if value is not None} | dict(map(parse_override, choices or []))
 
 
 def _size(text: str | None) -> int | str | None:

@@ -1,39 +1,31 @@
 """The file to read first: ``train`` calls the stages in order, from labelled pictures to a finished classifier."""
 
+import contextlib
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
-from kilat import probe, record, run, runtime
 from kilat import recipe as recipes
+from kilat import record, run
 from kilat.bundle.exam import examine, keep_askable
-from kilat.bundle.export import export
-from kilat.bundle.parity import HALF_PRECISION_TOLERANCE, TOLERANCE, check, sample
+from kilat.bundle.parity import check, sample
 from kilat.bundle.predictor import Classifier, load
 from kilat.clock import Clock
 from kilat.data.catalog import Catalog, Source
 from kilat.data.source import find_source, open_source, require_pictures
-from kilat.data.split import Part, assign, folds, parts, settle_duplicates, whole
+from kilat.data.split import settle_duplicates, whole
+from kilat.errors import RecipeError, SourceError
 from kilat.evaluate.calibration import fit_temperature, soften
 from kilat.evaluate.metrics import measure
 from kilat.evaluate.sets import lac_set
-from kilat.features import choice
-from kilat.features.backbone import Backbone
-from kilat.features.cache import FeatureCache
-from kilat.features.extract import Floats, Progress, cache_space, look
-from kilat.recipe import Features, Recipe
+from kilat.learning import Row, Stage, Training, fit_head, silent, train_network
+from kilat.recipe import Recipe
 from kilat.report import page, story
-
-Stage = Callable[[str], Progress]
-"""Called with the name of a long stage that begins; gives back what is called as it goes on."""
-
-
-def _silent(_name: str) -> Progress:
-    return lambda done, total: None
 
 
 @dataclass(frozen=True)
@@ -55,55 +47,109 @@ class Outcome:
     catalog: Catalog
     predictions: pd.DataFrame
     notes: list[str]
+    shown: dict[str, Any]
 
 
-def train(
-    data: str | Path | Source,
+def train(  # noqa: PLR0913 - a choice each
+    data: str | Path | Source | None = None,
     recipe: str | Path | dict[str, Any] | Recipe = "transfer",
     *,
+    network: Any = None,
     name: str | None = None,
     runs: str | Path = "runs",
     root: str | Path | None = None,
-    stage: Stage = _silent,
+    resume: str | Path | None = None,
+    track: bool = False,
+    stage: Stage = silent,
     **overrides: Any,
 ) -> Run:
     """Trains a classifier and writes its run folder.
 
     Args:
-        data: a folder of class folders, a table, an archive, the name of a known set, or a source.
+        data: a folder of class folders, a table, an archive, the name of a known set, or a source; a run that goes on
+            knows its own.
         recipe: a built-in name, a YAML file, a dictionary or a recipe.
+        network: a ``torch.nn.Module`` to train instead of a recipe's layers: normalised float planes
+            ``[n, channels, size, size]`` to logits ``[n, classes]`` (or ``[n, 1]``, for two classes).
         name: of the run; the data's own name by default.
         runs: the folder in which the run's folder is made.
         root: where copies of a known set lie already.
+        resume: the folder of a run that was stopped, to go on with it, by its own recipe.
+        track: whether MLflow is told.
         stage: told about long stages as they begin.
-        overrides: single choices of the recipe, such as ``seed=1`` or ``**{"features.size": 192}``.
+        overrides: single choices of the recipe, such as ``seed=1`` or ``**{"fit.optimizer.name": "nadam"}``.
 
     Raises:
         KilatError: what was given, why it is refused, how to mend it.
     """
     clock = Clock()
-    settings = recipes.load(recipe, overrides)
-    source = _source(data, root, stage, open_source)
-    with run.new_folder(Path(runs), name or source.name) as folder:
-        made = make(source, settings, clock, stage)
-        with clock.measure("report_s"):
-            told = story.gather(
-                folder.name, source, made.catalog, made.predictions, made.metrics, settings.to_yaml(), made.notes
-            )
-            made.metrics["timing"] = clock.timings()
-            html = page.render(told)
-        made.metrics["timing"] = clock.timings()
-        run.write(folder / run.MODEL, made.model)
-        run.write(folder / run.REPORT, html)
+    if resume is not None:
+        folder, start = Path(resume), run.Start.read(Path(resume))
+        settings = _own_recipe(folder, overrides)
+        source = _source(data or start.data, root or start.root, stage, open_source)
+        opened: contextlib.AbstractContextManager[Path] = contextlib.nullcontext(folder)
+    else:
+        settings = _recipe(recipe, network, overrides)
+        source = _source(data, root, stage, open_source)
+        start = run.Start(_place(data), None if root is None else str(Path(root).resolve()), _named(recipe, network))
+        opened = run.new_folder(Path(runs), name or source.name)
+    with opened as folder, _tracker(track, source.name, folder.name, settings) as tracker:
+        start.write(folder)
         run.write(folder / run.RECIPE, settings.to_yaml())
-        run.write(folder / run.CATALOG, made.catalog.table.to_csv(index=False))
-        run.write(folder / run.PREDICTIONS, made.predictions.drop(columns="row").to_csv(index=False))
-        run.write_json(folder / run.METRICS, made.metrics)
+        history: list[Row] = []
+
+        def on_epoch(row: Row) -> None:
+            history.append(row)
+            run.write(folder / run.HISTORY, pd.DataFrame(history).to_csv(index=False))
+            tracker.epoch(row)
+
+        told = Training(folder / run.CHECKPOINTS, start.network, network, on_epoch)
+        made = make(source, settings, clock, stage, told)
+        _write(folder, source, settings, made, clock)
+        tracker.finish(made.metrics, [folder / file for file in (run.MODEL, run.REPORT, run.METRICS)])
     return Run(folder, made.metrics, made.classifier)
 
 
+def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = silent, told: Training | None = None) -> Outcome:
+    """The stages in order: look, split, learn, calibrate, evaluate, bundle, parity gate."""
+    if recipe.model is None:
+        learnt = fit_head(source, recipe, clock, stage)
+    else:
+        with tempfile.TemporaryDirectory() as nowhere:
+            learnt = train_network(source, recipe, clock, stage, told or Training(Path(nowhere)))
+    classes, held, asked = learnt.classes, learnt.held, learnt.asked
+    with clock.measure("evaluation_s"):
+        temperature = fit_temperature(learnt.held_logits, held.truth)
+        logits = learnt.answer(asked.rows)
+        answers, held_answers = soften(logits, temperature), soften(learnt.held_logits, temperature)
+        raw, held_raw = soften(logits, 1.0), soften(learnt.held_logits, 1.0)
+        majority = learnt.fitted_on.commonest
+        metrics = {
+            "schema": 1,
+            "data": record.data(learnt.catalog, classes, recipe),
+            "test": measure(asked.truth, answers, classes, uncalibrated=raw, majority=majority),
+            "validation": measure(held.truth, held_answers, classes, uncalibrated=held_raw, majority=majority),
+            **{section: {**facts, "temperature": temperature} for section, facts in learnt.facts.items()},
+        }
+        notes = [*learnt.notes, *record.imbalance(learnt.fitted_on.truth, classes, recipe)]
+        predictions = record.predictions(learnt.catalog, classes, [(asked, answers), (held, held_answers)])
+    with clock.measure("bundle_s"):
+        manifest = record.manifest(learnt.network, recipe, metrics, {"set": lac_set(held_answers, held.truth)})
+        model = learnt.bundle(temperature, manifest)
+        classifier = Classifier(model)
+    with clock.measure("parity_s"):
+        rows = sample(np.flatnonzero(learnt.catalog.used))
+        parity = check(classifier, source, rows, soften(learnt.answer(rows), temperature), learnt.tolerance)
+    metrics |= {
+        "parity": vars(parity),
+        "model": record.model(learnt.network, model, recipe),
+        "versions": manifest.versions,
+    }
+    return Outcome(model, classifier, metrics, learnt.catalog, predictions, notes, learnt.shown)
+
+
 def evaluate(
-    model: str | Path, data: str | Path | Source, *, root: str | Path | None = None, stage: Stage = _silent
+    model: str | Path, data: str | Path | Source, *, root: str | Path | None = None, stage: Stage = silent
 ) -> dict[str, Any]:
     """The same measures on other labelled pictures, in the shape of ``metrics.json``.
 
@@ -141,71 +187,91 @@ def evaluate(
     }
 
 
-def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = _silent) -> Outcome:
-    """The stages in order: look, split, fit a head, calibrate, evaluate, bundle, parity gate."""
-    catalog = Catalog.of(source.entries)
-    device = runtime.device(recipe.runtime.device)
-    backbone = choice.choose(recipe.features, source, device)
-    with clock.measure("features_s"):
-        features, notes = _look(source, catalog, backbone, recipe.features, device, stage("Looking at pictures"))
-    settle_duplicates(catalog)
-    notes += [*assign(catalog, recipe.data.test, recipe.runtime.seed), *record.skipped(source)]
-    classes, learnt, asked = parts(catalog)
-    with clock.measure("head_s"):
-        fitted = _fit(features, learnt, len(classes), backbone, recipe)
-        held = learnt.at(fitted.held_out)
-        temperature = fit_temperature(fitted.logits, held.truth)
-    with clock.measure("evaluation_s"):
-        logits = fitted.answer(asked.rows)
-        answers, held_answers = soften(logits, temperature), soften(fitted.logits, temperature)
-        majority = learnt.commonest
-        metrics = {
-            "schema": 1,
-            "data": record.data(catalog, classes, recipe),
-            "test": measure(asked.truth, answers, classes, uncalibrated=soften(logits, 1.0), majority=majority),
-            "validation": measure(
-                held.truth, held_answers, classes, uncalibrated=soften(fitted.logits, 1.0), majority=majority
-            ),
-            "head": record.head(fitted, temperature, recipe),
-        }
-        notes += record.imbalance(learnt.truth, classes, recipe)
-        predictions = record.predictions(catalog, classes, [(asked, answers), (held, held_answers)])
-    with clock.measure("bundle_s"):
-        manifest = record.manifest(backbone, recipe, metrics, {"set": lac_set(held_answers, held.truth)})
-        model = export(backbone, recipe.features.resize, fitted.head, temperature, manifest)
-        classifier = Classifier(model)
-    with clock.measure("parity_s"):
-        rows = sample(np.flatnonzero(catalog.used))
-        tolerance = TOLERANCE if device == "cpu" else HALF_PRECISION_TOLERANCE
-        parity = check(classifier, source, rows, soften(fitted.answer(rows), temperature), tolerance)
-    metrics |= {
-        "parity": vars(parity),
-        "model": record.model(backbone, model, recipe),
-        "versions": manifest.versions,
-    }
-    return Outcome(model, classifier, metrics, catalog, predictions, notes)
+def _write(folder: Path, source: Source, recipe: Recipe, made: Outcome, clock: Clock) -> None:
+    """Everything that a run leaves in its folder; the measures last, since with them it counts as finished."""
+    with clock.measure("report_s"):
+        text = recipe.to_yaml()
+        told = story.gather(
+            folder.name, source, made.catalog, made.predictions, made.metrics, text, made.notes, made.shown
+        )
+        made.metrics["timing"] = clock.timings()
+        html = page.render(told)
+    made.metrics["timing"] = clock.timings()
+    run.write(folder / run.MODEL, made.model)
+    run.write(folder / run.REPORT, html)
+    run.write(folder / run.CATALOG, made.catalog.table.to_csv(index=False))
+    run.write(folder / run.PREDICTIONS, made.predictions.drop(columns="row").to_csv(index=False))
+    run.write_json(folder / run.METRICS, made.metrics)
 
 
-def _source(data: str | Path | Source, root: str | Path | None, stage: Stage, find: Callable[..., Source]) -> Source:
+def _tracker(wanted: bool, experiment: str, name: str, recipe: Recipe) -> Any:
+    """MLflow, or nobody."""
+    if not wanted:
+        return _Untracked()
+    from kilat.fit.tracking import Tracker
+
+    return Tracker(experiment, name, recipe.model_dump(mode="json"))
+
+
+class _Untracked:
+    """Keeps nothing anywhere."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def epoch(self, row: Row) -> None:
+        """Nothing."""
+
+    def finish(self, metrics: dict[str, Any], files: list[Path]) -> None:
+        """Nothing."""
+
+
+def _recipe(recipe: str | Path | dict[str, Any] | Recipe, network: Any, overrides: dict[str, Any]) -> Recipe:
+    """The recipe with single choices overridden; a network from Python takes the place of its layers."""
+    if network is None:
+        return recipes.load(recipe, overrides)
+    kind = f"{type(network).__module__}.{type(network).__qualname__}"
+    base = {} if recipe == "transfer" else recipe
+    return recipes.load(base, {"model.module": kind, "model.layers": (), **overrides})
+
+
+def _own_recipe(folder: Path, overrides: dict[str, Any]) -> Recipe:
+    if overrides:
+        given = ", ".join(overrides)
+        raise RecipeError(
+            f"A run that goes on keeps its own recipe; these were given: {given}.", mend="Leave them out."
+        )
+    return recipes.load(folder / run.RECIPE)
+
+
+def _named(recipe: str | Path | dict[str, Any] | Recipe, network: Any) -> str:
+    if network is not None:
+        return type(network).__qualname__
+    return Path(recipe).stem if isinstance(recipe, str | Path) else "network"
+
+
+def _place(data: str | Path | Source | None) -> str | None:
+    """Where the data is, for a run that goes on later, perhaps from another folder."""
+    if not isinstance(data, str | Path):
+        return None
+    return str(Path(data).resolve() if Path(data).exists() else data)
+
+
+def open_data(data: str, root: Path | None, stage: Stage = silent) -> Source:
+    """Labelled pictures as ``train`` gets them."""
+    return _source(data, root, stage, open_source)
+
+
+def _source(
+    data: str | Path | Source | None, root: str | Path | None, stage: Stage, find: Callable[..., Source]
+) -> Source:
+    if data is None:
+        raise SourceError(
+            "It was not said which pictures to learn from.", mend="Give a folder with a folder per class."
+        )
     if not isinstance(data, str | Path):
         return data
     return find(data, root=Path(root) if root else None, progress=stage("Downloading (bytes)"))
-
-
-def _look(
-    source: Source, catalog: Catalog, backbone: Backbone, wanted: Features, device: str, progress: Progress
-) -> tuple[Floats, list[str]]:
-    """One pass over the pictures, with what was seen before from the cache; also what the user should know of that."""
-    cache = FeatureCache(cache_space(backbone, wanted.resize, device))
-    try:
-        runner = choice.runner(backbone, wanted, device)
-        features = look(source, catalog, backbone, resize=wanted.resize, cache=cache, runner=runner, progress=progress)
-    finally:
-        cache.close()
-    return features, [cache.trouble] if cache.trouble else []
-
-
-def _fit(features: Floats, learnt: Part, classes: int, backbone: Backbone, recipe: Recipe) -> probe.Fitted:
-    """A head on the pictures to learn from, its folds drawn by content unless the data brings its own validation."""
-    fold = folds(learnt, recipe.head.folds, recipe.runtime.seed)
-    return probe.fit(features, learnt.rows, learnt.truth, fold, classes, backbone.blocks, recipe.head)

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import platform
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,44 @@ _STRONG_IMBALANCE = 5
 _PACKAGES = ("kilat", "numpy", "onnx", "onnxruntime", "pillow")
 
 
+@dataclass(frozen=True)
+class Described:
+    """What is said of a network, whichever way it learnt.
+
+    Args:
+        name: of the backbone, or of the recipe.
+        size: side of its input in pixels.
+        precision: in which the model file computes.
+        digest: SHA-256 of its graph.
+        opset: of its operators.
+        packages: that had a hand in it, beside kilat's own.
+        facts: more for the section ``model``.
+    """
+
+    name: str
+    size: int
+    precision: str
+    digest: str
+    opset: int
+    packages: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def described(backbone: Backbone) -> Described:
+    """What is said of a frozen backbone."""
+    facts = {"backbone": backbone.name, "features": backbone.width}
+    return Described(
+        backbone.name, backbone.size, backbone.precision, backbone.digest, _opset(backbone.model), facts=facts
+    )
+
+
+def trained(name: str, graph: bytes, size: int, fit: dict[str, Any]) -> Described:
+    """What is said of a network trained by gradient."""
+    facts = {"network": name, "parameters": fit["parameters"], "macs": fit["macs"]}
+    digest = hashlib.sha256(graph).hexdigest()
+    return Described(name, size, "fp32", digest, _opset(graph), packages=("torch", "timm"), facts=facts)
+
+
 def cut_away(width: int, height: int, resize: Resize) -> float:
     """The share of a picture's area that fitting it into a square drops, 0 to 1."""
     return 1 - min(width, height) / max(width, height) if resize == "crop" else 0.0
@@ -31,7 +70,7 @@ def data(catalog: Catalog, classes: list[str], recipe: Recipe) -> dict[str, Any]
     """The section ``data``: how many pictures took part and in what."""
     used = catalog.table[catalog.used]
     sizes = used[["width", "height"]].to_numpy()
-    cut = [cut_away(int(w), int(h), recipe.features.resize) for w, h in sizes]
+    cut = [cut_away(int(w), int(h), recipe.resize) for w, h in sizes]
     return {
         "used": len(used),
         "refused": len(catalog.table) - len(used),
@@ -43,50 +82,51 @@ def data(catalog: Catalog, classes: list[str], recipe: Recipe) -> dict[str, Any]
     }
 
 
-def head(fitted: Fitted, temperature: float, recipe: Recipe) -> dict[str, Any]:
+def head(fitted: Fitted, recipe: Recipe) -> dict[str, Any]:
     """The section ``head``: what was tried, what was chosen."""
     return {
         "strength": fitted.strength,
         "strengths": [vars(one) for one in fitted.strengths],
-        "temperature": temperature,
         "class_weight": recipe.head.class_weight,
         "curve": [{"pictures": n, "right": right, "of": of} for n, right, of in fitted.curve],
     }
 
 
-def model(backbone: Backbone, file: bytes, recipe: Recipe) -> dict[str, Any]:
+def model(network: Described, file: bytes, recipe: Recipe) -> dict[str, Any]:
     """The section ``model``: which network, and how large the file is."""
     return {
-        "backbone": backbone.name,
-        "size": backbone.size,
-        "precision": backbone.precision,
-        "resize": recipe.features.resize,
-        "features": backbone.width,
+        **network.facts,
+        "size": network.size,
+        "precision": network.precision,
+        "resize": recipe.resize,
         "bytes": len(file),
         "digest": hashlib.sha256(file).hexdigest(),
     }
 
 
-def manifest(backbone: Backbone, recipe: Recipe, metrics: dict[str, Any], thresholds: dict[str, Any]) -> Manifest:
+def manifest(network: Described, recipe: Recipe, metrics: dict[str, Any], thresholds: dict[str, Any]) -> Manifest:
     """The document inside the model file."""
     kept = ("n", "accuracy", "accuracy_interval", "balanced_accuracy", "log_loss", "ece")
     return Manifest(
         classes=tuple(metrics["data"]["classes"]),
-        size=backbone.size,
-        backbone={"name": backbone.name, "precision": backbone.precision, "digest": backbone.digest},
+        size=network.size,
+        backbone={"name": network.name, "precision": network.precision, "digest": network.digest},
         recipe=recipe.model_dump(mode="json"),
         thresholds=thresholds,
         measures={part: {key: metrics[part][key] for key in kept} for part in ("test", "validation")},
         digests={"data": metrics["data"]["digest"]},
-        versions=versions(backbone),
+        versions=versions(network),
     )
 
 
-def versions(backbone: Backbone) -> dict[str, Any]:
+def versions(network: Described) -> dict[str, Any]:
     """Of Python, of the packages that had a hand in it, and of the graph's operators."""
-    opset = onnx.load_from_string(backbone.model).opset_import[0].version
-    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"python": platform.python_version(), **packages, "opset": opset}
+    packages = {name: importlib.metadata.version(name) for name in (*_PACKAGES, *network.packages)}
+    return {"python": platform.python_version(), **packages, "opset": network.opset}
+
+
+def _opset(graph: bytes) -> int:
+    return int(onnx.load_from_string(graph).opset_import[0].version)
 
 
 def predictions(catalog: Catalog, classes: list[str], parts: list[tuple[Part, NDArray[np.float32]]]) -> pd.DataFrame:
@@ -120,10 +160,13 @@ def imbalance(truth: NDArray[np.int64], classes: list[str], recipe: Recipe) -> l
     """A sentence where some class has far more pictures to learn from than another."""
     counts = np.bincount(truth, minlength=len(classes))
     most, least = int(counts.argmax()), int(counts.argmin())
-    if counts[most] < _STRONG_IMBALANCE * counts[least] or recipe.head.class_weight:
+    section, weight = ("head", recipe.head.class_weight) if recipe.model is None else ("fit", recipe.fit.class_weight)
+    if counts[most] < _STRONG_IMBALANCE * counts[least] or weight:
         return []
     sentence = _(
         "Class “{most}” has {many} pictures to learn from, “{least}” has {few}. Where rare classes matter as much, "
-        "train with --set head.class_weight=balanced."
+        "train with --set {section}.class_weight=balanced."
     )
-    return [sentence.format(most=classes[most], many=counts[most], least=classes[least], few=counts[least])]
+    return [
+        sentence.format(most=classes[most], many=counts[most], least=classes[least], few=counts[least], section=section)
+    ]

@@ -6,20 +6,59 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kilat.errors import RunError
+from kilat.errors import KilatError, RunError
 
 MODEL, REPORT, METRICS = "model.onnx", "report.html", "metrics.json"
 RECIPE, CATALOG, PREDICTIONS = "recipe.yaml", "catalog.csv", "predictions.csv"
+START, HISTORY, CHECKPOINTS = "run.json", "history.csv", "checkpoints"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run was started with, beside its recipe; enough to go on with it.
+
+    Args:
+        data: the folder, table, archive or known set; None where it was given from Python.
+        root: where copies of a known set lie.
+        network: the name of the network.
+    """
+
+    data: str | None
+    root: str | None
+    network: str
+
+    def write(self, folder: Path) -> None:
+        """Into the run's folder."""
+        write_json(folder / START, {"schema": 1, **asdict(self)})
+
+    @classmethod
+    def read(cls, folder: Path) -> "Start":
+        """From the run's folder.
+
+        Raises:
+            KilatError: it is no folder of a run, or the run is finished.
+        """
+        if (folder / METRICS).exists():
+            raise KilatError(f"The run {folder} is finished; there is nothing left to go on with.")
+        try:
+            document = json.loads((folder / START).read_text("utf-8"))
+            return cls(document["data"], document["root"], document["network"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise KilatError(
+                f"{folder} is not the folder of a run that was begun: it has no sound {START}.",
+                mend="Give a folder such as runs/flowers, or start anew without --resume.",
+            ) from None
 
 
 @contextlib.contextmanager
 def new_folder(runs: Path, name: str) -> Iterator[Path]:
     """A fresh folder for a run; where the name is taken, the next free number is added.
 
-    The folder is removed again if the run does not come to its end.
+    The folder is removed again if the run does not come to its end, unless it has checkpoints to go on from.
 
     Raises:
         RunError: the folder cannot be made.
@@ -28,7 +67,8 @@ def new_folder(runs: Path, name: str) -> Iterator[Path]:
     try:
         yield folder
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not any((folder / CHECKPOINTS).glob("*.json")):
+            shutil.rmtree(folder, ignore_errors=True)
         raise
 
 

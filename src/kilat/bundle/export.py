@@ -1,33 +1,72 @@
-"""Writes the finished classifier as one ONNX file: fit, backbone, head, temperature and softmax in one graph.
+"""Writes the finished classifier as one ONNX file: fit, network, temperature and probabilities in one graph.
 
-``image`` (uint8 ``[batch, height, width, 3]``, RGB, any size) → crop, pad or squash and antialiased resize → backbone →
-standardise → linear → ``probabilities`` (float32 ``[batch, classes]``).
+``image`` (uint8 ``[batch, height, width, 3]``, RGB, any size) → crop, pad or squash and antialiased resize → network →
+``probabilities`` (float32 ``[batch, classes]``). The network is a frozen backbone with a linear head (``export``), or
+one that was trained as a whole (``export_network``).
 """
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from kilat.bundle.manifest import KEY, Manifest
+from kilat.errors import RunError
 from kilat.features.backbone import Backbone
-from kilat.features.fitting import fitting
+from kilat.features.fitting import OPSET, fitting
 from kilat.probe import CLIP, Head
 from kilat.recipe import Resize
 
 _PRODUCER = "kilat"
+_MAX_BYTES = 1_900_000_000
+"""Protocol buffers end at 2 GiB, and a little room is needed for what comes around the network."""
+
+_Part = tuple[Sequence[onnx.NodeProto], Sequence[onnx.TensorProto]]
 
 
 def export(backbone: Backbone, resize: Resize, head: Head, temperature: float, manifest: Manifest) -> bytes:
-    """The serialised model; the same parts give the same bytes."""
+    """A backbone with its head as the serialised model; the same parts give the same bytes."""
     network = onnx.load_from_string(backbone.model)
-    fit_nodes, fit_constants = fitting(backbone.size, resize)
-    head_nodes, head_constants = _head(head, temperature)
+    return _assembled(fitting(backbone.size, resize), network, _head(head, temperature), len(head.bias), manifest)
+
+
+def export_network(network: bytes, *, size: int, resize: Resize, temperature: float, manifest: Manifest) -> bytes:
+    """A network that was trained as a whole as the serialised model; the same parts give the same bytes.
+
+    Args:
+        network: an ONNX graph from ``pixels`` (uint8 ``[batch, size, size, 3]``) to ``logits`` (float32 ``[batch, k]``)
+            as ``kilat.model.export.to_onnx`` writes it. One logit alone is that of the second of two classes.
+        size: side in pixels at which the network looks.
+        resize: how pictures that are not square are fitted.
+        temperature: what the logits are divided by.
+        manifest: what the file says of itself, its ``classes`` in the order of the logits.
+
+    Raises:
+        RunError: the network is too large for one file.
+    """
+    if len(network) > _MAX_BYTES:
+        raise RunError(
+            f"The network has {len(network):,} bytes; one ONNX file holds {_MAX_BYTES:,}.", mend="Train a smaller one."
+        )
+    graph = onnx.load_from_string(network)
+    logits = graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    classes = max(logits, 2)
+    assert len(manifest.classes) == classes
+    assert graph.opset_import[0].version == OPSET
+    answer = _one_unit(temperature) if logits == 1 else _softmax(temperature)
+    return _assembled(fitting(size, resize), graph, answer, classes, manifest)
+
+
+def _assembled(before: _Part, network: onnx.ModelProto, behind: _Part, classes: int, manifest: Manifest) -> bytes:
+    """The network between what comes before and behind it, as the serialised model."""
     graph = helper.make_graph(
-        [*fit_nodes, *network.graph.node, *head_nodes],
+        [*before[0], *network.graph.node, *behind[0]],
         _PRODUCER,
         [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", "height", "width", 3])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(head.bias)])],
-        [*fit_constants, *network.graph.initializer, *head_constants],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", classes])],
+        [*before[1], *network.graph.initializer, *behind[1]],
     )
     opsets = [helper.make_opsetid(one.domain, one.version) for one in network.opset_import]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=network.ir_version, producer_name=_PRODUCER)
@@ -36,7 +75,7 @@ def export(backbone: Backbone, resize: Resize, head: Head, temperature: float, m
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _head(head: Head, temperature: float) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+def _head(head: Head, temperature: float) -> _Part:
     """Nodes and constants from ``features`` to ``probabilities``."""
     constants = {
         "head.mean": head.mean,
@@ -53,4 +92,28 @@ def _head(head: Head, temperature: float) -> tuple[list[onnx.NodeProto], list[on
         helper.make_node("Gemm", ["head.standard", "head.weight", "head.bias"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
     ]
-    return nodes, [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in constants.items()]
+    return nodes, _constants(constants)
+
+
+def _softmax(temperature: float, logits: str = "logits") -> _Part:
+    """Nodes and constants from the logits of two classes or more to ``probabilities``."""
+    nodes = [
+        helper.make_node("Div", [logits, "answer.temperature"], ["answer.softened"]),
+        helper.make_node("Softmax", ["answer.softened"], ["probabilities"], axis=1),
+    ]
+    return nodes, _constants({"answer.temperature": temperature})
+
+
+def _one_unit(temperature: float) -> _Part:
+    """Nodes and constants from the logit of the second class to the ``probabilities`` of both.
+
+    A softmax beside a logit of 0 is the sigmoid, and stays exact where ONNX Runtime's own one gives 0 (from -18 down).
+    """
+    pads = numpy_helper.from_array(np.array([0, 1, 0, 0], np.int64), "answer.pads")
+    pad = helper.make_node("Pad", ["logits", "answer.pads"], ["answer.both"])
+    nodes, constants = _softmax(temperature, "answer.both")
+    return [pad, *nodes], [pads, *constants]
+
+
+def _constants(values: Mapping[str, Any]) -> list[onnx.TensorProto]:
+    return [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in values.items()]

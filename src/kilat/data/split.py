@@ -153,6 +153,35 @@ def folds(learnt: Part, count: int, seed: int) -> NDArray[np.int64]:
     return fold
 
 
+def hold_out(learnt: Part, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which pictures a network is trained on, and which it is measured on between epochs.
+
+    A ready-made validation split is used as it is. Otherwise a share of each class is drawn by content, like the test.
+
+    Args:
+        learnt: the pictures to learn from.
+        share: of them for validation, above 0 and below 1.
+        seed: another seed draws others.
+
+    Returns:
+        Positions in ``learnt``, rising: to train on, and to validate on. At least one of every class is trained on, and
+        one validated on where the class has five; of smaller classes chance may draw none.
+
+    Raises:
+        SourceError: a ready-made validation split leaves nothing to train on.
+    """
+    held = learnt.validation
+    if held.all():
+        message = f"All {len(held):,} pictures to learn from are set aside for validation, so none is left to train on."
+        raise SourceError(message, mend="Call the split of those to train on “train”.")
+    if not held.any():
+        held = np.zeros(len(learnt.rows), bool)
+        for label in np.unique(learnt.truth):
+            members = np.flatnonzero(learnt.truth == label)
+            held[members], _note = _draw(learnt.digests[members], share, seed, "validation")
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
 def _part(catalog: Catalog, mask: NDArray[np.bool_], classes: Sequence[str]) -> Part:
     table = catalog.table[mask]
     truth = pd.Index(classes).get_indexer(pd.Index(table["label"]))
@@ -166,9 +195,9 @@ def _reasons(catalog: Catalog) -> str:
     return "; ".join(f"{count:,} × {reason}" for reason, count in counts.items())
 
 
-def _draw(digests: Iterable[str], fraction: float, seed: int) -> tuple[NDArray[np.bool_], str]:
+def _draw(digests: Iterable[str], fraction: float, seed: int, purpose: str = "test") -> tuple[NDArray[np.bool_], str]:
     """Which pictures of one class are test, and what to say about it where the class is too small to obey the rate."""
-    position = np.array([_position(digest, seed, "test") for digest in digests])
+    position = np.array([_position(digest, seed, purpose) for digest in digests])
     test = position < fraction
     if not fraction:
         return test, ""

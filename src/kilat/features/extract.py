@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -58,7 +58,7 @@ class OnnxRunner:
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
         self.session = ort.InferenceSession(backbone.model, options, providers=["CPUExecutionProvider"])
-        self.batch = max(1, _PIXELS_PER_BATCH // backbone.size**2)
+        self.batch = batch_size(backbone.size)
 
     def __call__(self, pixels: Pixels) -> Floats:
         """The features of a batch."""
@@ -72,6 +72,14 @@ def working_size(source: Source, stride: int = 32) -> int:
     Small pictures are enlarged because the network halves the resolution five times. Beyond fourfold cross-validation
     gains little (CIFAR-10) or nothing (digits, Fashion-MNIST), and the time grows with the square.
     """
+    low, high = _SIZES
+    side = median_side(source)
+    natural = high if side is None else _NATURAL * side
+    return int(np.clip(round(natural / stride) * stride, low, high))
+
+
+def median_side(source: Source) -> float | None:
+    """The median shorter side in pixels of a sample from all over the source; None where none could be read."""
     step = max(1, len(source.entries) // _SAMPLE)
     sides = []
     for index in range(0, len(source.entries), step):
@@ -82,9 +90,7 @@ def working_size(source: Source, stride: int = 32) -> int:
                 size = None
             if size:
                 sides.append(min(size))
-    low, high = _SIZES
-    natural = _NATURAL * float(np.median(sides)) if sides else high
-    return int(np.clip(round(natural / stride) * stride, low, high))
+    return float(np.median(sides)) if sides else None
 
 
 def look(
@@ -112,13 +118,46 @@ def look(
         float32 ``[rows of the catalog, features]``; zeros where a picture was refused.
     """
     runner = runner or OnnxRunner(backbone)
-    return _Pass(source, catalog, backbone, Fitter(backbone.size, resize), cache, runner, progress).run()
+    features = np.zeros((len(source.entries), backbone.width), np.float32)
+    Pass(source, catalog, Framer(backbone.size, resize), runner, features, progress, cache).run()
+    return features
 
 
 def cache_space(backbone: Backbone, resize: Resize, device: str = "cpu") -> bytes:
     """The key under which vectors of this backbone with this preprocessing are kept."""
     what = f"{backbone.digest} {backbone.size} {resize} {device} {PREPROCESSING} {ort.__version__}"
     return hashlib.sha256(what.encode()).digest()[:16]
+
+
+class Framer:
+    """Decodes pictures and fits them into the network's square; safe to use from several threads."""
+
+    def __init__(self, size: int, resize: Resize) -> None:
+        self.size, self.fit = size, Fitter(size, resize)
+
+    def __call__(self, picture: Picture) -> tuple[Pixels, tuple[int, int]]:
+        """A picture as ``[size, size, 3]``, and the width and height that it has in full.
+
+        Raises:
+            PictureError: it cannot be decoded; the message is the reason.
+        """
+        image, full = decode(picture, shrink_to=self.size)
+        return self.fit(np.asarray(image)), full
+
+
+class View(Protocol):
+    """What a pass makes of pixels uint8 ``[n, size, size, 3]``: a row for each, ``[n, width]``. Thread-safe."""
+
+    batch: int
+
+    def __call__(self, pixels: Pixels) -> NDArray[Any]:
+        """The rows of a batch."""
+        ...
+
+
+def batch_size(size: int) -> int:
+    """How many pictures of this side a worker takes at a time: as many as make one of 224 pixels."""
+    return max(1, _PIXELS_PER_BATCH // size**2)
 
 
 @dataclass
@@ -132,28 +171,40 @@ class _Job:
 
 @dataclass
 class _Outcome:
-    """What became of a picture: its vector and size, or why it was refused."""
+    """What became of a picture: its row and its width and height, or why it was refused."""
 
     job: _Job
-    seen: Seen | None
+    full: tuple[int, int] = (0, 0)
+    row: NDArray[Any] | None = None
     reason: str = ""
 
 
-class _Pass:
+class Pass:
+    """Reads, hashes, decodes and views every picture once, and fills in the catalog.
+
+    Args:
+        source: where the pictures come from.
+        catalog: its entries; gets their digests, sizes and refusals.
+        frame: how pictures come into the square.
+        view: what is made of their pixels.
+        rows: where that goes, zeros ``[rows of the catalog, width]`` of the view's type.
+        progress: called as pictures are done.
+        cache: where known rows are, and new ones go; None for neither. It holds float32 only.
+    """
+
     def __init__(
         self,
         source: Source,
         catalog: Catalog,
-        backbone: Backbone,
-        fit: Fitter,
-        cache: FeatureCache | None,
-        runner: Runner,
+        frame: Framer,
+        view: View,
+        rows: NDArray[Any],
         progress: Progress,
+        cache: FeatureCache | None = None,
     ) -> None:
-        self.source, self.catalog, self.backbone, self.fit = source, catalog, backbone, fit
-        self.cache, self.runner, self.progress = cache, runner, progress
+        self.source, self.catalog, self.frame, self.view = source, catalog, frame, view
+        self.rows, self.progress, self.cache = rows, progress, cache
         self.total = len(source.entries)
-        self.features = np.zeros((self.total, backbone.width), np.float32)
         self.digests = [""] * self.total
         self.sizes = np.zeros((self.total, 2), np.int64)
         self.reasons: dict[int, str] = {}
@@ -162,9 +213,10 @@ class _Pass:
         self.fresh: list[tuple[bytes, Seen]] = []
         self.done = 0
 
-    def run(self) -> Floats:
+    def run(self) -> None:
+        """Goes over all pictures; what was seen before an error or an interruption is in the cache."""
         workers = threads()
-        ahead = workers + max(1, 2 * workers // self.runner.batch)  # large batches hold enough pictures as it is
+        ahead = workers + max(1, 2 * workers // self.view.batch)  # large batches hold enough pictures as it is
         with ThreadPoolExecutor(workers, thread_name_prefix="kilat-look") as pool:
             waiting: deque[Future[list[_Outcome]]] = deque()
             try:
@@ -180,7 +232,6 @@ class _Pass:
             finally:
                 self._save()
         self._fill_catalog()
-        return self.features
 
     def _batches(self) -> Iterator[list[_Job]]:
         """The pictures that must be looked at, in order, a batch at a time; the others are settled on the way."""
@@ -188,7 +239,7 @@ class _Pass:
         for start in range(0, self.total, _READ_AHEAD):
             for job in self._unknown(range(start, min(start + _READ_AHEAD, self.total))):
                 batch.append(job)
-                if len(batch) == self.runner.batch:
+                if len(batch) == self.view.batch:
                     yield batch
                     batch = []
         if batch:
@@ -205,9 +256,9 @@ class _Pass:
             seen = known.get(digest)
             if digest in self.first:
                 self.twins.append((row, self.first[digest]))
-            elif seen is not None and len(seen.vector) == self.backbone.width:
+            elif seen is not None and len(seen.vector) == self.rows.shape[1]:
                 self.first[digest] = row
-                self._note(row, seen)
+                self._note(row, (seen.width, seen.height), seen.vector)
             else:
                 self.first[digest] = row
                 jobs.append(_Job(row, digest, picture))
@@ -225,36 +276,35 @@ class _Pass:
             return None
 
     def _look(self, batch: list[_Job]) -> list[_Outcome]:
-        """Runs on a worker: decodes a batch and looks through the network at what could be decoded."""
-        outcomes, pixels = [], []
+        """Runs on a worker: decodes a batch and views what could be decoded."""
+        outcomes, decoded, pixels = [], [], []
         for job in batch:
             try:
-                image, (width, height) = decode(job.picture, shrink_to=self.backbone.size)
-                pixels.append(self.fit(np.asarray(image)))
-                outcomes.append(_Outcome(job, Seen(width, height, np.zeros(0, np.float32))))
+                square, full = self.frame(job.picture)
+                pixels.append(square)
+                outcomes.append(_Outcome(job, full))
+                decoded.append(outcomes[-1])
             except PictureError as error:
-                outcomes.append(_Outcome(job, None, error.message))
+                outcomes.append(_Outcome(job, reason=error.message))
         if pixels:
-            vectors = iter(self.runner(np.stack(pixels)))
-            for outcome in outcomes:
-                if outcome.seen is not None:
-                    outcome.seen = Seen(outcome.seen.width, outcome.seen.height, next(vectors))
+            for outcome, row in zip(decoded, self.view(np.stack(pixels)), strict=True):
+                outcome.row = row
         return outcomes
 
     def _settle(self, outcomes: list[_Outcome]) -> None:
         for outcome in outcomes:
-            if outcome.seen is None:
+            if outcome.row is None:
                 self.reasons[outcome.job.row] = outcome.reason
             else:
-                self._note(outcome.job.row, outcome.seen)
-                self.fresh.append((outcome.job.digest, outcome.seen))
+                self._note(outcome.job.row, outcome.full, outcome.row)
+                if self.cache:
+                    self.fresh.append((outcome.job.digest, Seen(*outcome.full, outcome.row)))
             self._advance()
         if len(self.fresh) >= _PUT_EVERY:
             self._save()
 
-    def _note(self, row: int, seen: Seen) -> None:
-        self.features[row] = seen.vector
-        self.sizes[row] = seen.width, seen.height
+    def _note(self, at: int, full: tuple[int, int], row: NDArray[Any]) -> None:
+        self.rows[at], self.sizes[at] = row, full
 
     def _save(self) -> None:
         if self.cache:
@@ -267,7 +317,7 @@ class _Pass:
 
     def _fill_catalog(self) -> None:
         for row, first in self.twins:
-            self.features[row], self.sizes[row] = self.features[first], self.sizes[first]
+            self.rows[row], self.sizes[row] = self.rows[first], self.sizes[first]
             if first in self.reasons:
                 self.reasons[row] = self.reasons[first]
         table = self.catalog.table

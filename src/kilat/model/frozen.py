@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import huggingface_hub
 import safetensors
@@ -24,6 +24,8 @@ from kilat.features.weights import read_lite0
 
 MEND = "Give its weights with --weights FILE, or take efficientnet_lite0, which needs no download."
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+UNFIT = (RuntimeError, ValueError, TypeError, AttributeError, AssertionError)
+"""What timm's networks raise at pictures of a size that they were not made for."""
 
 _DEPTHS = 4
 _WRAPPINGS = ("state_dict_ema", "model_ema", "state_dict", "model")
@@ -88,7 +90,7 @@ class Frozen(nn.Module):
 
 
 class _Lite0(Frozen):
-    """timm's ``tf_efficientnet_lite0`` with all seven of its stages; timm itself counts one per resolution."""
+    """The network ``tf_efficientnet_lite0`` with all seven of its stages; timm itself counts one per resolution."""
 
     def see(self, planes: Tensor) -> tuple[list[Tensor], Tensor]:
         network: Any = self.network
@@ -101,11 +103,34 @@ class _Lite0(Frozen):
 
 def embedded(size: int) -> Frozen:
     """The embedded EfficientNet-Lite0 in PyTorch; its features are laid out as those of ``kilat.features.lite0``."""
-    network = timm.create_model("tf_efficientnet_lite0", num_classes=0)
+    return _Lite0(embedded_network(), size)
+
+
+def embedded_network() -> nn.Module:
+    """The network ``tf_efficientnet_lite0`` of timm without classifier, with the embedded weights."""
+    network: nn.Module = timm.create_model("tf_efficientnet_lite0", num_classes=0)
     # The file's tensors stand in timm's order under other names; the classifier's two come last and find no partner.
     tensors = zip(network.state_dict(), read_lite0().values(), strict=False)
     network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors})
-    return _Lite0(network, size)
+    return network
+
+
+def normalisation(network: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, 0 to 255, that a timm network was trained with."""
+    config = _config(network)
+    mean, std = (tuple(255 * value for value in config[key]) for key in ("mean", "std"))
+    return mean, std
+
+
+def usual_side(name: str) -> int:
+    """The side in pixels that a timm network was trained with.
+
+    Raises:
+        BackboneError: there is no such network.
+    """
+    _check_name(name)
+    config: Any = timm.get_pretrained_cfg(name)
+    return int(config.input_size[-1])
 
 
 def create(name: str, size: int | None = None, weights: Path | None = None) -> Frozen:
@@ -121,20 +146,34 @@ def create(name: str, size: int | None = None, weights: Path | None = None) -> F
         BackboneError: there is no such network, it cannot look at pictures of this size, or its weights are missing,
             unreachable or do not fit.
     """
-    _check_name(name)
-    tensors = _read(weights) if weights else None
-    options = _size_options(name, size)
-    if weights is None:
-        _check_hub(name)
-        network = _from_hub(name, options)
-    else:
-        network = _create(name, options)
-        _put(network, tensors or {}, name, weights)
+    network = load(name, size, weights or "hub")
     side = size or _config(network)["input_size"][-1]
     try:
         return Frozen(network, side)
-    except (RuntimeError, ValueError, TypeError, AttributeError, AssertionError) as error:
-        raise BackboneError(f"'{name}' cannot look at pictures of {side} pixels: {_line(error)}") from error
+    except UNFIT as error:
+        raise too_small(name, side, error) from error
+
+
+def load(name: str, size: int | None = None, weights: Path | Literal["hub", "none"] = "hub") -> nn.Module:
+    """A timm network without classifier, as timm makes it; see ``create`` for the arguments and what it raises.
+
+    With ``weights`` of ``none`` they are drawn from PyTorch's global generator.
+    """
+    _check_name(name)
+    tensors = _read(weights) if isinstance(weights, Path) else {}
+    options = _size_options(name, size)
+    if weights == "hub":
+        _check_hub(name)
+        return _from_hub(name, options)
+    network = _create(name, options)
+    if isinstance(weights, Path):
+        _put(network, tensors, name, weights)
+    return network
+
+
+def too_small(name: str, size: int, error: Exception) -> BackboneError:
+    """What to say of a network that failed with one of ``UNFIT`` at pictures of a size."""
+    return BackboneError(f"'{name}' cannot look at pictures of {size} pixels: {_line(error)}")
 
 
 def _check_name(name: str) -> None:

@@ -64,21 +64,32 @@ def built_in() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
+def text(name: str) -> str:
+    """A built-in recipe as it is written.
+
+    Raises:
+        RecipeError: there is none of this name.
+    """
+    if name not in built_in():
+        raise RecipeError(f"There is no built-in recipe '{name}'.", mend=nearest(name, built_in()))
+    return (resources.files("kilat") / "recipes" / f"{name}.yaml").read_text("utf-8")
+
+
 def _document(recipe: str | Path | dict[str, Any] | Recipe) -> dict[str, Any]:
     if isinstance(recipe, Recipe):
         return recipe.model_dump()
     if isinstance(recipe, dict):
         return {key: dict(value) if isinstance(value, dict) else value for key, value in recipe.items()}
     if str(recipe) in built_in():
-        text = (resources.files("kilat") / "recipes" / f"{recipe}.yaml").read_text("utf-8")
+        written = text(str(recipe))
     elif Path(recipe).is_file():
-        text = _read(Path(recipe))
+        written = _read(Path(recipe))
     else:
         raise RecipeError(
             f"There is no recipe '{recipe}': neither a built-in name nor a file.", mend=nearest(str(recipe), built_in())
         )
     try:
-        document = yaml.safe_load(text)
+        document = yaml.safe_load(written)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
         raise RecipeError(f"The recipe {recipe} is no YAML: {error}") from None
     if document is not None and not isinstance(document, dict):

@@ -15,6 +15,8 @@ Above = Annotated[float, Field(gt=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Epochs = Annotated[float, Field(ge=0)]
 
+_EPOCHS = 20
+
 _CHOICES: dict[str, dict[str, float]] = {
     "sgd": {"learning_rate": 0.01},
     "momentum": {"learning_rate": 0.01, "momentum": 0.9},
@@ -328,7 +330,7 @@ class Fit(Section):
     """How a network is trained.
 
     Args:
-        epochs: how often every picture is seen, at most.
+        epochs: how often every picture is seen, at most; 20 where neither this nor phases are given.
         batch: pictures a step.
         optimizer: what turns gradients into steps.
         schedule: how the rate goes on.
@@ -344,7 +346,7 @@ class Fit(Section):
         checkpoint: seconds between checkpoints within an epoch; the end of each epoch always has one.
     """
 
-    epochs: Annotated[int, Field(ge=1)] = 20
+    epochs: Annotated[int, Field(ge=1)] | None = None
     batch: Annotated[int, Field(ge=1)] = 64
     optimizer: Optimizer = Optimizer()
     schedule: AnySchedule = Constant()
@@ -358,10 +360,16 @@ class Fit(Section):
     time_limit: Seconds | None = None
     checkpoint: Annotated[float, Field(ge=0)] = 60.0
 
+    @model_validator(mode="after")
+    def _one_length(self) -> "Fit":
+        if self.epochs is not None and self.phases:
+            raise ValueError("has either epochs or phases, each with epochs of its own (such as fit.phases.0.epochs)")
+        return self
+
     @property
     def parts(self) -> tuple[Phase, ...]:
         """The phases; without any, one of all epochs."""
-        return self.phases or (Phase(epochs=self.epochs),)
+        return self.phases or (Phase(epochs=self.epochs or _EPOCHS),)
 
 
 OPTIMIZERS: tuple[str, ...] = get_args(OptimizerName)

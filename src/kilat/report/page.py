@@ -3,11 +3,11 @@
 import base64
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 from kilat.data.catalog import SPLITS, Catalog
 from kilat.locale import _
-from kilat.report import figures
-from kilat.report.figures import printable
+from kilat.report import curves, drawing, figures
+from kilat.report.sheet import printable, shorten
 
 LISTED = 200
 """Refused pictures that the page names; catalog.csv holds them all."""
@@ -60,6 +60,54 @@ class CurvePoint:
     high: float
 
 
+class Layer(drawing.Layer, Protocol):
+    """A row of the layer table; see ``kilat.model.summary.Row``."""
+
+    @property
+    def trainable(self) -> int:
+        """Parameters that training changes."""
+
+    @property
+    def frozen(self) -> int:
+        """The other parameters."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one picture."""
+
+    @property
+    def receptive_field(self) -> int | None:
+        """Side of what one place sees, in pixels; None is everything."""
+
+
+class Network(Protocol):
+    """A network as ``kilat.model.summary.Summary`` describes it, which this room, without torch, cannot import."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of a picture."""
+
+    @property
+    def rows(self) -> Sequence[Layer]:
+        """Its layers in order."""
+
+    @property
+    def total(self) -> int:
+        """All parameters."""
+
+    @property
+    def trainable(self) -> int:
+        """Parameters that training changes."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one picture."""
+
+
 @dataclass(frozen=True)
 class Report:
     """Everything the page says.
@@ -69,6 +117,10 @@ class Report:
         recipe: the fully resolved recipe, as YAML.
         catalog: ``Catalog.table``.
         notes: sentences worth saying, such as one about strong imbalance.
+        history: of training by gradient, one row an epoch (see ``kilat.report.curves.history``), with ``seconds`` and
+            ``pictures_per_second``.
+        network: what the layers are, where they were trained.
+        augmented: a sheet of augmented pictures, as PNG bytes.
     """
 
     name: str
@@ -79,6 +131,9 @@ class Report:
     curve: list[CurvePoint]
     mistakes: list[Mistake]
     notes: list[str]
+    history: Sequence[Mapping[str, Any]] = ()
+    network: Network | None = None
+    augmented: bytes | None = None
 
 
 def render(report: Report) -> str:
@@ -86,14 +141,14 @@ def render(report: Report) -> str:
     template = Path(__file__).with_name("page.html.j2").read_text(encoding="utf-8")
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_finalize)
     numbers = {"percent": percent, "points": points, "number": number, "count": count, "short": short, "size": size}
-    page.filters.update(numbers, lines=lines, jpeg=_jpeg, uri=_uri, shorten=figures.shorten)
+    page.filters.update(numbers, lines=lines, jpeg=_jpeg, png=_png, uri=_uri, shorten=shorten)
     return page.from_string(template).render(_=_, **_content(report))
 
 
 def _content(report: Report) -> dict[str, Any]:
     metrics = report.metrics
     test, validation = metrics.get("test") or {}, metrics.get("validation") or {}
-    # Without test pictures the cross-validated measures are the best there are, and the page says so.
+    # Without test pictures the measures of validation are the best there are, and the page says so.
     measured = test if test.get("n") else validation
     classes = [str(name) for name in metrics["data"]["classes"]]
     pairs = _confused(classes, measured.get("confusion"))
@@ -107,7 +162,12 @@ def _content(report: Report) -> dict[str, Any]:
         "on_test": measured is test,
         "classes": classes,
         "named": figures.NAMED,
-        "verdict": _verdict(test, validation, pairs),
+        "fit": metrics.get("fit") or {},
+        "temperature": (metrics.get("fit") or metrics.get("head") or {}).get("temperature"),
+        "made_with": _made_with(metrics),
+        "pace": _pace(report.history),
+        "tones": drawing.COLOURS,
+        "verdict": _verdict(test, validation, pairs, trained=bool(metrics.get("fit"))),
         "pairs": pairs[: 6 if len(classes) <= figures.NAMED else 20],
         "per_class": _worst_first(measured.get("per_class") or {}),
         "splits": {name: sum(numbers) for name, numbers in splits.items()},
@@ -132,21 +192,42 @@ def _figures(
         made["confusion"] = figures.confusion(classes, measured["confusion"])
     if bins := [b for b in measured.get("reliability") or [] if b.get("n")]:
         made["reliability"] = figures.reliability(bins, (measured.get("uncalibrated") or {}).get("reliability") or ())
+    if report.history:
+        courses = curves.history(report.history, (report.metrics.get("fit") or {}).get("best_epoch"))
+        made |= {f"course_{name}": figure for name, figure in courses.items()}
+    if report.network is not None:
+        made["network"] = drawing.volumes(report.network.rows, report.network.input_shape)
     return made
 
 
-def _verdict(test: dict[str, Any], validation: dict[str, Any], pairs: list[dict[str, Any]]) -> list[str]:
+def _pace(history: Sequence[Mapping[str, Any]]) -> float | None:
+    """Pictures a second in the middle one of all epochs."""
+    paces = [row["pictures_per_second"] for row in history if _defined(row.get("pictures_per_second"))]
+    return float(np.median(paces)) if paces else None
+
+
+def _made_with(metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Single values about the model, how it was fitted, and with which versions."""
+    groups = [metrics.get(name) or {} for name in ("model", "fit", "head", "versions")]
+    return [(key, value) for group in groups for key, value in group.items() if not isinstance(value, list | dict)]
+
+
+def _verdict(
+    test: dict[str, Any], validation: dict[str, Any], pairs: list[dict[str, Any]], *, trained: bool
+) -> list[str]:
     """The outcome in sentences: how good, how honest its probabilities, what to look at first."""
     measured = test if test.get("n") else validation
     if not measured.get("n"):
         return [_("Nothing could be measured: no picture was left to test the classifier with.")]
-    sentences = [_how_good(measured, measured is test), _calibration(measured)]
+    sentences = [_how_good(measured, measured is test, trained), _calibration(measured)]
     majority = (measured.get("majority") or {}).get("accuracy")
     low = (measured.get("accuracy_interval") or [None])[0]
     if _defined(majority) and _defined(low) and low <= majority:
         sentences.append(_("This is not clearly better than always giving the same answer: it needs more pictures."))
     elif measured is test and measured["n"] < ENOUGH and validation.get("n"):
         sentence = _("So few test pictures say little; in cross-validation {accuracy} of {n} pictures are right.")
+        if trained:
+            sentence = _("So few test pictures say little; {accuracy} of {n} validation pictures are right.")
         sentences.append(sentence.format(accuracy=percent(validation.get("accuracy")), n=count(validation["n"])))
     elif pairs and pairs[0]["count"] > 1:
         sentence = _("Look first at “{truth}”, which is taken for “{predicted}” in {count} of its {support} pictures.")
@@ -156,9 +237,13 @@ def _verdict(test: dict[str, Any], validation: dict[str, Any], pairs: list[dict[
     return sentences
 
 
-def _how_good(measured: dict[str, Any], on_test: bool) -> str:
+def _how_good(measured: dict[str, Any], on_test: bool, trained: bool) -> str:
     sentence = _("{accuracy} of {n} test pictures are right")
-    if not on_test:
+    if not on_test and trained:
+        sentence = _(
+            "No test pictures were kept; of {n} validation pictures, which also chose the epoch, {accuracy} are right"
+        )
+    elif not on_test:
         sentence = _("No pictures were kept for a test; in cross-validation {accuracy} of {n} pictures are right")
     low, high = measured.get("accuracy_interval") or (None, None)
     sentence += _(" (95% interval {low} to {high})") if _defined(low) and _defined(high) else ""
@@ -311,6 +396,10 @@ def _finalize(value: object) -> object:
 
 def _jpeg(picture: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(picture).decode('ascii')}"
+
+
+def _png(picture: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture).decode('ascii')}"
 
 
 def _uri(link: str | None) -> str:

@@ -1,6 +1,8 @@
 """Gathers what the report shows: sample pictures, the most confident mistakes, the learning curve."""
 
 import io
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ def gather(
     metrics: dict[str, Any],
     recipe: str,
     notes: list[str],
+    shown: Mapping[str, Any] = MappingProxyType({}),
 ) -> Report:
     """Everything the page says about a run.
 
@@ -36,21 +39,24 @@ def gather(
         metrics: the content of ``metrics.json``.
         recipe: as YAML.
         notes: sentences worth saying.
+        shown: of a training by gradient: ``history``, ``network`` and ``augmented``, as ``Report`` has them.
     """
     test = predictions[predictions["split"] == "test"]
     wrong = test[test["label"] != test["predicted"]].sort_values("probability", ascending=False, kind="stable")
     wrong = wrong.head(MISTAKES)
     samples = _samples(catalog)
     # In the source's order, since going back in a compressed archive means starting it again.
-    shown = {row: _shown(source, catalog, row) for row in sorted({*samples, *wrong["row"]})}
+    seen = {row: _shown(source, catalog, row) for row in sorted({*samples, *wrong["row"]})}
     mistakes = [
         Mistake(picture, predicted, float(probability))
         for row, predicted, probability in zip(wrong["row"], wrong["predicted"], wrong["probability"], strict=True)
-        if (picture := shown[row])
+        if (picture := seen[row])
     ]
-    pictures = [picture for row in samples if (picture := shown[row])]
-    curve = [CurvePoint(p["pictures"], p["right"] / p["of"], *_interval(p)) for p in metrics["head"]["curve"]]
-    return Report(name, metrics, recipe, catalog.table, pictures, curve, mistakes, notes)
+    pictures = [picture for row in samples if (picture := seen[row])]
+    curve = [
+        CurvePoint(p["pictures"], p["right"] / p["of"], *_interval(p)) for p in metrics.get("head", {}).get("curve", [])
+    ]
+    return Report(name, metrics, recipe, catalog.table, pictures, curve, mistakes, notes, **shown)
 
 
 def _interval(point: dict[str, int]) -> tuple[float, float]:

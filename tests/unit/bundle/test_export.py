@@ -1,4 +1,4 @@
-"""``model.onnx`` for whoever has ONNX Runtime and nothing of kilat: any shape and batch, the fitted head's answers."""
+"""``model.onnx`` for whoever has ONNX Runtime and nothing of kilat: any shape and batch, the fitted answers."""
 
 import json
 from dataclasses import replace
@@ -7,11 +7,15 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from kilat.bundle.export import export
+from kilat.bundle import export as exporting
+from kilat.bundle.export import export, export_network
 from kilat.bundle.manifest import KEY
+from kilat.bundle.predictor import Classifier
+from kilat.errors import RunError
 from kilat.evaluate.calibration import soften
 from kilat.features import lite0
 from kilat.features.extract import OnnxRunner
@@ -134,3 +138,60 @@ def test_it_is_a_valid_model_that_keeps_everything_inside(small):
     onnx.checker.check_model(model, full_check=True)
     assert not any(tensor.external_data for tensor in model.graph.initializer)
     assert all(one.domain in ("", "ai.onnx") for one in model.opset_import)
+
+
+def trained(weight: np.ndarray, side: int = 4) -> bytes:
+    """A network trained as a whole: the mean colours, each between 0 and 1, times a matrix ``[3, k]``."""
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["float", "axes"], ["mean"], keepdims=0),
+        helper.make_node("MatMul", ["mean", "weight"], ["logits"]),
+    ]
+    constants = [
+        numpy_helper.from_array(np.array([1, 2]), "axes"),
+        numpy_helper.from_array((weight / 255).astype(np.float32), "weight"),
+    ]
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", side, side, 3])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", weight.shape[1]])
+    graph = helper.make_graph(nodes, "trained", [pixels], [logits], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+    return model.SerializeToString()
+
+
+def means(picture: np.ndarray, resize: str) -> np.ndarray:
+    """What such a network sees of a picture, float64 ``[1, 3]``."""
+    return Fitter(4, resize)(picture).mean((0, 1), keepdims=True)[0].astype(float) / 255
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
+def test_a_trained_network_keeps_its_answers(manifest, photo, resize):
+    weight = np.random.default_rng(2).normal(0, 5, (3, 3))
+    file = export_network(trained(weight), size=4, resize=resize, temperature=1.7, manifest=manifest)
+    onnx.checker.check_model(onnx.load_from_string(file), full_check=True)
+    for picture in (photo, photo[:100, :333], photo[50:51, 200:207]):
+        expected = soften(means(picture, resize) @ weight, 1.7)
+        np.testing.assert_allclose(ask(file, picture[None]), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_one_unit_is_the_second_of_two_classes(manifest, photo, sign):
+    weight = sign * np.array([[9.0], [-2.0], [30.0]])
+    two = replace(manifest, classes=("no", "yes"))
+    file = export_network(trained(weight), size=4, resize="squash", temperature=0.5, manifest=two)
+    logit = means(photo, "squash") @ weight / 0.5
+    expected = 1 / (1 + np.exp(np.hstack([logit, -logit])))
+    np.testing.assert_allclose(ask(file, photo[None]), expected, rtol=1e-4)  # of a probability near 1e-18 too
+    assert Classifier(file).predict(photo)[0].label == ("yes" if sign > 0 else "no")
+
+
+def test_the_same_network_gives_the_same_bytes(manifest):
+    one, other = (
+        export_network(trained(np.eye(3)), size=4, resize="crop", temperature=1.0, manifest=manifest) for _ in range(2)
+    )
+    assert one == other
+
+
+def test_a_network_that_fits_no_file(manifest, monkeypatch):
+    monkeypatch.setattr(exporting, "_MAX_BYTES", 100)
+    with pytest.raises(RunError, match=r"has \d+ bytes; one ONNX file holds 100\."):
+        export_network(trained(np.eye(3)), size=4, resize="crop", temperature=1.0, manifest=manifest)

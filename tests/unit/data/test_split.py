@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binom
 
 from kilat.data.catalog import Catalog, Entry
-from kilat.data.split import assign, folds, parts, settle_duplicates, whole
+from kilat.data.split import Part, assign, folds, hold_out, parts, settle_duplicates, whole
 from kilat.errors import SourceError
 
 Row = tuple[str, str, str, str]
@@ -309,3 +309,59 @@ class TestFolds:
         assert table.loc[table["truth"] == 1, "fold"].tolist() == [-1]
         assert table.loc[table["truth"] == 2, "fold"].min() >= 0
         assert table.loc[table["truth"] == 2, "fold"].nunique() == 2
+
+
+class TestHoldOut:
+    @staticmethod
+    def learnt(rows: Iterable[Row], test: float = 0.0) -> Part:
+        made = catalog(rows)
+        assign(made, test, 0)
+        return parts(made)[1]
+
+    def test_a_share_of_each_class_and_nobody_twice(self) -> None:
+        learnt = self.learnt(pictures("a", 1000) + pictures("b", 400))
+        train, held = hold_out(learnt, 0.1, 0)
+        assert sorted([*train, *held]) == list(range(1400))
+        assert (np.diff(train) > 0).all()
+        assert (np.diff(held) > 0).all()
+        for label, count in enumerate((1000, 400)):
+            low, high = binom.interval(0.9999, count, 0.1)
+            assert low <= (learnt.truth[held] == label).sum() <= high
+
+    def test_it_follows_from_content_and_seed(self) -> None:
+        rows = pictures("a", 200) + pictures("b", 200)
+        one, other = self.learnt(rows), self.learnt(rows[::-1])
+        contents = set(one.digests[hold_out(one, 0.2, 3)[1]])
+        assert contents == set(other.digests[hold_out(other, 0.2, 3)[1]])
+        assert contents != set(one.digests[hold_out(one, 0.2, 4)[1]])
+        more = self.learnt(rows + pictures("b", 300, start=200))
+        assert contents <= set(more.digests[hold_out(more, 0.2, 3)[1]])
+
+    def test_it_is_independent_of_the_test(self) -> None:
+        """Were both drawn from one number, nobody whom the test left would be held out."""
+        learnt = self.learnt(pictures("a", 1000) + pictures("b", 1000), test=0.3)
+        _, held = hold_out(learnt, 0.2, 0)
+        low, high = binom.interval(0.9999, len(learnt.rows), 0.2)
+        assert low <= len(held) <= high
+
+    @pytest.mark.parametrize("seed", range(8))
+    @pytest.mark.parametrize("share", [0.001, 0.5, 0.999])
+    def test_everyone_is_trained_on_and_large_enough_classes_are_validated_on(self, seed: int, share: float) -> None:
+        learnt = self.learnt(pictures("a", 1) + pictures("b", 2) + pictures("c", 5) + pictures("d", 60))
+        train, held = hold_out(learnt, share, seed)
+        assert set(learnt.truth[train]) == {0, 1, 2, 3}
+        assert {2, 3} <= set(learnt.truth[held])
+        assert 0 not in learnt.truth[held]
+
+    def test_a_ready_made_validation_is_used_as_it_is(self) -> None:
+        learnt = self.learnt(
+            [row for label in "ab" for row in pictures(label, 8, "train") + pictures(label, 3, "validation", 8)]
+        )
+        train, held = hold_out(learnt, 0.5, 0)
+        np.testing.assert_array_equal(held, np.flatnonzero(learnt.validation))
+        np.testing.assert_array_equal(train, np.flatnonzero(~learnt.validation))
+
+    def test_validation_alone_leaves_nothing_to_train_on(self) -> None:
+        learnt = self.learnt(pictures("a", 3, "validation") + pictures("b", 3, "validation"))
+        with pytest.raises(SourceError, match="none is left to train on"):
+            hold_out(learnt, 0.5, 0)

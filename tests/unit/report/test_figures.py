@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kilat.report import figures
+from kilat.report.sheet import shorten
 
 NAMES = ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
 MATRIX = [[120, 4, 5, 1, 3], [2, 190, 1, 3, 2], [1, 0, 113, 1, 14], [0, 2, 1, 136, 1], [0, 1, 10, 2, 147]]
@@ -61,8 +62,8 @@ def test_names_are_text_whatever_they_contain() -> None:
 
 
 def test_long_names_keep_both_ends() -> None:
-    assert figures.shorten("a" * 300 + "xyz").endswith("xyz")
-    assert len(figures.shorten("a" * 300)) <= 22
+    assert shorten("a" * 300 + "xyz").endswith("xyz")
+    assert len(shorten("a" * 300)) <= 22
 
 
 def test_the_confusion_matrix_shows_every_count_but_zero() -> None:

@@ -1,14 +1,16 @@
 """The report page: what it says is what was measured, it stands alone, and no name can break it."""
 
+import base64
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from kilat.report.drawing import COLOURS
 from kilat.report.page import LISTED, CurvePoint, Mistake, Report, Shown, percent, render
 
 SECTIONS = [
@@ -251,3 +253,101 @@ def test_nothing_wrong_is_said_so() -> None:
 )
 def test_what_is_not_all_never_reads_as_all(share: float | None, shown: str) -> None:
     assert percent(share) == shown
+
+
+@dataclass(frozen=True)
+class Layer:
+    label: str
+    kind: str
+    output_shape: tuple[int, ...]
+    trainable: int = 0
+    frozen: int = 0
+    macs: int = 0
+    receptive_field: int | None = None
+
+
+@dataclass(frozen=True)
+class Described:
+    name: str
+    input_shape: tuple[int, int, int]
+    rows: list[Layer]
+    total: int = 12_378
+    trainable: int = 12_314
+    macs: int = 987_654
+
+
+def trained() -> Report:
+    """A report on a network that was trained by gradient."""
+    report = report_of()
+    metrics = {key: value for key, value in report.metrics.items() if key != "head"}
+    metrics["model"] = {"network": "vgg-small", "size": 32, "precision": "fp32", "resize": "crop", "bytes": 4_800_000}
+    metrics["fit"] = {"epochs": 3, "best_epoch": 2, "ended": "early stopping", "optimizer": "nadam",
+                      "schedule": "one_cycle", "batch": 96, "precision": "bf16", "device": "cpu", "parameters": 12_378,
+                      "trainable": 12_314, "rollbacks": 0, "temperature": 1.234}  # fmt: skip
+    rows = [
+        {"epoch": e, "loss": 1 / e, "accuracy": 0.5 + e / 10, "validation_loss": 1.1 / e, "validation_accuracy": 0.5,
+         "learning_rate": 0.01, "seconds": 2.0, "pictures_per_second": 700.0 + e}
+        for e in (1, 2, 3)
+    ]  # fmt: skip
+    layers = [
+        Layer("conv", "conv", (32, 32, 8), 224, 0, 221_184, 3),
+        Layer("norm", "batch_norm", (32, 32, 8), 16, 16, 0, 3),
+        Layer("dense", "dense", (3,), 12_074, 48, 766_470),
+    ]
+    network = Described("vgg-small", (32, 32, 3), layers)
+    return replace(report, metrics=metrics, history=rows, network=network, augmented=b"\x89PNG", curve=[])
+
+
+def test_a_trained_network_has_sections_of_its_own() -> None:
+    html = render(trained())
+    ids = re.findall(r'<section id="(\w+)"', html)
+    assert ids == ["samples", "data", "augmented", "training", "network", *SECTIONS[3:]]
+    assert set(re.findall(r'<a href="#(\w+)"', html)) <= set(ids)
+    page = Tags(html)
+    assert f"data:image/png;base64,{base64.b64encode(trained().augmented or b'').decode()}" in page.values("src")
+    found = page.values("id")
+    assert len(found) == len(set(found))
+
+
+def test_how_training_went_is_said_in_figures_and_numbers() -> None:
+    text = Tags(render(trained())).text
+    for shown in ("early stopping", "nadam", "one_cycle", "96", "bf16", "702", "best: 2", "with temperature 1.234"):
+        assert shown in text, shown
+
+
+def test_the_layers_are_drawn_and_listed() -> None:
+    html = render(trained())
+    text = " ".join(Tags(html).text.split())
+    assert "layers as volumes" in html
+    assert "32×32×8" in text
+    assert "221,184" in text
+    assert "3×3" in text
+    assert "12,378 parameters, 12,314 of them trained; 987,654 multiply-accumulates a picture." in text
+    assert all(f"--{name}:" in html for name in COLOURS)
+
+
+def test_a_trained_network_is_not_said_to_be_cross_validated() -> None:
+    report = trained()
+    for metrics in (report.metrics, {**report.metrics, "test": {}}):
+        page = render(replace(report, metrics=metrics))
+        assert "cross-valid" not in page.lower()
+        assert "validation, 508 pictures" in page
+    assert "No test pictures were kept; of 508 validation pictures, which also chose the epoch, 94.5% are right" in page
+    few = report_of(("cat", "dog"), [[2, 0], [1, 0]])
+    few.metrics["test"]["majority"]["accuracy"] = 0.2
+    few = replace(few, metrics={**few.metrics, "fit": report.metrics["fit"]})
+    assert "So few test pictures say little; 66.7% of 12 validation pictures are right." in render(few)
+
+
+def test_names_of_layers_are_only_ever_text() -> None:
+    network = Described("x", (4, 4, 3), [Layer("<script>\ud800", "<b>", (3,))])
+    html = render(replace(trained(), network=network))
+    html.encode("utf-8")
+    assert "<script" not in html
+    assert "<b>" not in html
+
+
+def test_a_learning_curve_is_no_setting() -> None:
+    report = report_of()
+    report.metrics["head"]["curve"] = [{"pictures": 77_777, "right": 1, "of": 2}]
+    assert "77777" not in render(report)

@@ -1,0 +1,174 @@
+"""One training as the pipeline asks for it: network built, pixels normalised, trained, ready to be written."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from kilat.data.catalog import Source
+from kilat.features.pixels import Seen
+from kilat.fit.checkpoint import Checkpoints
+from kilat.fit.finder import Finding, find_rate
+from kilat.fit.loop import Progress, Training, silent
+from kilat.fit.pictures import Held, Normaliser, Pictures, Streamed, fit_normaliser
+from kilat.fit.place import Row, Task
+from kilat.fit.preview import sheet
+from kilat.model import frozen
+from kilat.model.export import to_onnx
+from kilat.model.layers import LayerNetwork, build
+from kilat.model.network import PixelNetwork
+from kilat.model.summary import Summary, summarise
+from kilat.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with the weights that are kept.
+
+    Args:
+        training: which answers for it.
+        facts: for ``metrics.json``.
+        notes: sentences worth saying.
+    """
+
+    training: Training
+    facts: dict[str, Any]
+    notes: list[str]
+
+    @property
+    def history(self) -> list[Row]:
+        """A row for every epoch."""
+        return self.training.place.history
+
+    def answer(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits of some pictures, float32 ``[n, classes]``."""
+        return self.training.answer(rows)
+
+    def graph(self) -> bytes:
+        """The network as ONNX, from ``pixels`` to ``logits``."""
+        network = self.training.network.cpu()
+        graph = to_onnx(network, size=network.size)
+        network.to(self.training.task.device)
+        return graph
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training that can begin.
+
+    Args:
+        task: what is to be learnt.
+        summary: the layers of the network.
+        notes: sentences about it.
+    """
+
+    task: Task
+    summary: Summary
+    notes: list[str]
+
+    def train(
+        self,
+        folder: Path,
+        *,
+        deadline: float | None = None,
+        on_epoch: Callable[[Row], None] = lambda row: None,
+        progress: Progress = silent,
+    ) -> Trained:
+        """Trains to the end, from the newest checkpoint where there is one.
+
+        Args:
+            folder: of the checkpoints.
+            deadline: the ``time.perf_counter`` at which everything must be over.
+            on_epoch: called with the row of every epoch.
+            progress: told how far it is.
+        """
+        training = Training(self.task, Checkpoints(folder), deadline, on_epoch, progress)
+        training.run()
+        facts = _facts(training) | {
+            "parameters": self.summary.total,
+            "trainable": self.summary.trainable,
+            "macs": self.summary.macs,
+        }
+        return Trained(training, facts, [*self.notes, *training.place.notes])
+
+    def find_rate(self, steps: int, folder: Path, progress: Callable[[int, int], None]) -> Finding:
+        """A learning-rate range test; the network is spoilt by it."""
+        return find_rate(Training(self.task, Checkpoints(folder)), steps, progress)
+
+    def preview(self, rows: NDArray[np.int64]) -> bytes | None:
+        """What augmentation makes of some pictures, as PNG; None where there is no augmentation."""
+        recipe = self.task.recipe
+        if not recipe.augment.is_any:
+            return None
+        (pixels,) = self.task.pictures.batches([rows])
+        file = io.BytesIO()
+        sheet(pixels.cpu().numpy(), recipe.augment, seed=recipe.runtime.seed).save(file, "PNG")
+        return file.getvalue()
+
+
+def begin(
+    source: Source, seen: Seen, recipe: Recipe, *, device: str, name: str, network: nn.Module | None = None
+) -> Job:
+    """Builds the network of a recipe and fits the normalisation of its pixels on the training pictures.
+
+    Args:
+        source: where the pictures are.
+        seen: the pictures, and who is asked what.
+        recipe: with a section ``model``.
+        device: ``cpu`` or ``cuda``.
+        name: of the network.
+        network: takes the place of the recipe's layers: normalised planes ``[n, channels, size, size]`` to logits.
+
+    Raises:
+        KilatError: the network cannot be built.
+    """
+    layers = network if network is not None else layered(recipe, seen.size, len(seen.classes))
+    pictures: Pictures = Streamed(source, seen.size, recipe.input.resize, device)
+    if seen.pixels is not None:
+        pictures = Held(seen.pixels, device)
+    normaliser = _normaliser(recipe, layers, pictures, seen.training.rows)
+    sighted = PixelNetwork(layers, seen.size, normaliser.mean, normaliser.std, recipe.input.colour)
+    summary = summarise(layers, name=name, channels=channels(recipe), size=seen.size)
+    later = len(seen.asked.rows) + len(seen.validation.rows)
+    task = Task(sighted, pictures, seen.training, seen.validation, seen.classes, recipe, device, later)
+    return Job(task, summary, list(cast(list[str], getattr(layers, "notes", []))))
+
+
+def layered(recipe: Recipe, size: int, classes: int) -> LayerNetwork:
+    """The network of a recipe, with its first weights."""
+    assert recipe.model is not None
+    return build(recipe.model, channels=channels(recipe), size=size, classes=classes, seed=recipe.runtime.seed)
+
+
+def channels(recipe: Recipe) -> int:
+    """How many channels a network's input has."""
+    return 1 if recipe.input.colour == "grey" else 3
+
+
+def _normaliser(recipe: Recipe, network: nn.Module, pictures: Pictures, rows: NDArray[np.int64]) -> Normaliser:
+    backbone = network.backbone if isinstance(network, LayerNetwork) else None
+    kind = recipe.input.normalise
+    if kind == "backbone" or (kind == "auto" and backbone is not None):
+        assert backbone is not None, "the recipe was checked"
+        return Normaliser(*frozen.normalisation(backbone.network))
+    return fit_normaliser("channel_zscore" if kind == "auto" else kind, pictures, rows, colour=recipe.input.colour)
+
+
+def _facts(training: Training) -> dict[str, Any]:
+    place, fit = training.place, training.fit
+    return {
+        "epochs": len(place.history),
+        "best_epoch": place.best + 1,
+        "ended": place.ended,
+        "optimizer": fit.optimizer.name,
+        "schedule": fit.schedule.name,
+        "batch": fit.batch,
+        "precision": {"torch.bfloat16": "bf16", "torch.float32": "fp32"}[str(training.dtype)],
+        "device": training.task.device,
+        "rollbacks": place.rollbacks,
+    }

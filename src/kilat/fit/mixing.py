@@ -1,0 +1,53 @@
+"""Squares and pictures laid over pictures: Cutout, MixUp, CutMix.
+
+Planes are float32 ``[n, channels, height, width]``, targets float32 ``[n, classes]`` whose rows add up to 1.
+"""
+
+import torch
+from torch import Generator, Tensor
+
+from kilat.fit import draws
+
+MEAN_GREY = 127.5
+
+
+def cutout(planes: Tensor, side: int, generator: Generator) -> Tensor:
+    """Cutout (arXiv 1708.04552): a square around a random pixel is mean grey; it may reach over the border."""
+    sides = torch.full((len(planes),), side)
+    return planes.masked_fill(_boxes(planes, sides, sides, generator).to(planes.device), MEAN_GREY)
+
+
+def mixup(planes: Tensor, targets: Tensor, alpha: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """MixUp (arXiv 1710.09412): every picture is blended with another of the batch by a share of its own."""
+    share = draws.beta(len(planes), alpha, generator)
+    partner = torch.randperm(len(planes), generator=generator).to(planes.device)
+    weight = share.to(planes.device)[:, None, None, None]
+    return torch.lerp(planes[partner], planes, weight), _mixed(targets, partner, share)
+
+
+def cutmix(planes: Tensor, targets: Tensor, alpha: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """CutMix (arXiv 1905.04899): a box of every picture shows another of the batch; targets by the true areas."""
+    height, width = planes.shape[2:]
+    side = (1 - draws.beta(len(planes), alpha, generator)).sqrt()
+    boxes = _boxes(planes, (side * height).long(), (side * width).long(), generator)
+    partner = torch.randperm(len(planes), generator=generator).to(planes.device)
+    share = 1 - boxes.float().mean((1, 2, 3))
+    return torch.where(boxes.to(planes.device), planes[partner], planes), _mixed(targets, partner, share)
+
+
+def _mixed(targets: Tensor, partner: Tensor, share: Tensor) -> Tensor:
+    return torch.lerp(targets[partner.to(targets.device)], targets, share.to(targets.device)[:, None])
+
+
+def _boxes(planes: Tensor, heights: Tensor, widths: Tensor, generator: Generator) -> Tensor:
+    """Which pixels lie in a box around a random one, bool ``[n, 1, height, width]`` on the CPU."""
+    rows, columns = (
+        _within(size, sides, generator) for size, sides in zip(planes.shape[2:], (heights, widths), strict=True)
+    )
+    return (rows[:, :, None] & columns[:, None, :])[:, None]
+
+
+def _within(size: int, sides: Tensor, generator: Generator) -> Tensor:
+    first = (draws.whole(len(sides), 0, size - 1, generator) - sides // 2)[:, None]
+    place = torch.arange(size)
+    return (place >= first) & (place < first + sides[:, None])

@@ -1,0 +1,288 @@
+"""What turns gradients into steps: the updates of ``keras.optimizers`` and of Muon, all tensors at once.
+
+Weights and everything that is held about them are float32. Whatever the algorithm, weight decay is decoupled
+(Loshchilov and Hutter, arXiv 1711.05101) and comes first: a decaying weight loses ``weight_decay × rate`` of itself.
+"""
+# ruff: noqa: SLF001 - torch's kernels over lists of tensors bear an underscore; its own optimizers are made of them.
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from kilat.recipe import fit as recipe
+
+_MOMENTUM_DECAY = 0.96  # of Nadam's momentum schedule, as in its paper
+_NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+_NEWTON_SCHULZ_STEPS = 5
+
+
+class Optimizer:
+    """Changes parameters by their gradients; a subclass says how.
+
+    What an algorithm holds about a parameter begins when that parameter first has a gradient, so what stays frozen
+    costs no memory.
+
+    Args:
+        choices: the algorithm's numbers.
+        parameters: all parameters of a network by their names, in its order.
+    """
+
+    def __init__(self, choices: recipe.Optimizer, parameters: Mapping[str, nn.Parameter]) -> None:
+        self.choices, self.parameters = choices, dict(parameters)
+        self.steps = 0
+        self._held: dict[str, Tensor] = {}
+        for parameter in self.parameters.values():
+            if torch.empty_like(parameter, device="meta").stride() != parameter.stride():
+                parameter.data = parameter.data.contiguous()  # a slice with gaps; the kernels run over memory in one go
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """One update of every parameter that has a gradient; without any, nothing happens and no step is counted.
+
+        Args:
+            rate: the learning rate of this update.
+        """
+        names = [name for name, parameter in self.parameters.items() if parameter.grad is not None]
+        if names:
+            self.steps += 1
+            self._change(names, rate)
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of everything that is needed to go on exactly: ``steps``, and tensors such as ``mean/<parameter>``."""
+        held = {key: tensor.clone() for key, tensor in self._held.items()}
+        return {"steps": torch.tensor(self.steps), **held}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what ``state`` gave, of the same algorithm on the same network."""
+        for key, tensor in state.items():
+            assert key == "steps" or tensor.shape == self.parameters[key.partition("/")[2]].shape, key
+        self.steps = int(state["steps"])
+        self._held = {key: tensor.clone() for key, tensor in state.items() if key != "steps"}
+
+    def _change(self, names: list[str], rate: float) -> None:
+        if names:
+            self._decay(names, rate)
+            self._update(names, rate)
+
+    def _decay(self, names: list[str], rate: float) -> None:
+        lost = rate * self.choices.of("weight_decay")
+        weights: list[Tensor] = [self.parameters[name] for name in names]
+        if self.choices.decay == "kernels":
+            weights = [weight for weight in weights if weight.ndim >= 2]
+        if lost and weights:
+            torch._foreach_mul_(weights, 1 - lost)
+
+    def _update(self, names: list[str], rate: float) -> None:
+        raise NotImplementedError
+
+    def _of(self, names: list[str], *slots: str, start: float = 0.0) -> list[list[Tensor]]:
+        """The weights, their gradients and what is held about them in each slot, all laid out alike in memory."""
+        weights: list[Tensor] = [self.parameters[name] for name in names]
+        grads = [_laid_out(self.parameters[name].grad, weight) for name, weight in zip(names, weights, strict=True)]
+        lists = [weights, grads]
+        for slot in slots:
+            keys = [f"{slot}/{name}" for name in names]
+            for key, weight in zip(keys, weights, strict=True):
+                self._held[key] = _laid_out(self._held.get(key), weight, start)
+            lists.append([self._held[key] for key in keys])
+        return lists
+
+
+def _laid_out(tensor: Tensor | None, like: Tensor, start: float = 0.0) -> Tensor:
+    """The tensor, in memory and on the device like another: the network may have been moved since, or its layout."""
+    if tensor is None:
+        return torch.full_like(like, start)
+    if tensor.stride() == like.stride() and tensor.device == like.device:
+        return tensor
+    return torch.empty_like(like).copy_(tensor)
+
+
+class Sgd(Optimizer):
+    """Stochastic gradient descent."""
+
+    def _update(self, names: list[str], rate: float) -> None:
+        weights, grads = self._of(names)
+        torch._foreach_add_(weights, grads, alpha=-rate)
+
+
+class Momentum(Optimizer):
+    """SGD with momentum, or with Nesterov's; the rate is inside the velocity, as in Keras."""
+
+    def _update(self, names: list[str], rate: float) -> None:
+        weights, grads, velocity = self._of(names, "velocity")
+        momentum = self.choices.of("momentum")
+        torch._foreach_mul_(velocity, momentum)
+        torch._foreach_add_(velocity, grads, alpha=-rate)
+        if self.choices.name == "nesterov":
+            torch._foreach_add_(weights, velocity, alpha=momentum)
+            torch._foreach_add_(weights, grads, alpha=-rate)
+        else:
+            torch._foreach_add_(weights, velocity)
+
+
+class Adagrad(Optimizer):
+    """AdaGrad (Duchi et al., JMLR 12, 2011)."""
+
+    def _update(self, names: list[str], rate: float) -> None:
+        start = self.choices.of("initial_accumulator")
+        weights, grads, squares = self._of(names, "squares", start=start)
+        torch._foreach_addcmul_(squares, grads, grads)
+        root = torch._foreach_add(squares, self.choices.of("epsilon"))
+        torch._foreach_sqrt_(root)
+        torch._foreach_addcdiv_(weights, grads, root, value=-rate)
+
+
+class Rmsprop(Optimizer):
+    """RMSprop (Hinton, 2012), with momentum where it is asked for."""
+
+    def _update(self, names: list[str], rate: float) -> None:
+        weights, grads, square = self._of(names, "square")
+        momentum = self.choices.of("momentum")
+        _average_squares(square, grads, self.choices.of("rho"))
+        root = torch._foreach_add(square, self.choices.of("epsilon"))
+        torch._foreach_sqrt_(root)
+        if not momentum:
+            torch._foreach_addcdiv_(weights, grads, root, value=-rate)
+            return
+        *_, velocity = self._of(names, "velocity")
+        torch._foreach_mul_(velocity, momentum)
+        torch._foreach_addcdiv_(velocity, grads, root, value=-rate)
+        torch._foreach_add_(weights, velocity)
+
+
+class Adam(Optimizer):
+    """Adam and AdamW (Kingma and Ba, arXiv 1412.6980); epsilon is the paper's "epsilon hat", as in Keras."""
+
+    def _update(self, names: list[str], rate: float) -> None:
+        weights, grads, mean, square = self._of(names, "mean", "square")
+        beta_1, beta_2 = self.choices.of("beta_1"), self.choices.of("beta_2")
+        # The kernel adds epsilon to the root after correcting its bias, Keras before.
+        epsilon = self.choices.of("epsilon") / math.sqrt(1 - beta_2**self.steps)
+        steps = [torch.full((), float(self.steps), device=weights[0].device)] * len(weights)
+        torch._fused_adam_(
+            weights, grads, mean, square, [], steps,
+            lr=rate, beta1=beta_1, beta2=beta_2, weight_decay=0.0, eps=epsilon, amsgrad=False, maximize=False,
+        )  # fmt: skip
+
+
+class Nadam(Optimizer):
+    """Adam with Nesterov's momentum and a momentum schedule (Dozat, ICLR workshop 2016)."""
+
+    _product = 1.0
+    """Of all momenta so far."""
+
+    def _update(self, names: list[str], rate: float) -> None:
+        weights, grads, mean, square = self._of(names, "mean", "square")
+        beta_2 = self.choices.of("beta_2")
+        now, following = self._momentum(self.steps), self._momentum(self.steps + 1)
+        self._product *= now
+        torch._foreach_lerp_(mean, grads, 1 - self.choices.of("beta_1"))
+        _average_squares(square, grads, beta_2)
+        root = torch._foreach_sqrt(square)
+        torch._foreach_div_(root, math.sqrt(1 - beta_2**self.steps))
+        torch._foreach_add_(root, self.choices.of("epsilon"))
+        torch._foreach_addcdiv_(weights, mean, root, value=-rate * following / (1 - self._product * following))
+        torch._foreach_addcdiv_(weights, grads, root, value=-rate * (1 - now) / (1 - self._product))
+
+    def _momentum(self, step: int) -> float:
+        return self.choices.of("beta_1") * (1 - 0.5 * math.pow(_MOMENTUM_DECAY, step))
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what ``state`` gave; the momenta follow from the number of steps."""
+        super().restore(state)
+        self._product = math.prod(self._momentum(step) for step in range(1, self.steps + 1))
+
+
+class Adamax(Optimizer):
+    """Adam with the infinity norm (the same paper)."""
+
+    def _update(self, names: list[str], rate: float) -> None:
+        weights, grads, mean, norm = self._of(names, "mean", "norm")
+        beta_1 = self.choices.of("beta_1")
+        torch._foreach_lerp_(mean, grads, 1 - beta_1)
+        torch._foreach_mul_(norm, self.choices.of("beta_2"))
+        torch._foreach_maximum_(norm, torch._foreach_abs(grads))
+        divisor = torch._foreach_add(norm, self.choices.of("epsilon"))
+        torch._foreach_addcdiv_(weights, mean, divisor, value=-rate / (1 - beta_1**self.steps))
+
+
+class Lion(Optimizer):
+    """Lion: only the sign of a momentum counts (Chen et al., arXiv 2302.06675)."""
+
+    def _update(self, names: list[str], rate: float) -> None:
+        weights, grads, mean = self._of(names, "mean")
+        direction = torch._foreach_lerp(mean, grads, 1 - self.choices.of("beta_1"))
+        torch._foreach_sign_(direction)
+        torch._foreach_add_(weights, direction, alpha=-rate)
+        torch._foreach_lerp_(mean, grads, 1 - self.choices.of("beta_2"))
+
+
+class Muon(Adam):
+    """Muon on hidden kernels, Adam on everything else (Jordan et al., https://kellerjordan.github.io/posts/muon).
+
+    After Keller Jordan's definition, not Keras's, which leaves convolutions to Adam: a kernel of a dense layer or of a
+    convolution is a matrix with one row a unit; its Nesterov momentum is made nearly orthogonal and scaled by
+    ``sqrt(max(1, rows / columns))``. Hidden are all kernels but the network's first and last. The rest is trained by
+    Adam, whose rate keeps its ratio to Muon's as the schedule goes on.
+    """
+
+    def __init__(self, choices: recipe.Optimizer, parameters: Mapping[str, nn.Parameter]) -> None:
+        super().__init__(choices, parameters)
+        # Tensors of three dimensions are slopes of activations, or embeddings.
+        kernels = [name for name, parameter in parameters.items() if parameter.ndim in (2, 4)]
+        self.hidden = frozenset(kernels[1:-1])
+
+    def _change(self, names: list[str], rate: float) -> None:
+        hidden = [name for name in names if name in self.hidden]
+        if hidden:
+            self._decay(hidden, rate)
+            self._turn(hidden, rate)
+        adam_rate = rate * self.choices.of("adam_learning_rate") / self.choices.rate
+        super()._change([name for name in names if name not in self.hidden], adam_rate)
+
+    def _turn(self, names: list[str], rate: float) -> None:
+        weights, grads, velocity = self._of(names, "velocity")
+        torch._foreach_lerp_(velocity, grads, 1 - self.choices.of("momentum"))
+        ahead = torch._foreach_lerp(grads, velocity, self.choices.of("momentum"))
+        for weight, momentum in zip(weights, ahead, strict=True):
+            matrix = momentum.flatten(1)
+            scale = math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
+            weight.sub_(_orthogonal(matrix).view_as(weight), alpha=rate * scale)
+
+
+def _average_squares(square: list[Tensor], grads: list[Tensor], beta: float) -> None:
+    torch._foreach_mul_(square, beta)
+    torch._foreach_addcmul_(square, grads, grads, value=1 - beta)
+
+
+def _orthogonal(matrix: Tensor) -> Tensor:
+    """A matrix with nearly the same singular vectors and singular values near 1, by Newton-Schulz iteration."""
+    a, b, c = _NEWTON_SCHULZ
+    flat: Tensor = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
+    flat = flat / (flat.norm() + 1e-7)
+    for _ in range(_NEWTON_SCHULZ_STEPS):
+        gram = flat @ flat.mT
+        flat = a * flat + (b * gram + c * gram @ gram) @ flat
+    return flat if matrix.shape[0] <= matrix.shape[1] else flat.mT
+
+
+_ALGORITHMS: dict[recipe.OptimizerName, type[Optimizer]] = {
+    "sgd": Sgd, "momentum": Momentum, "nesterov": Momentum, "adagrad": Adagrad, "rmsprop": Rmsprop, "adam": Adam,
+    "adamw": Adam, "nadam": Nadam, "adamax": Adamax, "lion": Lion, "muon": Muon,
+}  # fmt: skip
+
+
+def create(choices: recipe.Optimizer, parameters: Mapping[str, nn.Parameter]) -> Optimizer:
+    """The optimizer of a recipe.
+
+    Args:
+        choices: which algorithm, and its numbers.
+        parameters: all parameters of a network by their names, in its order and frozen ones too: Muon tells the first
+            and the last kernel by it.
+
+    Returns:
+        An optimizer that has not stepped yet.
+    """
+    return _ALGORITHMS[choices.name](choices, parameters)

@@ -1,0 +1,89 @@
+"""What a training is given, and where it stands."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kilat.data.split import Part
+from kilat.fit.pictures import Pictures
+from kilat.model.network import PixelNetwork
+from kilat.recipe import Recipe
+
+Row = dict[str, float]
+"""One epoch of the history."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learnt.
+
+    Args:
+        network: with its first weights; training changes it.
+        pictures: where their pixels come from.
+        training: the pictures to learn from.
+        validation: the pictures to be measured on after every epoch.
+        classes: their names.
+        recipe: how; it has a section ``model``.
+        device: ``cpu`` or ``cuda``.
+        asked_later: how many pictures will be answered after training.
+    """
+
+    network: PixelNetwork
+    pictures: Pictures
+    training: Part
+    validation: Part
+    classes: Sequence[str]
+    recipe: Recipe
+    device: str
+    asked_later: int = 0
+
+
+@dataclass
+class Place:
+    """Where training stands: all of it that is no tensor, as it goes into a checkpoint.
+
+    Args:
+        phase: which phase, from 0.
+        epoch: how many epochs of the phase are done.
+        batch: how many batches of this epoch are done.
+        step: how many updates of the phase are done.
+        planned: how many the phase will have; fewer than the recipe says where there is a time limit.
+        moves: updates since the beginning, rolled back ones as well; the number of a checkpoint.
+        base: the ``moves`` of the checkpoint from the start of this epoch, to which a rollback returns.
+        slower: factor of the rate after rollbacks.
+        rollbacks: how many there were.
+        loss: sum over this epoch's pictures so far.
+        right: how many of them were answered rightly.
+        seen: how many there were.
+        seconds: of this epoch so far.
+        best: the epoch whose weights are kept, from 0 over all phases; -1 before the first.
+        ended: why training is over, or empty.
+        history: a row for every epoch that is done.
+        notes: sentences worth saying.
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    planned: int = 0
+    moves: int = 0
+    base: int = 0
+    slower: float = 1.0
+    rollbacks: int = 0
+    loss: float = 0.0
+    right: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+    best: int = -1
+    ended: str = ""
+    history: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def clear_epoch(self) -> None:
+        """Sets the sums of an epoch to nothing."""
+        self.batch = self.seen = self.right = 0
+        self.loss = self.seconds = 0.0
+
+    def monitored(self, monitor: str) -> list[float]:
+        """What validation gave in the finished epochs of this phase."""
+        return [row[f"validation_{monitor}"] for row in self.history[len(self.history) - self.epoch :]]

@@ -1,0 +1,227 @@
+"""The two ways to learn, which come to the same: a head on a frozen backbone, and a network trained by gradient."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kilat import probe, record, runtime
+from kilat.bundle.export import export, export_network
+from kilat.bundle.manifest import Manifest
+from kilat.bundle.parity import HALF_PRECISION_TOLERANCE, TOLERANCE
+from kilat.clock import Clock
+from kilat.data.catalog import Catalog, Source
+from kilat.data.split import Part, assign, folds, hold_out, parts, settle_duplicates
+from kilat.errors import MissingExtra, RecipeError, SourceError
+from kilat.features import choice
+from kilat.features.backbone import Backbone
+from kilat.features.cache import FeatureCache
+from kilat.features.extract import Floats, cache_space, look
+from kilat.features.pixels import Seen, fits_in_memory, look_at_pixels, natural_size
+from kilat.recipe import Features, Recipe
+from kilat.record import Described
+from kilat.report import meaning
+
+_PREVIEWED = 5
+
+
+class Progress(Protocol):
+    """Told how far a long stage is."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """``done`` of ``total``, and how it goes."""
+        ...
+
+
+Stage = Callable[[str], Progress]
+"""Called with the name of a long stage that begins; gives back what is called as it goes on."""
+
+Row = dict[str, float]
+"""One epoch of a training's history."""
+
+
+def silent(_name: str) -> Progress:
+    """Tells nobody."""
+    return lambda done, total, note="": None
+
+
+@dataclass(frozen=True)
+class Training:
+    """What only a training by gradient needs to be told.
+
+    Args:
+        folder: of its checkpoints.
+        name: of the network.
+        network: a ``torch.nn.Module`` instead of the recipe's layers.
+        on_epoch: called with the row of every epoch.
+    """
+
+    folder: Path
+    name: str = "network"
+    network: Any = None
+    on_epoch: Callable[[Row], None] = lambda row: None
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What learning comes to.
+
+    Args:
+        catalog: every picture that came in, with its split.
+        classes: their names.
+        fitted_on: the pictures that were learnt from.
+        held: pictures that were not learnt from (or, cross-validated, by other heads), to calibrate on.
+        held_logits: the answers to them, ``[n, classes]``.
+        asked: the test pictures.
+        answer: gives the logits of any rows of the catalog.
+        bundle: gives the model file for a temperature and a manifest.
+        network: what the model file says of it.
+        facts: sections of ``metrics.json`` about the learning.
+        notes: sentences worth saying.
+        tolerance: how far the file's probabilities may lie from ``answer``'s.
+        shown: what the report shows of a training: ``history``, ``network``, ``augmented``.
+    """
+
+    catalog: Catalog
+    classes: list[str]
+    fitted_on: Part
+    held: Part
+    held_logits: Floats
+    asked: Part
+    answer: Callable[[NDArray[np.int64]], Floats]
+    bundle: Callable[[float, Manifest], bytes]
+    network: Described
+    facts: dict[str, Any]
+    notes: list[str]
+    tolerance: float = TOLERANCE
+    shown: dict[str, Any] = field(default_factory=dict)
+
+
+def fit_head(source: Source, recipe: Recipe, clock: Clock, stage: Stage) -> Learnt:
+    """A frozen backbone looks at every picture once, and a linear head is fitted on what it saw."""
+    catalog = Catalog.of(source.entries)
+    device = runtime.device(recipe.runtime.device)
+    backbone = choice.choose(recipe.features, source, device)
+    with clock.measure("features_s"):
+        features, notes = _look(source, catalog, backbone, recipe.features, device, stage("Looking at pictures"))
+    notes += _settle(source, catalog, recipe)
+    classes, learnt, asked = parts(catalog)
+    with clock.measure("head_s"):
+        fold = folds(learnt, recipe.head.folds, recipe.runtime.seed)
+        fitted = probe.fit(features, learnt.rows, learnt.truth, fold, len(classes), backbone.blocks, recipe.head)
+    return Learnt(
+        catalog, classes, learnt, learnt.at(fitted.held_out), fitted.logits, asked, fitted.answer,
+        bundle=lambda temperature, manifest: export(
+            backbone, recipe.features.resize, fitted.head, temperature, manifest
+        ),
+        network=record.described(backbone),
+        facts={"head": record.head(fitted, recipe)},
+        notes=notes,
+        tolerance=TOLERANCE if device == "cpu" else HALF_PRECISION_TOLERANCE,
+    )  # fmt: skip
+
+
+def see(source: Source, recipe: Recipe, stage: Stage) -> Seen:
+    """Reads every picture once, and splits them.
+
+    Raises:
+        SourceError: there are too few to hold any out.
+    """
+    catalog = Catalog.of(source.entries)
+    size = input_size(recipe, source)
+    keep = {"memory": True, "stream": False, "auto": fits_in_memory(len(source.entries), size)}[recipe.input.hold]
+    progress = stage("Reading pictures")
+    pixels = look_at_pixels(source, catalog, size=size, resize=recipe.input.resize, keep=keep, progress=progress)
+    notes = _settle(source, catalog, recipe)
+    classes, learnt, asked = parts(catalog)
+    training, validation = (learnt.at(at) for at in hold_out(learnt, recipe.data.validation, recipe.runtime.seed))
+    if not len(validation.rows):
+        raise SourceError(
+            f"There are too few pictures to hold any out for validation: {len(learnt.rows)} of {len(classes)} classes.",
+            mend="Bring more, raise data.validation, or take the recipe 'transfer', which cross-validates.",
+        )
+    return Seen(catalog, size, pixels, classes, training, validation, asked, notes)
+
+
+def train_network(source: Source, recipe: Recipe, clock: Clock, stage: Stage, told: Training) -> Learnt:
+    """The network of a recipe learns by gradient, measured on pictures that are held out for that."""
+    require_torch("Training a network by gradient")
+    from kilat.fit import job
+
+    device = runtime.device(recipe.runtime.device)
+    with clock.measure("pictures_s"):
+        seen = see(source, recipe, stage)
+    limit, progress = recipe.fit.time_limit, stage("Training")
+    deadline = None if limit is None else clock.started + limit
+    with clock.measure("fit_s"):
+        begun = job.begin(source, seen, recipe, device=device, network=told.network, name=told.name)
+        trained = begun.train(told.folder, deadline=deadline, on_epoch=told.on_epoch, progress=progress)
+    graph = trained.graph()
+    return Learnt(
+        seen.catalog, seen.classes, seen.training, seen.validation, trained.answer(seen.validation.rows), seen.asked,
+        trained.answer,
+        bundle=lambda temperature, manifest: export_network(
+            graph, size=seen.size, resize=recipe.input.resize, temperature=temperature, manifest=manifest
+        ),
+        network=record.trained(told.name, graph, seen.size, trained.facts),
+        facts={"fit": trained.facts},
+        notes=[*seen.notes, *trained.notes, *meaning.altered_meanings(recipe.augment, seen.classes)],
+        shown={
+            "history": trained.history,
+            "network": begun.summary,
+            "augmented": begun.preview(_spread(seen.training)),
+        },
+    )  # fmt: skip
+
+
+def require_torch(wanted: str) -> None:
+    """Refuses what needs the extra ``torch`` where it is not installed."""
+    if not runtime.has_torch():
+        raise MissingExtra(wanted, "torch")
+
+
+def _settle(source: Source, catalog: Catalog, recipe: Recipe) -> list[str]:
+    """Duplicates settled and splits drawn; what the user should know of it."""
+    settle_duplicates(catalog)
+    return [*assign(catalog, recipe.data.test, recipe.runtime.seed), *record.skipped(source)]
+
+
+def _look(
+    source: Source, catalog: Catalog, backbone: Backbone, wanted: Features, device: str, progress: Progress
+) -> tuple[Floats, list[str]]:
+    """One pass over the pictures, with what was seen before from the cache; also what the user should know of that."""
+    cache = FeatureCache(cache_space(backbone, wanted.resize, device))
+    try:
+        runner = choice.runner(backbone, wanted, device)
+        features = look(source, catalog, backbone, resize=wanted.resize, cache=cache, runner=runner, progress=progress)
+    finally:
+        cache.close()
+    return features, [cache.trouble] if cache.trouble else []
+
+
+def input_size(recipe: Recipe, source: Source | None) -> int:
+    """The side in pixels at which a network looks: as said, the backbone's own, or the pictures' own.
+
+    Raises:
+        RecipeError: it follows from the pictures, and there are none.
+    """
+    if recipe.input.size != "auto":
+        return recipe.input.size
+    if recipe.model is not None and recipe.model.backbone is not None:
+        from kilat.model.frozen import usual_side
+
+        return usual_side(recipe.model.backbone.name)
+    if source is None:
+        raise RecipeError("The size of the input follows from the pictures.", mend="Say it: --set input.size=32.")
+    return natural_size(source)
+
+
+def _spread(training: Part) -> NDArray[np.int64]:
+    """Rows of a few pictures of different classes."""
+    firsts = np.unique(training.truth, return_index=True)[1]
+    chosen = firsts[np.unique(np.linspace(0, len(firsts) - 1, _PREVIEWED).round().astype(int))]
+    rows: NDArray[np.int64] = training.rows[chosen]
+    return rows

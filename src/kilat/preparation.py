@@ -1,0 +1,170 @@
+"""What can be seen and tried before a network is trained: its layers, its rates, its augmented pictures."""
+
+import io
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+import numpy as np
+
+from kilat import run, runtime
+from kilat.bundle.predictor import load as load_model
+from kilat.data.catalog import Source
+from kilat.data.decode import decode
+from kilat.errors import MissingExtra, PictureError, RecipeError, SourceError, nearest
+from kilat.features.fitting import Fitter
+from kilat.learning import Stage, input_size, require_torch, see, silent
+from kilat.recipe import Network, Recipe, Resize, load
+from kilat.report.meaning import altered_meanings
+
+if TYPE_CHECKING:
+    from kilat.fit.finder import Finding
+    from kilat.model.summary import Summary
+
+PREVIEWED = 6
+_POINTS = 400
+
+
+def summarise(given: str, overrides: dict[str, Any], classes: int | None = None) -> "Summary":
+    """The layers of a network; pretrained weights are not fetched for that.
+
+    Args:
+        given: a recipe with a section ``model``, a model file, or the folder of a run.
+        overrides: single choices of the recipe.
+        classes: how many to assume; the recipe's own guess where this is None.
+    """
+    recipe, name = _described(given, overrides)
+    model = require_network(recipe)
+    require_torch("Building a network")
+    from kilat.fit.job import channels, layered
+    from kilat.model.summary import summarise as summary
+
+    if not model.layers:
+        raise RecipeError("The network was given from Python; only its author can build it again.")
+    bare = recipe.model_copy(update={"model": model.model_copy(update={"weights": "none"})})
+    size = input_size(recipe, None)
+    return summary(layered(bare, size, classes or model.classes), name=name, channels=channels(recipe), size=size)
+
+
+def _described(given: str, overrides: dict[str, Any]) -> tuple[Recipe, str]:
+    """The recipe that a name, a file or a finished model stands for, and what to call its network."""
+    path = Path(given)
+    if path.suffix != ".onnx" and not path.is_dir():
+        return load(given, overrides), path.stem
+    manifest = load_model(path).manifest
+    recipe = load(manifest.recipe, {"model.classes": len(manifest.classes), "input.size": manifest.size, **overrides})
+    return recipe, str(manifest.backbone["name"])
+
+
+def table(summary: "Summary") -> str:
+    """The layers as text."""
+    from kilat.model.summary import table
+
+    return table(summary)
+
+
+def document(summary: "Summary") -> dict[str, Any]:
+    """The layers as a document."""
+    totals = {"total": summary.total, "trainable": summary.trainable, "macs": summary.macs}
+    return {
+        "name": summary.name,
+        "input": list(summary.input_shape),
+        "layers": [vars(row) for row in summary.rows],
+        **totals,
+    }
+
+
+def import_keras(
+    model: Path, classes: list[str], pixels: str, resize: str, source: Source | None, out: Path
+) -> dict[str, Any]:
+    """Writes a saved Keras classifier as a kilat model; what it is."""
+    if resize not in get_args(Resize):
+        raise RecipeError(f"There is no way to fit pictures called '{resize}'.", mend=nearest(resize, get_args(Resize)))
+    if not runtime.has_torch():
+        raise MissingExtra("Reading Keras models", "keras")
+    from kilat.imported import import_keras as read
+
+    file, facts = read(model, classes=classes, scale=pixels, resize=cast(Resize, resize), source=source)
+    run.write(out, file)
+    return facts
+
+
+def rates(recipe: Recipe, steps_per_epoch: int) -> tuple[list[float], list[float]]:
+    """The learning rate over the epochs of a recipe, all phases one after the other.
+
+    Returns:
+        Places, in epochs, and the rate at each.
+    """
+    require_network(recipe)
+    require_torch("A learning-rate schedule")
+    from kilat.fit.schedules import curve
+
+    places: list[float] = []
+    values: list[float] = []
+    start = 0
+    for phase in recipe.fit.parts:
+        base = phase.learning_rate or recipe.fit.optimizer.rate
+        total = phase.epochs * steps_per_epoch
+        epochs, found = curve(recipe.fit.schedule, base, per_epoch=steps_per_epoch, total=total, points=_POINTS)
+        places += [start + epoch for epoch in epochs]
+        values += found
+        start += phase.epochs
+    return places, values
+
+
+def find_rate(source: Source, recipe: Recipe, steps: int, stage: Stage = silent) -> "Finding":
+    """A learning-rate range test on real pictures (Smith, arXiv 1506.01186)."""
+    require_network(recipe)
+    require_torch("Trying learning rates")
+    from kilat.fit import job
+
+    seen = see(source, recipe, stage)
+    with tempfile.TemporaryDirectory() as nowhere:
+        begun = job.begin(source, seen, recipe, device=runtime.device(recipe.runtime.device), name="network")
+        return begun.find_rate(steps, Path(nowhere), stage("Trying rates"))
+
+
+def preview(source: Source, recipe: Recipe) -> tuple[bytes, list[str]]:
+    """What augmentation makes of a few pictures of different classes, side by side.
+
+    Returns:
+        The sheet as PNG, and sentences about changes that can alter what a class means.
+
+    Raises:
+        RecipeError: the recipe augments nothing.
+        SourceError: no picture can be read.
+    """
+    if not recipe.augment.is_any:
+        raise RecipeError("This recipe augments nothing.", mend="Say what, such as --set augment.rotation=15.")
+    require_torch("Augmenting pictures")
+    from kilat.fit.preview import sheet
+
+    size = input_size(recipe, source)
+    fit = Fitter(size, recipe.input.resize)
+    labels = [entry.label for entry in source.entries]
+    firsts = np.sort(np.unique(labels, return_index=True)[1])
+    pixels = []
+    for row in firsts[np.unique(np.linspace(0, len(firsts) - 1, PREVIEWED).round().astype(int))]:
+        try:
+            pixels.append(fit(np.asarray(decode(source.read(int(row)), shrink_to=size)[0])))
+        except PictureError:
+            continue
+    if not pixels:
+        raise SourceError("None of the pictures that were to be shown can be read.")
+    file = io.BytesIO()
+    sheet(np.stack(pixels), recipe.augment, seed=recipe.runtime.seed).save(file, "PNG")
+    return file.getvalue(), altered_meanings(recipe.augment, sorted(set(labels)))
+
+
+def require_network(recipe: Recipe) -> Network:
+    """The network of a recipe.
+
+    Raises:
+        RecipeError: it has none.
+    """
+    if recipe.model is None:
+        raise RecipeError(
+            "This recipe fits a head on a frozen backbone; there is no network in it that is trained by gradient.",
+            mend="Take one with a section model, such as vgg-cifar.",
+        )
+    return recipe.model

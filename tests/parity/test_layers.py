@@ -1,0 +1,324 @@
+"""Layers of recipes against the layers of Keras 3 that they are named after: the same weights, the same answers."""
+
+import os
+from itertools import product
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra torch is not installed")
+pytest.importorskip("timm", reason="the extra torch is not installed")
+os.environ["KERAS_BACKEND"] = "torch"  # before Keras is imported
+keras = pytest.importorskip("keras", reason="the extra keras is not installed")
+
+from kilat import recipe  # noqa: E402 - after the checks for extras
+from kilat.model import initializers, layers  # noqa: E402
+
+torch.set_num_threads(1)
+
+CHANNELS = 6
+GRIDS = [(size, kernel, stride, padding) for size, kernel, stride, padding in product(
+    (7, 8), (2, 3, (1, 5)), (1, 2, 3, (3, 1)), ("same", "valid")
+)]  # fmt: skip
+
+
+def network(*given, size=8, channels=CHANNELS, classes=5, **choices):
+    document = {"layers": list(given), **choices}
+    return layers.build(recipe.Network.model_validate(document), channels=channels, size=size, classes=classes, seed=3)
+
+
+def first(layer, size=8, *, units=False):
+    """The step of one layer, in a network that goes on to logits; where it takes units it stands behind a flatten."""
+    steps = network(*["flatten"] * units, layer, "flatten", {"dense": "classes"}, size=size).steps
+    return shaken(steps[int(units)])
+
+
+def shaken(module):
+    """The module with every parameter and statistic unlike its first value."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for value in module.state_dict().values():
+            value.copy_(torch.rand(value.shape, generator=generator) / 2 + 0.25)
+            value.mul_(1 - 2 * (torch.rand(value.shape, generator=generator) < 0.3) * (value.ndim > 1))
+    return module.eval()
+
+
+def noise(size=8, count=3, channels=CHANNELS):
+    return np.random.default_rng(1).standard_normal((count, size, size, channels), np.float32)
+
+
+def ours(module, pixels, training=False):
+    """What a module gives for ``[n, h, w, c]`` or ``[n, units]``, channels last again."""
+    module.train(training)
+    values = torch.from_numpy(pixels)
+    values = values.permute(0, 3, 1, 2) if values.ndim == 4 else values
+    with torch.no_grad():
+        answer = module(values)
+    return (answer.permute(0, 2, 3, 1) if answer.ndim == 4 else answer).numpy()
+
+
+def theirs(module, pixels, training=False):
+    with torch.no_grad():
+        return np.asarray(module(pixels, training=training).detach())
+
+
+def copy(step, layer, shape):
+    """Brings the weights of a step into Keras's layer for inputs of a shape."""
+    if not layer.built:
+        layer.build((None, *shape))
+    weights = [
+        value.detach() for value in (getattr(step, "weight", None), getattr(step, "bias", None)) if value is not None
+    ]
+    if step.kind == "conv":
+        weights[0] = weights[0].permute(2, 3, 1, 0)
+    elif step.kind == "depthwise_conv":
+        kernel = weights[0]
+        weights[0] = kernel.reshape(shape[-1], -1, *kernel.shape[2:]).permute(2, 3, 0, 1)
+    elif step.kind == "dense":
+        weights[0] = weights[0].T
+    elif step.kind == "batch_norm":
+        weights += [step.running_mean, step.running_var]
+    layer.set_weights([value.numpy() for value in weights])
+    return layer
+
+
+def assert_same(step, layer, pixels, training=False):
+    found, wanted = ours(step, pixels, training), theirs(layer, pixels, training)
+    assert found.shape[1:] == step.output_shape
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [7, 8])
+def test_convolutions(size):
+    pixels = noise(size)
+    for _, kernel, stride, padding in GRIDS[: len(GRIDS) // 2]:
+        choices = {"kernel": kernel, "stride": stride, "padding": padding}
+        known = {"kernel_size": kernel, "strides": stride, "padding": padding}
+        step = first({"conv": {"filters": 4, **choices}}, size)
+        assert_same(step, copy(step, keras.layers.Conv2D(4, **known), pixels.shape[1:]), pixels)
+        step = first({"depthwise_conv": {"multiplier": 2, **choices}}, size)
+        known["depth_multiplier"] = 2
+        assert_same(step, copy(step, keras.layers.DepthwiseConv2D(**known), pixels.shape[1:]), pixels)
+
+
+@pytest.mark.parametrize("size", [7, 8])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("dilation", [2, (1, 3)])
+def test_dilated_and_grouped_convolutions(size, padding, dilation):
+    pixels = noise(size)
+    step = first({"conv": {"filters": 9, "padding": padding, "dilation": dilation, "groups": 3, "bias": False}}, size)
+    layer = keras.layers.Conv2D(9, 3, padding=padding, dilation_rate=dilation, groups=3, use_bias=False)
+    assert_same(step, copy(step, layer, pixels.shape[1:]), pixels)
+    step = first({"depthwise_conv": {"padding": padding, "dilation": dilation}}, size)
+    layer = keras.layers.DepthwiseConv2D(3, padding=padding, dilation_rate=dilation)
+    assert_same(step, copy(step, layer, pixels.shape[1:]), pixels)
+
+
+def pooled(pixels, kernel, stride, padding, reduce):
+    """Pooling by its definition: every window is cut to the map before it is reduced."""
+    size, places = pixels.shape[1], []
+    for width, step in zip(kernel, stride, strict=True):
+        count = -(-size // step) if padding == "same" else (size - width) // step + 1
+        start = max((count - 1) * step + width - size, 0) // 2 if padding == "same" else 0
+        places.append([slice(max(i * step - start, 0), i * step - start + width) for i in range(count)])
+    rows = [np.stack([reduce(pixels[:, row, column], (1, 2)) for column in places[1]], 1) for row in places[0]]
+    return np.stack(rows, 1)
+
+
+@pytest.mark.parametrize(("size", "kernel", "stride", "padding"), GRIDS)
+def test_pooling(size, kernel, stride, padding):
+    """Keras on PyTorch counts copies of the edge into odd-sided means, on TensorFlow it does not; nor do we."""
+    pixels = noise(size)
+    choices = {"size": kernel, "stride": stride, "padding": padding}
+    known = {"pool_size": kernel, "strides": stride, "padding": padding}
+    step = first({"max_pool": choices}, size)
+    assert_same(step, keras.layers.MaxPooling2D(**known), pixels)
+    step = first({"avg_pool": choices}, size)
+    wanted = pooled(pixels, *((x, x) if isinstance(x, int) else x for x in (kernel, stride)), padding, np.mean)
+    np.testing.assert_allclose(ours(step, pixels), wanted, rtol=1e-5, atol=1e-6)
+    if step.window.is_even:
+        assert_same(step, keras.layers.AveragePooling2D(**known), pixels)
+
+
+def test_pooling_windows_lie_side_by_side():
+    pixels = noise(7)
+    assert_same(first({"max_pool": 3}, 7), keras.layers.MaxPooling2D(3), pixels)
+    assert_same(first("avg_pool", 7), keras.layers.AveragePooling2D(2), pixels)
+
+
+def test_layers_without_weights():
+    pixels = noise()
+    assert_same(first("flatten"), keras.layers.Flatten(), pixels)
+    assert_same(first("global_avg_pool"), keras.layers.GlobalAveragePooling2D(), pixels)
+    assert_same(first({"rescale": {"scale": 0.5, "offset": -1}}), keras.layers.Rescaling(0.5, -1), pixels)
+
+
+def test_dense_layers():
+    pixels = noise()
+    step = first({"dense": 7})
+    assert_same(step, copy(step, keras.layers.Dense(7), pixels.shape[1:]), pixels)
+    units = pixels.reshape(len(pixels), -1)
+    step = first({"dense": {"units": 7, "bias": False}}, units=True)
+    assert_same(step, copy(step, keras.layers.Dense(7, use_bias=False), units.shape[1:]), units)
+
+
+@pytest.mark.parametrize("units", [False, True])
+def test_layer_and_group_normalisation(units):
+    pixels = noise(4) * 3 + 1
+    pixels = pixels.reshape(len(pixels), -1) if units else pixels
+    step = first({"layer_norm": {"epsilon": 1e-2}}, 4, units=units)
+    assert_same(step, copy(step, keras.layers.LayerNormalization(epsilon=1e-2), pixels.shape[1:]), pixels)
+    step = first({"group_norm": 3}, 4, units=units)
+    assert_same(step, copy(step, keras.layers.GroupNormalization(3), pixels.shape[1:]), pixels)
+
+
+@pytest.mark.parametrize("units", [False, True])
+@pytest.mark.parametrize("momentum", [0.99, 0.5])
+def test_batch_normalisation_and_its_running_statistics(units, momentum):
+    pixels = noise(3, 4) * 3 + 1
+    pixels = pixels.reshape(len(pixels), -1) if units else pixels
+    step = first({"batch_norm": {"momentum": momentum}}, 3, units=units)
+    layer = copy(step, keras.layers.BatchNormalization(momentum=momentum), pixels.shape[1:])
+    assert_same(step, layer, pixels)
+    for batch in (pixels, pixels[1:] * 2, pixels[:2] - 1, pixels[:1]):
+        assert_same(step, layer, batch, training=True)
+    np.testing.assert_allclose(step.running_mean, np.asarray(layer.moving_mean), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(step.running_var, np.asarray(layer.moving_variance), rtol=1e-5, atol=1e-6)
+    assert_same(step, layer, pixels)
+
+
+def test_a_batch_norm_that_is_not_trained_infers_while_training():
+    pixels = noise(4)
+    step = first({"batch_norm": {"trainable": False}}, 4)
+    layer = copy(step, keras.layers.BatchNormalization(trainable=False), pixels.shape[1:])
+    assert_same(step, layer, pixels, training=True)
+    np.testing.assert_array_equal(step.running_mean, np.asarray(layer.moving_mean))
+
+
+@pytest.mark.parametrize("name", ["relu", "elu", "selu", "gelu", "silu", "mish", "tanh", "sigmoid", "softmax"])
+@pytest.mark.parametrize("units", [False, True])
+def test_activations(name, units):
+    pixels = noise(4) * 3
+    pixels = pixels.reshape(len(pixels), -1) if units else pixels
+    assert_same(first({"activation": name}, 4, units=units), keras.layers.Activation(name), pixels)
+
+
+@pytest.mark.parametrize("units", [False, True])
+def test_leaky_relu(units):
+    pixels = noise(4) if not units else noise(4).reshape(3, -1)
+    assert_same(first({"activation": "leaky_relu"}, 4, units=units), keras.layers.LeakyReLU(0.2), pixels)
+    assert_same(first({"activation": {"leaky_relu": 0.01}}, 4, units=units), keras.layers.LeakyReLU(0.01), pixels)
+
+
+@pytest.mark.parametrize(("shared", "axes"), [(False, None), (True, [1, 2])])
+def test_prelu(shared, axes):
+    pixels = noise(4)
+    step = first({"activation": {"name": "prelu", "shared": shared}}, 4)
+    layer = keras.layers.PReLU(shared_axes=axes)
+    layer.build((None, 4, 4, CHANNELS))
+    layer.set_weights([step.function.alpha.detach().numpy()])
+    assert_same(step, layer, pixels)
+    units = pixels.reshape(3, -1)
+    step, layer = first({"activation": {"name": "prelu", "shared": shared}}, 4, units=True), keras.layers.PReLU()
+    layer.build(units.shape)
+    layer.set_weights([step.function.alpha.detach().numpy()])
+    assert_same(step, layer, units)
+
+
+@pytest.mark.parametrize(
+    ("kind", "choices", "layer"),
+    [
+        ("dropout", {}, keras.layers.Dropout(0.3)),
+        ("dropout", {"activation": "selu"}, keras.layers.AlphaDropout(0.3)),
+        ("spatial_dropout", {}, keras.layers.SpatialDropout2D(0.3)),
+    ],
+)
+def test_dropout(kind, choices, layer):
+    """Which values fall differs; what becomes of those that fall and of the others does not."""
+    pixels = np.ones((20, 5, 5, 8), np.float32)
+    step = network({"conv": 2}, {kind: 0.3}, "flatten", {"dense": "classes"}, **choices).steps[1]
+    torch.manual_seed(0)
+    keras.utils.set_random_seed(0)
+    found, wanted = ours(step, pixels, training=True), theirs(layer, pixels, training=True)
+    np.testing.assert_allclose(np.unique(found), np.unique(wanted), rtol=1e-5, atol=1e-6)
+    assert abs(np.isclose(found, found.min()).mean() - 0.3) < (0.03 if kind == "dropout" else 0.15)
+    is_whole = (found == found[:, :1, :1]).all()
+    assert is_whole == (kind == "spatial_dropout") == (wanted == wanted[:, :1, :1]).all()
+    np.testing.assert_array_equal(ours(step, pixels), pixels)
+
+
+@pytest.mark.parametrize("size", [7, 8])
+def test_a_residual_with_a_projection(size):
+    pixels = noise(size)
+    body = [
+        {"conv": {"filters": 4, "stride": 2, "padding": "same", "activation": "relu"}},
+        {"conv": {"filters": 8, "padding": "same"}},
+    ]
+    step = first({"residual": body}, size)
+    entry = keras.Input(pixels.shape[1:])
+    inner = [keras.layers.Conv2D(4, 3, 2, "same", activation="relu"), keras.layers.Conv2D(8, 3, padding="same")]
+    shortcut = keras.layers.Conv2D(8, 1, 2)
+    model = keras.Model(entry, keras.layers.Add()([shortcut(entry), inner[1](inner[0](entry))]))
+    copy(step.body[0], inner[0], pixels.shape[1:])
+    copy(step.body[1], inner[1], step.body[0].output_shape)
+    copy(step.shortcut, shortcut, pixels.shape[1:])
+    assert_same(step, model, pixels)
+
+
+def vgg_in_keras():
+    """The network of the recipe vgg-cifar as it is written in Keras."""
+    penalty, stack = keras.regularizers.L2(1e-4), [keras.Input((32, 32, 3))]
+    for filters, rate in ((32, 0.2), (64, 0.3), (128, 0.4), (256, 0.5)):
+        for _ in range(2):
+            stack.append(keras.layers.Conv2D(filters, 3, padding="same", activation="relu", kernel_regularizer=penalty))
+            stack.append(keras.layers.BatchNormalization())
+        stack += [keras.layers.MaxPooling2D(), keras.layers.Dropout(rate)]
+    return keras.Sequential([*stack, keras.layers.Flatten(), keras.layers.Dense(10)])
+
+
+def test_the_whole_of_vgg_cifar():
+    model = vgg_in_keras()
+    choices = recipe.load("vgg-cifar").model
+    found = layers.build(choices, channels=3, size=32, classes=10, seed=0)
+    count = sum(parameter.numel() for parameter in found.parameters())
+    assert (count, count + sum(value.numel() for value in found.buffers())) == (1_184_426, 1_186_346)
+    assert model.count_params() == 1_186_346
+    assert [step.output_shape for step in found.steps] == [layer.output.shape[1:] for layer in model.layers]
+    kinds = {"Conv2D": "conv", "BatchNormalization": "batch_norm", "MaxPooling2D": "max_pool"}
+    names = [kinds.get(type(layer).__name__, type(layer).__name__.lower()) for layer in model.layers]
+    assert [step.kind for step in found.steps] == names
+    with torch.no_grad():  # statistics as after some training, so that signals keep their size
+        for step in found.steps:
+            if step.kind == "batch_norm":
+                step.running_mean.uniform_(-0.1, 0.5, generator=torch.Generator().manual_seed(1))
+                step.running_var.uniform_(0.2, 0.6, generator=torch.Generator().manual_seed(2))
+    shape = (32, 32, 3)
+    for step, layer in zip(found.steps, model.layers, strict=True):
+        if layer.weights:
+            copy(step, layer, shape)
+        shape = step.output_shape
+    pixels = noise(32, 4, 3)
+    np.testing.assert_allclose(ours(found, pixels), theirs(model, pixels), rtol=1e-4, atol=1e-4)
+    penalty = sum(step.l2 * float(step.weight.detach().square().sum()) for step in found.steps if step.kind == "conv")
+    assert penalty == pytest.approx(float(sum(model.losses).detach()), rel=1e-5)
+    assert found.steps[-1].l2 == 0
+
+
+@pytest.mark.parametrize("name", [*recipe.network.INITS])
+@pytest.mark.parametrize("shape", [(3, 3, 16, 64), (300, 40), (40, 300), (5, 3, 64, 2)])
+def test_first_weights_are_distributed_as_keras_draws_them(name, shape):
+    found = initializers.draw(name, shape, torch.Generator().manual_seed(0)).numpy()
+    wanted = np.asarray(keras.initializers.get({"class_name": name, "config": {"seed": 1}})(shape).detach())
+    assert found.shape == wanted.shape
+    deviation = wanted.std()
+    assert found.std() == pytest.approx(deviation, rel=0.05)
+    assert abs(found.mean()) < 5 * deviation / found.size**0.5
+    if name == "orthogonal":
+        for kernel in (found, wanted):
+            matrix = kernel.reshape(-1, shape[-1])
+            matrix = matrix if matrix.shape[0] < matrix.shape[1] else matrix.T
+            np.testing.assert_allclose(matrix @ matrix.T, np.eye(len(matrix)), atol=1e-5)
+    else:
+        quantiles = np.linspace(0.02, 0.98, 13)
+        np.testing.assert_allclose(np.quantile(found, quantiles), np.quantile(wanted, quantiles), atol=0.15 * deviation)
+        assert np.abs(found).max() == pytest.approx(np.abs(wanted).max(), rel=0.02)

@@ -1,0 +1,360 @@
+"""Networks from recipes: what a list of layers becomes, and refusals that name the layer and say how to mend it."""
+
+import io
+import warnings
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from kilat import recipe
+from kilat.errors import BackboneError, RecipeError
+from kilat.features import lite0
+
+torch = pytest.importorskip("torch", reason="the extra torch is not installed")
+timm = pytest.importorskip("timm", reason="the extra torch is not installed")
+
+from safetensors.torch import save_file  # noqa: E402 - comes with the extra
+
+from kilat.model import layers  # noqa: E402
+from kilat.model.backbone_layer import BackboneStep  # noqa: E402
+
+torch.set_num_threads(1)
+
+END = ("flatten", {"dense": "classes"})
+CONV = {"conv": {"filters": 4, "padding": "same"}}
+NAME = "mobilenetv3_small_050"
+
+
+def build(*given, size=8, channels=3, classes=5, seed=0, **choices):
+    network = recipe.Network.model_validate({"layers": list(given), **choices})
+    return layers.build(network, channels=channels, size=size, classes=classes, seed=seed)
+
+
+def planes(count=2, size=8, channels=3):
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(count, channels, size, size, generator=generator)
+
+
+def kinds(network):
+    return [step.kind for step in network.steps]
+
+
+def values(network):
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+
+def function(step):
+    return type(step.activation).__name__
+
+
+def test_the_seed_alone_decides_first_weights():
+    given = [CONV, {"depthwise_conv": 3}, {"residual": [{"conv": {"filters": 8, "padding": "same"}}]}, *END]
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    network = build(*given)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    assert torch.equal(values(build(*given)), values(network))
+    assert not torch.equal(values(build(*given, seed=1)), values(network))
+
+
+def test_what_holds_for_the_whole_network_spares_the_last_layer():
+    given = [CONV, {"conv": {"filters": 4, "activation": "none", "normalisation": "none"}}, *END]
+    after = build(*given, activation="relu", normalisation={"batch_norm": "after"})
+    assert kinds(after) == ["conv", "batch_norm", "conv", "flatten", "dense"]
+    assert [function(after.steps[place]) for place in (0, 2, 4)] == ["ReLU", "Identity", "Identity"]
+    before = build(*given, activation="relu", normalisation="layer_norm")
+    assert kinds(before) == ["conv", "layer_norm", "activation", "conv", "flatten", "dense"]
+    assert function(before.steps[0]) == "Identity"
+    bare = build(*given, activation="gelu")
+    assert kinds(bare) == ["conv", "conv", "flatten", "dense"]
+    assert function(bare.steps[0]) == "GELU"
+
+
+def test_the_last_layer_does_what_it_says_itself():
+    network = build("flatten", {"dense": {"units": "classes", "activation": "relu", "normalisation": "batch_norm"}})
+    assert kinds(network) == ["flatten", "dense", "batch_norm", "activation"]
+
+
+def test_the_network_gives_logits():
+    plain = build(*END)
+    for ending in ("softmax", "sigmoid"):
+        assert kinds(build(*END, {"activation": ending})) == ["flatten", "dense"]
+        fused = build("flatten", {"dense": {"units": "classes", "activation": ending}})
+        assert torch.equal(fused(planes()), plain(planes()))
+    hidden = build({"activation": "softmax"}, *END)
+    seen = hidden.steps[0](planes())
+    assert torch.allclose(seen.sum(1), torch.ones(2, 8, 8))
+
+
+def test_labels_shapes_and_repeats():
+    block = [{"conv": {"filters": 6, "padding": "same", "stride": 2}}, {"repeat": {"times": 2, "layers": ["max_pool"]}}]
+    network = build({"repeat": {"times": 2, "layers": block}}, *END, size=64)
+    assert [step.label for step in network.steps] == [
+        "conv", "max_pool", "max_pool_1", "conv_1", "max_pool_2", "max_pool_3", "flatten", "dense",
+    ]  # fmt: skip
+    assert network.steps[3].output_shape == (4, 4, 6)
+    assert [step.output_shape for step in network.steps[-3:]] == [(1, 1, 6), (6,), (5,)]
+    assert network.steps[0].weight.shape != network.steps[3].weight.shape
+    last = build("flatten", {"repeat": {"times": 2, "layers": [{"dense": "classes"}]}}, activation="tanh")
+    assert [function(step) for step in last.steps[1:]] == ["Tanh", "Identity"]
+
+
+def test_penalties_are_the_layers_own_or_the_networks():
+    given = [
+        CONV,
+        {"conv": {"filters": 4, "l1": 0.5, "l2": 0, "max_norm": 1}},
+        {"conv": {"filters": 4, "trainable": False, "normalisation": "batch_norm"}},
+        *END,
+    ]
+    network = build(*given, l1=0.1, l2=0.2, max_norm=3)
+    own = [(step.l1, step.l2, step.max_norm) for step in network.steps if step.kind in ("conv", "dense")]
+    assert own == [(0.1, 0.2, 3), (0.5, 0, 1), (0, 0, None), (0.1, 0.2, 3)]
+    frozen, norm = network.steps[2:4]
+    assert not any(parameter.requires_grad for step in (frozen, norm) for parameter in step.parameters())
+    assert not network.train().steps[3].training
+
+
+def test_initialisers_are_the_layers_own_or_the_networks_or_the_usual():
+    def kernel(*given, **choices):
+        return build("flatten", *given, {"dense": "classes"}, **choices).steps[1].weight.detach()
+
+    usual, limit = kernel({"dense": 64}), (6 / (192 + 64)) ** 0.5
+    assert 0.95 * limit < float(usual.abs().max()) <= limit
+    selu = kernel({"dense": 64}, activation="selu")
+    assert float(selu.var()) == pytest.approx(1 / 192, rel=0.05)
+    he = kernel({"dense": 64}, init="he_normal", activation="selu")
+    assert float(he.var()) == pytest.approx(2 / 192, rel=0.05)
+    own = kernel({"dense": {"units": 64, "init": "orthogonal"}}, init="he_normal")
+    assert torch.allclose(own @ own.T, torch.eye(64), atol=1e-5)
+    assert not build(CONV, *END).steps[0].bias.any()
+
+
+def test_one_unit_does_for_two_classes():
+    network = build("global_avg_pool", {"dense": 1}, classes=2)
+    assert network(planes()).shape == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem", "mend"),
+    [
+        ([{"dense": 7}], "ends in a map of 8×8×7", "flatten or global_avg_pool"),
+        (["flatten", {"dense": 7}], "ends in 7 units, and there are 5 classes", "dense: classes"),
+        (["flatten", {"dense": 1}], "ends in 1 unit, and there are 5 classes", "5 units"),
+        ([{"conv": {"filters": 2, "kernel": 9}}, *END], r"layers.0 \(conv\): a kernel of 9×9 is", "padding: same"),
+        ([{"conv": {"filters": 2, "dilation": 4}}, *END], "by a dilation of 4×4", "padding: same"),
+        ([CONV, {"max_pool": 9}, *END], r"layers.1 \(max_pool\): a window of 9×9", "make it smaller"),
+        ([*["avg_pool"] * 4, *END], r"layers.3 \(avg_pool\): .* a map of 1×1×3", "shrink the map less"),
+        ([{"conv": {"filters": 4, "groups": 2}}, *END], "3 channels cannot be divided into 2 groups", "fit: 1, 3"),
+        ([{"conv": {"filters": 4, "groups": 3}}, *END], "4 filters cannot be divided into 3 groups", "fit: 1, 2, 4"),
+        ([CONV, {"group_norm": 3}, *END], r"layers.1 \(group_norm\): 4 channels", "fit: 1, 2, 4"),
+        (["flatten", CONV, *END], r"layers.1 \(conv\): needs a map.*192 units came in", "before the layer"),
+        (["flatten", "global_avg_pool", *END], r"layers.1 \(global_avg_pool\): needs a map", "before the layer"),
+        (["flatten", {"spatial_dropout": 0.1}, *END], r"layers.1 \(spatial_dropout\)", "before the layer"),
+        (
+            [{"repeat": {"times": 2, "layers": [CONV, {"residual": [CONV, {"conv": {"filters": 2, "kernel": 9}}]}]}}],
+            r"layers.0.repeat.layers.1.residual.layers.1 \(conv\): a kernel",
+            "padding: same",
+        ),
+        (
+            [{"residual": {"layers": [CONV], "shortcut": "identity"}}, *END],
+            r"layers.0 \(residual\): a map of 8×8×3 .* layers give a map of 8×8×4",
+            "shortcut: project",
+        ),
+        ([{"residual": [{"conv": 4}]}, *END], "no stride of a shortcut leads there", "padding: same"),
+        ([{"residual": ["flatten"]}, *END], "no stride of a shortcut leads there", "padding: same"),
+    ],
+)  # fmt: skip
+def test_networks_that_cannot_be(given, problem, mend):
+    with pytest.raises(RecipeError, match=problem) as caught:
+        build(*given)
+    assert "model.layers" in caught.value.message
+    assert mend in caught.value.mend
+
+
+def test_a_residual_adds_what_went_in():
+    network = build({"residual": [{"rescale": 2}]}, *END)
+    assert torch.allclose(network.steps[0](planes()), 3 * planes())
+    halved = build(
+        {"residual": [{"conv": {"filters": 4, "stride": 2, "padding": "same"}}]}, *END, normalisation="batch_norm"
+    )
+    assert [step.kind for step in halved.steps[0].body] == ["conv", "batch_norm"]
+    assert halved.steps[0].shortcut.weight.shape == (4, 3, 1, 1)
+    assert halved.steps[0].output_shape == (4, 4, 4)
+    units = build("flatten", {"residual": [{"dense": 7}]}, {"dense": "classes"})
+    assert units.steps[1].shortcut.weight.shape == (7, 192)
+    projected = build({"residual": {"layers": [{"rescale": 2}], "shortcut": "project"}}, *END)
+    assert projected.steps[0].shortcut.weight.shape == (3, 3, 1, 1)
+
+
+def test_stochastic_depth_leaves_out_the_bodies_of_whole_pictures():
+    step = build({"residual": {"layers": [{"rescale": 2}], "drop": 0.25}}, *END).steps[0]
+    torch.manual_seed(0)
+    ones = torch.ones(400, 3, 8, 8)
+    seen = step.train()(ones)
+    assert torch.equal(seen, seen[:, :1, :1, :1].expand_as(seen))
+    assert sorted(seen.unique().tolist()) == pytest.approx([1, 1 + 2 / 0.75])
+    assert float((seen[:, 0, 0, 0] == 1).float().mean()) == pytest.approx(0.25, abs=0.06)
+    assert torch.equal(step.eval()(ones), 3 * ones)
+
+
+def test_memory_lies_channels_last():
+    network = build(CONV, "max_pool", *END)
+    assert network.steps[0].weight.is_contiguous(memory_format=torch.channels_last)
+    seen = network.steps[1](network.steps[0](planes().contiguous(memory_format=torch.channels_last)))
+    assert network.steps[2](seen).data_ptr() == seen.data_ptr()
+
+
+EVERYTHING = (
+    {"rescale": 0.5},
+    {"conv": {"filters": 8, "stride": 2, "padding": "same", "kernel": (2, 3), "dilation": 1, "activation": "mish"}},
+    {"activation": "prelu"},
+    {"depthwise_conv": {"multiplier": 2, "stride": (1, 2), "padding": "same", "activation": "gelu"}},
+    "batch_norm", "layer_norm", {"group_norm": 4},
+    {"residual": {"layers": [{"conv": {"filters": 12, "stride": 2, "padding": "same"}}], "drop": 0.2}},
+    {"activation": {"name": "prelu", "shared": True}},
+    {"max_pool": {"padding": "same"}}, {"spatial_dropout": 0.1}, {"activation": "softmax"},
+    {"avg_pool": {"size": 2, "stride": 1, "padding": "same"}}, {"dense": 6}, {"dropout": 0.2},
+    {"activation": {"leaky_relu": 0.1}}, "global_avg_pool", "layer_norm", {"group_norm": 3}, "flatten",
+    {"dense": "classes"},
+)  # fmt: skip
+
+
+def test_every_kind_exports_to_onnx_for_any_batch():
+    network = build(*EVERYTHING, size=15).eval()
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is the older exporter
+        torch.onnx.export(
+            network, (planes(2, 15),), buffer, dynamo=False, opset_version=18, input_names=["planes"],
+            output_names=["logits"], dynamic_axes={"planes": {0: "batch"}, "logits": {0: "batch"}},
+        )  # fmt: skip
+    session = ort.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
+    for count in (1, 3):
+        (found,) = session.run(None, {"planes": planes(count, 15).numpy()})
+        with torch.no_grad():
+            np.testing.assert_allclose(found, network(planes(count, 15)).numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_every_kind_learns_in_half_precision_and_gives_float32():
+    network = build(*EVERYTHING, size=15).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(planes(4, 15))
+    assert logits.dtype == torch.float32
+    assert logits.shape == (4, 5)
+    logits.square().mean().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert all(torch.isfinite(parameter.grad).all() for parameter in network.parameters())
+
+
+def test_selu_networks_say_what_keeps_them_from_normalising_themselves():
+    def notes(*given, **choices):
+        return " ".join(build(*given, activation="selu", **choices).notes)
+
+    dense = ["flatten", {"dense": 4}, {"dropout": 0.1}, {"dense": 4}, {"dense": 4}]
+    end = {"dense": "classes"}
+    assert notes(*dense, end) == ""
+    assert build(CONV, *END, activation="relu", normalisation="batch_norm").notes == []
+    assert "other activations as well (relu)" in notes(*dense, {"activation": "relu"}, end)
+    assert "normalisation layers" in notes(*dense, "batch_norm", end)
+    assert "normalisation layers" in notes(*dense, end, normalisation="layer_norm")
+    assert "residual layers" in notes(*dense, {"residual": [{"dense": 4}]}, end)
+    assert "(here: he_normal)" in notes(*dense, end, init="he_normal")
+    assert "proven for dense layers only" in notes(CONV, *dense, end)
+    assert "Spatial dropout" in notes(CONV, {"spatial_dropout": 0.1}, *dense, end)
+
+
+@pytest.fixture(scope="module")
+def headed():
+    """A network on a frozen backbone of random weights."""
+    return build(
+        {"backbone": NAME}, CONV, "batch_norm", "global_avg_pool", {"dense": "classes"}, size=64, weights="none"
+    )
+
+
+def trained(module):
+    return [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+
+
+def test_a_backbone_is_what_timm_gives_before_pooling(headed, tmp_path):
+    torch.manual_seed(4)
+    network = timm.create_model(NAME).eval()
+    save_file(network.state_dict(), tmp_path / "small.safetensors")
+    given = [{"backbone": NAME}, "global_avg_pool", {"dense": "classes"}]
+    found = build(*given, size=64, weights=tmp_path / "small.safetensors").eval()
+    with torch.no_grad():
+        wanted = network.forward_features(planes(2, 64))
+    assert torch.allclose(found.backbone(planes(2, 64)), wanted, atol=1e-5)
+    assert found.backbone.output_shape == (2, 2, 288)
+    assert headed.backbone.network.conv_head.__class__ is torch.nn.Identity  # it comes after the pooling
+
+
+def test_random_backbones_follow_the_seed(headed):
+    state = torch.get_rng_state()
+    again = build({"backbone": NAME}, *END, size=64, weights="none")
+    other = build({"backbone": NAME}, *END, size=64, weights="none", seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(values(again.backbone), values(headed.backbone))
+    assert not torch.equal(values(other.backbone), values(headed.backbone))
+
+
+def test_a_frozen_backbone_stays_as_it_is(headed):
+    assert headed.backbone.unfreeze(0) == []
+    assert trained(headed.backbone) == []
+    headed.train()
+    before = {name: value.clone() for name, value in headed.backbone.state_dict().items()}
+    seen = headed.backbone(planes(2, 64))
+    assert not seen.requires_grad
+    assert all(torch.equal(value, before[name]) for name, value in headed.backbone.state_dict().items())
+    assert headed.steps[2].training
+
+
+def test_unfreezing_goes_from_the_top(headed):
+    backbone = headed.backbone
+    assert backbone.stages == ["bn1", "blocks.0", "blocks.1", "blocks.3", "blocks.5"]
+    assert backbone.unfreeze(1) == ["blocks.5"]
+    assert {name.split(".")[2] for name in trained(backbone)} == {"4", "5"}  # 4 lies between the ends of two stages
+    headed.train()
+    blocks = backbone.network.blocks
+    assert [blocks[place][0].bn1.training for place in (0, 3, 4, 5)] == [False, False, True, True]
+    assert backbone(planes(2, 64)).requires_grad
+    headed.eval()
+    assert not blocks[5][0].training
+    assert backbone.unfreeze("all") == backbone.stages
+    assert len(trained(backbone)) == len(list(backbone.parameters()))
+    assert backbone.unfreeze(0) == []
+    assert trained(backbone) == []
+    with pytest.raises(RecipeError, match=r"unfreeze 6: .* has 5 stages") as caught:
+        backbone.unfreeze(6)
+    assert "at most 5" in caught.value.mend
+
+
+def test_every_stage_has_something_to_train():
+    """The last of the stages that timm names in VGG is a pooling."""
+    network = torch.nn.Module()
+    network.features = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 4, 3), torch.nn.MaxPool2d(2))
+    network.feature_info = [{"module": f"features.{place}"} for place in range(3)]
+    network.forward_features, network.num_features = network.features.forward, 4
+    backbone = BackboneStep(network, "small", 8)
+    assert backbone.unfreeze(1) == ["features.1"]
+    assert trained(backbone) == ["network.features.1.weight", "network.features.1.bias"]
+
+
+def test_a_trainable_backbone_is_open_from_the_start():
+    network = build({"backbone": {"name": NAME, "trainable": True}}, *END, size=64, weights="none")
+    assert len(trained(network.backbone)) == len(list(network.backbone.parameters()))
+
+
+def test_the_embedded_backbone_needs_no_hub():
+    network = build({"backbone": lite0.NAME}, "global_avg_pool", {"dense": "classes"}, size=64)
+    assert network.backbone.output_shape == (2, 2, 1280)
+    assert network(planes(1, 64)).shape == (1, 5)
+
+
+def test_backbones_that_cannot_be():
+    with pytest.raises(RecipeError, match="gives tokens") as caught:
+        build({"backbone": "vit_tiny_patch16_224"}, *END, size=224, weights="none")
+    assert "resnet50" in caught.value.mend
+    with pytest.raises(BackboneError, match="no backbone 'resnet81'"):
+        build({"backbone": "resnet81"}, *END, size=64, weights="none")

@@ -1,0 +1,107 @@
+"""The course of training as figures: what they show, on which axis, and whatever is missing."""
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kilat.report import curves
+from kilat.report.drawing import standalone
+
+
+def rows(epochs: int = 8) -> list[dict[str, Any]]:
+    return [
+        {
+            "epoch": e,
+            "loss": 2 / e,
+            "accuracy": 1 - 0.6 / e,
+            "validation_loss": 2 / e + 0.02 * e * e,
+            "validation_accuracy": 0.9 - 0.5 / e,
+            "learning_rate": 0.001 if e < 5 else 0.0005,
+        }
+        for e in range(1, epochs + 1)
+    ]
+
+
+def texts(svg: str) -> list[str]:
+    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+
+def test_there_is_a_figure_for_everything_that_was_measured() -> None:
+    figures = curves.history(rows())
+    assert list(figures) == ["loss", "accuracy", "rate"]
+    assert {"training", "validation", "epoch"} <= set(texts(figures["loss"]))
+    assert "80%" in texts(figures["accuracy"])
+    assert "0.0005" in texts(figures["rate"])
+
+
+def test_the_epoch_that_was_kept_is_marked() -> None:
+    assert "best: 4" in texts(curves.history(rows())["loss"])
+    chosen = curves.history(rows(), best=7)
+    assert "best: 7" in texts(chosen["loss"])
+    assert "best: 7" in texts(chosen["accuracy"])
+    assert "best" not in "".join(texts(curves.history(rows(), best=99)["loss"]))
+
+
+def test_what_is_missing_or_not_finite_is_left_out() -> None:
+    bare = [{"epoch": e, "loss": 1.0 / e if e != 2 else math.nan, "validation_loss": None} for e in (1, 2, 3)]
+    figures = curves.history(bare)
+    assert list(figures) == ["loss"]
+    assert "validation" not in texts(figures["loss"])
+    assert "nan" not in figures["loss"]
+    assert curves.history([]) == {}
+    assert curves.history([{"epoch": 1, "loss": math.inf}]) == {}
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 250])
+def test_one_epoch_and_many_are_drawn(epochs: int) -> None:
+    for svg in curves.history(rows(epochs)).values():
+        labels = texts(svg)
+        assert str(epochs) in labels
+        assert len(labels) < 16
+        assert len(svg) < 30_000
+
+
+def test_a_rate_that_falls_by_factors_has_a_logarithmic_axis_and_others_a_linear_one() -> None:
+    epochs = np.linspace(0, 20, 101)
+    exponential = curves.schedule(epochs.tolist(), [(0.01 * 0.1 ** (epochs / 5)).tolist()], ["exponential"])
+    cosine = curves.schedule(epochs.tolist(), [(0.005 * (1 + np.cos(np.pi * epochs / 20))).tolist()], ["cosine"])
+    constant = curves.schedule([0, 1], [[0.01, 0.01]], ["constant"])
+    assert {"10⁻²", "10⁻⁴", "10⁻⁶"} <= set(texts(exponential))
+    assert {"0", "0.005", "0.01", "cosine"} <= set(texts(cosine))
+    assert "0.01" in texts(constant)
+
+
+def test_schedules_can_be_compared() -> None:
+    names = texts(curves.schedule([0, 1, 2], [[1, 0.5, 0.2], [1, 1, 0.1]], ["linear", "piecewise"]))
+    assert {"linear", "piecewise"} <= set(names)
+
+
+def test_the_suggested_rate_is_marked_and_divergence_left_out() -> None:
+    rates = np.geomspace(1e-6, 10, 60)
+    losses = 2.3 - 1.0 / (1 + np.exp(-3 * (np.log10(rates) + 3))) + np.where(rates > 0.5, 1e4 * rates, 0)
+    losses[-1] = math.nan
+    svg = curves.rate_finder(rates.tolist(), losses.tolist(), 1e-3)
+    labels = texts(svg)
+    assert "suggested: 0.001" in labels
+    assert {"10⁻⁶", "10⁻³", "10⁰"} <= set(labels)
+    heights = [float(label) for label in labels if re.fullmatch(r"\d+(\.\d+)?", label)]
+    assert max(heights) < 5
+    assert "suggested" not in "".join(texts(curves.rate_finder([1e-3, 1e-2], [1.0, 2.0], None)))
+    assert curves.rate_finder([1e-3], [math.nan], None) == ""
+
+
+def test_figures_of_one_page_share_no_id_and_none_of_its_own_colours() -> None:
+    page = "".join(curves.history(rows()).values())
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert not re.search(r"#[0-9a-f]{6}", page)
+    assert curves.history(rows()) == curves.history(rows())
+
+
+def test_a_figure_can_be_a_file() -> None:
+    alone = standalone(curves.rate_finder([1e-4, 1e-3, 1e-2], [2.0, 1.0, 3.0], 1e-3))
+    assert "var(" not in alone
+    assert alone.startswith("<svg xmlns=")
