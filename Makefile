@@ -9,7 +9,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := torch,parquet,dev
+EXTRAS := torch,keras,track,parquet,dev
 PYTHON ?= $(eval PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c \
   'import sys, pip, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done))$(PYTHON)
 
@@ -31,7 +31,7 @@ test: $(VENV)/.full ## run the tests; offline once installed
 test-all: $(VENV)/.full ## also those that need the shared pictures ($KILAT_DATA or ../shared/data) or a GPU
 	$(BIN)/python -m pytest --all $(ARGS)
 
-lint: $(VENV)/.full ## style, formatting, types, and whether docs/cli.md is current
+lint: $(VENV)/.full ## style, formatting, types, and whether docs/cli.md and docs/techniques.md are current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -45,7 +45,7 @@ BENCH ?= $(sort $(wildcard benchmarks/[a-z]*.py))
 bench: $(VENV)/.full ## measure again every number that the project publishes; BENCH=benchmarks/one.py for one of them
 	@for script in $(BENCH); do echo "== $$script"; $(BIN)/python "$$script" $(ARGS) || exit 1; done
 
-docs: $(VENV)/.full ## write docs/cli.md from the command line itself
+docs: $(VENV)/.full ## write docs/cli.md and docs/techniques.md from the code itself
 	$(BIN)/python docs/generate.py
 
 lock: $(VENV)/.full ## choose the newest versions that fit together and write them to requirements.lock

@@ -1,38 +1,174 @@
-"""Writes docs/cli.md, the command reference, from the command line itself; with --check only compares it."""
+"""Writes docs/cli.md from the command line and docs/techniques.md from the recipe; with --check only compares them."""
 
 import difflib
+import inspect
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, get_args
 
-PAGE = Path(__file__).with_name("cli.md")
+import yaml
+from pydantic import BaseModel
+
+from kilat import recipe as recipes
+from kilat.recipe import fit, network
+from kilat.recipe.augment import Augment
+from kilat.recipe.sections import Input
+
+HERE = Path(__file__).parent
+SOURCE = HERE / "techniques.yaml"
+
+_OTHERWHERE = {"epochs", "batch", "optimizer", "schedule", "loss", "clip"}
+_TELLING = ("layers", "optimizers", "schedules")  # the chapters whose entries have choices of their own
+_BASE = ["flatten", {"dense": "classes"}]
+_INTRODUCTION = """\
+# Techniques: what a recipe can say
+
+Every line below goes into a recipe, under the section that stands above its table; choices are shown with their
+defaults. Lines, names and defaults are checked against the code when this page is written. They mean what they mean in
+Keras 3 unless it is said otherwise.
+`docs/networks.md` shows how a recipe is trained.
+"""
 
 
-def reference() -> str:
-    """The reference as Markdown: Typer's own description of the app, in English whatever the user's language is."""
+def commands() -> str:
+    """The command reference as Markdown: Typer's own description, in English whatever the user's language is."""
     environment = os.environ | {"LANGUAGE": "en", "COLUMNS": "120", "NO_COLOR": "1"}
     arguments = "-m typer kilat.cli utils docs --name kilat --title Commands".split()
     text = subprocess.run(
         [sys.executable, *arguments], env=environment, check=True, capture_output=True, encoding="utf-8"
     ).stdout
     text = text.replace("&#x27;", "'").replace("&quot;", '"')
-    notice = "<!-- Written by docs/generate.py from src/kilat/cli.py: change it there, then run `make docs`. -->"
-    return f"{notice}\n\n{text.strip()}\n"
+    return f"{_notice('src/kilat/cli.py')}\n\n{text.strip()}\n"
+
+
+def techniques() -> str:
+    """The reference of techniques: the code's own sentences and defaults, and what docs/techniques.yaml adds."""
+    chapters = yaml.safe_load(SOURCE.read_text("utf-8"))
+    _require_all("a chapter", known(), [chapter["of"] for chapter in chapters])
+    notice = _notice("src/kilat/recipe and docs/techniques.yaml")
+    return "\n".join([notice, "", _INTRODUCTION, *map(_chapter, chapters)])
+
+
+def known() -> dict[str, dict[str, str]]:
+    """What must be listed, by chapter: every name, with what the code says of it (empty where it says nothing)."""
+    silent = dict.fromkeys
+    fields = {name: _arguments(fit.Fit).get(name, "") for name in fit.Fit.model_fields if name not in _OTHERWHERE}
+    weights = _arguments(network.Network)
+    names, smoothing = get_args(fit.Loss.model_fields["name"].annotation), _arguments(fit.Loss)["label_smoothing"]
+    return {
+        "layers": {kind: _summary(layer) for kind, layer in network.KINDS.items()},
+        "functions": silent(network.FUNCTIONS, ""),
+        "inits": silent(network.INITS, ""),
+        "norms": silent(get_args(network.NormName), ""),
+        "penalties": {name: weights[name] for name in ("l1", "l2", "max_norm")},
+        "optimizers": silent(fit.OPTIMIZERS, ""),
+        "schedules": {name: _summary(schedule) for name, schedule in fit.SCHEDULES.items()},
+        "clips": _arguments(fit.Clip),
+        "losses": silent(names, "") | {"label_smoothing": smoothing},
+        "fit": fields,
+        "augment": {name: _arguments(Augment).get(name, "") for name in Augment.model_fields},
+        "normalise": silent(get_args(Input.model_fields["normalise"].annotation), ""),
+    }
+
+
+def _chapter(chapter: dict[str, Any]) -> str:
+    said, entries = known()[chapter["of"]], chapter["entries"]
+    _require_all(chapter["title"], said, entries)
+    rows = [_row(chapter, name, entry, said[name]) for name, entry in entries.items()]
+    heads = ["in a recipe", "what it does", "when", *(["choices"] if chapter["of"] in _TELLING else []), "from"]
+    table = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}", *rows]
+    return "\n".join([f"## {chapter['title']}", "", f"Under `{chapter['under']}`. {chapter['about']}", "", *table, ""])
+
+
+def _row(chapter: dict[str, Any], name: str, entry: dict[str, Any], said: str) -> str:
+    line, what = entry["recipe"], entry.get("what", said)
+    if name not in line or not what:
+        sys.exit(f"{SOURCE.name}: {name}: the line does not name it, or nobody says what it does.")
+    _require_valid(chapter["under"], line, entry.get("layers", _BASE))
+    what = re.sub(r" \([^()]*arXiv[^()]*\)", "", what)  # the paper has a column of its own
+    what = what[:1].upper() + what[1:].rstrip(".") + "."
+    cells = [f"`{line}`", what, entry["when"], *_choices(chapter["of"], name), entry["source"]]
+    return f"| {' | '.join(cells)} |"
+
+
+def _require_valid(under: str, line: str, layers: list[Any]) -> None:
+    """A line of the page must be one that a recipe takes."""
+    given = yaml.safe_load(line)
+    document: dict[str, Any] = {"model": {"layers": layers}}
+    if under == "model.layers":
+        document["model"]["layers"] = [given, *layers]
+    else:
+        document.setdefault(under, {}).update(given)
+    recipes.load(document)
+
+
+def _require_all(where: str, expected: Iterable[str], listed: Iterable[str]) -> None:
+    if problem := ", ".join(sorted(set(expected) ^ set(listed))):
+        sys.exit(f"{SOURCE.name}: {where}: missing, or unknown to the recipe: {problem}.")
+
+
+def _choices(chapter: str, name: str) -> list[str]:
+    """Names and defaults of what can be told besides, as a cell; none where the chapter has no such column."""
+    if chapter not in _TELLING:
+        return []
+    defaults: dict[str, Any] = dict(fit._CHOICES.get(name, {}))  # noqa: SLF001 - the one place that has them
+    if chapter != "optimizers":
+        section = {**network.KINDS, **fit.SCHEDULES}[name]
+        shared = network.Weighted.model_fields if issubclass(section, network.Weighted) else {}
+        fields = {key: one for key, one in section.model_fields.items() if key not in shared}
+        defaults = {key: one.get_default() for key, one in fields.items() if not one.is_required()}
+    told = [f"`{key}: {_written(value)}`" for key, value in defaults.items() if value is not None]
+    return [", ".join(told) or "—"]
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, tuple) and len(set(value)) == 1:
+        return str(value[0])
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _summary(section: type[BaseModel]) -> str:
+    """The first sentence that a section says of itself."""
+    return _plain((inspect.getdoc(section) or "").partition("\n\n")[0])
+
+
+def _arguments(section: type[BaseModel]) -> dict[str, str]:
+    """What a section's docstring says of each choice."""
+    _start, _mark, text = (inspect.getdoc(section) or "").partition("Args:\n")
+    found = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", text, re.MULTILINE)
+    return {name: _plain(said) for name, said in found}
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).replace("``", "`")
+
+
+def _notice(source: str) -> str:
+    return f"<!-- Written by docs/generate.py from {source}: change it there, then run `make docs`. -->"
+
+
+PAGES = {"cli.md": commands, "techniques.md": techniques}
 
 
 def main() -> int:
-    """Writes the page, or with --check compares it; 1 if it is stale."""
-    new = reference()
-    old = PAGE.read_text("utf-8") if PAGE.exists() else ""
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(new, "utf-8")
-        return 0
-    if new == old:
-        return 0
-    sys.stderr.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True), PAGE.name, "kilat --help"))
-    print(f"{PAGE} is stale: run `make docs`.", file=sys.stderr)
-    return 1
+    """Writes the pages, or with --check compares them; 1 if one is stale."""
+    stale = False
+    for name, write in PAGES.items():
+        page, new = HERE / name, write()
+        old = page.read_text("utf-8") if page.exists() else ""
+        if "--check" not in sys.argv[1:]:
+            page.write_text(new, "utf-8")
+        elif new != old:
+            stale = True
+            sys.stderr.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, "the code"))
+            print(f"{page} is stale: run `make docs`.", file=sys.stderr)
+    return int(stale)
 
 
 if __name__ == "__main__":

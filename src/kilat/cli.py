@@ -137,7 +137,7 @@ def schedule(
 
 
 @app.command("lr-find")
-def find_rate(
+def find_rate(  # noqa: PLR0917 - an option each
     data: Data,
     recipe: Annotated[str, typer.Option(help=_("A recipe with a network."))] = "vgg-cifar",
     steps: Annotated[int, typer.Option(min=10, help=_("How many rates to try."))] = 100,
@@ -216,9 +216,13 @@ def recipes(
     name: Annotated[str | None, typer.Argument(help=_("The one to print, to be copied and edited."))] = None,
 ) -> None:
     """List the built-in recipes, or print one."""
-    from kilat.recipe import built_in, text
+    from kilat.recipe import about, built_in, text
 
-    print(text(name), end="") if name else print("\n".join(built_in()))
+    if name:
+        print(text(name), end="")
+        return
+    for one in built_in():
+        print(f"{one}: {about(one)}")
 
 
 @app.command("eval")

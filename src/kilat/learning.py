@@ -143,6 +143,7 @@ def see(source: Source, recipe: Recipe, stage: Stage) -> Seen:
             f"There are too few pictures to hold any out for validation: {len(learnt.rows)} of {len(classes)} classes.",
             mend="Bring more, raise data.validation, or take the recipe 'transfer', which cross-validates.",
         )
+    catalog.table.loc[validation.rows, "split"] = "validation"
     return Seen(catalog, size, pixels, classes, training, validation, asked, notes)
 
 

@@ -94,8 +94,8 @@ def train(  # noqa: PLR0913 - a choice each
         start = run.Start(_place(data), None if root is None else str(Path(root).resolve()), _named(recipe, network))
         opened = run.new_folder(Path(runs), name or source.name)
     with opened as folder, _tracker(track, source.name, folder.name, settings) as tracker:
-        start.write(folder)
         run.write(folder / run.RECIPE, settings.to_yaml())
+        start.write(folder)  # with this file, and so with the recipe, it is a run that can go on
         history: list[Row] = []
 
         def on_epoch(row: Row) -> None:
@@ -105,6 +105,8 @@ def train(  # noqa: PLR0913 - a choice each
 
         told = Training(folder / run.CHECKPOINTS, start.network, network, on_epoch)
         made = make(source, settings, clock, stage, told)
+        if tracker.trouble:
+            made.notes.append(tracker.trouble)
         _write(folder, source, settings, made, clock)
         tracker.finish(made.metrics, [folder / file for file in (run.MODEL, run.REPORT, run.METRICS)])
     return Run(folder, made.metrics, made.classifier)
@@ -215,6 +217,8 @@ def _tracker(wanted: bool, experiment: str, name: str, recipe: Recipe) -> Any:
 
 class _Untracked:
     """Keeps nothing anywhere."""
+
+    trouble = ""
 
     def __enter__(self) -> Self:
         return self

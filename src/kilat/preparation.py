@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import numpy as np
 
 from kilat import run, runtime
+from kilat.bundle import layers
 from kilat.bundle.predictor import load as load_model
 from kilat.data.catalog import Source
 from kilat.data.decode import decode
@@ -15,24 +16,32 @@ from kilat.errors import MissingExtra, PictureError, RecipeError, SourceError, n
 from kilat.features.fitting import Fitter
 from kilat.learning import Stage, input_size, require_torch, see, silent
 from kilat.recipe import Network, Recipe, Resize, load
+from kilat.recipe.table import Summary
+from kilat.recipe.table import table as text
 from kilat.report.meaning import altered_meanings
 
 if TYPE_CHECKING:
     from kilat.fit.finder import Finding
-    from kilat.model.summary import Summary
 
 PREVIEWED = 6
 _POINTS = 400
 
 
-def summarise(given: str, overrides: dict[str, Any], classes: int | None = None) -> "Summary":
+def summarise(given: str, overrides: dict[str, Any], classes: int | None = None) -> Summary:
     """The layers of a network; pretrained weights are not fetched for that.
+
+    Of a model file whose recipe lists no layers, what its graph says.
 
     Args:
         given: a recipe with a section ``model``, a model file, or the folder of a run.
         overrides: single choices of the recipe.
         classes: how many to assume; the recipe's own guess where this is None.
     """
+    path = Path(given)
+    if path.suffix == ".onnx" or path.is_dir():
+        found = load_model(path).manifest.recipe
+        if not (found.get("model") or {}).get("layers"):  # frozen backbone, imported, or from Python
+            return layers.summarise((path / run.MODEL if path.is_dir() else path).read_bytes())
     recipe, name = _described(given, overrides)
     model = require_network(recipe)
     require_torch("Building a network")
@@ -56,14 +65,12 @@ def _described(given: str, overrides: dict[str, Any]) -> tuple[Recipe, str]:
     return recipe, str(manifest.backbone["name"])
 
 
-def table(summary: "Summary") -> str:
+def table(summary: Summary) -> str:
     """The layers as text."""
-    from kilat.model.summary import table
-
-    return table(summary)
+    return text(summary)
 
 
-def document(summary: "Summary") -> dict[str, Any]:
+def document(summary: Summary) -> dict[str, Any]:
     """The layers as a document."""
     totals = {"total": summary.total, "trainable": summary.trainable, "macs": summary.macs}
     return {

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals and li
 KILLS = 8
 PICTURES = 240
 SMALL = ("--size", 32)  # the moments matter here, not the pictures
-FILES = {"model.onnx", "report.html", "metrics.json", "recipe.yaml", "catalog.csv", "predictions.csv"}
+FILES = {"model.onnx", "report.html", "metrics.json", "recipe.yaml", "catalog.csv", "predictions.csv", "run.json"}
 
 
 @pytest.fixture(scope="module")

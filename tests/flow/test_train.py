@@ -17,7 +17,7 @@ from kilat.data.source import ArraySource
 from kilat.errors import RecipeError, SourceError
 from kilat.runtime import has_torch
 
-FILES = {"model.onnx", "report.html", "metrics.json", "recipe.yaml", "catalog.csv", "predictions.csv"}
+FILES = {"model.onnx", "report.html", "metrics.json", "recipe.yaml", "catalog.csv", "predictions.csv", "run.json"}
 LABELS = (
     "a,b",
     'say "hi"',

@@ -97,7 +97,6 @@ class TestProblems:
             "data: {test: 1.5}\n"
         )
         assert problems(file(tmp_path, text), {"runtime.sead": 1, "seed": -1}) == [
-            "runtime.sead: unknown choice. Did you mean 'runtime.seed' or 'runtime.device' or 'runtime.compile'?",
             "data.test: input should be less than 1 (given: 1.5)",
             "features.size: must be 'auto' or 16 to 1024 pixels (given: 8)",
             "features.resize: input should be 'crop', 'squash' or 'pad' (given: 'stretch')",
@@ -105,6 +104,7 @@ class TestProblems:
             "head.strengths: must all be above 0 (given: ['1e-3', -1])",
             "head.folds: input should be greater than or equal to 2 (given: 1)",
             "runtime.seed: input should be greater than or equal to 0 (given: -1)",
+            "runtime.sead: unknown choice. Did you mean 'seed'?",
             "haed: unknown section. Did you mean 'head'?",
         ]
 
@@ -154,9 +154,9 @@ class TestOverrides:
         ("key", "near"),
         [
             ("sise", "'size'"),
-            ("features.sizes", "'features.size'"),
-            ("head.size", "size"),
-            ("features", "features."),
+            ("features.sizes", "'size'"),
+            ("head.size", "Valid names: strengths, folds, components, class_weight."),
+            ("features.zzz", "Valid names: backbone, weights, size, resize, precision."),
             ("", "Valid names"),
         ],
     )
@@ -164,6 +164,21 @@ class TestOverrides:
         (found,) = problems("transfer", {key: 1})
         assert found.startswith(f"{key}: unknown choice. ")
         assert near in found
+
+    def test_a_last_name_that_several_sections_have(self) -> None:
+        (found,) = problems("vgg-cifar", {"patience": 3})
+        assert found.startswith("patience: several choices end so. Say which: ")
+
+    def test_a_last_name_means_the_section_that_counts(self) -> None:
+        assert load("transfer", {"precision": "int8"}).features.precision == "int8"
+        assert load("vgg-cifar", {"precision": "fp32"}).fit.precision == "fp32"
+
+    def test_a_whole_section(self) -> None:
+        recipe = load({"features": {"resize": "pad", "size": 96}}, {"features": {"size": 64}})
+        assert recipe.features == Features(size=64)
+        assert problems("transfer", {"features": 1}) == [
+            "features: must be choices by their names: backbone, weights, size, resize, precision (given: 1)"
+        ]
 
     @pytest.mark.parametrize(
         ("text", "path", "value"),

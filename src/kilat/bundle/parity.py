@@ -74,6 +74,6 @@ def check(
         raise RunError(
             f"The model file does not answer as the fitted model does: a probability differs by "
             f"{parity.max_difference:.3f} (allowed: {tolerance}) on {source.entries[worst].path}.",
-            mend="Please report this; --set features.precision=fp32 may avoid it.",
+            mend="Please report this; where a frozen backbone looks, --set features.precision=fp32 may avoid it.",
         )
     return parity

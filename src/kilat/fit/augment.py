@@ -49,8 +49,8 @@ class Augmenter:
                 factor = draws.uniform(len(planes), *bounds, generator)
                 planes = change(planes, factor.to(planes.device)[:, None, None, None])
         if self.choices.channel_shift:
-            shift = draws.either_way(planes.shape[0] * planes.shape[1], 255 * self.choices.channel_shift, generator)
-            planes = (planes + shift.view(*planes.shape[:2], 1, 1).to(planes.device)).clamp_(0, 255)
+            shift = draws.either_way(len(planes), 255 * self.choices.channel_shift, generator)
+            planes = (planes + shift.to(planes.device)[:, None, None, None]).clamp_(0, 255)
         return planes
 
     def _policies(self, planes: Tensor, generator: Generator) -> Tensor:

@@ -38,6 +38,8 @@ class Snapshot:
 class Checkpoints:
     """The checkpoints in a folder; opening it removes what a killed process left unfinished.
 
+    ``damaged`` are the steps whose checkpoints were found to be.
+
     Args:
         folder: where they lie; it is made where it is missing.
 
@@ -47,7 +49,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._damaged: set[int] = set()
+        self.damaged: set[int] = set()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -81,7 +83,7 @@ class Checkpoints:
                 self._clean()
             mend = _("Make room there, or choose a folder that can be written to; earlier checkpoints are untouched.")
             raise RunError(error.message, mend=mend) from error
-        self._damaged.discard(step)
+        self.damaged.discard(step)
         _sync(self.folder)
         self._prune(step, base)
 
@@ -92,7 +94,7 @@ class Checkpoints:
             try:
                 return step, self._read(step), notes
             except _DamagedError as damage:
-                self._damaged.add(step)
+                self.damaged.add(step)
                 note = _("The checkpoint of step {step:,} was passed over: {reason}.")
                 notes.append(note.format(step=step, reason=damage))
         return None
@@ -134,7 +136,7 @@ class Checkpoints:
         return Snapshot(safetensors.torch.load(tensors), written["document"])
 
     def _prune(self, step: int, base: int | None) -> None:
-        past = [each for each in self._steps() if each <= step and each not in self._damaged]
+        past = [each for each in self._steps() if each <= step and each not in self.damaged]
         keep = {*past[-_KEPT:], base}
         for each in self._steps():
             if each not in keep:

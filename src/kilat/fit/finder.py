@@ -1,5 +1,6 @@
 """The learning-rate range test (Smith, arXiv 1506.01186): the loss while the rate rises from step to step."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,19 +41,24 @@ def find_rate(training: Training, steps: int, progress: Callable[[int, int], Non
     rates = np.geomspace(_LOWEST, _HIGHEST, steps).tolist()
     smooth: list[float] = []
     mean = 0.0
-    for number, loss in enumerate(training.probe(rates), 1):
-        mean = _MEMORY * mean + (1 - _MEMORY) * loss
-        smooth.append(mean / (1 - _MEMORY**number))
-        progress(number, steps)
-        if smooth[-1] > _LOST * min(smooth) and number > _EDGE:
-            break
+    with contextlib.closing(training.probe(rates)) as losses:
+        for number, loss in enumerate(losses, 1):
+            mean = _MEMORY * mean + (1 - _MEMORY) * loss
+            smooth.append(mean / (1 - _MEMORY**number))
+            progress(number, steps)
+            if smooth[-1] > _LOST * min(smooth) and number > _EDGE:
+                break
     return Finding(rates[: len(smooth)], smooth, suggested(rates[: len(smooth)], smooth))
 
 
 def suggested(rates: list[float], losses: list[float]) -> float:
-    """Where the loss falls fastest over the logarithm of the rate, before it is lowest."""
+    """Where the loss falls fastest over the logarithm of the rate, before it is lowest.
+
+    The first tenth does not count, as in fastai: there the mean is of a few batches, and tells how they differ.
+    """
     lowest = int(np.argmin(losses))
     if lowest < _EDGE:
         return rates[0]
+    begin = min(len(rates) // 10, lowest)
     slope = np.gradient(np.asarray(losses), np.log(rates))
-    return rates[int(np.argmin(slope[: lowest + 1]))]
+    return rates[begin + int(np.argmin(slope[begin : lowest + 1]))]

@@ -18,12 +18,15 @@ from kilat.fit.loop import Progress, Training, silent
 from kilat.fit.pictures import Held, Normaliser, Pictures, Streamed, fit_normaliser
 from kilat.fit.place import Row, Task
 from kilat.fit.preview import sheet
-from kilat.model import frozen
+from kilat.locale import _
 from kilat.model.export import to_onnx
 from kilat.model.layers import LayerNetwork, build
 from kilat.model.network import PixelNetwork
+from kilat.model.steps import BatchNorm
 from kilat.model.summary import Summary, summarise
 from kilat.recipe import Recipe
+
+_LEFT = 0.05
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ class Job:
             "trainable": self.summary.trainable,
             "macs": self.summary.macs,
         }
-        return Trained(training, facts, [*self.notes, *training.place.notes])
+        unsettled = _unsettled(self.task.network, training.place.moves)
+        return Trained(training, facts, [*self.notes, *training.place.notes, *unsettled])
 
     def find_rate(self, steps: int, folder: Path, progress: Callable[[int, int], None]) -> Finding:
         """A learning-rate range test; the network is spoilt by it."""
@@ -155,8 +159,24 @@ def _normaliser(recipe: Recipe, network: nn.Module, pictures: Pictures, rows: ND
     kind = recipe.input.normalise
     if kind == "backbone" or (kind == "auto" and backbone is not None):
         assert backbone is not None, "the recipe was checked"
+        from kilat.model import frozen
+
         return Normaliser(*frozen.normalisation(backbone.network))
     return fit_normaliser("channel_zscore" if kind == "auto" else kind, pictures, rows, colour=recipe.input.colour)
+
+
+def _unsettled(network: nn.Module, updates: int) -> list[str]:
+    """A sentence where batch norm's running statistics still hold much of what they began with."""
+    momenta = [part.momentum for part in network.modules() if isinstance(part, BatchNorm) and part.trainable]
+    left = max(momenta, default=0.0) ** updates
+    if left < _LEFT:
+        return []
+    sentence = _(
+        "Batch norm had only {updates} updates to learn its running statistics, which are {share:.0%} what they began "
+        "with: answers may be far worse than training was. Train for more epochs, take smaller batches, or give "
+        "batch_norm a momentum of 0.9."
+    )
+    return [sentence.format(updates=updates, share=left)]
 
 
 def _facts(training: Training) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""How many updates still fit before a deadline."""
+"""A time limit: how many updates still fit before a deadline, so that the schedule can end with them."""
 
 import time
 from collections import deque
+from collections.abc import Callable
 from statistics import median
 
 _RECENT = 50
@@ -11,32 +12,64 @@ _CLOSING_SECONDS = 8.0
 
 
 class Pace:
-    """Measures updates and answers, and reckons what they leave room for.
+    """Measures updates, answers and checkpoints, and reckons what they leave room for.
 
     Args:
         deadline: the ``time.perf_counter`` at which everything must be over.
         batch: pictures an update.
+        per_epoch: updates an epoch.
         validation: pictures that are answered after every epoch.
         later: pictures that are answered after training.
+        now: the clock.
     """
 
-    def __init__(self, deadline: float, batch: int, validation: int, later: int) -> None:
-        self.deadline, self.batch, self.validation, self.later = deadline, batch, validation, later
-        self.updates: deque[float] = deque(maxlen=_RECENT)
-        self.answer: float | None = None
+    def __init__(
+        self,
+        deadline: float,
+        *,
+        batch: int,
+        per_epoch: int,
+        validation: int,
+        later: int,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.deadline, self.now = deadline, now
+        self.batch, self.per_epoch, self.validation, self.later = batch, per_epoch, validation, later
+        self._updates: deque[float] = deque(maxlen=_RECENT)
+        self._answer: float | None = None
+        self._save = 0.0
 
     def updated(self, seconds: float) -> None:
         """An update took so long."""
-        self.updates.append(seconds)
+        self._updates.append(seconds)
 
-    def answered(self, pictures: int, seconds: float) -> None:
-        """So many pictures were answered in this time."""
-        self.answer = seconds / max(pictures, 1)
+    def validated(self, seconds: float) -> None:
+        """The validation took so long."""
+        self._answer = seconds / self.validation
 
-    def affordable(self, per_epoch: int) -> int:
-        """How many more updates fit, with a validation every ``per_epoch`` of them."""
-        update = median(self.updates)
-        # An answer takes the forward third of an update, in full precision.
-        answer = self.answer if self.answer is not None else update / self.batch
-        left = self.deadline - time.perf_counter() - _CLOSING_SECONDS - (self.later + self.validation) * answer
-        return max(0, int(left * _MARGIN / (update + self.validation * answer / per_epoch)))
+    def saved(self, seconds: float) -> None:
+        """A checkpoint took so long."""
+        self._save = seconds
+
+    def plan(self, done: int, wanted: int, later: int) -> int:
+        """How many updates a phase should have, so that it and those after it are cut by the same share.
+
+        Args:
+            done: updates of the phase until now.
+            wanted: by the recipe.
+            later: updates that the recipe wants in later phases.
+
+        Returns:
+            At least one, since there must be a model in the end.
+        """
+        share = min(1.0, (done + self.affordable()) / (wanted + later))
+        return max(done, int(wanted * share), 1)
+
+    def affordable(self) -> int:
+        """How many more updates fit, with a validation and a checkpoint after every epoch of them."""
+        update = median(self._updates)
+        # Until one is measured: an answer takes the forward third of an update, in full precision.
+        answer = self._answer if self._answer is not None else update / self.batch
+        closing = _CLOSING_SECONDS + (self.later + self.validation) * answer + self._save
+        left = self.deadline - self.now() - closing
+        return max(0, int(left * _MARGIN / (update + (self.validation * answer + self._save) / self.per_epoch)))

@@ -1,7 +1,11 @@
 """What a training is given, and where it stands."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 from kilat.data.split import Part
 from kilat.fit.pictures import Pictures
@@ -35,6 +39,18 @@ class Task:
     recipe: Recipe
     device: str
     asked_later: int = 0
+
+    @cached_property
+    def fingerprint(self) -> dict[str, str]:
+        """Digests of what a training must not change when it goes on.
+
+        ``pictures`` is that of all that is learnt from or validated on, with their classes; ``recipe`` of the recipe.
+        """
+        sides = [[part.digests.tolist(), part.truth.tolist()] for part in (self.training, self.validation)]
+        return {
+            "pictures": _digest([list(self.classes), self.network.size, *sides]),
+            "recipe": _digest(self.recipe.model_dump(mode="json")),
+        }
 
 
 @dataclass
@@ -79,11 +95,40 @@ class Place:
     history: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def clear_epoch(self) -> None:
-        """Sets the sums of an epoch to nothing."""
+    def count(self, loss: float, right: int, pictures: int) -> None:
+        """One more update was made, of so many pictures with this mean loss."""
+        self.loss, self.right, self.seen = self.loss + loss * pictures, self.right + right, self.seen + pictures
+        self.batch, self.step, self.moves = self.batch + 1, self.step + 1, self.moves + 1
+
+    def close_epoch(self, *, validation: tuple[float, float], rate: float, validation_seconds: float) -> None:
+        """Adds the row of an epoch to the history, and begins to count anew.
+
+        Args:
+            validation: its loss and its accuracy.
+            rate: of the last update.
+            validation_seconds: how long it took.
+        """
+        loss, accuracy = validation
+        self.history.append(
+            {
+                "epoch": len(self.history) + 1,
+                "loss": self.loss / max(self.seen, 1),
+                "accuracy": self.right / max(self.seen, 1),
+                "validation_loss": loss,
+                "validation_accuracy": accuracy,
+                "learning_rate": rate,
+                "seconds": round(self.seconds + validation_seconds, 3),
+                "pictures_per_second": round(self.seen / max(self.seconds, 1e-9), 1),
+            }
+        )
+        self.epoch += 1
         self.batch = self.seen = self.right = 0
         self.loss = self.seconds = 0.0
 
     def monitored(self, monitor: str) -> list[float]:
         """What validation gave in the finished epochs of this phase."""
         return [row[f"validation_{monitor}"] for row in self.history[len(self.history) - self.epoch :]]
+
+
+def _digest(document: Any) -> str:
+    return hashlib.sha256(json.dumps(document).encode()).hexdigest()

@@ -16,12 +16,18 @@ class Stopped(RunError):
 
     def __init__(self, number: int) -> None:
         name = signal.Signals(number).name
-        super().__init__(_("Stopped by {signal}; everything up to here is saved.").format(signal=name))
+        super().__init__(
+            _("Stopped by {signal}; everything up to here is saved.").format(signal=name),
+            mend=_("Go on with --resume and the folder of the run."),
+        )
         self.exit_code = 128 + number
 
 
 class Listening:
-    """While it lasts, the first Ctrl-C or SIGTERM is only noted in ``number``; a second one acts at once."""
+    """While it lasts, the first Ctrl-C or SIGTERM is only noted in ``number``; a second one acts at once.
+
+    A block that ends well although one was noted ends in ``Stopped``: it was told, and nobody heeded it.
+    """
 
     def __init__(self) -> None:
         self.number = 0
@@ -32,8 +38,10 @@ class Listening:
             self.before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stop_listening()
+        if self.number and kind is None:
+            raise Stopped(self.number)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.number = number

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from kilat.errors import RecipeError
 from kilat.features import lite0
-from kilat.model import frozen
 from kilat.model.steps import Shape, Step
 
 Weights = Path | Literal["hub", "none"]
@@ -86,6 +85,8 @@ class BackboneStep(Step):
 
     def _look(self, size: int) -> Shape:
         """The shape of the last map; what only a classifier would have used is taken away."""
+        from kilat.model import frozen  # brings timm, which takes seconds that networks without it need not wait for
+
         network: Any = self.network
         try:
             with torch.enable_grad():
@@ -109,6 +110,8 @@ def create(name: str, weights: Weights, size: int, seed: int) -> BackboneStep:
             unreachable or do not fit.
         RecipeError: it gives no map.
     """
+    from kilat.model import frozen
+
     with _seeded(seed):
         if name == lite0.NAME and weights == "hub":
             network = frozen.embedded_network()

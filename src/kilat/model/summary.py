@@ -10,6 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from kilat.recipe.table import Row, Summary, table
+
+__all__ = ["Row", "Summary", "summarise", "table"]
+
 _KINDS = {
     "Conv2d": "conv", "Linear": "dense", "LazyLinear": "dense", "BatchNorm2d": "batch_norm", "LayerNorm": "layer_norm",
     "GroupNorm": "group_norm", "MaxPool2d": "max_pool", "AvgPool2d": "avg_pool", "AdaptiveAvgPool2d": "global_avg_pool",
@@ -18,54 +22,6 @@ _KINDS = {
     "SELU": "activation", "GELU": "activation", "SiLU": "activation", "Mish": "activation", "Tanh": "activation",
     "Sigmoid": "activation", "Softmax": "activation", "Hardswish": "activation", "Hardsigmoid": "activation",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Row:
-    """One layer.
-
-    Args:
-        label: its name, which no other row has.
-        kind: as a recipe calls it; of a module that recipes do not know, the name of its class.
-        output_shape: (height, width, channels) or (units,), of one picture.
-        trainable: parameters that training changes.
-        frozen: the others; a batch norm's running statistics are among them, as Keras counts them.
-        macs: multiply-accumulates for one picture.
-        receptive_field: side, in pixels of the picture, of what one place of the answer sees; None is all of it. That
-            normalising looks at more than one place does not count.
-    """
-
-    label: str
-    kind: str
-    output_shape: tuple[int, ...]
-    trainable: int
-    frozen: int
-    macs: int
-    receptive_field: int | None
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A network's layers in the order in which a picture goes through them; ``input_shape`` has its channels last."""
-
-    name: str
-    input_shape: tuple[int, int, int]
-    rows: list[Row]
-
-    @property
-    def total(self) -> int:
-        """All parameters."""
-        return sum(row.trainable + row.frozen for row in self.rows)
-
-    @property
-    def trainable(self) -> int:
-        """Parameters that training changes."""
-        return sum(row.trainable for row in self.rows)
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates for one picture."""
-        return sum(row.macs for row in self.rows)
 
 
 def summarise(network: nn.Module, *, name: str, channels: int, size: int) -> Summary:
@@ -84,53 +40,6 @@ def summarise(network: nn.Module, *, name: str, channels: int, size: int) -> Sum
         seen = _watch(network, picture, [network, *steps] if steps is not None else list(network.modules()))
         rows = _step_rows(steps, seen, picture) if steps is not None else _module_rows(network, seen, picture)
     return Summary(name, (size, size, channels), rows)
-
-
-def table(summary: Summary) -> str:
-    """The layers as text, in the form in which Keras prints them."""
-    title = f'Model: "{summary.name}"'
-    head = ("Layer (type)", "Output Shape", "Param #", "MACs", "Sees")
-    cells: list[tuple[str, ...]] = [
-        (
-            f"{row.label} ({row.kind})",
-            f"({', '.join(['None', *map(str, row.output_shape)])})" if row.output_shape else "never reached",
-            f"{row.trainable + row.frozen:,}",
-            f"{row.macs:,}",
-            "all" if row.receptive_field is None else f"{row.receptive_field}×{row.receptive_field}",
-        )
-        for row in summary.rows
-    ]
-    frozen = summary.total - summary.trainable
-    totals = [
-        f" Total params: {summary.total:,} ({_memory(summary.total)})",
-        f" Trainable params: {summary.trainable:,} ({_memory(summary.trainable)})",
-        f" Non-trainable params: {frozen:,} ({_memory(frozen)})",
-        f" Multiply-accumulates a picture: {summary.macs:,}",
-    ]
-    return "\n".join([title, *_framed(head, cells), *totals])
-
-
-def _framed(head: tuple[str, ...], cells: list[tuple[str, ...]]) -> list[str]:
-    """Columns in a frame; all but the first two are numbers and stand to the right."""
-    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
-
-    def line(row: tuple[str, ...], bar: str) -> str:
-        texts = (text.ljust(w) if i < 2 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True)))
-        return f"{bar} {f' {bar} '.join(texts)} {bar}"
-
-    def rule(left: str, stroke: str, cross: str, right: str) -> str:
-        return left + cross.join(stroke * (width + 2) for width in widths) + right
-
-    body = [line(row, "│") for row in cells]
-    return [rule("┏", "━", "┳", "┓"), line(head, "┃"), rule("┡", "━", "╇", "┩"), *body, rule("└", "─", "┴", "┘")]
-
-
-def _memory(parameters: int) -> str:
-    """What parameters of four bytes take, in Keras's units."""
-    size, unit = parameters * 4.0, 0
-    while size >= 1024 and unit < 3:
-        size, unit = size / 1024, unit + 1
-    return f"{size:.2f} {('B', 'KB', 'MB', 'GB')[unit]}"
 
 
 @contextmanager

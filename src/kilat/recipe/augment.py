@@ -49,7 +49,7 @@ class Augment(Section):
         fill_value: the grey level of ``constant``.
         brightness: factors between which all values are multiplied.
         contrast: factors between which differences from the picture's mean are multiplied.
-        channel_shift: share of the full range that is added to every channel, each by itself, to both sides.
+        channel_shift: share of the full range that is added to all values of a picture, to both sides.
         randaugment: RandAugment, or None.
         trivialaugment: TrivialAugment, wide (arXiv 2103.10158).
         cutout: side in pixels of a square that is set to the mean grey (arXiv 1708.04552); 0 for none.

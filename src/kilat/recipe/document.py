@@ -1,19 +1,30 @@
 """Recipes from names, files and single choices; every problem is reported, with its path and the nearest valid name."""
 
+import contextlib
+import itertools
+import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from kilat.errors import RecipeError, nearest
-from kilat.recipe.fit import SCHEDULES
-from kilat.recipe.network import KINDS
+from kilat.recipe.fit import OPTIMIZERS, SCHEDULES, Optimizer
+from kilat.recipe.network import KINDS, Layer, Network
 from kilat.recipe.section import Section
 from kilat.recipe.sections import Recipe
+
+_SHOWN = 80
+_FOR_TRAINED = (
+    "for networks that are trained; this recipe fits a head on a frozen backbone. "
+    "Take one with a section model, such as vgg-cifar."
+)
+_FOR_FROZEN = "for frozen backbones; this recipe trains the network of its section model."
 
 
 def load(recipe: str | Path | dict[str, Any] | Recipe = "transfer", overrides: dict[str, Any] | None = None) -> Recipe:
@@ -21,26 +32,22 @@ def load(recipe: str | Path | dict[str, Any] | Recipe = "transfer", overrides: d
 
     Args:
         recipe: a built-in name, the path of a YAML file, a dictionary, or a recipe.
-        overrides: choices by their path (``features.size``), or by their last name where only one has it (``size``).
+        overrides: choices by their path (``features.size``), or by the end of it where only one has it (``size``).
+            A new ``name`` of an optimizer or a schedule keeps the old one's choices that it knows.
 
     Raises:
         RecipeError: with every problem, its path and the nearest valid name.
     """
     document = _document(recipe)
-    problems = []
-    for key, value in (overrides or {}).items():
-        try:
-            _put(document, _full_path(key, document), value)
-        except KeyError:
-            paths = _paths(_sections(document))
-            problems.append(f"{key}: unknown choice. {nearest(key, [*paths, *map(_leaf, paths)])}")
+    problems = _override(document, overrides or {})
     try:
         valid = Recipe.model_validate(document)
         if not problems:
             return valid
     except ValidationError as error:
         problems += dict.fromkeys(_sentence(dict(problem)) for problem in error.errors())
-    raise RecipeError("\n".join(["The recipe has problems:", *(f"  {problem}" for problem in problems)]))
+    lines = (f"  {line}" for problem in problems for line in problem.split("\n"))
+    raise RecipeError("\n".join(["The recipe has problems:", *lines]))
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -75,6 +82,12 @@ def text(name: str) -> str:
     return (resources.files("kilat") / "recipes" / f"{name}.yaml").read_text("utf-8")
 
 
+def about(name: str) -> str:
+    """What a built-in recipe says of itself: its first comment, up to the first full stop."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text(name).splitlines())
+    return " ".join(line.lstrip("# ") for line in lines).partition(". ")[0].rstrip(".")
+
+
 def _document(recipe: str | Path | dict[str, Any] | Recipe) -> dict[str, Any]:
     if isinstance(recipe, Recipe):
         return recipe.model_dump()
@@ -106,94 +119,205 @@ def _read(path: Path) -> str:
         raise RecipeError(f"The recipe {path} cannot be read: {error}.") from None
 
 
-def _put(document: dict[str, Any], path: str, value: Any) -> None:
-    """Sets one choice; what stands on the way is copied, so that nobody else's document changes."""
-    *sections, leaf = path.split(".")
-    inside: Any = document
-    for depth, section in enumerate(sections):
-        step = _step(inside, section)
-        inner = inside[step] if isinstance(inside, list) else inside.get(step)
-        if isinstance(inner, BaseModel):
-            inner = inner.model_dump()
-        if depth and isinstance(inner, str):
-            inner = {"name": inner}  # optimizer: adam
-        if inner is not None and not isinstance(inner, dict | list | tuple):
-            return  # no section at all: the check of the whole document says so
-        inside[step] = inside = list(inner) if isinstance(inner, list | tuple) else dict(inner or {})
-    inside[_step(inside, leaf)] = value
+class _Unplaced(Exception):
+    """An override that has no place in the recipe; says why."""
 
 
-def _step(inside: Any, name: str) -> Any:
-    """A key as it is; in a list, a place that there is."""
-    if isinstance(inside, list):
-        if not name.isdigit() or int(name) >= len(inside):
-            raise KeyError(name)
-        return int(name)
-    return name
+def _override(document: dict[str, Any], overrides: dict[str, Any]) -> list[str]:
+    """Puts choices into a document; what is wrong with those that have no place in it.
+
+    Whole groups come before their members, and names before the rest, so that no choice is taken for one of what stood
+    there before.
+    """
+    problems = []
+    placed = {}
+    counting = _counting(document, overrides)
+    for key in overrides:
+        try:
+            placed[key] = _full_path(key, counting)
+        except _Unplaced as problem:
+            problems.append(f"{key}: {problem}")
+    for key, path in sorted(placed.items(), key=lambda item: (item[1].count("."), _leaf(item[1]) != "name")):
+        try:
+            _put(document, path, overrides[key])
+        except _Unplaced as problem:
+            problems.append(f"{key}: {problem}")
+    return problems
+
+
+def _counting(document: dict[str, Any], overrides: Iterable[str]) -> list[str]:
+    """The sections that count: those of a trained network, or those of a frozen one."""
+    is_trained = document.get("model") is not None or any(key.partition(".")[0] == "model" for key in overrides)
+    return list(Recipe.model_construct(model=Network.model_construct() if is_trained else None).sections)
+
+
+def _full_path(key: str, counting: list[str]) -> str:
+    """The path of a choice; the end of one alone is looked for in the sections that count, the shallowest first."""
+    if key.partition(".")[0] in Recipe.model_fields:
+        return key  # what is wrong with the rest of it, the check of the whole document says
+    known = _paths(counting)
+    matches = _ending(key, known)
+    depth = min((path.count(".") for path in matches), default=0)
+    matches = [path for path in matches if path.count(".") == depth]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise _Unplaced(f"several choices end so. Say which: {', '.join(matches)}.")
+    if _ending(key, _paths(Recipe.model_fields)):
+        raise _Unplaced(_FOR_FROZEN if "model" in counting else _FOR_TRAINED)
+    raise _Unplaced(f"unknown choice. {nearest(key, [*map(_leaf, known), *known])}")
+
+
+def _ending(key: str, paths: list[str]) -> list[str]:
+    return [path for path in paths if path.endswith(f".{key}")]
 
 
 def _paths(sections: Iterable[str]) -> list[str]:
-    """All choices of some sections, by their full path."""
-    return [path for section in sections for path in _below(Recipe.model_fields[section].annotation, section)]
+    """All choices of some sections, by their full path; a group of choices is one of them, after its members."""
+    return [path for section in sections for path in _below(Recipe.model_fields[section].annotation, section)[:-1]]
 
 
 def _below(annotation: Any, path: str) -> list[str]:
-    kind = _section(annotation)
-    if kind is None:
-        return [path]
-    return [
-        deeper for name, field in kind.model_fields.items() for deeper in _below(field.annotation, f"{path}.{name}")
-    ]
+    fields = {name: field.annotation for kind in _kinds(annotation) for name, field in kind.model_fields.items()}
+    if path == "fit.schedule":
+        fields["name"] = str
+    return [*(deeper for name, inner in fields.items() for deeper in _below(inner, f"{path}.{name}")), path]
 
 
-def _section(annotation: Any) -> type[Section] | None:
-    """The section that a field holds, if it holds one."""
+def _kinds(annotation: Any) -> list[type[Section]]:
+    """The sections that a field can hold: none, one, or one of several."""
+    if get_origin(annotation) is Annotated:
+        return _kinds(get_args(annotation)[0])
     kinds = [annotation, *(get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ())]
-    found = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)]
-    return found[0] if len(found) == 1 and not issubclass(found[0], tuple(SCHEDULES.values())) else None
+    bare = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in kinds]
+    return [kind for kind in bare if isinstance(kind, type) and issubclass(kind, Section)]
 
 
 def _leaf(path: str) -> str:
     return path.rpartition(".")[2]
 
 
-def _sections(document: dict[str, Any]) -> list[str]:
-    """The sections that count in a document: those of a trained network, or those of a frozen one."""
-    example = Recipe() if document.get("model") is None else Recipe.model_construct(model=document["model"])
-    return list(example.sections)
+def _put(document: dict[str, Any], path: str, value: Any) -> None:
+    """Sets one choice; what stands on the way is copied, so that nobody else's document changes."""
+    *sections, leaf = path.split(".")
+    inside: Any = document
+    for depth, name in enumerate(sections):
+        step = _step(inside, name)
+        inner = _in_full(sections[: depth + 1], inside[step] if isinstance(inside, list) else inside.get(step))
+        if not isinstance(inner, dict | list):
+            return  # no section at all: the check of the whole document says so
+        inside[step] = inside = inner
+    inside[_step(inside, leaf)] = value
+    if leaf == "name":
+        _forget(inside, ".".join(sections))
 
 
-def _full_path(key: str, document: dict[str, Any]) -> str:
-    """The path of a choice; a last name alone is looked for in the sections that count, the shallowest first."""
-    everywhere = _paths(Recipe.model_fields)
-    if key in everywhere or any(
-        key.startswith(f"{path}.") or path.startswith(f"{key}.") for path in everywhere if "." in key
-    ):
-        return key
-    matches = [path for path in _paths(_sections(document)) if _leaf(path) == key]
-    depth = min((path.count(".") for path in matches), default=0)
-    matches = [path for path in matches if path.count(".") == depth]
-    if len(matches) != 1:
-        raise KeyError(key)
-    return matches[0]
+def _step(inside: Any, name: str) -> Any:
+    """A key as it is; in a list, a place that there is."""
+    if isinstance(inside, list):
+        if not name.isdigit() or int(name) >= len(inside):
+            raise _Unplaced(f"there is no '{name}' in a list of {len(inside)}, which are counted from 0.")
+        return int(name)
+    return name
+
+
+def _in_full(path: list[str], given: Any) -> Any:
+    """A copy of what stands at a place, nothing in it written short, so that a choice can be put into it."""
+    if isinstance(given, BaseModel):
+        given = given.model_dump()
+    if given is None:
+        return {}
+    place = _place(path)
+    if place is None and isinstance(given, list | tuple):
+        return list(given)
+    if isinstance(given, str) and path[-1].isdigit():
+        return {given: {}}  # a layer by its kind alone
+    if isinstance(given, str) and path == ["fit", "schedule"]:
+        return {"name": given}
+    if place is not None:
+        with contextlib.suppress(ValueError):  # what cannot be read, the check of the whole document names
+            given = place.in_full({path[-1]: given} if issubclass(place, Layer) else given)
+    elif not isinstance(given, dict):
+        raise _Unplaced(f"unknown choice: {'.'.join(path)} is {given!r}, which has no choices of its own.")
+    return dict(given) if isinstance(given, dict) else given
+
+
+def _forget(choices: dict[str, Any], path: str) -> None:
+    """Takes away what an optimizer or schedule of another name knew and the new one does not."""
+    name = str(choices["name"])
+    if path == "fit.schedule" and name in SCHEDULES:
+        known = set(SCHEDULES[name].model_fields)
+    elif path == "fit.optimizer" and name in OPTIMIZERS:
+        known = set(Optimizer.known(name))
+    else:
+        return
+    for choice in set(choices) - known - {"name"}:
+        del choices[choice]
+
+
+def _place(path: Iterable[str]) -> type[Section] | None:
+    """The section at a place of a recipe; None where there is a list, one of several sections, or a value."""
+    kinds = _kinds(_annotation(path))
+    return kinds[0] if len(kinds) == 1 else None
+
+
+def _annotation(path: Iterable[str]) -> Any:
+    """The type of what stands at a place of a recipe."""
+    annotation: Any = Recipe
+    for part in path:
+        annotation = _inside(annotation, part)
+    return annotation
+
+
+def _inside(annotation: Any, part: str) -> Any:
+    """The type of a part: an item of a list, one of several sections by its name, or a field."""
+    if get_origin(annotation) is tuple:
+        return get_args(annotation)[0]
+    kinds = _kinds(annotation)
+    named = [kind for kind in kinds if len(kinds) > 1 and kind in (KINDS.get(part), SCHEDULES.get(part))]
+    if named:
+        return named[0]
+    return next((kind.model_fields[part].annotation for kind in kinds if part in kind.model_fields), None)
 
 
 def _sentence(problem: dict[str, Any]) -> str:
-    """One problem as ``path: what is wrong``, with the nearest valid name for an unknown key."""
+    """One problem as ``path: what is wrong``, with the nearest valid name for an unknown one."""
     where = [str(part) for part in problem["loc"] if not _is_inner(str(part))]
     path = ".".join(part for part, before in zip(where, ["", *where], strict=False) if before != "schedule")
     if problem["type"] == "extra_forbidden":
         *section, leaf = where
         return f"{path}: unknown {'choice' if section else 'section'}. {nearest(leaf, _names(section))}"
-    given = repr(problem["input"])
-    given = f" (given: {given if len(given) < 80 else given[:77] + '...'})"
-    if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        what, known = ("schedule", list(SCHEDULES)) if where[-1] == "schedule" else ("kind of layer", list(KINDS))
-        return f"{path}: unknown {what}. {nearest(str(problem.get('ctx', {}).get('tag', '')), known)}{given}"
+    if not path:  # about several sections at once; the sentences name them
+        return str(problem["msg"].removeprefix("Value error, "))
+    return f"{path}: {_wrong(problem, where)}"
+
+
+def _wrong(problem: dict[str, Any], where: list[str]) -> str:
+    """What is wrong with a value, and what was given."""
+    value, kind = problem["input"], problem["type"]
+    given = f" (given: {value!r})" if len(repr(value)) < _SHOWN else ""
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return _unknown_kind(value, where) + given
+    if kind in ("model_type", "dict_type"):
+        return f"must be choices by their names: {', '.join(_names(where))}{given}"
+    if kind == "tuple_type":
+        return f"must be a list{given}"
     message = problem["msg"].removeprefix("Value error, ")
-    if not path:  # about several sections at once; the sentence names them
-        return str(message)
-    return f"{path}: {message[0].lower()}{message[1:]}{given}"
+    sentence = f"{message[0].lower()}{message[1:]}{given}"
+    if kind == "literal_error" and isinstance(value, str):
+        near = get_close_matches(value, re.findall(r"'([^']*)'", problem["ctx"]["expected"]), n=2, cutoff=0.5)
+        sentence += f". Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return sentence
+
+
+def _unknown_kind(value: Any, where: list[str]) -> str:
+    if where[-1] == "schedule":
+        tag = value.get("name", "") if isinstance(value, dict) else value
+        return f"unknown schedule. {nearest(str(tag), SCHEDULES)}"
+    if isinstance(value, dict) and len(value) > 1:
+        return f"a layer is of one kind, not of several: {', '.join(map(str, value))}"
+    tag = next(iter(value), "") if isinstance(value, dict) else value
+    return f"unknown kind of layer. {nearest(str(tag), KINDS)}"
 
 
 def _is_inner(part: str) -> bool:
@@ -201,12 +325,7 @@ def _is_inner(part: str) -> bool:
     return "[" in part or part in ("int", "float", "str", "path", "constrained-int", "constrained-float")
 
 
-def _names(section: list[str]) -> list[str]:
+def _names(path: list[str]) -> list[str]:
     """The names that a section knows, found from the place of a problem."""
-    kind: Any = Recipe
-    for part in section:
-        if part in kind.model_fields:
-            kind = _section(kind.model_fields[part].annotation) or kind
-        elif part in KINDS or part in SCHEDULES:
-            kind = KINDS.get(part) or SCHEDULES[part]
-    return list(kind.model_fields)
+    kind = _place(path)
+    return [] if kind is None else list(kind.model_fields)

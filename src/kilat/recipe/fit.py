@@ -65,18 +65,23 @@ class Optimizer(Section):
     initial_accumulator: Annotated[float, Field(ge=0)] | None = None
     adam_learning_rate: Above | None = None
 
-    @model_validator(mode="before")
     @classmethod
-    def _short(cls, given: Any) -> Any:
+    def in_full(cls, given: Any) -> Any:
+        """What was given, spelt out."""
         return {"name": given} if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _fitting(self) -> "Optimizer":
-        known = ["name", "decay", "weight_decay", *_CHOICES[self.name]]
+        known = self.known(self.name)
         for choice in type(self).model_fields:
-            if choice not in known and getattr(self, choice) is not None:
-                raise ValueError(f"{self.name} has no {choice}; it takes {', '.join(known[1:])}")
+            if choice not in ("name", *known) and getattr(self, choice) is not None:
+                raise ValueError(f"{self.name} has no {choice}; it takes {', '.join(known)}")
         return self
+
+    @staticmethod
+    def known(name: str) -> list[str]:
+        """The choices that an optimizer takes."""
+        return list(dict.fromkeys(["decay", "weight_decay", *_CHOICES[name]]))
 
     def of(self, choice: str) -> float:
         """A choice as given, or the optimizer's default."""
@@ -94,9 +99,9 @@ class Schedule(Section):
 
     name: ClassVar[str]
 
-    @model_validator(mode="before")
     @classmethod
-    def _short(cls, given: Any) -> Any:
+    def in_full(cls, given: Any) -> Any:
+        """What was given, spelt out."""
         if given == cls.name:
             return {}
         return {key: value for key, value in given.items() if key != "name"} if isinstance(given, Mapping) else given
@@ -246,7 +251,7 @@ class Loss(Section):
             ``focal`` (Lin et al., arXiv 1708.02002), of either.
         label_smoothing: share of the truth that is spread over all classes.
         gamma: of ``focal``: how little easy pictures count.
-        alpha: of ``focal``: its scale.
+        alpha: of ``focal``: its scale. Without effect with one sigmoid unit, as in Keras.
     """
 
     name: Literal["cross_entropy", "binary_cross_entropy", "focal"] = "cross_entropy"
@@ -254,9 +259,9 @@ class Loss(Section):
     gamma: Annotated[float, Field(ge=0)] = 2.0
     alpha: Above = 0.25
 
-    @model_validator(mode="before")
     @classmethod
-    def _short(cls, given: Any) -> Any:
+    def in_full(cls, given: Any) -> Any:
+        """What was given, spelt out."""
         return {"name": given} if isinstance(given, str) else given
 
 
@@ -293,9 +298,9 @@ class EarlyStopping(Section):
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     monitor: Literal["loss", "accuracy"] = "loss"
 
-    @model_validator(mode="before")
     @classmethod
-    def _short(cls, given: Any) -> Any:
+    def in_full(cls, given: Any) -> Any:
+        """What was given, spelt out."""
         return {"patience": given} if isinstance(given, int) and not isinstance(given, bool) else given
 
 
@@ -313,11 +318,15 @@ class Phase(Section):
     learning_rate: Above | None = None
 
 
+_NUMBER = r"(\d+(?:\.\d+)?)"
+_TIME = re.compile(rf"(?:{_NUMBER}\s*h)?\s*(?:{_NUMBER}\s*m(?:in)?)?\s*(?:{_NUMBER}\s*s?)?")
+
+
 def _seconds(given: Any) -> Any:
     """``90``, ``90s``, ``20m``, ``1.5h`` or ``1h30m`` in seconds."""
     if not isinstance(given, str):
         return given
-    parts = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s?)?", given.strip())
+    parts = _TIME.fullmatch(given.strip())
     if not given.strip() or parts is None:
         raise ValueError("must be a time such as 90s, 20m or 1h30m")
     return sum(float(part or 0) * unit for part, unit in zip(parts.groups(), (3600, 60, 1), strict=True))
@@ -343,6 +352,8 @@ class Fit(Section):
         keep: the weights of the ``best`` epoch by validation, or of the ``last``.
         phases: parts of training one after the other, instead of ``epochs``.
         time_limit: seconds (or ``20m``) within which all of training ends, its schedule finished.
+        precision: ``bf16`` or ``fp32``; ``auto`` is bf16 where the processor computes in it and there are convolutions.
+        compile: whether ``torch.compile`` is used.
         checkpoint: seconds between checkpoints within an epoch; the end of each epoch always has one.
     """
 
@@ -358,12 +369,17 @@ class Fit(Section):
     keep: Literal["best", "last"] = "best"
     phases: tuple[Phase, ...] = ()
     time_limit: Seconds | None = None
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    compile: bool = False
     checkpoint: Annotated[float, Field(ge=0)] = 60.0
 
     @model_validator(mode="after")
     def _one_length(self) -> "Fit":
         if self.epochs is not None and self.phases:
-            raise ValueError("has either epochs or phases, each with epochs of its own (such as fit.phases.0.epochs)")
+            raise ValueError(
+                "has either epochs or phases, each with epochs of its own. Say how long a phase is "
+                "(fit.phases.0.epochs=3), or leave one of the two out (fit.phases=[] or fit.epochs=null)"
+            )
         return self
 
     @property

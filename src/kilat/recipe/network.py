@@ -48,9 +48,9 @@ class Function(Section):
     slope: float = 0.2
     shared: bool = False
 
-    @model_validator(mode="before")
     @classmethod
-    def _short(cls, given: Any) -> Any:
+    def in_full(cls, given: Any) -> Any:
+        """What was given, spelt out."""
         if given is None:
             return {"name": "none"}
         if isinstance(given, str):
@@ -72,9 +72,9 @@ class Normalisation(Section):
     name: NormName = "none"
     place: Literal["before", "after"] = "before"
 
-    @model_validator(mode="before")
     @classmethod
-    def _short(cls, given: Any) -> Any:
+    def in_full(cls, given: Any) -> Any:
+        """What was given, spelt out."""
         if given is None:
             return {"name": "none"}
         if isinstance(given, str):
@@ -95,9 +95,9 @@ class Layer(Section):
     kind: ClassVar[str]
     main: ClassVar[str] = ""
 
-    @model_validator(mode="before")
     @classmethod
-    def _short(cls, given: Any) -> Any:
+    def in_full(cls, given: Any) -> Any:
+        """What was given, spelt out."""
         if given == cls.kind:
             return {}
         if not isinstance(given, Mapping) or set(given) != {cls.kind}:

@@ -1,5 +1,6 @@
 """The recipe as a whole: its sections, each choice with its default and its check."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -98,14 +99,10 @@ class Runtime(Section):
 
     Args:
         device: ``auto`` is a GPU where there is one and the extra ``torch`` is installed.
-        precision: of training by gradient: ``bf16`` or ``fp32``; ``auto`` is bf16 where the processor computes in it.
-        compile: whether ``torch.compile`` is used for training by gradient.
         seed: decides splits, folds, first weights, order and augmentation.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    compile: bool = False
     seed: int = Field(0, ge=0, lt=2**32)
 
 
@@ -126,32 +123,37 @@ class Recipe(Section):
     runtime: Runtime = Runtime()
 
     @model_validator(mode="after")
-    def _one_way(self) -> "Recipe":
+    def _fits_together(self) -> "Recipe":
+        if problems := [*self._one_way(), *self._network_fits()]:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _one_way(self) -> Iterator[str]:
         foreign = _TRAINED if self.model is None else _FROZEN
         given = [name for name in foreign if name in self.model_fields_set and getattr(self, name) is not None]
         if self.model is None and given:
-            raise ValueError(f"{' and '.join(given)}: a network to train is missing; give it in the section model")
-        if given:
-            raise ValueError(f"{' and '.join(given)}: for frozen backbones; with a section model a network is trained")
-        return self
+            yield f"{' and '.join(given)}: a network to train is missing; give it in the section model"
+        elif given:
+            yield f"{' and '.join(given)}: for frozen backbones; with a section model a network is trained"
 
-    @model_validator(mode="after")
-    def _network_fits(self) -> "Recipe":
+    def _network_fits(self) -> Iterator[str]:
         if self.model is None or not self.model.layers:
-            return self
-        if self.input.normalise == "backbone" and self.model.backbone is None:
-            raise ValueError("input.normalise: backbone needs a network that starts with a backbone")
-        if self.model.backbone is not None and self.input.colour == "grey":
-            raise ValueError("input.colour: a backbone sees rgb; grey pictures are made into it")
-        if self.model.backbone is None and any(phase.unfreeze for phase in self.fit.phases):
-            raise ValueError("fit.phases: there is no backbone to unfreeze")
+            return
+        if self.model.backbone is None:
+            if self.input.normalise == "backbone":
+                yield "input.normalise: backbone needs a network that starts with a backbone"
+            if isinstance(self.model.weights, Path):
+                yield "model.weights: there is no backbone that they could be for"
+            if any(phase.unfreeze for phase in self.fit.phases):
+                yield "fit.phases: there is no backbone to unfreeze"
+        elif self.input.colour == "grey":
+            yield "input.colour: a backbone sees rgb; grey pictures are made into it"
         last = next((layer for layer in reversed(list(walk(self.model.layers))) if isinstance(layer, Weighted)), None)
-        if getattr(last, "units", getattr(last, "filters", None)) == 1:
-            if self.fit.loss.name == "cross_entropy":
-                raise ValueError("fit.loss: a network that ends in one unit needs binary_cross_entropy or focal")
-        elif self.fit.loss.name == "binary_cross_entropy":
-            raise ValueError("fit.loss: binary_cross_entropy needs a network that ends in one unit (dense: 1)")
-        return self
+        is_one_unit = getattr(last, "units", getattr(last, "filters", None)) == 1
+        if is_one_unit and self.fit.loss.name == "cross_entropy":
+            yield "fit.loss: a network that ends in one unit needs binary_cross_entropy or focal"
+        if not is_one_unit and self.fit.loss.name == "binary_cross_entropy":
+            yield "fit.loss: binary_cross_entropy needs a network that ends in one unit (dense: 1)"
 
     @model_serializer(mode="wrap")
     def _written(self, dump: Any) -> Any:

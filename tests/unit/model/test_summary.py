@@ -149,7 +149,9 @@ def test_the_table_reads_like_keras(vgg: Any) -> None:
     assert len({len(line) for line in lines[1:-4]}) == 1
     assert "Layer (type)" in lines[2]
     assert "Param #" in lines[2]
-    assert lines[4].split("│")[1:4] == [" conv (conv)               ", " (None, 32, 32, 32) ", "     896 "]
+    assert [cell.strip() for cell in lines[4].split("│")[1:-1]] == [
+        "conv2d (Conv2D)", "(None, 32, 32, 32)", "896", "884,736", "3×3",
+    ]  # fmt: skip
     assert lines[-6].split("│")[5] == "   all "
     # As Keras 3 prints them for the same network.
     assert lines[-4:-1] == [
@@ -157,3 +159,47 @@ def test_the_table_reads_like_keras(vgg: Any) -> None:
         " Trainable params: 1,184,426 (4.52 MB)",
         " Non-trainable params: 1,920 (7.50 KB)",
     ]
+
+
+def names_of(summary: Any) -> list[str]:
+    return [line.split("│")[1].strip() for line in table(summary).splitlines() if line.startswith("│")]
+
+
+def test_layers_are_named_as_keras_names_them() -> None:
+    kinds = {
+        "conv": "conv2d (Conv2D)", "depthwise_conv": "depthwise_conv2d (DepthwiseConv2D)",
+        "batch_norm": "batch_normalization (BatchNormalization)",
+        "layer_norm": "layer_normalization (LayerNormalization)",
+        "group_norm": "group_normalization (GroupNormalization)", "activation": "activation (Activation)",
+        "max_pool": "max_pooling2d (MaxPooling2D)", "avg_pool": "average_pooling2d (AveragePooling2D)",
+        "spatial_dropout": "spatial_dropout2d (SpatialDropout2D)", "dropout": "dropout (Dropout)",
+        "rescale": "rescaling (Rescaling)", "residual": "residual (residual)",
+        "global_avg_pool": "global_average_pooling2d (GlobalAveragePooling2D)", "dense": "dense (Dense)",
+    }  # fmt: skip
+    main = {"conv": 4, "group_norm": 2, "activation": "relu", "dropout": 0.1, "spatial_dropout": 0.1, "rescale": 2,
+            "residual": ["batch_norm"], "dense": "classes"}  # fmt: skip
+    network = network_of(*({kind: main[kind]} if kind in main else kind for kind in kinds))
+    summary = summarise(network, name="", channels=3, size=32)
+    assert names_of(summary) == list(kinds.values())
+    assert [row.label for row in summary.rows] == list(kinds)
+
+
+def test_names_are_numbered_as_keras_numbers_them(vgg: Any) -> None:
+    assert names_of(vgg)[1:6] == [
+        "batch_normalization (BatchNormalization)", "conv2d_1 (Conv2D)", "batch_normalization_1 (BatchNormalization)",
+        "max_pooling2d (MaxPooling2D)", "dropout (Dropout)",
+    ]  # fmt: skip
+    assert names_of(vgg)[-1] == "dense (Dense)"
+
+
+def test_paths_of_modules_stay_as_they_are() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Hardtanh(), nn.Flatten(), nn.Linear(400, 2))
+    summary = summarise(network, name="", channels=3, size=12)
+    assert names_of(summary) == ["0 (Conv2D)", "1 (Hardtanh)", "2 (Flatten)", "3 (Dense)"]
+
+
+def test_without_maps_there_is_nothing_to_see_a_part_of() -> None:
+    network = network_of("flatten", {"dense": "classes"}, size=4)
+    text = table(summarise(network, name="", channels=3, size=4))
+    assert "MACs" in text
+    assert "Sees" not in text

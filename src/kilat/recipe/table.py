@@ -1,0 +1,125 @@
+"""The layer table: one row a layer, with its shape, parameters, work and what one place of it sees; and as text."""
+
+import re
+from dataclasses import dataclass
+
+_KERAS = {
+    "conv": "Conv2D", "depthwise_conv": "DepthwiseConv2D", "dense": "Dense", "batch_norm": "BatchNormalization",
+    "layer_norm": "LayerNormalization", "group_norm": "GroupNormalization", "activation": "Activation",
+    "max_pool": "MaxPooling2D", "avg_pool": "AveragePooling2D", "global_avg_pool": "GlobalAveragePooling2D",
+    "flatten": "Flatten", "dropout": "Dropout", "spatial_dropout": "SpatialDropout2D", "rescale": "Rescaling",
+}  # fmt: skip
+"""What Keras calls the kinds of layers of recipes; the others are not in Keras."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer.
+
+    Args:
+        label: its name, which no other row has.
+        kind: as a recipe calls it; of a module that recipes do not know, the name of its class.
+        output_shape: (height, width, channels) or (units,), of one picture.
+        trainable: parameters that training changes.
+        frozen: the others; a batch norm's running statistics are among them, as Keras counts them.
+        macs: multiply-accumulates for one picture.
+        receptive_field: side, in pixels of the picture, of what one place of the answer sees; None is all of it, or in
+            every row that nobody worked it out. That normalising looks at more than one place does not count.
+    """
+
+    label: str
+    kind: str
+    output_shape: tuple[int, ...]
+    trainable: int
+    frozen: int
+    macs: int
+    receptive_field: int | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A network's layers in the order in which a picture goes through them; ``input_shape`` has its channels last."""
+
+    name: str
+    input_shape: tuple[int, int, int]
+    rows: list[Row]
+
+    @property
+    def total(self) -> int:
+        """All parameters."""
+        return sum(row.trainable + row.frozen for row in self.rows)
+
+    @property
+    def trainable(self) -> int:
+        """Parameters that training changes."""
+        return sum(row.trainable for row in self.rows)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one picture."""
+        return sum(row.macs for row in self.rows)
+
+
+def table(summary: Summary) -> str:
+    """The layers as text, in the form in which Keras prints them; what no layer tells is left out."""
+    title = f'Model: "{summary.name}"'
+    head: tuple[str, ...] = ("Layer (type)", "Output Shape", "Param #", "MACs", "Sees")
+    cells: list[tuple[str, ...]] = [
+        (
+            _named(row),
+            f"({', '.join(['None', *map(str, row.output_shape)])})" if row.output_shape else "never reached",
+            f"{row.trainable + row.frozen:,}",
+            f"{row.macs:,}",
+            "all" if row.receptive_field is None else f"{row.receptive_field}×{row.receptive_field}",
+        )
+        for row in summary.rows
+    ]
+    if all(row.receptive_field is None for row in summary.rows):
+        head, cells = head[:-1], [row[:-1] for row in cells]
+    frozen = summary.total - summary.trainable
+    totals = [
+        f" Total params: {summary.total:,} ({_memory(summary.total)})",
+        f" Trainable params: {summary.trainable:,} ({_memory(summary.trainable)})",
+        f" Non-trainable params: {frozen:,} ({_memory(frozen)})",
+        f" Multiply-accumulates a picture: {summary.macs:,}",
+    ]
+    return "\n".join([title, *_framed(head, cells), *totals])
+
+
+def _named(row: Row) -> str:
+    """A layer's name and type as Keras has them: ``conv_1`` of kind ``conv`` is ``conv2d_1 (Conv2D)``.
+
+    A module's path (``blocks.0.conv``) stays as it is, and so does a type that Keras does not have.
+    """
+    known = _KERAS.get(row.kind, row.kind)
+    number = row.label.removeprefix(row.kind)
+    is_numbered = number != row.label and not number.strip("_0123456789")
+    return f"{_snake(known) + number if is_numbered else row.label} ({known})"
+
+
+def _snake(name: str) -> str:
+    """As Keras makes the name of a layer of that of its class."""
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _framed(head: tuple[str, ...], cells: list[tuple[str, ...]]) -> list[str]:
+    """Columns in a frame; all but the first two are numbers and stand to the right."""
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+
+    def line(row: tuple[str, ...], bar: str) -> str:
+        texts = (text.ljust(w) if i < 2 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True)))
+        return f"{bar} {f' {bar} '.join(texts)} {bar}"
+
+    def rule(left: str, stroke: str, cross: str, right: str) -> str:
+        return left + cross.join(stroke * (width + 2) for width in widths) + right
+
+    body = [line(row, "│") for row in cells]
+    return [rule("┏", "━", "┳", "┓"), line(head, "┃"), rule("┡", "━", "╇", "┩"), *body, rule("└", "─", "┴", "┘")]
+
+
+def _memory(parameters: int) -> str:
+    """What parameters of four bytes take, in Keras's units."""
+    size, unit = parameters * 4.0, 0
+    while size >= 1024 and unit < 3:
+        size, unit = size / 1024, unit + 1
+    return f"{size:.2f} {('B', 'KB', 'MB', 'GB')[unit]}"

@@ -1,0 +1,218 @@
+"""The verbs around networks on the command line: look at one, ask about shapes and rates, preview, train, refuse."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+import kilat
+from kilat.recipe import built_in, load
+
+pytest.importorskip("torch", reason="the extra torch is not installed")
+
+SVG = "{http://www.w3.org/2000/svg}svg"
+SMALL = ("--recipe", "mlp-bn", "--size", "8", "--set", "model.layers.2.dense.units=20")
+NARROW = [{"conv": {"filters": 4, "padding": "same"}}, "max_pool", "flatten", {"dense": "classes"}]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory):
+    """A network trained for an epoch on all digits."""
+    runs = tmp_path_factory.mktemp("runs")
+    return kilat.train("digits", "vgg-cifar", runs=runs, size=8, epochs=1, batch=256, **{"model.layers": NARROW})
+
+
+class TestSummary:
+    def test_of_a_recipe(self, kilat_here):
+        done = kilat_here("summary", "vgg-cifar")
+        assert done.returncode == 0
+        assert "Total params: 1,186,346" in done.stdout
+        assert "Trainable params: 1,184,426" in done.stdout
+
+    def test_as_json_and_drawn(self, kilat_here, json_lines):
+        done = kilat_here("summary", "vgg-cifar", "--classes", 100, "--json", "--out", "drawn.svg")
+        (document,) = json_lines(done.stdout)
+        assert document["input"] == [32, 32, 3]
+        assert document["layers"][-1]["output_shape"] == [100]
+        assert document["total"] == sum(layer["trainable"] + layer["frozen"] for layer in document["layers"])
+        assert document["total"] == 1_186_346 + 90 * 1025
+        assert ET.parse("drawn.svg").getroot().tag == SVG
+
+    def test_of_a_run_and_of_its_model(self, kilat_here, json_lines, small_run):
+        for given in (small_run.folder, small_run.folder / "model.onnx"):
+            (document,) = json_lines(kilat_here("summary", given, "--json").stdout)
+            assert document["total"] == small_run.metrics["fit"]["parameters"]
+            assert document["macs"] == small_run.metrics["fit"]["macs"]
+            assert document["input"] == [8, 8, 3]
+
+    def test_with_other_choices(self, kilat_here, json_lines):
+        done = kilat_here("summary", "vgg-cifar", "--size", 16, "--set", "model.layers.0.conv.filters=8", "--json")
+        (document,) = json_lines(done.stdout)
+        assert document["layers"][0]["output_shape"] == [16, 16, 8]
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            (["transfer"], "there is no network in it that is trained by gradient"),
+            (["vgg-cifr"], "Did you mean 'vgg-cifar'"),
+            (["vgg-cifar", "--set", "input.size=auto"], "The size of the input follows from the pictures."),
+            (["vgg-cifar", "--size", "8"], "model.layers.14 (max_pool)"),
+        ],
+    )
+    def test_refusals(self, kilat_here, arguments, sentence):
+        done = kilat_here("summary", *arguments)
+        assert done.returncode == 2
+        assert sentence in done.stderr
+
+
+class TestShape:
+    def test_answers(self, kilat_here):
+        assert kilat_here("shape", "7x7,", "kernel", "3,", "stride", "2,", "valid").stdout.endswith("→ 3x3\n")
+
+    def test_refuses_what_it_cannot_read(self, kilat_here):
+        done = kilat_here("shape", "how large?")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "Ask for example: 7x7, kernel 3, stride 2, valid" in done.stderr
+
+
+class TestSchedule:
+    def test_is_drawn_and_told(self, kilat_here):
+        done = kilat_here("schedule", "small-cnn")
+        assert done.returncode == 0
+        assert done.stdout.endswith("drawing schedule.svg\n")
+        assert ET.parse("schedule.svg").getroot().tag == SVG
+
+    def test_of_phases_one_after_the_other(self, kilat_here, json_lines):
+        done = kilat_here("schedule", "xception-fashion", "--steps", 20, "--json", "--out", "rates.svg")
+        (document,) = json_lines(done.stdout)
+        epochs, rates = document["epochs"], document["rates"]
+        assert epochs == sorted(epochs)
+        assert (rates[0], max(epochs)) == (0.2, pytest.approx(10, abs=0.1))
+        second = next(place for place, epoch in enumerate(epochs) if epoch >= 5 and rates[place] <= 0.01)
+        assert rates[second] == pytest.approx(0.01)
+        assert rates[second - 1] == pytest.approx(0.2 / (1 + 0.01 * 100), rel=0.05)  # after 5 epochs of 20 steps
+
+    def test_another_one_is_a_choice_away(self, kilat_here, json_lines):
+        done = kilat_here("schedule", "vgg-cifar", "--set", "fit.schedule.name=cosine", "--json")
+        (document,) = json_lines(done.stdout)
+        assert document["rates"][0] == pytest.approx(5e-4)
+        assert document["rates"][-1] < 1e-6
+
+
+class TestRates:
+    def test_one_is_suggested_and_drawn(self, kilat_here, json_lines):
+        done = kilat_here("lr-find", "digits", *SMALL, "--steps", 60, "--json")
+        assert done.returncode == 0
+        (document,) = json_lines(done.stdout)
+        assert 1e-5 < document["suggestion"] < 1
+        assert document["suggestion"] in document["rates"]
+        assert len(document["rates"]) == len(document["losses"])
+        assert ET.parse("lr-find.svg").getroot().tag == SVG
+
+    def test_not_for_a_frozen_backbone(self, kilat_here):
+        done = kilat_here("lr-find", "digits", "--recipe", "transfer")
+        assert done.returncode == 2
+        assert not list(Path().iterdir())
+
+
+class TestPreview:
+    def test_pictures_and_the_warning(self, kilat_here):
+        done = kilat_here("preview", "digits", "--size", 16)
+        assert done.returncode == 0
+        assert "augment.horizontal_flip mirrors pictures left to right" in done.stdout
+        with Image.open("preview.png") as sheet:
+            assert (sheet.format, sheet.mode) == ("PNG", "RGB")
+            enlarged = 96  # 16 pixels, six times
+            assert sheet.width > 9 * enlarged
+            assert 6 * enlarged < sheet.height < 7 * enlarged
+
+    def test_no_warning_where_nothing_is_mirrored(self, kilat_here):
+        done = kilat_here("preview", "digits", "--size", 16, "--set", "horizontal_flip=false", "--out", "other.png")
+        assert done.stdout == "drawing other.png\n"
+
+    def test_a_recipe_that_augments_nothing(self, kilat_here):
+        done = kilat_here("preview", "digits", "--recipe", "mlp-bn")
+        assert done.returncode == 2
+        assert "--set augment.rotation=15" in done.stderr
+        assert not list(Path().iterdir())
+
+
+class TestRecipes:
+    def test_are_listed(self, kilat_here):
+        assert kilat_here("recipes").stdout.split() == built_in()
+
+    @pytest.mark.parametrize("name", built_in())
+    def test_are_printed_to_be_copied(self, kilat_here, name):
+        Path("mine.yaml").write_text(kilat_here("recipes", name).stdout, "utf-8")
+        assert Path("mine.yaml").read_text("utf-8").startswith("# ")
+        assert load("mine.yaml") == load(name)
+
+    def test_an_unknown_one(self, kilat_here):
+        done = kilat_here("recipes", "xception-fashio")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "Did you mean 'xception-fashion'?" in done.stderr
+
+
+class TestTrain:
+    def test_with_choices_of_all_kinds(self, kilat_here, json_lines):
+        done = kilat_here(
+            "train", "digits", *SMALL, "--epochs", 2, "--batch", 128, "--set", "optimizer.name=adam",
+            "--set", "fit.schedule.name=one_cycle", "--set", "fit.early_stopping=5", "--json",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        (document,) = json_lines(done.stdout)
+        fit = document["metrics"]["fit"]
+        assert (fit["epochs"], fit["batch"], fit["optimizer"], fit["schedule"]) == (2, 128, "adam", "one_cycle")
+        recipe = yaml.safe_load((Path(document["run"]) / "recipe.yaml").read_text("utf-8"))
+        assert recipe["fit"]["optimizer"]["learning_rate"] == load("mlp-bn").fit.optimizer.rate
+        assert recipe["fit"]["early_stopping"]["patience"] == 5
+        assert recipe["model"]["layers"][2]["dense"]["units"] == 20
+
+    def test_the_report_warns_of_mirrored_digits(self, small_run):
+        html = (small_run.folder / "report.html").read_text("utf-8")
+        notes = re.search(r'<section id="notes">.*?</section>', html, re.DOTALL)
+        assert notes is not None
+        assert "augment.horizontal_flip mirrors pictures left to right" in notes[0]
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentences"),
+        [
+            (["--recipe", "xception-fashion", "--epochs", "2"], ["fit: has either epochs or phases", "fit.phases=[]"]),
+            (["--recipe", "vgg-cifar", "--backbone", "resnet50"], ["backbone: for frozen backbones"]),
+            (["--epochs", "2", "--batch", "8"], ["epochs: for networks that are trained", "batch: for networks"]),
+            (
+                ["--recipe", "vgg-cifar", "--set", "fit.loss=binary_cross_entropy", "--set", "normalise=backbone"],
+                ["input.normalise: backbone needs", "fit.loss: binary_cross_entropy needs"],
+            ),
+            (["--recipe", "vgg-cifar", "--time-limit", "soon"], ["fit.time_limit: must be a time such as 90s"]),
+            (["--recipe", "vgg-cifar", "--set", "fit.optimiser=adam"], ["fit.optimiser: unknown", "'optimizer'"]),
+            (["--recipe", "vgg-cifar", "--size", "8"], ["model.layers.14 (max_pool)", "Give it 'padding: same'"]),
+            (
+                ["--recipe", "mlp-bn", "--set", "model.layers.6.dense.units=5"],
+                ["ends in 5 units, and there are 10 classes"],
+            ),
+        ],
+    )
+    def test_contradictions_are_told_and_nothing_is_left_behind(self, kilat_here, arguments, sentences):
+        done = kilat_here("train", "digits", *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        for sentence in sentences:
+            assert sentence in done.stderr
+        assert not [path for path in Path().rglob("*") if path.is_file()]
+
+    def test_a_trained_network_is_a_model_like_any_other(self, kilat_here, json_lines, small_run, photos):
+        picture = next(photos.rglob("*.jpg"))
+        (answer,) = json_lines(kilat_here("predict", small_run.folder, picture, "--json").stdout)
+        assert answer["label"] in {str(digit) for digit in range(10)}
+        done = kilat_here("eval", small_run.folder, "digits", "--json")
+        measured = json.loads(done.stdout)["metrics"]["test"]
+        assert measured["n"] == small_run.metrics["data"]["used"]

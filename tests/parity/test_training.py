@@ -1,0 +1,200 @@
+"""Training against Keras 3: the same first weights and batches, and every loss, weight and statistic stays the same."""
+
+import os
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra torch is not installed")
+os.environ["KERAS_BACKEND"] = "torch"  # before Keras is imported
+keras = pytest.importorskip("keras", reason="the extra keras is not installed")
+
+from keras import layers as k  # noqa: E402 - after the checks for extras
+
+from kilat.data.split import Part  # noqa: E402
+from kilat.fit.checkpoint import Checkpoints  # noqa: E402
+from kilat.fit.loop import Training  # noqa: E402
+from kilat.fit.pictures import Held, order  # noqa: E402
+from kilat.fit.place import Task  # noqa: E402
+from kilat.model.layers import build  # noqa: E402
+from kilat.model.network import PixelNetwork  # noqa: E402
+from kilat.recipe import Recipe  # noqa: E402
+
+torch.set_num_threads(1)
+
+SIZE, BATCH, EPOCHS, SEED = 8, 16, 5, 3
+LEARNT, MEASURED = 60, 30  # 4 batches an epoch, the last one shorter: 20 updates
+MEAN, STD = 120.0, 70.0
+CLOSE = {"rtol": 1e-4, "atol": 1e-4}
+
+
+class Watched(Training):
+    """A training that notes the loss of every step."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.losses = []
+
+    def _step(self, *given):
+        self.losses.append(super()._step(*given))
+        return self.losses[-1]
+
+
+def pictures(classes):
+    """Noise with a pattern of the class in it, so that there is something to learn; the classes differ in size."""
+    draws = np.random.default_rng(0)
+    truth = np.minimum(draws.integers(0, classes + 1, LEARNT + MEASURED), classes - 1)
+    patterns = draws.integers(0, 100, (classes, SIZE, SIZE, 3))
+    pixels = draws.integers(0, 156, (len(truth), SIZE, SIZE, 3)) + patterns[truth]
+    return pixels.astype(np.uint8), truth
+
+
+def part(rows, truth):
+    return Part(rows, truth[rows], rows.astype(str).astype(object), np.zeros(len(rows), bool))
+
+
+def trained(folder, model, fit, classes=3):
+    """A network of kilat's and its first weights, then what became of it."""
+    document = {
+        "model": {"classes": classes, **model},
+        "fit": {"epochs": EPOCHS, "batch": BATCH, "schedule": "constant", "keep": "last", "precision": "fp32", **fit},
+        "runtime": {"seed": SEED},
+    }
+    chosen = Recipe.model_validate(document)
+    network = build(chosen.model, channels=3, size=SIZE, classes=classes, seed=SEED)
+    first = [weights_of(step) for step in network.steps if step.state_dict()]
+    pixels, truth = pictures(classes)
+    rows = np.arange(LEARNT + MEASURED)
+    sighted = PixelNetwork(network, SIZE, (MEAN,) * 3, (STD,) * 3)
+    names = [f"class{number}" for number in range(classes)]
+    parts = part(rows[:LEARNT], truth), part(rows[LEARNT:], truth)
+    training = Watched(Task(sighted, Held(pixels, "cpu"), *parts, names, chosen, "cpu"), Checkpoints(folder))
+    training.run()
+    return training, first
+
+
+def weights_of(step):
+    """The weights of a step as Keras lays them out."""
+    if step.kind == "batch_norm":
+        values = [step.weight, step.bias, step.running_mean, step.running_var]
+    else:
+        kernel = step.weight.permute(2, 3, 1, 0) if step.weight.ndim == 4 else step.weight.T
+        values = [kernel, step.bias]
+    return [value.detach().numpy().copy() for value in values]
+
+
+def assert_same_training(training, first, model, class_weight=None):
+    """Trains a compiled model of Keras on the same batches and compares all there is to compare."""
+    theirs = [layer for layer in model.layers if layer.weights]
+    for layer, weights in zip(theirs, first, strict=True):
+        layer.set_weights(weights)
+    classes = len(training.task.classes)
+    pixels, truth = pictures(classes)
+    x = (pixels.astype(np.float32) - MEAN) / STD
+    y = truth[:, None].astype(np.float32) if model.output_shape[1] == 1 else np.eye(classes, dtype=np.float32)[truth]
+    losses = []
+    for epoch in range(EPOCHS):
+        for rows in order(np.arange(LEARNT), BATCH, seed=SEED, epoch=epoch):
+            model.reset_metrics()
+            losses.append(model.train_on_batch(x[rows], y[rows], class_weight=class_weight)[0])
+        loss, accuracy = model.evaluate(x[LEARNT:], y[LEARNT:], batch_size=MEASURED, verbose=0)
+        row = training.place.history[epoch]
+        np.testing.assert_allclose(row["validation_loss"], loss, rtol=1e-4)
+        assert row["validation_accuracy"] == pytest.approx(accuracy, abs=1e-6)
+    assert len(training.losses) == 20
+    np.testing.assert_allclose(training.losses, losses, rtol=1e-4)
+    assert losses[-1] < losses[0]
+    steps = [step for step in training.network.network.steps if step.state_dict()]
+    for layer, step, before in zip(theirs, steps, first, strict=True):
+        for ours, wanted, start in zip(weights_of(step), layer.get_weights(), before, strict=True):
+            np.testing.assert_allclose(ours, wanted, **CLOSE)
+            assert np.abs(wanted - start).max() > 10 * CLOSE["atol"]  # it has moved
+
+
+VGG = [
+    {"conv": {"filters": 8, "padding": "same", "activation": "relu"}},
+    {"batch_norm": {"momentum": 0.9}},
+    {"conv": {"filters": 8, "padding": "same", "activation": "relu"}},
+    {"batch_norm": {"momentum": 0.9}},
+    "max_pool",
+    {"dropout": 0.0},
+    {"conv": {"filters": 16, "padding": "same", "activation": "relu"}},
+    {"batch_norm": {"momentum": 0.9}},
+    "max_pool",
+    "flatten",
+    {"dense": "classes"},
+]
+
+
+def vgg_in_keras():
+    """The same with the penalties of the course's VGG."""
+    stack = [keras.Input((SIZE, SIZE, 3))]
+    for filters, ends in ((8, False), (8, True), (16, True)):
+        penalty = keras.regularizers.L2(1e-4)
+        stack.append(k.Conv2D(filters, 3, padding="same", activation="relu", kernel_regularizer=penalty))
+        stack.append(k.BatchNormalization(momentum=0.9))
+        stack += [k.MaxPooling2D(), k.Dropout(0.0)] if ends else []
+    output = k.Dense(3, kernel_regularizer=keras.regularizers.L2(1e-4))
+    return keras.Sequential([*stack, k.Flatten(), output])
+
+
+def compiled(model, optimizer, smoothing=0.0):
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    model.compile(optimizer, loss, metrics=["accuracy"])
+    return model
+
+
+def mlp_in_keras():
+    stack = [keras.Input((SIZE, SIZE, 3)), k.Flatten(), k.BatchNormalization()]
+    for units in (30, 10):
+        stack += [k.Dense(units, "elu"), k.BatchNormalization()]
+    return keras.Sequential([*stack, k.Dense(3)])
+
+
+MLP = {
+    "activation": "elu",
+    "init": "he_normal",
+    "layers": ["flatten", "batch_norm", {"dense": 30}, "batch_norm", {"dense": 10}, "batch_norm", {"dense": "classes"}],
+}
+
+
+def test_convolutions_with_batch_norms_and_penalties_by_adam(tmp_path):
+    found = trained(tmp_path, {"l2": 1e-4, "layers": VGG}, {"optimizer": {"name": "adam", "learning_rate": 1e-3}})
+    assert_same_training(*found, compiled(vgg_in_keras(), keras.optimizers.Adam(1e-3)))
+
+
+def test_momentum_with_all_gradients_clipped_together(tmp_path):
+    """At a rate at which float32's rounding stays rounding: five times as fast, it has grown to 0.5 % by the end."""
+    fit = {
+        "optimizer": {"name": "momentum", "learning_rate": 0.01, "momentum": 0.9},
+        "clip": {"global_norm": 0.5},
+    }
+    optimizer = keras.optimizers.SGD(0.01, momentum=0.9, global_clipnorm=0.5)
+    assert_same_training(*trained(tmp_path, {"l2": 1e-4, "layers": VGG}, fit), compiled(vgg_in_keras(), optimizer))
+
+
+def test_dense_layers_with_batch_norms_by_nadam(tmp_path):
+    found = trained(tmp_path, MLP, {"optimizer": {"name": "nadam", "learning_rate": 1e-3}})
+    assert_same_training(*found, compiled(mlp_in_keras(), keras.optimizers.Nadam(1e-3)))
+
+
+def test_smoothed_labels(tmp_path):
+    fit = {
+        "optimizer": {"name": "sgd", "learning_rate": 0.05},
+        "loss": {"name": "cross_entropy", "label_smoothing": 0.1},
+    }
+    assert_same_training(*trained(tmp_path, MLP, fit), compiled(mlp_in_keras(), keras.optimizers.SGD(0.05), 0.1))
+
+
+def test_one_sigmoid_unit_with_weighted_classes(tmp_path):
+    hidden, last = {"units": 12, "activation": "relu"}, {"units": 1, "activation": "sigmoid"}
+    fit = {
+        "optimizer": {"name": "adam", "learning_rate": 1e-3},
+        "loss": "binary_cross_entropy",
+        "class_weight": {"class0": 2.5, "class1": 0.75},
+    }
+    model = keras.Sequential([keras.Input((SIZE, SIZE, 3)), k.Flatten(), k.Dense(12, "relu"), k.Dense(1)])
+    accuracy = keras.metrics.BinaryAccuracy(threshold=0.0)  # of logits
+    model.compile(keras.optimizers.Adam(1e-3), keras.losses.BinaryCrossentropy(from_logits=True), metrics=[accuracy])
+    found = trained(tmp_path, {"layers": ["flatten", {"dense": hidden}, {"dense": last}]}, fit, classes=2)
+    assert_same_training(*found, model, {0: 2.5, 1: 0.75})
