@@ -25,11 +25,12 @@ demo: $(VENV)/.core ## install kilat alone (no torch), train on scikit-learn's h
 	@$(BIN)/kilat train digits --name demo
 	@echo "Report: $$(ls -td "$$PWD"/runs/demo*/report.html | head -n 1)"
 
+PARALLEL ?= -n 2 --dist loadfile  # a worker a core; the files of tests share what is costly to make
 test: $(VENV)/.full ## run the tests; offline once installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-all: $(VENV)/.full ## also those that need the shared pictures ($KILAT_DATA or ../shared/data) or a GPU
-	$(BIN)/python -m pytest --all $(ARGS)
+	$(BIN)/python -m pytest --all $(PARALLEL) $(ARGS)
 
 lint: $(VENV)/.full ## style, formatting, types, and whether docs/cli.md and docs/techniques.md are current
 	$(BIN)/ruff check .

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 os.environ["LANGUAGE"] = "en"  # before any module of kilat looks at it
+# The networks of tests are tiny, and threads that wait for each other cost more than they bring; in the processes that
+# tests start as well, since sums over another number of threads come out differently.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 UNPACK = Path(__file__).resolve().parents[2] / "shared" / "data" / "unpack"
 PLACES = (os.environ.get("KILAT_DATA", ""), str(Path.home() / ".cache" / "kilat-shared-data"))

@@ -273,9 +273,7 @@ def _source(
     data: str | Path | Source | None, root: str | Path | None, stage: Stage, find: Callable[..., Source]
 ) -> Source:
     if data is None:
-        raise SourceError(
-            "It was not said which pictures to learn from.", mend="Give a folder with a folder per class."
-        )
+        raise SourceError("No data was given to learn from.", mend="Give a folder with a folder of pictures per class.")
     if not isinstance(data, str | Path):
         return data
     return find(data, root=Path(root) if root else None, progress=stage("Downloading (bytes)"))

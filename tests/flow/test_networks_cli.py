@@ -148,7 +148,9 @@ class TestPreview:
 
 class TestRecipes:
     def test_are_listed(self, kilat_here):
-        assert kilat_here("recipes").stdout.split() == built_in()
+        lines = kilat_here("recipes").stdout.splitlines()
+        assert [line.partition(": ")[0] for line in lines] == built_in()
+        assert all(len(line.partition(": ")[2]) > 20 for line in lines)  # each with what it says of itself
 
     @pytest.mark.parametrize("name", built_in())
     def test_are_printed_to_be_copied(self, kilat_here, name):

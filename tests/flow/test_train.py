@@ -136,7 +136,7 @@ class TestCommand:
         [
             (["nowhere"], "nowhere"),
             (["digits", "--recipe", "trnsfer"], "transfer"),
-            (["digits", "--set", "features.sise=64", "--set", "head.folds=1"], "features.size"),
+            (["digits", "--set", "features.sise=64", "--set", "head.folds=1"], "did you mean 'size'"),
             (["digits", "--set", "nothing"], "PATH=VALUE"),
             (["digits", "--size", "20"], "multiple of 32"),
             (["digits", "--size", "huge"], "huge"),

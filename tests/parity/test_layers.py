@@ -14,7 +14,6 @@ keras = pytest.importorskip("keras", reason="the extra keras is not installed")
 from kilat import recipe  # noqa: E402 - after the checks for extras
 from kilat.model import initializers, layers  # noqa: E402
 
-torch.set_num_threads(1)
 
 CHANNELS = 6
 GRIDS = [(size, kernel, stride, padding) for size, kernel, stride, padding in product(

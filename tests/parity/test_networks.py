@@ -15,8 +15,6 @@ from keras import layers as k  # noqa: E402 - after the checks for extras
 from kilat import recipe  # noqa: E402
 from kilat.model.layers import build  # noqa: E402
 
-torch.set_num_threads(1)
-
 
 def network(name, size, channels, classes):
     """The network of a recipe, every weight and statistic moved a little, so that each of them counts."""

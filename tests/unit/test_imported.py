@@ -29,7 +29,6 @@ from kilat.errors import MissingExtra, ModelFileError, RecipeError, RunError, So
 from kilat.features.fitting import Fitter
 from kilat.imported import import_keras
 
-torch.set_num_threads(1)
 
 NAMES = ("ant", "bee", "cat")
 

@@ -11,7 +11,6 @@ from kilat.fit import colour, draws, geometry, policies  # noqa: E402
 from kilat.fit.augment import Augmenter  # noqa: E402
 from kilat.recipe import Augment  # noqa: E402
 
-torch.set_num_threads(1)  # the tensors are tiny
 
 SCIPY_MODES = {"nearest": "nearest", "reflect": "reflect", "constant": "grid-constant", "wrap": "grid-wrap"}
 COURSE = {

@@ -11,8 +11,6 @@ from kilat.fit import draws, mixing  # noqa: E402
 from kilat.fit.augment import Augmenter  # noqa: E402
 from kilat.recipe import Augment  # noqa: E402
 
-torch.set_num_threads(1)  # the tensors are tiny
-
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)

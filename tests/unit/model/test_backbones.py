@@ -26,8 +26,6 @@ from kilat.model import backbones, frozen, gpu  # noqa: E402
 
 NAME, SIZE = "mobilenetv3_small_050", 64
 
-torch.set_num_threads(1)  # the networks are tiny, and threads that wait for each other cost more than they bring
-
 
 @pytest.fixture(scope="module")
 def network():

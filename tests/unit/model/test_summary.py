@@ -12,8 +12,6 @@ from kilat.model.layers import build  # noqa: E402
 from kilat.model.summary import summarise, table  # noqa: E402
 from kilat.recipe import Network, built_in, load  # noqa: E402
 
-torch.set_num_threads(1)  # the networks are tiny
-
 
 def network_of(*layers: Any, size: int = 32, **others: Any) -> Any:
     return build(Network(layers=layers, **others), channels=3, size=size, classes=10, seed=0)
