@@ -22,7 +22,6 @@ torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 from kilat.fit import job  # noqa: E402 - comes with the extra
 from kilat.learning import see, silent  # noqa: E402
 
-
 COLUMNS = "epoch loss accuracy validation_loss validation_accuracy learning_rate seconds pictures_per_second".split()
 TWO_PHASES = {"fit.phases.0.epochs": 1, "fit.phases.1.epochs": 1}
 BACKBONES = {"residual-head", "vgg16-binary", "flowers-mobilenet", "xception-fashion"}

@@ -15,7 +15,6 @@ from torchvision.transforms.autoaugment import _apply_op  # noqa: E402
 from kilat.fit import colour, geometry, policies  # noqa: E402
 from kilat.recipe import Augment  # noqa: E402
 
-
 OUTSIDE = geometry.Outside("constant", 0.0)
 NAMES = {
     "Identity": "identity", "ShearX": "shear_x", "ShearY": "shear_y", "TranslateX": "translate_x",

@@ -14,7 +14,6 @@ keras = pytest.importorskip("keras", reason="the extra keras is not installed")
 from kilat import recipe  # noqa: E402 - after the checks for extras
 from kilat.model import initializers, layers  # noqa: E402
 
-
 CHANNELS = 6
 GRIDS = [(size, kernel, stride, padding) for size, kernel, stride, padding in product(
     (7, 8), (2, 3, (1, 5)), (1, 2, 3, (3, 1)), ("same", "valid")

@@ -20,7 +20,6 @@ from kilat.model.layers import build  # noqa: E402
 from kilat.model.network import PixelNetwork  # noqa: E402
 from kilat.recipe import Recipe  # noqa: E402
 
-
 SIZE, BATCH, EPOCHS, SEED = 8, 16, 5, 3
 LEARNT, MEASURED = 60, 30  # 4 batches an epoch, the last one shorter: 20 updates
 MEAN, STD = 120.0, 70.0

@@ -18,7 +18,6 @@ if importlib.util.find_spec("keras") is None:
 os.environ["KERAS_BACKEND"] = "torch"
 
 import keras
-import torch
 from keras import layers
 from sklearn.datasets import load_sample_image
 
@@ -28,7 +27,6 @@ from kilat.data.source import ArraySource
 from kilat.errors import MissingExtra, ModelFileError, RecipeError, RunError, SourceError
 from kilat.features.fitting import Fitter
 from kilat.imported import import_keras
-
 
 NAMES = ("ant", "bee", "cat")
 

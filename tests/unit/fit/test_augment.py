@@ -11,7 +11,6 @@ from kilat.fit import colour, draws, geometry, policies  # noqa: E402
 from kilat.fit.augment import Augmenter  # noqa: E402
 from kilat.recipe import Augment  # noqa: E402
 
-
 SCIPY_MODES = {"nearest": "nearest", "reflect": "reflect", "constant": "grid-constant", "wrap": "grid-wrap"}
 COURSE = {
     "rotation": 15, "width_shift": 0.12, "height_shift": 0.12, "horizontal_flip": True, "zoom": 0.1,

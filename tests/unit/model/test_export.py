@@ -20,7 +20,6 @@ from kilat.evaluate.calibration import soften  # noqa: E402
 from kilat.features.fitting import OPSET, Fitter  # noqa: E402
 from kilat.model.export import Adapted, to_onnx  # noqa: E402
 
-
 SIZE = 12
 
 

@@ -19,7 +19,6 @@ from safetensors.torch import save_file  # noqa: E402 - comes with the extra
 from kilat.model import layers  # noqa: E402
 from kilat.model.backbone_layer import BackboneStep  # noqa: E402
 
-
 END = ("flatten", {"dense": "classes"})
 CONV = {"conv": {"filters": 4, "padding": "same"}}
 NAME = "mobilenetv3_small_050"
