@@ -10,15 +10,12 @@ with the network before it is used.
 import contextlib
 import hashlib
 import importlib.metadata
-import io
 import json
 import os
-import sys
 import tempfile
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime as ort
@@ -27,7 +24,6 @@ from numpy.typing import NDArray
 from kilat import runtime
 from kilat.errors import BackboneError, MissingExtra
 from kilat.features.backbone import Backbone, Block
-from kilat.features.lite0 import OPSET
 from kilat.runtime import cache_home
 
 if TYPE_CHECKING:
@@ -118,10 +114,12 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _export(frozen: "Frozen", name: str) -> bytes:
+    from kilat.model.export import trace
+
     if sum(value.nbytes for value in frozen.state_dict().values()) > _LARGEST:
         raise BackboneError(f"'{name}' is too large for one ONNX file (2 GB).", mend="Take a smaller sister of it.")
     try:
-        model = _traced(frozen)
+        model = trace(frozen, frozen.size, "features")
         distance = _distance_from(frozen, model)
     except Exception as error:  # an operator without counterpart shows in many ways, in either library
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
@@ -130,40 +128,6 @@ def _export(frozen: "Frozen", name: str) -> bytes:
         message = f"'{name}' in ONNX Runtime is {distance:.1e} away from PyTorch; {TOLERANCE:.0e} is allowed."
         raise BackboneError(message)
     return model
-
-
-def _traced(frozen: "Frozen") -> bytes:
-    import torch
-
-    export: Any = torch.onnx.export
-    buffer = io.BytesIO()
-    with _silence(), warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # that it is the older exporter, and every shape that tracing fixes
-        export(
-            frozen,
-            (torch.zeros(2, frozen.size, frozen.size, 3, dtype=torch.uint8),),
-            buffer,
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=["pixels"],
-            output_names=["features"],
-            dynamic_axes={"pixels": {0: "batch"}, "features": {0: "batch"}},
-        )
-    return buffer.getvalue()
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Closes standard output to the exporter, whose C++ part prints the whole graph there when it fails."""
-    sys.stdout.flush()
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _distance_from(frozen: "Frozen", model: bytes) -> float:

@@ -92,24 +92,29 @@ def to_onnx(network: nn.Module, *, size: int) -> bytes:
     return model
 
 
-def _traced(network: nn.Module, size: int) -> bytes:
+def trace(network: nn.Module, size: int, output: str) -> bytes:
+    """The graph that PyTorch's older exporter makes of a network from ``pixels`` to ``output``, with any batch."""
     export: Any = torch.onnx.export
-    pixels = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     buffer = io.BytesIO()
     with _silence(), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # that it is the older exporter, and every shape that tracing fixes
-        classes = network(pixels).shape[1]
         export(
             network,
-            (pixels,),
+            (torch.zeros(2, size, size, 3, dtype=torch.uint8),),
             buffer,
             dynamo=False,
             opset_version=OPSET,
             input_names=["pixels"],
-            output_names=["logits"],
-            dynamic_axes={"pixels": {0: "batch"}, "logits": {0: "batch"}},
+            output_names=[output],
+            dynamic_axes={"pixels": {0: "batch"}, output: {0: "batch"}},
         )
-    model = onnx.load_from_string(buffer.getvalue())
+    return buffer.getvalue()
+
+
+def _traced(network: nn.Module, size: int) -> bytes:
+    with torch.no_grad():
+        classes = network(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1]
+    model = onnx.load_from_string(trace(network, size, "logits"))
     # Where the exporter loses track of a shape it leaves a made-up name; readers need the number of classes.
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = classes
     return bytes(model.SerializeToString(deterministic=True))
