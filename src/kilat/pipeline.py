@@ -85,7 +85,7 @@ def train(  # noqa: PLR0913 - a choice each
     clock = Clock()
     if resume is not None:
         folder, start = Path(resume), run.Start.read(Path(resume))
-        settings = _own_recipe(folder, overrides)
+        settings = _own_recipe(folder, overrides if recipe == "transfer" else {"recipe": recipe, **overrides})
         source = _source(data or start.data, root or start.root, stage, open_source)
         opened: contextlib.AbstractContextManager[Path] = contextlib.nullcontext(folder)
     else:

@@ -158,8 +158,10 @@ def test_what_cannot_go_on_is_said(recipe, whole, kilat_here, tmp_path):
     foreign = kilat_here("train", "--resume", tmp_path)
     assert foreign.returncode == 2
     assert "is not the folder of a run" in foreign.stderr
-    with pytest.raises(KilatError, match="keeps its own recipe"):
-        kilat.train(resume=begun(tmp_path, recipe), epochs=7)
+    folder = begun(tmp_path, recipe)
+    for other in ({"epochs": 7}, {"recipe": "mlp-bn"}):
+        with pytest.raises(KilatError, match="keeps its own recipe"):
+            kilat.train(resume=folder, **other)
 
 
 def test_pictures_that_changed_are_refused(make_photos, tmp_path):

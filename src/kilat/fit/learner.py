@@ -75,7 +75,7 @@ class Learner:
             The loss before it, and how many pictures were answered rightly.
 
         Raises:
-            NotFiniteError: the loss is no number; nothing was changed.
+            NotFiniteError: the loss is no number; no weight was changed.
         """
         _seed(self.task.device, int(torch.randint(2**62, (), generator=draws)))
         targets = self._targets(rows)
