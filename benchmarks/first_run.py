@@ -21,7 +21,7 @@ import onnx
 from onnx.utils import Extractor
 
 from kilat import runtime
-from kilat.features import lite0
+from kilat.features import lite
 
 SETTINGS = (("each", 1), ("each", 8), ("all", 8), ("all", 16), ("all", 32))
 FIRST, SECOND = 1.25, 0.2
@@ -77,7 +77,7 @@ class Bare:
 
     def __init__(self, place: Path) -> None:
         self.network = place / "plain.onnx"
-        whole = onnx.shape_inference.infer_shapes(onnx.load_from_string(lite0.build(224, "fp32").model))
+        whole = onnx.shape_inference.infer_shapes(onnx.load_from_string(lite.build(224, "fp32").model))
         onnx.save(Extractor(whole).extract_model(["pixels"], ["last.mean"]), self.network)
 
     def seconds(self, folder: Path, way: str, batch: int) -> float:

@@ -18,7 +18,7 @@ import _measure as measure
 import pandas as pd
 from PIL import Image
 
-from kilat.features import lite0
+from kilat.features import lite
 
 NUMBERS = (200, 3_670, 58_000)
 _NOISE = 0.05
@@ -65,7 +65,7 @@ def train(folder: Path, place: Path) -> Taken:
     """One run, and what it took."""
     done = measure.train(folder, place / "runs", place / "cache")
     catalog = pd.read_csv(Path(done.document["run"]) / "catalog.csv", keep_default_na=False)
-    width = lite0.build(lite0.STRIDE).width
+    width = lite.build(lite.STRIDE).width
     table = int(catalog.memory_usage(deep=True).sum())
     return Taken(len(catalog), done.peak, len(catalog) * width * 4, table, done.seconds)
 

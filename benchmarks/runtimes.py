@@ -33,7 +33,7 @@ from PIL import Image
 
 from kilat import runtime
 from kilat.data.decode import decode
-from kilat.features import lite0
+from kilat.features import lite
 from kilat.features.fitting import Fitter
 
 SIDE = 224
@@ -97,8 +97,8 @@ def pillow_square(data: bytes) -> Pixels:
 def speed(pictures: Sequence[bytes], rounds: int, seconds: float) -> None:
     """Pictures per second of every setting."""
     pixels = np.stack([pillow_square(data) for data in pictures])
-    fp32 = lite0.build(SIDE, "fp32").model
-    networks = {"int8": lite0.build(SIDE, "int8").model, "fp32": fp32, "fp32, last features only": plain(fp32)}
+    fp32 = lite.build(SIDE, "fp32").model
+    networks = {"int8": lite.build(SIDE, "int8").model, "fp32": fp32, "fp32, last features only": plain(fp32)}
     rivals = {}
     for (name, model), each in itertools.product(networks.items(), (True, False)):
         session = open_session(model, 1 if each else runtime.threads())

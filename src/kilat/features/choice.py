@@ -3,7 +3,7 @@
 from kilat import runtime
 from kilat.data.catalog import Source
 from kilat.errors import BackboneError, MissingExtra
-from kilat.features import lite0
+from kilat.features import lite
 from kilat.features.backbone import Backbone
 from kilat.features.extract import OnnxRunner, Runner, working_size
 from kilat.recipe import Features
@@ -16,16 +16,16 @@ def choose(wanted: Features, source: Source, device: str) -> Backbone:
         BackboneError: it does not exist, or cannot be had as asked.
         MissingExtra: it comes with the extra ``torch``, which is not installed.
     """
-    if wanted.backbone == lite0.NAME and wanted.weights is None:
+    if wanted.backbone == lite.NAME and wanted.weights is None:
         side = working_size(source) if wanted.size == "auto" else wanted.size
         precision = wanted.precision if wanted.precision != "auto" else "int8" if device == "cpu" else "fp32"
-        return lite0.build(side, precision)
+        return lite.build(side, precision)
     if wanted.precision == "int8":
         raise BackboneError(
             f"The backbone {wanted.backbone} computes in fp32 only.", mend="Leave features.precision at auto."
         )
     if not runtime.has_torch():
-        raise MissingExtra(f"The backbone '{wanted.backbone}' (only {lite0.NAME} comes with the core)", "torch")
+        raise MissingExtra(f"The backbone '{wanted.backbone}' (only {lite.NAME} comes with the core)", "torch")
     from kilat.model import backbones
 
     size = None if wanted.size == "auto" else wanted.size

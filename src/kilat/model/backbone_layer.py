@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kilat.errors import RecipeError
-from kilat.features import lite0
+from kilat.features import lite
 from kilat.model.steps import Shape, Step
 
 Weights = Path | Literal["hub", "none"]
@@ -113,7 +113,7 @@ def create(name: str, weights: Weights, size: int, seed: int) -> BackboneStep:
     from kilat.model import frozen
 
     with _seeded(seed):
-        if name == lite0.NAME and weights == "hub":
+        if name == lite.NAME and weights == "hub":
             network = frozen.embedded_network()
         else:
             network = frozen.load(name, size, weights)

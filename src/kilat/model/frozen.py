@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from kilat.errors import BackboneError, nearest
 from kilat.features.backbone import Block
-from kilat.features.lite0 import LOG_FLOOR
-from kilat.features.weights import read_lite0
+from kilat.features.lite import LOG_FLOOR, NAME
+from kilat.features.weights import read_lite
 
 MEND = "Give its weights with --weights FILE, or take efficientnet_lite0, which needs no download."
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -89,8 +89,8 @@ class Frozen(nn.Module):
         return tuple(Block(name, feature.shape[1]) for name, feature in features)
 
 
-class _Lite0(Frozen):
-    """The network ``tf_efficientnet_lite0`` with all seven of its stages; timm itself counts one per resolution."""
+class _Lite(Frozen):
+    """A network ``tf_efficientnet_lite`` with all seven of its stages; timm itself counts one per resolution."""
 
     def see(self, planes: Tensor) -> tuple[list[Tensor], Tensor]:
         network: Any = self.network
@@ -101,16 +101,16 @@ class _Lite0(Frozen):
         return seen, network.global_pool(network.bn2(network.conv_head(value)))
 
 
-def embedded(size: int) -> Frozen:
-    """The embedded EfficientNet-Lite0 in PyTorch; its features are laid out as those of ``kilat.features.lite0``."""
-    return _Lite0(embedded_network(), size)
+def embedded(size: int, name: str = NAME) -> Frozen:
+    """An embedded EfficientNet-Lite in PyTorch; its features are laid out as those of ``kilat.features.lite``."""
+    return _Lite(embedded_network(name), size)
 
 
-def embedded_network() -> nn.Module:
-    """The network ``tf_efficientnet_lite0`` of timm without classifier, with the embedded weights."""
-    network: nn.Module = timm.create_model("tf_efficientnet_lite0", num_classes=0)
+def embedded_network(name: str = NAME) -> nn.Module:
+    """The network ``tf_efficientnet_lite0`` (or ``1``, ``2``) of timm without classifier, with the embedded weights."""
+    network: nn.Module = timm.create_model(f"tf_{name}", num_classes=0)
     # The file's tensors stand in timm's order under other names; the classifier's two come last and find no partner.
-    tensors = zip(network.state_dict(), read_lite0().values(), strict=False)
+    tensors = zip(network.state_dict(), read_lite(name).values(), strict=False)
     network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors})
     return network
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kilat.features import lite0
+from kilat.features import lite
 from kilat.model.frozen import Frozen, create, embedded
 
 _BATCHES = (64, 256)
@@ -45,7 +45,7 @@ class TorchRunner:
     """
 
     def __init__(self, backbone_name: str, size: int, weights: Path | None, device: str = "cuda") -> None:
-        is_embedded = backbone_name == lite0.NAME and weights is None
+        is_embedded = backbone_name == lite.NAME and weights is None
         frozen = embedded(size) if is_embedded else create(backbone_name, size, weights)
         self.batch = int(np.clip(_PIXELS_PER_BATCH // size**2, *_BATCHES))
         self.device = torch.device(device)

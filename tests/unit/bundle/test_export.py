@@ -17,7 +17,7 @@ from kilat.bundle.manifest import KEY
 from kilat.bundle.predictor import Classifier
 from kilat.errors import RunError
 from kilat.evaluate.calibration import soften
-from kilat.features import lite0
+from kilat.features import lite
 from kilat.features.extract import OnnxRunner
 from kilat.features.fitting import OPSET, Fitter
 from kilat.probe import Head
@@ -87,7 +87,7 @@ def test_what_fitting_a_wide_picture_lets_the_network_see(colours, head, manifes
 @pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
 def test_it_is_the_fitted_head_on_the_features(resize, manifest, photo):
     """The real backbone, in one file with the fitting before it and the head behind it, as the parts one by one."""
-    backbone = lite0.build(64, "fp32")
+    backbone = lite.build(64, "fp32")
     random = np.random.default_rng(1)
     head = Head(
         random.normal(0, 1, backbone.width).astype(np.float32),

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from kilat.bundle import layers
 from kilat.bundle.export import export, export_network
 from kilat.errors import ModelFileError
-from kilat.features import lite0
+from kilat.features import lite
 from kilat.features.fitting import OPSET
 from kilat.probe import Head
 from kilat.recipe.table import table
@@ -20,11 +20,11 @@ from kilat.report.drawing import volumes
 @pytest.fixture(scope="module", params=["fp32", "int8"])
 def lite(request, manifest):
     """EfficientNet-Lite0 with a head for three classes."""
-    backbone = lite0.build(224, request.param)
+    backbone = lite.build(224, request.param)
     width = sum(block.width for block in backbone.blocks)
     zeros = np.zeros(width, np.float32)
     head = Head(zeros, zeros, np.zeros((width, 3), np.float32), np.zeros(3, np.float32))
-    named = replace(manifest, size=224, backbone={"name": lite0.NAME})
+    named = replace(manifest, size=224, backbone={"name": lite.NAME})
     return layers.summarise(export(backbone, "crop", head, 1.0, named)), width
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from kilat.data.catalog import Catalog, Source
 from kilat.data.decode import decode
 from kilat.data.source import ArraySource, PathsSource, open_source
-from kilat.features import lite0
+from kilat.features import lite
 from kilat.features.backbone import Backbone
 from kilat.features.cache import FeatureCache, Seen
 from kilat.features.extract import Floats, OnnxRunner, cache_space, look, working_size
@@ -27,7 +27,7 @@ Pixels = NDArray[np.uint8]
 
 @pytest.fixture(scope="module")
 def backbone() -> Backbone:
-    return lite0.build(32)
+    return lite.build(32)
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ class TestTheSameFeatures:
     @pytest.mark.parametrize("precision", ["int8", "fp32"])
     def test_whatever_the_company(self, tmp_path: Path, size: int, count: int, precision: str) -> None:
         """All at once, twice, backwards, and the rest beside what the cache knows already: bit for bit."""
-        backbone = lite0.build(size, precision)
+        backbone = lite.build(size, precision)
         some = pictures(count, size // 2)
         everyone, _ = seen(arrays(some), backbone)
         again, _ = seen(arrays(some), backbone)
@@ -191,10 +191,10 @@ class TestTheSameFeatures:
             "os.sched_setaffinity(0, cores)\n"
             "from kilat import runtime; from kilat.data.catalog import Catalog\n"
             "from kilat.data.source import PathsSource\n"
-            "from kilat.features import lite0; from kilat.features.extract import look\n"
+            "from kilat.features import lite; from kilat.features.extract import look\n"
             "source = PathsSource(sys.argv[2:], ['a'] * len(sys.argv[2:]))\n"
             "for precision in ('int8', 'fp32'):\n"
-            "    backbone, catalog = lite0.build(64, precision), Catalog.of(source.entries)\n"
+            "    backbone, catalog = lite.build(64, precision), Catalog.of(source.entries)\n"
             "    features = look(source, catalog, backbone, resize='pad', cache=None)\n"
             "    print(features.shape, hashlib.sha256(features.tobytes()).hexdigest())\n"
             "assert runtime.threads() == len(cores)"
@@ -255,7 +255,7 @@ class TestCached:
         assert after.tobytes() == right.tobytes()
 
     def test_every_choice_that_changes_the_features_has_a_space_of_its_own(self, backbone: Backbone) -> None:
-        others = [lite0.build(64), lite0.build(32, "fp32")]
+        others = [lite.build(64), lite.build(32, "fp32")]
         spaces = [
             cache_space(backbone, "crop"),
             cache_space(backbone, "pad"),
@@ -264,7 +264,7 @@ class TestCached:
             *(cache_space(other, "crop") for other in others),
         ]
         assert len(set(spaces)) == len(spaces) == 6
-        assert cache_space(lite0.build(32), "crop") == spaces[0]
+        assert cache_space(lite.build(32), "crop") == spaces[0]
 
 
 class TestWorkingSize:

