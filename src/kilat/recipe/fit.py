@@ -304,6 +304,10 @@ class EarlyStopping(Section):
         return {"patience": given} if isinstance(given, int) and not isinstance(given, bool) else given
 
 
+Stages = Annotated[int, Field(ge=0)] | Literal["all"]
+"""How many of a backbone's top stages."""
+
+
 class Phase(Section):
     """A part of training with an optimizer, a rate and a schedule of its own.
 
@@ -314,7 +318,7 @@ class Phase(Section):
     """
 
     epochs: Annotated[int, Field(ge=1)]
-    unfreeze: Annotated[int, Field(ge=0)] | Literal["all"] = 0
+    unfreeze: Stages = 0
     learning_rate: Above | None = None
 
 
@@ -350,7 +354,17 @@ class Fit(Section):
             Where there is one, it is what is measured and kept.
         early_stopping: when to end before the last epoch.
         keep: the weights of the ``best`` epoch by validation, or of the ``last``.
-        phases: parts of training one after the other, instead of ``epochs``.
+        phases: parts of training one after the other, instead of ``epochs`` and ``unfreeze``.
+        unfreeze: how many of a backbone's top stages are trained; ``all`` for the whole of it.
+        layer_decay: by which the rate falls from each stage of a backbone to the one below it (arXiv 2106.08254); the
+            head learns at the full rate, the top stage at the first step down.
+        batch_norm: whether batch norms of a backbone's unfrozen stages keep the statistics they came with (``frozen``)
+            or go on learning them (``train``); ``auto`` is ``frozen``, but ``train`` where weights are random. Those of
+            frozen stages always keep them.
+        resolution: sides in pixels at which training looks, one after the other in equal shares of the epochs, such as
+            ``[128, 160, 192]`` (progressive resizing); none for the size at which the network answers.
+        average: over how many of the last epochs the weights are averaged in the end (stochastic weight averaging,
+            arXiv 1803.05407); 0 for no averaging.
         time_limit: seconds (or ``20m``) within which all of training ends, its schedule finished.
         precision: ``bf16`` or ``fp32``; ``auto`` is bf16 where the processor computes in it and there are convolutions.
         compile: whether ``torch.compile`` is used.
@@ -368,6 +382,11 @@ class Fit(Section):
     early_stopping: EarlyStopping | None = None
     keep: Literal["best", "last"] = "best"
     phases: tuple[Phase, ...] = ()
+    unfreeze: Stages = 0
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    batch_norm: Literal["auto", "frozen", "train"] = "auto"
+    resolution: tuple[Annotated[int, Field(ge=16, le=1024)], ...] = ()
+    average: Annotated[int, Field(ge=0)] = 0
     time_limit: Seconds | None = None
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     compile: bool = False
@@ -380,12 +399,21 @@ class Fit(Section):
                 "has either epochs or phases, each with epochs of its own. Say how long a phase is "
                 "(fit.phases.0.epochs=3), or leave one of the two out (fit.phases=[] or fit.epochs=null)"
             )
+        if self.unfreeze and self.phases:
+            raise ValueError("has either unfreeze or phases, each with an unfreeze of its own")
+        if self.average and self.ema:
+            raise ValueError("has either ema or average: both are means of the weights")
         return self
 
     @property
     def parts(self) -> tuple[Phase, ...]:
         """The phases; without any, one of all epochs."""
-        return self.phases or (Phase(epochs=self.epochs or _EPOCHS),)
+        return self.phases or (Phase(epochs=self.epochs or _EPOCHS, unfreeze=self.unfreeze),)
+
+    @property
+    def opens(self) -> bool:
+        """Whether any stage of a backbone is trained."""
+        return any(phase.unfreeze for phase in self.parts)
 
 
 OPTIMIZERS: tuple[str, ...] = get_args(OptimizerName)
