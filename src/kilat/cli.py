@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import typer
 
@@ -45,13 +45,15 @@ def train(  # noqa: PLR0917 - an option each
     ] = None,
     name: Annotated[str | None, typer.Option(help=_("Name of the run; the data's own by default."))] = None,
     recipe: RecipeName = "transfer",
+    preset: Annotated[str | None, typer.Option(help=_("fast, good or best: how much time to spend."))] = None,
     backbone: Annotated[str | None, typer.Option(help=_("The network; any timm name with the extra 'torch'."))] = None,
     weights: Weights = None,
     size: Size = None,
     epochs: Annotated[int | None, typer.Option(help=_("How often a trained network sees every picture."))] = None,
     batch: Annotated[int | None, typer.Option(help=_("Pictures a step of training."))] = None,
     time_limit: Annotated[str | None, typer.Option(help=_("Time for everything, such as 90s, 20m or 1h30m."))] = None,
-    device: Annotated[str | None, typer.Option(help=_("auto, cpu or cuda."))] = None,
+    device: Annotated[str | None, typer.Option(help=_("auto, cpu, cuda, mps (Apple) or xla (TPUs)."))] = None,
+    devices: Annotated[int | None, typer.Option(help=_("How many of them train together."))] = None,
     seed: Annotated[int | None, typer.Option(help=_("Decides everything that is drawn."))] = None,
     choices: Choices = None,
     runs: Annotated[Path, typer.Option(help=_("Folder in which the run's folder is made."))] = Path("runs"),
@@ -65,12 +67,21 @@ def train(  # noqa: PLR0917 - an option each
 
     given = {
         "backbone": backbone, "weights": weights, "size": _size(size), "epochs": epochs, "batch": batch,
-        "time_limit": time_limit, "device": device, "seed": seed,
+        "time_limit": time_limit, "device": device, "devices": devices, "seed": seed,
     }  # fmt: skip
     overrides: dict[str, Any] = _overrides(given, choices)
     with _Bars() as bars:
         done = pipeline.train(
-            data, recipe, name=name, runs=runs, root=root, resume=resume, track=track, stage=bars.stage, **overrides
+            data,
+            recipe,
+            preset=preset,
+            name=name,
+            runs=runs,
+            root=root,
+            resume=resume,
+            track=track,
+            stage=bars.stage,
+            **overrides,
         )
     if as_json:
         _print_json({"run": str(done.folder), "metrics": done.metrics})
@@ -223,6 +234,27 @@ def recipes(
         return
     for one in built_in():
         print(f"{one}: {about(one)}")
+
+
+@app.command()
+def backbones(
+    search: Annotated[str, typer.Argument(help=_("Part of a name, or a pattern such as 'convnext*in22k*'."))] = "",
+    sort: Annotated[
+        Literal["name", "parameters", "macs", "accuracy"], typer.Option(help=_("What decides the order."))
+    ] = "name",
+    limit: Annotated[int, typer.Option(min=1, help=_("How many to show."))] = 20,
+    here: Annotated[bool, typer.Option("--here", help=_("Only those whose weights are on this machine."))] = False,
+    as_json: Json = False,
+) -> None:
+    """List or search the networks that can look at pictures."""
+    from kilat.model import listing
+
+    with _Bars() as bars:
+        found = listing.find(search, sort=sort, limit=limit, here=here, progress=bars.stage(_("Counting")))
+    if as_json:
+        _print_json(listing.document(found))
+    else:
+        print(listing.table(found))
 
 
 @app.command("eval")

@@ -1,7 +1,10 @@
 """The two ways to learn, which come to the same: a head on a frozen backbone, and a network trained by gradient."""
 
+import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,16 +19,22 @@ from kilat.clock import Clock
 from kilat.data.catalog import Catalog, Source
 from kilat.data.split import Part, assign, folds, hold_out, parts, settle_duplicates
 from kilat.errors import MissingExtra, RecipeError, SourceError
-from kilat.features import choice
+from kilat.evaluate.calibration import fit_temperature, soften
+from kilat.evaluate.comparison import Comparison
+from kilat.evaluate.metrics import measure
+from kilat.features import budget, choice
 from kilat.features.backbone import Backbone
 from kilat.features.cache import FeatureCache
 from kilat.features.extract import Floats, cache_space, look
+from kilat.features.extract import Progress as FeatureProgress
 from kilat.features.pixels import Seen, fits_in_memory, look_at_pixels, natural_size
 from kilat.recipe import Features, Recipe
 from kilat.record import Described
 from kilat.report import meaning
 
 _PREVIEWED = 5
+_FROZEN_SHARE, _TUNED_SHARE = 0.6, 0.35
+"""Of a time limit, until when all pictures must have been looked at: the head, or the training, needs the rest."""
 
 
 class Progress(Protocol):
@@ -79,10 +88,12 @@ class Learnt:
         answer: gives the logits of any rows of the catalog.
         bundle: gives the model file for a temperature and a manifest.
         network: what the model file says of it.
-        facts: sections of ``metrics.json`` about the learning.
+        facts: sections of ``metrics.json`` about the learning; the last one is about what answers.
         notes: sentences worth saying.
         tolerance: how far the file's probabilities may lie from ``answer``'s.
         shown: what the report shows of a training: ``history``, ``network``, ``augmented``.
+        rival: the other way to learn that was tried on the same split and not kept, where one was.
+        comparison: of fine-tuning with the frozen result that it started from, where there was any.
     """
 
     catalog: Catalog
@@ -98,30 +109,135 @@ class Learnt:
     notes: list[str]
     tolerance: float = TOLERANCE
     shown: dict[str, Any] = field(default_factory=dict)
+    rival: "Learnt | None" = None
+    comparison: Comparison | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was learnt, calibrated, with its answers.
+
+    Args:
+        learnt: what answers.
+        temperature: fitted on its held-out pictures.
+        logits: of the test pictures, ``[n, classes]``.
+    """
+
+    learnt: Learnt
+    temperature: float
+    logits: Floats
+
+    @classmethod
+    def of(cls, learnt: Learnt) -> "Result":
+        """Fits the temperature and asks about the test pictures."""
+        return cls(learnt, fit_temperature(learnt.held_logits, learnt.held.truth), learnt.answer(learnt.asked.rows))
+
+    @cached_property
+    def answers(self) -> Floats:
+        """Probabilities of the test pictures, ``[n, classes]``."""
+        return soften(self.logits, self.temperature)
+
+    @cached_property
+    def held_answers(self) -> Floats:
+        """Probabilities of the held-out pictures, ``[n, classes]``."""
+        return soften(self.learnt.held_logits, self.temperature)
+
+    def measures(self) -> dict[str, Any]:
+        """The sections ``test`` and ``validation`` of ``metrics.json``."""
+        learnt, majority = self.learnt, self.learnt.fitted_on.commonest
+        parts = {
+            "test": (learnt.asked, self.answers, self.logits),
+            "validation": (learnt.held, self.held_answers, learnt.held_logits),
+        }
+        return {
+            name: measure(part.truth, answers, learnt.classes, uncalibrated=soften(logits, 1.0), majority=majority)
+            for name, (part, answers, logits) in parts.items()
+        }
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a frozen backbone saw, and who is asked what.
+
+    Args:
+        catalog: every picture that came in, with its split.
+        wanted: how it looked.
+        backbone: that looked.
+        device: where it did.
+        features: of every row of the catalog, ``[rows, width]``.
+        classes: their names.
+        learnt: the pictures to learn from.
+        asked: the test pictures.
+        notes: sentences worth saying.
+    """
+
+    catalog: Catalog
+    wanted: Features
+    backbone: Backbone
+    device: str
+    features: Floats
+    classes: list[str]
+    learnt: Part
+    asked: Part
+    notes: list[str]
 
 
 def fit_head(source: Source, recipe: Recipe, clock: Clock, stage: Stage) -> Learnt:
     """A frozen backbone looks at every picture once, and a linear head is fitted on what it saw."""
-    catalog = Catalog.of(source.entries)
-    device = runtime.device(recipe.runtime.device)
-    backbone = choice.choose(recipe.features, source, device)
+    return head_on(look_at(source, recipe, clock, stage), recipe, clock)
+
+
+def look_at(source: Source, recipe: Recipe, clock: Clock, stage: Stage) -> Looked:
+    """A frozen backbone looks at every picture once, within its share of the time limit, and splits are drawn."""
+    device = runtime.looking_device(recipe.runtime.device)
+    limit = recipe.runtime.time_limit
+    share = _TUNED_SHARE if recipe.is_opened else _FROZEN_SHARE
+    until = math.inf if limit is None else clock.started + share * limit
     with clock.measure("features_s"):
-        features, notes = _look(source, catalog, backbone, recipe.features, device, stage("Looking at pictures"))
-    notes += _settle(source, catalog, recipe)
-    classes, learnt, asked = parts(catalog)
+        looked = _in_time(source, recipe.features, device, until, stage)
+    notes = [*looked.notes, *_settle(source, looked.catalog, recipe)]
+    classes, learnt, asked = parts(looked.catalog)
+    return replace(looked, classes=classes, learnt=learnt, asked=asked, notes=notes)
+
+
+def _in_time(source: Source, wanted: Features, device: str, until: float, stage: Stage) -> Looked:
+    """What was wanted, or if the first pictures tell that it would last too long, what can be had until then."""
+    rate = 0.0
+    for features in budget.cheaper(wanted):
+        progress = budget.watched(stage("Looking at pictures"), until - time.perf_counter())
+        try:
+            return _looked(source, Catalog.of(source.entries), features, device, progress)
+        except budget.TooSlowError as slow:
+            rate, wanted = slow.rate, features
+    catalog = Catalog.of(source.entries)
+    for row in budget.left_out(source, rate, until - time.perf_counter()):
+        catalog.refuse(int(row), "left out, so that the time limit is kept")
+    return _looked(source, catalog, wanted, device, stage("Looking at some of the pictures"))
+
+
+def head_on(looked: Looked, recipe: Recipe, clock: Clock) -> Learnt:
+    """A linear head is fitted on what a backbone saw, whose features are written over."""
     with clock.measure("head_s"):
-        fold = folds(learnt, recipe.head.folds, recipe.runtime.seed)
-        fitted = probe.fit(features, learnt.rows, learnt.truth, fold, len(classes), backbone.blocks, recipe.head)
+        fitted = fitted_head(looked, looked.learnt, recipe)
     return Learnt(
-        catalog, classes, learnt, learnt.at(fitted.held_out), fitted.logits, asked, fitted.answer,
+        looked.catalog, looked.classes, looked.learnt, looked.learnt.at(fitted.held_out), fitted.logits, looked.asked,
+        fitted.answer,
         bundle=lambda temperature, manifest: export(
-            backbone, recipe.features.resize, fitted.head, temperature, manifest
+            looked.backbone, recipe.features.resize, fitted.head, temperature, manifest
         ),
-        network=record.described(backbone),
+        network=record.described(looked.backbone),
         facts={"head": record.head(fitted, recipe)},
-        notes=notes,
-        tolerance=TOLERANCE if device == "cpu" else HALF_PRECISION_TOLERANCE,
+        notes=looked.notes,
+        tolerance=TOLERANCE if looked.device == "cpu" else HALF_PRECISION_TOLERANCE,
     )  # fmt: skip
+
+
+def fitted_head(looked: Looked, learnt: Part, recipe: Recipe) -> probe.Fitted:
+    """A head fitted on some pictures, its strength chosen by cross-validation among them."""
+    fold = folds(learnt, recipe.head.folds, recipe.runtime.seed)
+    return probe.fit(
+        looked.features, learnt.rows, learnt.truth, fold, len(looked.classes), looked.backbone.blocks, recipe.head
+    )
 
 
 def see(source: Source, recipe: Recipe, stage: Stage) -> Seen:
@@ -137,14 +253,24 @@ def see(source: Source, recipe: Recipe, stage: Stage) -> Seen:
     pixels = look_at_pixels(source, catalog, size=size, resize=recipe.input.resize, keep=keep, progress=progress)
     notes = _settle(source, catalog, recipe)
     classes, learnt, asked = parts(catalog)
+    training, validation = held_out(learnt, classes, recipe)
+    catalog.table.loc[validation.rows, "split"] = "validation"
+    return Seen(catalog, size, pixels, classes, training, validation, asked, notes)
+
+
+def held_out(learnt: Part, classes: list[str], recipe: Recipe) -> tuple[Part, Part]:
+    """The pictures to train on, and those to be measured on between epochs.
+
+    Raises:
+        SourceError: there are too few to hold any out.
+    """
     training, validation = (learnt.at(at) for at in hold_out(learnt, recipe.data.validation, recipe.runtime.seed))
     if not len(validation.rows):
         raise SourceError(
             f"There are too few pictures to hold any out for validation: {len(learnt.rows)} of {len(classes)} classes.",
             mend="Bring more, raise data.validation, or take the recipe 'transfer', which cross-validates.",
         )
-    catalog.table.loc[validation.rows, "split"] = "validation"
-    return Seen(catalog, size, pixels, classes, training, validation, asked, notes)
+    return training, validation
 
 
 def train_network(source: Source, recipe: Recipe, clock: Clock, stage: Stage, told: Training) -> Learnt:
@@ -155,7 +281,7 @@ def train_network(source: Source, recipe: Recipe, clock: Clock, stage: Stage, to
     device = runtime.device(recipe.runtime.device)
     with clock.measure("pictures_s"):
         seen = see(source, recipe, stage)
-    limit, progress = recipe.fit.time_limit, stage("Training")
+    limit, progress = recipe.runtime.time_limit, stage("Training")
     deadline = None if limit is None else clock.started + limit
     with clock.measure("fit_s"):
         begun = job.begin(source, seen, recipe, device=device, network=told.network, name=told.name)
@@ -173,7 +299,7 @@ def train_network(source: Source, recipe: Recipe, clock: Clock, stage: Stage, to
         shown={
             "history": trained.history,
             "network": begun.summary,
-            "augmented": begun.preview(_spread(seen.training)),
+            "augmented": begun.preview(spread(seen.training)),
         },
     )  # fmt: skip
 
@@ -190,17 +316,18 @@ def _settle(source: Source, catalog: Catalog, recipe: Recipe) -> list[str]:
     return [*assign(catalog, recipe.data.test, recipe.runtime.seed), *record.skipped(source)]
 
 
-def _look(
-    source: Source, catalog: Catalog, backbone: Backbone, wanted: Features, device: str, progress: Progress
-) -> tuple[Floats, list[str]]:
-    """One pass over the pictures, with what was seen before from the cache; also what the user should know of that."""
+def _looked(source: Source, catalog: Catalog, wanted: Features, device: str, progress: FeatureProgress) -> Looked:
+    """One pass over the pictures, with what was seen before from the cache."""
+    backbone = choice.choose(wanted, source, device)
     cache = FeatureCache(cache_space(backbone, wanted.resize, device))
     try:
         runner = choice.runner(backbone, wanted, device)
         features = look(source, catalog, backbone, resize=wanted.resize, cache=cache, runner=runner, progress=progress)
     finally:
         cache.close()
-    return features, [cache.trouble] if cache.trouble else []
+    nobody = Part(*(np.zeros(0, kind) for kind in (np.int64, np.int64, object, bool)))
+    notes = [cache.trouble] if cache.trouble else []
+    return Looked(catalog, wanted, backbone, device, features, [], nobody, nobody, notes)
 
 
 def input_size(recipe: Recipe, source: Source | None) -> int:
@@ -220,7 +347,7 @@ def input_size(recipe: Recipe, source: Source | None) -> int:
     return natural_size(source)
 
 
-def _spread(training: Part) -> NDArray[np.int64]:
+def spread(training: Part) -> NDArray[np.int64]:
     """Rows of a few pictures of different classes."""
     firsts = np.unique(training.truth, return_index=True)[1]
     chosen = firsts[np.unique(np.linspace(0, len(firsts) - 1, _PREVIEWED).round().astype(int))]

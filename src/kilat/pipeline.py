@@ -20,10 +20,11 @@ from kilat.data.catalog import Catalog, Source
 from kilat.data.source import find_source, open_source, require_pictures
 from kilat.data.split import settle_duplicates, whole
 from kilat.errors import RecipeError, SourceError
-from kilat.evaluate.calibration import fit_temperature, soften
+from kilat.evaluate.calibration import soften
 from kilat.evaluate.metrics import measure
 from kilat.evaluate.sets import lac_set
-from kilat.learning import Row, Stage, Training, fit_head, silent, train_network
+from kilat.finetuning import fine_tune
+from kilat.learning import Learnt, Result, Row, Stage, Training, fit_head, silent, train_network
 from kilat.recipe import Recipe
 from kilat.report import page, story
 
@@ -54,6 +55,7 @@ def train(  # noqa: PLR0913 - a choice each
     data: str | Path | Source | None = None,
     recipe: str | Path | dict[str, Any] | Recipe = "transfer",
     *,
+    preset: str | None = None,
     network: Any = None,
     name: str | None = None,
     runs: str | Path = "runs",
@@ -69,6 +71,8 @@ def train(  # noqa: PLR0913 - a choice each
         data: a folder of class folders, a table, an archive, the name of a known set, or a source; a run that goes on
             knows its own.
         recipe: a built-in name, a YAML file, a dictionary or a recipe.
+        preset: ``fast``, ``good`` or ``best``, in the place of a recipe: one dial from which backbones, resolution,
+            training and its length follow.
         network: a ``torch.nn.Module`` to train instead of a recipe's layers: normalised float planes
             ``[n, channels, size, size]`` to logits ``[n, classes]`` (or ``[n, 1]``, for two classes).
         name: of the run; the data's own name by default.
@@ -83,6 +87,7 @@ def train(  # noqa: PLR0913 - a choice each
         KilatError: what was given, why it is refused, how to mend it.
     """
     clock = Clock()
+    recipe = recipes.of_preset(preset, recipe)
     if resume is not None:
         folder, start = Path(resume), run.Start.read(Path(resume))
         settings = _own_recipe(folder, overrides if recipe == "transfer" else {"recipe": recipe, **overrides})
@@ -114,40 +119,57 @@ def train(  # noqa: PLR0913 - a choice each
 
 def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = silent, told: Training | None = None) -> Outcome:
     """The stages in order: look, split, learn, calibrate, evaluate, bundle, parity gate."""
-    if recipe.model is None:
-        learnt = fit_head(source, recipe, clock, stage)
-    else:
-        with tempfile.TemporaryDirectory() as nowhere:
-            learnt = train_network(source, recipe, clock, stage, told or Training(Path(nowhere)))
-    classes, held, asked = learnt.classes, learnt.held, learnt.asked
+    with tempfile.TemporaryDirectory() as nowhere:
+        learnt = _learn(source, recipe, clock, stage, told or Training(Path(nowhere)))
     with clock.measure("evaluation_s"):
-        temperature = fit_temperature(learnt.held_logits, held.truth)
-        logits = learnt.answer(asked.rows)
-        answers, held_answers = soften(logits, temperature), soften(learnt.held_logits, temperature)
-        raw, held_raw = soften(logits, 1.0), soften(learnt.held_logits, 1.0)
-        majority = learnt.fitted_on.commonest
+        result = Result.of(learnt)
         metrics = {
             "schema": 1,
-            "data": record.data(learnt.catalog, classes, recipe),
-            "test": measure(asked.truth, answers, classes, uncalibrated=raw, majority=majority),
-            "validation": measure(held.truth, held_answers, classes, uncalibrated=held_raw, majority=majority),
-            **{section: {**facts, "temperature": temperature} for section, facts in learnt.facts.items()},
+            "data": record.data(learnt.catalog, learnt.classes, recipe),
+            **result.measures(),
+            **_told(result),
+            **_comparison(result),
         }
-        notes = [*learnt.notes, *record.imbalance(learnt.fitted_on.truth, classes, recipe)]
-        predictions = record.predictions(learnt.catalog, classes, [(asked, answers), (held, held_answers)])
+        notes = [*learnt.notes, *record.imbalance(learnt.fitted_on.truth, learnt.classes, recipe)]
+        predictions = record.predictions(
+            learnt.catalog, learnt.classes, [(learnt.asked, result.answers), (learnt.held, result.held_answers)]
+        )
     with clock.measure("bundle_s"):
-        manifest = record.manifest(learnt.network, recipe, metrics, {"set": lac_set(held_answers, held.truth)})
-        model = learnt.bundle(temperature, manifest)
+        thresholds = {"set": lac_set(result.held_answers, learnt.held.truth)}
+        manifest = record.manifest(learnt.network, recipe, metrics, thresholds)
+        model = learnt.bundle(result.temperature, manifest)
         classifier = Classifier(model)
     with clock.measure("parity_s"):
         rows = sample(np.flatnonzero(learnt.catalog.used))
-        parity = check(classifier, source, rows, soften(learnt.answer(rows), temperature), learnt.tolerance)
+        parity = check(classifier, source, rows, soften(learnt.answer(rows), result.temperature), learnt.tolerance)
     metrics |= {
         "parity": vars(parity),
         "model": record.model(learnt.network, model, recipe),
         "versions": manifest.versions,
     }
     return Outcome(model, classifier, metrics, learnt.catalog, predictions, notes, learnt.shown)
+
+
+def _learn(source: Source, recipe: Recipe, clock: Clock, stage: Stage, told: Training) -> Learnt:
+    """A head on a frozen backbone, that and fine-tuning, or a whole network, as the recipe says."""
+    if recipe.model is not None:
+        return train_network(source, recipe, clock, stage, told)
+    return fine_tune(source, recipe, clock, stage, told) if recipe.is_opened else fit_head(source, recipe, clock, stage)
+
+
+def _told(result: Result) -> dict[str, Any]:
+    """The sections about the learning; the temperature stands in that of what answers."""
+    sections = {name: dict(facts) for name, facts in result.learnt.facts.items()}
+    sections[list(sections)[-1]]["temperature"] = result.temperature
+    return sections
+
+
+def _comparison(result: Result) -> dict[str, Any]:
+    """The section ``comparison``, where fine-tuning and the frozen result it began with stand side by side."""
+    rival, found = result.learnt.rival, result.learnt.comparison
+    if rival is None or found is None:
+        return {}
+    return {"comparison": record.comparison(result.measures(), Result.of(rival).measures(), found)}
 
 
 def evaluate(

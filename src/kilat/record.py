@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from kilat.bundle.manifest import Manifest
 from kilat.data.catalog import SPLITS, Catalog, Source
 from kilat.data.split import Part
+from kilat.evaluate.comparison import Comparison
 from kilat.features.backbone import Backbone
 from kilat.locale import _
 from kilat.probe import Fitted
 from kilat.recipe import Recipe, Resize
 
 _STRONG_IMBALANCE = 5
+_COMPARED = ("n", "accuracy", "accuracy_interval", "log_loss", "brier", "ece")
 _PACKAGES = ("kilat", "numpy", "onnx", "onnxruntime", "pillow")
 
 
@@ -89,6 +91,20 @@ def head(fitted: Fitted, recipe: Recipe) -> dict[str, Any]:
         "strengths": [vars(one) for one in fitted.strengths],
         "class_weight": recipe.head.class_weight,
         "curve": [{"pictures": n, "right": right, "of": of} for n, right, of in fitted.curve],
+    }
+
+
+def comparison(kept: dict[str, Any], rival: dict[str, Any], found: Comparison) -> dict[str, Any]:
+    """The section ``comparison``: fine-tuning beside the frozen result that it began with, on the same split."""
+    sides = (kept, rival) if found.is_better else (rival, kept)
+    names = ("fine_tuned", "frozen")
+    return {
+        "kept": names[0] if found.is_better else names[1],
+        **{
+            name: {part: {key: side[part][key] for key in _COMPARED} for part in ("test", "validation")}
+            for name, side in zip(names, sides, strict=True)
+        },
+        "validation": {**vars(found), "needed": found.needed},
     }
 
 

@@ -57,13 +57,30 @@ def has_torch() -> bool:
 
 
 def device(wanted: str) -> str:
-    """The device that a recipe's ``auto``, ``cpu`` or ``cuda`` comes to on this machine: ``cpu`` or ``cuda``.
+    """Where a network trains on this machine: ``cpu``, ``cuda``, or, both untested, ``mps`` (Apple) or ``xla`` (TPUs).
+
+    Args:
+        wanted: one of them, or ``auto`` for the GPU of an NVIDIA or Apple machine, else the CPU.
+
+    Raises:
+        MissingExtra: a GPU was asked for without the extra ``torch``.
+        RunError: a device was asked for that PyTorch cannot use here.
+    """
+    if wanted == "xla":
+        return _xla()
+    if wanted == "mps" or (wanted == "auto" and sys.platform == "darwin" and has_torch()):
+        return _mps(wanted)
+    return looking_device(wanted)
+
+
+def looking_device(wanted: str) -> str:
+    """Where a frozen backbone looks: ``cuda``, or ``cpu`` also where a network would train on another device.
 
     Raises:
         MissingExtra: ``cuda`` was asked for without the extra ``torch``.
         RunError: ``cuda`` was asked for where there is no GPU that PyTorch can use.
     """
-    if wanted == "cpu" or (wanted == "auto" and not (_has_nvidia_gpu() and has_torch())):
+    if wanted in ("cpu", "mps", "xla") or (wanted == "auto" and not (_has_nvidia_gpu() and has_torch())):
         return "cpu"
     if not has_torch():
         raise MissingExtra("Looking at pictures on a GPU", "torch")
@@ -74,6 +91,29 @@ def device(wanted: str) -> str:
     if wanted == "auto":
         return "cpu"
     raise RunError("PyTorch finds no CUDA GPU that it can use here.", mend="Take --device cpu or --device auto.")
+
+
+def _mps(wanted: str) -> str:
+    if not has_torch():
+        raise MissingExtra("Training on an Apple GPU", "torch")
+    from kilat.model.gpu import has_apple_gpu
+
+    if has_apple_gpu():
+        return "mps"
+    if wanted == "auto":
+        return "cpu"
+    raise RunError("PyTorch finds no Apple GPU (MPS) here.", mend="Take --device cpu or --device auto.")
+
+
+def _xla() -> str:
+    if not has_torch():
+        raise MissingExtra("Training on a TPU", "torch")
+    if importlib.util.find_spec("torch_xla") is None:
+        raise RunError(
+            "The device xla needs torch_xla, which is not installed.",
+            mend="Install it as its own pages say for your TPU, or take --device auto.",
+        )
+    return "xla"
 
 
 def _has_nvidia_gpu() -> bool:

@@ -195,7 +195,7 @@ class TestTrain:
                 ["--recipe", "vgg-cifar", "--set", "fit.loss=binary_cross_entropy", "--set", "normalise=backbone"],
                 ["input.normalise: backbone needs", "fit.loss: binary_cross_entropy needs"],
             ),
-            (["--recipe", "vgg-cifar", "--time-limit", "soon"], ["fit.time_limit: must be a time such as 90s"]),
+            (["--recipe", "vgg-cifar", "--time-limit", "soon"], ["runtime.time_limit: must be a time such as 90s"]),
             (["--recipe", "vgg-cifar", "--set", "fit.optimiser=adam"], ["fit.optimiser: unknown", "'optimizer'"]),
             (["--recipe", "vgg-cifar", "--size", "8"], ["model.layers.14 (max_pool)", "Give it 'padding: same'"]),
             (

@@ -194,7 +194,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(recipe, whole, cli, tmp_pat
 
 
 def test_a_time_limit_ends_with_a_finished_schedule_and_a_model(tmp_path):
-    endless = {**RECIPE, "fit": {"epochs": 100_000, "schedule": "cosine", "time_limit": "13s"}}
+    endless = {**RECIPE, "fit": {"epochs": 100_000, "schedule": "cosine"}, "runtime": {"time_limit": "13s"}}
     begin = time.monotonic()
     run = kilat.train("digits", endless, runs=tmp_path)
     assert time.monotonic() - begin < 60

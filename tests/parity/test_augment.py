@@ -1,4 +1,4 @@
-"""Augmentation against Keras's ``ImageDataGenerator`` and torchvision's policies, operation by operation."""
+"""Augmentation against Keras's ``ImageDataGenerator`` and torchvision's transforms, operation by operation."""
 
 import math
 import os
@@ -8,11 +8,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 
-from torchvision.transforms import RandAugment, TrivialAugmentWide  # noqa: E402 - after the check for the extra
+from scipy import stats  # noqa: E402 - after the check for the extra
+from torchvision.transforms import RandAugment, RandomErasing, RandomResizedCrop, TrivialAugmentWide  # noqa: E402
 from torchvision.transforms import functional as reference  # noqa: E402
 from torchvision.transforms.autoaugment import _apply_op  # noqa: E402
 
-from kilat.fit import colour, geometry, policies  # noqa: E402
+from kilat.fit import colour, geometry, mixing, policies  # noqa: E402
 from kilat.recipe import Augment  # noqa: E402
 
 OUTSIDE = geometry.Outside("constant", 0.0)
@@ -56,6 +57,72 @@ def test_affine_maps_are_those_of_keras(keras_affine, fill, monkeypatch):
     axes = {"row_axis": 0, "col_axis": 1, "channel_axis": 2}
     wanted = keras_affine(pixels[0].double().numpy(), **drawn, **axes, fill_mode=mode, cval=50)
     np.testing.assert_allclose(found, wanted, atol=0.02)
+
+
+@pytest.mark.parametrize(("top", "left", "height", "width"), [(3, 5, 10, 12), (0, 0, 18, 24), (21, 20, 3, 4)])
+def test_resized_crops_are_those_of_torchvision(top, left, height, width, monkeypatch):
+    side = 24
+    picture = smooth(3, side, side).float()
+    shares = width / side, height / side
+    corners = zip((left, top), (width, height), shares, strict=True)
+    ways = [(2 * corner + drawn - side) / ((1 - share) * (side - 1) or 1) for corner, drawn, share in corners]
+    evenly = iter([1.0, 1.0, height * width / side**2, math.log(height / width)])
+    both_ways = iter([0.0, 0.0, 0.0, 0.0, *ways])
+    monkeypatch.setattr(geometry.draws, "uniform", lambda count, *_: torch.full((count,), next(evenly)))
+    monkeypatch.setattr(geometry.draws, "either_way", lambda count, *_: torch.full((count,), next(both_ways)))
+    pixels = picture.byte().permute(1, 2, 0)[None]
+    (found,) = geometry.move(pixels, Augment(resized_crop=0.01), torch.Generator())
+    sizes = top, left, height, width, [side, side]
+    wanted = reference.resized_crop(picture, *sizes, reference.InterpolationMode.BILINEAR, antialias=False)
+    # torchvision forgets what is beside the box before it enlarges: at its edge, pixels there have no neighbours
+    inner = [slice(*_inner(side, drawn, end == side)) for drawn, end in ((height, top + height), (width, left + width))]
+    difference = (found - wanted).abs()
+    assert difference[:, *inner].max() < 0.02
+    assert difference[:, *inner].numel() > difference.numel() / 3
+
+
+def _inner(side, drawn, is_last):
+    """The first new pixel, and the one after the last, that lies between pixels of the box."""
+    place = (np.arange(side) + 0.5) * drawn / side - 0.5
+    within = np.flatnonzero((place >= -1e-6) & (place <= drawn - 1 + 1e-6))
+    return within[0], side if is_last else within[-1] + 1
+
+
+@pytest.mark.parametrize("kept", [(0.08, 1.0), (0.35, 1.0), (0.9, 1.0)])
+@pytest.mark.parametrize(("height", "width"), [(2400, 2400), (5000, 3000)])  # whole pixels there make no difference
+def test_resized_crops_are_drawn_as_torchvision_draws_them(height, width, kept):
+    n = 1500
+    share, middle = geometry._cuts((n, height, width, 3), kept, torch.Generator().manual_seed(0))
+    picture = torch.empty(1, 1, 1).expand(1, height, width)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        theirs = np.array([RandomResizedCrop.get_params(picture, list(kept), [3 / 4, 4 / 3]) for _ in range(n)])
+    top, left, tall, wide = theirs.T
+    ours = (share * torch.tensor([width, height])).double().numpy()
+    assert is_alike(ours[:, 0] * ours[:, 1], wide * tall)
+    assert is_alike(ours[:, 1] / ours[:, 0], tall / wide)
+    assert is_alike(middle[:, 0].numpy(), left + (wide - width) / 2)
+    assert is_alike(middle[:, 1].numpy(), top + (tall - height) / 2)
+
+
+def test_rectangles_are_erased_as_torchvision_erases_them():
+    n, height, width = 1500, 60, 40
+    erased = mixing.erasing(torch.zeros(n, 1, height, width), 1.0, torch.Generator().manual_seed(0))[:, 0] > 0
+    tall, wide = erased.any(2).sum(1).numpy(), erased.any(1).sum(1).numpy()
+    top, left = erased.any(2).int().argmax(1).numpy(), erased.any(1).int().argmax(1).numpy()
+    picture = torch.zeros(1, height, width)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        theirs = np.array([RandomErasing.get_params(picture, (0.02, 0.33), (0.3, 3.3), [0.0])[:4] for _ in range(n)])
+    for found, wanted in zip((top, left, tall, wide), theirs.T, strict=True):
+        assert is_alike(found, wanted)
+    assert is_alike(tall * wide, theirs[:, 2] * theirs[:, 3])
+    assert (tall * wide > 0).all()
+
+
+def is_alike(found, wanted):
+    """By Kolmogorov and Smirnov: two samples could be of one distribution, with one chance in a hundred to be wrong."""
+    return stats.ks_2samp(found, wanted).pvalue > 0.01
 
 
 def _ours(name, strength, picture):

@@ -116,6 +116,23 @@ def test_clipping(clip, told):
     assert_same(fitted(recipe.Optimizer(name="sgd"), [0.1] * STEPS, recipe.Clip(**clip)), wanted)
 
 
+def test_rates_of_their_own():
+    """As parameter groups of torch's AdamW, whose weight decay goes by each group's rate, too."""
+    factors = {"conv": 0.25, "bias": 0.25, "dense": 0.5, "shift": 0.5, "last": 1.0}
+    found, wanted = ({name: torch.nn.Parameter(torch.from_numpy(v)) for name, v in values(0).items()} for _ in "ab")
+    optimizer = optimizers.create(recipe.Optimizer(name="adamw", weight_decay=0.1, epsilon=1e-30), found, factors)
+    groups = [{"params": [wanted[name]], "factor": factor} for name, factor in factors.items()]
+    theirs = torch.optim.AdamW(groups, weight_decay=0.1, eps=1e-30)
+    for step, rate in enumerate(RATES):
+        for name, gradient in gradients(step).items():
+            found[name].grad, wanted[name].grad = torch.from_numpy(gradient), torch.from_numpy(gradient.copy())
+        for group in theirs.param_groups:
+            group["lr"] = rate * group["factor"]
+        optimizer.step(rate)
+        theirs.step()
+    assert_same(*({name: weight.detach().numpy() for name, weight in some.items()} for some in (found, wanted)))
+
+
 def test_muon():
     """Keras takes matrices only, scales by another rule (off here), and lets Adam's weights decay at Muon's rate."""
     ratio, decay = 0.05, 0.1

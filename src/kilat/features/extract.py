@@ -33,7 +33,7 @@ PREPROCESSING = "decode 1, fitting 2"
 """Part of every cache key: raised when decoding or fitting changes what the network gets to see."""
 
 _NATURAL = 4
-_SIZES = (32, 224)
+_SMALLEST = 32
 _SAMPLE = 64
 _PIXELS_PER_BATCH = 224 * 224
 _PUT_EVERY = 128
@@ -66,16 +66,20 @@ class OnnxRunner:
         return np.asarray(features, np.float32)
 
 
-def working_size(source: Source, stride: int = 32) -> int:
-    """The side in pixels at which to look at these pictures: four times their own, 32 to 224, in the network's stride.
+def working_size(source: Source, largest: int = 224, stride: int = 32) -> int:
+    """The side in pixels at which to look at these pictures: four times their own, in the network's stride.
 
     Small pictures are enlarged because the network halves the resolution five times. Beyond fourfold cross-validation
     gains little (CIFAR-10) or nothing (digits, Fashion-MNIST), and the time grows with the square.
+
+    Args:
+        source: the pictures.
+        largest: the side at which the network looks at photos.
+        stride: of the network; ``largest`` is a multiple of it.
     """
-    low, high = _SIZES
     side = median_side(source)
-    natural = high if side is None else _NATURAL * side
-    return int(np.clip(round(natural / stride) * stride, low, high))
+    natural = largest if side is None else _NATURAL * side
+    return int(np.clip(round(natural / stride) * stride, _SMALLEST, largest))
 
 
 def median_side(source: Source) -> float | None:
@@ -205,6 +209,7 @@ class Pass:
         self.source, self.catalog, self.frame, self.view = source, catalog, frame, view
         self.rows, self.progress, self.cache = rows, progress, cache
         self.total = len(source.entries)
+        self.wanted = catalog.used
         self.digests = [""] * self.total
         self.sizes = np.zeros((self.total, 2), np.int64)
         self.reasons: dict[int, str] = {}
@@ -267,7 +272,7 @@ class Pass:
         return jobs
 
     def _read(self, row: int) -> Picture | None:
-        if self.source.entries[row].refused:
+        if not self.wanted[row]:
             return None
         try:
             return self.source.read(row)

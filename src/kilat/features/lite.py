@@ -1,8 +1,9 @@
 """The embedded backbones: EfficientNet-Lite written directly as an ONNX graph, batch norms folded, in fp32 or int8.
 
 The networks are those of https://github.com/tensorflow/tpu (efficientnet/lite), as timm's ``tf_efficientnet_lite0`` to
-``2`` build them. Lite0 comes with the core, its larger sisters with the extra ``weights``. Their features are what every stage saw (Head2Toe, arXiv 2201.03529): the mean and the log variance of each
-channel after each of the seven stages, and the last 1,280 features.
+``2`` build them. Lite0 comes with the core, its larger sisters with the extra ``weights``. Their features are what
+every stage saw (Head2Toe, arXiv 2201.03529): the mean and the log variance of each channel after each of the seven
+stages, and the last 1,280 features.
 
 The int8 form needs no calibration pictures: after ReLU6 an activation lies in 0..6 by construction, and where there is
 no ReLU6 the batch norm says the mean and variance of every channel, so six standard deviations around the mean are
@@ -20,12 +21,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kilat.errors import BackboneError
 from kilat.features.backbone import Backbone, Block
-from kilat.features.weights import LITE, Tensors, read_lite
+from kilat.features.weights import CORE, LITE, Tensors, read_lite
 
-NAME = "efficientnet_lite0"
+NAME = CORE
+NAMES = tuple(LITE)
 OPSET = 18
 IR_VERSION = 9
 STRIDE = 32
+USUAL_SIDES = {NAME: 224, "efficientnet_lite1": 256, "efficientnet_lite2": 256}
+"""At which they look at photos; the sisters were trained at 240 and 260, which are no multiples of the stride."""
 LOG_FLOOR = 1e-3
 """Added to a variance before its logarithm, so that a channel that sees nothing stays finite."""
 
@@ -35,9 +39,6 @@ _REPEATS = {NAME: (1, 2, 2, 3, 3, 4, 1), "efficientnet_lite1": (1, 3, 3, 4, 4, 5
 _REPEATS["efficientnet_lite2"] = _REPEATS["efficientnet_lite1"]
 _CHANNELS = {NAME: (16, 24, 40, 80, 112, 192, 320), "efficientnet_lite2": (16, 24, 48, 88, 120, 208, 352)}
 _CHANNELS["efficientnet_lite1"] = _CHANNELS[NAME]
-NAMES = tuple(LITE)
-USUAL_SIDES = {NAME: 224, "efficientnet_lite1": 256, "efficientnet_lite2": 256}
-"""At which they look at photos; the sisters were trained at 240 and 260, which are no multiples of the stride."""
 _LAST = 1280
 _BATCH_NORM_EPSILON = 1e-3
 _DEVIATIONS = 6.0
@@ -57,7 +58,8 @@ def build(size: int, precision: str = "int8", name: str = NAME) -> Backbone:
         name: which of ``NAMES``.
 
     Raises:
-        BackboneError: the size does not fit the network, or the weights are missing or not the pinned ones.
+        BackboneError: the size does not fit the network, or the weights are not the pinned ones.
+        MissingExtra: the weights come with the extra ``weights``, which is not installed.
     """
     if size < STRIDE or size % STRIDE:
         below = max(STRIDE, size // STRIDE * STRIDE)

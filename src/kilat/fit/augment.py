@@ -37,6 +37,8 @@ class Augmenter:
         planes = self._policies(self._colours(planes, generator), generator)
         if self.choices.cutout:
             planes = mixing.cutout(planes, self.choices.cutout, generator)
+        if self.choices.erasing:
+            planes = mixing.erasing(planes, self.choices.erasing, generator)
         planes, targets = self._mixed(planes, targets, generator)
         return planes.clamp_(0, 255).contiguous(memory_format=torch.channels_last), targets
 

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
-# ITU-R BT.601: how much each colour adds to the grey that the eye sees.
-_GREY = (0.299, 0.587, 0.114)
+from kilat.model.network import LUMA
 
 
 def blend(planes: Tensor, other: Tensor | float, factor: Tensor) -> Tensor:
@@ -22,7 +21,7 @@ def grey(planes: Tensor) -> Tensor:
     if planes.shape[1] == 1:
         return planes
     red, green, blue = planes.unbind(1)
-    return (_GREY[0] * red + _GREY[1] * green + _GREY[2] * blue)[:, None]
+    return (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue)[:, None]
 
 
 def brightness(planes: Tensor, factor: Tensor) -> Tensor:

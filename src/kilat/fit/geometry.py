@@ -1,5 +1,6 @@
 """Where the pixels of a moved picture come from: one affine map a picture, sampled once; flips and crops stay exact."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -8,6 +9,9 @@ from torch import Generator, Tensor
 
 from kilat.fit import draws
 from kilat.recipe import Augment
+
+_TRIES = 10
+_ASPECTS = (3 / 4, 4 / 3)
 
 
 class Outside(NamedTuple):
@@ -18,7 +22,7 @@ class Outside(NamedTuple):
 
 
 def move(pixels: Tensor, choices: Augment, generator: Generator) -> Tensor:
-    """Crop, rotation, shifts, shear, zoom and flips, drawn for every picture.
+    """Crops, rotation, shifts, shear, zoom and flips, drawn for every picture.
 
     Args:
         pixels: uint8 ``[n, height, width, channels]``.
@@ -30,7 +34,7 @@ def move(pixels: Tensor, choices: Augment, generator: Generator) -> Tensor:
     """
     n, outside = len(pixels), Outside(choices.fill, choices.fill_value)
     offsets = [draws.whole(n, -choices.crop, choices.crop, generator) for _ in "xy"]
-    maps = _affine(pixels.shape, choices, generator) if _is_affine(choices) else None
+    maps = _maps(pixels.shape, choices, generator) if _is_affine(choices) else None
     flips = [
         draws.signs(n, generator) if chosen else torch.ones(n)
         for chosen in (choices.horizontal_flip, choices.vertical_flip)
@@ -90,7 +94,68 @@ def _wrapped(planes: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
 
 def _is_affine(choices: Augment) -> bool:
     moves = choices.rotation, choices.width_shift, choices.height_shift, choices.shear
-    return any(moves) or choices.zoom != (1.0, 1.0)
+    return any(moves) or choices.zoom != (1.0, 1.0) or choices.resized_crop is not None
+
+
+def _maps(shape: tuple[int, ...], choices: Augment, generator: Generator) -> Tensor:
+    """The maps of all that interpolates, float32 ``[n, 2, 3]``: what was cut out and enlarged is then moved."""
+    maps = _affine(shape, choices, generator)
+    if choices.resized_crop is None:
+        return maps
+    share, middle = _cuts(shape, choices.resized_crop, generator)
+    maps *= share[:, :, None]
+    maps[:, :, 2] += middle
+    return maps
+
+
+def _cuts(shape: tuple[int, ...], kept: tuple[float, float], generator: Generator) -> tuple[Tensor, Tensor]:
+    """What a random resized crop cuts out, as torchvision's ``RandomResizedCrop`` draws it; each is ``(x, y)``.
+
+    Its places are not rounded to whole pixels, and lie so that no place between two pixels is looked at beyond the
+    outermost ones: what is outside of a picture never shows.
+
+    Returns:
+        The share of each side, and where the middle lies, in pixels from the picture's centre: float32 ``[n, 2]``.
+    """
+    n, height, width, _ = shape
+    size = torch.tensor([float(width), float(height)])
+    sides = rectangles(n, (height, width), kept, _ASPECTS, (height, width), generator).flip(1)
+    whole = torch.minimum(size, size.flip(0) * _ASPECTS[1])  # as much as those aspects allow, from the middle
+    share = torch.where(sides > 0, sides, whole) / size
+    ways = torch.stack([draws.either_way(n, 1.0, generator) for _ in "xy"], 1)
+    return share, torch.where(sides > 0, ways, 0) * (1 - share) * (size - 1) / 2
+
+
+def rectangles(
+    count: int,
+    size: tuple[int, int],
+    share: tuple[float, float],
+    aspects: tuple[float, float],
+    most: tuple[float, float],
+    generator: Generator,
+) -> Tensor:
+    """Sides of rectangles, areas drawn uniformly and aspects log-uniformly: the first of ten tries that fits.
+
+    Args:
+        count: how many.
+        size: height and width of the picture.
+        share: bounds of its area that a rectangle takes.
+        aspects: bounds of its height over its width.
+        most: the greatest height and width that fit.
+        generator: on the CPU.
+
+    Returns:
+        Heights and widths, float32 ``[count, 2]``; both 0 where no try fitted.
+    """
+    tries = count * _TRIES
+    areas = draws.uniform(tries, *share, generator) * math.prod(size)
+    flattest, tallest = aspects
+    aspect = draws.uniform(tries, math.log(flattest), math.log(tallest), generator).exp()
+    sides = torch.stack([(areas * aspect).sqrt(), (areas / aspect).sqrt()], 1).view(count, _TRIES, 2)
+    fits = (sides <= torch.tensor(most)).all(2)
+    first = fits.int().argmax(1)
+    picked = torch.arange(count)
+    return sides[picked, first] * fits[picked, first, None]
 
 
 def _affine(shape: tuple[int, ...], choices: Augment, generator: Generator) -> Tensor:

@@ -1,10 +1,11 @@
 """One training as the pipeline asks for it: network built, pixels normalised, trained, ready to be written."""
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +13,22 @@ from torch import nn
 
 from kilat.data.catalog import Source
 from kilat.features.pixels import Seen
+from kilat.fit import parallel
 from kilat.fit.checkpoint import Checkpoints
 from kilat.fit.finder import Finding, find_rate
+from kilat.fit.learner import PRECISIONS
 from kilat.fit.loop import Progress, Training, silent
 from kilat.fit.pictures import Held, Normaliser, Pictures, Streamed, fit_normaliser
 from kilat.fit.place import Row, Task
 from kilat.fit.preview import sheet
 from kilat.locale import _
+from kilat.model.drop_path import set_drop_path, without_blocks
 from kilat.model.export import to_onnx
 from kilat.model.layers import LayerNetwork, build
 from kilat.model.network import PixelNetwork
 from kilat.model.steps import BatchNorm
 from kilat.model.summary import Summary, summarise
+from kilat.probe import Head
 from kilat.recipe import Recipe
 
 _LEFT = 0.05
@@ -51,6 +56,10 @@ class Trained:
     def answer(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits of some pictures, float32 ``[n, classes]``."""
         return self.training.answer(rows)
+
+    def close(self) -> None:
+        """Lets the processes go that trained with this one; from then on it answers alone."""
+        self.training.close()
 
     def graph(self) -> bytes:
         """The network as ONNX, from ``pixels`` to ``logits``."""
@@ -90,7 +99,8 @@ class Job:
             on_epoch: called with the row of every epoch.
             progress: told how far it is.
         """
-        training = Training(self.task, Checkpoints(folder), deadline, on_epoch, progress)
+        group = parallel.gather(self.task, is_timed=deadline is not None)
+        training = Training(self.task, Checkpoints(folder), deadline, on_epoch, progress, group)
         training.run()
         facts = _facts(training) | {
             "parameters": self.summary.total,
@@ -98,7 +108,7 @@ class Job:
             "macs": self.summary.macs,
         }
         unsettled = _unsettled(self.task.network, training.place.moves)
-        return Trained(training, facts, [*self.notes, *training.place.notes, *unsettled])
+        return Trained(training, facts, [*self.notes, *training.place.notes, *_divided(training), *unsettled])
 
     def find_rate(self, steps: int, folder: Path, progress: Callable[[int, int], None]) -> Finding:
         """A learning-rate range test; the network is spoilt by it."""
@@ -143,10 +153,52 @@ def begin(
     return Job(task, summary, list(cast(list[str], getattr(layers, "notes", []))))
 
 
+def open_backbone(source: Source, seen: Seen, recipe: Recipe, head: Head, *, device: str) -> Job:
+    """A frozen backbone with its fitted head as a network that can be trained further.
+
+    Args:
+        source: where the pictures are.
+        seen: the pictures, and who is asked what.
+        recipe: which backbone, and what of it is opened.
+        head: fitted on what the backbone saw of pictures other than those of the validation.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        KilatError: the backbone cannot be had.
+    """
+    from kilat.model import finetuned  # brings timm, which takes seconds
+
+    wanted, fit = recipe.features, recipe.fit
+    eyes = [finetuned.eye(name, seen.size, wanted.weights) for name in wanted.backbones]
+    if fit.drop_path:
+        for name, eye in zip(wanted.backbones, eyes, strict=True):
+            if not set_drop_path(eye.network, fit.drop_path):
+                raise without_blocks(name)
+    network = finetuned.FineTuned(eyes, head, mirror=wanted.mirror, norms=fit.batch_norm == "train")
+    pictures: Pictures = Streamed(source, seen.size, wanted.resize, device)
+    if seen.pixels is not None:
+        pictures = Held(seen.pixels, device)
+    network.unfreeze(max((phase.unfreeze for phase in fit.parts), key=_count))
+    summary = summarise(finetuned.Seeing(network), name=wanted.backbone, channels=3, size=seen.size)
+    later = len(seen.asked.rows) + len(seen.validation.rows)
+    return Job(
+        Task(network, pictures, seen.training, seen.validation, seen.classes, recipe, device, later), summary, []
+    )
+
+
+def _count(stages: int | Literal["all"]) -> float:
+    return math.inf if stages == "all" else stages
+
+
 def layered(recipe: Recipe, size: int, classes: int) -> LayerNetwork:
     """The network of a recipe, with its first weights."""
     assert recipe.model is not None
-    return build(recipe.model, channels=channels(recipe), size=size, classes=classes, seed=recipe.runtime.seed)
+    network = build(recipe.model, channels=channels(recipe), size=size, classes=classes, seed=recipe.runtime.seed)
+    if network.backbone is not None:
+        is_random = recipe.model.weights == "none"
+        network.backbone.norms = {"auto": is_random, "train": True, "frozen": False}[recipe.fit.batch_norm]
+        network.backbone.train()
+    return network
 
 
 def channels(recipe: Recipe) -> int:
@@ -179,6 +231,28 @@ def _unsettled(network: nn.Module, updates: int) -> list[str]:
     return [sentence.format(updates=updates, share=left)]
 
 
+def _divided(training: Training) -> list[str]:
+    """A sentence where memory did not suffice for a whole batch."""
+    part, batch = training.place.micro_batch, _share(training)
+    if not part:
+        return []
+    text = _(
+        "Memory did not suffice for batches of {batch}: they are computed in {parts} parts of {part}, which gives the "
+        "same updates."
+    )
+    if training.learner.learns_statistics:
+        text = _(
+            "Memory did not suffice for batches of {batch}: they are computed in {parts} parts of {part}, which gives "
+            "the same updates but for batch norms, which see each part by itself."
+        )
+    return [text.format(batch=batch, parts=-(-batch // part), part=part)]
+
+
+def _share(training: Training) -> int:
+    """How many pictures of a batch one process learns from."""
+    return -(-training.fit.batch // training.task.recipe.runtime.devices)
+
+
 def _facts(training: Training) -> dict[str, Any]:
     place, fit = training.place, training.fit
     return {
@@ -188,7 +262,10 @@ def _facts(training: Training) -> dict[str, Any]:
         "optimizer": fit.optimizer.name,
         "schedule": fit.schedule.name,
         "batch": fit.batch,
-        "precision": {"torch.bfloat16": "bf16", "torch.float32": "fp32"}[str(training.dtype)],
+        "micro_batch": place.micro_batch or _share(training),
+        "precision": next(name for name, dtype in PRECISIONS.items() if dtype == training.dtype),
         "device": training.task.device,
+        "devices": training.task.recipe.runtime.devices,
         "rollbacks": place.rollbacks,
+        "averaged": training.weights.averaged_epochs,
     }

@@ -6,6 +6,7 @@ that goes on from it ends with the same bytes as one that never stopped.
 """
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -19,10 +20,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from kilat.errors import RunError
-from kilat.fit import schedules, stopping
+from kilat.fit import resolutions, schedules, stopping
 from kilat.fit.checkpoint import Checkpoints, Snapshot
 from kilat.fit.learner import Learner, NotFiniteError
 from kilat.fit.pace import Pace
+from kilat.fit.parallel import ALONE, Solo
 from kilat.fit.pictures import order
 from kilat.fit.place import Place, Row, Task
 from kilat.fit.signals import Listening, Stopped
@@ -59,20 +61,25 @@ class Training:
         deadline: the ``time.perf_counter`` at which everything must be over, or None.
         on_epoch: called with the row of every epoch that is done; after going on, with the earlier ones first.
         progress: told how far it is.
+        group: who trains together; all of them do the same, and the first one saves.
     """
 
     def __init__(
         self,
         task: Task,
-        checkpoints: Checkpoints,
+        checkpoints: Checkpoints | None,
         deadline: float | None = None,
         on_epoch: Callable[[Row], None] = lambda row: None,
         progress: Progress = silent,
+        group: Solo = ALONE,
     ) -> None:
-        self.task, self.checkpoints, self.on_epoch, self.progress = task, checkpoints, on_epoch, progress
+        self.task, self.on_epoch, self.progress = task, on_epoch, progress
+        self.group, self.checkpoints = group, group.checkpoints(checkpoints)
         self.fit, self.seed = task.recipe.fit, task.recipe.runtime.seed
-        self.learner = Learner(task)
+        self.learner = Learner(task, group)
         self.network, self.dtype, self.weights = self.learner.network, self.learner.dtype, self.learner.weights
+        if self.fit.resolution:
+            resolutions.require(self.network.eval().see, self.fit.resolution, task.device)
         self.per_epoch = len(self._order(0))
         self.pace = None
         if deadline is not None:
@@ -81,7 +88,7 @@ class Training:
                 batch=self.fit.batch,
                 per_epoch=self.per_epoch,
                 validation=len(task.validation.rows),
-                later=task.asked_later,
+                later=task.asked_later + (len(task.validation.rows) if self.fit.average else 0),
             )
         self.place = Place()
         self.saved_at, self.saving = time.perf_counter(), 0.0
@@ -95,7 +102,7 @@ class Training:
             RunError: the loss stays no number however slow the rate, a checkpoint cannot be written, or those that are
                 there are of another training.
         """
-        with self.listening, self._own_draws():
+        with self.listening, self.group, self._own_draws():
             self._begin()
             while not self.place.ended:
                 try:
@@ -107,10 +114,17 @@ class Training:
 
     def answer(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits of some pictures in float32 ``[n, classes]``; those of one sigmoid unit are 0 and its logit."""
-        logits = self.learner.logits(rows)
+        with self.group:
+            self.group.ask(rows)
+            logits = self.learner.logits(rows)
         if logits.shape[1] == 1:  # the softmax of 0 and a logit is the logit's sigmoid
             logits = functional.pad(logits, (1, 0))
         return np.asarray(logits.cpu().numpy(), np.float32)
+
+    def close(self) -> None:
+        """Lets the other processes go; from then on this one answers alone."""
+        self.group.close()
+        self.group = self.learner.group = ALONE
 
     def probe(self, rates: Sequence[float]) -> Generator[float, None, None]:
         """The loss at one step after another, each made at a rate of its own; it ends where a loss is no number."""
@@ -118,7 +132,7 @@ class Training:
             self._enter_phase(0)
             batches = self._order(0)
             chosen = [batches[i % len(batches)] for i in range(len(rates))]
-            for rate, rows, pixels in zip(rates, chosen, self.task.pictures.batches(chosen), strict=True):
+            for rate, rows, pixels in zip(rates, chosen, self.group.batches(self.task.pictures, chosen), strict=True):
                 try:
                     yield self._step(rows, pixels, rate)
                 except NotFiniteError:
@@ -131,8 +145,9 @@ class Training:
     # An epoch and its steps
 
     def _epoch(self) -> None:
+        self._choose_side()
         left = self._order(len(self.place.history))[self.place.batch :]
-        with contextlib.closing(self.task.pictures.batches(left)) as arriving:
+        with contextlib.closing(self.group.batches(self.task.pictures, left)) as arriving:
             for rows in left:
                 if self.place.step >= self.place.planned:
                     break
@@ -158,7 +173,7 @@ class Training:
         self.place.seconds += seconds
         self._show()
         if self.pace:
-            self.pace.updated(seconds)
+            self.pace.updated(seconds * self._dearer())
             if self.place.step % _PLAN_EVERY == 0:
                 self._plan()
 
@@ -186,6 +201,7 @@ class Training:
         reason = "all epochs" if in_full else "time limit" if place.step >= place.planned else ""
         if rule and stopping.should_stop(place.monitored(rule.monitor), rule):
             reason = "early stopping"
+        self._average(reason)
         if reason and place.phase + 1 < len(self.fit.parts):
             if self.fit.keep == "best":
                 self.weights.put(self.weights.best)
@@ -194,15 +210,58 @@ class Training:
             place.ended = reason
 
     def _keep_best(self) -> None:
-        place, rule = self.place, self.fit.early_stopping
+        place = self.place
         best = len(place.history) - 1
         if self.fit.keep == "best":
-            monitor = rule.monitor if rule else getattr(self.fit.schedule, "monitor", "loss")
+            monitor, min_delta = self._progress
             values = [row[f"validation_{monitor}"] for row in place.history]
-            best = stopping.best_epoch(values, monitor=monitor, min_delta=rule.min_delta if rule else 0.0)
+            best = stopping.best_epoch(values, monitor=monitor, min_delta=min_delta)
             if best == len(values) - 1:
                 self.weights.keep_as_best()
         place.best = best
+
+    @property
+    def _progress(self) -> tuple[str, float]:
+        """What of validation decides which weights are better, and by how much more."""
+        rule = self.fit.early_stopping
+        monitor = rule.monitor if rule else getattr(self.fit.schedule, "monitor", "loss")
+        return monitor, rule.min_delta if rule else 0.0
+
+    # The average of the last epochs
+
+    def _average(self, ended: str) -> None:
+        """Takes this epoch into the average if it is one of the last, and in the end decides about it."""
+        place, weights = self.place, self.weights
+        if not self.fit.average or place.phase + 1 < len(self.fit.parts):
+            return
+        if math.ceil((place.planned - place.step) / self.per_epoch) < self.fit.average:
+            weights.take_into_average()
+        else:  # also where a time limit now leaves room for more epochs than it seemed to
+            weights.forget_average()
+        if ended and not weights.averaged_epochs:
+            place.notes.append(_("Early stopping came before the epochs that fit.average would have averaged."))
+        elif ended:
+            self._try_average()
+
+    def _try_average(self) -> None:
+        """Gives the network the average, and takes it back where it is not what is kept."""
+        weights = self.weights
+        last = {name: value.clone() for name, value in weights.now().items()}
+        weights.put(weights.average)
+        weights.average = {}
+        if not self._is_kept(*self.learner.validate()):
+            weights.forget_average()
+            weights.put(last)
+        elif self.fit.keep == "best":
+            weights.keep_as_best()
+
+    def _is_kept(self, loss: float, accuracy: float) -> bool:
+        """Whether weights with this validation take the place of those that would be kept without them."""
+        if self.fit.keep == "last":
+            return math.isfinite(loss)
+        monitor, min_delta = self._progress
+        values = [self.place.history[self.place.best][f"validation_{monitor}"], loss if monitor == "loss" else accuracy]
+        return math.isfinite(loss) and stopping.progress(values, monitor=monitor, min_delta=min_delta)[1]
 
     # Phases, rates, and the time limit
 
@@ -210,6 +269,7 @@ class Training:
         self.place.phase, self.place.epoch, self.place.step = number, 0, 0
         self.learner.begin(self._phase)
         self.place.planned = self._updates(self._phase)
+        self._choose_side()
         self._measure_pace()
         self._plan()
 
@@ -221,6 +281,20 @@ class Training:
             schedule, base, step, per_epoch=self.per_epoch, total=max(place.planned, 1), monitored=monitored
         )
         return place.slower * rate
+
+    def _choose_side(self) -> None:
+        """The size at which the epoch looks; a time limit changes it between epochs only."""
+        if self.fit.resolution:
+            self.learner.side = resolutions.side_of(self.fit.resolution, self.place.epoch, self._planned_epochs)
+
+    def _dearer(self) -> float:
+        if not self.fit.resolution:
+            return 1.0
+        return resolutions.dearer(self.fit.resolution, self.place.epoch, self._planned_epochs)
+
+    @property
+    def _planned_epochs(self) -> int:
+        return max(1, math.ceil(self.place.planned / self.per_epoch))
 
     @property
     def _phase(self) -> Phase:
@@ -240,12 +314,13 @@ class Training:
         before.tensors = {name: value.clone() for name, value in before.tensors.items()}
         batches = self._order(0)
         chosen = [batches[i % len(batches)] for i in range(_PROBES)]
-        for number, (rows, pixels) in enumerate(zip(chosen, self.task.pictures.batches(chosen), strict=True)):
+        arriving = self.group.batches(self.task.pictures, chosen)
+        for number, (rows, pixels) in enumerate(zip(chosen, arriving, strict=True)):
             began = time.perf_counter()
             with contextlib.suppress(NotFiniteError):
                 self._step(rows, pixels)
             if number:
-                self.pace.updated(time.perf_counter() - began)
+                self.pace.updated((time.perf_counter() - began) * self._dearer())
         self._take_up(before)
 
     def _plan(self) -> None:
@@ -253,7 +328,8 @@ class Training:
         if self.pace:
             place = self.place
             later = self._updates(*self.fit.parts[place.phase + 1 :])
-            place.planned = self.pace.plan(place.step, self._updates(self._phase), later)
+            plan = functools.partial(self.pace.plan, place.step, self._updates(self._phase), later)
+            place.planned = self.group.once(plan)
 
     # Saving, going on, rolling back
 
@@ -262,6 +338,7 @@ class Training:
         if found is None:
             if self.checkpoints.damaged:
                 self.place.notes.append(_("All checkpoints were damaged, so training began anew."))
+            self.place.notes += resolutions.notes(self.fit.resolution, self.network.size)
             self._enter_phase(0)
             self._save_base()
             return
@@ -288,13 +365,16 @@ class Training:
             raise RunError(_("Training cannot go on: its recipe was changed since it began."), mend=mend)
 
     def _snapshot(self) -> Snapshot:
+        self.place.micro_batch, self.place.answer_batch = self.learner.portions
         return Snapshot(self.learner.tensors(), {"place": asdict(self.place), "task": self.task.fingerprint})
 
     def _take_up(self, snapshot: Snapshot) -> None:
         self.place = Place(**snapshot.document["place"])
+        self.learner.portions = self.place.micro_batch, self.place.answer_batch
         for phase in self.fit.parts[: self.place.phase + 1]:
             self.learner.begin(phase)
         self.learner.restore(snapshot.tensors)
+        self._choose_side()
 
     def _save_base(self) -> None:
         """Saves the start of an epoch, or the end of everything."""
@@ -304,7 +384,7 @@ class Training:
     def _save_if_due(self) -> None:
         since = time.perf_counter() - self.saved_at
         least = max(self.fit.checkpoint, self.saving / _SAVING_SHARE if self.fit.checkpoint else 0.0)
-        if since >= least or self.listening.number:
+        if self.group.largest(self.listening.number or int(since >= least)):
             self._save()
 
     def _save(self) -> None:
@@ -314,8 +394,8 @@ class Training:
         self.saving = self.saved_at - began
         if self.pace:
             self.pace.saved(self.saving)
-        if self.listening.number:
-            raise Stopped(self.listening.number)
+        if number := self.group.largest(self.listening.number):
+            raise Stopped(number)
 
     def _roll_back(self) -> None:
         """Back to the start of the epoch, with half the rate."""

@@ -1,4 +1,4 @@
-"""Squares and pictures laid over pictures: Cutout, MixUp, CutMix.
+"""Rectangles and pictures laid over pictures: Cutout, Random Erasing, MixUp, CutMix.
 
 Planes are float32 ``[n, channels, height, width]``, targets float32 ``[n, classes]`` whose rows add up to 1.
 """
@@ -7,14 +7,36 @@ import torch
 from torch import Generator, Tensor
 
 from kilat.fit import draws
+from kilat.fit.geometry import rectangles
 
 MEAN_GREY = 127.5
+_ERASED = (0.02, 0.33)
+_ASPECTS = (0.3, 3.3)
 
 
 def cutout(planes: Tensor, side: int, generator: Generator) -> Tensor:
     """Cutout (arXiv 1708.04552): a square around a random pixel is mean grey; it may reach over the border."""
     sides = torch.full((len(planes),), side)
     return planes.masked_fill(_boxes(planes, sides, sides, generator).to(planes.device), MEAN_GREY)
+
+
+def erasing(planes: Tensor, share: float, generator: Generator) -> Tensor:
+    """Random Erasing (arXiv 1708.04896): in a share of the pictures a rectangle inside of them is mean grey.
+
+    Its area is 2% to 33% of the picture's, its height over its width 0.3 to 3.3, in whole pixels, as in torchvision's
+    ``RandomErasing``. The one grey is what timm calls ``const``.
+    """
+    n, (height, width) = len(planes), planes.shape[2:]
+    is_hit = draws.uniform(n, 0.0, 1.0, generator) < share
+    # a side that is rounded to the picture's own does not fit
+    drawn = rectangles(n, (height, width), _ERASED, _ASPECTS, (height - 0.5, width - 0.5), generator)
+    sides = drawn.round().long() * is_hit[:, None]
+    rows, columns = (
+        _from((draws.uniform(n, 0.0, 1.0, generator) * (size - side + 1)).long(), side, size)
+        for size, side in zip((height, width), sides.unbind(1), strict=True)
+    )
+    erased = (rows[:, :, None] & columns[:, None, :])[:, None]
+    return planes.masked_fill(erased.to(planes.device), MEAN_GREY)
 
 
 def mixup(planes: Tensor, targets: Tensor, alpha: float, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -48,6 +70,10 @@ def _boxes(planes: Tensor, heights: Tensor, widths: Tensor, generator: Generator
 
 
 def _within(size: int, sides: Tensor, generator: Generator) -> Tensor:
-    first = (draws.whole(len(sides), 0, size - 1, generator) - sides // 2)[:, None]
+    return _from(draws.whole(len(sides), 0, size - 1, generator) - sides // 2, sides, size)
+
+
+def _from(first: Tensor, sides: Tensor, size: int) -> Tensor:
+    """Which of ``size`` places lie in so many from the first on, bool ``[n, size]``."""
     place = torch.arange(size)
-    return (place >= first) & (place < first + sides[:, None])
+    return (place >= first[:, None]) & (place < (first + sides)[:, None])

@@ -27,27 +27,42 @@ class Optimizer:
     Args:
         choices: the algorithm's numbers.
         parameters: all parameters of a network by their names, in its order.
+        factors: of the rate, for every parameter; None for 1.
     """
 
-    def __init__(self, choices: recipe.Optimizer, parameters: Mapping[str, nn.Parameter]) -> None:
+    def __init__(
+        self,
+        choices: recipe.Optimizer,
+        parameters: Mapping[str, nn.Parameter],
+        factors: Mapping[str, float] | None = None,
+    ) -> None:
         self.choices, self.parameters = choices, dict(parameters)
         self.steps = 0
         self._held: dict[str, Tensor] = {}
+        self._groups: dict[float, list[str]] = {}
+        for name in self.parameters:
+            self._groups.setdefault(factors[name] if factors else 1.0, []).append(name)
         for parameter in self.parameters.values():
             if torch.empty_like(parameter, device="meta").stride() != parameter.stride():
                 parameter.data = parameter.data.contiguous()  # a slice with gaps; the kernels run over memory in one go
+
+    @property
+    def param_groups(self) -> list[dict[str, list[nn.Parameter]]]:
+        """All parameters, as torch's gradient scaler asks for them."""
+        return [{"params": list(self.parameters.values())}]
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """One update of every parameter that has a gradient; without any, nothing happens and no step is counted.
 
         Args:
-            rate: the learning rate of this update.
+            rate: the learning rate of this update, where its factor is 1.
         """
-        names = [name for name, parameter in self.parameters.items() if parameter.grad is not None]
-        if names:
-            self.steps += 1
-            self._change(names, rate)
+        if all(parameter.grad is None for parameter in self.parameters.values()):
+            return
+        self._count()
+        for factor, group in self._groups.items():
+            self._change([name for name in group if self.parameters[name].grad is not None], rate * factor)
 
     def state(self) -> dict[str, Tensor]:
         """A copy of everything that is needed to go on exactly: ``steps``, and tensors such as ``mean/<parameter>``."""
@@ -60,6 +75,9 @@ class Optimizer:
             assert key == "steps" or tensor.shape == self.parameters[key.partition("/")[2]].shape, key
         self.steps = int(state["steps"])
         self._held = {key: tensor.clone() for key, tensor in state.items() if key != "steps"}
+
+    def _count(self) -> None:
+        self.steps += 1
 
     def _change(self, names: list[str], rate: float) -> None:
         if names:
@@ -173,11 +191,14 @@ class Nadam(Optimizer):
     _product = 1.0
     """Of all momenta so far."""
 
+    def _count(self) -> None:
+        super()._count()
+        self._product *= self._momentum(self.steps)
+
     def _update(self, names: list[str], rate: float) -> None:
         weights, grads, mean, square = self._of(names, "mean", "square")
         beta_2 = self.choices.of("beta_2")
         now, following = self._momentum(self.steps), self._momentum(self.steps + 1)
-        self._product *= now
         torch._foreach_lerp_(mean, grads, 1 - self.choices.of("beta_1"))
         _average_squares(square, grads, beta_2)
         root = torch._foreach_sqrt(square)
@@ -228,8 +249,13 @@ class Muon(Adam):
     Adam, whose rate keeps its ratio to Muon's as the schedule goes on.
     """
 
-    def __init__(self, choices: recipe.Optimizer, parameters: Mapping[str, nn.Parameter]) -> None:
-        super().__init__(choices, parameters)
+    def __init__(
+        self,
+        choices: recipe.Optimizer,
+        parameters: Mapping[str, nn.Parameter],
+        factors: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(choices, parameters, factors)
         # Tensors of three dimensions are slopes of activations, or embeddings.
         kernels = [name for name, parameter in parameters.items() if parameter.ndim in (2, 4)]
         self.hidden = frozenset(kernels[1:-1])
@@ -274,15 +300,18 @@ _ALGORITHMS: dict[recipe.OptimizerName, type[Optimizer]] = {
 }  # fmt: skip
 
 
-def create(choices: recipe.Optimizer, parameters: Mapping[str, nn.Parameter]) -> Optimizer:
+def create(
+    choices: recipe.Optimizer, parameters: Mapping[str, nn.Parameter], factors: Mapping[str, float] | None = None
+) -> Optimizer:
     """The optimizer of a recipe.
 
     Args:
         choices: which algorithm, and its numbers.
         parameters: all parameters of a network by their names, in its order and frozen ones too: Muon tells the first
             and the last kernel by it.
+        factors: of the rate, for every parameter by its name; None for 1. What decays decays at the same rate.
 
     Returns:
         An optimizer that has not stepped yet.
     """
-    return _ALGORITHMS[choices.name](choices, parameters)
+    return _ALGORITHMS[choices.name](choices, parameters, factors)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from kilat.data.catalog import Source
 from kilat.errors import PictureError, RunError
 from kilat.features.extract import Framer, batch_size
 from kilat.locale import _
+from kilat.model.network import LUMA
 from kilat.recipe import Resize
 from kilat.runtime import threads
 
@@ -25,10 +26,12 @@ Rows = NDArray[np.int64]
 _ORDER = 1
 """Keeps the order of pictures apart from whatever else is drawn from the same seed and epoch."""
 
-_LUMA = (299, 587, 114)
-"""Thousandths of red, green and blue in grey (ITU-R BT.601), as Pillow and OpenCV weigh them."""
+_LUMA = [round(1000 * weight) for weight in LUMA]
 
 _MOST_A_TASK = 16
+_GPU_SHARE = 4
+"""Held pictures may take this part of what memory is free on a GPU, as a divisor."""
+
 _BATCHES_AHEAD = 2
 _STATISTICS_BATCH = 64
 
@@ -42,7 +45,9 @@ class Pictures(Protocol):
 
 
 class Held:
-    """All pictures decoded, in one tensor where the network is.
+    """All pictures decoded, in one tensor: where the network is, or on the CPU where they would crowd a GPU.
+
+    Pickled, it leaves the pixels behind, and only makes room for them.
 
     Args:
         pixels: uint8 ``[rows of the catalog, size, size, 3]``.
@@ -50,12 +55,40 @@ class Held:
     """
 
     def __init__(self, pixels: NDArray[np.uint8], device: torch.device | str) -> None:
-        self.pixels = torch.from_numpy(pixels).to(device)
+        self.device = torch.device(device)
+        self.pixels = torch.from_numpy(pixels).to(self.device if _has_room(self.device, pixels.nbytes) else "cpu")
 
     def batches(self, order: Sequence[Rows]) -> Generator[Tensor, None, None]:
         """For each array of rows their pixels."""
+        if self.pixels.device.type != self.device.type:
+            yield from self._brought(order)
+            return
         for rows in order:
             yield self.pixels.index_select(0, torch.from_numpy(rows).to(self.pixels.device))
+
+    def _brought(self, order: Sequence[Rows]) -> Generator[Tensor, None, None]:
+        """Through pinned memory, gathered there while the GPU computes on the batch before."""
+        with ThreadPoolExecutor(1, thread_name_prefix="kilat-gather") as pool:
+            waiting: deque[Future[Tensor]] = deque()
+            for rows in order:
+                waiting.append(pool.submit(self._gather, rows))
+                if len(waiting) > 1:
+                    yield waiting.popleft().result().to(self.device, non_blocking=True)
+            while waiting:
+                yield waiting.popleft().result().to(self.device, non_blocking=True)
+
+    def _gather(self, rows: Rows) -> Tensor:
+        into = torch.empty(
+            (len(rows), *self.pixels.shape[1:]), dtype=torch.uint8, pin_memory=self.device.type == "cuda"
+        )
+        return torch.index_select(self.pixels, 0, torch.from_numpy(rows), out=into)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"shape": tuple(self.pixels.shape), "home": self.pixels.device.type, "device": self.device.type}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.device = torch.device(state["device"])
+        self.pixels = torch.empty(state["shape"], dtype=torch.uint8, device=state["home"])
 
 
 class Streamed:
@@ -74,10 +107,13 @@ class Streamed:
     def __init__(
         self, source: Source, size: int, resize: Resize, device: torch.device | str, workers: int | None = None
     ) -> None:
-        self.source, self.frame = source, Framer(size, resize)
+        self.source, self.resize, self.frame = source, resize, Framer(size, resize)
         self.device, self.workers = torch.device(device), workers or threads()
         self.task = min(batch_size(size), _MOST_A_TASK)
         self.reading = threading.Lock()
+
+    def __reduce__(self) -> tuple[type["Streamed"], tuple[Any, ...]]:
+        return Streamed, (self.source, self.frame.size, self.resize, self.device.type, self.workers)
 
     def batches(self, order: Sequence[Rows]) -> Generator[Tensor, None, None]:
         """For each array of rows their pixels.
@@ -130,6 +166,11 @@ class Streamed:
             message.format(path=self.source.entries[row].path, reason=reason),
             mend=_("Leave the pictures as they are until training has ended, or hold them in memory."),
         )
+
+
+def _has_room(device: torch.device, size: int) -> bool:
+    """Whether so many bytes may lie on a device beside a network and all that it computes."""
+    return device.type != "cuda" or size <= torch.cuda.mem_get_info(device)[0] // _GPU_SHARE
 
 
 @dataclass
@@ -187,7 +228,7 @@ def fit_normaliser(
             those of each channel; ``none`` for pixels as they are.
         pictures: how to get to them.
         rows: those to train on, ``[n]``.
-        colour: ``grey`` for statistics of the one channel that ``to_grey`` gives.
+        colour: ``grey`` for statistics of the one channel that ``kilat.fit.colour.grey`` gives.
         batch: how many pictures are looked at together.
     """
     if kind in ("scale", "none"):
@@ -197,12 +238,6 @@ def fit_normaliser(
         moments = [(sum(m[0] for m in moments), sum(m[1] for m in moments), sum(m[2] for m in moments))]
     mean, std = zip(*(_mean_and_std(*moment, 1000 if colour == "grey" else 1) for moment in moments), strict=True)
     return Normaliser(mean, std)
-
-
-def to_grey(planes: Tensor) -> Tensor:
-    """Float planes ``[n, 3, h, w]`` as ``[n, 1, h, w]``: 0.299 red + 0.587 green + 0.114 blue, not rounded."""
-    red, green, blue = (weight / 1000 * planes[:, at : at + 1] for at, weight in enumerate(_LUMA))
-    return red + green + blue
 
 
 def _moments(pictures: Pictures, rows: Rows, grey: bool, batch: int) -> list[tuple[int, int, int]]:

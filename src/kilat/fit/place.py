@@ -9,7 +9,7 @@ from typing import Any
 
 from kilat.data.split import Part
 from kilat.fit.pictures import Pictures
-from kilat.model.network import PixelNetwork
+from kilat.model.network import Sighted
 from kilat.recipe import Recipe
 
 Row = dict[str, float]
@@ -26,12 +26,12 @@ class Task:
         training: the pictures to learn from.
         validation: the pictures to be measured on after every epoch.
         classes: their names.
-        recipe: how; it has a section ``model``.
-        device: ``cpu`` or ``cuda``.
+        recipe: how.
+        device: ``cpu``, ``cuda``, ``mps`` or ``xla``.
         asked_later: how many pictures will be answered after training.
     """
 
-    network: PixelNetwork
+    network: Sighted
     pictures: Pictures
     training: Part
     validation: Part
@@ -65,6 +65,8 @@ class Place:
         planned: how many the phase will have; fewer than the recipe says where there is a time limit.
         moves: updates since the beginning, rolled back ones as well; the number of a checkpoint.
         base: the ``moves`` of the checkpoint from the start of this epoch, to which a rollback returns.
+        micro_batch: how many pictures of a batch are learnt from at once where memory does not suffice for all; else 0.
+        answer_batch: how many are answered at once, likewise.
         slower: factor of the rate after rollbacks.
         rollbacks: how many there were.
         loss: sum over this epoch's pictures so far.
@@ -84,6 +86,8 @@ class Place:
     planned: int = 0
     moves: int = 0
     base: int = 0
+    micro_batch: int = 0
+    answer_batch: int = 0
     slower: float = 1.0
     rollbacks: int = 0
     loss: float = 0.0

@@ -12,6 +12,8 @@ Tensors = dict[str, Tensor]
 class Weights:
     """What training changes in a network, and what is kept of it.
 
+    ``averaged_epochs`` is how many ends of epochs ``average`` is the mean of.
+
     Args:
         network: to be trained.
         ema: how much of the running mean stays at each update; None for no such mean.
@@ -22,6 +24,8 @@ class Weights:
         self.learning: dict[str, nn.Parameter] = {}
         self.mean: Tensors = {}
         self.best: Tensors = {}
+        self.average: Tensors = {}
+        self.averaged_epochs = 0
         self._learnt: set[str] = set()
 
     def choose(self) -> None:
@@ -50,10 +54,11 @@ class Weights:
         self.best = _copied(self.kept())
 
     def begin_mean(self) -> None:
-        """The mean begins with what is there."""
+        """The mean begins with what is there, and the average of epochs with none."""
         self.mean = _copied(self.learning) if self.ema else {}
+        self.forget_average()
 
-    def average(self, *, first: bool) -> None:
+    def take_into_mean(self, *, first: bool) -> None:
         """Takes the weights into their mean; after the first update they are the mean, as in Keras."""
         if self.ema:
             values = [self.learning[name].detach() for name in self.mean]
@@ -69,20 +74,36 @@ class Weights:
         finally:
             self.put(trained)
 
+    def take_into_average(self) -> None:
+        """Takes weights and running statistics into the average of epochs (arXiv 1803.05407); of counters the last."""
+        self.averaged_epochs += 1
+        for name, value in self.now().items():
+            if name in self.average and value.is_floating_point():
+                self.average[name].lerp_(value, 1 / self.averaged_epochs)
+            else:
+                self.average[name] = value.clone()
+
+    def forget_average(self) -> None:
+        """The average of epochs is of none."""
+        self.average, self.averaged_epochs = {}, 0
+
     def tensors(self) -> Tensors:
         """Everything here as it goes into a checkpoint. Not a copy."""
-        parts = {"weights": self.now(), "mean": self.mean, "best": self.best}
-        return {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
+        parts = {"weights": self.now(), "mean": self.mean, "best": self.best, "average": self.average}
+        found = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
+        return found | ({"averaged_epochs": torch.tensor(self.averaged_epochs)} if self.averaged_epochs else {})
 
     def restore(self, tensors: Tensors) -> None:
         """Goes on from what ``tensors`` gave, once the same parameters are chosen."""
         self.put(under("weights", tensors))
         self.best = under("best", tensors)
+        self.averaged_epochs = int(tensors.get("averaged_epochs", 0))
         # Laid out in memory like the weights, so that the arithmetic is the same to the last bit.
-        self.mean = {
-            name: torch.empty_like(self.learning[name], requires_grad=False).copy_(value)
-            for name, value in under("mean", tensors).items()
-        }
+        now = self.now()
+        self.mean, self.average = (
+            {name: torch.empty_like(now[name]).copy_(value) for name, value in under(part, tensors).items()}
+            for part in ("mean", "average")
+        )
 
 
 def under(part: str, tensors: Tensors) -> Tensors:

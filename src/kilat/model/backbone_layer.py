@@ -1,24 +1,27 @@
 """A pretrained timm network as the first step of a network: cut before its pooling, frozen, or opened from the top."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from kilat.errors import RecipeError
-from kilat.features import lite
 from kilat.model.steps import Shape, Step
 
 Weights = Path | Literal["hub", "none"]
+Stages = Mapping[str, Sequence[nn.Module]]
+"""All modules of a network by stage, from pixels up."""
 
 
 class BackboneStep(Step):
     """Normalised planes ``[n, 3, size, size]`` to the last map of a timm network.
 
-    What is frozen stays in inference mode, batch norms and all, also while the rest is trained.
+    What is frozen stays in inference mode, batch norms and all, also while the rest is trained. Batch norms of what is
+    open learn their scales and shifts; their running statistics only where ``norms`` was set before ``train``.
 
     Args:
         network: a timm network without classifier.
@@ -26,12 +29,14 @@ class BackboneStep(Step):
         size: side of its input in pixels.
     """
 
+    norms = False
+
     def __init__(self, network: nn.Module, name: str, size: int) -> None:
         super().__init__()
         self.name = name
         self.network = network.eval().requires_grad_(True)
         self.output_shape = self._look(size)
-        self._stages = _stages(network)
+        self._stages = stages_of(network)
         self._open: list[str] = []
         self.unfreeze(0)
         self.to(memory_format=torch.channels_last)
@@ -51,10 +56,12 @@ class BackboneStep(Step):
     def train(self, mode: bool = True) -> "BackboneStep":
         """Sets the mode of what is trained; what is frozen stays in inference mode."""
         super().train(mode)
-        for name, modules in self._stages.items():
-            for module in modules:
-                module.training = mode and name in self._open
+        modes(self._stages, self._open, mode, self.norms)
         return self
+
+    def depth(self, parameter_name: str) -> int:
+        """How many stages down a parameter is: 1 in the top stage, 2 in the one below it."""
+        return depth(self, self._stages, parameter_name)
 
     def unfreeze(self, stages: int | Literal["all"]) -> list[str]:
         """Lets training change the top stages, and nothing else of the backbone.
@@ -71,7 +78,7 @@ class BackboneStep(Step):
         count = len(self._stages) if stages == "all" else stages
         if count > len(self._stages):
             raise RecipeError(
-                f"fit.phases: unfreeze {count}: the backbone '{self.name}' has {len(self._stages)} stages: "
+                f"fit: unfreeze {count}: the backbone '{self.name}' has {len(self._stages)} stages: "
                 f"{', '.join(self._stages)}.",
                 mend=f"Unfreeze at most {len(self._stages)}, or all.",
             )
@@ -102,6 +109,36 @@ class BackboneStep(Step):
         return (*seen.shape[2:], seen.shape[1])
 
 
+def modes(stages: Stages, opened: Collection[str], mode: bool, norms: bool) -> None:
+    """Sets the mode of every module of a network that is open in part.
+
+    Args:
+        stages: all modules by stage.
+        opened: the names of the stages that are trained; the others stay in inference mode.
+        mode: True for training.
+        norms: whether batch norms of open stages train too; else they go by the running statistics that they have.
+    """
+    for name, modules in stages.items():
+        for module in modules:
+            module.training = mode and name in opened and (norms or not isinstance(module, _BatchNorm))
+
+
+def depth(network: nn.Module, stages: Stages, parameter_name: str) -> int:
+    """How many stages down a parameter is.
+
+    Args:
+        network: whose parameter it is.
+        stages: modules of it by stage.
+        parameter_name: in the network.
+
+    Returns:
+        1 in the top stage, 2 in the one below it; 0 for what is in no stage, such as a head.
+    """
+    owner = network.get_submodule(parameter_name.rpartition(".")[0])
+    downwards = enumerate(reversed(list(stages.values())), 1)
+    return next((place for place, modules in downwards if any(module is owner for module in modules)), 0)
+
+
 def create(name: str, weights: Weights, size: int, seed: int) -> BackboneStep:
     """A backbone with its weights; ``none`` draws them from the seed.
 
@@ -113,10 +150,7 @@ def create(name: str, weights: Weights, size: int, seed: int) -> BackboneStep:
     from kilat.model import frozen
 
     with _seeded(seed):
-        if name == lite.NAME and weights == "hub":
-            network = frozen.embedded_network()
-        else:
-            network = frozen.load(name, size, weights)
+        network = frozen.load(name, size, weights)
     return BackboneStep(network, name, size)
 
 
@@ -140,7 +174,7 @@ def _drop_unused(network: nn.Module, seen: Tensor) -> None:
             setattr(network, name, nn.Identity())
 
 
-def _stages(network: nn.Module) -> dict[str, list[nn.Module]]:
+def stages_of(network: nn.Module) -> dict[str, list[nn.Module]]:
     """All modules by stage, in order. timm names where stages end; what lies between two belongs to the next."""
     information: Any = getattr(network, "feature_info", ())
     ends = [stage["module"] for stage in getattr(information, "info", information)] or ["network"]

@@ -18,11 +18,14 @@ from huggingface_hub import constants as hub
 from torch import Tensor, nn
 
 from kilat.errors import BackboneError, nearest
+from kilat.features import lite
 from kilat.features.backbone import Block
-from kilat.features.lite import LOG_FLOOR, NAME
 from kilat.features.weights import read_lite
 
-MEND = "Give its weights with --weights FILE, or take efficientnet_lite0, which needs no download."
+MEND = (
+    "Give its weights with --weights FILE, or take one that needs no download (`kilat backbones --here`): "
+    "efficientnet_lite0, with the extra 'weights' also efficientnet_lite1 and 2."
+)
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 UNFIT = (RuntimeError, ValueError, TypeError, AttributeError, AssertionError)
 """What timm's networks raise at pictures of a size that they were not made for."""
@@ -60,7 +63,11 @@ class Frozen(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """The features of a batch."""
-        return torch.cat([feature for _, feature in self._features(pixels)], 1)
+        return self.look(pixels.permute(0, 3, 1, 2).float())
+
+    def look(self, planes: Tensor) -> Tensor:
+        """The features of float planes ``[n, 3, size, size]`` with values 0 to 255."""
+        return torch.cat([feature for _, feature in self._features(planes)], 1)
 
     def see(self, planes: Tensor) -> tuple[list[Tensor], Tensor]:
         """What every stage saw ``[n, channels, height, width]``, and the last features ``[n, channels]``."""
@@ -70,9 +77,9 @@ class Frozen(nn.Module):
         last, seen = network.forward_intermediates(planes, indices=self.stages, output_fmt="NCHW")
         return seen, network.forward_head(last, pre_logits=True)
 
-    def _features(self, pixels: Tensor) -> list[tuple[str, Tensor]]:
-        planes = (pixels.permute(0, 3, 1, 2).float() - self.pixel_mean) * self.pixel_scale
-        seen, last = self.see(planes.to(next(self.network.parameters()).dtype))
+    def _features(self, planes: Tensor) -> list[tuple[str, Tensor]]:
+        normal = (planes - self.pixel_mean) * self.pixel_scale
+        seen, last = self.see(normal.to(next(self.network.parameters()).dtype))
         features = []
         for number, value in enumerate(seen, 1):
             values = value.float()
@@ -80,12 +87,12 @@ class Frozen(nn.Module):
             deviation = values - mean
             variance = (deviation * deviation).mean((2, 3))
             features.append((f"stage{number}.mean", mean.flatten(1)))
-            features.append((f"stage{number}.log_variance", torch.log(variance + LOG_FLOOR)))
+            features.append((f"stage{number}.log_variance", torch.log(variance + lite.LOG_FLOOR)))
         return [*features, ("last", last.flatten(1).float())]
 
     def _blocks(self) -> tuple[Block, ...]:
         with torch.inference_mode():
-            features = self._features(torch.zeros(1, self.size, self.size, 3, dtype=torch.uint8))
+            features = self._features(torch.zeros(1, 3, self.size, self.size))
         return tuple(Block(name, feature.shape[1]) for name, feature in features)
 
 
@@ -101,12 +108,12 @@ class _Lite(Frozen):
         return seen, network.global_pool(network.bn2(network.conv_head(value)))
 
 
-def embedded(size: int, name: str = NAME) -> Frozen:
+def embedded(size: int, name: str = lite.NAME) -> Frozen:
     """An embedded EfficientNet-Lite in PyTorch; its features are laid out as those of ``kilat.features.lite``."""
     return _Lite(embedded_network(name), size)
 
 
-def embedded_network(name: str = NAME) -> nn.Module:
+def embedded_network(name: str = lite.NAME) -> nn.Module:
     """The network ``tf_efficientnet_lite0`` (or ``1``, ``2``) of timm without classifier, with the embedded weights."""
     network: nn.Module = timm.create_model(f"tf_{name}", num_classes=0)
     # The file's tensors stand in timm's order under other names; the classifier's two come last and find no partner.
@@ -123,29 +130,34 @@ def normalisation(network: nn.Module) -> tuple[tuple[float, ...], tuple[float, .
 
 
 def usual_side(name: str) -> int:
-    """The side in pixels that a timm network was trained with.
+    """The side in pixels that a network was trained with, or for the embedded ones the nearest that they can take.
 
     Raises:
         BackboneError: there is no such network.
     """
+    if name in lite.NAMES:
+        return lite.USUAL_SIDES[name]
     _check_name(name)
     config: Any = timm.get_pretrained_cfg(name)
     return int(config.input_size[-1])
 
 
 def create(name: str, size: int | None = None, weights: Path | None = None) -> Frozen:
-    """A timm network with its trained weights.
+    """A network with its trained weights.
 
     Args:
-        name: as timm has it, such as ``resnet18`` or ``resnet18.a1_in1k``.
-        size: side of the input in pixels; None for the side in timm's configuration.
+        name: that of an embedded network, or as timm has it, such as ``resnet18`` or ``resnet18.a1_in1k``.
+        size: side of the input in pixels; None for its usual one.
         weights: a file of weights (``.safetensors``, or ``.pth``, ``.pt``, ``.bin`` with nothing but tensors in it);
-            None for timm's hub.
+            None for the embedded ones or timm's hub.
 
     Raises:
         BackboneError: there is no such network, it cannot look at pictures of this size, or its weights are missing,
             unreachable or do not fit.
+        MissingExtra: the weights come with the extra ``weights``, which is not installed.
     """
+    if name in lite.NAMES and weights is None:
+        return embedded(size or lite.USUAL_SIDES[name], name)
     network = load(name, size, weights or "hub")
     side = size or _config(network)["input_size"][-1]
     try:
@@ -155,10 +167,12 @@ def create(name: str, size: int | None = None, weights: Path | None = None) -> F
 
 
 def load(name: str, size: int | None = None, weights: Path | Literal["hub", "none"] = "hub") -> nn.Module:
-    """A timm network without classifier, as timm makes it; see ``create`` for the arguments and what it raises.
+    """A network without classifier, as timm makes it; see ``create`` for the arguments and what it raises.
 
     With ``weights`` of ``none`` they are drawn from PyTorch's global generator.
     """
+    if name in lite.NAMES and weights == "hub":
+        return embedded_network(name)
     _check_name(name)
     tensors = _read(weights) if isinstance(weights, Path) else {}
     options = _size_options(name, size)
@@ -169,6 +183,15 @@ def load(name: str, size: int | None = None, weights: Path | Literal["hub", "non
     if isinstance(weights, Path):
         _put(network, tensors, name, weights)
     return network
+
+
+def is_here(name: str) -> bool:
+    """Whether the weights of a timm network are on this machine, in the cache that it would fetch them to."""
+    config: Any = timm.get_pretrained_cfg(name)
+    if not config.hf_hub_id:
+        return (Path(torch.hub.get_dir()) / "checkpoints" / Path(config.url or "").name).is_file()
+    found = (huggingface_hub.try_to_load_from_cache(config.hf_hub_id, file) for file in _HUB_FILES)
+    return any(isinstance(path, str) for path in found)  # the hub's client also remembers which files do not exist
 
 
 def too_small(name: str, size: int, error: Exception) -> BackboneError:
@@ -219,25 +242,23 @@ def _from_hub(name: str, options: Mapping[str, Any]) -> nn.Module:
 
 
 def _check_hub(name: str) -> None:
-    """Fails at once where the hub's own client would go on trying for a minute."""
+    """Fails at once where timm and the hub's own client would go on trying for a minute."""
     config: Any = timm.get_pretrained_cfg(name)
     if not config.has_weights:
         raise BackboneError(f"timm has no trained weights for '{name}'.", mend=MEND)
-    repository = (config.hf_hub_id or "").partition("@")[0]
-    if not repository or any(huggingface_hub.try_to_load_from_cache(repository, file) for file in _HUB_FILES):
+    if is_here(name):
         return
     if hub.HF_HUB_OFFLINE:
         message = f"The weights of '{name}' are not on this machine, and HF_HUB_OFFLINE forbids fetching them."
         raise BackboneError(message, mend=MEND)
-    request = urllib.request.Request(hub.ENDPOINT, method="HEAD")  # noqa: S310 - the hub client's own address
+    address = hub.ENDPOINT if config.hf_hub_id else config.url
+    request = urllib.request.Request(address, method="HEAD")  # noqa: S310 - the address that will be fetched from
     try:
         urllib.request.urlopen(request, timeout=_HUB_SECONDS).close()  # noqa: S310
     except urllib.error.HTTPError:
         return  # somebody answers
     except (OSError, ValueError) as error:
-        message = (
-            f"The weights of '{name}' are not on this machine, and {hub.ENDPOINT} cannot be reached: {_line(error)}"
-        )
+        message = f"The weights of '{name}' are not on this machine, and {address} cannot be reached: {_line(error)}"
         raise BackboneError(message, mend=MEND) from error
 
 

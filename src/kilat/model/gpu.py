@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kilat.features import lite
-from kilat.model.frozen import Frozen, create, embedded
+from kilat.model.frozen import Frozen, create
 
 _BATCHES = (64, 256)
 _PIXELS_PER_BATCH = 128 * 224 * 224
@@ -28,6 +27,11 @@ def is_usable() -> bool:
         return False
 
 
+def has_apple_gpu() -> bool:
+    """Whether PyTorch finds a GPU of Apple's that it can compute on."""
+    return torch.backends.mps.is_available()
+
+
 class TorchRunner:
     """A backbone in PyTorch, as ``kilat.features.extract.Runner``: any number of threads may call it.
 
@@ -35,9 +39,9 @@ class TorchRunner:
     shorter batches are filled up to; on ``cpu`` in float32, uncompiled, for comparison.
 
     Args:
-        backbone_name: ``efficientnet_lite0`` without ``weights`` for the embedded network, else a timm name.
+        backbone_name: that of an embedded network (``kilat.features.lite.NAMES``), or as timm has it.
         size: side of the input in pixels.
-        weights: a file of weights; None for timm's hub.
+        weights: a file of weights; None for the embedded ones or timm's hub.
         device: ``cuda`` or ``cpu``.
 
     Raises:
@@ -45,8 +49,7 @@ class TorchRunner:
     """
 
     def __init__(self, backbone_name: str, size: int, weights: Path | None, device: str = "cuda") -> None:
-        is_embedded = backbone_name == lite.NAME and weights is None
-        frozen = embedded(size) if is_embedded else create(backbone_name, size, weights)
+        frozen = create(backbone_name, size, weights)
         self.batch = int(np.clip(_PIXELS_PER_BATCH // size**2, *_BATCHES))
         self.device = torch.device(device)
         self.lock = threading.Lock()

@@ -5,10 +5,21 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-_LUMA = (0.299, 0.587, 0.114)
+LUMA = (0.299, 0.587, 0.114)
+"""How much red, green and blue count in the grey that the eye sees (ITU-R BT.601), as Pillow and OpenCV weigh them."""
 
 
-class PixelNetwork(nn.Module):
+class Sighted(nn.Module):
+    """A network that gets pictures as they are: pixels uint8 ``[n, size, size, 3]`` to logits ``[n, k]``."""
+
+    size: int
+
+    def see(self, planes: Tensor) -> Tensor:
+        """The logits of float planes ``[n, 3, side, side]`` with values 0 to 255, as augmentation gives them."""
+        raise NotImplementedError
+
+
+class PixelNetwork(Sighted):
     """Pixels uint8 ``[n, size, size, 3]`` to logits float32 ``[n, classes]`` (or ``[n, 1]``, for two classes).
 
     Args:
@@ -35,7 +46,7 @@ class PixelNetwork(nn.Module):
         self.network, self.size, self.colour = network, size, colour
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("scale", 1 / torch.tensor(std).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("luma", torch.tensor(_LUMA).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """The logits of a batch of pictures."""

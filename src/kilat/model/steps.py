@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's own name for it
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from kilat.recipe.network import Padding
 
@@ -193,23 +194,34 @@ class BatchNorm(Normalisation):
     def forward(self, values: Tensor) -> Tensor:
         """Values of the same shape."""
         if not self.training:
-            return self._normal(values, self.running_mean, self.running_var)
-        mean, variance = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
-        answer = self._normal(values, mean, variance)
-        self._follow(mean, variance, values.numel() // len(mean))
+            fast = torch.backends.cudnn.enabled
+            mean, variance = self.running_mean, self.running_var
+            return torch.batch_norm(values, self.weight, self.bias, mean, variance, False, 1.0, self.epsilon, fast)
+        answer, mean, variance = over_batch(values, self.weight, self.bias, self.epsilon)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, 1 - self.momentum)
+            self.running_var.lerp_(variance, 1 - self.momentum)
         return answer
 
-    def _normal(self, values: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-        # In training, momentum 1 leaves the batch's own statistics in the two buffers. It is not nn.functional's
-        # batch_norm because that one refuses batches of a single value, which Keras normalises to zero.
-        fast = torch.backends.cudnn.enabled
-        return torch.batch_norm(values, self.weight, self.bias, mean, variance, self.training, 1.0, self.epsilon, fast)
 
-    @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        biased = variance * ((count - 1) / count) if count > 1 else torch.zeros_like(variance)
-        self.running_mean.lerp_(mean, 1 - self.momentum)
-        self.running_var.lerp_(biased, 1 - self.momentum)
+def over_batch(values: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Values normalised over their batch, with the batch's own mean and (biased) variance of every channel.
+
+    A function of its own, and one that torch's overrides can replace, since processes that train together normalise
+    over the batch that all of them see.
+    """
+    if has_torch_function_unary(values):
+        found: tuple[Tensor, Tensor, Tensor] = handle_torch_function(
+            over_batch, (values,), values, weight, bias, epsilon
+        )
+        return found
+    mean, variance = torch.zeros_like(weight), torch.zeros_like(weight)
+    # Momentum 1 leaves the batch's own statistics in the two buffers. It is not nn.functional's batch_norm because that
+    # one refuses batches of a single value, which Keras normalises to zero.
+    answer = torch.batch_norm(values, weight, bias, mean, variance, True, 1.0, epsilon, torch.backends.cudnn.enabled)
+    count = values.numel() // len(mean)
+    biased = variance * ((count - 1) / count) if count > 1 else torch.zeros_like(variance)
+    return answer, mean, biased
 
 
 class LayerNorm(Normalisation):

@@ -51,7 +51,9 @@ def coordinates(features: Floats, rows: Ints, blocks: Sequence[Block], count: in
 
     The coordinates are written over the features, so that a large set never needs room for both.
     """
-    relative = np.concatenate([np.full(b.width, BLOCK_WEIGHTS.get(b.name, 1.0), np.float32) for b in blocks])
+    relative = np.concatenate(
+        [np.full(b.width, BLOCK_WEIGHTS.get(b.name.rpartition(".")[2], 1.0), np.float32) for b in blocks]
+    )
     mean, scale = _moments(features, rows)
     basis = _components(features, rows, mean, scale, relative, count)
     points = _placed(features, mean, scale, basis)

@@ -17,7 +17,13 @@ def _around_one(value: Any) -> Any:
     return (1 - value, 1 + value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _up_to_all(value: Any) -> Any:
+    """A single number stands for that much at least, and everything at most."""
+    return (value, 1.0) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 Factors = Annotated[tuple[float, float], BeforeValidator(_around_one)]
+Kept = Annotated[tuple[float, float], BeforeValidator(_up_to_all)]
 
 
 class Policy(Section):
@@ -37,6 +43,8 @@ class Augment(Section):
 
     Args:
         crop: pads by this many pixels on every side (filled as ``fill`` says) and cuts the old size out at random.
+        resized_crop: bounds of the share of the area that is cut out, with an aspect between 3:4 and 4:3, and enlarged
+            to the whole (Inception's crop, arXiv 1409.4842); ``0.35`` is 0.35 to 1. None for none.
         rotation: degrees to both sides.
         width_shift: share of the width to both sides.
         height_shift: share of the height to both sides.
@@ -53,11 +61,14 @@ class Augment(Section):
         randaugment: RandAugment, or None.
         trivialaugment: TrivialAugment, wide (arXiv 2103.10158).
         cutout: side in pixels of a square that is set to the mean grey (arXiv 1708.04552); 0 for none.
+        erasing: share of the pictures in which a rectangle of 2% to 33% of the area is set to the mean grey (Random
+            Erasing, arXiv 1708.04896).
         mixup: alpha of MixUp (arXiv 1710.09412); 0 for none.
         cutmix: alpha of CutMix (arXiv 1905.04899); 0 for none. With both, each batch gets one of them.
     """
 
     crop: Annotated[int, Field(ge=0)] = 0
+    resized_crop: Kept | None = None
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     width_shift: Share = 0.0
     height_shift: Share = 0.0
@@ -73,6 +84,7 @@ class Augment(Section):
     randaugment: Policy | None = None
     trivialaugment: bool = False
     cutout: Annotated[int, Field(ge=0)] = 0
+    erasing: Share = 0.0
     mixup: Annotated[float, Field(ge=0)] = 0.0
     cutmix: Annotated[float, Field(ge=0)] = 0.0
 
@@ -83,6 +95,13 @@ class Augment(Section):
         if not (0 < low <= high or (low == 0 and high > 0 and info.field_name != "zoom")):
             raise ValueError("must be two factors above 0, the smaller first, or one number below 1")
         return factors
+
+    @field_validator("resized_crop")
+    @classmethod
+    def _shares(cls, kept: tuple[float, float] | None) -> tuple[float, float] | None:
+        if kept is not None and not 0 < kept[0] <= kept[1] <= 1:
+            raise ValueError("must be two shares above 0 and up to 1, the smaller first, or the smaller alone")
+        return kept
 
     @property
     def is_any(self) -> bool:

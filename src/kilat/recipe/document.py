@@ -14,20 +14,23 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from kilat.errors import RecipeError, nearest
-from kilat.recipe.fit import OPTIMIZERS, SCHEDULES, Optimizer
+from kilat.recipe.fit import OPTIMIZERS, SCHEDULES, Fit, Optimizer
 from kilat.recipe.network import KINDS, Layer, Network
 from kilat.recipe.section import Section
 from kilat.recipe.sections import Recipe
 
 _SHOWN = 80
 _FOR_TRAINED = (
-    "for networks that are trained; this recipe fits a head on a frozen backbone. "
-    "Take one with a section model, such as vgg-cifar."
+    "for networks that are trained; this recipe fits a head on a frozen backbone. Open the backbone "
+    "(fit.unfreeze=all), take a preset (good or best), or a recipe with a section model, such as vgg-cifar."
 )
+_FINE_TUNING = "finetune"
+_PRESETS = {"fast": "transfer", "good": "good", "best": "best"}
+Given = str | Path | dict[str, Any] | Recipe
 _FOR_FROZEN = "for frozen backbones; this recipe trains the network of its section model."
 
 
-def load(recipe: str | Path | dict[str, Any] | Recipe = "transfer", overrides: dict[str, Any] | None = None) -> Recipe:
+def load(recipe: Given = "transfer", overrides: dict[str, Any] | None = None) -> Recipe:
     """A recipe from its name, file or content, with single choices overridden.
 
     Args:
@@ -39,6 +42,9 @@ def load(recipe: str | Path | dict[str, Any] | Recipe = "transfer", overrides: d
         RecipeError: with every problem, its path and the nearest valid name.
     """
     document = _document(recipe)
+    if _is_opened_by(overrides or {}, document):
+        tuning = _document(_FINE_TUNING)
+        document |= {section: tuning[section] for section in ("augment", "fit")}
     problems = _override(document, overrides or {})
     try:
         valid = Recipe.model_validate(document)
@@ -48,6 +54,21 @@ def load(recipe: str | Path | dict[str, Any] | Recipe = "transfer", overrides: d
         problems += dict.fromkeys(_sentence(dict(problem)) for problem in error.errors())
     lines = (f"  {line}" for problem in problems for line in problem.split("\n"))
     raise RecipeError("\n".join(["The recipe has problems:", *lines]))
+
+
+def of_preset(preset: str | None, recipe: Given) -> Given:
+    """The recipe that a preset (fast, good or best) stands for; the one that was given where there is no preset.
+
+    Raises:
+        RecipeError: there is no such preset, or a recipe was given as well.
+    """
+    if preset is None:
+        return recipe
+    if preset not in _PRESETS:
+        raise RecipeError(f"There is no preset '{preset}'.", mend=nearest(preset, _PRESETS))
+    if recipe != "transfer":
+        raise RecipeError("A preset and a recipe were given.", mend="Leave one of the two out: a preset is a recipe.")
+    return _PRESETS[preset]
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -88,7 +109,7 @@ def about(name: str) -> str:
     return " ".join(line.lstrip("# ") for line in lines).partition(". ")[0].rstrip(".")
 
 
-def _document(recipe: str | Path | dict[str, Any] | Recipe) -> dict[str, Any]:
+def _document(recipe: Given) -> dict[str, Any]:
     if isinstance(recipe, Recipe):
         return recipe.model_dump()
     if isinstance(recipe, dict):
@@ -146,9 +167,16 @@ def _override(document: dict[str, Any], overrides: dict[str, Any]) -> list[str]:
 
 
 def _counting(document: dict[str, Any], overrides: Iterable[str]) -> list[str]:
-    """The sections that count: those of a trained network, or those of a frozen one."""
+    """The sections that count: those of a trained network, of a frozen backbone, or of one that is opened."""
     is_trained = document.get("model") is not None or any(key.partition(".")[0] == "model" for key in overrides)
-    return list(Recipe.model_construct(model=Network.model_construct() if is_trained else None).sections)
+    fit = Fit.model_construct(unfreeze="all") if "fit" in document else Fit()
+    return list(Recipe.model_construct(model=Network.model_construct() if is_trained else None, fit=fit).sections)
+
+
+def _is_opened_by(overrides: dict[str, Any], document: dict[str, Any]) -> bool:
+    """Whether single choices open a backbone whose recipe leaves it frozen: the rest is then as in fine-tuning."""
+    opening = any(overrides.get(key) for key in ("unfreeze", "fit.unfreeze", "phases", "fit.phases"))
+    return opening and not document.keys() & {"fit", "augment", "model"}
 
 
 def _full_path(key: str, counting: list[str]) -> str:

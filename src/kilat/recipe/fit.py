@@ -361,12 +361,15 @@ class Fit(Section):
         batch_norm: whether batch norms of a backbone's unfrozen stages keep the statistics they came with (``frozen``)
             or go on learning them (``train``); ``auto`` is ``frozen``, but ``train`` where weights are random. Those of
             frozen stages always keep them.
+        drop_path: share of the residual branches that are left out, picture by picture, in the topmost block of a
+            backbone while it is trained, rising in a straight line from 0 in the lowest (stochastic depth, arXiv
+            1603.09382). Frozen stages leave out nothing.
         resolution: sides in pixels at which training looks, one after the other in equal shares of the epochs, such as
             ``[128, 160, 192]`` (progressive resizing); none for the size at which the network answers.
         average: over how many of the last epochs the weights are averaged in the end (stochastic weight averaging,
             arXiv 1803.05407); 0 for no averaging.
-        time_limit: seconds (or ``20m``) within which all of training ends, its schedule finished.
-        precision: ``bf16`` or ``fp32``; ``auto`` is bf16 where the processor computes in it and there are convolutions.
+        precision: ``bf16``, ``fp16`` (on a GPU, its gradients scaled) or ``fp32``; ``auto`` is bf16 where the processor
+            computes in it and there are convolutions, and fp16 on other GPUs.
         compile: whether ``torch.compile`` is used.
         checkpoint: seconds between checkpoints within an epoch; the end of each epoch always has one.
     """
@@ -385,10 +388,10 @@ class Fit(Section):
     unfreeze: Stages = 0
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     batch_norm: Literal["auto", "frozen", "train"] = "auto"
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     resolution: tuple[Annotated[int, Field(ge=16, le=1024)], ...] = ()
     average: Annotated[int, Field(ge=0)] = 0
-    time_limit: Seconds | None = None
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     compile: bool = False
     checkpoint: Annotated[float, Field(ge=0)] = 60.0
 

@@ -8,7 +8,7 @@ import yaml
 from pydantic import Field, field_validator, model_serializer, model_validator
 
 from kilat.recipe.augment import Augment
-from kilat.recipe.fit import Fit
+from kilat.recipe.fit import Fit, Seconds
 from kilat.recipe.network import Network, Weighted, walk
 from kilat.recipe.section import Section
 
@@ -16,6 +16,8 @@ Resize = Literal["crop", "squash", "pad"]
 
 _FROZEN = ("features", "head")
 _TRAINED = ("input", "augment", "model", "fit")
+_OPENED = ("augment", "fit")
+"""What counts beside the sections of a frozen backbone where some of its stages are opened to training."""
 
 
 def _check_size(size: int | str, low: int) -> int | str:
@@ -38,13 +40,28 @@ class Data(Section):
 
 
 class Features(Section):
-    """How a frozen backbone looks at pictures."""
+    """How a frozen backbone looks at pictures.
+
+    Args:
+        backbone: its name; several joined by ``+`` look side by side, and the head sees the features of all of them.
+        weights: a file of weights instead of the backbone's own.
+        size: side in pixels; ``auto`` is four times the pictures' own, at most the backbone's usual one.
+        resize: how pictures that are not square are fitted: crop, squash or pad.
+        precision: ``int8`` or ``fp32``; ``auto`` is int8 where the backbone has it.
+        mirror: whether each picture is looked at from both sides, and what is seen averaged (test-time flips).
+    """
 
     backbone: str = "efficientnet_lite0"
     weights: Path | None = None
     size: int | Literal["auto"] = "auto"
     resize: Resize = "crop"
     precision: Literal["auto", "int8", "fp32"] = "auto"
+    mirror: bool = False
+
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """Their names, one by one."""
+        return tuple(name.strip() for name in self.backbone.split("+"))
 
     @field_validator("size")
     @classmethod
@@ -98,19 +115,25 @@ class Runtime(Section):
     """Where it runs, and the seed that everything random follows from.
 
     Args:
-        device: ``auto`` is a GPU where there is one and the extra ``torch`` is installed.
+        device: ``auto`` is a GPU (NVIDIA's, or Apple's) where there is one and the extra ``torch`` is installed. ``mps``
+            (Apple) and ``xla`` (TPUs, by torch_xla) are untested, and train only: frozen backbones look on the CPU.
+        devices: how many of them train together, one process each; several GPUs are untested.
         seed: decides splits, folds, first weights, order and augmentation.
+        time_limit: seconds (or ``20m``) within which everything ends, with a finished model.
     """
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps", "xla"] = "auto"
+    devices: int = Field(1, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)
+    time_limit: Seconds | None = None
 
 
 class Recipe(Section):
     """One document that says what is done.
 
-    With a section ``model`` a network is trained by gradient, and ``input``, ``augment`` and ``fit`` say how; without
-    one a frozen backbone looks, and ``features`` and ``head`` say how.
+    With a section ``model`` a network is trained by gradient, and ``input``, ``augment`` and ``fit`` say how. Without
+    one a frozen backbone looks, and ``features`` and ``head`` say how; where ``fit`` unfreezes some of its stages, it
+    is then trained further, as ``augment`` and ``fit`` say (fine-tuning).
     """
 
     data: Data = Data()
@@ -124,28 +147,35 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
-        if problems := [*self._one_way(), *self._network_fits()]:
+        if problems := [*self._one_way(), *self._network_fits(), *self._shared_out()]:
             raise ValueError("\n".join(problems))
         return self
 
     def _one_way(self) -> Iterator[str]:
-        foreign = _TRAINED if self.model is None else _FROZEN
+        foreign = [name for name in type(self).model_fields if name not in self.sections]
         given = [name for name in foreign if name in self.model_fields_set and getattr(self, name) is not None]
-        if self.model is None and given:
-            yield f"{' and '.join(given)}: a network to train is missing; give it in the section model"
-        elif given:
-            yield f"{' and '.join(given)}: for frozen backbones; with a section model a network is trained"
+        if not given:
+            return
+        names = " and ".join(given)
+        if self.model is not None:
+            yield f"{names}: for frozen backbones; with a section model a network is trained"
+        elif self.is_opened:
+            yield f"{names}: for the networks of a section model; a backbone that is fine-tuned sees what features says"
+        else:
+            yield (
+                f"{names}: nothing is trained by gradient; open the backbone (fit.unfreeze=all, or how many of its top "
+                "stages), or give a network to train in the section model"
+            )
+
+    def _shared_out(self) -> Iterator[str]:
+        if self.runtime.devices > 1 and self.model is None and not self.is_opened:
+            yield "runtime.devices: a frozen backbone looks with one device; several are for training by gradient"
 
     def _network_fits(self) -> Iterator[str]:
         if self.model is None or not self.model.layers:
             return
         if self.model.backbone is None:
-            if self.input.normalise == "backbone":
-                yield "input.normalise: backbone needs a network that starts with a backbone"
-            if isinstance(self.model.weights, Path):
-                yield "model.weights: there is no backbone that they could be for"
-            if any(phase.unfreeze for phase in self.fit.phases):
-                yield "fit.phases: there is no backbone to unfreeze"
+            yield from self._without_backbone(self.model)
         elif self.input.colour == "grey":
             yield "input.colour: a backbone sees rgb; grey pictures are made into it"
         last = next((layer for layer in reversed(list(walk(self.model.layers))) if isinstance(layer, Weighted)), None)
@@ -155,14 +185,33 @@ class Recipe(Section):
         if not is_one_unit and self.fit.loss.name == "binary_cross_entropy":
             yield "fit.loss: binary_cross_entropy needs a network that ends in one unit (dense: 1)"
 
+    def _without_backbone(self, model: Network) -> Iterator[str]:
+        if self.input.normalise == "backbone":
+            yield "input.normalise: backbone needs a network that starts with a backbone"
+        if isinstance(model.weights, Path):
+            yield "model.weights: there is no backbone that they could be for"
+        if self.fit.opens:
+            yield f"fit.{'phases' if self.fit.phases else 'unfreeze'}: there is no backbone to unfreeze"
+        if self.fit.layer_decay != 1:
+            yield "fit.layer_decay: there is no backbone with stages that could learn at rates of their own"
+        if self.fit.batch_norm != "auto":
+            yield "fit.batch_norm: it is for a backbone's, and there is none; a layer has trainable: false"
+
     @model_serializer(mode="wrap")
     def _written(self, dump: Any) -> Any:
         return {name: choices for name, choices in dump(self).items() if name in self.sections}
 
     @property
+    def is_opened(self) -> bool:
+        """Whether a frozen backbone is trained further."""
+        return self.model is None and self.fit.opens
+
+    @property
     def sections(self) -> tuple[str, ...]:
         """The names of the sections that count."""
-        foreign = _TRAINED if self.model is None else _FROZEN
+        foreign = (
+            _FROZEN if self.model is not None else tuple(n for n in _TRAINED if n not in _OPENED or not self.is_opened)
+        )
         return tuple(name for name in type(self).model_fields if name not in foreign)
 
     @property

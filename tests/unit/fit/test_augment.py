@@ -17,8 +17,8 @@ COURSE = {
     "brightness": 0.1, "shear": 10, "channel_shift": 0.1,
 }  # fmt: skip
 EVERYTHING = {
-    **COURSE, "crop": 2, "vertical_flip": True, "contrast": 0.3, "randaugment": {}, "trivialaugment": True,
-    "cutout": 3, "mixup": 0.4, "cutmix": 1.0,
+    **COURSE, "crop": 2, "resized_crop": 0.3, "vertical_flip": True, "contrast": 0.3, "randaugment": {},
+    "trivialaugment": True, "cutout": 3, "erasing": 0.5, "mixup": 0.4, "cutmix": 1.0,
 }  # fmt: skip
 
 
@@ -139,6 +139,56 @@ def test_a_width_shift_moves_along_the_width():
     across, _ = augmented(pixels, height_shift=0.5)
     assert not torch.allclose(along, planes_of(pixels), atol=1)
     assert torch.allclose(across, planes_of(pixels), atol=0.01)
+
+
+def places(n=2000, height=20, width=20, **choices):
+    """Where augmentation takes pixels from, read off pictures that are brighter to the right and, in green, downwards.
+
+    Returns:
+        For each picture the places ``(x, y)`` of its new pixels, ``[n, 2, height, width]``.
+    """
+    across = torch.arange(0, 10 * width, 10, dtype=torch.uint8).expand(height, width)
+    down = torch.arange(0, 10 * height, 10, dtype=torch.uint8)[:, None].expand(height, width)
+    pixels = torch.stack([across, down, torch.zeros_like(down)], 2).expand(n, height, width, 3)
+    return augmented(pixels, fill="constant", fill_value=255, **choices)[0][:, :2] / 10
+
+
+@pytest.mark.parametrize("kept", [(0.08, 1.0), (0.35, 0.6), (0.9, 1.0)])
+def test_a_resized_crop_is_a_part_of_the_picture_that_fills_it(kept):
+    seen = places(resized_crop=kept)
+    steps_x, steps_y = seen[:, 0].diff(dim=2), seen[:, 1].diff(dim=1)
+    share_x, share_y = steps_x[:, 0, 0], steps_y[:, 0, 0]
+    torch.testing.assert_close(steps_x, share_x[:, None, None].expand_as(steps_x), atol=1e-4, rtol=0)
+    torch.testing.assert_close(steps_y, share_y[:, None, None].expand_as(steps_y), atol=1e-4, rtol=0)
+    assert kept[0] - 1e-3 < (share_x * share_y).min()
+    assert (share_x * share_y).max() < (kept[1] if kept[1] < 0.75 else 1) + 1e-3
+    assert (share_x / share_y).log().abs().max() < np.log(4 / 3) + 1e-3
+    assert seen.min() > -1e-3  # what is outside, white, never shows
+    assert seen.max() < 19 + 1e-3
+
+
+def test_a_resized_crop_lies_anywhere():
+    seen = places(resized_crop=(0.3, 0.5))
+    for corner, opposite in ((seen[:, 0, 0, 0], seen[:, 0, 0, -1]), (seen[:, 1, 0, 0], seen[:, 1, -1, 0])):
+        assert is_uniform(corner / (19 - (opposite - corner)), 0, 1)
+
+
+def test_a_crop_of_everything_is_the_picture():
+    planes, _ = augmented(noise(), resized_crop=1)
+    torch.testing.assert_close(planes, planes_of(noise()), atol=0.01, rtol=0)
+
+
+def test_what_was_cut_out_is_what_is_moved_then():
+    seen = places(resized_crop=(0.1, 0.2), zoom=(0.5, 0.5), horizontal_flip=True, vertical_flip=True)
+    steps_x, steps_y = seen[:, 0].diff(dim=2)[:, 0, 0], seen[:, 1].diff(dim=1)[:, 0, 0]
+    area = (steps_x * steps_y).abs()
+    assert area.min() > 0.1 / 4 - 1e-3
+    assert area.max() < 0.2 / 4 + 1e-3
+    assert {(float(x), float(y)) for x, y in zip(steps_x.sign(), steps_y.sign(), strict=True)} == {
+        (1, 1), (1, -1), (-1, 1), (-1, -1)
+    }  # fmt: skip
+    assert seen.min() > -1e-3  # enlarged about its own middle: still inside
+    assert seen.max() < 19 + 1e-3
 
 
 def test_brightness_multiplies_and_clips():

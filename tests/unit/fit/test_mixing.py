@@ -1,4 +1,4 @@
-"""Cutout, MixUp and CutMix: what is laid over what, and the targets that go with it."""
+"""Cutout, Random Erasing, MixUp and CutMix: what is laid over what, and the targets that go with it."""
 
 import numpy as np
 import pytest
@@ -40,6 +40,31 @@ def test_cutout_changes_nothing_else():
     planes = torch.rand(20, 3, 9, 9, generator=seeded(1)) * 100
     cut = mixing.cutout(planes, 4, seeded())
     assert torch.equal(cut[cut != mixing.MEAN_GREY], planes[cut != mixing.MEAN_GREY])
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_erasing_is_one_grey_rectangle_inside_of_a_share_of_the_pictures(share):
+    planes = torch.rand(1000, 3, 40, 30, generator=seeded(1)) * 100
+    erased = mixing.erasing(planes, share, seeded())
+    grey = erased == mixing.MEAN_GREY
+    assert torch.equal(grey[:, :1].expand_as(grey), grey)  # all channels alike
+    assert torch.equal(erased[~grey], planes[~grey])
+    heights, widths = grey[:, 0].any(2).sum(1), grey[:, 0].any(1).sum(1)
+    areas = grey[:, 0].sum((1, 2))
+    assert torch.equal(areas, heights * widths)  # a rectangle
+    hit = areas > 0
+    assert abs(hit.float().mean() - share) < 4 * (share * (1 - share) / 1000) ** 0.5 + 1e-6
+    assert areas[hit].min() / 1200 > 0.015  # sides are whole pixels
+    assert areas.max() / 1200 < 0.345
+    aspect = (heights / widths)[hit]
+    assert 0.25 < aspect.min() < 0.5
+    assert 2.5 < aspect.max() < 4
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 9), (4, 4)])
+def test_erasing_leaves_something_of_tiny_pictures(height, width):
+    erased = mixing.erasing(torch.zeros(200, 1, height, width), 1.0, seeded())
+    assert (erased == 0).flatten(1).any(1).all()
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 5.0])

@@ -16,12 +16,12 @@ def parameters() -> dict[str, nn.Parameter]:
     return {name: nn.Parameter(torch.randn(shape, generator=random)) for name, shape in SHAPES.items()}
 
 
-def advance(optimizer: optimizers.Optimizer, steps: range) -> None:
+def advance(optimizer: optimizers.Optimizer, steps: range, factor: float = 1.0) -> None:
     for step in steps:
         random = torch.Generator().manual_seed(step)
         for parameter in optimizer.parameters.values():
             parameter.grad = torch.randn(parameter.shape, generator=random)
-        optimizer.step(0.01 / (step + 1))
+        optimizer.step(factor * (0.01 / (step + 1)))
 
 
 def assert_equal(some: dict[str, nn.Parameter], others: dict[str, nn.Parameter]) -> None:
@@ -151,3 +151,36 @@ def test_the_gpu_makes_the_same_steps(name):
         other.step(0.01)
     for key in SHAPES:
         torch.testing.assert_close(there[key].cpu(), here[key], rtol=1e-4, atol=1e-5)
+
+
+class TestRatesOfTheirOwn:
+    FACTORS = {"first": 0.25, "bias": 0.25, "hidden": 0.5, "dense": 0.5, "last": 1.0}  # noqa: RUF012
+
+    @pytest.mark.parametrize("name", OPTIMIZERS)
+    def test_each_is_stepped_as_if_all_had_its_rate(self, name):
+        choices = Optimizer(name=name, weight_decay=0.1)
+        given = parameters()
+        advance(optimizers.create(choices, given, self.FACTORS), range(6))
+        for factor in {*self.FACTORS.values()}:
+            alike = parameters()
+            advance(optimizers.create(choices, alike), range(6), factor)
+            for key in (key for key, own in self.FACTORS.items() if own == factor):
+                assert torch.equal(given[key], alike[key]), key
+
+    @pytest.mark.parametrize("name", OPTIMIZERS)
+    def test_one_for_all_changes_nothing(self, name):
+        given, plain = parameters(), parameters()
+        advance(optimizers.create(Optimizer(name=name), given, dict.fromkeys(SHAPES, 1.0)), range(4))
+        advance(optimizers.create(Optimizer(name=name), plain), range(4))
+        assert_equal(given, plain)
+
+    @pytest.mark.parametrize("name", ["nadam", "adam", "muon"])
+    def test_going_on_is_exact(self, name):
+        whole, given = parameters(), parameters()
+        advance(optimizers.create(Optimizer(name=name), whole, self.FACTORS), range(6))
+        first = optimizers.create(Optimizer(name=name), given, self.FACTORS)
+        advance(first, range(3))
+        second = optimizers.create(Optimizer(name=name), given, self.FACTORS)
+        second.restore(first.state())
+        advance(second, range(3, 6))
+        assert_equal(given, whole)

@@ -16,7 +16,8 @@ from kilat.data.catalog import Catalog  # noqa: E402
 from kilat.data.source import ArraySource, open_source  # noqa: E402
 from kilat.errors import RunError  # noqa: E402
 from kilat.features.pixels import look_at_pixels  # noqa: E402
-from kilat.fit.pictures import Held, Normaliser, Streamed, fit_normaliser, order, to_grey  # noqa: E402
+from kilat.fit import colour  # noqa: E402
+from kilat.fit.pictures import Held, Normaliser, Streamed, fit_normaliser, order  # noqa: E402
 
 
 def noise(count, side=12, seed=0):
@@ -213,7 +214,7 @@ class TestNormaliser:
     def test_grey_pictures_come_out_with_mean_0_and_deviation_1(self, kind):
         got = self.fitted(kind, "grey")
         planes = torch.from_numpy(self.IMAGES[self.ROWS]).permute(0, 3, 1, 2).double()
-        normal = (to_grey(planes) - got.mean[0]) / got.std[0]
+        normal = (colour.grey(planes) - got.mean[0]) / got.std[0]
         assert len(got.mean) == len(got.std) == 1
         np.testing.assert_allclose([normal.mean(), normal.std(correction=0)], [0, 1], atol=1e-12)
 
@@ -234,7 +235,7 @@ class TestNormaliser:
 
 def test_grey_is_pillows_before_rounding():
     images = noise(2, 40)
-    grey = to_grey(torch.from_numpy(images).permute(0, 3, 1, 2).float())
+    grey = colour.grey(torch.from_numpy(images).permute(0, 3, 1, 2).float())
     assert grey.shape == (2, 1, 40, 40)
     assert grey.dtype == torch.float32
     for one, image in zip(grey[:, 0].numpy(), images, strict=True):

@@ -16,6 +16,7 @@ import pytest
 
 from kilat.errors import BackboneError
 from kilat.features import lite
+from kilat.features.weights import weights_file
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 timm = pytest.importorskip("timm", reason="the extra torch is not installed")
@@ -219,9 +220,36 @@ def test_without_a_hub_it_fails_at_once(home, monkeypatch):
         backbones.load("resnet18")
     assert "--weights FILE" in caught.value.mend
     assert "efficientnet_lite0" in caught.value.mend
+    assert "kilat backbones --here" in caught.value.mend
+    with pytest.raises(BackboneError, match=r"github\.com.* cannot be reached: .*Name or service not known"):
+        backbones.load("gcvit_tiny")  # from its authors' page, not from the hub
     monkeypatch.setattr(frozen.hub, "HF_HUB_OFFLINE", True)
     with pytest.raises(BackboneError, match="HF_HUB_OFFLINE forbids"):
         backbones.load("resnet18")
+
+
+def test_what_the_hub_has_not_is_not_here(home, monkeypatch):
+    """The hub's client remembers files that do not exist as well, by an object instead of a path."""
+    monkeypatch.setattr(frozen.huggingface_hub, "try_to_load_from_cache", lambda *_: object())
+    assert not frozen.is_here("resnet18")
+    monkeypatch.setattr(frozen.huggingface_hub, "try_to_load_from_cache", lambda *_: "/cache/model.safetensors")
+    assert frozen.is_here("resnet18")
+
+
+def test_weights_from_an_address_are_here_once_fetched(home, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(home))
+    assert not frozen.is_here("legacy_seresnet18.in1k")
+    address = timm.get_pretrained_cfg("legacy_seresnet18.in1k").url
+    (home / "hub" / "checkpoints").mkdir(parents=True)
+    (home / "hub" / "checkpoints" / address.rpartition("/")[2]).touch()
+    assert frozen.is_here("legacy_seresnet18.in1k")
+
+
+@pytest.mark.parametrize(
+    ("name", "side"), [("resnet18", 224), ("efficientnet_lite0", 224), ("efficientnet_lite2", 256)]
+)
+def test_usual_sides(name, side):
+    assert frozen.usual_side(name) == side
 
 
 def test_a_hub_that_breaks_off(home, monkeypatch):
@@ -239,12 +267,14 @@ def test_networks_that_nobody_trained(home):
         backbones.load("efficientnet_b8")
 
 
-@pytest.mark.parametrize("name", [NAME, lite.NAME])
+@pytest.mark.parametrize("name", [NAME, *lite.NAMES])
 def test_the_torch_runner_gives_the_same_features(weights, home, monkeypatch, name):
     monkeypatch.setattr(gpu, "_BATCHES", (4, 4))
-    embedded = name == lite.NAME
+    embedded = name in lite.NAMES
+    if embedded and weights_file(name) is None:
+        pytest.skip("the extra weights is not installed")
     file = None if embedded else weights
-    backbone = lite.build(SIZE, "fp32") if embedded else backbones.load(name, weights=file, size=SIZE)
+    backbone = lite.build(SIZE, "fp32", name) if embedded else backbones.load(name, weights=file, size=SIZE)
     runner = gpu.TorchRunner(name, SIZE, file, device="cpu")
     assert runner.batch == 4
     pixels = noise(SIZE, 7)

@@ -310,6 +310,7 @@ def test_a_frozen_backbone_stays_as_it_is(headed):
 
 def test_unfreezing_goes_from_the_top(headed):
     backbone = headed.backbone
+    backbone.norms = True
     assert backbone.stages == ["bn1", "blocks.0", "blocks.1", "blocks.3", "blocks.5"]
     assert backbone.unfreeze(1) == ["blocks.5"]
     assert {name.split(".")[2] for name in trained(backbone)} == {"4", "5"}  # 4 lies between the ends of two stages
@@ -326,6 +327,27 @@ def test_unfreezing_goes_from_the_top(headed):
     with pytest.raises(RecipeError, match=r"unfreeze 6: .* has 5 stages") as caught:
         backbone.unfreeze(6)
     assert "at most 5" in caught.value.mend
+
+
+def test_batch_norms_of_open_stages_keep_their_statistics_unless_they_are_to_learn(headed):
+    backbone = headed.backbone
+    backbone.unfreeze("all")
+    norms = [part for part in backbone.modules() if isinstance(part, torch.nn.BatchNorm2d)]  # timm's own are of it
+    for learn in (False, True):
+        backbone.norms = learn
+        headed.train()
+        assert {part.training for part in norms} == {learn}
+        assert all(part.weight.requires_grad for part in norms)
+        assert all(part.training for part in backbone.network.modules() if not list(part.children()) + norms)
+    backbone.unfreeze(0)
+    assert not any(part.training for part in norms)
+
+
+def test_depth_counts_from_the_top(headed):
+    backbone = headed.backbone
+    found = {name.split(".")[2]: backbone.depth(name) for name, _ in backbone.named_parameters() if "blocks" in name}
+    assert found == {"0": 4, "1": 3, "2": 2, "3": 2, "4": 1, "5": 1}
+    assert {backbone.depth(name) for name, _ in backbone.named_parameters() if "blocks" not in name} == {5}
 
 
 def test_every_stage_has_something_to_train():

@@ -26,6 +26,13 @@ def test_brightness_may_go_down_to_black_and_a_zoom_may_not(problems: Any) -> No
     assert found.startswith("augment.zoom: must be two factors above 0, the smaller first, or one number below 1")
 
 
+def test_a_resized_crop_of_one_number_goes_up_to_the_whole() -> None:
+    assert augment(resized_crop=0.35).resized_crop == (0.35, 1.0)
+    assert augment(resized_crop=1).resized_crop == (1.0, 1.0)
+    assert augment(resized_crop=[0.5, 0.9]).resized_crop == (0.5, 0.9)
+    assert augment(resized_crop=None).resized_crop is None
+
+
 @pytest.mark.parametrize(
     ("choices", "path"),
     [
@@ -33,6 +40,11 @@ def test_brightness_may_go_down_to_black_and_a_zoom_may_not(problems: Any) -> No
         ({"zoom": 1.5}, "augment.zoom"),
         ({"zoom": [0.5]}, "augment.zoom.1"),
         ({"contrast": -2}, "augment.contrast"),
+        ({"resized_crop": 0}, "augment.resized_crop"),
+        ({"resized_crop": [0.5, 1.2]}, "augment.resized_crop"),
+        ({"resized_crop": [0.8, 0.4]}, "augment.resized_crop"),
+        ({"resized_crop": True}, "augment.resized_crop"),
+        ({"erasing": 2}, "augment.erasing"),
         ({"rotation": 200}, "augment.rotation"),
         ({"width_shift": 12}, "augment.width_shift"),
         ({"fill": "mirror"}, "augment.fill"),

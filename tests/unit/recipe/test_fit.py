@@ -146,17 +146,17 @@ class TestTime:
         [(90, 90), ("90", 90), ("90s", 90), ("20m", 1200), ("20 min", 1200), ("1.5h", 5400), ("1h 30m 5s", 5405)],
     )
     def test_limits(self, given: Any, seconds: float) -> None:
-        assert load("vgg-cifar", {"time_limit": given}).fit.time_limit == seconds
+        assert load("vgg-cifar", {"time_limit": given}).runtime.time_limit == seconds
 
     @pytest.mark.parametrize("given", ["", "soon", "1..5h", "h", "5d", "30m1h", "-5m"])
     def test_what_is_no_time(self, problems: Any, given: str) -> None:
         (found,) = problems("vgg-cifar", {"time_limit": given})
-        assert found.startswith("fit.time_limit: must be a time such as 90s, 20m or 1h30m")
+        assert found.startswith("runtime.time_limit: must be a time such as 90s, 20m or 1h30m")
 
     @pytest.mark.parametrize("given", [0, "0s", -1])
     def test_no_time_at_all(self, problems: Any, given: Any) -> None:
         (found,) = problems("vgg-cifar", {"time_limit": given})
-        assert found.startswith("fit.time_limit: input should be greater than 0")
+        assert found.startswith("runtime.time_limit: input should be greater than 0")
 
 
 class TestProblems:

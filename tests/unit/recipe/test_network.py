@@ -230,6 +230,15 @@ class TestContradictions:
             "fit.loss: binary_cross_entropy needs a network that ends in one unit (dense: 1)",
         ]
 
+    def test_choices_for_a_backbone_where_there_is_none(self, problems: Any) -> None:
+        overrides = {"fit.unfreeze": "all", "fit.layer_decay": 0.7, "fit.batch_norm": "train"}
+        assert problems("vgg-cifar", overrides) == [
+            "fit.unfreeze: there is no backbone to unfreeze",
+            "fit.layer_decay: there is no backbone with stages that could learn at rates of their own",
+            "fit.batch_norm: it is for a backbone's, and there is none; a layer has trainable: false",
+        ]
+        assert load("xception-fashion", {"fit.layer_decay": 0.7, "fit.batch_norm": "train"}).fit.opens
+
     def test_grey_and_a_loss_that_does_not_fit_a_backbone_with_one_unit(self, problems: Any) -> None:
         assert problems("vgg16-binary", {"colour": "grey", "fit.loss": "cross_entropy"}) == [
             "input.colour: a backbone sees rgb; grey pictures are made into it",

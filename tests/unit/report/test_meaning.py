@@ -7,7 +7,7 @@ from kilat.report.meaning import altered_meanings
 
 EVERYTHING = Augment(
     horizontal_flip=True, vertical_flip=True, rotation=180, shear=20, zoom=0.2, brightness=0.2, contrast=0.2,
-    channel_shift=0.2, randaugment={}, trivialaugment=True, cutout=8, mixup=0.2,
+    channel_shift=0.2, randaugment={}, trivialaugment=True, resized_crop=0.08, cutout=8, erasing=0.5, mixup=0.2,
 )  # fmt: skip
 DIGITS = list("0123456789")
 CIFAR = "airplane automobile bird cat deer dog frog horse ship truck".split()
@@ -35,7 +35,9 @@ def test_no_false_alarms(classes):
 @pytest.mark.parametrize("classes", [DIGITS, ["left", "right"], ["red", "green"]], ids=lambda classes: classes[0])
 def test_nothing_chosen_nothing_said(classes):
     assert altered_meanings(Augment(), classes) == []
-    harmless = Augment(crop=4, width_shift=0.1, shear=10, zoom=0.2, rotation=15, cutout=8, mixup=0.2)
+    harmless = Augment(
+        crop=4, width_shift=0.1, shear=10, zoom=0.2, rotation=15, resized_crop=0.5, cutout=8, erasing=0.5, mixup=0.2
+    )
     assert altered_meanings(harmless, classes) == []
 
 
@@ -57,6 +59,7 @@ def test_nothing_chosen_nothing_said(classes):
         ({"rotation": 90}, ["0", "1", "7"], "1 7"),
         ({"rotation": 45}, DIGITS, "6 9"),
         ({"rotation": 45}, ["6", "7"], ""),
+        ({"resized_crop": 0.3}, ["E", "F", "letter_q", "none"], "E|F|letter_q"),
         ({"rotation": 44}, DIGITS, ""),
         ({"trivialaugment": True}, ["0", "7"], "7"),
         ({"channel_shift": 0.1}, ["red", "dark blue", "car"], "red|dark blue"),

@@ -1,0 +1,185 @@
+"""Several processes train as one would, stop as one, and say what went wrong; devices that are not here are refused."""
+
+import csv
+import io
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from safetensors.numpy import load_file  # noqa: E402
+
+import kilat  # noqa: E402
+from kilat import runtime  # noqa: E402
+from kilat.errors import RecipeError, RunError  # noqa: E402
+
+# The last batch of an epoch has two pictures, and three processes: one of them only looks on.
+RECIPE = {
+    "data": {"test": 0.3, "validation": 0.2},
+    "input": {"size": 8, "colour": "grey", "hold": "stream"},
+    "augment": {"rotation": 10, "width_shift": 0.1, "mixup": 0.2},
+    "model": {
+        "layers": [
+            {"conv": {"filters": 8, "padding": "same"}}, "batch_norm", "max_pool", "flatten", {"dense": 16},
+            {"dense": "classes"},
+        ],
+    },
+    "fit": {
+        "epochs": 2, "batch": 251, "optimizer": {"name": "nesterov", "learning_rate": 0.05}, "ema": 0.9,
+        "clip": {"global_norm": 1}, "precision": "fp32", "class_weight": "balanced", "checkpoint": 0,
+    },
+}  # fmt: skip
+SLOW = {**RECIPE, "fit": {**RECIPE["fit"], "epochs": 400}}
+TIMINGS = ("seconds", "pictures_per_second")
+
+
+def children(of: int) -> list[int]:
+    """The processes that a process has started and that are still there."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text("ascii", "replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == of and fields[0] != "Z":
+            found.append(int(status.parent.name))
+    return found
+
+
+def history(folder: Path) -> list[dict[str, float]]:
+    rows = csv.DictReader(io.StringIO((folder / "history.csv").read_text("utf-8")))
+    return [{key: float(value) for key, value in row.items() if key not in TIMINGS} for row in rows]
+
+
+def newest(folder: Path) -> dict[str, np.ndarray]:
+    return load_file(max((folder / "checkpoints").glob("*.safetensors")))
+
+
+def until(happened, process):
+    while not happened():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory):
+    from kilat import recipe as recipes
+
+    file = tmp_path_factory.mktemp("recipe") / "slow.yaml"
+    file.write_text(recipes.load(SLOW).to_yaml(), "utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    return kilat.train("digits", RECIPE, runs=tmp_path_factory.mktemp("runs"), name="several", devices=3)
+
+
+def test_three_processes_are_as_one(several, tmp_path):
+    one = kilat.train("digits", RECIPE, runs=tmp_path, name="one")
+    assert sum(part["split"] == "train" for part in rows_of(one.folder)) % 251 == 2
+    for row, same in zip(history(several.folder), history(one.folder), strict=True):
+        assert row == pytest.approx(same, rel=1e-4)
+    theirs, its = newest(several.folder), newest(one.folder)
+    assert theirs.keys() == its.keys()
+    for name, value in its.items():
+        assert np.abs(theirs[name] - value).max() <= 1e-4 * np.abs(value).max() + 1e-6, name
+    assert {path.name for path in several.folder.iterdir()} == {path.name for path in one.folder.iterdir()}
+    measured, same = several.metrics["test"], one.metrics["test"]
+    assert measured["log_loss"] == pytest.approx(same["log_loss"], rel=1e-3)
+    assert several.metrics["fit"]["devices"] == 3
+    assert several.metrics["parity"] != {}
+    assert torch.get_num_threads() == 1
+
+
+def rows_of(folder):
+    return list(csv.DictReader(io.StringIO((folder / "catalog.csv").read_text("utf-8"))))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+def test_nobody_is_left_behind(several):
+    assert several.folder.is_dir()
+    assert not [child for child in children(os.getpid()) if "kilat.fit.parallel" in command(child)]
+
+
+def command(number: int) -> str:
+    try:
+        return Path(f"/proc/{number}/cmdline").read_text("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+@pytest.mark.parametrize("who", ["first", "helper"])
+def test_whoever_is_told_to_stop_all_stop_and_go_on_with_the_same_bytes(start, slow, tmp_path, who, several):
+    process = start("train", "digits", "--recipe", slow, "--devices", 2, "--runs", tmp_path, "--name", "stopped")
+    folder = tmp_path / "stopped"
+    until(lambda: (folder / "history.csv").exists(), process)
+    (helper,) = children(process.pid)
+    os.kill(process.pid if who == "first" else helper, signal.SIGTERM)
+    printed, told = process.communicate(timeout=120)
+    assert process.returncode == 143, told
+    assert printed == ""
+    assert "Stopped by SIGTERM; everything up to here is saved" in told
+    assert "Traceback" not in told
+    assert not os.path.exists(f"/proc/{helper}")
+    assert list((folder / "checkpoints").glob("*.json"))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+def test_a_helper_that_is_killed_ends_in_a_sentence(start, slow, tmp_path):
+    process = start("train", "digits", "--recipe", slow, "--devices", 2, "--runs", tmp_path)
+    until(lambda: (tmp_path / "digits" / "history.csv").exists(), process)
+    (helper,) = children(process.pid)
+    os.kill(helper, signal.SIGKILL)
+    _printed, told = process.communicate(timeout=120)
+    assert process.returncode == 1, told
+    assert "Process 2 of 2 was ended from outside (SIGKILL)" in told
+    assert "Traceback" not in told
+
+
+def test_going_on_ends_with_the_same_bytes(several, tmp_path):
+    """Stopped after a step of the second epoch: by what its history is told."""
+
+    class Enough(BaseException):
+        pass
+
+    told = []
+
+    def stage(name):
+        def progress(done, total, note=""):
+            if name == "Training":
+                told.append(done)
+                if len(told) == 10:
+                    raise Enough
+
+        return progress
+
+    with pytest.raises(Enough):
+        kilat.train("digits", RECIPE, runs=tmp_path, name="several", devices=3, stage=stage)
+    again = kilat.train(resume=tmp_path / "several")
+    for name, value in newest(several.folder).items():
+        assert newest(again.folder)[name].tobytes() == value.tobytes(), name
+    assert history(again.folder) == history(several.folder)
+
+
+def test_a_frozen_backbone_needs_one_device(tmp_path):
+    with pytest.raises(RecipeError, match=r"runtime\.devices: a frozen backbone looks with one device"):
+        kilat.train("digits", runs=tmp_path, devices=2)
+    with pytest.raises(RecipeError, match=r"runtime\.devices"):
+        kilat.train("digits", RECIPE, runs=tmp_path, devices=0)
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is an Apple GPU here")
+def test_devices_that_are_not_here(tmp_path):
+    with pytest.raises(RunError, match="no Apple GPU"):
+        kilat.train("digits", RECIPE, runs=tmp_path, device="mps")
+    with pytest.raises(RunError, match="torch_xla, which is not installed"):
+        kilat.train("digits", RECIPE, runs=tmp_path, device="xla")
+    assert not list(tmp_path.iterdir())
+    assert runtime.looking_device("mps") == runtime.looking_device("xla") == "cpu"
