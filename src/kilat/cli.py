@@ -411,6 +411,10 @@ def _print_run(folder: Path, metrics: dict[str, Any]) -> None:
         )
     )
     _print_measures(metrics)
+    if metrics.get("comparison"):
+        from kilat.report.comparing import sentences
+
+        print(*sentences(metrics["comparison"]), sep="\n")
     print(_("report  {path}").format(path=folder / "report.html"))
     print(_("model   {path}").format(path=folder / "model.onnx"))
 

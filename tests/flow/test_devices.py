@@ -24,18 +24,20 @@ RECIPE = {
     "input": {"size": 8, "colour": "grey", "hold": "stream"},
     "augment": {"rotation": 10, "width_shift": 0.1, "mixup": 0.2},
     "model": {
+        "activation": "gelu",  # smooth, so that float errors are not magnified where slopes jump
         "layers": [
-            {"conv": {"filters": 8, "padding": "same"}}, "batch_norm", "max_pool", "flatten", {"dense": 16},
+            {"conv": {"filters": 8, "padding": "same"}}, "batch_norm", "avg_pool", "flatten", {"dense": 16},
             {"dense": "classes"},
         ],
     },
     "fit": {
-        "epochs": 2, "batch": 251, "optimizer": {"name": "nesterov", "learning_rate": 0.05}, "ema": 0.9,
+        "epochs": 4, "batch": 53, "optimizer": {"name": "nesterov", "learning_rate": 0.05}, "ema": 0.9,
         "clip": {"global_norm": 1}, "precision": "fp32", "class_weight": "balanced", "checkpoint": 0,
     },
 }  # fmt: skip
-SLOW = {**RECIPE, "fit": {**RECIPE["fit"], "epochs": 400}}
 TIMINGS = ("seconds", "pictures_per_second")
+
+needs_proc = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 
 
 def children(of: int) -> list[int]:
@@ -67,11 +69,11 @@ def until(happened, process):
 
 
 @pytest.fixture(scope="module")
-def slow(tmp_path_factory):
+def recipe(tmp_path_factory):
     from kilat import recipe as recipes
 
-    file = tmp_path_factory.mktemp("recipe") / "slow.yaml"
-    file.write_text(recipes.load(SLOW).to_yaml(), "utf-8")
+    file = tmp_path_factory.mktemp("recipe") / "small.yaml"
+    file.write_text(recipes.load(RECIPE).to_yaml(), "utf-8")
     return file
 
 
@@ -82,7 +84,7 @@ def several(tmp_path_factory):
 
 def test_three_processes_are_as_one(several, tmp_path):
     one = kilat.train("digits", RECIPE, runs=tmp_path, name="one")
-    assert sum(part["split"] == "train" for part in rows_of(one.folder)) % 251 == 2
+    assert sum(part["split"] == "train" for part in rows_of(one.folder)) % 53 == 2
     for row, same in zip(history(several.folder), history(one.folder), strict=True):
         assert row == pytest.approx(same, rel=1e-4)
     theirs, its = newest(several.folder), newest(one.folder)
@@ -101,7 +103,7 @@ def rows_of(folder):
     return list(csv.DictReader(io.StringIO((folder / "catalog.csv").read_text("utf-8"))))
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+@needs_proc
 def test_nobody_is_left_behind(several):
     assert several.folder.is_dir()
     assert not [child for child in children(os.getpid()) if "kilat.fit.parallel" in command(child)]
@@ -114,58 +116,37 @@ def command(number: int) -> str:
         return ""
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
-@pytest.mark.parametrize("who", ["first", "helper"])
-def test_whoever_is_told_to_stop_all_stop_and_go_on_with_the_same_bytes(start, slow, tmp_path, who, several):
-    process = start("train", "digits", "--recipe", slow, "--devices", 2, "--runs", tmp_path, "--name", "stopped")
-    folder = tmp_path / "stopped"
-    until(lambda: (folder / "history.csv").exists(), process)
-    (helper,) = children(process.pid)
-    os.kill(process.pid if who == "first" else helper, signal.SIGTERM)
+@needs_proc
+def test_told_to_stop_all_stop_and_go_on_to_the_same_bytes(several, start, recipe, tmp_path):
+    process = start("train", "digits", "--recipe", recipe, "--devices", 3, "--runs", tmp_path, "--name", "several")
+    folder = tmp_path / "several"
+    until(lambda: list(folder.glob("checkpoints/*.json")), process)
+    helpers = children(process.pid)
+    os.kill(helpers[1], signal.SIGTERM)  # whoever of them is told
     printed, told = process.communicate(timeout=120)
     assert process.returncode == 143, told
     assert printed == ""
     assert "Stopped by SIGTERM; everything up to here is saved" in told
     assert "Traceback" not in told
-    assert not os.path.exists(f"/proc/{helper}")
-    assert list((folder / "checkpoints").glob("*.json"))
+    assert len(helpers) == 2
+    assert not any(Path(f"/proc/{helper}").exists() for helper in helpers)
+    again = kilat.train(resume=folder)
+    assert history(again.folder) == history(several.folder)
+    for name, value in newest(several.folder).items():
+        assert newest(again.folder)[name].tobytes() == value.tobytes(), name
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
-def test_a_helper_that_is_killed_ends_in_a_sentence(start, slow, tmp_path):
-    process = start("train", "digits", "--recipe", slow, "--devices", 2, "--runs", tmp_path)
-    until(lambda: (tmp_path / "digits" / "history.csv").exists(), process)
+@needs_proc
+def test_a_helper_that_is_killed_ends_in_a_sentence(start, recipe, tmp_path):
+    many = ("--devices", 2, "--epochs", 400, "--runs", tmp_path)
+    process = start("train", "digits", "--recipe", recipe, *many)
+    until((tmp_path / "digits" / "history.csv").exists, process)
     (helper,) = children(process.pid)
     os.kill(helper, signal.SIGKILL)
     _printed, told = process.communicate(timeout=120)
     assert process.returncode == 1, told
     assert "Process 2 of 2 was ended from outside (SIGKILL)" in told
     assert "Traceback" not in told
-
-
-def test_going_on_ends_with_the_same_bytes(several, tmp_path):
-    """Stopped after a step of the second epoch: by what its history is told."""
-
-    class Enough(BaseException):
-        pass
-
-    told = []
-
-    def stage(name):
-        def progress(done, total, note=""):
-            if name == "Training":
-                told.append(done)
-                if len(told) == 10:
-                    raise Enough
-
-        return progress
-
-    with pytest.raises(Enough):
-        kilat.train("digits", RECIPE, runs=tmp_path, name="several", devices=3, stage=stage)
-    again = kilat.train(resume=tmp_path / "several")
-    for name, value in newest(several.folder).items():
-        assert newest(again.folder)[name].tobytes() == value.tobytes(), name
-    assert history(again.folder) == history(several.folder)
 
 
 def test_a_frozen_backbone_needs_one_device(tmp_path):

@@ -15,6 +15,9 @@ NOISE = 1.0
 not. (The asymmetry is for the frozen result, which is kept in doubt.)"""
 
 
+_ROUNDING = 1e-6
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What a challenger gains over what there was, on the same pictures.
@@ -23,18 +26,20 @@ class Comparison:
         n: how many pictures.
         log_loss_gain: mean over pictures of how much less log loss the challenger has, each calibrated on them.
         standard_error: of that mean, from the pictures' own differences.
-        accuracy_gain: the difference of the shares that are answered rightly.
+        accuracy_before: the share that was answered rightly.
+        accuracy_after: the share that the challenger answers rightly.
     """
 
     n: int
     log_loss_gain: float
     standard_error: float
-    accuracy_gain: float
+    accuracy_before: float
+    accuracy_after: float
 
     @property
     def needed(self) -> float:
         """How large a gain must be to count as more than noise."""
-        return NOISE * self.standard_error
+        return NOISE * self.standard_error + _ROUNDING
 
     @property
     def is_better(self) -> bool:
@@ -57,7 +62,7 @@ def compare(truth: NDArray[np.int64], before: Floats, challenger: Floats) -> Com
     gains = losses[0] - losses[1]
     right = [float((logits.argmax(1) == truth).mean()) for logits in (before, challenger)]
     error = float(gains.std(ddof=1) / math.sqrt(len(gains))) if len(gains) > 1 else math.inf
-    return Comparison(len(gains), float(gains.mean()), error, right[1] - right[0])
+    return Comparison(len(gains), float(gains.mean()), error, *right)
 
 
 def _losses(truth: NDArray[np.int64], logits: Floats) -> NDArray[np.float64]:

@@ -5,9 +5,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -24,12 +25,17 @@ from kilat.fit.preview import sheet
 from kilat.locale import _
 from kilat.model.drop_path import set_drop_path, without_blocks
 from kilat.model.export import to_onnx
+from kilat.model.fused import fuse
 from kilat.model.layers import LayerNetwork, build
+from kilat.model.memory import keep_memory
 from kilat.model.network import PixelNetwork
 from kilat.model.steps import BatchNorm
-from kilat.model.summary import Summary, summarise
+from kilat.model.summary import Counts, Summary, count, summarise
 from kilat.probe import Head
 from kilat.recipe import Recipe
+
+if TYPE_CHECKING:
+    from kilat.model.frozen import Frozen
 
 _LEFT = 0.05
 
@@ -75,13 +81,15 @@ class Job:
 
     Args:
         task: what is to be learnt.
-        summary: the layers of the network.
+        counts: how large the network is.
         notes: sentences about it.
+        summary: its layers, where the recipe has any.
     """
 
     task: Task
-    summary: Summary
+    counts: Counts
     notes: list[str]
+    summary: Summary | None = None
 
     def train(
         self,
@@ -100,13 +108,11 @@ class Job:
             progress: told how far it is.
         """
         group = parallel.gather(self.task, is_timed=deadline is not None)
+        if self.task.device == "cpu":
+            keep_memory()
         training = Training(self.task, Checkpoints(folder), deadline, on_epoch, progress, group)
         training.run()
-        facts = _facts(training) | {
-            "parameters": self.summary.total,
-            "trainable": self.summary.trainable,
-            "macs": self.summary.macs,
-        }
+        facts = _facts(training) | self.counts._asdict()
         unsettled = _unsettled(self.task.network, training.place.moves)
         return Trained(training, facts, [*self.notes, *training.place.notes, *_divided(training), *unsettled])
 
@@ -150,7 +156,8 @@ def begin(
     summary = summarise(layers, name=name, channels=channels(recipe), size=seen.size)
     later = len(seen.asked.rows) + len(seen.validation.rows)
     task = Task(sighted, pictures, seen.training, seen.validation, seen.classes, recipe, device, later)
-    return Job(task, summary, list(cast(list[str], getattr(layers, "notes", []))))
+    counts = Counts(summary.total, summary.trainable, summary.macs)
+    return Job(task, counts, list(cast(list[str], getattr(layers, "notes", []))), summary)
 
 
 def open_backbone(source: Source, seen: Seen, recipe: Recipe, head: Head, *, device: str) -> Job:
@@ -169,21 +176,27 @@ def open_backbone(source: Source, seen: Seen, recipe: Recipe, head: Head, *, dev
     from kilat.model import finetuned  # brings timm, which takes seconds
 
     wanted, fit = recipe.features, recipe.fit
-    eyes = [finetuned.eye(name, seen.size, wanted.weights) for name in wanted.backbones]
-    if fit.drop_path:
-        for name, eye in zip(wanted.backbones, eyes, strict=True):
-            if not set_drop_path(eye.network, fit.drop_path):
-                raise without_blocks(name)
+    eyes = [_eye(name, seen.size, recipe, device) for name in wanted.backbones]
     network = finetuned.FineTuned(eyes, head, mirror=wanted.mirror, norms=fit.batch_norm == "train")
     pictures: Pictures = Streamed(source, seen.size, wanted.resize, device)
     if seen.pixels is not None:
         pictures = Held(seen.pixels, device)
     network.unfreeze(max((phase.unfreeze for phase in fit.parts), key=_count))
-    summary = summarise(finetuned.Seeing(network), name=wanted.backbone, channels=3, size=seen.size)
     later = len(seen.asked.rows) + len(seen.validation.rows)
-    return Job(
-        Task(network, pictures, seen.training, seen.validation, seen.classes, recipe, device, later), summary, []
-    )
+    task = Task(network, pictures, seen.training, seen.validation, seen.classes, recipe, device, later)
+    return Job(task, count(network, network.see, seen.size), [])
+
+
+def _eye(name: str, size: int, recipe: Recipe, device: str) -> "Frozen":
+    """A backbone as it trains best: with stochastic depth where that is asked for, and fast on a CPU."""
+    from kilat.model import finetuned
+
+    eye = finetuned.eye(name, size, recipe.features.weights)
+    if recipe.fit.drop_path and not set_drop_path(eye.network, recipe.fit.drop_path):
+        raise without_blocks(name)
+    if device == "cpu":
+        fuse(eye.network, torch.zeros(1, 3, size, size))
+    return eye
 
 
 def _count(stages: int | Literal["all"]) -> float:

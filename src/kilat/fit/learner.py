@@ -147,7 +147,7 @@ class Learner:
         return loss, int(right)
 
     def _part(self, planes: Tensor, targets: Tensor, weight: float) -> tuple[float, int]:
-        """Adds some pictures to the gradients by their weight; gives their part of the loss, and how many were right."""
+        """Adds some pictures to the gradients by their weight; gives their part of the loss and how many were right."""
         with torch.autocast(self.task.device, self.dtype, enabled=self.dtype != torch.float32):
             logits = self._see(planes)
         loss = self._loss(logits.float(), targets) * weight

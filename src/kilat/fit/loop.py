@@ -277,9 +277,10 @@ class Training:
         schedule, place = self.fit.schedule, self.place
         base = self._phase.learning_rate or self.fit.optimizer.rate
         monitored = place.monitored(getattr(schedule, "monitor", "loss"))
-        rate = schedules.rate(
-            schedule, base, step, per_epoch=self.per_epoch, total=max(place.planned, 1), monitored=monitored
-        )
+        total = max(place.planned, 1)
+        # A time limit shortens every length of a schedule alike, so that a warm-up does not outlast what is planned.
+        per_epoch = self.per_epoch * min(1.0, total / self._updates(self._phase))
+        rate = schedules.rate(schedule, base, step, per_epoch=per_epoch, total=total, monitored=monitored)
         return place.slower * rate
 
     def _choose_side(self) -> None:

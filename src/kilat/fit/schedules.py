@@ -13,7 +13,7 @@ _ROUNDING = 1e-9  # 0.1 epochs of 30 updates are 3 of them, although the product
 
 
 def rate(
-    schedule: Schedule, base: float, step: int, *, per_epoch: int, total: int, monitored: Sequence[float] = ()
+    schedule: Schedule, base: float, step: int, *, per_epoch: float, total: int, monitored: Sequence[float] = ()
 ) -> float:
     """The learning rate of one update.
 
@@ -44,7 +44,7 @@ def curve(
 
 class _Moment(NamedTuple):
     step: int
-    per_epoch: int
+    per_epoch: float
     total: int
     monitored: Sequence[float]
 

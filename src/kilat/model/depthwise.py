@@ -97,9 +97,10 @@ def input_gradient(slope: Tensor, weight: Tensor, window: Window, grid: tuple[in
     reach = tuple(side - 1 - before for side, before in zip(window.kernel, window.before, strict=True))
     if window.stride == (1, 1) and window.before == window.after == reach:
         return F.conv2d(slope, weight.flip(2, 3), None, 1, reach, 1, len(weight))
-    if slope.dtype != torch.float32 and window.stride == (2, 2) and not any(side % 2 for side in grid):
+    if slope.dtype == torch.bfloat16 and window.stride == (2, 2) and not any(side % 2 for side in grid):
         return _halves(slope, weight, window, grid)
-    wide = _wide_gradient(slope.float(), weight.float(), window, grid)
+    full = torch.promote_types(slope.dtype, torch.float32)
+    wide = _wide_gradient(slope.to(full), weight.to(full), window, grid)
     top, left = (0, 0) if window.is_even else window.before
     return wide[:, :, top : top + grid[0], left : left + grid[1]].to(slope.dtype)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ class FineTuned(Sighted):
         norms: whether batch norms of open stages learn their running statistics.
     """
 
+    eyes: Any  # nn.ModuleList, which does not say of what
     mean: Tensor
     scale: Tensor
 
@@ -41,6 +42,7 @@ class FineTuned(Sighted):
         self.weight, self.bias = nn.Parameter(torch.from_numpy(head.weight)), nn.Parameter(torch.from_numpy(head.bias))
         self._stages = [stages_of(eye.network) for eye in eyes]
         self._open: list[set[str]] = [set() for _ in eyes]
+        self._cuts: list[int | None] = []
         self.to(memory_format=torch.channels_last)
         self.unfreeze(0)
 
@@ -98,8 +100,52 @@ class FineTuned(Sighted):
                 for module in all_stages[name]:
                     for parameter in module.parameters(recurse=False):
                         parameter.requires_grad_(True)
+        self._cuts = []
         self.train(self.training)
         return [name for name in self.stages if any(name in opened for opened in self._open)]
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether there is something below what training changes, and what is above can go on from it."""
+        was = self.training
+        self.eval()
+        are_sequences = all(eye.way is not None for eye in self.eyes)
+        self.train(was)
+        return are_sequences and any(cut != 0 for cut in self._where())
+
+    def lower(self, planes: Tensor) -> Tensor:
+        """What planes come to below the lowest stage that training changes: float32 rows ``[n, width]``.
+
+        Only where ``is_divided``. They stay what they are until other stages are opened.
+        """
+        with torch.no_grad():
+            return torch.cat([eye.lower(planes, cut) for eye, cut in zip(self.eyes, self._where(), strict=True)], 1)
+
+    def see_upper(self, rows: Tensor) -> Tensor:
+        """The logits that ``see`` gives of planes, from their rows."""
+        return self._answer(self._look_on(rows))
+
+    def answer_upper(self, rows: Tensor) -> Tensor:
+        """The logits that ``forward`` gives of pictures, from their rows.
+
+        Args:
+            rows: ``[n, sides, width]``, of two sides where there is ``mirror``: each picture, and its mirror image.
+        """
+        features = self._look_on(rows.flatten(0, 1))
+        return self._answer(features.reshape(*rows.shape[:2], -1).mean(1))
+
+    def _where(self) -> list[int | None]:
+        """How many parts of each backbone lie below what training changes; None for a backbone that stays as it is."""
+        if not self._cuts:
+            for eye, stages, opened in zip(self.eyes, self._stages, self._open, strict=True):
+                modules = [module for name in opened for module in stages[name]]
+                self._cuts.append(eye.way.cut(modules) if opened else None)
+        return self._cuts
+
+    def _look_on(self, rows: Tensor) -> Tensor:
+        cuts = self._where()
+        parts = torch.split(rows, [eye.row_width(cut) for eye, cut in zip(self.eyes, cuts, strict=True)], 1)
+        return torch.cat([eye.upper(part, cut) for eye, part, cut in zip(self.eyes, parts, cuts, strict=True)], 1)
 
     def _look(self, planes: Tensor) -> Tensor:
         return torch.cat([eye.look(planes) for eye in self.eyes], 1)
@@ -109,18 +155,6 @@ class FineTuned(Sighted):
             standard = ((features.float() - self.mean) * self.scale).clamp(-CLIP, CLIP)
             logits: Tensor = standard @ self.weight + self.bias
         return logits
-
-
-class Seeing(nn.Module):
-    """What training sees of a network: normalised by itself, from float planes 0 to 255 to logits."""
-
-    def __init__(self, network: FineTuned) -> None:
-        super().__init__()
-        self.network, self.see = network, network.see
-
-    def forward(self, planes: Tensor) -> Tensor:
-        """The logits of a batch of planes."""
-        return self.see(planes)
 
 
 def eye(name: str, size: int, weights: Path | None) -> frozen.Frozen:

@@ -1,11 +1,13 @@
 """A frozen timm network as one torch module, from pixels to the features of every stage, and its trained weights."""
 
 import contextlib
+import math
 import pickle
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +23,7 @@ from kilat.errors import BackboneError, nearest
 from kilat.features import lite
 from kilat.features.backbone import Block
 from kilat.features.weights import read_lite
+from kilat.model.path import Way
 
 MEND = (
     "Give its weights with --weights FILE, or take one that needs no download (`kilat backbones --here`): "
@@ -69,31 +72,97 @@ class Frozen(nn.Module):
         """The features of float planes ``[n, 3, size, size]`` with values 0 to 255."""
         return torch.cat([feature for _, feature in self._features(planes)], 1)
 
+    def lower(self, planes: Tensor, cut: int | None) -> Tensor:
+        """What such planes come to below a cut, to be gone on from as often as what is above it changes.
+
+        Args:
+            planes: float ``[n, 3, size, size]``, 0 to 255.
+            cut: how many parts of ``way`` are below it; None for all, and what makes features of the last map.
+
+        Returns:
+            Float32 rows ``[n, row_width]``: the features from below, then the map there with channels last.
+        """
+        if cut is None:
+            return self.look(planes)
+        assert self.way is not None
+        value, seen = self.way.walk(self._normal(planes), 0, cut)
+        return torch.cat([*_statistics(seen), _flat(value.permute(0, 2, 3, 1))], 1)
+
+    def upper(self, rows: Tensor, cut: int | None) -> Tensor:
+        """The features that ``look`` gives, from the rows that ``lower`` gave for the same cut."""
+        if cut is None:
+            return rows
+        assert self.way is not None
+        channels, *grid = self.way.shapes[cut]
+        flat = rows[:, -channels * math.prod(grid) :]
+        value = flat.reshape(-1, *grid, channels).permute(0, 3, 1, 2).to(next(self.network.parameters()).dtype)
+        # A copy: the rows may be needed again, and parts may write over what they get.
+        last, seen = self.way.walk(value.clone(memory_format=torch.channels_last), cut)
+        return torch.cat([rows[:, : -flat.shape[1]], *_statistics(seen), _flat(self._head(last))], 1)
+
+    def row_width(self, cut: int | None) -> int:
+        """How many numbers ``lower`` gives of a picture."""
+        if cut is None:
+            return sum(block.width for block in self.blocks)
+        assert self.way is not None
+        below = self.blocks[: 2 * sum(tap < cut for tap in self.way.taps)]  # two of each stage
+        return math.prod(self.way.shapes[cut]) + sum(block.width for block in below)
+
+    @cached_property
+    def way(self) -> Way | None:
+        """The network as a sequence in which all that is looked at comes up; None where it is none.
+
+        To be asked for first in inference mode.
+        """
+        noise = 255 * torch.rand(1, 3, self.size, self.size, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            planes = self._normal(noise.to(self.pixel_mean.device))
+            seen, last = self.see(planes)
+            way = Way.of(self.network, planes, seen)
+            return way if way and torch.equal(self._head(way.walk(planes)[0]), last) else None
+
     def see(self, planes: Tensor) -> tuple[list[Tensor], Tensor]:
         """What every stage saw ``[n, channels, height, width]``, and the last features ``[n, channels]``."""
         network: Any = self.network
         if not self.stages:
-            return [], network.forward_head(network.forward_features(planes), pre_logits=True)
+            return [], self._head(network.forward_features(planes))
         last, seen = network.forward_intermediates(planes, indices=self.stages, output_fmt="NCHW")
-        return seen, network.forward_head(last, pre_logits=True)
+        return seen, self._head(last)
+
+    def _normal(self, planes: Tensor) -> Tensor:
+        normal = (planes - self.pixel_mean) * self.pixel_scale
+        return normal.to(next(self.network.parameters()).dtype)
+
+    def _head(self, last: Tensor) -> Tensor:
+        network: Any = self.network
+        features: Tensor = network.forward_head(last, pre_logits=True)
+        return features
 
     def _features(self, planes: Tensor) -> list[tuple[str, Tensor]]:
-        normal = (planes - self.pixel_mean) * self.pixel_scale
-        seen, last = self.see(normal.to(next(self.network.parameters()).dtype))
-        features = []
-        for number, value in enumerate(seen, 1):
-            values = value.float()
-            mean = values.mean((2, 3), keepdim=True)
-            deviation = values - mean
-            variance = (deviation * deviation).mean((2, 3))
-            features.append((f"stage{number}.mean", mean.flatten(1)))
-            features.append((f"stage{number}.log_variance", torch.log(variance + lite.LOG_FLOOR)))
-        return [*features, ("last", last.flatten(1).float())]
+        seen, last = self.see(self._normal(planes))
+        names = [f"stage{number}.{kind}" for number in range(1, len(seen) + 1) for kind in ("mean", "log_variance")]
+        return [*zip(names, _statistics(seen), strict=True), ("last", _flat(last))]
 
     def _blocks(self) -> tuple[Block, ...]:
         with torch.inference_mode():
             features = self._features(torch.zeros(1, 3, self.size, self.size))
         return tuple(Block(name, feature.shape[1]) for name, feature in features)
+
+
+def _statistics(seen: Sequence[Tensor]) -> list[Tensor]:
+    """The mean and the log variance of each channel of every map, one after the other, ``[n, channels]`` in float32."""
+    features = []
+    for value in seen:
+        values = value.float()
+        mean = values.mean((2, 3), keepdim=True)
+        deviation = values - mean
+        variance = (deviation * deviation).mean((2, 3))
+        features += [mean.flatten(1), torch.log(variance + lite.LOG_FLOOR)]
+    return features
+
+
+def _flat(last: Tensor) -> Tensor:
+    return last.flatten(1).float()
 
 
 class _Lite(Frozen):

@@ -27,7 +27,14 @@ _NORMS = ("BatchNorm2d", "BatchNormAct2d")
 _TOLERANCE = 1e-4
 
 
-class _Swift:
+class _Mixed:
+    """A part whose class was changed: as its new class has no place to be found at, it travels as the two it is of."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, type(self).__bases__, vars(self)
+
+
+class _Swift(_Mixed):
     """A convolution that folds the batch norm after it into its kernel wherever that only scales and shifts."""
 
     _followers: tuple[nn.BatchNorm2d, ...] = ()  # in a tuple, as a module of its own it would be a part
@@ -48,7 +55,7 @@ class _Swift:
         return F.conv2d(padded, weight, bias, window.stride, window.padding, window.dilation, conv.groups)
 
 
-class _Absorbed:
+class _Absorbed(_Mixed):
     """A batch norm of which only the activation remains wherever the convolution before it does the rest."""
 
     def forward(self, planes: Tensor) -> Tensor:
@@ -108,6 +115,13 @@ def _mix(mixin: type, part: nn.Module) -> None:
     if not isinstance(part, mixin):
         base = type(part)
         part.__class__ = type(base.__name__, (mixin, base), {"__module__": base.__module__})
+
+
+def _again(mixin: type, base: type[nn.Module]) -> nn.Module:
+    """A part as ``_mix`` makes it, still empty."""
+    part = base.__new__(base)
+    _mix(mixin, part)
+    return part
 
 
 def _is_depthwise(part: nn.Module) -> bool:

@@ -123,7 +123,13 @@ class Conv(Weighted, nn.Conv2d):
 
     def forward(self, planes: Tensor) -> Tensor:
         """Planes ``[n, filters, ...]``."""
-        answer: Tensor = self.activation(nn.Conv2d.forward(self, self.window.pad(planes)))
+        from kilat.model import depthwise  # stands on this module
+
+        if depthwise.pays(planes, self.weight, self.window):
+            found = depthwise.depthwise(planes, self.weight, self.bias, self.window)
+        else:
+            found = nn.Conv2d.forward(self, self.window.pad(planes))
+        answer: Tensor = self.activation(found)
         return answer
 
 

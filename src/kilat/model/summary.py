@@ -42,6 +42,30 @@ def summarise(network: nn.Module, *, name: str, channels: int, size: int) -> Sum
     return Summary(name, (size, size, channels), rows)
 
 
+class Counts(NamedTuple):
+    """How large a network is: its parameters, those that training changes, and its work for one picture."""
+
+    parameters: int
+    trainable: int
+    macs: int
+
+
+def count(network: nn.Module, see: Callable[[Tensor], Tensor], size: int) -> Counts:
+    """How large a network is, without the table of its layers.
+
+    Args:
+        network: whose parameters are counted.
+        see: what it does with planes ``[1, 3, size, size]``.
+        size: of a picture, in pixels.
+    """
+    parameters = list(network.parameters())
+    counter = FlopCounterMode(display=False)
+    with _at_rest(network), counter:
+        see(torch.zeros(1, 3, size, size, device=_device(network)))
+    trainable = sum(one.numel() for one in parameters if one.requires_grad)
+    return Counts(sum(one.numel() for one in parameters), trainable, counter.get_total_flops() // 2)
+
+
 @contextmanager
 def _at_rest(network: nn.Module) -> Iterator[None]:
     """In inference mode and without gradients; afterwards every module is as it was."""

@@ -115,8 +115,9 @@ class Runtime(Section):
     """Where it runs, and the seed that everything random follows from.
 
     Args:
-        device: ``auto`` is a GPU (NVIDIA's, or Apple's) where there is one and the extra ``torch`` is installed. ``mps``
-            (Apple) and ``xla`` (TPUs, by torch_xla) are untested, and train only: frozen backbones look on the CPU.
+        device: ``auto`` is a GPU (NVIDIA's, or Apple's) where there is one and the extra ``torch`` is installed.
+            ``mps`` (Apple) and ``xla`` (TPUs, by torch_xla) are untested, and train only: frozen backbones look on the
+            CPU.
         devices: how many of them train together, one process each; several GPUs are untested.
         seed: decides splits, folds, first weights, order and augmentation.
         time_limit: seconds (or ``20m``) within which everything ends, with a finished model.

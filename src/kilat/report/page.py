@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from kilat.data.catalog import SPLITS, Catalog
 from kilat.locale import _
-from kilat.report import curves, drawing, figures
+from kilat.report import comparing, curves, drawing, figures
 from kilat.report.sheet import printable, shorten
 
 LISTED = 200
@@ -153,6 +153,7 @@ def _content(report: Report) -> dict[str, Any]:
     classes = [str(name) for name in metrics["data"]["classes"]]
     pairs = _confused(classes, measured.get("confusion"))
     splits = _splits(report.catalog, classes)
+    trained = bool(metrics.get("fit")) and (metrics.get("comparison") or {}).get("kept") != "frozen"
     return {
         "report": report,
         "metrics": metrics,
@@ -163,11 +164,13 @@ def _content(report: Report) -> dict[str, Any]:
         "classes": classes,
         "named": figures.NAMED,
         "fit": metrics.get("fit") or {},
-        "temperature": (metrics.get("fit") or metrics.get("head") or {}).get("temperature"),
+        "compared": comparing.sentences(metrics["comparison"]) if metrics.get("comparison") else [],
+        "is_trained": trained,
+        "temperature": (metrics.get("fit" if trained else "head") or {}).get("temperature"),
         "made_with": _made_with(metrics),
         "pace": _pace(report.history),
         "tones": drawing.COLOURS,
-        "verdict": _verdict(test, validation, pairs, trained=bool(metrics.get("fit"))),
+        "verdict": _verdict(test, validation, pairs, trained=trained),
         "pairs": pairs[: 6 if len(classes) <= figures.NAMED else 20],
         "per_class": _worst_first(measured.get("per_class") or {}),
         "splits": {name: sum(numbers) for name, numbers in splits.items()},

@@ -103,7 +103,8 @@ def test_going_on_divides_as_before_and_ends_with_the_same_bytes(train, make_tra
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError, lambda _: RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")]
+    "error",
+    [torch.OutOfMemoryError, lambda _: RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")],
 )
 def test_answers_are_divided_too(train, error):
     whole, divided = train(Greedy(10_000), folder="whole"), train(Greedy(10_000, answers=4, error=error), folder="less")

@@ -39,9 +39,9 @@ def planes(count: int = 3):
 def learnt(network, *, half: bool = False):
     network.zero_grad()
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        answer = network(planes())
-    answer.float().square().sum().backward()
-    return answer.detach().float(), [parameter.grad.clone() for parameter in network.parameters()]
+        answer = network(planes().to(next(network.parameters()).dtype))
+    (answer.float() if half else answer).square().sum().backward()
+    return answer.detach(), [parameter.grad.clone() for parameter in network.parameters()]
 
 
 def distance(found, wanted) -> float:
@@ -57,9 +57,10 @@ def pair(request):
 def test_answers_gradients_and_parameters_are_those_of_the_plain_network(pair):
     name, network, fused = pair
     assert fuse(fused, planes(1)) == NORMS[name]
-    wanted, found = learnt(network), learnt(fused)
-    assert distance(found[0], wanted[0]) < 1e-5
-    assert max(map(distance, found[1], wanted[1])) < 1e-5
+    for precision, tolerance in ((torch.float64, 1e-9), (torch.float32, 2e-3)):  # in single precision a ReLU may tip
+        wanted, found = learnt(network.to(precision)), learnt(fused.to(precision))
+        assert distance(found[0], wanted[0]) < min(tolerance, 1e-5)
+        assert max(map(distance, found[1], wanted[1])) < tolerance
     assert [*fused.state_dict()] == [*network.state_dict()]
     assert [key for key, _ in fused.named_parameters()] == [key for key, _ in network.named_parameters()]
     assert str(fused) == str(network)
@@ -90,10 +91,9 @@ def test_a_copy_folds_its_own_batch_norms():
     for norm in norms(fused):
         nn.init.zeros_(norm.weight)
     with torch.no_grad():
-        assert (
-            torch.equal(again(planes()), drawn("resnet18").eval()(planes()))
-            or distance(again(planes()), drawn("resnet18")(planes())) < 1e-5
-        )
+        wanted = drawn("resnet18")(planes())
+        assert distance(again(planes()), wanted) < 1e-5
+        assert distance(fused(planes()), wanted) > 0.1
 
 
 @pytest.mark.parametrize("name", ["mobilenetv2_100", "resnet18"])
@@ -128,7 +128,7 @@ def test_a_batch_norm_that_does_not_read_alone_is_left():
         def forward(self, values):
             seen = self.conv(values)
             forked = self.norm(seen) + seen
-            return self.shared(self.twice(forked)) + self.shared(self.twice(forked + 1))
+            return self.shared(self.twice(forked)) + self.shared(self.twice(forked.relu()))
 
     torch.manual_seed(0)
     network = Forked()

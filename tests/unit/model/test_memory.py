@@ -11,9 +11,8 @@ import resource, sys
 from kilat.model.memory import keep_memory
 if sys.argv[1] == "keep":
     keep_memory()
-import numpy as np
-for _ in range(50):
-    np.ones(4_000_000)
+for _ in range(20):
+    bytearray(b"x") * 40_000_000
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 """
 

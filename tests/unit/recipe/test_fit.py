@@ -39,7 +39,6 @@ class TestWriting:
         [
             ({"loss": "focal"}, {"loss": {"name": "focal", "gamma": 2.0, "alpha": 0.25}}),
             ({"early_stopping": 7}, {"early_stopping": {"patience": 7, "monitor": "loss"}}),
-            ({"time_limit": "1h30m"}, {"time_limit": 5400}),
             ({}, {"epochs": None, "optimizer": "adam", "schedule": "constant", "phases": []}),
         ],
     )

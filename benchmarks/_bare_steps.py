@@ -1,0 +1,102 @@
+"""What benchmarks/gpu.py compares with: steps of training as good PyTorch and timm code has them, without kilat's loop.
+
+Pictures lie on the device as uint8 and are normalised in every step, as kilat does it. The optimizer is fused, memory
+is channels-last, and on a GPU cuDNN may choose its kernels by trying them. Nothing waits for the GPU between steps.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Work = Callable[[], object]
+_MEAN, _SCALE = 127.5, 1 / 127.5
+
+
+def step(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    pixels: Tensor,
+    truth: Tensor,
+    *,
+    batch: int,
+    dtype: torch.dtype,
+    compiled: bool,
+) -> Work:
+    """One update after the other, each on the next batch.
+
+    Args:
+        network: on the device of the pixels, in the mode in which it trains.
+        optimizer: of its parameters.
+        pixels: uint8 ``[n, size, size, 3]``.
+        truth: classes ``[n]``.
+        batch: pictures a step; ``n`` is a multiple of it.
+        dtype: of autocast.
+        compiled: whether the network goes through ``torch.compile``.
+    """
+    see: Callable[[Tensor], Tensor] = torch.compile(network) if compiled else network
+    batches = shuffled(len(pixels), batch, pixels.device)
+    kind = pixels.device.type
+
+    def work() -> None:
+        rows = next(batches)
+        planes = (pixels[rows].permute(0, 3, 1, 2).float() - _MEAN) * _SCALE
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True), torch.autocast(kind, dtype):
+            logits = see(planes)
+            loss = functional.cross_entropy(logits.float(), truth[rows])
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+        optimizer.step()
+
+    return work
+
+
+def placed(network: nn.Module, device: str) -> nn.Module:
+    """A network where it is trained, with kernels laid out channels last."""
+    return network.to(device).to(memory_format=torch.channels_last).train()
+
+
+def from_timm(name: str, classes: int, device: str, *, fixed_norms: bool = False) -> nn.Module:
+    """A network of timm with random weights, which take as long as trained ones.
+
+    Args:
+        name: as timm has it.
+        classes: how many answers.
+        device: where it is trained.
+        fixed_norms: whether batch norms keep their statistics.
+    """
+    network = placed(timm.create_model(name, num_classes=classes), device)
+    for module in network.modules() if fixed_norms else ():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    return network
+
+
+def adam(network: nn.Module, rate: float, l2: float = 0.0) -> torch.optim.Optimizer:
+    """Fused Adam; all kernels but the last are penalised by ``l2`` times their squares."""
+    kernels = [weight for weight in network.parameters() if weight.ndim > 1]
+    others = [weight for weight in network.parameters() if weight.ndim == 1]
+    groups: list[dict[str, Any]] = [
+        {"params": kernels[:-1], "weight_decay": 2 * l2},  # the gradient of l2 × weight²
+        {"params": [*kernels[-1:], *others]},
+    ]
+    return torch.optim.Adam(groups, lr=rate, fused=True)
+
+
+def adamw(network: nn.Module, rate: float, decay: float) -> torch.optim.Optimizer:
+    """Fused AdamW, which lets kernels decay."""
+    kernels = [weight for weight in network.parameters() if weight.ndim > 1]
+    others = [weight for weight in network.parameters() if weight.ndim == 1]
+    groups = [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=rate, fused=True)
+
+
+def shuffled(pictures: int, batch: int, device: torch.device) -> Iterator[Tensor]:
+    """Batches of rows without end, each epoch in an order of its own."""
+    for epoch in count():
+        order = torch.randperm(pictures, generator=torch.Generator().manual_seed(epoch))
+        yield from order.to(device).split(batch)

@@ -1,0 +1,139 @@
+"""Fine-tuning from end to end: beside the frozen result, kept only if better, stopped and gone on with in any phase."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+timm = pytest.importorskip("timm")
+torch = pytest.importorskip("torch")
+
+import kilat
+from kilat.errors import RecipeError
+
+BACKBONE = "test_efficientnet"
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A tiny backbone whose weights nobody trained: fine-tuning has much to gain."""
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    file = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(timm.create_model(BACKBONE).state_dict(), file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def tuning(weights):
+    """Choices that open the tiny backbone."""
+    return {
+        "features": {"backbone": BACKBONE, "weights": str(weights), "size": SIZE},
+        "head": {"components": 64},
+        "data": {"test": 0.3, "validation": 0.25},
+        "augment": {"resized_crop": 0.7},
+        "fit": {
+            "phases": [{"epochs": 1, "unfreeze": 1}, {"epochs": 2, "unfreeze": "all"}], "batch": 64, "checkpoint": 0,
+            "optimizer": {"name": "adamw", "learning_rate": 3e-3}, "schedule": {"name": "cosine", "warmup": 0.2},
+            "layer_decay": 0.9, "batch_norm": "train", "ema": 0.9,
+        },
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tuned(tuning, tmp_path_factory):
+    return kilat.train("digits", tuning, runs=tmp_path_factory.mktemp("tuned"))
+
+
+def test_it_is_kept_where_it_is_better(tuned):
+    comparison = tuned.metrics["comparison"]
+    assert comparison["kept"] == "fine_tuned"
+    assert comparison["fine_tuned"]["test"]["accuracy"] > comparison["frozen"]["test"]["accuracy"]
+    assert comparison["validation"]["log_loss_gain"] > comparison["validation"]["needed"]
+    assert tuned.metrics["test"]["accuracy"] == comparison["fine_tuned"]["test"]["accuracy"]
+    assert tuned.metrics["parity"]["max_difference"] < 1e-3
+    assert "temperature" in tuned.metrics["fit"]
+    assert "temperature" not in tuned.metrics["head"]
+
+
+def test_the_report_says_which_won_and_by_how_much(tuned):
+    page = (tuned.folder / "report.html").read_text("utf-8")
+    assert "Fine-tuning is kept: on" in page
+    assert "which decided nothing" in page
+
+
+def test_the_model_file_answers_alike(tuned):
+    from kilat.data.source import open_source
+
+    source = open_source("digits")
+    pictures = [source.read(row) for row in range(40)]
+    labels = [source.entries[row].label for row in range(40)]
+    right = [prediction.label == label for prediction, label in zip(kilat.load(tuned.folder).predict(pictures), labels, strict=True)]
+    assert np.mean(right) > 0.8
+
+
+def test_the_frozen_result_is_kept_where_nothing_is_gained(tuning, tmp_path):
+    still = {**tuning, "fit": {**tuning["fit"], "optimizer": {"name": "sgd", "learning_rate": 1e-9}}}
+    run = kilat.train("digits", still, runs=tmp_path)
+    comparison = run.metrics["comparison"]
+    assert comparison["kept"] == "frozen"
+    assert run.metrics["test"]["accuracy"] == comparison["frozen"]["test"]["accuracy"]
+    assert run.metrics["model"]["backbone"] == BACKBONE
+    assert "temperature" in run.metrics["head"]
+    assert "The frozen backbone is kept" in (run.folder / "report.html").read_text("utf-8")
+    # and where training begins is where the head ended
+    assert comparison["validation"]["log_loss_gain"] == pytest.approx(0, abs=1e-2)
+
+
+@pytest.mark.parametrize("stop", [3, 17, 40])
+def test_gone_on_with_in_every_phase_it_ends_with_the_same_bytes(tuned, tuning, tmp_path, stop, start, assert_same_run):
+    from kilat import recipe as recipes
+
+    file = tmp_path / "tuning.yaml"
+    file.write_text(recipes.load(tuning).to_yaml(), "utf-8")
+    process = start("train", "digits", "--recipe", file, "--runs", tmp_path)
+    folder = tmp_path / "digits"
+    while process.poll() is None and not any(int(f.stem[5:]) >= stop for f in (folder / "checkpoints").glob("step-*.json")):
+        pass
+    process.kill()
+    process.communicate()
+    assert not (folder / "metrics.json").exists()
+    kilat.train(resume=folder)
+    assert_same_run(folder, tuned.folder)
+    newest = [max((one / "checkpoints").glob("*.safetensors")) for one in (folder, tuned.folder)]
+    assert newest[0].read_bytes() == newest[1].read_bytes()
+
+
+def test_one_choice_opens_a_frozen_recipe(weights, tmp_path):
+    choices = {"backbone": BACKBONE, "weights": str(weights), "size": SIZE, "fit.unfreeze": 1, "epochs": 1}
+    run = kilat.train("digits", runs=tmp_path, **choices)
+    assert run.metrics["fit"]["epochs"] == 1
+    assert run.metrics["fit"]["optimizer"] == "adamw"  # as in the recipe finetune
+    assert run.metrics["comparison"]["kept"] in ("frozen", "fine_tuned")
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"preset": "goood"}, "no preset 'goood'"),
+        ({"preset": "good", "recipe": "vgg-cifar"}, "A preset and a recipe"),
+        ({"fit.unfreeze": 99, "backbone": BACKBONE}, "has 5 stages"),
+        ({"epochs": 3}, "this recipe fits a head on a frozen backbone"),
+    ],
+)
+def test_what_cannot_be_is_refused(weights, tmp_path, choices, words):
+    more = {"weights": str(weights), "size": SIZE} if "backbone" in choices else {}
+    with pytest.raises(RecipeError, match=words):
+        kilat.train("digits", runs=tmp_path, **choices, **more)
+
+
+def test_a_time_limit_counts_for_the_frozen_pass_as_well(tmp_path):
+    run = kilat.train("digits", preset="fast", runs=tmp_path, time_limit="60s")
+    assert run.metrics["timing"]["total_s"] < 60
+    assert run.metrics["data"]["refused"] == 0
+    assert json.loads((run.folder / "metrics.json").read_text("utf-8"))["test"]["n"] > 300
+    shutil.rmtree(run.folder)
