@@ -42,7 +42,7 @@ format: $(VENV)/.full ## format the code and mend what can be mended by rule
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-BENCH ?= $(sort $(wildcard benchmarks/[a-z]*.py))
+BENCH ?= $(sort $(filter-out benchmarks/gpu.py,$(wildcard benchmarks/[a-z]*.py)))  # gpu.py is for machines with one
 bench: $(VENV)/.full ## measure again every number that the project publishes; BENCH=benchmarks/one.py for one of them
 	@for script in $(BENCH); do echo "== $$script"; $(BIN)/python "$$script" $(ARGS) || exit 1; done
 

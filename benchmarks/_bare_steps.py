@@ -99,4 +99,4 @@ def shuffled(pictures: int, batch: int, device: torch.device) -> Iterator[Tensor
     """Batches of rows without end, each epoch in an order of its own."""
     for epoch in count():
         order = torch.randperm(pictures, generator=torch.Generator().manual_seed(epoch))
-        yield from order.to(device).split(batch)
+        yield from torch.split(order.to(device), batch)

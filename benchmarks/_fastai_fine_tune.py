@@ -56,17 +56,17 @@ def main() -> None:
     clock = Clock()
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(given.epochs, cbs=clock)
-        _loss, right = learner.validate(dl=pictures.test_dl(lists["test"], with_labels=True))
+        test = pictures.test_dl(lists["test"], with_labels=True, rm_type_tfms=0)  # as in validation
+        _loss, right = learner.validate(dl=test)
     used = {"fastai": fastai.__version__, "timm": timm.__version__, "torch": torch.__version__}
-    test = {"n": len(lists["test"]), "accuracy": float(right)}
-    device = str(pictures.device)
-    about = {"versions": used, "threads": torch.get_num_threads(), "device": device}
-    print(json.dumps({**about, "epochs": clock.epochs, "test": test}))
+    asked = {"n": len(lists["test"]), "accuracy": float(right)}
+    about = {"versions": used, "threads": torch.get_num_threads(), "epochs": clock.epochs}
+    print(json.dumps({**about, "test": asked}))
 
 
 def loaders(lists: dict[str, Any], size: int, batch: int, workers: int) -> Any:
     """The very pictures that the parent names, as fastai brings them, on the CPU."""
-    config = timm.get_pretrained_cfg(ARCHITECTURE)
+    config: Any = timm.get_pretrained_cfg(ARCHITECTURE)
     count = len(lists["train"])
     block = DataBlock(
         (ImageBlock, CategoryBlock(vocab=lists["classes"])),

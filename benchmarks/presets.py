@@ -13,7 +13,7 @@ others; with `--cold` every run starts with an empty one. Only runs that began w
     python benchmarks/presets.py --data cifar10 --root ~/data       another set; no claim is made on it
     python benchmarks/presets.py --quick                            whether it works, in a minute
 
-`--quick` takes 60 pictures at 64 pixels, one epoch and one seed: its figures mean nothing.
+`--quick` takes 60 of the flowers (of `--data` all) at 64 pixels, one epoch and one seed: its figures mean nothing.
 """
 
 import argparse

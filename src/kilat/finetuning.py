@@ -1,11 +1,16 @@
 """Fine-tuning: from the frozen result to a network trained further, which replaces it only if it is better."""
 
+import time
 from dataclasses import replace
 
-from kilat import record
+import numpy as np
+from numpy.typing import NDArray
+
+from kilat import record, runtime
 from kilat.bundle.export import export_network
 from kilat.clock import Clock
 from kilat.data.catalog import Catalog, Source
+from kilat.data.split import Part
 from kilat.evaluate.comparison import compare
 from kilat.features.pixels import Seen, fits_in_memory, look_at_pixels
 from kilat.learning import (
@@ -19,9 +24,14 @@ from kilat.learning import (
     look_at,
     require_torch,
     spread,
-)  # fmt: skip
+)
+from kilat.locale import _
+from kilat.probe import Head
 from kilat.recipe import Recipe
 from kilat.report import meaning
+
+_LATE = 0.5
+"""Of a time limit: once so much of it is gone, too little is left for a training that could gain anything."""
 
 
 def fine_tune(source: Source, recipe: Recipe, clock: Clock, stage: Stage, told: Training) -> Learnt:
@@ -31,50 +41,92 @@ def fine_tune(source: Source, recipe: Recipe, clock: Clock, stage: Stage, told: 
     pictures, which is where training begins, and whose answers to these pictures it has to beat.
     """
     require_torch("Fine-tuning a backbone")
-    from kilat.fit import job
+    from kilat.fit import parallel
 
+    parallel.require(recipe.runtime.devices, runtime.device(recipe.runtime.device))
     looked = look_at(source, recipe, clock, stage)
     recipe = recipe.model_copy(update={"features": looked.wanted})  # a time limit may have made it less
     training, validation = held_out(looked.learnt, looked.classes, recipe)
+    if _is_late(clock, recipe):
+        return _only(head_on(looked, recipe, clock))
     with clock.measure("head_s"):
         start = fitted_head(replace(looked, features=looked.features.copy()), training, recipe)
     before = start.answer(validation.rows)
     frozen = head_on(looked, recipe, clock)
+    if _is_late(clock, recipe):
+        return _only(frozen)
+    tuned = _go_on(source, looked, (training, validation), start.head, recipe, clock, stage, told)
+    return _better(frozen, replace(tuned, facts={**frozen.facts, **tuned.facts}), before)
+
+
+def _is_late(clock: Clock, recipe: Recipe) -> bool:
+    limit = recipe.runtime.time_limit
+    return limit is not None and time.perf_counter() - clock.started > _LATE * limit
+
+
+def _only(frozen: Learnt) -> Learnt:
+    sentence = _("The time limit left no room for fine-tuning: this is the frozen result alone.")
+    return replace(frozen, notes=[*frozen.notes, sentence])
+
+
+def _go_on(
+    source: Source,
+    looked: Looked,
+    parts: tuple[Part, Part],
+    head: Head,
+    recipe: Recipe,
+    clock: Clock,
+    stage: Stage,
+    told: Training,
+) -> Learnt:
+    """What the backbone and its head come to when they are trained further on pixels."""
+    from kilat.fit import job
+
+    training, validation = parts
     with clock.measure("pictures_s"):
-        seen = _see(source, looked, recipe, stage)
-    seen = replace(seen, training=training, validation=validation)
+        seen = _see(source, looked, parts, recipe, stage)
     deadline = None if recipe.runtime.time_limit is None else clock.started + recipe.runtime.time_limit
-    progress = stage("Training")
+    progress, device = stage("Training"), runtime.device(recipe.runtime.device)
     with clock.measure("fit_s"):
-        begun = job.open_backbone(source, seen, recipe, start.head, device=looked.device)
+        begun = job.open_backbone(source, seen, recipe, head, device=device)
         trained = begun.train(told.folder, deadline=deadline, on_epoch=told.on_epoch, progress=progress)
         after = trained.answer(validation.rows)
     graph = trained.graph()
-    tuned = Learnt(
+    return Learnt(
         looked.catalog, looked.classes, training, validation, after, looked.asked,
         trained.answer,
         bundle=lambda temperature, manifest: export_network(
             graph, size=seen.size, resize=recipe.features.resize, temperature=temperature, manifest=manifest
         ),
         network=record.trained(looked.backbone.name, graph, seen.size, trained.facts),
-        facts={**frozen.facts, "fit": trained.facts},
+        facts={"fit": trained.facts},
         notes=[*looked.notes, *trained.notes, *meaning.altered_meanings(recipe.augment, looked.classes)],
+        shown={"history": trained.history, "augmented": begun.preview(spread(training))},
     )  # fmt: skip
-    shown = {"history": trained.history, "augmented": begun.preview(spread(training))}
-    comparison = compare(validation.truth, before, after)
-    if not comparison.is_better:
-        facts = {"fit": trained.facts, **frozen.facts}
-        return replace(frozen, rival=tuned, comparison=comparison, facts=facts, shown=shown, notes=tuned.notes)
-    looked.catalog.table.loc[validation.rows, "split"] = "validation"
-    return replace(tuned, rival=frozen, comparison=comparison, shown=shown)
 
 
-def _see(source: Source, looked: Looked, recipe: Recipe, stage: Stage) -> Seen:
+def _better(frozen: Learnt, tuned: Learnt, before: NDArray[np.float32]) -> Learnt:
+    """The one of the two that validation pictures find better, in doubt the frozen one; the other as its rival.
+
+    Args:
+        frozen: fitted on all pictures to learn from.
+        tuned: trained without the validation pictures.
+        before: what the head answered to these where training began, ``[n, classes]``.
+    """
+    comparison = compare(tuned.held.truth, before, tuned.held_logits)
+    if comparison.is_better:
+        tuned.catalog.table.loc[tuned.held.rows, "split"] = "validation"
+        return replace(tuned, rival=frozen, comparison=comparison)
+    facts = {"fit": tuned.facts["fit"], **frozen.facts}
+    return replace(frozen, rival=tuned, comparison=comparison, facts=facts, shown=tuned.shown, notes=tuned.notes)
+
+
+def _see(source: Source, looked: Looked, parts: tuple[Part, Part], recipe: Recipe, stage: Stage) -> Seen:
     """The pixels that the backbone looks at, in memory where they fit."""
     size = looked.backbone.size
     pixels = None
-    if fits_in_memory(len(source.entries), size):
+    if fits_in_memory(len(source.entries) * recipe.runtime.devices, size):
         progress = stage("Reading pictures")
         again = Catalog.of(source.entries)  # every picture has its row in the catalog already
         pixels = look_at_pixels(source, again, size=size, resize=recipe.features.resize, keep=True, progress=progress)
-    return Seen(looked.catalog, size, pixels, looked.classes, looked.learnt, looked.learnt, looked.asked, looked.notes)
+    return Seen(looked.catalog, size, pixels, looked.classes, *parts, looked.asked, looked.notes)

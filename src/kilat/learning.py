@@ -248,7 +248,8 @@ def see(source: Source, recipe: Recipe, stage: Stage) -> Seen:
     """
     catalog = Catalog.of(source.entries)
     size = input_size(recipe, source)
-    keep = {"memory": True, "stream": False, "auto": fits_in_memory(len(source.entries), size)}[recipe.input.hold]
+    fits = fits_in_memory(len(source.entries) * recipe.runtime.devices, size)
+    keep = {"memory": True, "stream": False, "auto": fits}[recipe.input.hold]
     progress = stage("Reading pictures")
     pixels = look_at_pixels(source, catalog, size=size, resize=recipe.input.resize, keep=keep, progress=progress)
     notes = _settle(source, catalog, recipe)
@@ -276,9 +277,10 @@ def held_out(learnt: Part, classes: list[str], recipe: Recipe) -> tuple[Part, Pa
 def train_network(source: Source, recipe: Recipe, clock: Clock, stage: Stage, told: Training) -> Learnt:
     """The network of a recipe learns by gradient, measured on pictures that are held out for that."""
     require_torch("Training a network by gradient")
-    from kilat.fit import job
+    from kilat.fit import job, parallel
 
     device = runtime.device(recipe.runtime.device)
+    parallel.require(recipe.runtime.devices, device)
     with clock.measure("pictures_s"):
         seen = see(source, recipe, stage)
     limit, progress = recipe.runtime.time_limit, stage("Training")

@@ -6,12 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
 timm = pytest.importorskip("timm")
 torch = pytest.importorskip("torch")
 
-import kilat
-from kilat.errors import RecipeError
+import kilat  # noqa: E402
+from kilat.errors import RecipeError  # noqa: E402
 
 BACKBONE = "test_efficientnet"
 SIZE = 32
@@ -33,13 +32,13 @@ def tuning(weights):
     """Choices that open the tiny backbone."""
     return {
         "features": {"backbone": BACKBONE, "weights": str(weights), "size": SIZE},
-        "head": {"components": 64},
+        "head": {"components": 4},
         "data": {"test": 0.3, "validation": 0.25},
         "augment": {"resized_crop": 0.7},
         "fit": {
-            "phases": [{"epochs": 1, "unfreeze": 1}, {"epochs": 2, "unfreeze": "all"}], "batch": 64, "checkpoint": 0,
-            "optimizer": {"name": "adamw", "learning_rate": 3e-3}, "schedule": {"name": "cosine", "warmup": 0.2},
-            "layer_decay": 0.9, "batch_norm": "train", "ema": 0.9,
+            "phases": [{"epochs": 1, "unfreeze": 1}, {"epochs": 1, "unfreeze": "all"}], "batch": 64, "checkpoint": 0,
+            "optimizer": {"name": "adamw", "learning_rate": 1e-3}, "schedule": {"name": "cosine", "warmup": 0.2},
+            "layer_decay": 0.9, "ema": 0.9,
         },
     }  # fmt: skip
 
@@ -72,7 +71,10 @@ def test_the_model_file_answers_alike(tuned):
     source = open_source("digits")
     pictures = [source.read(row) for row in range(40)]
     labels = [source.entries[row].label for row in range(40)]
-    right = [prediction.label == label for prediction, label in zip(kilat.load(tuned.folder).predict(pictures), labels, strict=True)]
+    right = [
+        prediction.label == label
+        for prediction, label in zip(kilat.load(tuned.folder).predict(pictures), labels, strict=True)
+    ]
     assert np.mean(right) > 0.8
 
 
@@ -89,7 +91,7 @@ def test_the_frozen_result_is_kept_where_nothing_is_gained(tuning, tmp_path):
     assert comparison["validation"]["log_loss_gain"] == pytest.approx(0, abs=1e-2)
 
 
-@pytest.mark.parametrize("stop", [3, 17, 40])
+@pytest.mark.parametrize("stop", [3, 19])
 def test_gone_on_with_in_every_phase_it_ends_with_the_same_bytes(tuned, tuning, tmp_path, stop, start, assert_same_run):
     from kilat import recipe as recipes
 
@@ -97,7 +99,9 @@ def test_gone_on_with_in_every_phase_it_ends_with_the_same_bytes(tuned, tuning, 
     file.write_text(recipes.load(tuning).to_yaml(), "utf-8")
     process = start("train", "digits", "--recipe", file, "--runs", tmp_path)
     folder = tmp_path / "digits"
-    while process.poll() is None and not any(int(f.stem[5:]) >= stop for f in (folder / "checkpoints").glob("step-*.json")):
+    while process.poll() is None and not any(
+        int(f.stem[5:]) >= stop for f in (folder / "checkpoints").glob("step-*.json")
+    ):
         pass
     process.kill()
     process.communicate()

@@ -83,7 +83,12 @@ def look_at_pixels(
 
 def fits_in_memory(pictures: int, size: int) -> bool:
     """Whether so many pictures of this side, decoded, take at most a quarter of the memory that is free to take."""
-    return pictures * size * size * 3 <= _memory() // _SHARE
+    return has_room(pictures * size * size * 3)
+
+
+def has_room(size: int) -> bool:
+    """Whether so many bytes take at most a quarter of the memory that is free to take."""
+    return size <= _memory() // _SHARE
 
 
 class _Kept:

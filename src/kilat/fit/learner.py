@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch.nn import functional
 from kilat.errors import RecipeError
 from kilat.fit import clipping, losses, optimizers, resolutions
 from kilat.fit.augment import Augmenter
+from kilat.fit.maps import Divided, GivenUpError, Prepared, prepare
 from kilat.fit.memory import Portions
 from kilat.fit.parallel import ALONE, Solo
 from kilat.fit.place import Task
@@ -29,6 +30,8 @@ from kilat.recipe.fit import Phase
 _ANSWER_BATCH = 256
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _UNPENALISED = Network(module="a backbone and its head")
+
+Arriving = Callable[[Sequence[NDArray[np.int64]]], Generator[Tensor, None, None]]
 
 
 class NotFiniteError(Exception):
@@ -52,9 +55,8 @@ class Learner:
         self.dtype = precision(self.fit.precision, task.device, self.network)
         self.weights = Weights(self.network, self.fit.ema)
         self.side = self.network.size
-        self._see: Callable[[Tensor], Tensor] = self.network.see
-        if self.fit.compile:
-            self._see = torch.compile(self.network.see)
+        self._see = self._see_planes = self._compiled(self.network.see)
+        self._prepared: Prepared | None = None
         self._augmenter = Augmenter(task.recipe.augment) if task.recipe.augment.is_any else None
         counts = np.bincount(task.training.truth, minlength=len(task.classes)).tolist()
         weights = losses.class_weights(self.fit.class_weight, task.classes, counts)
@@ -88,6 +90,46 @@ class Learner:
                 mend=_("Leave unfreeze out."),
             )
 
+    def prepare(self, progress: Callable[[int, int], None], seconds: float | None = None) -> str:
+        """Has what is the same in every epoch of the phase computed once and held: what frozen stages give.
+
+        Args:
+            progress: told how many pictures of how many are done.
+            seconds: that are left for this and for training, or None.
+
+        Returns:
+            Why it is not held, in a sentence for the user; nothing where it is, or where nothing stays the same.
+        """
+        self.forget()
+        changes = self._augmenter is not None or bool(self.fit.resolution)
+        if changes or not isinstance(self.network, Divided) or not self.network.is_divided:
+            return ""
+        self.network.eval()
+        try:
+            self._prepared = prepare(self.task, self.network, self.group, progress, seconds)
+        except GivenUpError as reason:
+            return str(reason)
+        self._see = self._compiled(self.network.see_upper)
+        return ""
+
+    def forget(self) -> None:
+        """Goes back to the pixels of all pictures."""
+        self._prepared, self._see = None, self._see_planes
+
+    @property
+    def spared(self) -> float:
+        """How many seconds the answer to a picture of the validation takes less than that to any other."""
+        return self._prepared.seconds_each if self._prepared else 0.0
+
+    def _compiled(self, see: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        return torch.compile(see) if self.fit.compile else see
+
+    def batches(self, order: Sequence[NDArray[np.int64]]) -> Generator[Tensor, None, None]:
+        """What ``update`` takes of pictures to learn from: their pixels, or what is held of them."""
+        if self._prepared:
+            return self._prepared.training.batches(order)
+        return self.group.batches(self.task.pictures, order)
+
     def update(
         self, rows: NDArray[np.int64], pixels: Tensor, rate: float, *, draws: torch.Generator, first: bool
     ) -> tuple[float, int]:
@@ -95,7 +137,7 @@ class Learner:
 
         Args:
             rows: the pictures, ``[n]``.
-            pixels: theirs, uint8 ``[n, size, size, 3]``.
+            pixels: theirs, as ``batches`` gives them.
             rate: of learning.
             draws: what augmentation and dropout draw from. Dropout draws from torch's own generator, which is seeded
                 from it.
@@ -111,12 +153,14 @@ class Learner:
         targets = self._targets(rows)
         # What is drawn is drawn for the whole batch, however it is then divided: so it does not change with that.
         if self._augmenter:
-            planes, targets = self._augmenter(pixels, targets, draws)
+            seen, targets = self._augmenter(pixels, targets, draws)
         else:
-            planes = pixels.permute(0, 3, 1, 2).float()
+            seen = pixels if self._prepared else pixels.permute(0, 3, 1, 2).float()
         share = self.group.share(len(rows))
-        planes, targets = resolutions.resized(planes[share.where], self.side), targets[share.where]
-        loss, right = self._gradients(planes, targets, share.weight, seed)
+        seen, targets = seen[share.where], targets[share.where]
+        if not self._prepared:
+            seen = resolutions.resized(seen, self.side)
+        loss, right = self._gradients(seen, targets, share.weight, seed)
         value = loss + self._regularizer.penalty()
         if not math.isfinite(value):
             raise NotFiniteError
@@ -186,14 +230,22 @@ class Learner:
         self.network.eval()
         own = rows[self.group.share(len(rows)).where]
         batches = [own[start : start + _ANSWER_BATCH] for start in range(0, len(own), _ANSWER_BATCH)]
+        arriving, answer = self._way_to_answer(rows)
         found = [torch.zeros(0, len(self.task.classes), device=self.task.device)]
         with torch.inference_mode():
-            found = [self._answers(pixels) for pixels in self.task.pictures.batches(batches)] or found
+            found = [self._answers(answer, pixels) for pixels in arriving(batches)] or found
             return self.group.joined(torch.cat(found), len(rows))
 
-    def _answers(self, pixels: Tensor) -> Tensor:
+    def _way_to_answer(self, rows: NDArray[np.int64]) -> tuple[Arriving, Callable[[Tensor], Tensor]]:
+        """How to get at pictures that are to be answered, and what answers what arrives."""
+        held = self._prepared
+        if held and held.validation.holds(rows):
+            return held.validation.batches, held.network.answer_upper
+        return self.task.pictures.batches, self.network
+
+    def _answers(self, answer: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
         def compute(at_once: int) -> Tensor:
-            return torch.cat([self.network(part) for part in torch.split(pixels, at_once)])
+            return torch.cat([answer(part) for part in torch.split(pixels, at_once)])
 
         return self._answer_parts.compute(compute, len(pixels))
 
@@ -233,6 +285,8 @@ def precision(wanted: str, device: str, network: nn.Module) -> torch.dtype:
         return PRECISIONS[wanted]
     if device == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if device != "cpu":
+        return torch.float32
     abilities = torch.cpu.get_capabilities()
     has = abilities.get("avx512_bf16") or abilities.get("amx_bf16")
     pays = bool(has) and any(isinstance(part, nn.Conv2d) for part in network.modules())

@@ -93,6 +93,7 @@ class Training:
         self.place = Place()
         self.saved_at, self.saving = time.perf_counter(), 0.0
         self.listening = Listening()
+        self._prepared = -1
 
     def run(self) -> None:
         """Trains to the end; the network then has the weights that are kept, and only answers.
@@ -109,6 +110,7 @@ class Training:
                     self._epoch()
                 except NotFiniteError:
                     self._roll_back()
+        self.learner.forget()
         self.weights.put(self.weights.best if self.fit.keep == "best" else self.weights.kept())
         self.network.eval()
 
@@ -132,7 +134,7 @@ class Training:
             self._enter_phase(0)
             batches = self._order(0)
             chosen = [batches[i % len(batches)] for i in range(len(rates))]
-            for rate, rows, pixels in zip(rates, chosen, self.group.batches(self.task.pictures, chosen), strict=True):
+            for rate, rows, pixels in zip(rates, chosen, self.learner.batches(chosen), strict=True):
                 try:
                     yield self._step(rows, pixels, rate)
                 except NotFiniteError:
@@ -145,9 +147,10 @@ class Training:
     # An epoch and its steps
 
     def _epoch(self) -> None:
+        self._prepare()
         self._choose_side()
         left = self._order(len(self.place.history))[self.place.batch :]
-        with contextlib.closing(self.group.batches(self.task.pictures, left)) as arriving:
+        with contextlib.closing(self.learner.batches(left)) as arriving:
             for rows in left:
                 if self.place.step >= self.place.planned:
                     break
@@ -273,6 +276,26 @@ class Training:
         self._measure_pace()
         self._plan()
 
+    def _prepare(self) -> None:
+        """Has what stays the same in the phase computed once; where it is but one epoch, that would gain nothing."""
+        if self._prepared == self.place.phase:
+            return
+        self._prepared = self.place.phase
+        self.learner.forget()
+        if self._phase.epochs == 1:
+            return
+        seconds = self.pace.deadline - self.pace.now() if self.pace else None
+        note = self.learner.prepare(self._show_prepared, seconds)
+        if note and note not in self.place.notes:
+            self.place.notes.append(note)
+        if self.pace:
+            self.pace.extra = self.learner.spared
+
+    def _show_prepared(self, done: int, total: int) -> None:
+        self.progress(done, total, _("what frozen stages see"))
+        if number := self.group.largest(self.listening.number):
+            raise Stopped(number)
+
     def _rate(self, step: int) -> float:
         schedule, place = self.fit.schedule, self.place
         base = self._phase.learning_rate or self.fit.optimizer.rate
@@ -311,11 +334,12 @@ class Training:
         """Tries a few steps and takes them back, the first of which, with all its preparations, does not count."""
         if not self.pace:
             return
+        self._prepare()
         before = self._snapshot()
         before.tensors = {name: value.clone() for name, value in before.tensors.items()}
         batches = self._order(0)
         chosen = [batches[i % len(batches)] for i in range(_PROBES)]
-        arriving = self.group.batches(self.task.pictures, chosen)
+        arriving = self.learner.batches(chosen)
         for number, (rows, pixels) in enumerate(zip(chosen, arriving, strict=True)):
             began = time.perf_counter()
             with contextlib.suppress(NotFiniteError):
@@ -410,6 +434,7 @@ class Training:
                 mend=_("Take a lower fit.optimizer.learning_rate, or clip gradients with fit.clip.global_norm=1."),
             )
         self._take_up(snapshot)
+        self.place.notes = place.notes  # those of this epoch too
         # One further: the number of a checkpoint must rise, and none of these updates counts.
         self.place.moves, self.place.slower, self.place.rollbacks = (
             place.moves + 1,

@@ -14,6 +14,8 @@ _CLOSING_SECONDS = 8.0
 class Pace:
     """Measures updates, answers and checkpoints, and reckons what they leave room for.
 
+    ``extra`` is how many seconds longer an answer takes after training than one of a validation.
+
     Args:
         deadline: the ``time.perf_counter`` at which everything must be over.
         batch: pictures an update.
@@ -36,6 +38,7 @@ class Pace:
         self.deadline, self.now = deadline, now
         self.batch, self.per_epoch, self.validation, self.later = batch, per_epoch, validation, later
         self._updates: deque[float] = deque(maxlen=_RECENT)
+        self.extra = 0.0
         self._answer: float | None = None
         self._save = 0.0
 
@@ -70,6 +73,6 @@ class Pace:
         update = median(self._updates)
         # Until one is measured: an answer takes the forward third of an update, in full precision.
         answer = self._answer if self._answer is not None else update / self.batch
-        closing = _CLOSING_SECONDS + (self.later + self.validation) * answer + self._save
+        closing = _CLOSING_SECONDS + (self.later + self.validation) * answer + self.later * self.extra + self._save
         left = self.deadline - self.now() - closing
         return max(0, int(left * _MARGIN / (update + (self.validation * answer + self._save) / self.per_epoch)))

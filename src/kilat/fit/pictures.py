@@ -54,7 +54,7 @@ class Held:
         device: where the network is.
     """
 
-    def __init__(self, pixels: NDArray[np.uint8], device: torch.device | str) -> None:
+    def __init__(self, pixels: NDArray[Any], device: torch.device | str) -> None:
         self.device = torch.device(device)
         self.pixels = torch.from_numpy(pixels).to(self.device if _has_room(self.device, pixels.nbytes) else "cpu")
 
@@ -78,9 +78,8 @@ class Held:
                 yield waiting.popleft().result().to(self.device, non_blocking=True)
 
     def _gather(self, rows: Rows) -> Tensor:
-        into = torch.empty(
-            (len(rows), *self.pixels.shape[1:]), dtype=torch.uint8, pin_memory=self.device.type == "cuda"
-        )
+        shape, pinned = (len(rows), *self.pixels.shape[1:]), self.device.type == "cuda"
+        into = torch.empty(shape, dtype=self.pixels.dtype, pin_memory=pinned)
         return torch.index_select(self.pixels, 0, torch.from_numpy(rows), out=into)
 
     def __getstate__(self) -> dict[str, object]:

@@ -117,9 +117,8 @@ class Frozen(nn.Module):
         noise = 255 * torch.rand(1, 3, self.size, self.size, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             planes = self._normal(noise.to(self.pixel_mean.device))
-            seen, last = self.see(planes)
-            way = Way.of(self.network, planes, seen)
-            return way if way and torch.equal(self._head(way.walk(planes)[0]), last) else None
+            way = Way.of(self.network, planes, lambda planes: self.see(planes)[0])
+            return way if way and torch.equal(self._head(way.walk(planes)[0]), self.see(planes)[1]) else None
 
     def see(self, planes: Tensor) -> tuple[list[Tensor], Tensor]:
         """What every stage saw ``[n, channels, height, width]``, and the last features ``[n, channels]``."""

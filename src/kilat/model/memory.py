@@ -11,8 +11,8 @@ def keep_memory() -> bool:
     """Lets glibc keep what it frees for the next tensor, from now on and in the whole process.
 
     As it comes, glibc maps every large tensor anew and gives it back to the system at once, so that every step of a
-    training has all its pages cleared and mapped again; that costs a tenth of the time for small networks, and a third and more for large pictures. What other libraries of C do
-    is left alone.
+    training has all its pages cleared and mapped again; that costs a tenth of the time for small networks, and a third
+    and more for large pictures. What other libraries of C do is left alone.
 
     Returns:
         Whether it is so now.

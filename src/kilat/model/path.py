@@ -1,6 +1,7 @@
 """A network as a sequence of parts, so that what is below a cut can be computed once and what is above it often."""
 
-from collections.abc import Collection, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 Parts = list[tuple[str, nn.Module]]
+Given = list[tuple[int, Tensor, Tensor]]
 
 _POOLING = (nn.MaxPool2d, nn.AvgPool2d)
 """Training changes nothing about these; that they are below a cut makes for a smaller map."""
@@ -31,13 +33,13 @@ class Way:
     shapes: tuple[tuple[int, int, int], ...]
 
     @classmethod
-    def of(cls, network: nn.Module, example: Tensor, seen: Sequence[Tensor]) -> "Way | None":
+    def of(cls, network: nn.Module, example: Tensor, see: Callable[[Tensor], Sequence[Tensor]]) -> "Way | None":
         """The way through a timm network.
 
         Args:
             network: in inference mode.
             example: planes ``[1, 3, side, side]`` that are not all alike.
-            seen: the maps of it that are looked at, from pixels up.
+            see: runs the network and gives the maps that are looked at, from pixels up.
 
         Returns:
             None where the network is no sequence, or where one of these maps comes up within a part.
@@ -45,17 +47,15 @@ class Way:
         parts = sequence(network, example)
         if parts is None:
             return None
-        maps = _maps(parts, example)
-        places: list[int] = []
-        for wanted in seen:
-            rest = range(places[-1] + 1 if places else 0, len(parts))
-            # To the bit: a block as it is drawn may change what it gets by less than any tolerance.
-            place = next((place for place in rest if torch.equal(maps[place + 1], wanted)), None)
-            if place is None:
-                return None
-            places.append(place)
-        shapes = [(value.shape[1], value.shape[2], value.shape[3]) for value in maps]
-        return cls(parts, tuple(places), tuple(shapes))
+        with torch.no_grad():
+            with _watched(parts) as given:
+                seen = see(example)
+            taps = [_place(given, value) for value in seen]
+            shapes = [example.shape[1:], *(value.shape[1:] for _, _, value in given)]
+        found = [tap for tap in taps if tap is not None]
+        if len(found) < len(taps) or [place for place, _, _ in given] != list(range(len(parts))):
+            return None
+        return cls(parts, tuple(found), tuple((shape[0], shape[1], shape[2]) for shape in shapes))
 
     def walk(self, value: Tensor, start: int = 0, stop: int | None = None) -> tuple[Tensor, list[Tensor]]:
         """Runs some of the parts, all by default.
@@ -96,8 +96,8 @@ class Way:
 def sequence(network: nn.Module, example: Tensor) -> Parts | None:
     """The parts of a timm network that, called one after the other, give its last map.
 
-    They are its children in the order of their definition; those that contain the ends of stages are taken apart. What
-    comes after the last map, such as a classifier, is left out.
+    They are its children in the order in which it calls them; those that contain the ends of stages are taken apart.
+    What comes after the last map, such as a classifier, is left out.
 
     Args:
         network: in inference mode.
@@ -107,19 +107,41 @@ def sequence(network: nn.Module, example: Tensor) -> Parts | None:
         None where that is not what the network does.
     """
     whole: Any = network
-    parts: Parts = []
+    candidates = list(_apart(network, _ends(network)))
     with torch.no_grad():
+        with _watched(candidates) as given:
+            wanted: Tensor = whole.forward_features(example.clone())
+        parts = [candidates[place] for place, _, _ in given]
+        value = example.clone()
         try:
-            wanted: Tensor = whole.forward_features(example)
-            value = example.clone()
-            for name, part in _apart(network, _ends(network)):
+            for _, part in parts:
                 value = part(value)
-                parts.append((name, part))
-                if torch.equal(value, wanted):
-                    return parts if wanted.ndim == 4 else None
         except _NOT_CALLED:
             return None
-    return None
+    return parts if wanted.ndim == 4 and torch.equal(value, wanted) else None
+
+
+@contextlib.contextmanager
+def _watched(parts: Parts) -> Iterator[Given]:
+    """While it lasts, what parts give is written down: the part's place, the map itself, and a copy of it.
+
+    The copy is of what it was: a later part may write over it.
+    """
+    given: Given = []
+    with contextlib.ExitStack() as hooks:
+        for place, (_, part) in enumerate(parts):
+
+            def note(_part: nn.Module, _arguments: Any, answer: Any, place: int = place) -> None:
+                if isinstance(answer, Tensor):
+                    given.append((place, answer, answer.clone()))
+
+            hooks.callback(part.register_forward_hook(note).remove)
+        yield given
+
+
+def _place(given: Given, seen: Tensor) -> int | None:
+    """Which part gave a map. The map itself is looked for: a block may change what it gets by nothing, as drawn."""
+    return next((place for place, value, copy in given if value is seen and torch.equal(copy, seen)), None)
 
 
 def _ends(network: nn.Module) -> list[str]:
@@ -135,14 +157,3 @@ def _apart(module: nn.Module, ends: Sequence[str], path: str = "") -> Iterator[t
             yield from _apart(child, ends, f"{here}.")
         else:
             yield here, child
-
-
-def _maps(parts: Parts, example: Tensor) -> list[Tensor]:
-    """What enters each part, and what leaves the last; copies, since a part may write over what it gets."""
-    maps = [example.clone()]
-    with torch.no_grad():
-        value = example.clone()
-        for _, part in parts:
-            value = part(value)
-            maps.append(value.clone())
-    return maps

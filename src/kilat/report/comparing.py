@@ -34,5 +34,7 @@ def sentences(comparison: Mapping[str, Any]) -> list[str]:
     )
     if not tuned["n"]:
         return [first]
-    both = _("On the {n:,} test pictures, which decided nothing, fine-tuned {tuned:.1%} are right, frozen {frozen:.1%}.")
+    both = _(
+        "Of the {n:,} test pictures, which decided nothing, {tuned:.1%} are right fine-tuned, {frozen:.1%} frozen."
+    )
     return [first, both.format(n=tuned["n"], tuned=tuned["accuracy"], frozen=frozen["accuracy"])]

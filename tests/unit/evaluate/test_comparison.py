@@ -33,7 +33,9 @@ def test_the_same_answers_are_no_gain_however_confident():
 
 def test_equal_ones_win_about_as_often_as_noise_does():
     truth = answers(300, 2.0, 0)[0]
-    wins = [compare(truth, answers(300, 2.0, 2 * i + 1)[1], answers(300, 2.0, 2 * i + 2)[1]).is_better for i in range(300)]
+    wins = [
+        compare(truth, answers(300, 2.0, 2 * i + 1)[1], answers(300, 2.0, 2 * i + 2)[1]).is_better for i in range(300)
+    ]
     expected = stats.norm.sf(NOISE)
     assert sum(wins) / 300 == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 300))
 

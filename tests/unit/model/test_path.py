@@ -83,16 +83,25 @@ class Shifted(nn.Module):
         return self.two(self.one(planes) + 1)
 
 
-@pytest.mark.parametrize("network", [Shifted().eval(), untrained("test_vit"), untrained("test_mambaout")])
+@pytest.mark.parametrize("network", [Shifted().eval(), untrained("test_vit")])
 def test_what_is_no_sequence_of_maps_is_refused(network):
-    side = network.pretrained_cfg["input_size"][-1] if hasattr(network, "pretrained_cfg") else SIZE
+    side = 160 if hasattr(network, "pretrained_cfg") else SIZE  # the test networks' own
     assert sequence(network, torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(1))) is None
 
 
+def test_maps_that_are_looked_at_otherwise_than_they_come_up():
+    """MambaOut's have channels last, and are looked at with channels first."""
+    assert Frozen(untrained("test_mambaout"), SIZE).way is None
+
+
 def test_a_stage_that_hardly_changes_its_map_is_told_from_the_one_before():
-    """ConvNeXt as it is drawn adds a millionth of what its blocks give."""
-    way = Frozen(untrained("test_convnext"), SIZE).way
-    assert [way.parts[tap][0] for tap in way.taps] == ["stages.0", "stages.1", "stages.2", "stages.3"]
+    """As they are drawn, ConvNeXt's blocks add a millionth of what they see, and ResNet's first ones nothing."""
+    for name, stages in (
+        ("test_convnext", ["stages.0", "stages.1", "stages.2", "stages.3"]),
+        ("test_resnet", ["act1", "layer1", "layer2", "layer3", "layer4"]),
+    ):
+        way = Frozen(untrained(name), SIZE).way
+        assert [way.parts[tap][0] for tap in way.taps] == stages
 
 
 class Halves(nn.Module):

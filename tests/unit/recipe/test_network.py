@@ -250,8 +250,10 @@ class TestContradictions:
             "features: for frozen backbones; with a section model a network is trained"
         ]
         assert problems({"fit": {"epochs": 3}, "augment": {"rotation": 3}}) == [
-            "augment and fit: nothing is trained by gradient; open the backbone (fit.unfreeze=all, or how many of its top "
-            "stages), or give a network to train in the section model"
+            (
+                "augment and fit: nothing is trained by gradient; open the backbone (fit.unfreeze=all, or how many of "
+                "its top stages), or give a network to train in the section model"
+            )
         ]
         (found,) = problems("vgg-cifar", {"backbone": "resnet50"})
         assert found == "backbone: for frozen backbones; this recipe trains the network of its section model."
