@@ -156,7 +156,7 @@ class TestOverrides:
             ("sise", "'size'"),
             ("features.sizes", "'size'"),
             ("head.size", "Valid names: strengths, folds, components, class_weight."),
-            ("features.zzz", "Valid names: backbone, weights, size, resize, precision."),
+            ("features.zzz", "Valid names: backbone, weights, size, resize, precision, mirror."),
             ("", "Valid names"),
         ],
     )
@@ -177,7 +177,7 @@ class TestOverrides:
         recipe = load({"features": {"resize": "pad", "size": 96}}, {"features": {"size": 64}})
         assert recipe.features == Features(size=64)
         assert problems("transfer", {"features": 1}) == [
-            "features: must be choices by their names: backbone, weights, size, resize, precision (given: 1)"
+            "features: must be choices by their names: backbone, weights, size, resize, precision, mirror (given: 1)"
         ]
 
     @pytest.mark.parametrize(

@@ -39,7 +39,8 @@ class FineTuned(Sighted):
         self.mirror, self.norms = mirror, norms
         self.register_buffer("mean", torch.from_numpy(head.mean), persistent=False)
         self.register_buffer("scale", torch.from_numpy(head.scale), persistent=False)
-        self.weight, self.bias = nn.Parameter(torch.from_numpy(head.weight)), nn.Parameter(torch.from_numpy(head.bias))
+        self.weight = nn.Parameter(torch.tensor(head.weight))
+        self.bias = nn.Parameter(torch.tensor(head.bias))
         self._stages = [stages_of(eye.network) for eye in eyes]
         self._open: list[set[str]] = [set() for _ in eyes]
         self._cuts: list[int | None] = []

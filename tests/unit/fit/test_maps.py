@@ -26,7 +26,7 @@ from kilat.probe import Head  # noqa: E402
 SIDE, COUNT, HELD, BATCH = 32, 48, 12, 12
 CLASSES = ("a", "b", "c")
 LEARNT = COUNT - HELD
-TWO_PHASES = [{"epochs": 2, "unfreeze": "all", "learning_rate": 1e-4}, {"epochs": 2, "unfreeze": 1}]
+TWO_PHASES = [{"epochs": 1, "unfreeze": "all", "learning_rate": 1e-4}, {"epochs": 2, "unfreeze": 1}]
 
 
 class Counted(Held):
@@ -135,14 +135,8 @@ class TestMaps:
 class TestTraining:
     @pytest.mark.parametrize(
         "choices",
-        [
-            {},
-            {"batch_norm": "train", "ema": 0.9},
-            {"mirror": True},
-            {"phases": TWO_PHASES},
-            {"phases": [{"epochs": 2}, {"epochs": 2, "unfreeze": 2}]},
-        ],
-        ids=["plain", "batch norms and mean", "mirror", "phases", "head alone first"],
+        [{}, {"mirror": True, "batch_norm": "train", "ema": 0.9}, {"phases": TWO_PHASES}],
+        ids=["plain", "much more", "phases"],
     )
     def test_is_the_same_with_them_and_without(self, make, monkeypatch, choices):
         held = make(folder="held", **choices)
@@ -157,7 +151,7 @@ class TestTraining:
         np.testing.assert_allclose(held.answer(rows), plain.answer(rows), rtol=1e-2, atol=1e-2)
 
     def test_looks_at_every_picture_once(self, make):
-        training = make(epochs=3)
+        training = make()
         training.run()
         assert training.task.pictures.asked == COUNT
         training.answer(training.task.validation.rows)
@@ -185,7 +179,7 @@ class TestTraining:
     @pytest.mark.parametrize("choices", [{"batch_norm": "train"}, {"phases": TWO_PHASES}], ids=["one", "two phases"])
     def test_killed_anywhere(self, make, require_exact, choices):
         """Steps of making maps are told too: one for the pictures learnt from, one for those of the validation."""
-        steps = (0, 1, 6) if "phases" not in choices else (5, 9, 11)
+        steps = (2, 4, 6) if "phases" in choices else (0, 1, 6)
         whole = require_exact(make, steps, **choices)
         assert whole.place.ended == "all epochs"
 
@@ -203,7 +197,7 @@ class TestTraining:
 
 class TestTimeLimit:
     def test_counts_the_time(self, make):
-        training = make(epochs=1000, deadline=time.perf_counter() + 10.0)
+        training = make(epochs=1000, deadline=time.perf_counter() + 9.0)
         training.run()
         assert training.place.ended == "time limit"
         assert training.task.pictures.asked == COUNT
