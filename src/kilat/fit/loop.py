@@ -28,6 +28,7 @@ from kilat.fit.parallel import ALONE, Solo
 from kilat.fit.pictures import order
 from kilat.fit.place import Place, Row, Task
 from kilat.fit.signals import Listening, Stopped
+from kilat.fit.weights import blended
 from kilat.locale import _
 from kilat.recipe.fit import Phase
 
@@ -78,6 +79,7 @@ class Training:
         self.fit, self.seed = task.recipe.fit, task.recipe.runtime.seed
         self.learner = Learner(task, group)
         self.network, self.dtype, self.weights = self.learner.network, self.learner.dtype, self.learner.weights
+        self.first = self.weights.copied() if self.fit.blend < 1 else {}
         if self.fit.resolution:
             resolutions.require(self.network.eval().see, self.fit.resolution, task.device)
         self.per_epoch = len(self._order(0))
@@ -111,7 +113,8 @@ class Training:
                 except NotFiniteError:
                     self._roll_back()
         self.learner.forget()
-        self.weights.put(self.weights.best if self.fit.keep == "best" else self.weights.kept())
+        kept = self.weights.best if self.fit.keep == "best" else self.weights.kept()
+        self.weights.put(blended(self.first, kept, self.fit.blend) if self.first else kept)
         self.network.eval()
 
     def answer(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:

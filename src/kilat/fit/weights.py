@@ -45,6 +45,10 @@ class Weights:
         """The same with the mean, where there is one: what is measured, and kept in the end."""
         return self.now() | self.mean
 
+    def copied(self) -> Tensors:
+        """All weights and running statistics as they are, also those that do not learn."""
+        return _copied(self.network.state_dict())
+
     def put(self, weights: Tensors) -> None:
         """Gives the network some weights; others stay."""
         self.network.load_state_dict(weights, strict=False)
@@ -104,6 +108,14 @@ class Weights:
             {name: torch.empty_like(now[name]).copy_(value) for name, value in under(part, tensors).items()}
             for part in ("mean", "average")
         )
+
+
+def blended(first: Tensors, then: Tensors, share: float) -> Tensors:
+    """Weights between those that there were first and those that there were then, of which they have a share."""
+    return {
+        name: torch.lerp(first[name], value, share) if value.is_floating_point() else value
+        for name, value in then.items()
+    }
 
 
 def under(part: str, tensors: Tensors) -> Tensors:

@@ -195,6 +195,8 @@ class Recipe(Section):
             yield f"fit.{'phases' if self.fit.phases else 'unfreeze'}: there is no backbone to unfreeze"
         if self.fit.layer_decay != 1:
             yield "fit.layer_decay: there is no backbone with stages that could learn at rates of their own"
+        if self.fit.blend != 1:
+            yield "fit.blend: there is no pretrained backbone whose weights could be blended with"
         if self.fit.batch_norm != "auto":
             yield "fit.batch_norm: it is for a backbone's, and there is none; a layer has trainable: false"
 

@@ -104,3 +104,15 @@ def test_what_has_ended_is_taken_up_as_it_was(make_training):
     again.run()
     assert all(torch.equal(value, weights(first)[name]) for name, value in weights(again).items())
     assert job._facts(again)["averaged"] == job._facts(first)["averaged"] == 3
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_blended_weights_lie_between_those_it_began_with_and_those_it_would_have_kept(make_training, share):
+    first = weights(make_training(layers=LAYERS))
+    then, between = (make_training(layers=LAYERS, fit={"epochs": 2}) for _ in range(2))
+    between.first, between.fit = between.weights.copied(), between.fit.model_copy(update={"blend": share})
+    then.run()
+    between.run()
+    for name, value in weights(between).items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, torch.lerp(first[name], weights(then)[name], share), msg=name)
