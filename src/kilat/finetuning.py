@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,9 @@ from kilat.locale import _
 from kilat.probe import Head
 from kilat.recipe import Recipe
 from kilat.report import meaning
+
+if TYPE_CHECKING:
+    from kilat.fit.job import Job
 
 _LATE = 0.5
 """Of a time limit: once so much of it is gone, too little is left for a training that could gain anything."""
@@ -80,15 +84,12 @@ def _go_on(
     told: Training,
 ) -> Learnt:
     """What the backbone and its head come to when they are trained further on pixels."""
-    from kilat.fit import job
-
     training, validation = parts
-    with clock.measure("pictures_s"):
-        seen = _see(source, looked, parts, recipe, stage)
     deadline = None if recipe.runtime.time_limit is None else clock.started + recipe.runtime.time_limit
-    progress, device = stage("Training"), runtime.device(recipe.runtime.device)
+    with clock.measure("pictures_s"):
+        begun = _open(source, looked, parts, head, recipe, stage)
+    progress = stage("Training")
     with clock.measure("fit_s"):
-        begun = job.open_backbone(source, seen, recipe, head, device=device)
         trained = begun.train(told.folder, deadline=deadline, on_epoch=told.on_epoch, progress=progress)
         after = trained.answer(validation.rows)
     graph = trained.graph()
@@ -96,13 +97,27 @@ def _go_on(
         looked.catalog, looked.classes, training, validation, after, looked.asked,
         trained.answer,
         bundle=lambda temperature, manifest: export_network(
-            graph, size=seen.size, resize=recipe.features.resize, temperature=temperature, manifest=manifest
+            graph, size=looked.backbone.size, resize=recipe.features.resize, temperature=temperature, manifest=manifest
         ),
-        network=record.trained(looked.backbone.name, graph, seen.size, trained.facts),
+        network=record.trained(looked.backbone.name, graph, looked.backbone.size, trained.facts),
         facts={"fit": trained.facts},
         notes=[*looked.notes, *trained.notes, *meaning.altered_meanings(recipe.augment, looked.classes)],
         shown={"history": trained.history, "augmented": begun.preview(spread(training))},
     )  # fmt: skip
+
+
+def opened(source: Source, recipe: Recipe, stage: Stage) -> "Job":
+    """A backbone with its fitted head, before the first step of its training."""
+    looked = look_at(source, recipe, Clock(), stage)
+    parts = held_out(looked.learnt, looked.classes, recipe)
+    return _open(source, looked, parts, fitted_head(looked, parts[0], recipe).head, recipe, stage)
+
+
+def _open(source: Source, looked: Looked, parts: tuple[Part, Part], head: Head, recipe: Recipe, stage: Stage) -> "Job":
+    from kilat.fit import job
+
+    seen = _see(source, looked, parts, recipe, stage)
+    return job.open_backbone(source, seen, recipe, head, device=runtime.device(recipe.runtime.device))
 
 
 def _better(frozen: Learnt, tuned: Learnt, before: NDArray[np.float32]) -> Learnt:

@@ -14,6 +14,7 @@ from kilat.data.catalog import Source
 from kilat.data.decode import decode
 from kilat.errors import MissingExtra, PictureError, RecipeError, SourceError, nearest
 from kilat.features.fitting import Fitter
+from kilat.finetuning import opened
 from kilat.learning import Stage, input_size, require_torch, see, silent
 from kilat.recipe import Network, Recipe, Resize, load
 from kilat.recipe.table import Summary
@@ -102,7 +103,8 @@ def rates(recipe: Recipe, steps_per_epoch: int) -> tuple[list[float], list[float
     Returns:
         Places, in epochs, and the rate at each.
     """
-    require_network(recipe)
+    if not recipe.is_opened:
+        require_network(recipe)
     require_torch("A learning-rate schedule")
     from kilat.fit.schedules import curve
 
@@ -121,13 +123,17 @@ def rates(recipe: Recipe, steps_per_epoch: int) -> tuple[list[float], list[float
 
 def find_rate(source: Source, recipe: Recipe, steps: int, stage: Stage = silent) -> "Finding":
     """A learning-rate range test on real pictures (Smith, arXiv 1506.01186)."""
-    require_network(recipe)
+    if not recipe.is_opened:
+        require_network(recipe)
     require_torch("Trying learning rates")
     from kilat.fit import job
 
-    seen = see(source, recipe, stage)
-    with tempfile.TemporaryDirectory() as nowhere:
+    if recipe.is_opened:
+        begun = opened(source, recipe, stage)
+    else:
+        seen = see(source, recipe, stage)
         begun = job.begin(source, seen, recipe, device=runtime.device(recipe.runtime.device), name="network")
+    with tempfile.TemporaryDirectory() as nowhere:
         return begun.find_rate(steps, Path(nowhere), stage("Trying rates"))
 
 
