@@ -9,12 +9,14 @@ Several GPUs, and NCCL between them, are untested; CPUs and gloo are tested.
 
 import contextlib
 import gc
+import hmac
 import io
 import json
 import logging
 import math
 import os
 import pickle
+import secrets
 import signal
 import sys
 import threading
@@ -47,6 +49,8 @@ T = TypeVar("T")
 Rows = NDArray[np.int64]
 
 _HERE, _TROUBLE = "here", "trouble"
+_KEY = "KILAT_GROUP_KEY"
+_SIGNATURE = 32  # bytes of HMAC-SHA256
 _PATIENCE = timedelta(minutes=30)  # the longest that helpers wait for an answer to be asked for
 _LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 _PROGRAM = "from kilat.fit.parallel import assist; assist()"
@@ -143,6 +147,7 @@ class Group(Solo):
 
     def __init__(self, rank: int, size: int, device: str, helpers: "_Helpers | None" = None) -> None:
         self.rank, self.size, self.device, self.helpers = rank, size, device, helpers
+        self.key = helpers.key if helpers else bytes.fromhex(os.environ.get(_KEY, ""))
         self.end = weakref.finalize(self, _leave, helpers, torch.get_num_threads())
         if helpers:
             torch.set_num_threads(_threads_each(size))
@@ -254,10 +259,25 @@ class Group(Solo):
         return task, is_timed
 
     def _broadcast(self, content: object) -> object:
-        """What the first process has, on all of them."""
-        box = [content]
-        distributed.broadcast_object_list(box, 0, device=torch.device("cpu"))
-        return box[0]
+        """What the first process has, on all of them.
+
+        It goes over sockets, at which somebody else may be. So it is signed with a key that the helpers were started
+        with, and nothing is unpickled without that signature.
+        """
+        packed = pickle.dumps(content) if self.rank == 0 else b""
+        signed = hmac.digest(self.key, packed, "sha256") + packed
+        length = torch.tensor(len(signed))
+        distributed.broadcast(length, 0)
+        message = torch.empty(int(length), dtype=torch.uint8)
+        if self.rank == 0:
+            message = torch.frombuffer(bytearray(signed), dtype=torch.uint8)
+        distributed.broadcast(message, 0)
+        if self.rank == 0:
+            return content
+        got = message.numpy().tobytes()
+        if not hmac.compare_digest(got[:_SIGNATURE], hmac.digest(self.key, got[_SIGNATURE:], "sha256")):
+            raise RunError(_("What this process got is not what the first process sent."))
+        return pickle.loads(got[_SIGNATURE:])  # noqa: S301 - signed
 
 
 class SharedCheckpoints:
@@ -397,12 +417,12 @@ class _Helpers:
     """
 
     def __init__(self, size: int, device: str) -> None:
-        self.size = size
+        self.size, self.key = size, secrets.token_bytes()
         self.store = TCPStore("127.0.0.1", 0, size, is_master=True, timeout=_PATIENCE, wait_for_workers=False)
         ranks = range(1, size)
         words = [str(self.store.port), str(os.getpid()), device]
         paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)  # what this process can import, they can
-        own = {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(_threads_each(size))}
+        own = {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(_threads_each(size)), _KEY: self.key.hex()}
         logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # kilat says it in its own words
         self.processes = multiprocessing.start_processes(
             "kilat",
@@ -532,7 +552,7 @@ def _packed(task: Task, is_timed: bool) -> bytes:
 
 def _unpacked(packed: bytes) -> tuple[Task, bool]:
     try:
-        task, is_timed = pickle.loads(packed)  # noqa: S301 - from the process that started this one
+        task, is_timed = pickle.loads(packed)  # noqa: S301 - signed by the process that started this one
     except (pickle.UnpicklingError, AttributeError, ImportError, TypeError) as error:
         raise _unsendable(error) from error
     return cast(Task, task), bool(is_timed)
