@@ -28,6 +28,8 @@ from kilat.recipe import Network
 from kilat.recipe.fit import Phase
 
 _ANSWER_BATCH = 256
+_ANSWER_PIXELS = 256 * 96 * 96
+"""Larger pictures are answered fewer at a time, so that answering needs no more memory than training."""
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _UNPENALISED = Network(module="a backbone and its head")
 
@@ -229,7 +231,8 @@ class Learner:
         """Float32 ``[n, classes]`` or ``[n, 1]``, whatever training computes in: what the model file will answer."""
         self.network.eval()
         own = rows[self.group.share(len(rows)).where]
-        batches = [own[start : start + _ANSWER_BATCH] for start in range(0, len(own), _ANSWER_BATCH)]
+        count = max(1, min(_ANSWER_BATCH, _ANSWER_PIXELS // self.network.size**2))
+        batches = [own[start : start + count] for start in range(0, len(own), count)]
         arriving, answer = self._way_to_answer(rows)
         found = [torch.zeros(0, len(self.task.classes), device=self.task.device)]
         with torch.inference_mode():
