@@ -34,8 +34,9 @@ from kilat.report import meaning
 if TYPE_CHECKING:
     from kilat.fit.job import Job
 
-_LATE = 0.5
-"""Of a time limit: once so much of it is gone, too little is left for a training that could gain anything."""
+_LATE = 0.4
+"""Of a time limit: once so much of it is gone when the frozen result is there, too little is left for another head and
+a training that could gain anything."""
 
 
 def fine_tune(source: Source, recipe: Recipe, clock: Clock, stage: Stage, told: Training) -> Learnt:
@@ -51,14 +52,12 @@ def fine_tune(source: Source, recipe: Recipe, clock: Clock, stage: Stage, told: 
     looked = look_at(source, recipe, clock, stage)
     recipe = recipe.model_copy(update={"features": looked.wanted})  # a time limit may have made it less
     training, validation = held_out(looked.learnt, looked.classes, recipe)
-    if _is_late(clock, recipe):
-        return _only(head_on(looked, recipe, clock))
-    with clock.measure("head_s"):
-        start = fitted_head(replace(looked, features=looked.features.copy()), training, recipe)
-    before = start.answer(validation.rows)
-    frozen = head_on(looked, recipe, clock)
+    frozen = head_on(replace(looked, features=looked.features.copy()), recipe, clock)  # a head writes over them
     if _is_late(clock, recipe):
         return _only(frozen)
+    with clock.measure("head_s"):
+        start = fitted_head(looked, training, recipe)
+    before = start.answer(validation.rows)
     tuned = _go_on(source, looked, (training, validation), start.head, recipe, clock, stage, told)
     return _better(frozen, replace(tuned, facts={**frozen.facts, **tuned.facts}), before)
 

@@ -10,10 +10,9 @@ from kilat.evaluate.calibration import fit_temperature, soften
 
 Floats = NDArray[np.float32]
 
-NOISE = 1.0
-"""How many standard errors a gain must exceed: one in six gains that are none passes, and few that are worth having do
-not. (The asymmetry is for the frozen result, which is kept in doubt.)"""
-
+NOISE = 1.645
+"""How many standard errors a gain must exceed: one in twenty gains that are none passes (the normal's 95% quantile). In
+doubt the frozen result stays, which in the end learns from the validation pictures as well."""
 
 _ROUNDING = 1e-6
 
