@@ -57,7 +57,7 @@ from kilat.fit import job
 from kilat.fit.checkpoint import Checkpoints
 from kilat.fit.learner import PRECISIONS
 from kilat.fit.loop import Training
-from kilat.model import finetuned, gpu
+from kilat.model import frozen, gpu
 from kilat.probe import Head
 from kilat.recipe import Augment, Features, Recipe, load
 
@@ -351,7 +351,7 @@ def opened(recipe: Recipe, noise: Noise, scale: Scale, place: Path) -> Work:
     """A step of kilat's loop with a backbone under a head that knows nothing yet."""
     source = noise.source()
     seen = learning.see(source, recipe, learning.silent)
-    width = sum(block.width for block in finetuned.eye(LITE, noise.side, None).blocks)
+    width = sum(block.width for block in frozen.create(LITE, noise.side).blocks)
     zeros, ones = np.zeros((2, width), np.float32)[0], np.ones(width, np.float32)
     head = Head(zeros, ones, np.zeros((width, CLASSES), np.float32), np.zeros(CLASSES, np.float32))
     return _loop(job.open_backbone(source, seen, recipe, head, device=scale.device), place)

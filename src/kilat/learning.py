@@ -1,4 +1,4 @@
-"""The two ways to learn, which come to the same: a head on a frozen backbone, and a network trained by gradient."""
+"""Two ways to learn, which come to the same: a head on a frozen backbone, and a network trained by gradient."""
 
 import math
 import time

@@ -189,9 +189,9 @@ def open_backbone(source: Source, seen: Seen, recipe: Recipe, head: Head, *, dev
 
 def _eye(name: str, size: int, recipe: Recipe, device: str) -> "Frozen":
     """A backbone as it trains best: with stochastic depth where that is asked for, and fast on a CPU."""
-    from kilat.model import finetuned
+    from kilat.model import frozen
 
-    eye = finetuned.eye(name, size, recipe.features.weights)
+    eye = frozen.create(name, size, recipe.features.weights)
     if recipe.fit.drop_path and not set_drop_path(eye.network, recipe.fit.drop_path):
         raise without_blocks(name)
     if device == "cpu":

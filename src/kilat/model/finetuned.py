@@ -1,14 +1,12 @@
 """A frozen backbone and its fitted head as one network, opened from the top: training goes on where the head ended."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from kilat.errors import RecipeError
-from kilat.features import lite
 from kilat.model import frozen
 from kilat.model.backbone_layer import depth, modes, stages_of
 from kilat.model.network import Sighted
@@ -156,14 +154,3 @@ class FineTuned(Sighted):
             standard = ((features.float() - self.mean) * self.scale).clamp(-CLIP, CLIP)
             logits: Tensor = standard @ self.weight + self.bias
         return logits
-
-
-def eye(name: str, size: int, weights: Path | None) -> frozen.Frozen:
-    """A backbone of a recipe in PyTorch; its features are laid out as those that its ONNX graph gives.
-
-    Raises:
-        BackboneError: it cannot be had.
-    """
-    if name in lite.NAMES and weights is None:
-        return frozen.embedded(size, name)
-    return frozen.create(name, size, weights)

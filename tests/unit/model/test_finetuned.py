@@ -12,8 +12,9 @@ from torch import nn  # noqa: E402
 from kilat.errors import RecipeError  # noqa: E402
 from kilat.fit.stages import Staged, depths  # noqa: E402
 from kilat.model.export import to_onnx  # noqa: E402
-from kilat.model.finetuned import FineTuned, eye  # noqa: E402
+from kilat.model.finetuned import FineTuned  # noqa: E402
 from kilat.model.frozen import Frozen  # noqa: E402
+from kilat.model.frozen import create as eye  # noqa: E402
 from kilat.model.fused import fuse  # noqa: E402
 from kilat.probe import Head  # noqa: E402
 
