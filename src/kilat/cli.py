@@ -25,6 +25,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_SERIOUS = 3
+"""Exit code of verbs that look for trouble, and found some."""
+
 Data = Annotated[str, typer.Argument(help=_("Labelled pictures, as for train."))]
 RecipeName = Annotated[str, typer.Option(help=_("A built-in recipe, or a YAML file."))]
 RecipeArgument = Annotated[str, typer.Argument(help=_("A built-in recipe, or a YAML file."))]
@@ -58,6 +61,7 @@ def train(  # noqa: PLR0917 - an option each
     choices: Choices = None,
     runs: Annotated[Path, typer.Option(help=_("Folder in which the run's folder is made."))] = Path("runs"),
     resume: Annotated[Path | None, typer.Option(help=_("Folder of a stopped run, to go on with it."))] = None,
+    labels: Annotated[Path | None, typer.Option(help=_("A suspects.csv with corrected labels."))] = None,
     track: Annotated[bool, typer.Option("--track", help=_("Keep the run in MLflow (extra 'track')."))] = False,
     root: Root = None,
     as_json: Json = False,
@@ -79,6 +83,7 @@ def train(  # noqa: PLR0917 - an option each
             runs=runs,
             root=root,
             resume=resume,
+            labels=labels,
             track=track,
             stage=bars.stage,
             **overrides,
@@ -87,6 +92,33 @@ def train(  # noqa: PLR0917 - an option each
         _print_json({"run": str(done.folder), "metrics": done.metrics})
     else:
         _print_run(done.folder, done.metrics)
+
+
+@app.command()
+def check(
+    data: Data,
+    name: Annotated[str | None, typer.Option(help=_("Name of the folder; the data's own by default."))] = None,
+    labels: Annotated[Path | None, typer.Option(help=_("A suspects.csv with corrected labels."))] = None,
+    out: Annotated[Path, typer.Option(help=_("Folder in which the check's folder is made."))] = Path("checks"),
+    choices: Choices = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Look for what is wrong with labelled pictures; exit code 3 where something serious was found."""
+    from kilat import checking, pipeline
+    from kilat.recipe import load
+
+    settings = load("transfer", _overrides({}, choices))
+    with _Bars() as bars:
+        source = pipeline.open_data(data, root, bars.stage, labels)
+        done = checking.check(
+            source, settings, name=name or source.name, out=out, command=f"kilat check {data}", stage=bars.stage
+        )
+    if as_json:
+        _print_json({"folder": str(done.folder), **done.document})
+    else:
+        _print_check(done.folder, done.document)
+    raise typer.Exit(_SERIOUS if done.document["serious"] else 0)
 
 
 @app.command()
@@ -261,6 +293,11 @@ def backbones(
 def evaluate(
     model: Model,
     data: Annotated[str, typer.Argument(help=_("Labelled pictures, as for train."))],
+    corruptions: Annotated[
+        bool, typer.Option("--corruptions", help=_("Also under noise, blur, weather and compression."))
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, help=_("How many pictures to corrupt at most."))] = 200,
+    out: Annotated[Path, typer.Option(help=_("The SVG file to draw that into."))] = Path("corruptions.svg"),
     root: Root = None,
     as_json: Json = False,
 ) -> None:
@@ -268,11 +305,15 @@ def evaluate(
     from kilat import pipeline
 
     with _Bars() as bars:
-        metrics = pipeline.evaluate(model, data, root=root, stage=bars.stage)
+        metrics = pipeline.evaluate(model, data, root=root, stage=bars.stage, corruptions=corruptions, limit=limit)
+    if corruptions:
+        _draw_robustness(metrics["robustness"], out)
     if as_json:
         _print_json({"model": str(model), "metrics": metrics})
-    else:
-        _print_measures(metrics)
+        return
+    _print_measures(metrics)
+    if corruptions:
+        _print_robustness(metrics["robustness"], out)
 
 
 @app.command()
@@ -415,8 +456,34 @@ def _print_run(folder: Path, metrics: dict[str, Any]) -> None:
         from kilat.report.comparing import sentences
 
         print(*sentences(metrics["comparison"]), sep="\n")
+    if metrics["check"]["serious"]:
+        _print_findings([one for one in metrics["check"]["findings"] if one["severity"] == "serious"])
     print(_("report  {path}").format(path=folder / "report.html"))
     print(_("model   {path}").format(path=folder / "model.onnx"))
+
+
+def _print_check(folder: Path, document: dict[str, Any]) -> None:
+    data = document["data"]
+    print(
+        _("{used:,} pictures of {classes} classes, {refused:,} refused; {seconds:.1f} s").format(
+            used=data["used"],
+            classes=len(data["classes"]),
+            refused=data["refused"],
+            seconds=document["timing"]["total_s"],
+        )
+    )
+    _print_findings(document["findings"])
+    print(_("page    {path}").format(path=folder / "check.html"))
+    print(_("labels  {path}").format(path=folder / "suspects.csv"))
+
+
+def _print_findings(findings: list[dict[str, Any]]) -> None:
+    """The findings, the serious ones first; a mark says how much each matters."""
+    marks = {"serious": "!!", "look": " !", "note": "  "}
+    for finding in sorted(findings, key=lambda one: list(marks).index(one["severity"])):
+        print(f"{marks[finding['severity']]} {finding['title']}")
+    if not findings:
+        print(_("Nothing was found that is worth a look."))
 
 
 def _print_measures(metrics: dict[str, Any]) -> None:
@@ -437,6 +504,20 @@ def _print_measures(metrics: dict[str, Any]) -> None:
     )
 
 
+def _draw_robustness(measured: dict[str, Any], out: Path) -> None:
+    from kilat import run
+    from kilat.report import drawing, robustness
+
+    run.write(out, drawing.standalone(robustness.figure(measured)))
+
+
+def _print_robustness(measured: dict[str, Any], out: Path) -> None:
+    from kilat.report import robustness
+
+    print(robustness.table(measured))
+    print(_("drawing {path}").format(path=out))
+
+
 def _answer_json(answer: "Prediction | Refusal") -> str:
     from kilat.bundle.predictor import Refusal
 
@@ -451,7 +532,11 @@ def _answer_line(answer: "Prediction | Refusal") -> str:
 
     if isinstance(answer, Refusal):
         return _("{path}: refused: {reason}").format(path=answer.path, reason=answer.error.message)
-    return f"{answer.path}: {answer.label} {answer.probability:.1%}"
+    if answer.unknown:
+        return _("{path}: none of these (nearest: {label} {probability:.1%})").format(**vars(answer))
+    others = [f"{name} {answer.probabilities[name]:.1%}" for name in answer.set if name != answer.label]
+    more = _(" or {others}").format(others=", ".join(others)) if others else ""
+    return f"{answer.path}: {answer.label} {answer.probability:.1%}{more}"
 
 
 def _bytes(size: int) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kilat import record, runtime
+from kilat import record, runtime, sensing
 from kilat.bundle.export import export_network
 from kilat.clock import Clock
 from kilat.data.catalog import Catalog, Source
@@ -51,14 +51,15 @@ def fine_tune(source: Source, recipe: Recipe, clock: Clock, stage: Stage, told: 
     parallel.require(recipe.runtime.devices, runtime.device(recipe.runtime.device))
     looked = look_at(source, recipe, clock, stage)
     recipe = recipe.model_copy(update={"features": looked.wanted})  # a time limit may have made it less
-    training, validation = held_out(looked.learnt, looked.classes, recipe)
+    parts = held_out(looked.learnt, looked.classes, recipe)
+    training, validation, _calibration = parts
     frozen = head_on(replace(looked, features=looked.features.copy()), recipe, clock)  # a head writes over them
     if _is_late(clock, recipe):
         return _only(frozen)
     with clock.measure("head_s"):
         start = fitted_head(looked, training, recipe)
     before = start.answer(validation.rows)
-    tuned = _go_on(source, looked, (training, validation), start.head, recipe, clock, stage, told)
+    tuned = _go_on(source, looked, parts, start.head, recipe, clock, stage, told)
     return _better(frozen, replace(tuned, facts={**frozen.facts, **tuned.facts}), before)
 
 
@@ -75,7 +76,7 @@ def _only(frozen: Learnt) -> Learnt:
 def _go_on(
     source: Source,
     looked: Looked,
-    parts: tuple[Part, Part],
+    parts: tuple[Part, Part, Part],
     head: Head,
     recipe: Recipe,
     clock: Clock,
@@ -83,21 +84,28 @@ def _go_on(
     told: Training,
 ) -> Learnt:
     """What the backbone and its head come to when they are trained further on pixels."""
-    training, validation = parts
+    training, validation, calibration = parts
     deadline = None if recipe.runtime.time_limit is None else clock.started + recipe.runtime.time_limit
     with clock.measure("pictures_s"):
         begun = _open(source, looked, parts, head, recipe, stage)
     progress = stage("Training")
     with clock.measure("fit_s"):
         trained = begun.train(told.folder, deadline=deadline, on_epoch=told.on_epoch, progress=progress)
-        after = trained.answer(validation.rows)
+        after, answers = trained.answer(validation.rows), trained.answer(calibration.rows)
     graph = trained.graph()
     return Learnt(
-        looked.catalog, looked.classes, training, validation, after, looked.asked,
+        looked.catalog, looked.classes, training, calibration, answers, looked.asked,
         trained.answer,
-        bundle=lambda temperature, manifest: export_network(
-            graph, size=looked.backbone.size, resize=recipe.features.resize, temperature=temperature, manifest=manifest
+        sense=lambda temperature: sensing.of_network(
+            graph, trained.pixels, training, calibration, answers, looked.asked, recipe.trust, temperature
         ),
+        bundle=lambda temperature, manifest, senses: export_network(
+            graph, size=looked.backbone.size, resize=recipe.features.resize, temperature=temperature, manifest=manifest,
+            senses=senses,
+        ),
+        validation=validation,
+        validation_logits=after,
+        twins=looked.twins,
         network=record.trained(looked.backbone.name, graph, looked.backbone.size, trained.facts),
         facts={"fit": trained.facts},
         notes=[*looked.notes, *trained.notes, *meaning.altered_meanings(recipe.augment, looked.classes)],
@@ -112,7 +120,7 @@ def opened(source: Source, recipe: Recipe, stage: Stage) -> "Job":
     return _open(source, looked, parts, fitted_head(looked, parts[0], recipe).head, recipe, stage)
 
 
-def _open(source: Source, looked: Looked, parts: tuple[Part, Part], head: Head, recipe: Recipe, stage: Stage) -> "Job":
+def _open(source: Source, looked: Looked, parts: tuple[Part, Part, Part], head: Head, recipe: Recipe, stage: Stage) -> "Job":
     from kilat.fit import job
 
     seen = _see(source, looked, parts, recipe, stage)
@@ -127,15 +135,17 @@ def _better(frozen: Learnt, tuned: Learnt, before: NDArray[np.float32]) -> Learn
         tuned: trained without the validation pictures.
         before: what the head answered to these where training began, ``[n, classes]``.
     """
-    comparison = compare(tuned.held.truth, before, tuned.held_logits)
+    validation, after = tuned.validated
+    comparison = compare(validation.truth, before, after)
     if comparison.is_better:
-        tuned.catalog.table.loc[tuned.held.rows, "split"] = "validation"
+        for part, split in ((validation, "validation"), (tuned.held, "calibration")):
+            tuned.catalog.table.loc[part.rows, "split"] = split
         return replace(tuned, rival=frozen, comparison=comparison)
     facts = {"fit": tuned.facts["fit"], **frozen.facts}
     return replace(frozen, rival=tuned, comparison=comparison, facts=facts, shown=tuned.shown, notes=tuned.notes)
 
 
-def _see(source: Source, looked: Looked, parts: tuple[Part, Part], recipe: Recipe, stage: Stage) -> Seen:
+def _see(source: Source, looked: Looked, parts: tuple[Part, Part, Part], recipe: Recipe, stage: Stage) -> Seen:
     """The pixels that the backbone looks at, in memory where they fit."""
     size = looked.backbone.size
     pixels = None

@@ -11,13 +11,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kilat import probe, record, runtime
+from kilat import probe, record, runtime, sensing
 from kilat.bundle.export import export, export_network
 from kilat.bundle.manifest import Manifest
 from kilat.bundle.parity import HALF_PRECISION_TOLERANCE, TOLERANCE
+from kilat.bundle.senses import Senses
+from kilat.check.labels import Relearn, relearning
+from kilat.check.twins import NO_TWINS, Twins
+from kilat.check.twins import find as find_twins
 from kilat.clock import Clock
 from kilat.data.catalog import Catalog, Source
-from kilat.data.split import Part, assign, folds, hold_out, parts, settle_duplicates
+from kilat.data.corrections import Corrected
+from kilat.data.split import Part, assign, folds, hold_out, join_groups, parts, settle_duplicates
 from kilat.errors import MissingExtra, RecipeError, SourceError
 from kilat.evaluate.calibration import fit_temperature, soften
 from kilat.evaluate.comparison import Comparison
@@ -28,9 +33,11 @@ from kilat.features.cache import FeatureCache
 from kilat.features.extract import Floats, cache_space, look
 from kilat.features.extract import Progress as FeatureProgress
 from kilat.features.pixels import Seen, fits_in_memory, look_at_pixels, natural_size
+from kilat.locale import _
 from kilat.recipe import Features, Recipe
 from kilat.record import Described
 from kilat.report import meaning
+from kilat.sensing import Sensed, Spare
 
 _PREVIEWED = 5
 _FROZEN_SHARE, _TUNED_SHARE = 0.6, 0.35
@@ -82,11 +89,13 @@ class Learnt:
         catalog: every picture that came in, with its split.
         classes: their names.
         fitted_on: the pictures that were learnt from.
-        held: pictures that were not learnt from (or, cross-validated, by other heads), to calibrate on.
+        held: pictures that decided nothing (or, cross-validated, were not learnt from by the heads that answer), to
+            calibrate on.
         held_logits: the answers to them, ``[n, classes]``.
         asked: the test pictures.
         answer: gives the logits of any rows of the catalog.
-        bundle: gives the model file for a temperature and a manifest.
+        sense: gives what notices pictures unlike all that were learnt, for a temperature.
+        bundle: gives the model file for a temperature, a manifest and what was sensed.
         network: what the model file says of it.
         facts: sections of ``metrics.json`` about the learning; the last one is about what answers.
         notes: sentences worth saying.
@@ -94,6 +103,10 @@ class Learnt:
         shown: what the report shows of a training: ``history``, ``network``, ``augmented``.
         rival: the other way to learn that was tried on the same split and not kept, where one was.
         comparison: of fine-tuning with the frozen result that it started from, where there was any.
+        validation: the pictures that a training was measured on between epochs; None where ``held`` serves for that.
+        validation_logits: the answers to them.
+        twins: the near-duplicates among the pictures.
+        relearn: how the heads that answer to ``held`` learn again without some of these pictures, where that is quick.
     """
 
     catalog: Catalog
@@ -103,7 +116,8 @@ class Learnt:
     held_logits: Floats
     asked: Part
     answer: Callable[[NDArray[np.int64]], Floats]
-    bundle: Callable[[float, Manifest], bytes]
+    sense: Callable[[float], Sensed]
+    bundle: Callable[[float, Manifest, Senses], bytes]
     network: Described
     facts: dict[str, Any]
     notes: list[str]
@@ -111,6 +125,17 @@ class Learnt:
     shown: dict[str, Any] = field(default_factory=dict)
     rival: "Learnt | None" = None
     comparison: Comparison | None = None
+    validation: Part | None = None
+    validation_logits: Floats | None = None
+    twins: Twins = NO_TWINS
+    relearn: Relearn | None = None
+
+    @property
+    def validated(self) -> tuple[Part, Floats]:
+        """The validation pictures (or those that serve for them), and their logits."""
+        if self.validation is None or self.validation_logits is None:
+            return self.held, self.held_logits
+        return self.validation, self.validation_logits
 
 
 @dataclass(frozen=True)
@@ -145,13 +170,16 @@ class Result:
     def measures(self) -> dict[str, Any]:
         """The sections ``test`` and ``validation`` of ``metrics.json``."""
         learnt, majority = self.learnt, self.learnt.fitted_on.commonest
-        parts = {
-            "test": (learnt.asked, self.answers, self.logits),
-            "validation": (learnt.held, self.held_answers, learnt.held_logits),
-        }
+        parts = {"test": (learnt.asked, self.logits), "validation": learnt.validated}
         return {
-            name: measure(part.truth, answers, learnt.classes, uncalibrated=soften(logits, 1.0), majority=majority)
-            for name, (part, answers, logits) in parts.items()
+            name: measure(
+                part.truth,
+                soften(logits, self.temperature),
+                learnt.classes,
+                uncalibrated=soften(logits, 1.0),
+                majority=majority,
+            )
+            for name, (part, logits) in parts.items()
         }
 
 
@@ -169,6 +197,7 @@ class Looked:
         learnt: the pictures to learn from.
         asked: the test pictures.
         notes: sentences worth saying.
+        twins: the near-duplicates among the pictures.
     """
 
     catalog: Catalog
@@ -180,6 +209,7 @@ class Looked:
     learnt: Part
     asked: Part
     notes: list[str]
+    twins: Twins = NO_TWINS
 
 
 def fit_head(source: Source, recipe: Recipe, clock: Clock, stage: Stage) -> Learnt:
@@ -195,9 +225,12 @@ def look_at(source: Source, recipe: Recipe, clock: Clock, stage: Stage) -> Looke
     until = math.inf if limit is None else clock.started + share * limit
     with clock.measure("features_s"):
         looked = _in_time(source, recipe.features, device, until, stage)
-    notes = [*looked.notes, *_settle(source, looked.catalog, recipe)]
+    with clock.measure("twins_s"):
+        notes, twins = _settle(source, looked.catalog, recipe)
     classes, learnt, asked = parts(looked.catalog)
-    return replace(looked, classes=classes, learnt=learnt, asked=asked, notes=notes)
+    return replace(
+        looked, classes=classes, learnt=learnt, asked=asked, notes=[*looked.notes, *notes], twins=twins
+    )
 
 
 def _in_time(source: Source, wanted: Features, device: str, until: float, stage: Stage) -> Looked:
@@ -217,18 +250,25 @@ def _in_time(source: Source, wanted: Features, device: str, until: float, stage:
 
 def head_on(looked: Looked, recipe: Recipe, clock: Clock) -> Learnt:
     """A linear head is fitted on what a backbone saw, whose features are written over."""
+    spare = Spare.of(looked.features, looked.learnt, looked.backbone.blocks, recipe.head)
     with clock.measure("head_s"):
         fitted = fitted_head(looked, looked.learnt, recipe)
+    fold = folds(looked.learnt, recipe.head.folds, recipe.runtime.seed)
     return Learnt(
         looked.catalog, looked.classes, looked.learnt, looked.learnt.at(fitted.held_out), fitted.logits, looked.asked,
         fitted.answer,
-        bundle=lambda temperature, manifest: export(
-            looked.backbone, recipe.features.resize, fitted.head, temperature, manifest
+        sense=lambda temperature: sensing.of_head(
+            fitted, looked.learnt, spare, looked.asked, recipe.trust, temperature
+        ),
+        bundle=lambda temperature, manifest, senses: export(
+            looked.backbone, recipe.features.resize, fitted.head, temperature, manifest, senses
         ),
         network=record.described(looked.backbone),
         facts={"head": record.head(fitted, recipe)},
         notes=looked.notes,
         tolerance=TOLERANCE if looked.device == "cpu" else HALF_PRECISION_TOLERANCE,
+        twins=looked.twins,
+        relearn=relearning(fitted, looked.learnt.rows, looked.learnt.truth, fold, len(looked.classes)),
     )  # fmt: skip
 
 
@@ -240,8 +280,8 @@ def fitted_head(looked: Looked, learnt: Part, recipe: Recipe) -> probe.Fitted:
     )
 
 
-def see(source: Source, recipe: Recipe, stage: Stage) -> Seen:
-    """Reads every picture once, and splits them.
+def see(source: Source, recipe: Recipe, stage: Stage) -> tuple[Seen, Twins]:
+    """Reads every picture once, and splits them; the near-duplicates among them, too.
 
     Raises:
         SourceError: there are too few to hold any out.
@@ -252,26 +292,33 @@ def see(source: Source, recipe: Recipe, stage: Stage) -> Seen:
     keep = {"memory": True, "stream": False, "auto": fits}[recipe.input.hold]
     progress = stage("Reading pictures")
     pixels = look_at_pixels(source, catalog, size=size, resize=recipe.input.resize, keep=keep, progress=progress)
-    notes = _settle(source, catalog, recipe)
+    notes, twins = _settle(source, catalog, recipe)
     classes, learnt, asked = parts(catalog)
-    training, validation = held_out(learnt, classes, recipe)
-    catalog.table.loc[validation.rows, "split"] = "validation"
-    return Seen(catalog, size, pixels, classes, training, validation, asked, notes)
+    training, validation, calibration = held_out(learnt, classes, recipe)
+    for part, split in ((calibration, "calibration"), (validation, "validation")):
+        catalog.table.loc[part.rows, "split"] = split
+    if calibration is validation:
+        notes.append(_("Too few pictures to keep any aside for calibration: those of the validation serve for it."))
+    return Seen(catalog, size, pixels, classes, training, validation, calibration, asked, notes), twins
 
 
-def held_out(learnt: Part, classes: list[str], recipe: Recipe) -> tuple[Part, Part]:
-    """The pictures to train on, and those to be measured on between epochs.
+def held_out(learnt: Part, classes: list[str], recipe: Recipe) -> tuple[Part, Part, Part]:
+    """The pictures to train on, those to be measured on between epochs, and those that nothing sees before the end.
+
+    Where there are too few for the last, they are those of the validation.
 
     Raises:
         SourceError: there are too few to hold any out.
     """
-    training, validation = (learnt.at(at) for at in hold_out(learnt, recipe.data.validation, recipe.runtime.seed))
+    seed = recipe.runtime.seed
+    rest, validation = (learnt.at(at) for at in hold_out(learnt, recipe.data.validation, seed))
+    training, calibration = (rest.at(at) for at in hold_out(rest, recipe.data.calibration, seed, "calibration"))
     if not len(validation.rows):
         raise SourceError(
             f"There are too few pictures to hold any out for validation: {len(learnt.rows)} of {len(classes)} classes.",
             mend="Bring more, raise data.validation, or take the recipe 'transfer', which cross-validates.",
         )
-    return training, validation
+    return training, validation, calibration if len(calibration.rows) else validation
 
 
 def train_network(source: Source, recipe: Recipe, clock: Clock, stage: Stage, told: Training) -> Learnt:
@@ -282,19 +329,26 @@ def train_network(source: Source, recipe: Recipe, clock: Clock, stage: Stage, to
     device = runtime.device(recipe.runtime.device)
     parallel.require(recipe.runtime.devices, device)
     with clock.measure("pictures_s"):
-        seen = see(source, recipe, stage)
+        seen, twins = see(source, recipe, stage)
     limit, progress = recipe.runtime.time_limit, stage("Training")
     deadline = None if limit is None else clock.started + limit
     with clock.measure("fit_s"):
         begun = job.begin(source, seen, recipe, device=device, network=told.network, name=told.name)
         trained = begun.train(told.folder, deadline=deadline, on_epoch=told.on_epoch, progress=progress)
     graph = trained.graph()
+    answers = trained.answer(seen.calibration.rows)
     return Learnt(
-        seen.catalog, seen.classes, seen.training, seen.validation, trained.answer(seen.validation.rows), seen.asked,
+        seen.catalog, seen.classes, seen.training, seen.calibration, answers, seen.asked,
         trained.answer,
-        bundle=lambda temperature, manifest: export_network(
-            graph, size=seen.size, resize=recipe.input.resize, temperature=temperature, manifest=manifest
+        sense=lambda temperature: sensing.of_network(
+            graph, trained.pixels, seen.training, seen.calibration, answers, seen.asked, recipe.trust, temperature
         ),
+        bundle=lambda temperature, manifest, senses: export_network(
+            graph, size=seen.size, resize=recipe.input.resize, temperature=temperature, manifest=manifest, senses=senses
+        ),
+        validation=seen.validation,
+        validation_logits=trained.answer(seen.validation.rows),
+        twins=twins,
         network=record.trained(told.name, graph, seen.size, trained.facts),
         facts={"fit": trained.facts},
         notes=[*seen.notes, *trained.notes, *meaning.altered_meanings(recipe.augment, seen.classes)],
@@ -312,10 +366,13 @@ def require_torch(wanted: str) -> None:
         raise MissingExtra(wanted, "torch")
 
 
-def _settle(source: Source, catalog: Catalog, recipe: Recipe) -> list[str]:
-    """Duplicates settled and splits drawn; what the user should know of it."""
-    settle_duplicates(catalog)
-    return [*assign(catalog, recipe.data.test, recipe.runtime.seed), *record.skipped(source)]
+def _settle(source: Source, catalog: Catalog, recipe: Recipe) -> tuple[list[str], Twins]:
+    """Duplicates settled, near-duplicates found, and splits drawn; what the user should know of it."""
+    settle_duplicates(catalog, source.changed if isinstance(source, Corrected) else ())
+    twins = find_twins(catalog.facts, np.flatnonzero(catalog.used))
+    if recipe.data.near_duplicates == "together":
+        join_groups(catalog, twins.groups)
+    return [*assign(catalog, recipe.data.test, recipe.runtime.seed), *record.skipped(source)], twins
 
 
 def _looked(source: Source, catalog: Catalog, wanted: Features, device: str, progress: FeatureProgress) -> Looked:
@@ -327,7 +384,7 @@ def _looked(source: Source, catalog: Catalog, wanted: Features, device: str, pro
         features = look(source, catalog, backbone, resize=wanted.resize, cache=cache, runner=runner, progress=progress)
     finally:
         cache.close()
-    nobody = Part(*(np.zeros(0, kind) for kind in (np.int64, np.int64, object, bool)))
+    nobody = Part(*(np.zeros(0, kind) for kind in (np.int64, np.int64, object, bool, object)))
     notes = [cache.trouble] if cache.trouble else []
     return Looked(catalog, wanted, backbone, device, features, [], nobody, nobody, notes)
 

@@ -15,18 +15,20 @@ from kilat import record, run
 from kilat.bundle.exam import examine, keep_askable
 from kilat.bundle.parity import check, sample
 from kilat.bundle.predictor import Classifier, load
+from kilat.bundle.robustness import LIMIT, measure_robustness
+from kilat.checking import Checked, look_into, without, write_suspects
 from kilat.clock import Clock
 from kilat.data.catalog import Catalog, Source
+from kilat.data.corrections import Corrected, correct
 from kilat.data.source import find_source, open_source, require_pictures
 from kilat.data.split import settle_duplicates, whole
 from kilat.errors import RecipeError, SourceError
 from kilat.evaluate.calibration import soften
-from kilat.evaluate.metrics import measure
-from kilat.evaluate.sets import lac_set
 from kilat.finetuning import fine_tune
 from kilat.learning import Learnt, Result, Row, Stage, Training, fit_head, silent, train_network
 from kilat.recipe import Recipe
 from kilat.report import page, story
+from kilat.trusting import measured, trust
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Outcome:
     predictions: pd.DataFrame
     notes: list[str]
     shown: dict[str, Any]
+    checked: Checked
 
 
 def train(  # noqa: PLR0913 - a choice each
@@ -61,6 +64,7 @@ def train(  # noqa: PLR0913 - a choice each
     runs: str | Path = "runs",
     root: str | Path | None = None,
     resume: str | Path | None = None,
+    labels: str | Path | None = None,
     track: bool = False,
     stage: Stage = silent,
     **overrides: Any,
@@ -79,6 +83,8 @@ def train(  # noqa: PLR0913 - a choice each
         runs: the folder in which the run's folder is made.
         root: where copies of a known set lie already.
         resume: the folder of a run that was stopped, to go on with it, by its own recipe.
+        labels: a table of corrected labels, such as the ``suspects.csv`` of an earlier run with its last column filled
+            in.
         track: whether MLflow is told.
         stage: told about long stages as they begin.
         overrides: single choices of the recipe, such as ``seed=1`` or ``**{"fit.optimizer.name": "nadam"}``.
@@ -91,13 +97,17 @@ def train(  # noqa: PLR0913 - a choice each
     if resume is not None:
         folder, start = Path(resume), run.Start.read(Path(resume))
         settings = _own_recipe(folder, overrides if recipe == "transfer" else {"recipe": recipe, **overrides})
+        labels = labels or start.labels
         source = _source(data or start.data, root or start.root, stage, open_source)
         opened: contextlib.AbstractContextManager[Path] = contextlib.nullcontext(folder)
     else:
         settings = _recipe(recipe, network, overrides)
         source = _source(data, root, stage, open_source)
-        start = run.Start(_place(data), None if root is None else str(Path(root).resolve()), _named(recipe, network))
+        where, table = (None if one is None else str(Path(one).resolve()) for one in (root, labels))
+        start = run.Start(_place(data), where, _named(recipe, network), table)
         opened = run.new_folder(Path(runs), name or source.name)
+    if labels is not None:
+        source = correct(source, labels)
     with opened as folder, _tracker(track, source.name, folder.name, settings) as tracker:
         run.write(folder / run.RECIPE, settings.to_yaml())
         start.write(folder)  # with this file, and so with the recipe, it is a run that can go on
@@ -125,29 +135,36 @@ def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = silent, to
         result = Result.of(learnt)
         metrics = {
             "schema": 1,
-            "data": record.data(learnt.catalog, learnt.classes, recipe),
+            "data": record.data(learnt.catalog, learnt.classes, recipe) | _corrected(source),
             **result.measures(),
             **_told(result),
             **_comparison(result),
         }
         notes = [*learnt.notes, *record.imbalance(learnt.fitted_on.truth, learnt.classes, recipe)]
-        predictions = record.predictions(
-            learnt.catalog, learnt.classes, [(learnt.asked, result.answers), (learnt.held, result.held_answers)]
-        )
+    with clock.measure("trust_s"):
+        trusted = trust(result, recipe.trust)
+        metrics["unknown"] = trusted.unknown
+        metrics["test"]["sets"] = trusted.measured_sets
+        predictions = trusted.predictions()
+    with clock.measure("check_s"):
+        checked = look_into(trusted)
+        metrics["check"] = checked.document
+        if fewer := without(checked.leaked, learnt.asked, result.answers):
+            metrics["test"]["without_leaked"] = fewer
     with clock.measure("bundle_s"):
-        thresholds = {"set": lac_set(result.held_answers, learnt.held.truth)}
-        manifest = record.manifest(learnt.network, recipe, metrics, thresholds)
-        model = learnt.bundle(result.temperature, manifest)
+        manifest = record.manifest(learnt.network, recipe, metrics, trusted.thresholds)
+        model = learnt.bundle(result.temperature, manifest, trusted.sensed.senses)
         classifier = Classifier(model)
     with clock.measure("parity_s"):
         rows = sample(np.flatnonzero(learnt.catalog.used))
-        parity = check(classifier, source, rows, soften(learnt.answer(rows), result.temperature), learnt.tolerance)
+        expected = soften(learnt.answer(rows), result.temperature), trusted.strangeness(rows)
+        parity = check(classifier, source, rows, *expected, learnt.tolerance)
     metrics |= {
         "parity": vars(parity),
         "model": record.model(learnt.network, model, recipe),
         "versions": manifest.versions,
     }
-    return Outcome(model, classifier, metrics, learnt.catalog, predictions, notes, learnt.shown)
+    return Outcome(model, classifier, metrics, learnt.catalog, predictions, notes, learnt.shown, checked)
 
 
 def _learn(source: Source, recipe: Recipe, clock: Clock, stage: Stage, told: Training) -> Learnt:
@@ -164,6 +181,11 @@ def _told(result: Result) -> dict[str, Any]:
     return sections
 
 
+def _corrected(source: Source) -> dict[str, Any]:
+    """What a table of corrected labels changed, where there is one."""
+    return {"corrected": source.facts} if isinstance(source, Corrected) else {}
+
+
 def _comparison(result: Result) -> dict[str, Any]:
     """The section ``comparison``, where fine-tuning and the frozen result it began with stand side by side."""
     rival, found = result.learnt.rival, result.learnt.comparison
@@ -173,7 +195,13 @@ def _comparison(result: Result) -> dict[str, Any]:
 
 
 def evaluate(
-    model: str | Path, data: str | Path | Source, *, root: str | Path | None = None, stage: Stage = silent
+    model: str | Path,
+    data: str | Path | Source,
+    *,
+    root: str | Path | None = None,
+    stage: Stage = silent,
+    corruptions: bool = False,
+    limit: int = LIMIT,
 ) -> dict[str, Any]:
     """The same measures on other labelled pictures, in the shape of ``metrics.json``.
 
@@ -184,6 +212,8 @@ def evaluate(
         data: labelled pictures, as for ``train``; one class is enough.
         root: where copies of a known set lie already.
         stage: told about long stages as they begin.
+        corruptions: whether to measure ``robustness`` as well, on corrupted copies of the pictures.
+        limit: of how many pictures at most.
 
     Raises:
         KilatError: the model or the data cannot be read, or no picture of a class that the model knows is left.
@@ -195,9 +225,15 @@ def evaluate(
     catalog = Catalog.of(source.entries)
     keep_askable(catalog, classifier.classes)
     with clock.measure("answers_s"):
-        probabilities = examine(classifier, source, catalog, stage("Asking the model"))
+        answers = examine(classifier, source, catalog, stage("Asking the model"))
     settle_duplicates(catalog)
     asked = whole(catalog, classifier.classes)
+    robustness = {}
+    if corruptions:
+        with clock.measure("robustness_s"):
+            progress = stage("Asking about corrupted pictures")
+            found = measure_robustness(classifier, source, asked.rows, asked.truth, limit=limit, progress=progress)
+            robustness = {"robustness": found}
     return {
         "schema": 1,
         "data": {
@@ -206,7 +242,8 @@ def evaluate(
             "reasons": catalog.refused["reason"].value_counts().to_dict(),
             "classes": list(classifier.classes),
         },
-        "test": measure(asked.truth, probabilities[asked.rows], classifier.classes),
+        "test": measured(classifier, asked, answers),
+        **robustness,
         "timing": clock.timings(),
     }
 
@@ -224,6 +261,7 @@ def _write(folder: Path, source: Source, recipe: Recipe, made: Outcome, clock: C
     run.write(folder / run.MODEL, made.model)
     run.write(folder / run.REPORT, html)
     run.write(folder / run.CATALOG, made.catalog.table.to_csv(index=False))
+    write_suspects(folder, made.checked)
     run.write(folder / run.PREDICTIONS, made.predictions.drop(columns="row").to_csv(index=False))
     run.write_json(folder / run.METRICS, made.metrics)
 
@@ -286,9 +324,10 @@ def _place(data: str | Path | Source | None) -> str | None:
     return str(Path(data).resolve() if Path(data).exists() else data)
 
 
-def open_data(data: str, root: Path | None, stage: Stage = silent) -> Source:
+def open_data(data: str, root: Path | None, stage: Stage = silent, labels: Path | None = None) -> Source:
     """Labelled pictures as ``train`` gets them."""
-    return _source(data, root, stage, open_source)
+    source = _source(data, root, stage, open_source)
+    return source if labels is None else correct(source, labels)
 
 
 def _source(

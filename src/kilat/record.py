@@ -156,7 +156,7 @@ def predictions(catalog: Catalog, classes: list[str], parts: list[tuple[Part, ND
         best = probabilities.argmax(1)
         answers = {
             "row": part.rows,
-            "split": "test" if (rows["split"] == "test").all() else "validation",
+            "split": rows["split"].where(rows["split"].isin(("test", "calibration")), "validation"),
             "predicted": [classes[i] for i in best],
             "probability": probabilities[np.arange(len(best)), best],
         }

@@ -15,6 +15,7 @@ from kilat.errors import KilatError, RunError
 MODEL, REPORT, METRICS = "model.onnx", "report.html", "metrics.json"
 RECIPE, CATALOG, PREDICTIONS = "recipe.yaml", "catalog.csv", "predictions.csv"
 START, HISTORY, CHECKPOINTS = "run.json", "history.csv", "checkpoints"
+SUSPECTS, CHECK = "suspects.csv", "check.html"
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,13 @@ class Start:
         data: the folder, table, archive or known set; None where it was given from Python.
         root: where copies of a known set lie.
         network: the name of the network.
+        labels: the table of corrected labels; None where there is none.
     """
 
     data: str | None
     root: str | None
     network: str
+    labels: str | None = None
 
     def write(self, folder: Path) -> None:
         """Into the run's folder."""
@@ -46,7 +49,7 @@ class Start:
             raise KilatError(f"The run {folder} is finished; there is nothing left to go on with.")
         try:
             document = json.loads((folder / START).read_text("utf-8"))
-            return cls(document["data"], document["root"], document["network"])
+            return cls(document["data"], document["root"], document["network"], document.get("labels"))
         except (OSError, ValueError, KeyError, TypeError):
             raise KilatError(
                 f"{folder} is not the folder of a run that was begun: it has no sound {START}.",

@@ -48,7 +48,8 @@ def pictures(classes):
 
 
 def part(rows, truth):
-    return Part(rows, truth[rows], rows.astype(str).astype(object), np.zeros(len(rows), bool))
+    names = rows.astype(str).astype(object)
+    return Part(rows, truth[rows], names, np.zeros(len(rows), bool), names)
 
 
 def trained(folder, model, fit, classes=3):

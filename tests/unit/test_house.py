@@ -16,8 +16,8 @@ SRC = Path(__file__).resolve().parents[2] / "src"
 # A room may import what stands before it, never what stands after it. "__init__" is the public face, kilat/__init__.py.
 ORDER = (
     "errors", "locale", "clock", "runtime", "run", "data", "recipe", "features", "probe", "model", "fit", "evaluate",
-    "explain", "report", "bundle", "serve", "lab", "cluster", "record", "imported", "learning", "finetuning",
-    "preparation", "pipeline", "classifier", "estimator", "__init__", "cli", "__main__",
+    "check", "explain", "report", "bundle", "serve", "lab", "cluster", "record", "imported", "sensing", "learning",
+    "finetuning", "trusting", "checking", "preparation", "pipeline", "classifier", "estimator", "__init__", "cli", "__main__",
 )  # fmt: skip
 TORCH_ROOMS = ("model", "fit", "explain")
 TORCH = {"torch", "torchvision", "timm"}

@@ -1,11 +1,12 @@
 """Asks a finished model about every picture of a source, each accounted for in a catalog."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kilat.bundle.predictor import Classifier
+from kilat.bundle.predictor import Answer, Classifier
 from kilat.data.catalog import Catalog, Picture, Source, content_digest
 from kilat.errors import PictureError, nearest
 
@@ -22,12 +23,27 @@ def keep_askable(catalog: Catalog, classes: tuple[str, ...]) -> None:
     table["split"] = "test"
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a model said of every row of a catalog; zeros where a picture was refused.
+
+    Args:
+        probabilities: float32 ``[rows, classes]``.
+        unknown: how far each lies above the threshold of unknown pictures, float32 ``[rows]``.
+        embeddings: float32 ``[rows, d]``.
+    """
+
+    probabilities: NDArray[np.float32]
+    unknown: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
+
+
 def examine(
     classifier: Classifier, source: Source, catalog: Catalog, progress: Callable[[int, int], None]
-) -> NDArray[np.float32]:
-    """Probabilities of every used picture, float32 ``[rows of the catalog, classes]``; zeros where it was refused."""
+) -> Answers:
+    """Asks about every used picture, and fills in the catalog's digests and refusals."""
     rows = np.flatnonzero(catalog.used)
-    probabilities = np.zeros((len(catalog.table), len(classifier.classes)), np.float32)
+    answers: list[Answer | None] = [None] * len(catalog.table)
     digests = [""] * len(catalog.table)
 
     def read() -> Iterator[Picture | PictureError]:
@@ -44,7 +60,14 @@ def examine(
         if isinstance(outcome, PictureError):
             catalog.refuse(int(row), outcome.message)
         else:
-            probabilities[row] = outcome
+            answers[row] = outcome
         progress(done, len(rows))
     catalog.table["digest"] = digests
-    return probabilities
+    width = max((len(one.embedding) for one in answers if one), default=0)
+    nothing = Answer(np.zeros(len(classifier.classes), np.float32), 0.0, np.zeros(width, np.float32))
+    whole = [one or nothing for one in answers]
+    return Answers(
+        np.array([one.probabilities for one in whole], np.float32).reshape(len(whole), -1),
+        np.array([one.unknown for one in whole], np.float32),
+        np.array([one.embedding for one in whole], np.float32).reshape(len(whole), width),
+    )

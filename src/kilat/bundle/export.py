@@ -1,18 +1,21 @@
 """Writes the finished classifier as one ONNX file: fit, network, temperature and probabilities in one graph.
 
 ``image`` (uint8 ``[batch, height, width, 3]``, RGB, any size) → crop, pad or squash and antialiased resize → network →
-``probabilities`` (float32 ``[batch, classes]``). The network is a frozen backbone with a linear head (``export``), or
-one that was trained as a whole (``export_network``).
+``probabilities`` (float32 ``[batch, classes]``), ``embedding`` (float32 ``[batch, d]``) and ``unknown`` (float32
+``[batch]``, above 0 where a picture is unlike all training pictures). The network is a frozen backbone with a linear
+head (``export``), or one that was trained as a whole (``export_network``).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from kilat.bundle.manifest import KEY, Manifest
+from kilat.bundle.manifest import KEY, REFERENCE, Manifest, pack
+from kilat.bundle.senses import Part, Senses, sensing
+from kilat.bundle.tap import tap
 from kilat.errors import RunError
 from kilat.features.backbone import Backbone
 from kilat.features.fitting import OPSET, fitting
@@ -23,16 +26,25 @@ _PRODUCER = "kilat"
 _MAX_BYTES = 1_900_000_000
 """Protocol buffers end at 2 GiB, and a little room is needed for what comes around the network."""
 
-_Part = tuple[Sequence[onnx.NodeProto], Sequence[onnx.TensorProto]]
 
-
-def export(backbone: Backbone, resize: Resize, head: Head, temperature: float, manifest: Manifest) -> bytes:
+def export(
+    backbone: Backbone, resize: Resize, head: Head, temperature: float, manifest: Manifest, senses: Senses
+) -> bytes:
     """A backbone with its head as the serialised model; the same parts give the same bytes."""
     network = onnx.load_from_string(backbone.model)
-    return _assembled(fitting(backbone.size, resize), network, _head(head, temperature), len(head.bias), manifest)
+    answer = _joined(_head(head, temperature), sensing(senses, "head.standard", "logits"))
+    return _assembled(fitting(backbone.size, resize), network, answer, len(head.bias), manifest, senses)
 
 
-def export_network(network: bytes, *, size: int, resize: Resize, temperature: float, manifest: Manifest) -> bytes:
+def export_network(
+    network: bytes,
+    *,
+    size: int,
+    resize: Resize,
+    temperature: float,
+    manifest: Manifest,
+    senses: Senses | None = None,
+) -> bytes:
     """A network that was trained as a whole as the serialised model; the same parts give the same bytes.
 
     Args:
@@ -42,6 +54,7 @@ def export_network(network: bytes, *, size: int, resize: Resize, temperature: fl
         resize: how pictures that are not square are fitted.
         temperature: what the logits are divided by.
         manifest: what the file says of itself, its ``classes`` in the order of the logits.
+        senses: what notices pictures that are unlike all that were learnt; what they project is what ``tapped`` finds.
 
     Raises:
         RunError: the network is too large for one file.
@@ -56,26 +69,40 @@ def export_network(network: bytes, *, size: int, resize: Resize, temperature: fl
     assert len(manifest.classes) == classes
     assert graph.opset_import[0].version == OPSET
     answer = _one_unit(temperature) if logits == 1 else _softmax(temperature)
-    return _assembled(fitting(size, resize), graph, answer, classes, manifest)
+    if senses is not None:
+        answer = _joined(answer, sensing(senses, tap(graph), "answer.softened"))
+    return _assembled(fitting(size, resize), graph, answer, classes, manifest, senses)
 
 
-def _assembled(before: _Part, network: onnx.ModelProto, behind: _Part, classes: int, manifest: Manifest) -> bytes:
+def _joined(one: Part, other: Part) -> Part:
+    return [*one[0], *other[0]], [*one[1], *other[1]]
+
+
+def _assembled(
+    before: Part, network: onnx.ModelProto, behind: Part, classes: int, manifest: Manifest, senses: Senses | None
+) -> bytes:
     """The network between what comes before and behind it, as the serialised model."""
+    outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", classes])]
+    if senses is not None:
+        width = senses.projection.basis.shape[1]
+        outputs.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", width]))
+        outputs.append(helper.make_tensor_value_info("unknown", TensorProto.FLOAT, ["batch"]))
     graph = helper.make_graph(
         [*before[0], *network.graph.node, *behind[0]],
         _PRODUCER,
         [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", "height", "width", 3])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", classes])],
+        outputs,
         [*before[1], *network.graph.initializer, *behind[1]],
     )
     opsets = [helper.make_opsetid(one.domain, one.version) for one in network.opset_import]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=network.ir_version, producer_name=_PRODUCER)
-    helper.set_model_props(model, {KEY: manifest.to_json()})
+    reference = {} if senses is None else {REFERENCE: pack(senses.reference)}
+    helper.set_model_props(model, {KEY: manifest.to_json(), **reference})
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _head(head: Head, temperature: float) -> _Part:
+def _head(head: Head, temperature: float) -> Part:
     """Nodes and constants from ``features`` to ``probabilities``."""
     constants = {
         "head.mean": head.mean,
@@ -95,7 +122,7 @@ def _head(head: Head, temperature: float) -> _Part:
     return nodes, _constants(constants)
 
 
-def _softmax(temperature: float, logits: str = "logits") -> _Part:
+def _softmax(temperature: float, logits: str = "logits") -> Part:
     """Nodes and constants from the logits of two classes or more to ``probabilities``."""
     nodes = [
         helper.make_node("Div", [logits, "answer.temperature"], ["answer.softened"]),
@@ -104,7 +131,7 @@ def _softmax(temperature: float, logits: str = "logits") -> _Part:
     return nodes, _constants({"answer.temperature": temperature})
 
 
-def _one_unit(temperature: float) -> _Part:
+def _one_unit(temperature: float) -> Part:
     """Nodes and constants from the logit of the second class to the ``probabilities`` of both.
 
     A softmax beside a logit of 0 is the sigmoid, and stays exact where ONNX Runtime's own one gives 0 (from -18 down).

@@ -1,12 +1,20 @@
 """The document inside a model file (metadata key ``kilat``): classes, recipe, digests, thresholds, measures."""
 
+import base64
+import binascii
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kilat.errors import ModelFileError
 
 KEY = "kilat"
+REFERENCE = "kilat.reference"
+"""The metadata key of embeddings that new pictures can be compared with (``pack``)."""
+
 SCHEMA = 1
 MAX_BYTES = 16 << 20
 """A longer document is refused before it is parsed."""
@@ -21,7 +29,8 @@ class Manifest:
         size: side in pixels at which the network looks.
         backbone: ``name``, ``precision`` and ``digest`` of the network.
         recipe: the resolved recipe.
-        thresholds: ``set``: the ``coverage`` that prediction sets promise and the ``probability`` that a class needs.
+        thresholds: ``set``: how prediction sets are made (``kilat.evaluate.sets.Sets.to_dict``); ``unknown``: by which
+            ``methods`` strange pictures are noticed, and the ``rate`` of false alarms among known ones.
         measures: accuracy and its interval on the test pictures, and on how many.
         digests: SHA-256 of the training pictures' digests.
         versions: of kilat, of what it was made with, and the ``opset``.
@@ -74,15 +83,37 @@ class Manifest:
         return manifest
 
 
+def pack(embeddings: NDArray[np.float32]) -> str:
+    """Embeddings ``[n, d]`` as text: the width, a colon, and float16 numbers in Base64."""
+    numbers = base64.b64encode(embeddings.astype("<f2").tobytes()).decode("ascii")
+    return f"{embeddings.shape[1]}:{numbers}"
+
+
+def unpack(text: str, where: str) -> NDArray[np.float32]:
+    """Embeddings from such a text, ``[n, d]``.
+
+    Raises:
+        ModelFileError: it is too long, damaged, or holds numbers that are none.
+    """
+    width, _, numbers = text.partition(":")
+    try:
+        if len(text) > MAX_BYTES:
+            raise ValueError
+        found = np.frombuffer(base64.b64decode(numbers, validate=True), "<f2").reshape(-1, int(width))
+    except (ValueError, binascii.Error):
+        raise ModelFileError(f"{where} has damaged reference embeddings.") from None
+    if not np.isfinite(found).all():
+        raise ModelFileError(f"{where} has reference embeddings that are no numbers.")
+    return found.astype(np.float32)
+
+
 def _is_sound(document: dict[str, Any]) -> bool:
     """Whether what a predictor works with is of the right kind."""
     classes, size, thresholds = document["classes"], document["size"], document["thresholds"]
-    sets = thresholds.get("set", {}) if isinstance(thresholds, dict) else None
     return (
         isinstance(classes, list)
         and 0 < len(classes) == len(set(map(str, classes)))
         and isinstance(size, int)
         and size > 0
-        and isinstance(sets, dict)
-        and isinstance(sets.get("probability", 0.0), int | float)
+        and isinstance(thresholds, dict)
     )

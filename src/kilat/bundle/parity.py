@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kilat.bundle.predictor import Classifier
+from kilat.bundle.predictor import Answer, Classifier
 from kilat.data.catalog import Source
 from kilat.errors import PictureError, RunError
 
@@ -13,6 +13,8 @@ PICTURES = 64
 TOLERANCE = 1e-3
 """How far a probability of the file may lie from the fitted model's. Both see the same pixels and the same network, so
 only the order of float sums may differ."""
+
+_UNKNOWN = 10
 
 HALF_PRECISION_TOLERANCE = 0.05
 """The same where a GPU looked at the pictures in half precision; the file computes in float32."""
@@ -27,12 +29,15 @@ class Parity:
         max_difference: the largest difference of a probability.
         tolerance: the largest that is let through.
         labels_agree: the share of pictures with the same likeliest class.
+        max_unknown_difference: the largest difference of how unknown a picture is, in spreads among known ones; ten
+            times the tolerance is let through.
     """
 
     pictures: int
     max_difference: float
     tolerance: float
     labels_agree: float
+    max_unknown_difference: float
 
 
 def sample(rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -45,6 +50,7 @@ def check(
     source: Source,
     rows: NDArray[np.int64],
     expected: NDArray[np.float32],
+    unknown: NDArray[np.float32],
     tolerance: float = TOLERANCE,
 ) -> Parity:
     """Asks the file about real pictures.
@@ -54,21 +60,32 @@ def check(
         source: where the pictures are.
         rows: which of its entries are asked, ``[n]``.
         expected: the fitted model's probabilities for them, ``[n, classes]``.
+        unknown: how unknown they are, ``[n]``.
         tolerance: how far a probability may lie from that.
 
     Raises:
         RunError: an answer lies outside the tolerance, or a picture changed since it was looked at.
     """
     try:
-        got = classifier.predict_proba([source.read(int(row)) for row in rows])
+        answers = [_sound(one) for one in classifier.outcomes([source.read(int(row)) for row in rows])]
     except PictureError as error:
         raise RunError(f"A picture can no longer be read, though it could be a moment ago: {error.message}.") from None
+    got = np.stack([one.probabilities for one in answers])
+    strangeness = np.array([one.unknown for one in answers])
     parity = Parity(
         pictures=len(rows),
         max_difference=float(np.abs(got - expected).max()),
         tolerance=tolerance,
         labels_agree=float((got.argmax(1) == expected.argmax(1)).mean()),
+        max_unknown_difference=float(np.abs(strangeness - unknown).max()),
     )
+    if not parity.max_unknown_difference <= _UNKNOWN * tolerance:
+        worst = int(rows[np.abs(strangeness - unknown).argmax()])
+        raise RunError(
+            f"The model file does not notice unknown pictures as the fitted model does: its score differs by "
+            f"{parity.max_unknown_difference:.3f} (allowed: {_UNKNOWN * tolerance}) on {source.entries[worst].path}.",
+            mend="Please report this.",
+        )
     if not parity.max_difference <= tolerance:
         worst = int(rows[np.abs(got - expected).max(1).argmax()])
         raise RunError(
@@ -77,3 +94,9 @@ def check(
             mend="Please report this; where a frozen backbone looks, --set features.precision=fp32 may avoid it.",
         )
     return parity
+
+
+def _sound(outcome: Answer | PictureError) -> Answer:
+    if isinstance(outcome, PictureError):
+        raise outcome
+    return outcome

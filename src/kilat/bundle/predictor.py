@@ -1,5 +1,6 @@
 """Answers from a model file, with ONNX Runtime, NumPy and Pillow alone."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -12,12 +13,17 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from kilat.bundle.manifest import KEY, Manifest
+from kilat.bundle.manifest import KEY, REFERENCE, Manifest, unpack
 from kilat.bundle.wire import refuse_foreign
 from kilat.data.decode import Pixels, decode
 from kilat.data.picturefile import read_file
 from kilat.errors import ModelFileError, PictureError
+from kilat.evaluate.sets import Sets
 from kilat.runtime import threads
+
+_ANSWERED = ("probabilities", "unknown", "embedding")
+_NEVER = np.full(1, -np.inf, np.float32)
+_NOWHERE = np.zeros((1, 0), np.float32)
 
 Given = str | os.PathLike[str] | bytes | Pixels
 """A picture as a caller has it: a path, the bytes of an image file, or uint8 pixels ``[height, width(, 3)]``."""
@@ -33,7 +39,8 @@ class Prediction:
         probability: its calibrated probability.
         probabilities: those of all classes.
         set: the classes that are likely enough for the set to hold the right one as often as was promised.
-        unknown: whether the picture is unlike all training pictures; False where the file has no detector for it.
+        unknown: whether the picture is unlike all training pictures, so that none of the classes may be meant; False
+            where the file has no detector for it.
     """
 
     path: str
@@ -50,6 +57,22 @@ class Refusal:
 
     path: str
     error: PictureError
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the file says of one picture.
+
+    Args:
+        probabilities: calibrated, float32 ``[classes]``.
+        unknown: how far it lies above the threshold of unknown pictures; below 0 where it is like those that were
+            learnt, and -infinity where the file has no detector.
+        embedding: where it lies among pictures, float32 ``[d]``; empty where the file gives none.
+    """
+
+    probabilities: NDArray[np.float32]
+    unknown: float
+    embedding: NDArray[np.float32]
 
 
 class Classifier:
@@ -69,6 +92,8 @@ class Classifier:
             raise ModelFileError(f"{where} cannot be run by ONNX Runtime {ort.__version__}: {error}") from None
         self.manifest = Manifest.from_json(_document(self._session, where), where)
         _require_contract(self._session, len(self.classes), where)
+        self._outputs = [one.name for one in self._session.get_outputs() if one.name in _ANSWERED]
+        self.sets = _sets(self.manifest, where)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy in another process is made from the same bytes."""
@@ -96,7 +121,7 @@ class Classifier:
         Raises:
             PictureError: a picture cannot be read.
         """
-        rows = [_raised(outcome) for outcome in self.outcomes(_many(pictures))]
+        rows = [_raised(outcome).probabilities for outcome in self.outcomes(_many(pictures))]
         return np.stack(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
 
     def answers(self, pictures: Iterable[Given] | Given) -> Iterator[Prediction | Refusal]:
@@ -106,19 +131,25 @@ class Classifier:
             path = os.fspath(picture) if isinstance(picture, str | os.PathLike) else ""
             yield Refusal(path, outcome) if isinstance(outcome, PictureError) else self._prediction(path, outcome)
 
+    @property
+    def reference(self) -> NDArray[np.float32] | None:
+        """Embeddings of pictures that stand for what it was made for, ``[n, d]``; None where the file keeps none."""
+        text = self._session.get_modelmeta().custom_metadata_map.get(REFERENCE)
+        return None if text is None else unpack(text, self._where)
+
     def probabilities(self, pixels: Pixels) -> NDArray[np.float32]:
         """The bare graph: uint8 ``[batch, height, width, 3]`` to float32 ``[batch, classes]``."""
         (probabilities,) = self._session.run(["probabilities"], {"image": pixels})
         return np.asarray(probabilities, np.float32)
 
-    def outcomes(self, pictures: Iterable[Given | PictureError]) -> Iterator[NDArray[np.float32] | PictureError]:
-        """Probabilities (float32 ``[classes]``) or a refusal for every picture, in order, a few asked ahead.
+    def outcomes(self, pictures: Iterable[Given | PictureError]) -> Iterator[Answer | PictureError]:
+        """An answer or a refusal for every picture, in order, a few asked ahead.
 
         A refusal among the pictures comes out as it went in.
         """
         workers = threads()
         with ThreadPoolExecutor(workers, thread_name_prefix="kilat-predict") as pool:
-            waiting: deque[Future[NDArray[np.float32] | PictureError]] = deque()
+            waiting: deque[Future[Answer | PictureError]] = deque()
             for picture in pictures:
                 waiting.append(pool.submit(self._one, picture))
                 if len(waiting) > 4 * workers:
@@ -126,7 +157,7 @@ class Classifier:
             while waiting:
                 yield waiting.popleft().result()
 
-    def _one(self, picture: Given | PictureError) -> NDArray[np.float32] | PictureError:
+    def _one(self, picture: Given | PictureError) -> Answer | PictureError:
         if isinstance(picture, PictureError):
             return picture
         try:
@@ -134,21 +165,25 @@ class Classifier:
         except PictureError as error:
             return error
         try:
-            rows = self.probabilities(np.asarray(image)[None])
+            found = self._session.run(self._outputs, {"image": np.asarray(image)[None]})
         except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
             raise ModelFileError(f"{self._where} cannot be run by ONNX Runtime {ort.__version__}: {error}") from None
+        given = dict(zip(self._outputs, (np.asarray(one, np.float32) for one in found), strict=True))
+        rows, unknown = given["probabilities"], given.get("unknown", _NEVER)
+        embedding = given.get("embedding", _NOWHERE)
         if rows.shape != (1, len(self.classes)) or not np.isfinite(rows).all():
             raise ModelFileError(f"{self._where} is damaged: its answer is no probability for each class.")
-        row: NDArray[np.float32] = rows[0]
-        return row
+        if unknown.shape != (1,) or np.isnan(unknown).any() or len(embedding) != 1:
+            raise ModelFileError(f"{self._where} is damaged: it does not say how unknown a picture is.")
+        return Answer(rows[0], float(unknown[0]), embedding[0])
 
-    def _prediction(self, path: str, row: NDArray[np.float32]) -> Prediction:
+    def _prediction(self, path: str, answer: Answer) -> Prediction:
+        row = answer.probabilities
         best = int(row.argmax())
-        needed = float(self.manifest.thresholds.get("set", {}).get("probability", 0.0))
-        order = np.argsort(-row, kind="stable")
-        likely = [self.classes[i] for i in order if row[i] >= needed] or [self.classes[best]]
+        members = np.flatnonzero(self.sets.members(row[None], never_empty=True)[0])
+        likely = [self.classes[i] for i in members[np.argsort(-row[members], kind="stable")]]
         probabilities = {name: float(p) for name, p in zip(self.classes, row, strict=True)}
-        return Prediction(path, self.classes[best], float(row[best]), probabilities, likely, unknown=False)
+        return Prediction(path, self.classes[best], float(row[best]), probabilities, likely, answer.unknown > 0)
 
 
 def load(path: str | os.PathLike[str]) -> Classifier:
@@ -185,6 +220,15 @@ def _require_contract(session: ort.InferenceSession, classes: int, where: str) -
         raise ModelFileError(f"{where} does not take 8-bit pictures and give {classes} probabilities, as kilat's do.")
 
 
+def _sets(manifest: Manifest, where: str) -> Sets:
+    """How the file makes prediction sets; with every class in them where it does not say."""
+    given = manifest.thresholds.get("set")
+    try:
+        return Sets.from_dict(given, len(manifest.classes)) if given else Sets("lac", 1.0, (-math.inf,))
+    except ValueError as error:
+        raise ModelFileError(f"{where} has a damaged header: its prediction sets cannot be meant ({error}).") from None
+
+
 def _many(pictures: Iterable[Given] | Given) -> Iterable[Any]:
     single = isinstance(pictures, str | os.PathLike | bytes) or (
         isinstance(pictures, np.ndarray)
@@ -209,7 +253,7 @@ def _answered(answer: Prediction | Refusal) -> Prediction:
     return answer
 
 
-def _raised(outcome: NDArray[np.float32] | PictureError) -> NDArray[np.float32]:
+def _raised(outcome: Answer | PictureError) -> Answer:
     if isinstance(outcome, PictureError):
         raise outcome
     return outcome

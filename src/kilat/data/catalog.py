@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Picture = bytes | NDArray[np.uint8]
 """A picture as it came: the bytes of an image file, or uint8 pixels ``[height, width]`` or ``[height, width, 3]``."""
 
-SPLITS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "calibration", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,14 @@ class Catalog:
     """A table with the columns ``path, label, split, status, digest, width, height, group``.
 
     ``status`` is ``used`` or ``refused: reason``; ``digest`` the SHA-256 of the content (hexadecimal, empty where it
-    could not be read); ``group`` the number that byte-identical pictures share. Rows stand in the source's order.
+    could not be read); ``group`` the number that byte-identical pictures and near-duplicates share. Rows stand in the
+    source's order. ``facts`` is what was measured of each picture (``kilat.data.facts.FACTS``, ``[rows]``, zeros where
+    one was refused) once the pictures were looked at.
     """
 
     def __init__(self, table: pd.DataFrame) -> None:
         self.table = table
+        self.facts: NDArray[Any] = np.zeros(0)
 
     @classmethod
     def of(cls, entries: list[Entry]) -> "Catalog":

@@ -2,12 +2,14 @@
 
 A picture's side follows from the SHA-256 of its content and the seed alone, so adding, removing or renaming other
 pictures moves nobody. Each class is drawn from at the same rate; only in classes so small that chance would leave none
-to learn from, or none to ask, one picture is moved.
+to learn from, or none to ask, one picture is moved. Near-duplicates go as one: by the smallest digest among them, their
+key.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,14 +20,18 @@ from kilat.errors import SourceError
 from kilat.locale import _
 
 _FEW = 5
-_RANK = {"test": 0, "validation": 1, "train": 2, "": 2}
+_RANK = {"test": 0, "calibration": 1, "validation": 2, "train": 3, "": 3}
 
 
-def settle_duplicates(catalog: Catalog) -> None:
+def settle_duplicates(catalog: Catalog, corrected: Collection[int] = ()) -> None:
     """Counts every content once: of byte-identical pictures one is used, and none where their labels disagree.
 
-    Where a ready-made split holds a picture on two sides, the test keeps it, then the validation: what is asked must
-    not have been learnt.
+    Where a ready-made split holds a picture on two sides, the test keeps it, then calibration, then validation: what is
+    asked must not have been learnt.
+
+    Args:
+        catalog: with digests.
+        corrected: rows whose label a person gave: where labels disagree but those of these rows do not, theirs counts.
     """
     table = catalog.table
     used = table[catalog.used]
@@ -33,22 +39,44 @@ def settle_duplicates(catalog: Catalog) -> None:
         used[used.duplicated("digest", keep=False)].groupby("digest", sort=False)
     ):
         table.loc[twins.index, "group"] = number
-        labels = list(dict.fromkeys(twins["label"]))
         rows = sorted(twins.index, key=lambda row: (_RANK[str(table.loc[row, "split"])], row))
-        if len(labels) > 1:
-            named = ", ".join(f"'{label}'" for label in labels[:4])
+        labels = dict(twins["label"])
+        agreeing = rows if len(set(labels.values())) == 1 else [row for row in rows if row in corrected]
+        if len({labels[row] for row in agreeing}) != 1:
+            named = ", ".join(f"'{label}'" for label in list(dict.fromkeys(labels.values()))[:4])
             for row in rows:
-                other = next(r for r in rows if table.loc[r, "label"] != table.loc[row, "label"])
+                other = next(r for r in rows if labels[r] != labels[row])
                 catalog.refuse(row, f"the same picture stands under {named} (see {table.loc[other, 'path']})")
             continue
-        for row in rows[1:]:
-            catalog.refuse(row, f"byte-identical to {table.loc[rows[0], 'path']}, which is counted once")
+        for row in rows:
+            if row != agreeing[0]:
+                catalog.refuse(row, f"byte-identical to {table.loc[agreeing[0], 'path']}, which is counted once")
+
+
+def join_groups(catalog: Catalog, groups: Iterable[Sequence[int]]) -> None:
+    """Gives rows that belong together one number; byte-identical pictures bring theirs. All stay used.
+
+    Args:
+        catalog: with duplicates settled.
+        groups: rows that are near-duplicates of each other.
+    """
+    number = catalog.table["group"].to_numpy().copy()
+    free = int(number.max(initial=-1)) + 1
+    for group in groups:
+        rows = np.asarray(group)
+        known = np.unique(number[rows][number[rows] >= 0])
+        if not len(known):
+            known, free = np.array([free]), free + 1
+        number[rows] = known[0]
+        number[np.isin(number, known[1:])] = known[0]
+    catalog.table["group"] = number
 
 
 def assign(catalog: Catalog, fraction: float, seed: int) -> list[str]:
     """Fills in the split of every used picture; returns sentences on what the user should know.
 
-    Ready-made splits stay. Where there is no test, ``fraction`` of the training pictures become it.
+    Ready-made splits stay. Where there is no test, ``fraction`` of the training pictures become it. Groups of
+    near-duplicates become it as a whole, or not at all.
 
     Args:
         catalog: with digests, duplicates settled.
@@ -64,13 +92,14 @@ def assign(catalog: Catalog, fraction: float, seed: int) -> list[str]:
     notes = []
     if ready:
         notes.append(_("The data brings no test split, so it was drawn from the training pictures."))
-    open_rows = table[used & table["split"].isin(["", "train"])]
-    for label, rows in open_rows.groupby("label", sort=True):
-        test, note = _draw(rows["digest"], fraction, seed)
-        table.loc[rows.index, "split"] = np.where(test, "test", "train")
-        if note:
-            notes.append(note.format(label=label))
-    return notes
+    keys = _keys(catalog)
+    is_open = used & table["split"].isin(["", "train"]).to_numpy()
+    table.loc[is_open, "split"] = "train"
+    drawn = is_open & ~np.isin(keys, keys[used & ~is_open])
+    labels = table.loc[drawn, "label"].to_numpy(object)
+    test, told = _draw(keys[drawn], labels, fraction, seed, "test")
+    table.loc[np.flatnonzero(drawn)[test], "split"] = "test"
+    return [*notes, *told]
 
 
 @dataclass(frozen=True)
@@ -82,16 +111,29 @@ class Part:
         truth: class of each, ``[n]``.
         digests: their contents, ``[n]``.
         validation: which of them a ready-made split sets aside for validation, ``[n]``.
+        keys: what must stay on one side has one key, ``[n]``; for a picture without near-duplicates its digest.
     """
 
     rows: NDArray[np.int64]
     truth: NDArray[np.int64]
     digests: NDArray[np.object_]
     validation: NDArray[np.bool_]
+    keys: NDArray[np.object_]
 
     def at(self, positions: NDArray[np.int64]) -> "Part":
         """Those that stand at some positions."""
-        return Part(self.rows[positions], self.truth[positions], self.digests[positions], self.validation[positions])
+        return Part(
+            self.rows[positions],
+            self.truth[positions],
+            self.digests[positions],
+            self.validation[positions],
+            self.keys[positions],
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Part"]) -> "Part":
+        """The pictures of several, one after the other."""
+        return cls(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(cls)))
 
     @property
     def commonest(self) -> int:
@@ -137,48 +179,53 @@ def whole(catalog: Catalog, classes: Sequence[str]) -> Part:
 def folds(learnt: Part, count: int, seed: int) -> NDArray[np.int64]:
     """In which fold of cross-validation each picture is held out.
 
-    Folds are stratified and follow from content and seed. A ready-made validation split is the only fold.
+    Folds are stratified and follow from content and seed. A group of near-duplicates is held out as a whole; one that
+    is all there is of a class is never. A ready-made validation split is the only fold.
 
     Returns:
         int64 ``[n]``, 0 to ``count - 1``, and -1 for pictures that are never held out, such as the only one of a class.
     """
     if learnt.validation.any():
         return np.where(learnt.validation, 0, -1)
-    keys = np.array([_position(digest, seed, "fold") for digest in learnt.digests])
-    fold = np.full(len(keys), -1, np.int64)
-    for offset, label in enumerate(np.unique(learnt.truth)):
-        rows = np.flatnonzero(learnt.truth == label)
-        if len(rows) > 1:
-            fold[rows[np.argsort(keys[rows], kind="stable")]] = (np.arange(len(rows)) + offset) % count
-    return fold
+    names, group = _numbered(learnt.keys)
+    position = np.array([_position(name, seed, "fold") for name in names])
+    members = [np.unique(group[learnt.truth == label]) for label in np.unique(learnt.truth)]
+    fold = np.full(len(names), -1, np.int64)
+    placed = np.isin(np.arange(len(names)), [own[0] for own in members if len(own) == 1])
+    for offset, own in enumerate(members):
+        left = own[~placed[own]]
+        fold[left[np.argsort(position[left], kind="stable")]] = (np.arange(len(left)) + offset) % count
+        placed[left] = True
+    return fold[group]
 
 
-def hold_out(learnt: Part, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which pictures a network is trained on, and which it is measured on between epochs.
+def hold_out(
+    learnt: Part, share: float, seed: int, purpose: str = "validation"
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which pictures a network is trained on, and which are held out, such as to measure it on between epochs.
 
-    A ready-made validation split is used as it is. Otherwise a share of each class is drawn by content, like the test.
+    A ready-made validation split is used as it is. Otherwise a share of each class is drawn by content, like the test,
+    and groups of near-duplicates as a whole.
 
     Args:
         learnt: the pictures to learn from.
-        share: of them for validation, above 0 and below 1.
+        share: of them to hold out, above 0 and below 1.
         seed: another seed draws others.
+        purpose: what for; another purpose draws others too, and takes no ready-made split.
 
     Returns:
-        Positions in ``learnt``, rising: to train on, and to validate on. At least one of every class is trained on, and
-        one validated on where the class has five; of smaller classes chance may draw none.
+        Positions in ``learnt``, rising: to train on, and held out. At least one of every class is trained on, and one
+        held out where the class has five that are no near-duplicates; of smaller classes chance may draw none.
 
     Raises:
         SourceError: a ready-made validation split leaves nothing to train on.
     """
-    held = learnt.validation
+    held = learnt.validation if purpose == "validation" else np.zeros(len(learnt.rows), bool)
     if held.all():
         message = f"All {len(held):,} pictures to learn from are set aside for validation, so none is left to train on."
         raise SourceError(message, mend="Call the split of those to train on “train”.")
     if not held.any():
-        held = np.zeros(len(learnt.rows), bool)
-        for label in np.unique(learnt.truth):
-            members = np.flatnonzero(learnt.truth == label)
-            held[members], _note = _draw(learnt.digests[members], share, seed, "validation")
+        held, _notes = _draw(learnt.keys, learnt.truth, share, seed, purpose)
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
@@ -186,7 +233,18 @@ def _part(catalog: Catalog, mask: NDArray[np.bool_], classes: Sequence[str]) -> 
     table = catalog.table[mask]
     truth = pd.Index(classes).get_indexer(pd.Index(table["label"]))
     validation = (table["split"] == "validation").to_numpy()
-    return Part(np.flatnonzero(mask), truth.astype(np.int64), table["digest"].to_numpy(object), validation)
+    digests = table["digest"].to_numpy(object)
+    return Part(np.flatnonzero(mask), truth.astype(np.int64), digests, validation, _keys(catalog)[mask])
+
+
+def _keys(catalog: Catalog) -> NDArray[np.object_]:
+    """For every row, the smallest digest of its group; of a picture without one, its own."""
+    table = catalog.table
+    keys = table["digest"].to_numpy(object).copy()
+    grouped = table[table["group"] >= 0]
+    if len(grouped):
+        keys[table["group"] >= 0] = grouped.groupby("group")["digest"].transform("min").to_numpy(object)
+    return keys
 
 
 def _reasons(catalog: Catalog) -> str:
@@ -195,21 +253,47 @@ def _reasons(catalog: Catalog) -> str:
     return "; ".join(f"{count:,} × {reason}" for reason, count in counts.items())
 
 
-def _draw(digests: Iterable[str], fraction: float, seed: int, purpose: str = "test") -> tuple[NDArray[np.bool_], str]:
-    """Which pictures of one class are test, and what to say about it where the class is too small to obey the rate."""
-    position = np.array([_position(digest, seed, purpose) for digest in digests])
-    test = position < fraction
-    if not fraction:
-        return test, ""
-    if len(test) == 1:
-        return np.zeros(1, bool), _("Class “{label}” has a single picture: it is learnt from, but cannot be tested.")
-    if test.all():
-        test[np.argmax(position)] = False
-    if not test.any():
-        if len(test) < _FEW:
-            return test, _("Class “{label}” has so few pictures that none fell into the test.")
-        test[np.argmin(position)] = True
-    return test, ""
+def _draw(
+    keys: NDArray[np.object_], classes: NDArray[Any], share: float, seed: int, purpose: str
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """Which pictures are drawn, all of one key or none; and what to say of classes too small to obey the rate."""
+    names, group = _numbered(keys)
+    position = np.array([_position(name, seed, purpose) for name in names])
+    drawn = position < share
+    notes: list[str] = []
+    if not share:
+        return drawn[group], notes
+    labels, code = _numbered(classes)
+    members = [np.unique(group[code == number]) for number in range(len(labels))]
+    for label, own, pictures in zip(labels, members, np.bincount(code), strict=True):
+        if note := _obey(drawn, position, own, int(pictures)):
+            notes.append(note.format(label=label))
+    for own in members:  # a group of two classes may have been drawn for the sake of the other one
+        if drawn[own].all():
+            drawn[own[np.argmax(position[own])]] = False
+    return drawn[group], notes
+
+
+def _obey(drawn: NDArray[np.bool_], position: NDArray[np.float64], own: NDArray[np.int64], pictures: int) -> str:
+    """Moves one group of a class that is so small that all or none were drawn; what to say of it."""
+    if len(own) == 1:
+        drawn[own] = False
+        if pictures == 1:
+            return _("Class “{label}” has a single picture: it is learnt from, but cannot be tested.")
+        return _("Class “{label}” has near copies of a single picture: they are learnt from, but cannot be tested.")
+    if drawn[own].all():
+        drawn[own[np.argmax(position[own])]] = False
+    if not drawn[own].any():
+        if len(own) < _FEW:
+            return _("Class “{label}” has so few pictures that none fell into the test.")
+        drawn[own[np.argmin(position[own])]] = True
+    return ""
+
+
+def _numbered(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The different values, sorted, and the number of each one's own."""
+    different, number = np.unique(values, return_inverse=True)
+    return different, number.astype(np.int64)
 
 
 def _position(digest: str, seed: int, purpose: str) -> float:

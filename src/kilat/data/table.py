@@ -95,7 +95,7 @@ class TableSource:
 
 
 def _csv_rows(file: Path) -> list[_Row]:
-    lines = io.StringIO(_text(file), newline="")
+    lines = io.StringIO(text_of(file), newline="")
     delimiter = _delimiter(next(lines, ""))
     lines.seek(0)
     reader = csv.reader(lines, delimiter=delimiter)
@@ -110,7 +110,12 @@ def _csv_rows(file: Path) -> list[_Row]:
         ) from error
 
 
-def _text(file: Path) -> str:
+def text_of(file: Path) -> str:
+    """The text of a table.
+
+    Raises:
+        SourceError: it cannot be read, or is not UTF-8.
+    """
     try:
         return file.read_bytes().decode("utf-8-sig")
     except OSError as error:

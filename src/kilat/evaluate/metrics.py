@@ -6,6 +6,7 @@ batches matters, and 50,000 rows of 1,000 classes need no second copy of the pro
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ Integers = NDArray[np.int64]
 Z95 = 1.959963984540054  # the standard normal's 97.5% quantile
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
 BINS = 15
+EDGES = np.arange(BINS + 1) / BINS
+MOST_DRAWN = 100
 TOP_K = (3, 5)
 ROWS_PER_BLOCK = 2048
 
@@ -30,6 +33,16 @@ class _Rows(NamedTuple):
     confidence: Floats
     truth_probability: Floats
     squared_error: Floats
+    of_class: "_PerClass"
+
+
+class _PerClass(NamedTuple):
+    """Sums over the n pictures, for each of k classes by itself: is a picture of it, and how probable was that said?"""
+
+    squared_error: Floats  # [k]
+    counts: Integers  # pictures whose probability of the class lies in a bin, [k, BINS]
+    said: Floats  # those probabilities, [k, BINS]
+    true: Integers  # how many of those pictures are of the class, [k, BINS]
 
 
 def measure(
@@ -60,11 +73,20 @@ def measure(
           float32 epsilon, as in scikit-learn). ``brier``: mean over pictures of the squared distance to the one-hot
           truth, summed over all classes (Brier 1950), so in 0..2 for two classes as well.
         - ``ece``: expected calibration error over 15 equal-width bins (low, high] of the top probability (Guo et al.
-          2017, arXiv 1706.04599); ``reliability``: those of the bins that hold pictures.
+          2017, arXiv 1706.04599) with the interval of `calibration_interval`; ``reliability``: those of the bins that
+          hold pictures. ``adaptive_ece``: the same over 15 bins of equally many pictures (Nguyen and O'Connor 2015,
+          Nixon et al. 2019, arXiv 1904.01685); a picture on an edge counts in both bins with its parts, and equal
+          probabilities as one, so the order of the pictures does not matter.
         - ``top_k``: share with the true class among the k likeliest, for k of 3 and 5 below the number of classes.
         - ``majority``: the commonest class and the accuracy of always answering it.
         - ``confusion``: counts, rows true, columns predicted. ``per_class``: precision is None for a class that is
-          never predicted, recall for one that never occurs, F1 for one that does neither.
+          never predicted, recall for one that never occurs, F1 for one that does neither. ``brier``, ``ece`` and
+          ``reliability`` of a class are those of the question whether a picture is of it, asked of all n pictures (one
+          against the rest; Kull et al. 2019, arXiv 1910.12656): the squared error, whose sum over the classes is
+          ``brier`` above, and the gap between the probability of the class and the share that are of it, over 15
+          equal-width bins. ``reliability`` of single classes is left out for more than 100 classes.
+        - ``uncalibrated``: ``log_loss``, ``brier``, the calibration errors, ``reliability``, and ``per_class`` with
+          ``brier``, ``ece`` and ``reliability``.
     """
     rows = _look(truth, probabilities)
     confusion = _confusion(rows, len(classes))
@@ -79,12 +101,16 @@ def measure(
         "top_k": {str(k): _mean(rows.rank < k) for k in TOP_K if k < len(classes)},
         "majority": _majority(support, classes, majority),
         "confusion": confusion.tolist(),
-        "per_class": _per_class(confusion, classes),
+        "per_class": _per_class(rows, confusion, classes),
         "reliability": _reliability(rows),
     }
     if uncalibrated is not None:
         before = _look(truth, uncalibrated)
-        result["uncalibrated"] = {**_probability_measures(before), "reliability": _reliability(before)}
+        result["uncalibrated"] = {
+            **_probability_measures(before),
+            "per_class": dict(zip(classes, _one_against_rest(before), strict=True)),
+            "reliability": _reliability(before),
+        }
     return result
 
 
@@ -123,6 +149,49 @@ def mean_share_interval(successes: NDArray[np.integer[Any]], n: NDArray[np.integ
     return [_lowest_mean(successes.astype(float), n), 1 - _lowest_mean(wrong.astype(float), n)]
 
 
+def calibration_interval(counts: NDArray[Any], right: NDArray[Any], said: NDArray[Any]) -> list[float] | None:
+    """A 95% interval of the expected calibration error that an endless test would show in these bins.
+
+    The measured error is too large, since chance makes gaps where there are none: the bootstrap adds chance once more,
+    and its intervals, turned round its bias, held the true error of a calibrated classifier in half of the simulated
+    tests. Here every gap is normal around the true one, with the standard error of its bin; true gaps of t times the
+    measured ones are tried, and the interval holds the errors of those t under which what was measured lies in the
+    middle 95% of what tests of this size would measure. Simulated coverage was 0.87 to 1, mostly 0.93 to 0.99, from
+    50 to 10,000 pictures, calibrated or 5 to 20 points too sure.
+
+    Args:
+        counts: pictures in each bin, [bins].
+        right: right answers among them, [bins].
+        said: their confidences, summed, [bins].
+
+    Returns:
+        ``[low, high]``, or None when there is no picture. It begins at 0 where chance alone explains the gaps.
+    """
+    n = counts.sum()
+    if n == 0:
+        return None
+    gaps, likely = (said - right) / n, (right + 1) / (counts + 2)  # Laplace's, lest one picture pass for certainty
+    chance = np.sqrt(counts * likely * (1 - likely)) / n * _normals()
+    measured = float(np.abs(gaps).sum())
+
+    def error(share: float) -> float:
+        """The true error under which this share of the tests measure less than was measured."""
+        low, high = 0.0, 8.0
+        for _ in range(25):
+            middle = (low + high) / 2
+            less = np.abs(middle * gaps + chance).sum(axis=1) < measured
+            low, high = (middle, high) if less.mean() > share else (low, middle)
+        return low * measured
+
+    return [error(0.975), min(max(error(0.025), measured), 1.0)]
+
+
+@cache
+def _normals() -> Floats:
+    """The same draws for every interval."""
+    return np.random.default_rng(0).standard_normal((500, BINS))
+
+
 def _lowest_mean(successes: Floats, n: NDArray[np.integer[Any]]) -> float:
     """The lower end of `mean_share_interval`, by bisection on the logarithm of the Lagrange multiplier."""
     observed = float((successes / n).mean())
@@ -156,7 +225,10 @@ def _look(truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[An
     labels = np.asarray(truth, dtype=np.int64)
     assert probabilities.shape[:1] == labels.shape, "one row of probabilities a picture"
     assert not len(labels) or 0 <= labels.min() <= labels.max() < probabilities.shape[1], "truth indexes the classes"
-    rows = _Rows(labels, *(np.empty(len(labels), kind) for kind in (np.int64, np.int64, float, float, float)))
+    n, k = probabilities.shape
+    of_class = _PerClass(np.zeros(k), np.zeros((k, BINS), np.int64), np.zeros((k, BINS)), np.zeros((k, BINS), np.int64))
+    ranks, reals = np.empty((2, n), np.int64), np.empty((3, n))
+    rows = _Rows(labels, *ranks, *reals, of_class)  # type: ignore[call-arg]  # mypy cannot count rows
     for start in range(0, len(labels), ROWS_PER_BLOCK):
         block = slice(start, start + ROWS_PER_BLOCK)
         _look_at_block(rows, block, probabilities[block])
@@ -173,9 +245,29 @@ def _look_at_block(rows: _Rows, block: slice, probabilities: NDArray[np.floating
     rows.rank[block] = ((probabilities > true) | ((probabilities == true) & before)).sum(axis=1)
     rows.confidence[block] = probabilities[each, predicted]
     rows.truth_probability[block] = true[:, 0]
-    errors = probabilities.astype(np.float64)
-    errors[each, truth] -= 1
-    rows.squared_error[block] = np.einsum("nk,nk->n", errors, errors)
+    exact = probabilities.astype(np.float64)
+    _look_at_classes(rows.of_class, truth, exact)
+    exact[each, truth] -= 1
+    np.square(exact, out=exact)
+    rows.squared_error[block] = exact.sum(axis=1)
+    rows.of_class.squared_error[:] += exact.sum(axis=0)
+
+
+def _look_at_classes(sums: _PerClass, truth: Integers, probabilities: Floats) -> None:
+    """Adds a block to the sums of each class. At most 14 classes a row are likelier than 1/15: the rest is bin 0."""
+    k = probabilities.shape[1]
+    likely = probabilities > EDGES[1]
+    row, column = np.nonzero(likely)
+    values = probabilities[row, column]
+    place = column * BINS + _bin(values)
+    counts = np.bincount(place, minlength=k * BINS).reshape(k, BINS)
+    counts[:, 0] = len(truth) - counts.sum(axis=1)
+    sums.counts[:] += counts
+    said = np.bincount(place, values, minlength=k * BINS).reshape(k, BINS)
+    said[:, 0] = np.where(likely, 0, probabilities).sum(axis=0)
+    sums.said[:] += said
+    of_truth = truth * BINS + _bin(probabilities[np.arange(len(truth)), truth])
+    sums.true[:] += np.bincount(of_truth, minlength=k * BINS).reshape(k, BINS)
 
 
 def _mean(values: NDArray[Any]) -> float | None:
@@ -190,41 +282,69 @@ def _accuracy(right: int, n: int) -> dict[str, Any]:
     return {"accuracy": _share(right, n), "accuracy_interval": wilson_interval(right, n)}
 
 
-def _probability_measures(rows: _Rows) -> dict[str, float | None]:
+def _probability_measures(rows: _Rows) -> dict[str, Any]:
+    right = rows.rank == 0
+    bins = _bin(rows.confidence)
+    counts, hits, said = (np.bincount(bins, weights, minlength=BINS) for weights in (None, right, rows.confidence))
     return {
         "log_loss": _mean(-np.log(np.clip(rows.truth_probability, SMALLEST_PROBABILITY, 1))),
         "brier": _mean(rows.squared_error),
-        "ece": _calibration_error(rows),
+        "ece": _calibration_error(said - hits, len(bins)),
+        "ece_interval": calibration_interval(counts, hits, said),
+        "adaptive_ece": _adaptive_error(rows.confidence, right),
     }
 
 
-def _bins(rows: _Rows) -> tuple[Floats, Integers]:
-    """The edges of the bins, [BINS + 1], and the bin (low, high] of each picture's confidence, [n]."""
-    edges = np.arange(BINS + 1) / BINS
-    return edges, np.searchsorted(edges[1:-1], rows.confidence, side="left")
+def _bin(confidence: Floats) -> Integers:
+    """The bin (low, high] of each probability, [n]."""
+    return np.searchsorted(EDGES[1:-1], confidence, side="left")
 
 
-def _calibration_error(rows: _Rows) -> float | None:
-    _, bins = _bins(rows)
-    gaps = np.bincount(bins, weights=rows.confidence - (rows.rank == 0), minlength=BINS)
-    return float(np.abs(gaps).sum()) / len(bins) if len(bins) else None
+def _calibration_error(gaps: NDArray[Any], n: int) -> float | None:
+    return float(np.abs(gaps).sum()) / n if n else None
+
+
+def _adaptive_error(confidence: Floats, right: NDArray[np.bool_]) -> float | None:
+    """The calibration error over bins that each hold n / 15 pictures, the last part of a picture included."""
+    values, place, counts = np.unique(confidence, return_inverse=True, return_counts=True)
+    if not len(values):
+        return None
+    gaps = counts * values - np.bincount(place, right)
+    edges = EDGES * len(confidence)
+    until = np.interp(edges, np.append(0, counts.cumsum()), np.append(0, gaps.cumsum()))
+    return _calibration_error(np.diff(until), len(confidence))
 
 
 def _reliability(rows: _Rows) -> list[dict[str, Any]]:
-    edges, bins = _bins(rows)
-    counts = np.bincount(bins, minlength=BINS)
-    right = np.bincount(bins[rows.rank == 0], minlength=BINS)
-    confidence = np.bincount(bins, weights=rows.confidence, minlength=BINS)
+    bins = _bin(rows.confidence)
+    counts, right = (np.bincount(chosen, minlength=BINS) for chosen in (bins, bins[rows.rank == 0]))
+    return _filled_bins(counts, right, np.bincount(bins, rows.confidence, minlength=BINS))
+
+
+def _filled_bins(counts: Integers, right: Integers, said: NDArray[Any]) -> list[dict[str, Any]]:
     return [
         {
-            "low": float(edges[b]),
-            "high": float(edges[b + 1]),
+            "low": float(EDGES[b]),
+            "high": float(EDGES[b + 1]),
             "n": int(counts[b]),
-            "confidence": float(confidence[b] / counts[b]),
+            "confidence": float(said[b] / counts[b]),
             **_accuracy(int(right[b]), int(counts[b])),
         }
         for b in np.flatnonzero(counts)
     ]
+
+
+def _one_against_rest(rows: _Rows) -> list[dict[str, Any]]:
+    """How well calibrated the probability of each class is by itself."""
+    sums, n = rows.of_class, len(rows.truth)
+    measures: list[dict[str, Any]] = [
+        {"brier": float(error) / n if n else None, "ece": _calibration_error(gaps, n)}
+        for error, gaps in zip(sums.squared_error, sums.said - sums.true, strict=True)
+    ]
+    if len(measures) <= MOST_DRAWN:
+        for of, counts, true, said in zip(measures, sums.counts, sums.true, sums.said, strict=True):
+            of["reliability"] = _filled_bins(counts, true, said)
+    return measures
 
 
 def _majority(support: Integers, classes: Sequence[str], index: int | None) -> dict[str, Any]:
@@ -240,7 +360,7 @@ def _confusion(rows: _Rows, k: int) -> Integers:
     return np.bincount(rows.truth * k + rows.predicted, minlength=k * k).reshape(k, k)
 
 
-def _per_class(confusion: Integers, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _per_class(rows: _Rows, confusion: Integers, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
     counts = zip(confusion.diagonal().tolist(), confusion.sum(0).tolist(), confusion.sum(1).tolist(), strict=True)
     return {
         name: {
@@ -248,6 +368,7 @@ def _per_class(confusion: Integers, classes: Sequence[str]) -> dict[str, dict[st
             "recall": _share(right, support),
             "f1": _share(2 * right, predicted + support),
             "support": support,
+            **calibration,
         }
-        for name, (right, predicted, support) in zip(classes, counts, strict=True)
+        for name, (right, predicted, support), calibration in zip(classes, counts, _one_against_rest(rows), strict=True)
     }

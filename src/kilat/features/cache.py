@@ -26,12 +26,14 @@ DEFAULT_LIMIT = 8 << 30
 """Bytes that the cache may take; ``KILAT_CACHE_LIMIT`` (in bytes) says otherwise."""
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS features (
+CREATE TABLE IF NOT EXISTS looks (
     space BLOB NOT NULL, content BLOB NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
-    vector BLOB NOT NULL, checksum INTEGER NOT NULL, used_at INTEGER NOT NULL, UNIQUE (space, content)
+    vector BLOB NOT NULL, facts BLOB NOT NULL, checksum INTEGER NOT NULL, used_at INTEGER NOT NULL,
+    UNIQUE (space, content)
 )
 """
-_SELECT = "SELECT content, width, height, vector, checksum, used_at FROM features"
+_EARLIER = "DROP TABLE IF EXISTS features"  # it knew no facts
+_SELECT = "SELECT content, width, height, vector, facts, checksum, used_at FROM looks"
 _ROWS_PER_QUERY = 500
 _DAY = 86_400
 _BUSY_MILLISECONDS = 30_000
@@ -39,11 +41,12 @@ _BUSY_MILLISECONDS = 30_000
 
 @dataclass(frozen=True)
 class Seen:
-    """What the cache knows of a picture: its full size and its feature vector (float32)."""
+    """What the cache knows of a picture: its full size, its feature vector (float32), and the facts of it, as bytes."""
 
     width: int
     height: int
     vector: Floats
+    facts: bytes = b""
 
 
 class FeatureCache:
@@ -70,9 +73,10 @@ class FeatureCache:
             some = contents[start : start + _ROWS_PER_QUERY]
             marks = ",".join("?" * len(some))
             query = f"{_SELECT} WHERE space = ? AND content IN ({marks})"
-            for content, width, height, vector, checksum, used_at in self._execute(query, (self.space, *some)):
-                if isinstance(vector, bytes) and _checksum(vector, width, height) == checksum:
-                    found[content] = Seen(width, height, np.frombuffer(vector, np.float32))
+            for content, width, height, vector, facts, checksum, used_at in self._execute(query, (self.space, *some)):
+                sound = isinstance(vector, bytes) and isinstance(facts, bytes)
+                if sound and _checksum(vector, facts, width, height) == checksum:
+                    found[content] = Seen(width, height, np.frombuffer(vector, np.float32), facts)
                     if used_at < time.time() - _DAY:
                         self.long_unused.append(content)
         return found
@@ -81,11 +85,11 @@ class FeatureCache:
         """Remembers some vectors in one transaction."""
         now = int(time.time())
         rows = [
-            (self.space, content, seen.width, seen.height, data, _checksum(data, seen.width, seen.height), now)
+            (self.space, content, width, height, data, seen.facts, _checksum(data, seen.facts, width, height), now)
             for content, seen in items
-            for data in [seen.vector.tobytes()]
+            for data, width, height in [(seen.vector.tobytes(), seen.width, seen.height)]
         ]
-        self._write("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        self._write("INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def close(self) -> None:
         """Notes what was asked for, shrinks the cache to its limit, and closes it."""
@@ -131,7 +135,7 @@ class FeatureCache:
     def _touch(self) -> None:
         """Notes what was used again after more than a day: it is only there to tell what to drop first."""
         now = int(time.time())
-        query = "UPDATE features SET used_at = ? WHERE space = ? AND content = ?"
+        query = "UPDATE looks SET used_at = ? WHERE space = ? AND content = ?"
         self._write(query, [(now, self.space, content) for content in self.long_unused])
 
 
@@ -152,18 +156,18 @@ def shrink(connection: sqlite3.Connection, allowed: int) -> None:
     taken = _bytes(connection)
     if taken <= allowed:
         return
-    (everything,) = connection.execute("SELECT total(length(vector) + 128) FROM features").fetchone()
+    (everything,) = connection.execute("SELECT total(length(vector) + length(facts) + 128) FROM looks").fetchone()
     room = 0.9 * allowed * everything / taken  # pages are not filled to the brim, so the file is larger than its rows
     total, keep = 0, 0
-    order = "FROM features ORDER BY used_at DESC, space, content"
-    for (size,) in connection.execute(f"SELECT length(vector) + 128 {order}"):
+    order = "FROM looks ORDER BY used_at DESC, space, content"
+    for (size,) in connection.execute(f"SELECT length(vector) + length(facts) + 128 {order}"):
         total += size
         if total > room:
             break
         keep += 1
     with connection:
         connection.execute(
-            f"DELETE FROM features WHERE (space, content) IN (SELECT space, content {order} LIMIT -1 OFFSET ?)",  # noqa: S608
+            f"DELETE FROM looks WHERE (space, content) IN (SELECT space, content {order} LIMIT -1 OFFSET ?)",  # noqa: S608
             (keep,),
         )
     connection.executescript("PRAGMA incremental_vacuum")  # execute() would stop after the first page
@@ -188,7 +192,7 @@ def usage() -> tuple[Path, int, int]:
         return cache_home(), 0, 0
     try:
         with contextlib.closing(connect(path)) as connection:
-            (count,) = connection.execute("SELECT count(*) FROM features").fetchone()
+            (count,) = connection.execute("SELECT count(*) FROM looks").fetchone()
             return cache_home(), _bytes(connection), count
     except sqlite3.Error as error:
         if not _is_damage(error):
@@ -204,7 +208,7 @@ def clear() -> int:
         try:
             with contextlib.closing(connect(path)) as connection:
                 with connection:
-                    connection.execute("DELETE FROM features")
+                    connection.execute("DELETE FROM looks")
                 connection.execute("VACUUM")
         except sqlite3.Error as error:
             if not _is_damage(error):
@@ -222,6 +226,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(_EARLIER)
             connection.execute(_SCHEMA)
             return connection
         except sqlite3.Error as error:
@@ -242,8 +247,8 @@ def _remove(path: Path) -> None:
             part.unlink()
 
 
-def _checksum(vector: bytes, width: int, height: int) -> int:
-    return zlib.crc32(f"{width} {height}".encode(), zlib.crc32(vector))
+def _checksum(vector: bytes, facts: bytes, width: int, height: int) -> int:
+    return zlib.crc32(f"{width} {height}".encode(), zlib.crc32(facts, zlib.crc32(vector)))
 
 
 def _bytes(connection: sqlite3.Connection) -> int:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from kilat.data.catalog import Catalog, Picture, Source, content_digest
 from kilat.data.decode import Pixels, decode, picture_size
+from kilat.data.facts import FACTS, facts_of
+from kilat.data.facts import VERSION as FACTS_VERSION
 from kilat.errors import PictureError
 from kilat.features.backbone import Backbone
 from kilat.features.cache import FeatureCache, Seen
@@ -29,7 +31,7 @@ Floats = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 """Called with how many pictures are done and how many there are."""
 
-PREPROCESSING = "decode 1, fitting 2"
+PREPROCESSING = f"decode 1, fitting 2, facts {FACTS_VERSION}"
 """Part of every cache key: raised when decoding or fitting changes what the network gets to see."""
 
 _NATURAL = 4
@@ -139,14 +141,22 @@ class Framer:
     def __init__(self, size: int, resize: Resize) -> None:
         self.size, self.fit = size, Fitter(size, resize)
 
-    def __call__(self, picture: Picture) -> tuple[Pixels, tuple[int, int]]:
-        """A picture as ``[size, size, 3]``, and the width and height that it has in full.
+    def __call__(self, picture: Picture) -> Pixels:
+        """A picture as ``[size, size, 3]``.
+
+        Raises:
+            PictureError: it cannot be decoded; the message is the reason.
+        """
+        return self.fit(np.asarray(decode(picture, shrink_to=self.size)[0]))
+
+    def study(self, picture: Picture) -> tuple[Pixels, np.void]:
+        """A picture as ``[size, size, 3]``, and the facts of it, a record of ``FACTS``.
 
         Raises:
             PictureError: it cannot be decoded; the message is the reason.
         """
         image, full = decode(picture, shrink_to=self.size)
-        return self.fit(np.asarray(image)), full
+        return self.fit(np.asarray(image)), facts_of(picture, image, full)
 
 
 class View(Protocol):
@@ -175,10 +185,10 @@ class _Job:
 
 @dataclass
 class _Outcome:
-    """What became of a picture: its row and its width and height, or why it was refused."""
+    """What became of a picture: its row and the facts of it, or why it was refused."""
 
     job: _Job
-    full: tuple[int, int] = (0, 0)
+    facts: np.void | None = None
     row: NDArray[Any] | None = None
     reason: str = ""
 
@@ -211,7 +221,7 @@ class Pass:
         self.total = len(source.entries)
         self.wanted = catalog.used
         self.digests = [""] * self.total
-        self.sizes = np.zeros((self.total, 2), np.int64)
+        self.facts = np.zeros(self.total, FACTS)
         self.reasons: dict[int, str] = {}
         self.first: dict[bytes, int] = {}
         self.twins: list[tuple[int, int]] = []
@@ -261,9 +271,9 @@ class Pass:
             seen = known.get(digest)
             if digest in self.first:
                 self.twins.append((row, self.first[digest]))
-            elif seen is not None and len(seen.vector) == self.rows.shape[1]:
+            elif seen is not None and (len(seen.vector), len(seen.facts)) == (self.rows.shape[1], FACTS.itemsize):
                 self.first[digest] = row
-                self._note(row, (seen.width, seen.height), seen.vector)
+                self._note(row, np.frombuffer(seen.facts, FACTS)[0], seen.vector)
             else:
                 self.first[digest] = row
                 jobs.append(_Job(row, digest, picture))
@@ -285,9 +295,9 @@ class Pass:
         outcomes, decoded, pixels = [], [], []
         for job in batch:
             try:
-                square, full = self.frame(job.picture)
+                square, facts = self.frame.study(job.picture)
                 pixels.append(square)
-                outcomes.append(_Outcome(job, full))
+                outcomes.append(_Outcome(job, facts))
                 decoded.append(outcomes[-1])
             except PictureError as error:
                 outcomes.append(_Outcome(job, reason=error.message))
@@ -298,18 +308,19 @@ class Pass:
 
     def _settle(self, outcomes: list[_Outcome]) -> None:
         for outcome in outcomes:
-            if outcome.row is None:
+            if outcome.row is None or outcome.facts is None:
                 self.reasons[outcome.job.row] = outcome.reason
             else:
-                self._note(outcome.job.row, outcome.full, outcome.row)
+                self._note(outcome.job.row, outcome.facts, outcome.row)
                 if self.cache:
-                    self.fresh.append((outcome.job.digest, Seen(*outcome.full, outcome.row)))
+                    size = int(outcome.facts["width"]), int(outcome.facts["height"])
+                    self.fresh.append((outcome.job.digest, Seen(*size, outcome.row, outcome.facts.tobytes())))
             self._advance()
         if len(self.fresh) >= _PUT_EVERY:
             self._save()
 
-    def _note(self, at: int, full: tuple[int, int], row: NDArray[Any]) -> None:
-        self.rows[at], self.sizes[at] = row, full
+    def _note(self, at: int, facts: np.void, row: NDArray[Any]) -> None:
+        self.rows[at], self.facts[at] = row, facts
 
     def _save(self) -> None:
         if self.cache:
@@ -322,11 +333,12 @@ class Pass:
 
     def _fill_catalog(self) -> None:
         for row, first in self.twins:
-            self.rows[row], self.sizes[row] = self.rows[first], self.sizes[first]
+            self.rows[row], self.facts[row] = self.rows[first], self.facts[first]
             if first in self.reasons:
                 self.reasons[row] = self.reasons[first]
         table = self.catalog.table
         table["digest"] = self.digests
-        table[["width", "height"]] = self.sizes
+        table["width"], table["height"] = (self.facts[side].astype(np.int64) for side in ("width", "height"))
+        self.catalog.facts = self.facts
         for row, reason in self.reasons.items():
             self.catalog.refuse(row, reason)

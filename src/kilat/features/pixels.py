@@ -32,6 +32,7 @@ class Seen:
         classes: their names.
         training: to learn from.
         validation: to measure on between epochs.
+        calibration: that nothing sees until the network is finished.
         asked: the test pictures.
         notes: sentences worth saying.
     """
@@ -42,6 +43,7 @@ class Seen:
     classes: list[str]
     training: Part
     validation: Part
+    calibration: Part
     asked: Part
     notes: list[str]
 

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from kilat.model.frozen import Frozen
 
 _LEFT = 0.05
+_PIXELS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,12 @@ class Trained:
     def answer(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits of some pictures, float32 ``[n, classes]``."""
         return self.training.answer(rows)
+
+    def pixels(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+        """Some pictures as the network sees them, batch by batch, uint8 ``[n, size, size, 3]``."""
+        parts = np.array_split(rows, max(1, -(-len(rows) // _PIXELS_AT_ONCE)))
+        for batch in self.training.task.pictures.batches(parts):
+            yield batch.cpu().numpy()
 
     def close(self) -> None:
         """Lets the processes go that trained with this one; from then on it answers alone."""
@@ -154,7 +161,7 @@ def begin(
     normaliser = _normaliser(recipe, layers, pictures, seen.training.rows)
     sighted = PixelNetwork(layers, seen.size, normaliser.mean, normaliser.std, recipe.input.colour)
     summary = summarise(layers, name=name, channels=channels(recipe), size=seen.size)
-    later = len(seen.asked.rows) + len(seen.validation.rows)
+    later = len(seen.asked.rows) + len(seen.validation.rows) + len(seen.calibration.rows)
     task = Task(sighted, pictures, seen.training, seen.validation, seen.classes, recipe, device, later)
     counts = Counts(summary.total, summary.trainable, summary.macs)
     return Job(task, counts, list(cast(list[str], getattr(layers, "notes", []))), summary)
@@ -182,7 +189,7 @@ def open_backbone(source: Source, seen: Seen, recipe: Recipe, head: Head, *, dev
     if seen.pixels is not None:
         pictures = Held(seen.pixels, device)
     network.unfreeze(max((phase.unfreeze for phase in fit.parts), key=_count))
-    later = len(seen.asked.rows) + len(seen.validation.rows)
+    later = len(seen.asked.rows) + len(seen.validation.rows) + len(seen.calibration.rows)
     task = Task(network, pictures, seen.training, seen.validation, seen.classes, recipe, device, later)
     return Job(task, count(network, network.see, seen.size), [])
 

@@ -155,7 +155,7 @@ class Streamed:
             try:
                 with self.reading:
                     picture = self.source.read(row)
-                into[place], _size = self.frame(picture)
+                into[place] = self.frame(picture)
             except PictureError as error:
                 raise self._gone(row, error.message) from error
 

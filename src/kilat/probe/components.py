@@ -95,10 +95,10 @@ def _components(features: Floats, rows: Ints, mean: Floats, scale: Floats, relat
     count = min(count, width, pictures)
     if pictures <= width:
         weighted = standardise(features[rows], mean, scale) * relative
-        mixtures, squares = _leading(weighted @ weighted.T, count)
+        mixtures, squares = leading(weighted @ weighted.T, count)
         directions = (weighted.T @ (mixtures / np.sqrt(squares))).astype(np.float32)
     else:
-        directions, _ = _leading(_gram(features, rows, mean, scale, relative), count)
+        directions, _ = leading(_gram(features, rows, mean, scale, relative), count)
     return directions * relative[:, None]
 
 
@@ -140,7 +140,7 @@ def _product(left: NDArray[F], right: NDArray[F]) -> NDArray[F]:
     return np.concatenate(spread(lambda part: part @ right, np.array_split(left, threads())))
 
 
-def _leading(gram: Floats, count: int) -> tuple[Floats, Floats]:
+def leading(gram: Floats, count: int) -> tuple[Floats, Floats]:
     """Approximate leading eigenvectors and eigenvalues of a symmetric positive matrix, largest first."""
     size = len(gram)
     if size > count + _OVERSAMPLING:

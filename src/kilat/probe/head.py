@@ -73,6 +73,7 @@ class Fitted:
         curve: how many pictures were learnt from, how many held-out answers were right, and of how many.
         points: all pictures in the coordinates that the head was fitted in.
         solution: the head in those coordinates.
+        basis: from standardised features to those coordinates, ``[features, components]``.
     """
 
     head: Head
@@ -83,6 +84,7 @@ class Fitted:
     curve: tuple[tuple[int, int, int], ...]
     points: Floats
     solution: Floats
+    basis: Floats
 
     def answer(self, rows: Ints) -> Floats:
         """The head's logits ``[n, classes]`` of some rows of the features that were given to ``fit``."""
@@ -140,7 +142,7 @@ def _fit(place: Coordinates, problem: Problem, fold: Ints, settings: Settings) -
     (solution,) = problem.solve(np.ones((1, len(fold)), np.float32), [strength], start)
     head = Head(place.mean, place.scale, place.basis @ solution[:-1], solution[-1])
     curve = _learning_curve(problem, fold, strength, solutions[0] if solutions else None)
-    return Fitted(head, strength, tried.strengths, held_out, logits, curve, problem.points, solution)
+    return Fitted(head, strength, tried.strengths, held_out, logits, curve, problem.points, solution, place.basis)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,9 @@ class Problem:
         penalty = np.outer(np.append(np.ones(width - 1, np.float32), 0), strengths)
         step = self._steps(share, penalty.astype(np.float32))[:, None]
         penalty = penalty.astype(np.float32)[:, None]
-        here = np.zeros((width, self.classes, count), np.float32) if start is None else start[:, :, None]
+        here = np.zeros((width, self.classes, count), np.float32)
+        if start is not None:
+            here += start[:, :, None]
         ahead, pace = here, np.ones(count)
         for _ in range(_MOST_STEPS):
             slope = self._gradient(ahead, share) + penalty * ahead

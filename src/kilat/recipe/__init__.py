@@ -4,9 +4,9 @@ from kilat.recipe.augment import Augment
 from kilat.recipe.document import about, built_in, load, of_preset, parse_override, text
 from kilat.recipe.fit import Fit
 from kilat.recipe.network import Network
-from kilat.recipe.sections import Features, Head, Input, Recipe, Resize
+from kilat.recipe.sections import METHODS, Features, Head, Input, Recipe, Resize, Trust
 
 __all__ = [
-    "Augment", "Features", "Fit", "Head", "Input", "Network", "Recipe", "Resize", "about", "built_in", "load",
-    "of_preset", "parse_override", "text",
+    "METHODS", "Augment", "Features", "Fit", "Head", "Input", "Network", "Recipe", "Resize", "Trust", "about", "built_in",
+    "load", "of_preset", "parse_override", "text",
 ]  # fmt: skip

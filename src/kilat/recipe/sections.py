@@ -7,12 +7,15 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, field_validator, model_serializer, model_validator
 
+from kilat.errors import nearest
 from kilat.recipe.augment import Augment
 from kilat.recipe.fit import Fit, Seconds
 from kilat.recipe.network import Network, Weighted, walk
 from kilat.recipe.section import Section
 
 Resize = Literal["crop", "squash", "pad"]
+METHODS = ("knn", "mahalanobis", "energy", "max_softmax")
+"""By which pictures are noticed that are unlike all training pictures (``kilat.evaluate.unknown``)."""
 
 _FROZEN = ("features", "head")
 _TRAINED = ("input", "augment", "model", "fit")
@@ -33,10 +36,16 @@ class Data(Section):
         test: share of pictures kept for the test, where the data does not bring its own.
         validation: share of the rest that a network trained by gradient is measured on between epochs, where the data
             does not bring its own. (A frozen network's head is cross-validated instead.)
+        calibration: share of the rest that a network trained by gradient never sees, neither to learn from nor to be
+            measured on, until its probabilities, sets and thresholds are fitted on it.
+        near_duplicates: ``together`` keeps pictures that are nearly the same on one side of every split and fold;
+            ``apart`` lets them fall as they may.
     """
 
     test: Annotated[float, Field(ge=0, lt=1)] = 0.2
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    calibration: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    near_duplicates: Literal["together", "apart"] = "together"
 
 
 class Features(Section):
@@ -111,6 +120,38 @@ class Input(Section):
         return _check_size(size, 8)
 
 
+class Trust(Section):
+    """What every answer comes with, beside its probabilities.
+
+    Args:
+        coverage: how often a prediction set shall hold the right class.
+        sets: how they are made: ``lac`` gives the smallest, ``raps`` sets whose size follows the difficulty.
+        per_class: whether that coverage is promised for every class by itself.
+        unknown: by what pictures unlike all training pictures are noticed: ``knn``, ``mahalanobis``, ``energy``,
+            ``max_softmax``, several joined by ``+``; ``auto`` chooses what tells left-out classes best.
+        false_alarms: the share of ordinary pictures that may be taken for unknown.
+    """
+
+    coverage: float = Field(0.9, gt=0, lt=1)
+    sets: Literal["lac", "raps"] = "lac"
+    per_class: bool = False
+    unknown: str = "auto"
+    false_alarms: float = Field(0.05, gt=0, lt=1)
+
+    @property
+    def methods(self) -> tuple[str, ...] | None:
+        """The methods by which unknown pictures are noticed; None where they are to be chosen."""
+        return None if self.unknown == "auto" else tuple(dict.fromkeys(map(str.strip, self.unknown.split("+"))))
+
+    @field_validator("unknown")
+    @classmethod
+    def _known(cls, unknown: str) -> str:
+        methods = [] if unknown == "auto" else [name.strip() for name in unknown.split("+")]
+        if strange := [name for name in methods if name not in METHODS]:
+            raise ValueError(f"there is no '{strange[0]}'. {nearest(strange[0], ('auto', *METHODS))}")
+        return unknown
+
+
 class Runtime(Section):
     """Where it runs, and the seed that everything random follows from.
 
@@ -144,6 +185,7 @@ class Recipe(Section):
     augment: Augment = Augment()
     model: Network | None = None
     fit: Fit = Fit()
+    trust: Trust = Trust()
     runtime: Runtime = Runtime()
 
     @model_validator(mode="after")

@@ -1,23 +1,20 @@
 """One self-contained HTML page about a trained classifier: all one needs to judge it, offline, without scripts."""
 
-import base64
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
-from pathlib import Path
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, Undefined
 from markupsafe import Markup
 
 from kilat.data.catalog import SPLITS, Catalog
 from kilat.locale import _
-from kilat.report import comparing, curves, drawing, figures
-from kilat.report.sheet import printable, shorten
+from kilat.report import comparing, curves, drawing, figures, trusting
+from kilat.report.findings import ShownFinding
+from kilat.report.pictures import Shown
+from kilat.report.template import count, defined, fill, number, percent, points
 
 LISTED = 200
 """Refused pictures that the page names; catalog.csv holds them all."""
@@ -25,20 +22,11 @@ LISTED = 200
 ENOUGH = 100
 """With fewer pictures than this, a calibration error says more about chance than about the classifier."""
 
+DOUBTS = 2
+"""So many serious findings are told at the top of the page, all of them further down."""
 
-@dataclass(frozen=True)
-class Shown:
-    """A picture in the report.
-
-    Args:
-        jpeg: the picture made small, as JPEG bytes.
-        link: the absolute path of the picture's own file, or None where it has none.
-    """
-
-    path: str
-    label: str
-    jpeg: bytes
-    link: str | None
+OPEN = 3
+"""So many findings are shown openly where no more are serious."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +109,7 @@ class Report:
             ``pictures_per_second``.
         network: what the layers are, where they were trained.
         augmented: a sheet of augmented pictures, as PNG bytes.
+        findings: what was found in the data, in the order of what to do first.
     """
 
     name: str
@@ -134,15 +123,12 @@ class Report:
     history: Sequence[Mapping[str, Any]] = ()
     network: Network | None = None
     augmented: bytes | None = None
+    findings: Sequence[ShownFinding] = ()
 
 
 def render(report: Report) -> str:
     """The page as HTML; equal reports give equal text."""
-    template = Path(__file__).with_name("page.html.j2").read_text(encoding="utf-8")
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_finalize)
-    numbers = {"percent": percent, "points": points, "number": number, "count": count, "short": short, "size": size}
-    page.filters.update(numbers, lines=lines, jpeg=_jpeg, png=_png, uri=_uri, shorten=shorten)
-    return page.from_string(template).render(_=_, **_content(report))
+    return fill("page.html.j2", **_content(report))
 
 
 def _content(report: Report) -> dict[str, Any]:
@@ -169,8 +155,9 @@ def _content(report: Report) -> dict[str, Any]:
         "temperature": (metrics.get("fit" if trained else "head") or {}).get("temperature"),
         "made_with": _made_with(metrics),
         "pace": _pace(report.history),
-        "tones": drawing.COLOURS,
-        "verdict": _verdict(test, validation, pairs, trained=trained),
+        "findings": _folded(report.findings),
+        "trust": trusting.content(measured, metrics),
+        "verdict": _verdict(test, validation, pairs, report.findings, trained=trained),
         "pairs": pairs[: 6 if len(classes) <= figures.NAMED else 20],
         "per_class": _worst_first(measured.get("per_class") or {}),
         "splits": {name: sum(numbers) for name, numbers in splits.items()},
@@ -195,6 +182,7 @@ def _figures(
         made["confusion"] = figures.confusion(classes, measured["confusion"])
     if bins := [b for b in measured.get("reliability") or [] if b.get("n")]:
         made["reliability"] = figures.reliability(bins, (measured.get("uncalibrated") or {}).get("reliability") or ())
+    made |= trusting.figures(measured)
     if report.history:
         courses = curves.history(report.history, (report.metrics.get("fit") or {}).get("best_epoch"))
         made |= {f"course_{name}": figure for name, figure in courses.items()}
@@ -205,7 +193,7 @@ def _figures(
 
 def _pace(history: Sequence[Mapping[str, Any]]) -> float | None:
     """Pictures a second in the middle one of all epochs."""
-    paces = [row["pictures_per_second"] for row in history if _defined(row.get("pictures_per_second"))]
+    paces = [row["pictures_per_second"] for row in history if defined(row.get("pictures_per_second"))]
     return float(np.median(paces)) if paces else None
 
 
@@ -216,16 +204,21 @@ def _made_with(metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _verdict(
-    test: dict[str, Any], validation: dict[str, Any], pairs: list[dict[str, Any]], *, trained: bool
+    test: dict[str, Any],
+    validation: dict[str, Any],
+    pairs: list[dict[str, Any]],
+    findings: Sequence[ShownFinding],
+    *,
+    trained: bool,
 ) -> list[str]:
-    """The outcome in sentences: how good, how honest its probabilities, what to look at first."""
+    """The outcome in sentences: how good, what makes that doubtful, how honest its probabilities, what to look at."""
     measured = test if test.get("n") else validation
     if not measured.get("n"):
         return [_("Nothing could be measured: no picture was left to test the classifier with.")]
-    sentences = [_how_good(measured, measured is test, trained), _calibration(measured)]
+    sentences = [_how_good(measured, measured is test, trained), *_doubts(test, findings), _calibration(measured)]
     majority = (measured.get("majority") or {}).get("accuracy")
     low = (measured.get("accuracy_interval") or [None])[0]
-    if _defined(majority) and _defined(low) and low <= majority:
+    if defined(majority) and defined(low) and low <= majority:
         sentences.append(_("This is not clearly better than always giving the same answer: it needs more pictures."))
     elif measured is test and measured["n"] < ENOUGH and validation.get("n"):
         sentence = _("So few test pictures say little; in cross-validation {accuracy} of {n} pictures are right.")
@@ -249,7 +242,7 @@ def _how_good(measured: dict[str, Any], on_test: bool, trained: bool) -> str:
     elif not on_test:
         sentence = _("No pictures were kept for a test; in cross-validation {accuracy} of {n} pictures are right")
     low, high = measured.get("accuracy_interval") or (None, None)
-    sentence += _(" (95% interval {low} to {high})") if _defined(low) and _defined(high) else ""
+    sentence += _(" (95% interval {low} to {high})") if defined(low) and defined(high) else ""
     majority = measured.get("majority") or {}
     sentence += _("; always answering “{label}” would be right in {share}.") if majority.get("label") else "."
     return sentence.format(
@@ -262,9 +255,27 @@ def _how_good(measured: dict[str, Any], on_test: bool, trained: bool) -> str:
     )
 
 
+def _doubts(test: dict[str, Any], findings: Sequence[ShownFinding]) -> list[str]:
+    """What was found in the data that makes the measures or the classifier wrong."""
+    leaked = trusting.without_leaked(test)
+    serious = [
+        found.title for found in findings if found.severity == "serious" and not (leaked and found.kind == "leak")
+    ]
+    told = [leaked, *serious] if leaked else serious
+    if len(told) > DOUBTS:
+        told[DOUBTS - 1] += " " + _("More like this is listed under “The data”.")
+    return told[:DOUBTS]
+
+
+def _folded(findings: Sequence[ShownFinding]) -> tuple[Sequence[ShownFinding], Sequence[ShownFinding]]:
+    """What is shown of the findings, and what is folded away: the page is about the classifier."""
+    first = max(OPEN, sum(found.severity == "serious" for found in findings))
+    return findings[:first], findings[first:]
+
+
 def _calibration(measured: dict[str, Any]) -> str:
     error = measured.get("ece")
-    if measured["n"] < ENOUGH or not _defined(error):
+    if measured["n"] < ENOUGH or not defined(error):
         return _("There are too few pictures to say how far its stated probabilities can be trusted.")
     filled = [b for b in measured.get("reliability") or [] if b.get("n")]
     surplus = sum(b["n"] * (b["confidence"] - b["accuracy"]) for b in filled)
@@ -315,7 +326,7 @@ def _worst_first(per_class: dict[str, dict[str, Any]]) -> list[tuple[str, dict[s
 
     def rank(item: tuple[str, dict[str, Any]]) -> tuple[bool, float]:
         f1 = item[1].get("f1")
-        return not item[1].get("support"), f1 if _defined(f1) else 0.0
+        return not item[1].get("support"), f1 if defined(f1) else 0.0
 
     return sorted(per_class.items(), key=rank)
 
@@ -343,71 +354,3 @@ def _refused(catalog: pd.DataFrame) -> dict[str, Any]:
     reasons = sorted(rows, key=lambda reason: (-totals[reason], reason))
     groups = [{"reason": r, "count": totals[r], "rows": rows[r]} for r in reasons]
     return {"groups": groups, "count": len(turns), "unlisted": len(turns) - len(listed)}
-
-
-def percent(value: object, digits: int = 1) -> str:
-    """A share as text; a dash where it is undefined. What is not quite all never reads as 100%."""
-    if not _defined(value):
-        return "–"
-    unit = 10 ** (digits + 2)
-    share = math.floor(value * unit) / unit if 0 < 1 - value < 1 / unit else value
-    return f"{share:.{digits}%}"
-
-
-def points(value: object) -> str:
-    """A share in percentage points, without the sign."""
-    return percent(value).rstrip("%")
-
-
-def number(value: object, digits: int = 3) -> str:
-    """A number as text; a dash where it is undefined."""
-    return f"{value:.{digits}f}" if _defined(value) else "–"
-
-
-def count(value: object) -> str:
-    """A whole number with its thousands apart; a dash where it is undefined."""
-    return f"{int(value):,}" if _defined(value) else "–"
-
-
-def short(value: object) -> object:
-    """A setting as text: numbers to three digits, anything else as it is."""
-    return f"{value:.3g}" if _defined(value) and not isinstance(value, int) else value
-
-
-def lines(text: str) -> Markup:
-    """Text whose line breaks count."""
-    return Markup("\n").join(Markup.escape(printable(line)) for line in text.split("\n"))
-
-
-def size(value: object) -> str:
-    """A number of bytes as people say it."""
-    if not _defined(value):
-        return "–"
-    return f"{value / 1e6:.1f} MB" if value >= 1e5 else f"{value / 1e3:.1f} kB"
-
-
-def _defined(value: object) -> TypeGuard[float]:
-    return isinstance(value, Real) and math.isfinite(float(value))
-
-
-def _finalize(value: object) -> object:
-    """What the template writes: everything printable, and a dash for what is undefined."""
-    if value is None or isinstance(value, Undefined):
-        return "–"
-    return value if isinstance(value, Markup) else printable(str(value))
-
-
-def _jpeg(picture: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(picture).decode('ascii')}"
-
-
-def _png(picture: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(picture).decode('ascii')}"
-
-
-def _uri(link: str | None) -> str:
-    """The address of a file, or nothing where there is none that an address can name."""
-    try:
-        return Path(link).as_uri() if link else ""
-    except ValueError:
-        return ""

@@ -1,22 +1,23 @@
 """Gathers what the report shows: sample pictures, the most confident mistakes, the learning curve."""
 
-import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from kilat.check.finding import Finding
 from kilat.data.catalog import Catalog, Source
-from kilat.data.decode import decode
-from kilat.errors import PictureError
 from kilat.evaluate.metrics import wilson_interval
-from kilat.report.page import CurvePoint, Mistake, Report, Shown
+from kilat.report.findings import choose, illustrate, rows
+from kilat.report.page import CurvePoint, Mistake, Report
+from kilat.report.pictures import show
 
 SAMPLES = 20
 MISTAKES = 24
-_THUMBNAIL = 144
+A_FINDING, OF_FINDINGS = 6, 90
+"""Pictures of one finding in the data, and of all."""
 
 
 def gather(
@@ -39,24 +40,27 @@ def gather(
         metrics: the content of ``metrics.json``.
         recipe: as YAML.
         notes: sentences worth saying.
-        shown: of a training by gradient: ``history``, ``network`` and ``augmented``, as ``Report`` has them.
+        shown: ``findings`` in the data, as ``kilat.check`` makes them; and of a training by gradient ``history``,
+            ``network`` and ``augmented``, as ``Report`` has them.
     """
     test = predictions[predictions["split"] == "test"]
     wrong = test[test["label"] != test["predicted"]].sort_values("probability", ascending=False, kind="stable")
     wrong = wrong.head(MISTAKES)
     samples = _samples(catalog)
-    # In the source's order, since going back in a compressed archive means starting it again.
-    seen = {row: _shown(source, catalog, row) for row in sorted({*samples, *wrong["row"]})}
+    findings: Sequence[Finding] = shown.get("findings", ())
+    choices = choose(findings, a_finding=A_FINDING, a_page=OF_FINDINGS)
+    seen = show(source, catalog, {*samples, *wrong["row"], *rows(choices)})
     mistakes = [
-        Mistake(picture, predicted, float(probability))
+        Mistake(seen[row], predicted, float(probability))
         for row, predicted, probability in zip(wrong["row"], wrong["predicted"], wrong["probability"], strict=True)
-        if (picture := seen[row])
+        if row in seen
     ]
-    pictures = [picture for row in samples if (picture := seen[row])]
+    pictures = [seen[row] for row in samples if row in seen]
     curve = [
         CurvePoint(p["pictures"], p["right"] / p["of"], *_interval(p)) for p in metrics.get("head", {}).get("curve", [])
     ]
-    return Report(name, metrics, recipe, catalog.table, pictures, curve, mistakes, notes, **shown)
+    more = {**shown, "findings": illustrate(choices, seen, catalog)}
+    return Report(name, metrics, recipe, catalog.table, pictures, curve, mistakes, notes, **more)
 
 
 def _interval(point: dict[str, int]) -> tuple[float, float]:
@@ -76,15 +80,3 @@ def _samples(catalog: Catalog) -> list[int]:
         for label in shown
         for i in np.unique(np.linspace(0, len(rows[label]) - 1, each + 2).round().astype(int))[1:-1][:each]
     ] or [int(used[rows[label][0]]) for label in shown]
-
-
-def _shown(source: Source, catalog: Catalog, row: int) -> Shown | None:
-    """A picture made small; None if it can no longer be read."""
-    try:
-        image, _ = decode(source.read(row), shrink_to=_THUMBNAIL)
-    except PictureError:
-        return None
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=80)
-    return Shown(source.entries[row].path, str(catalog.table.loc[row, "label"]), file.getvalue(), source.link(row))

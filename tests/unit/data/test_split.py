@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binom
 
 from kilat.data.catalog import Catalog, Entry
-from kilat.data.split import Part, assign, folds, hold_out, parts, settle_duplicates, whole
+from kilat.data.split import Part, assign, folds, hold_out, join_groups, parts, settle_duplicates, whole
 from kilat.errors import SourceError
 
 Row = tuple[str, str, str, str]
@@ -146,6 +146,36 @@ class TestCopies:
             "dog/odd.jpg": stands + "cat/1.jpg)",
             "emu/odd.jpg": stands + "cat/1.jpg)",
         }
+
+    CONTRADICTING = (
+        ("test/1.jpg", "cat", "same", "test"),
+        ("train/2.jpg", "dog", "same", "train"),
+        ("train/3.jpg", "emu", "same", "train"),
+        ("validation/4.jpg", "emu", "same", "validation"),
+    )
+
+    @pytest.mark.parametrize(("corrected", "used"), [({1}, 1), ({2, 3}, 3), (frozenset(range(1)), 0), ({2, 7}, 2)])
+    def test_of_contradicting_labels_one_that_was_corrected_counts(self, corrected: set[int], used: int) -> None:
+        made = catalog(self.CONTRADICTING)
+        settle_duplicates(made, corrected)
+        assert np.flatnonzero(made.used).tolist() == [used]
+        assert set(reasons(made).values()) == {
+            f"byte-identical to {self.CONTRADICTING[used][0]}, which is counted once"
+        }
+        assert set(made.table["group"]) == {0}
+
+    @pytest.mark.parametrize("corrected", [{1, 2}, {0, 1, 2, 3}, {9}, set()])
+    def test_corrections_that_contradict_each_other_or_say_nothing_settle_nothing(self, corrected: set[int]) -> None:
+        made = catalog(self.CONTRADICTING)
+        settle_duplicates(made, corrected)
+        assert not made.used.any()
+        assert reasons(made)["test/1.jpg"] == "the same picture stands under 'cat', 'dog', 'emu' (see validation/4.jpg)"
+
+    def test_where_labels_agree_corrections_change_nothing(self) -> None:
+        rows = [("train/a.jpg", "cat", "leak", "train"), ("test/a.jpg", "cat", "leak", "test")]
+        made = catalog(rows)
+        settle_duplicates(made, {0})
+        assert made.table.loc[made.used, "path"].tolist() == ["test/a.jpg"]
 
     def test_what_is_refused_already_contradicts_nobody(self) -> None:
         made = catalog([*pictures("cat", 2), ("dog/1.jpg", "dog", "cat 1", "")])
@@ -365,3 +395,122 @@ class TestHoldOut:
         learnt = self.learnt(pictures("a", 3, "validation") + pictures("b", 3, "validation"))
         with pytest.raises(SourceError, match="none is left to train on"):
             hold_out(learnt, 0.5, 0)
+
+
+class TestGroups:
+    """Near-duplicates go as one, whatever is drawn; who has none stays where it was."""
+
+    ROWS = pictures("cat", 300) + pictures("dog", 200)
+
+    @staticmethod
+    def grouped(groups: Iterable[Iterable[int]], rows: Iterable[Row] = ROWS) -> Catalog:
+        made = catalog(rows)
+        settle_duplicates(made)
+        join_groups(made, [list(group) for group in groups])
+        return made
+
+    @staticmethod
+    def divided(made: Catalog) -> list[int]:
+        """The groups that stand on several sides."""
+        grouped = made.table[made.table["group"] >= 0].groupby("group")["split"]
+        return [number for number, sides in grouped if len(set(sides)) > 1]
+
+    def many(self) -> list[list[int]]:
+        """Sixty groups of two to four, a third of them of both classes."""
+        order = np.random.default_rng(0).permutation(500)
+        sizes = [2 + number % 3 for number in range(60)]
+        within = [np.sort(part).tolist() for part in np.split(order, np.cumsum(sizes))[:60]]
+        labels = np.array([label for _, label, *_ in self.ROWS])
+        mixed = [group for group in within if len(set(labels[group])) > 1]
+        assert 10 < len(mixed) < 60
+        return within
+
+    def test_numbers_are_joined_with_those_of_identical_pictures(self) -> None:
+        rows = [*pictures("cat", 6), ("cat/again.jpg", "cat", "cat 0", ""), ("cat/more.jpg", "cat", "cat 1", "")]
+        made = self.grouped([(0, 1), (2, 3), (3, 4)], rows)
+        assert made.table["group"].tolist() == [0, 0, 2, 2, 2, -1, 0, 0]
+        assert made.used.tolist() == [True] * 6 + [False] * 2
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_nobody_is_asked_about_a_copy_of_what_was_learnt(self, seed: int) -> None:
+        made = self.grouped(self.many())
+        assign(made, 0.2, seed)
+        assert self.divided(made) == []
+        share = (made.table["split"] == "test").mean()
+        assert 0.12 < share < 0.28
+        _, learnt, _ = parts(made)
+        groups = made.table["group"].to_numpy()[learnt.rows]
+        fold, (train, held) = folds(learnt, 5, seed), hold_out(learnt, 0.2, seed)
+        side = np.zeros(len(groups), int)
+        side[held] = 1
+        side[train[hold_out(learnt.at(train), 0.2, seed, "calibration")[1]]] = 2
+        assert set(side) == {0, 1, 2}
+        for group in set(groups[groups >= 0]):
+            assert len(set(fold[groups == group])) == len(set(side[groups == group])) == 1
+        assert np.bincount(fold).min() > 0.6 * np.bincount(fold).max()
+
+    def test_who_has_no_copy_stays_on_its_side(self) -> None:
+        groups = self.many()
+        made = self.grouped(groups)
+        assign(made, 0.2, 3)
+        alone = made.table["group"] == -1
+        before = catalog(self.ROWS)
+        assign(before, 0.2, 3)
+        assert (made.table.loc[alone, "split"] == before.table.loc[alone, "split"]).all()
+
+    def test_a_group_goes_where_its_smallest_digest_goes(self) -> None:
+        before = catalog(self.ROWS)
+        assign(before, 0.2, 1)
+        rows = [0, 1, 2, 3, 4, 5, 6, 7]
+        smallest = before.table.loc[rows, "digest"].idxmin()
+        made = self.grouped([rows])
+        assign(made, 0.2, 1)
+        assert set(made.table.loc[rows, "split"]) == {before.table.loc[smallest, "split"]}
+        _, learnt, asked = parts(made)
+        keys = {*learnt.keys[np.isin(learnt.rows, rows)], *asked.keys[np.isin(asked.rows, rows)]}
+        assert keys == {before.table.loc[smallest, "digest"]}
+
+    @pytest.mark.parametrize("seed", range(8))
+    @pytest.mark.parametrize("fraction", [0.02, 0.5, 0.98])
+    def test_in_small_classes_whole_groups_are_moved(self, seed: int, fraction: float) -> None:
+        rows = pictures("big", 40) + pictures("small", 12) + pictures("tiny", 4)
+        made = self.grouped([(40, 41, 42, 43), (44, 45, 46), (39, 47), (52, 53, 54, 55)], rows)
+        notes = assign(made, fraction, seed)
+        assert notes == [
+            "Class “tiny” has near copies of a single picture: they are learnt from, but cannot be tested."
+        ]
+        table = made.table
+        assert self.divided(made) == []
+        small = table.loc[table["label"] == "small", "split"]
+        assert set(small) == {"train", "test"}
+        assert set(table.loc[table["label"] == "tiny", "split"]) == {"train"}
+
+    def test_what_is_drawn_beside_a_ready_made_validation_is_no_copy_of_it(self) -> None:
+        rows = [row for label in "ab" for row in pictures(label, 40, "train") + pictures(label, 10, "validation", 40)]
+        groups = [(row, 40 + row % 10) for row in range(40)]
+        made = self.grouped(groups, rows)
+        assign(made, 0.5, 0)
+        assert set(made.table.loc[:39, "split"]) == {"train"}
+        assert "test" in set(made.table["split"])
+
+    def test_a_ready_made_split_stays_though_it_leaks(self) -> None:
+        made = self.grouped([(0, 9)], pictures("a", 9, "train") + pictures("a", 9, "test", 50))
+        assign(made, 0.5, 0)
+        assert made.table.loc[[0, 9], "split"].tolist() == ["train", "test"]
+
+    def test_copies_of_one_picture_alone_are_never_held_out(self) -> None:
+        made = self.grouped([(0, 1, 2), (3, 10)], pictures("a", 3) + pictures("b", 20))
+        assign(made, 0.0, 0)
+        _, learnt, _ = parts(made)
+        fold = folds(learnt, 5, 0)
+        assert fold[:3].tolist() == [-1, -1, -1]
+        assert fold[3] == fold[10] >= 0
+
+    def test_calibration_is_drawn_apart_from_validation(self) -> None:
+        made = catalog(self.ROWS)
+        assign(made, 0.0, 0)
+        _, learnt, _ = parts(made)
+        one, other = (set(hold_out(learnt, 0.2, 0, purpose)[1]) for purpose in ("validation", "calibration"))
+        assert 40 < len(one) < 160
+        assert 40 < len(other) < 160
+        assert len(one & other) < 50

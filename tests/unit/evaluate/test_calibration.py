@@ -100,3 +100,27 @@ def test_large_logits_do_not_overflow(size):
     with np.errstate(over="raise", invalid="raise"):
         got = soften(np.array([[size, -size], [size, size]], np.float32), 0.05)
     np.testing.assert_array_equal(got, [[1, 0], [0.5, 0.5]])
+
+
+def any_case(seed):
+    """Logits and labels as they may come: few or many, tied, saturated, shifted, useless, of one class."""
+    random = np.random.default_rng(seed)
+    n, k = int(random.integers(1, 120)), int(random.integers(1, 9))
+    logits = random.normal(size=(n, k)) * 10.0 ** random.uniform(-3, 3) + random.choice([0.0, 1e4])
+    if random.random() < 0.3:
+        logits = logits.round()
+    truth = random.integers(k, size=n)
+    learnt = random.random(n) < random.random()
+    truth[learnt] = logits[learnt].argmax(axis=1)
+    return logits.astype(np.float32), truth
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_in_any_case_the_loss_is_no_worse_and_the_top_label_the_same(seed):
+    logits, truth = any_case(seed)
+    temperature = fit_temperature(logits, truth)
+    assert loss(logits, truth, temperature) <= loss(logits, truth, 1) + 1e-12
+    before, after = soften(logits, 1), soften(logits, temperature)
+    assert (after.argmax(1) == before.argmax(1)).all()
+    top = np.arange(len(truth)), logits.argmax(1)
+    assert (after[top] == after.max(axis=1)).all()

@@ -2,13 +2,15 @@
 
 import json
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 from sklearn import metrics as reference
+from sklearn.calibration import calibration_curve
 
-from kilat.evaluate.metrics import mean_share_interval, measure, wilson_interval
+from kilat.evaluate.metrics import calibration_interval, mean_share_interval, measure, wilson_interval
 
 
 def answers(n, k, seed=0, dtype=np.float32):
@@ -18,6 +20,12 @@ def answers(n, k, seed=0, dtype=np.float32):
     logits = random.normal(size=(n, k)) + 1.5 * np.eye(k)[truth]
     weights = np.exp(logits)
     return truth, (weights / weights.sum(axis=1, keepdims=True)).astype(dtype), [f"class {i}" for i in range(k)]
+
+
+def answered(measured):
+    """What ``per_class`` says of the answers, without what it says of the probabilities."""
+    names = ("precision", "recall", "f1", "support")
+    return {label: {name: of[name] for name in names} for label, of in measured["per_class"].items()}
 
 
 def none_if_undefined(values):
@@ -109,6 +117,75 @@ def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
     assert [(b["low"], b["high"]) for b in got] == [(8 / 15, 9 / 15), (14 / 15, 1)]
 
 
+@pytest.mark.parametrize(("n", "k"), [(15, 2), (1500, 3), (750, 40)])
+def test_the_adaptive_error_is_that_of_scikit_learns_bins_of_equal_size(n, k):
+    truth, probabilities, classes = answers(n, k, dtype=np.float64)
+    right, confidence = probabilities.argmax(1) == truth, probabilities.max(1)
+    share, mean = calibration_curve(right, confidence, n_bins=15, strategy="quantile")
+    got = measure(truth, probabilities, classes)["adaptive_ece"]
+    assert got == pytest.approx(np.abs(share - mean).mean(), abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 7, 100, 1001])
+def test_bins_of_equal_size_take_parts_of_pictures_and_equal_probabilities_as_one(n):
+    """Every picture copied 15 times fills whole bins; copies of equal probability are in no order."""
+    truth, probabilities, classes = answers(n, 3, seed=n)
+    probabilities = (probabilities * 32).round() / 32
+    confidence, right = probabilities.max(1).astype(float), probabilities.argmax(1) == truth
+    gaps = [confidence[i] - right[confidence == confidence[i]].mean() for i in np.argsort(confidence)]
+    expected = np.abs(np.repeat(gaps, 15).reshape(15, n).sum(axis=1)).sum() / (15 * n)
+    assert measure(truth, probabilities, classes)["adaptive_ece"] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 2), (300, 2), (400, 7), (50, 120)])
+def test_each_class_by_itself_is_calibrated_as_the_definition_says(n, k):
+    truth, probabilities, classes = answers(n, k)
+    got = measure(truth, probabilities, classes)
+    for c, name in enumerate(classes):
+        of, said, true = got["per_class"][name], probabilities[:, c].astype(float), truth == c
+        edges = np.arange(16) / 15
+        bins = [(said > low) & (said <= high) for low, high in pairwise(edges)]
+        bins[0] |= said == 0
+        error = sum(abs(said[b].sum() - true[b].sum()) for b in bins) / n
+        assert of["ece"] == pytest.approx(error, abs=1e-12)
+        assert of["brier"] == pytest.approx(reference.mean_squared_error(true, said), abs=1e-12)
+        assert ("reliability" in of) == (k <= 100)
+        if k <= 100:
+            filled = [b for b in bins if b.any()]
+            assert [b["n"] for b in of["reliability"]] == [b.sum() for b in filled]
+            assert [b["accuracy"] for b in of["reliability"]] == [true[b].mean() for b in filled]
+            assert [b["confidence"] for b in of["reliability"]] == pytest.approx([said[b].mean() for b in filled])
+    assert sum(of["brier"] for of in got["per_class"].values()) == pytest.approx(got["brier"], rel=1e-12)
+
+
+def simulated(n, shift, random):
+    """A test of n answers whose confidences are too high by ``shift``: counts, right ones and confidences of bins."""
+    confidence = random.uniform(0.3, 1, n)
+    bins = np.ceil(confidence * 15).astype(int) - 1
+    right = random.random(n) < confidence - shift
+    return [np.bincount(bins, weights, minlength=15) for weights in (None, right, confidence)]
+
+
+@pytest.mark.parametrize("n", [100, 2000])
+@pytest.mark.parametrize("shift", [0, 0.05, 0.2])
+def test_the_interval_of_the_calibration_error_covers_it(n, shift):
+    """That of a calibrated classifier too, whose measured error is never the true one, 0."""
+    random = np.random.default_rng(4)
+    intervals = [calibration_interval(*simulated(n, shift, random)) for _ in range(80)]
+    assert np.mean([low <= shift <= high for low, high in intervals]) >= 0.85
+
+
+def test_the_interval_holds_the_measured_error_and_shrinks():
+    widths = []
+    for n in (100, 1000, 10_000):
+        counts, right, said = simulated(n, 0.1, np.random.default_rng(n))
+        low, high = calibration_interval(counts, right, said)
+        assert 0 <= low <= np.abs(said - right).sum() / n <= high <= 1
+        assert calibration_interval(counts, right, said) == [low, high]
+        widths.append(high - low)
+    assert widths[0] > 2 * widths[1] > 4 * widths[2]
+
+
 @pytest.mark.parametrize("n", [1, 2, 10, 57, 1000, 100_000])
 def test_wilson_intervals_are_those_of_scipy(n):
     for successes in {0, 1, n // 3, n - 1, n}:
@@ -174,13 +251,15 @@ def test_no_pictures_give_none_and_no_nan():
     got = measure(np.zeros(0, int), np.zeros((0, 4), np.float32), list("abcd"), uncalibrated=np.zeros((0, 4)))
     json.dumps(got, allow_nan=False)
     numbers = ("accuracy", "accuracy_interval", "balanced_accuracy", "balanced_accuracy_interval", "log_loss", "brier")
-    assert [got[name] for name in (*numbers, "ece")] == [None] * 7
+    assert [got[name] for name in (*numbers, "ece", "ece_interval", "adaptive_ece")] == [None] * 9
     assert got["n"] == 0
     assert got["top_k"] == {"3": None}
     assert got["reliability"] == []
     assert got["majority"] == {"label": None, "accuracy": None}
-    assert got["per_class"]["a"] == {"precision": None, "recall": None, "f1": None, "support": 0}
-    assert got["uncalibrated"] == {"log_loss": None, "brier": None, "ece": None, "reliability": []}
+    nothing = {"brier": None, "ece": None, "reliability": []}
+    assert got["per_class"]["a"] == {"precision": None, "recall": None, "f1": None, "support": 0, **nothing}
+    errors = {"log_loss": None, "brier": None, "ece": None, "ece_interval": None, "adaptive_ece": None}
+    assert got["uncalibrated"] == {**errors, "reliability": [], "per_class": dict.fromkeys("abcd", nothing)}
     assert measure(np.zeros(0, int), np.zeros((0, 4)), list("abcd"), majority=2)["majority"]["label"] == "c"
 
 
@@ -190,13 +269,16 @@ def test_one_picture():
     assert got["brier"] == pytest.approx(0.125)
     assert got["ece"] == pytest.approx(0.25)
     assert got["log_loss"] == pytest.approx(-np.log(0.75))
+    assert got["adaptive_ece"] == pytest.approx(0.25)
+    assert got["ece_interval"][0] <= 0.25 <= got["ece_interval"][1] <= 1
     assert got["top_k"] == {}
-    assert got["per_class"]["a"] == {"precision": None, "recall": None, "f1": None, "support": 0}
+    assert answered(got)["a"] == {"precision": None, "recall": None, "f1": None, "support": 0}
+    assert got["per_class"]["a"]["brier"] == got["per_class"]["b"]["brier"] == pytest.approx(0.0625)
 
 
 def test_undefined_is_none_class_by_class():
     truth, predicted = np.array([0, 0, 1]), np.array([0, 2, 0])
-    per_class = measure(truth, np.eye(4)[predicted], list("abcd"))["per_class"]
+    per_class = answered(measure(truth, np.eye(4)[predicted], list("abcd")))
     assert per_class["a"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
     assert per_class["b"] == {"precision": None, "recall": 0, "f1": 0, "support": 1}
     assert per_class["c"] == {"precision": 0, "recall": None, "f1": 0, "support": 0}
@@ -213,7 +295,11 @@ def test_uncalibrated_answers_have_their_own_measures():
     truth, probabilities, classes = answers(200, 4)
     _, others, _ = answers(200, 4, seed=1)
     got, alone = measure(truth, probabilities, classes, uncalibrated=others), measure(truth, others, classes)
-    assert got["uncalibrated"] == {name: alone[name] for name in ("log_loss", "brier", "ece", "reliability")}
+    names = ("log_loss", "brier", "ece", "ece_interval", "adaptive_ece", "reliability")
+    before = got["uncalibrated"]
+    assert {name: before[name] for name in names} == {name: alone[name] for name in names}
+    for label, of in before["per_class"].items():
+        assert of == {name: alone["per_class"][label][name] for name in ("brier", "ece", "reliability")}
     assert "uncalibrated" not in alone
 
 
@@ -225,7 +311,10 @@ def test_the_order_of_classes_and_of_pictures_does_not_matter():
     got = measure(truth, probabilities, classes)
     for name in set(got) - {"confusion", "per_class", "majority", "reliability"}:
         assert moved[name] == pytest.approx(got[name], rel=1e-12)
-    assert moved["per_class"] == got["per_class"]
+    assert answered(moved) == answered(got)
+    for label, of in got["per_class"].items():
+        for name in ("brier", "ece"):
+            assert moved["per_class"][label][name] == pytest.approx(of[name], rel=1e-12)
     assert moved["majority"] == got["majority"]
 
 

@@ -38,10 +38,11 @@ def make_training(tmp_path: Path) -> Callable[..., Any]:
         truth = np.arange(count) % len(classes)
         pixels = random.integers(0, 60, (count, side, side, 3)) + 60 * truth[:, None, None, None]
         names = np.array([f"{number}-{changed and number == 3}" for number in range(count)], object)
-        whole = Part(np.arange(count), truth, names, np.zeros(count, bool))
+        whole = Part(np.arange(count), truth, names, np.zeros(count, bool), names)
         training, validation = whole.at(np.arange(count - 15)), whole.at(np.arange(count - 15, count))
         if misled:
-            validation = Part(validation.rows, (validation.truth + 1) % len(classes), validation.digests, whole.truth)
+            wrong = (validation.truth + 1) % len(classes)
+            validation = Part(validation.rows, wrong, validation.digests, whole.truth, validation.keys)
         if network is None:
             network = job.layered(recipe, side, len(classes))
         sighted = PixelNetwork(network, side, (90.0,), (60.0,))

@@ -46,7 +46,8 @@ def task(recipe, name="test_resnet"):
     truth = rows % len(CLASSES)
     brightness = 60 * (np.arange(COUNT) % len(CLASSES))[:, None, None, None]
     pixels = (random.integers(0, 60, (COUNT, SIDE, SIDE, 3)) + brightness).astype(np.uint8)
-    whole = Part(rows, truth, np.array([str(row) for row in rows], object), np.zeros(COUNT, bool))
+    names = np.array([str(row) for row in rows], object)
+    whole = Part(rows, truth, names, np.zeros(COUNT, bool), names)
     torch.manual_seed(0)
     eye = Frozen(timm.create_model(name, num_classes=0), SIDE)
     with torch.inference_mode():

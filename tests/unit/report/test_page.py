@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from kilat.report.drawing import COLOURS
-from kilat.report.page import LISTED, CurvePoint, Mistake, Report, Shown, percent, render
+from kilat.report.page import LISTED, CurvePoint, Mistake, Report, render
+from kilat.report.pictures import Shown
+from kilat.report.template import percent
 
 SECTIONS = [
     "samples",

@@ -1,0 +1,113 @@
+"""Shortcuts planted in the flowers: every class in turn gets a frame or another JPEG quality; is it warned of?
+
+A frame takes the place of the outer 4 pixels, in black, white, grey or the class's mean colour, saved with the file's
+own quantisation tables and subsampling, so that nothing but the frame differs. Another quality is a re-save at 40, 60,
+75, 85 or 90. Printed is the warning that names the class, of each of the 45 sets: its severity, group and balanced
+accuracy on held-out pictures, and how many other warnings there were. First the set as it is, which must stay silent.
+Facts are read once, and again only of the class that was altered.
+"""
+
+import argparse
+import io
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import _measure as measure
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, JpegImagePlugin
+
+from kilat.check import shortcuts
+from kilat.data.catalog import Catalog
+from kilat.data.decode import decode
+from kilat.data.facts import FACTS, facts_of
+from kilat.data.folder import FolderSource
+
+SIDE = 256
+FRAME = 4
+QUALITIES = (40, 60, 75, 85, 90)
+TONES = {"black": (0, 0, 0), "white": (255, 255, 255), "grey": (128, 128, 128)}
+Change = Callable[[bytes], bytes]
+Facts = NDArray[np.void]
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--flowers", type=Path, help="folder of the flowers")
+    parser.add_argument("--only", help="one class")
+    given = parser.parse_args()
+    measure.opening(__doc__, "pillow")
+    source = FolderSource(measure.pictures_of("flowers", given.flowers))
+    table = Catalog.of(source.entries).table
+    files = [source.read(row) for row in range(len(table))]
+    facts = facts_of_files(files)
+    start = time.perf_counter()
+    silent = shortcuts.find(table, facts)
+    print(
+        f"as it is: {len(silent)} warnings in {len(table)} pictures, looked for in {time.perf_counter() - start:.2f} s"
+    )
+    for label in [given.only] if given.only else sorted(set(table["label"])):
+        rows = np.flatnonzero(table["label"] == label)
+        colour = tuple(facts["layout"][rows].mean(axis=(0, 1, 2)).round().astype(int).tolist())
+        for name, change in changes(colour):
+            altered = facts.copy()
+            altered[rows] = facts_of_files([change(files[row]) for row in rows])
+            print(f"{label:12} {name:12} {outcome(table, altered, label)}", flush=True)
+
+
+def changes(colour: tuple[int, ...]) -> Iterator[tuple[str, Change]]:
+    """What is done to the files of a class, by name."""
+    for name, tone in {**TONES, "mean colour": colour}.items():
+        yield name, partial(framed, tone=tone)
+    for quality in QUALITIES:
+        yield f"quality {quality}", partial(resaved, quality=quality)
+
+
+def framed(data: bytes, tone: tuple[int, ...]) -> bytes:
+    """The picture with a frame, compressed as it was."""
+    with Image.open(io.BytesIO(data)) as image:
+        assert isinstance(image, JpegImagePlugin.JpegImageFile), "the flowers are JPEG files"
+        tables, sampling = image.quantization, JpegImagePlugin.get_sampling(image)
+        changed = ImageOps.expand(ImageOps.crop(image.convert("RGB"), FRAME), FRAME, tone)
+    buffer = io.BytesIO()
+    changed.save(buffer, "JPEG", qtables=tables, subsampling=sampling)
+    return buffer.getvalue()
+
+
+def resaved(data: bytes, quality: int) -> bytes:
+    """The picture at another JPEG quality."""
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(data)) as image:
+        image.convert("RGB").save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def facts_of_files(files: list[bytes]) -> Facts:
+    """A record for each."""
+    facts = np.zeros(len(files), FACTS)
+    for row, data in enumerate(files):
+        facts[row] = facts_of(data, *decode(data, shrink_to=SIDE))
+    return facts
+
+
+def outcome(table: pd.DataFrame, facts: Facts, label: str) -> str:
+    """The warning that names the class, in one line."""
+    found = shortcuts.find(table, facts)
+    own = [f for f in found if any(rule["class"] == label for rule in f.facts["rules"])]
+    if not own:
+        return f"MISSED ({len(found)} other warnings)"
+    rule = next(rule for rule in own[0].facts["rules"] if rule["class"] == label)
+    low, high = rule["balanced_accuracy_interval"]
+    return (
+        f"{own[0].severity:8} {own[0].facts['group']:12} {rule['balanced_accuracy']:.1%} ({low:.1%} to {high:.1%}) "
+        f"{rule['pictures_with']} of {rule['pictures']} have {rule['has']}, {rule['others_with']} of {rule['others']} "
+        f"others; {len(found) - 1} other warnings"
+    )
+
+
+if __name__ == "__main__":
+    main()
