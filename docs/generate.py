@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from kilat import recipe as recipes
 from kilat.recipe import fit, network
 from kilat.recipe.augment import Augment
-from kilat.recipe.sections import Input
+from kilat.recipe.sections import Input, Trust
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "techniques.yaml"
@@ -72,6 +72,7 @@ def known() -> dict[str, dict[str, str]]:
         "fit": fields,
         "augment": {name: _arguments(Augment).get(name, "") for name in Augment.model_fields},
         "normalise": silent(get_args(Input.model_fields["normalise"].annotation), ""),
+        "trust": {name: _arguments(Trust).get(name, "") for name in Trust.model_fields},
     }
 
 

@@ -334,6 +334,29 @@ def predict(
     raise typer.Exit(1 if refused else 0)
 
 
+@app.command()
+def drift(
+    model: Model,
+    pictures: Annotated[
+        str, typer.Argument(help=_("New pictures: a folder, a table, an archive or a known set; labels do not matter."))
+    ],
+    as_json: Json = False,
+) -> None:
+    """Say whether new pictures still look like those a model was made for; exit code 3 if they do not."""
+    from kilat import drifting
+
+    with _Bars() as bars:
+        found = drifting.drift(model, pictures, stage=bars.stage)
+    if as_json:
+        _print_json({"model": str(model), **found})
+    else:
+        print(*drifting.sentences(found), sep="\n")
+        print(_("Most different (how far, in standard deviations of known pictures):"))
+        for one in found["most_different"][:10]:
+            print(f"  {one['score']:5.1f}  {one['path']}")
+    raise typer.Exit(3 if found["drifted"] else 0)
+
+
 @app.command("data")
 def known_sets(as_json: Json = False) -> None:
     """List the known data sets."""
@@ -502,6 +525,20 @@ def _print_measures(metrics: dict[str, Any]) -> None:
             balanced=test["balanced_accuracy"], loss=test["log_loss"], ece=test["ece"]
         )
     )
+    if sets := test.get("sets"):
+        print(
+            _("sets hold the right class in {coverage:.1%} (asked: {asked:.0%}), {size:.2f} classes on average").format(
+                coverage=sets["coverage"], asked=sets["asked"], size=sets["size"]
+            )
+        )
+    if unknown := test.get("unknown"):
+        print(_("{share:.1%} of them were taken for none of the classes").format(share=unknown["share"]))
+        if others := unknown.get("other_classes"):
+            print(
+                _("of {n:,} pictures of other classes, {share:.1%} were (AUROC {auroc:.3f})").format(
+                    n=others["n"], share=others["share"], auroc=others["auroc"]
+                )
+            )
 
 
 def _draw_robustness(measured: dict[str, Any], out: Path) -> None:

@@ -96,8 +96,8 @@ def _go_on(
     return Learnt(
         looked.catalog, looked.classes, training, calibration, answers, looked.asked,
         trained.answer,
-        sense=lambda temperature: sensing.of_network(
-            graph, trained.pixels, training, calibration, answers, looked.asked, recipe.trust, temperature
+        sense=lambda temperature, trust: sensing.of_network(
+            graph, trained.pixels, training, calibration, answers, looked.asked, trust, temperature
         ),
         bundle=lambda temperature, manifest, senses: export_network(
             graph, size=looked.backbone.size, resize=recipe.features.resize, temperature=temperature, manifest=manifest,
@@ -120,7 +120,9 @@ def opened(source: Source, recipe: Recipe, stage: Stage) -> "Job":
     return _open(source, looked, parts, fitted_head(looked, parts[0], recipe).head, recipe, stage)
 
 
-def _open(source: Source, looked: Looked, parts: tuple[Part, Part, Part], head: Head, recipe: Recipe, stage: Stage) -> "Job":
+def _open(
+    source: Source, looked: Looked, parts: tuple[Part, Part, Part], head: Head, recipe: Recipe, stage: Stage
+) -> "Job":
     from kilat.fit import job
 
     seen = _see(source, looked, parts, recipe, stage)

@@ -91,7 +91,7 @@ def import_keras(
         network = _network(keras, model, kind, size, scale, grey=channels == 1)
     manifest = _manifest(path, classes, size, network, {"scale": scale, "resize": resize}, model.name)
     file = export_network(network, size=size, resize=resize, temperature=1.0, manifest=manifest)
-    parity = check(Classifier(file), source, rows, _probabilities(answers, kind))
+    parity = check(Classifier(file), source, rows, _probabilities(answers, kind), None)
     facts = {
         "classes": list(classes),
         "size": size,

@@ -34,7 +34,7 @@ from kilat.features.extract import Floats, cache_space, look
 from kilat.features.extract import Progress as FeatureProgress
 from kilat.features.pixels import Seen, fits_in_memory, look_at_pixels, natural_size
 from kilat.locale import _
-from kilat.recipe import Features, Recipe
+from kilat.recipe import Features, Recipe, Trust
 from kilat.record import Described
 from kilat.report import meaning
 from kilat.sensing import Sensed, Spare
@@ -94,7 +94,7 @@ class Learnt:
         held_logits: the answers to them, ``[n, classes]``.
         asked: the test pictures.
         answer: gives the logits of any rows of the catalog.
-        sense: gives what notices pictures unlike all that were learnt, for a temperature.
+        sense: gives what notices pictures unlike all that were learnt, for a temperature and the recipe's section.
         bundle: gives the model file for a temperature, a manifest and what was sensed.
         network: what the model file says of it.
         facts: sections of ``metrics.json`` about the learning; the last one is about what answers.
@@ -116,7 +116,7 @@ class Learnt:
     held_logits: Floats
     asked: Part
     answer: Callable[[NDArray[np.int64]], Floats]
-    sense: Callable[[float], Sensed]
+    sense: Callable[[float, Trust], Sensed]
     bundle: Callable[[float, Manifest, Senses], bytes]
     network: Described
     facts: dict[str, Any]
@@ -257,8 +257,8 @@ def head_on(looked: Looked, recipe: Recipe, clock: Clock) -> Learnt:
     return Learnt(
         looked.catalog, looked.classes, looked.learnt, looked.learnt.at(fitted.held_out), fitted.logits, looked.asked,
         fitted.answer,
-        sense=lambda temperature: sensing.of_head(
-            fitted, looked.learnt, spare, looked.asked, recipe.trust, temperature
+        sense=lambda temperature, trust: sensing.of_head(
+            fitted, looked.learnt, spare, looked.asked, trust, temperature
         ),
         bundle=lambda temperature, manifest, senses: export(
             looked.backbone, recipe.features.resize, fitted.head, temperature, manifest, senses
@@ -280,12 +280,16 @@ def fitted_head(looked: Looked, learnt: Part, recipe: Recipe) -> probe.Fitted:
     )
 
 
-def see(source: Source, recipe: Recipe, stage: Stage) -> tuple[Seen, Twins]:
-    """Reads every picture once, and splits them; the near-duplicates among them, too.
+def see(source: Source, recipe: Recipe, stage: Stage) -> Seen:
+    """Reads every picture once, and splits them.
 
     Raises:
         SourceError: there are too few to hold any out.
     """
+    return _see(source, recipe, stage)[0]
+
+
+def _see(source: Source, recipe: Recipe, stage: Stage) -> tuple[Seen, Twins]:
     catalog = Catalog.of(source.entries)
     size = input_size(recipe, source)
     fits = fits_in_memory(len(source.entries) * recipe.runtime.devices, size)
@@ -329,7 +333,7 @@ def train_network(source: Source, recipe: Recipe, clock: Clock, stage: Stage, to
     device = runtime.device(recipe.runtime.device)
     parallel.require(recipe.runtime.devices, device)
     with clock.measure("pictures_s"):
-        seen, twins = see(source, recipe, stage)
+        seen, twins = _see(source, recipe, stage)
     limit, progress = recipe.runtime.time_limit, stage("Training")
     deadline = None if limit is None else clock.started + limit
     with clock.measure("fit_s"):
@@ -340,8 +344,8 @@ def train_network(source: Source, recipe: Recipe, clock: Clock, stage: Stage, to
     return Learnt(
         seen.catalog, seen.classes, seen.training, seen.calibration, answers, seen.asked,
         trained.answer,
-        sense=lambda temperature: sensing.of_network(
-            graph, trained.pixels, seen.training, seen.calibration, answers, seen.asked, recipe.trust, temperature
+        sense=lambda temperature, trust: sensing.of_network(
+            graph, trained.pixels, seen.training, seen.calibration, answers, seen.asked, trust, temperature
         ),
         bundle=lambda temperature, manifest, senses: export_network(
             graph, size=seen.size, resize=recipe.input.resize, temperature=temperature, manifest=manifest, senses=senses

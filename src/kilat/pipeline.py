@@ -144,7 +144,7 @@ def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = silent, to
     with clock.measure("trust_s"):
         trusted = trust(result, recipe.trust)
         metrics["unknown"] = trusted.unknown
-        metrics["test"]["sets"] = trusted.measured_sets
+        metrics["test"] |= {"sets": trusted.measured_sets, "unknown": trusted.unknown["test"]}
         predictions = trusted.predictions()
     with clock.measure("check_s"):
         checked = look_into(trusted)
@@ -164,7 +164,8 @@ def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = silent, to
         "model": record.model(learnt.network, model, recipe),
         "versions": manifest.versions,
     }
-    return Outcome(model, classifier, metrics, learnt.catalog, predictions, notes, learnt.shown, checked)
+    shown = {**learnt.shown, "findings": checked.findings}
+    return Outcome(model, classifier, metrics, learnt.catalog, predictions, notes, shown, checked)
 
 
 def _learn(source: Source, recipe: Recipe, clock: Clock, stage: Stage, told: Training) -> Learnt:
@@ -223,9 +224,9 @@ def evaluate(
     source = _source(data, root, stage, find_source)
     require_pictures(source, source.name)
     catalog = Catalog.of(source.entries)
-    keep_askable(catalog, classifier.classes)
+    strangers = keep_askable(catalog, classifier.classes)
     with clock.measure("answers_s"):
-        answers = examine(classifier, source, catalog, stage("Asking the model"))
+        answers = examine(classifier, source, catalog, stage("Asking the model"), strangers)
     settle_duplicates(catalog)
     asked = whole(catalog, classifier.classes)
     robustness = {}
@@ -242,7 +243,7 @@ def evaluate(
             "reasons": catalog.refused["reason"].value_counts().to_dict(),
             "classes": list(classifier.classes),
         },
-        "test": measured(classifier, asked, answers),
+        "test": measured(classifier, asked, answers, strangers),
         **robustness,
         "timing": clock.timings(),
     }

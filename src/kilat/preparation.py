@@ -131,7 +131,7 @@ def find_rate(source: Source, recipe: Recipe, steps: int, stage: Stage = silent)
     if recipe.is_opened:
         begun = opened(source, recipe, stage)
     else:
-        seen, _twins = see(source, recipe, stage)
+        seen = see(source, recipe, stage)
         begun = job.begin(source, seen, recipe, device=runtime.device(recipe.runtime.device), name="network")
     with tempfile.TemporaryDirectory() as nowhere:
         return begun.find_rate(steps, Path(nowhere), stage("Trying rates"))

@@ -19,6 +19,7 @@ from kilat.bundle.tap import tapped
 from kilat.data.split import Part, folds
 from kilat.evaluate.unknown import (
     MOST_KEPT,
+    MOST_SEEN_AGAIN,
     WIDTH,
     Detector,
     Space,
@@ -146,8 +147,7 @@ def of_network(
         temperature: what logits are divided by.
     """
     see = _Eye(graph, pixels)
-    kept = spaced(learnt.truth, MOST_KEPT)
-    learnt = learnt.at(kept)
+    learnt = learnt.at(spaced(learnt.truth, MOST_SEEN_AGAIN))
     seen = see(learnt.rows)
     projection = _projection(seen, _width(len(learnt.rows), seen.shape[1]))
     embeddings, known = projection(seen), projection(see(held.rows))

@@ -14,6 +14,7 @@ from kilat.data.split import Part
 from kilat.evaluate.calibration import soften
 from kilat.evaluate.metrics import measure, wilson_interval
 from kilat.evaluate.sets import Sets, measure_sets
+from kilat.evaluate.unknown import auroc
 from kilat.learning import Result
 from kilat.recipe import Trust
 from kilat.sensing import Sensed
@@ -89,16 +90,27 @@ def trust(result: Result, settings: Trust) -> Trusted:
         method=settings.sets,
         per_class=settings.per_class,
     )
-    return Trusted(result, sets, learnt.sense(result.temperature), settings)
+    return Trusted(result, sets, learnt.sense(result.temperature, settings), settings)
 
 
-def measured(classifier: Classifier, asked: Part, answers: Answers) -> dict[str, Any]:
-    """What a finished model's answers to labelled pictures come to, sets and unknown pictures included."""
+def measured(classifier: Classifier, asked: Part, answers: Answers, strangers: NDArray[np.int64]) -> dict[str, Any]:
+    """What a finished model's answers to labelled pictures come to, sets and unknown pictures included.
+
+    Args:
+        classifier: the model.
+        asked: pictures of its classes.
+        answers: to every row of the catalog.
+        strangers: rows of pictures of other classes.
+    """
     probabilities = answers.probabilities[asked.rows]
     found = measure(asked.truth, probabilities, classifier.classes)
     found["sets"] = _sets(classifier.sets, probabilities, asked, classifier.classes)
     if "unknown" in classifier.manifest.thresholds:
-        found["unknown"] = _alarms(answers.unknown[asked.rows])
+        usual, strange = answers.unknown[asked.rows], answers.unknown[strangers]
+        strange = strange[~np.isnan(strange)]
+        found["unknown"] = _alarms(usual)
+        if len(strange):
+            found["unknown"]["other_classes"] = _alarms(strange) | {"auroc": auroc(usual, strange)}
     return found
 
 

@@ -17,7 +17,8 @@ SRC = Path(__file__).resolve().parents[2] / "src"
 ORDER = (
     "errors", "locale", "clock", "runtime", "run", "data", "recipe", "features", "probe", "model", "fit", "evaluate",
     "check", "explain", "report", "bundle", "serve", "lab", "cluster", "record", "imported", "sensing", "learning",
-    "finetuning", "trusting", "checking", "preparation", "pipeline", "classifier", "estimator", "__init__", "cli", "__main__",
+    "finetuning", "trusting", "drifting", "checking", "preparation", "pipeline", "classifier", "estimator", "__init__",
+    "cli", "__main__",
 )  # fmt: skip
 TORCH_ROOMS = ("model", "fit", "explain")
 TORCH = {"torch", "torchvision", "timm"}

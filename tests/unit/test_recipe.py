@@ -72,7 +72,7 @@ class TestWhereFrom:
     def test_yaml_that_is_no_document_of_sections(self, tmp_path: Path, text: str) -> None:
         with pytest.raises(RecipeError, match=r"is not a document of sections\.") as caught:
             load(file(tmp_path, text))
-        assert caught.value.mend == "Sections: data, features, head, input, augment, model, fit, runtime."
+        assert caught.value.mend == "Sections: data, features, head, input, augment, model, fit, trust, runtime."
 
     @pytest.mark.parametrize(
         "text", ["features: [1", "a: b: c", "features: !!python/object/apply:os.getcwd []", "\tx: 1", "x: 2024-13-45"]

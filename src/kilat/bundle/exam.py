@@ -1,6 +1,7 @@
 """Asks a finished model about every picture of a source, each accounted for in a catalog."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,18 @@ from kilat.data.catalog import Catalog, Picture, Source, content_digest
 from kilat.errors import PictureError, nearest
 
 
-def keep_askable(catalog: Catalog, classes: tuple[str, ...]) -> None:
-    """Refuses what the model cannot be measured on: unknown classes, and pictures that a ready-made split trains on."""
+STRANGERS = 1000
+"""Pictures of other classes that are asked about at most, to see whether the model notices them."""
+
+
+def keep_askable(catalog: Catalog, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """Refuses what the model cannot be measured on: unknown classes, and pictures that a ready-made split trains on.
+
+    Returns:
+        Rows of pictures of unknown classes, at most ``STRANGERS``, on which can be measured whether it notices them.
+    """
     table = catalog.table
+    strangers = _strangers(catalog, classes)
     for row in table.index[catalog.used & ~table["label"].isin(classes)]:
         label = table.loc[row, "label"]
         catalog.refuse(row, f"the model knows no class '{label}'. {nearest(label, classes)}")
@@ -21,6 +31,14 @@ def keep_askable(catalog: Catalog, classes: tuple[str, ...]) -> None:
         for row in table.index[catalog.used & (table["split"] != "test")]:
             catalog.refuse(row, f"belongs to the split '{table.loc[row, 'split']}', and there is one called 'test'")
     table["split"] = "test"
+    return strangers
+
+
+def _strangers(catalog: Catalog, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    table, used = catalog.table, catalog.used
+    asked = table["split"] == "test"
+    rows = np.flatnonzero(used & ~table["label"].isin(classes) & (asked | ~(used & asked).any()))
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), STRANGERS)).round().astype(np.int64))]
 
 
 @dataclass(frozen=True)
@@ -29,7 +47,7 @@ class Answers:
 
     Args:
         probabilities: float32 ``[rows, classes]``.
-        unknown: how far each lies above the threshold of unknown pictures, float32 ``[rows]``.
+        unknown: how far each lies above the threshold of unknown pictures, float32 ``[rows]``; NaN where refused.
         embeddings: float32 ``[rows, d]``.
     """
 
@@ -39,10 +57,22 @@ class Answers:
 
 
 def examine(
-    classifier: Classifier, source: Source, catalog: Catalog, progress: Callable[[int, int], None]
+    classifier: Classifier,
+    source: Source,
+    catalog: Catalog,
+    progress: Callable[[int, int], None],
+    strangers: Sequence[int] | NDArray[np.int64] = (),
 ) -> Answers:
-    """Asks about every used picture, and fills in the catalog's digests and refusals."""
-    rows = np.flatnonzero(catalog.used)
+    """Asks about every used picture, and fills in the catalog's digests and refusals.
+
+    Args:
+        classifier: the model.
+        source: where the pictures are.
+        catalog: of them.
+        progress: told how many are done.
+        strangers: rows to ask about as well, though they were refused.
+    """
+    rows = np.union1d(np.flatnonzero(catalog.used), np.asarray(strangers, np.int64))
     answers: list[Answer | None] = [None] * len(catalog.table)
     digests = [""] * len(catalog.table)
 
@@ -64,7 +94,7 @@ def examine(
         progress(done, len(rows))
     catalog.table["digest"] = digests
     width = max((len(one.embedding) for one in answers if one), default=0)
-    nothing = Answer(np.zeros(len(classifier.classes), np.float32), 0.0, np.zeros(width, np.float32))
+    nothing = Answer(np.zeros(len(classifier.classes), np.float32), math.nan, np.zeros(width, np.float32))
     whole = [one or nothing for one in answers]
     return Answers(
         np.array([one.probabilities for one in whole], np.float32).reshape(len(whole), -1),

@@ -45,14 +45,25 @@ def summarise(data: bytes) -> Summary:
         text = next((entry.value for entry in model.metadata_props if entry.key == KEY), None)
         manifest = Manifest.from_json(text, "The file")
         fixed = _constants(model)
-        layers = [node for node in model.graph.node if _kernel(node) in fixed]
+        nodes = _answering(model)
+        layers = [node for node in nodes if _kernel(node) in fixed]
         shapes = _shapes(model, manifest.size, {node.output[0] for node in layers} | fixed)
     except ModelFileError:
         raise
     except Exception as error:  # of protocol buffers and the runtime, whose classes of errors have no common ancestor
         raise ModelFileError(f"The file cannot be used as an ONNX model: {type(error).__name__}.") from error
     name, size = str(manifest.backbone.get("name", "model")), manifest.size
-    return Summary(name, (size, size, 3), _rows(model.graph.node, fixed, shapes))
+    return Summary(name, (size, size, 3), _rows(nodes, fixed, shapes))
+
+
+def _answering(model: ModelProto) -> list[NodeProto]:
+    """What the probabilities follow from, in the order of the graph; what notices unknown pictures is no layer."""
+    wanted, nodes = {"probabilities"}, []
+    for node in reversed(model.graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            nodes.append(node)
+    return nodes[::-1]
 
 
 def _constants(model: ModelProto) -> set[str]:

@@ -1,7 +1,6 @@
 """The document inside a model file (metadata key ``kilat``): classes, recipe, digests, thresholds, measures."""
 
 import base64
-import binascii
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -95,12 +94,10 @@ def unpack(text: str, where: str) -> NDArray[np.float32]:
     Raises:
         ModelFileError: it is too long, damaged, or holds numbers that are none.
     """
-    width, _, numbers = text.partition(":")
+    width, _, numbers = text[:MAX_BYTES].partition(":")  # a longer one is cut off, and so damaged
     try:
-        if len(text) > MAX_BYTES:
-            raise ValueError
         found = np.frombuffer(base64.b64decode(numbers, validate=True), "<f2").reshape(-1, int(width))
-    except (ValueError, binascii.Error):
+    except (ValueError, OverflowError):
         raise ModelFileError(f"{where} has damaged reference embeddings.") from None
     if not np.isfinite(found).all():
         raise ModelFileError(f"{where} has reference embeddings that are no numbers.")

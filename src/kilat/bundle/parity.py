@@ -14,7 +14,7 @@ TOLERANCE = 1e-3
 """How far a probability of the file may lie from the fitted model's. Both see the same pixels and the same network, so
 only the order of float sums may differ."""
 
-_UNKNOWN = 10
+_UNKNOWN = 50
 
 HALF_PRECISION_TOLERANCE = 0.05
 """The same where a GPU looked at the pictures in half precision; the file computes in float32."""
@@ -29,8 +29,8 @@ class Parity:
         max_difference: the largest difference of a probability.
         tolerance: the largest that is let through.
         labels_agree: the share of pictures with the same likeliest class.
-        max_unknown_difference: the largest difference of how unknown a picture is, in spreads among known ones; ten
-            times the tolerance is let through.
+        max_unknown_difference: the largest difference of how unknown a picture is, in spreads among known ones;
+            fifty times the tolerance is let through.
     """
 
     pictures: int
@@ -50,7 +50,7 @@ def check(
     source: Source,
     rows: NDArray[np.int64],
     expected: NDArray[np.float32],
-    unknown: NDArray[np.float32],
+    unknown: NDArray[np.float32] | None,
     tolerance: float = TOLERANCE,
 ) -> Parity:
     """Asks the file about real pictures.
@@ -60,7 +60,7 @@ def check(
         source: where the pictures are.
         rows: which of its entries are asked, ``[n]``.
         expected: the fitted model's probabilities for them, ``[n, classes]``.
-        unknown: how unknown they are, ``[n]``.
+        unknown: how unknown they are, ``[n]``; None for a file that is to notice nothing of that.
         tolerance: how far a probability may lie from that.
 
     Raises:
@@ -72,15 +72,17 @@ def check(
         raise RunError(f"A picture can no longer be read, though it could be a moment ago: {error.message}.") from None
     got = np.stack([one.probabilities for one in answers])
     strangeness = np.array([one.unknown for one in answers])
+    # Without a detector every picture is as little unknown as can be, and infinities have no difference.
+    astray = np.zeros(len(rows)) if unknown is None else np.abs(strangeness - unknown)
     parity = Parity(
         pictures=len(rows),
         max_difference=float(np.abs(got - expected).max()),
         tolerance=tolerance,
         labels_agree=float((got.argmax(1) == expected.argmax(1)).mean()),
-        max_unknown_difference=float(np.abs(strangeness - unknown).max()),
+        max_unknown_difference=float(astray.max()),
     )
     if not parity.max_unknown_difference <= _UNKNOWN * tolerance:
-        worst = int(rows[np.abs(strangeness - unknown).argmax()])
+        worst = int(rows[astray.argmax()])
         raise RunError(
             f"The model file does not notice unknown pictures as the fitted model does: its score differs by "
             f"{parity.max_unknown_difference:.3f} (allowed: {_UNKNOWN * tolerance}) on {source.entries[worst].path}.",

@@ -124,6 +124,18 @@ class Classifier:
         rows = [_raised(outcome).probabilities for outcome in self.outcomes(_many(pictures))]
         return np.stack(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
 
+    def embed(self, pictures: Iterable[Given] | Given) -> NDArray[np.float32]:
+        """Where pictures lie among others: near ones look alike to the network. float32 ``[n, d]``.
+
+        Raises:
+            ModelFileError: the file gives no embedding, as those of imported networks.
+            PictureError: a picture cannot be read.
+        """
+        if "embedding" not in self._outputs:
+            raise ModelFileError(f"{self._where} gives no embedding.", mend="Train it again with this kilat.")
+        rows = [_raised(outcome).embedding for outcome in self.outcomes(_many(pictures))]
+        return np.stack(rows) if rows else np.zeros((0, 0), np.float32)
+
     def answers(self, pictures: Iterable[Given] | Given) -> Iterator[Prediction | Refusal]:
         """Answers in the order given, as they come, with a refusal for every picture that cannot be read."""
         given = list(_many(pictures))
@@ -166,15 +178,17 @@ class Classifier:
             return error
         try:
             found = self._session.run(self._outputs, {"image": np.asarray(image)[None]})
+            given = dict(zip(self._outputs, (np.asarray(one, np.float32) for one in found), strict=True))
         except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
             raise ModelFileError(f"{self._where} cannot be run by ONNX Runtime {ort.__version__}: {error}") from None
-        given = dict(zip(self._outputs, (np.asarray(one, np.float32) for one in found), strict=True))
         rows, unknown = given["probabilities"], given.get("unknown", _NEVER)
         embedding = given.get("embedding", _NOWHERE)
         if rows.shape != (1, len(self.classes)) or not np.isfinite(rows).all():
             raise ModelFileError(f"{self._where} is damaged: its answer is no probability for each class.")
-        if unknown.shape != (1,) or np.isnan(unknown).any() or len(embedding) != 1:
+        if unknown.shape != (1,) or np.isnan(unknown).any():
             raise ModelFileError(f"{self._where} is damaged: it does not say how unknown a picture is.")
+        if embedding.ndim != 2 or len(embedding) != 1 or not np.isfinite(embedding).all():
+            raise ModelFileError(f"{self._where} is damaged: it does not say where a picture lies among others.")
         return Answer(rows[0], float(unknown[0]), embedding[0])
 
     def _prediction(self, path: str, answer: Answer) -> Prediction:
@@ -214,8 +228,13 @@ def _document(session: ort.InferenceSession, where: str) -> str | None:
 
 def _require_contract(session: ort.InferenceSession, classes: int, where: str) -> None:
     """Refuses a file whose graph does not take pictures, or does not answer with a probability for each class."""
-    given = [(one.name, one.type, one.shape[-1:]) for one in session.get_inputs()]
-    answered = [(one.name, one.type, one.shape[-1:]) for one in session.get_outputs()]
+    try:
+        given, answered = (
+            [(one.name, one.type, one.shape[-1:]) for one in ends]
+            for ends in (session.get_inputs(), session.get_outputs())
+        )
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"{where} has names in its graph that are no text: {error}.") from None
     if given != [("image", "tensor(uint8)", [3])] or ("probabilities", "tensor(float)", [classes]) not in answered:
         raise ModelFileError(f"{where} does not take 8-bit pictures and give {classes} probabilities, as kilat's do.")
 
@@ -224,7 +243,7 @@ def _sets(manifest: Manifest, where: str) -> Sets:
     """How the file makes prediction sets; with every class in them where it does not say."""
     given = manifest.thresholds.get("set")
     try:
-        return Sets.from_dict(given, len(manifest.classes)) if given else Sets("lac", 1.0, (-math.inf,))
+        return Sets("lac", 1.0, (-math.inf,)) if given is None else Sets.from_dict(given, len(manifest.classes))
     except ValueError as error:
         raise ModelFileError(f"{where} has a damaged header: its prediction sets cannot be meant ({error}).") from None
 

@@ -32,7 +32,7 @@ class Projection:
 
     def __call__(self, seen: Floats) -> Floats:
         """Embeddings ``[n, d]`` of ``[n, seen]``."""
-        embeddings: Floats = (seen - self.offset) @ self.basis
+        embeddings: Floats = np.matmul(seen - self.offset, self.basis, dtype=np.float32)
         return embeddings
 
 

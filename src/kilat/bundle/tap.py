@@ -7,8 +7,6 @@ from onnx import ModelProto, helper, numpy_helper
 
 TAPPED = "tapped"
 _WEIGHTED = {"Gemm", "MatMul", "Conv"}
-_PLACES = {4: [2, 3], 3: [1]}
-"""By rank, the axes of a layer's input along which places lie: of pictures their height and width, else of tokens."""
 
 
 def tap(model: ModelProto) -> str:
@@ -19,11 +17,12 @@ def tap(model: ModelProto) -> str:
     Args:
         model: a graph from ``pixels`` to ``logits``; changed.
     """
-    name = _before_the_last(model)
+    name, channels = _before_the_last(model)
     rank = _rank(model, name)
     if rank == 2:
         return name
-    axes = numpy_helper.from_array(np.array(_PLACES.get(rank, list(range(2, rank))), np.int64), f"{TAPPED}.axes")
+    places = [axis for axis in range(1, rank) if axis != channels % rank]
+    axes = numpy_helper.from_array(np.array(places, np.int64), f"{TAPPED}.axes")
     model.graph.initializer.append(axes)
     model.graph.node.append(helper.make_node("ReduceMean", [name, axes.name], [TAPPED], keepdims=0))
     return TAPPED
@@ -38,28 +37,29 @@ def tapped(network: bytes) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _before_the_last(model: ModelProto) -> str:
-    """The input of the weighted layer that is met first on the way back from the logits."""
+def _before_the_last(model: ModelProto) -> tuple[str, int]:
+    """The input of the weighted layer that is met first on the way back from the logits, and its axis of channels."""
     makers = {output: node for node in model.graph.node for output in node.output}
-    constants = {one.name for one in model.graph.initializer}
+    fixed = _fixed(model)
     waiting, seen = [model.graph.output[0].name], set()
     while waiting:
         node = makers.get(waiting.pop(0))
         if node is None or id(node) in seen:
             continue
         seen.add(id(node))
-        if node.op_type in _WEIGHTED and any(name not in makers or _is_fixed(makers, name) for name in node.input[1:]):
-            return str(node.input[0])
-        waiting += [name for name in node.input if name not in constants]
-    return str(model.graph.output[0].name)  # no layer has weights: the logits themselves are all there is
+        if node.op_type in _WEIGHTED and fixed.intersection(node.input[1:]):
+            return str(node.input[0]), 1 if node.op_type == "Conv" else -1
+        waiting += [name for name in node.input if name not in fixed]
+    return str(model.graph.output[0].name), -1  # no layer has weights: the logits themselves are all there is
 
 
-def _is_fixed(makers: dict[str, onnx.NodeProto], name: str) -> bool:
-    """Whether a tensor follows from constants alone, such as a weight that is turned round first."""
-    node = makers.get(name)
-    if node is None:
-        return name != "pixels"
-    return all(_is_fixed(makers, one) for one in node.input if one)
+def _fixed(model: ModelProto) -> set[str]:
+    """The tensors that follow from constants alone, such as a weight that is turned round first."""
+    fixed = {one.name for one in model.graph.initializer}
+    for node in model.graph.node:
+        if all(name in fixed for name in node.input if name):
+            fixed.update(node.output)
+    return fixed
 
 
 def _rank(model: ModelProto, name: str) -> int:

@@ -276,7 +276,7 @@ def _mislabelled(suspects: Suspects, rows: Ints, classes: Sequence[str]) -> list
     if len(found) == 1:
         title = _("1 of {total:,} pictures looks mislabelled.")
     captions = (
-        f"{classes[suspects.truth[at]]} → {classes[suspects.suggested[at]]}? {suspects.probability[at]:.2f}"
+        f"{classes[suspects.truth[at]]} → {classes[suspects.suggested[at]]}? {suspects.probability[at]:.0%}"
         for at in found
     )
     return [

@@ -102,7 +102,7 @@ def facts_of(picture: Picture, image: Image.Image, full: tuple[int, int]) -> np.
         record["mode"] = b"L" if picture.ndim == 2 else b"RGBA" if picture.shape[2] == 4 else b"RGB"
     grey = image.convert("L")
     _measure_tones(record, grey)
-    _measure_colours(record, image)
+    _measure_colours(record, image, grey)
     _measure_border(record, image, grey, image.width / full[0])
     return record
 
@@ -182,10 +182,12 @@ def _laplacian(grey: NDArray[np.uint8]) -> tuple[float, float]:
     return variance, float(np.einsum("hrwc,hrwc->hw", parts, parts).max()) / (rows * columns)
 
 
-def _measure_colours(record: np.void, image: Image.Image) -> None:
+def _measure_colours(record: np.void, image: Image.Image, grey: Image.Image) -> None:
     """The thumbnail, the layout of colours, and how colourful it is."""
     small = image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX, reducing_gap=1.0)
-    record["thumbnail"] = np.asarray(small.convert("L"))
+    # Cut by whole pixels, as above, thumbnails of resized copies differ too much to be recognised.
+    thumbnail = grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    record["thumbnail"] = np.asarray(thumbnail)
     record["layout"] = np.asarray(small.reduce(THUMBNAIL // LAYOUT))
     red, green, blue = np.asarray(small).reshape(-1, 3).astype(np.float32).T
     sides = np.stack([red - green, (red + green) / 2 - blue])

@@ -34,14 +34,19 @@ COMBINATIONS = (
 MOST_KEPT = 8192
 """How many training pictures the nearest is looked for among; of more, as many are drawn from every class alike."""
 
+MOST_SEEN_AGAIN = 2048
+"""The same for a network trained by gradient, which must look at each of them once more."""
+
 WIDTH = 128
 """Of an embedding, at most."""
 
 _SHRINKAGE = 0.1
-LEAST_SQUARE = 1e-6
-"""Distances end here: closer ones are rounding."""
+LEAST_SQUARE = 1e-4
+"""Squares of distances end here, embeddings having a mean square length of one: smaller ones are mostly rounding."""
 _ROWS = 512
 _UPPER = 0.95
+_LEAST_SPREAD = 0.01
+_NEVER = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,8 @@ class Space:
 
         with plain_blas():
             squares = spread(some, range(0, len(embeddings), _ROWS))
-        return np.sqrt(np.maximum(np.concatenate([*squares, np.zeros(0, np.float32)]), LEAST_SQUARE))
+        distances: Floats = np.sqrt(np.maximum(np.concatenate([*squares, np.zeros(0, np.float32)]), LEAST_SQUARE))
+        return distances
 
     def _mahalanobis(self, embeddings: Floats) -> Floats:
         place = embeddings @ self.within
@@ -160,7 +166,8 @@ class Detector:
         """Standardises the methods, and sets the threshold, on known pictures.
 
         The threshold is a conformal quantile: another known picture lies above it with a probability of at most
-        ``rate``. Of fewer than ``1 / rate - 1`` pictures the strangest sets it, which promises less.
+        ``rate``. Of fewer than ``1 / rate - 1`` pictures the strangest sets it, which promises less; of none, no picture
+        ever lies above it.
 
         Args:
             space: the training pictures.
@@ -174,7 +181,8 @@ class Detector:
         centres, spreads = zip(*(_standard(one) for one in each), strict=True)
         total = np.sort(_total(each, centres, spreads))
         rank = min(math.ceil((len(total) + 1) * (1 - rate)), len(total))
-        return cls(space, methods, centres, spreads, float(total[rank - 1]), max(rate, 1 / (len(total) + 1)))
+        threshold = float(total[rank - 1]) if rank else _NEVER
+        return cls(space, methods, centres, spreads, threshold, max(rate, 1 / (len(total) + 1)))
 
     def score(self, embeddings: Floats, logits: Floats) -> Floats:
         """How far above the threshold pictures lie, ``[n]``: unknown where it is above 0.
@@ -260,9 +268,11 @@ def _whitening(deviations: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _standard(values: Floats) -> tuple[float, float]:
-    """The median, and how far above it the 95% quantile lies."""
+    """The median, and how far above it the 95% quantile lies; where they are all alike, no less than a hundredth."""
     centre, upper = np.quantile(values.astype(np.float64), [0.5, _UPPER]) if len(values) else (0.0, 1.0)
-    return float(centre), max(float(upper - centre), 1e-6)
+    # Of answers that are all sure, or pictures that are all near, a smaller spread would be rounding, and differ from
+    # one way to compute it to the next.
+    return float(centre), max(float(upper - centre), _LEAST_SPREAD * max(1.0, abs(float(centre))))
 
 
 def _total(each: Sequence[Floats], centres: Sequence[float], spreads: Sequence[float]) -> Floats:

@@ -248,7 +248,7 @@ def _remove(path: Path) -> None:
 
 
 def _checksum(vector: bytes, facts: bytes, width: int, height: int) -> int:
-    return zlib.crc32(f"{width} {height}".encode(), zlib.crc32(facts, zlib.crc32(vector)))
+    return zlib.crc32(f"{width} {height} {len(vector)}".encode(), zlib.crc32(facts, zlib.crc32(vector)))
 
 
 def _bytes(connection: sqlite3.Connection) -> int:

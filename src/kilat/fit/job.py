@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kilat.data.catalog import Source
+from kilat.evaluate.unknown import MOST_SEEN_AGAIN
 from kilat.features.pixels import Seen
 from kilat.fit import parallel
 from kilat.fit.checkpoint import Checkpoints
@@ -161,8 +162,7 @@ def begin(
     normaliser = _normaliser(recipe, layers, pictures, seen.training.rows)
     sighted = PixelNetwork(layers, seen.size, normaliser.mean, normaliser.std, recipe.input.colour)
     summary = summarise(layers, name=name, channels=channels(recipe), size=seen.size)
-    later = len(seen.asked.rows) + len(seen.validation.rows) + len(seen.calibration.rows)
-    task = Task(sighted, pictures, seen.training, seen.validation, seen.classes, recipe, device, later)
+    task = Task(sighted, pictures, seen.training, seen.validation, seen.classes, recipe, device, _asked_later(seen))
     counts = Counts(summary.total, summary.trainable, summary.macs)
     return Job(task, counts, list(cast(list[str], getattr(layers, "notes", []))), summary)
 
@@ -189,9 +189,14 @@ def open_backbone(source: Source, seen: Seen, recipe: Recipe, head: Head, *, dev
     if seen.pixels is not None:
         pictures = Held(seen.pixels, device)
     network.unfreeze(max((phase.unfreeze for phase in fit.parts), key=_count))
-    later = len(seen.asked.rows) + len(seen.validation.rows) + len(seen.calibration.rows)
-    task = Task(network, pictures, seen.training, seen.validation, seen.classes, recipe, device, later)
+    task = Task(network, pictures, seen.training, seen.validation, seen.classes, recipe, device, _asked_later(seen))
     return Job(task, count(network, network.see, seen.size), [])
+
+
+def _asked_later(seen: Seen) -> int:
+    """How many pictures are looked at after training: all that are held out, most of them twice, and some others."""
+    held = len(seen.asked.rows) + len(seen.validation.rows) + 2 * len(seen.calibration.rows)
+    return held + len(seen.asked.rows) + min(len(seen.training.rows), MOST_SEEN_AGAIN)
 
 
 def _eye(name: str, size: int, recipe: Recipe, device: str) -> "Frozen":

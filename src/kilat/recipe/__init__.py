@@ -7,6 +7,6 @@ from kilat.recipe.network import Network
 from kilat.recipe.sections import METHODS, Features, Head, Input, Recipe, Resize, Trust
 
 __all__ = [
-    "METHODS", "Augment", "Features", "Fit", "Head", "Input", "Network", "Recipe", "Resize", "Trust", "about", "built_in",
-    "load", "of_preset", "parse_override", "text",
+    "METHODS", "Augment", "Features", "Fit", "Head", "Input", "Network", "Recipe", "Resize", "Trust", "about",
+    "built_in", "load", "of_preset", "parse_override", "text",
 ]  # fmt: skip

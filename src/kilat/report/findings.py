@@ -139,7 +139,7 @@ def choose(findings: Iterable[Finding], *, a_finding: int = A_FINDING, a_page: i
         kept = min(A_GROUP, a_page // len(ordered)) * (len(ordered) - place - 1)
         groups = _some(finding, min(a_finding, left - kept))
         choices.append(Choice(finding, groups))
-        left = a_page - len(rows(choices))
+        left -= sum(map(len, groups)) if finding.kind != "refused" else 0
     return choices
 
 
@@ -178,9 +178,7 @@ def _some(finding: Finding, most: int) -> tuple[tuple[int, ...], ...]:
     """The first groups, of each the first pictures, so that there are not more than so many pictures."""
     if finding.kind == "refused":
         return tuple(group[:PATHS] for group in finding.groups[:GROUPS])
-    together = (
-        2 if finding.kind == "shortcut" else 1
-    )  # a group that has it and one that has not: alone they say nothing
+    together = 2 if finding.kind == "shortcut" else 1  # with it and without it: alone they say nothing
     groups = [group[: min(A_GROUP, most // together)] for group in finding.groups]
     places = most if all(len(group) == 1 for group in finding.groups) else GROUPS
     fitting = int(np.searchsorted(np.cumsum([len(group) for group in groups[:places]]), most, side="right"))

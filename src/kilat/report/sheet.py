@@ -26,7 +26,7 @@ TEXT, MUTED, LINE, ACCENT, ON_ACCENT = "#010101", "#020202", "#030303", "#040404
 _VARIABLES = {TEXT: "text", MUTED: "muted", LINE: "line", ACCENT: "accent", ON_ACCENT: "on-accent"}
 FONT = 13.5
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-TONES = (0.9, 0.55, 0.28)
+TONES = (0.9, 0.55, 0.28, 0.14)
 
 Floats = NDArray[np.float64]
 

@@ -9,6 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kilat.bundle.export import export
 from kilat.bundle.manifest import Manifest
+from kilat.bundle.senses import Projection, Senses
+from kilat.evaluate.unknown import Detector, Space
 from kilat.features.backbone import Backbone, Block
 from kilat.features.fitting import OPSET
 from kilat.probe import Head
@@ -59,9 +61,66 @@ def manifest(colours: Backbone) -> Manifest:
 
 
 @pytest.fixture(scope="session")
-def small(colours: Backbone, head: Head, manifest: Manifest) -> bytes:
+def senses(head: Head) -> Senses:
+    """What the small classifier notices: that a colour is far from the three it knows, bright or dark."""
+    random = np.random.default_rng(3)
+    truth = np.arange(120) % 3
+    features = (np.eye(3)[truth] * random.uniform(0.2, 1, (120, 1))).astype(np.float32)
+    basis = np.array([[1, 0], [0, 1], [-1, -1]], np.float32)
+    projection = Projection(np.full(3, -0.25, np.float32), basis)
+    embeddings = projection((features - head.mean) * head.scale)
+    detector = Detector.fit(
+        Space.of(embeddings[:90], truth[:90]), ("knn", "energy"), embeddings[90:], head.logits(features[90:]), rate=0.1
+    )
+    return Senses(projection, detector, embeddings[:7])
+
+
+@pytest.fixture(scope="session")
+def trained() -> Callable[..., bytes]:
+    """Networks trained as a whole: the mean colours, each between 0 and 1, times a matrix ``[3, k]``."""
+
+    def make(weight: np.ndarray, side: int = SIDE) -> bytes:
+        nodes = [
+            helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMean", ["float", "axes"], ["mean"], keepdims=0),
+            helper.make_node("MatMul", ["mean", "weight"], ["logits"]),
+        ]
+        constants = [
+            numpy_helper.from_array(np.array([1, 2]), "axes"),
+            numpy_helper.from_array((weight / 255).astype(np.float32), "weight"),
+        ]
+        pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", side, side, 3])
+        logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", weight.shape[1]])
+        graph = helper.make_graph(nodes, "trained", [pixels], [logits], constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+        return bytes(model.SerializeToString())
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_senses() -> Callable[..., Senses]:
+    """Made-up senses of what has ``width`` numbers, with logits of so many classes."""
+
+    def make(width: int, classes: int = 3, methods: tuple[str, ...] = ("knn",), kept: int = 60, d: int = 5) -> Senses:
+        random = np.random.default_rng(width)
+        truth = np.arange(2 * kept) % classes
+        basis = (random.normal(size=(width, d)) / np.sqrt(width)).astype(np.float32)
+        projection = Projection(random.normal(size=width).astype(np.float32), basis)
+        seen = random.normal(size=(len(truth), width)) + random.normal(size=(classes, width))[truth]
+        logits = random.normal(size=(len(truth), classes)).astype(np.float32) + 3 * np.eye(classes)[truth]
+        embeddings = projection(seen.astype(np.float32))
+        space = Space.of(embeddings[:kept], truth[:kept])
+        detector = Detector.fit(space, methods, embeddings[kept:], logits[kept:].astype(np.float32), rate=0.05)
+        return Senses(projection, detector, embeddings[:9])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small(colours: Backbone, head: Head, manifest: Manifest, senses: Senses) -> bytes:
     """The small classifier as the bytes of its file."""
-    return export(colours, "crop", head, 1.0, manifest)
+    return export(colours, "crop", head, 1.0, manifest, senses)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
@@ -21,6 +20,7 @@ from kilat.features import lite
 from kilat.features.extract import OnnxRunner
 from kilat.features.fitting import OPSET, Fitter
 from kilat.probe import Head
+from kilat.probe.components import standardise
 
 
 def session(model: bytes) -> ort.InferenceSession:
@@ -41,16 +41,17 @@ def photo() -> np.ndarray:
 
 
 def test_the_contract_of_inputs_and_outputs(small):
-    (given,), (answered,) = session(small).get_inputs(), session(small).get_outputs()
+    (given,), answered = session(small).get_inputs(), session(small).get_outputs()
     assert (given.name, given.type, given.shape) == ("image", "tensor(uint8)", ["batch", "height", "width", 3])
-    assert (answered.name, answered.type) == ("probabilities", "tensor(float)")
-    assert answered.shape == ["batch", 3]
+    shapes = {"probabilities": ["batch", 3], "embedding": ["batch", 2], "unknown": ["batch"]}
+    assert {one.name: one.shape for one in answered} == shapes
+    assert {one.type for one in answered} == {"tensor(float)"}
 
 
 @pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 300), (4, 4), (333, 222), (3000, 4000)])
-def test_any_height_and_width(colours, head, manifest, resize, shape):
-    answers = ask(export(colours, resize, head, 1.0, manifest), noise(2, *shape, 3))
+def test_any_height_and_width(colours, head, manifest, senses, resize, shape):
+    answers = ask(export(colours, resize, head, 1.0, manifest, senses), noise(2, *shape, 3))
     assert answers.dtype == np.float32
     assert answers.shape == (2, 3)
     assert np.isfinite(answers).all()
@@ -59,9 +60,11 @@ def test_any_height_and_width(colours, head, manifest, resize, shape):
 
 def test_a_batch_answers_as_its_pictures_do(small):
     batch = noise(5, 20, 31, 3)
-    together = ask(small, batch)
-    for picture, answer in zip(batch, together, strict=True):
-        np.testing.assert_array_equal(ask(small, picture[None])[0], answer)
+    together = session(small).run(None, {"image": batch})
+    for at, picture in enumerate(batch):
+        alone = session(small).run(None, {"image": picture[None]})
+        for whole, one in zip(together, alone, strict=True):
+            np.testing.assert_array_equal(one[0], whole[at])
 
 
 def test_channels_are_red_green_blue(small):
@@ -72,12 +75,12 @@ def test_channels_are_red_green_blue(small):
 
 
 @pytest.mark.parametrize(("resize", "sees"), [("crop", "green"), ("squash", "all"), ("pad", "grey")])
-def test_what_fitting_a_wide_picture_lets_the_network_see(colours, head, manifest, resize, sees):
+def test_what_fitting_a_wide_picture_lets_the_network_see(colours, head, manifest, senses, resize, sees):
     """Red, green and blue thirds side by side: a crop sees the middle, squash and pad see all, pad adds grey."""
     pixels = np.zeros((1, 8, 24, 3), np.uint8)
     for third in range(3):
         pixels[:, :, 8 * third : 8 * third + 8, third] = 255
-    answer = ask(export(colours, resize, head, 1.0, manifest), pixels)[0]
+    answer = ask(export(colours, resize, head, 1.0, manifest, senses), pixels)[0]
     if sees == "green":
         assert answer[1] > 0.9
     else:
@@ -85,7 +88,7 @@ def test_what_fitting_a_wide_picture_lets_the_network_see(colours, head, manifes
 
 
 @pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
-def test_it_is_the_fitted_head_on_the_features(resize, manifest, photo):
+def test_it_is_the_fitted_head_on_the_features(resize, manifest, make_senses, photo):
     """The real backbone, in one file with the fitting before it and the head behind it, as the parts one by one."""
     backbone = lite.build(64, "fp32")
     random = np.random.default_rng(1)
@@ -95,28 +98,32 @@ def test_it_is_the_fitted_head_on_the_features(resize, manifest, photo):
         random.normal(0, 0.02, (backbone.width, 3)).astype(np.float32),
         random.normal(0, 1, 3).astype(np.float32),
     )
-    temperature = 1.7
-    model = session(export(backbone, resize, head, temperature, replace(manifest, size=64)))
+    temperature, senses = 1.7, make_senses(backbone.width, methods=("knn", "mahalanobis", "energy"))
+    model = session(export(backbone, resize, head, temperature, replace(manifest, size=64), senses))
     fit, run = Fitter(64, resize), OnnxRunner(backbone)
     for picture in (photo, photo[:100, :333], photo[50:250, 200:260], photo[:30, :20]):
-        expected = soften(head.logits(run(fit(picture)[None])), temperature)
-        got = model.run(["probabilities"], {"image": picture[None]})[0]
-        np.testing.assert_allclose(got, expected, atol=1e-5)
+        features = run(fit(picture)[None])
+        logits = head.logits(features)
+        embedding = senses.projection(standardise(features, head.mean, head.scale))
+        unknown = senses.detector.score(embedding, logits / np.float32(temperature))
+        got = model.run(["probabilities", "embedding", "unknown"], {"image": picture[None]})
+        for answer, expected in zip(got, (soften(logits, temperature), embedding, unknown), strict=True):
+            np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_temperature_softens(colours, head, manifest, photo):
-    sharp, soft = (ask(export(colours, "crop", head, t, manifest), photo[None])[0] for t in (0.5, 5.0))
+def test_temperature_softens(colours, head, manifest, senses, photo):
+    sharp, soft = (ask(export(colours, "crop", head, t, manifest, senses), photo[None])[0] for t in (0.5, 5.0))
     assert sharp.max() > soft.max()
     assert sharp.argmax() == soft.argmax()
 
 
-def test_resizing_is_antialiased(colours, head, manifest):
+def test_resizing_is_antialiased(colours, head, manifest, senses):
     """Thin lines must come out as their mean, as in Pillow, and not as whatever column was hit."""
     pixels = np.zeros((1, 64, 64, 3), np.uint8)
     pixels[:, :, ::2] = 255
     small = np.asarray(Image.fromarray(pixels[0]).resize((4, 4), Image.Resampling.BILINEAR)).mean((0, 1)) / 255
     expected = soften(head.logits(small[None].astype(np.float32)), 1.0)
-    np.testing.assert_allclose(ask(export(colours, "crop", head, 1.0, manifest), pixels), expected, atol=0.02)
+    np.testing.assert_allclose(ask(export(colours, "crop", head, 1.0, manifest, senses), pixels), expected, atol=0.02)
     assert small.mean() == pytest.approx(0.5, abs=0.02)
 
 
@@ -129,8 +136,8 @@ def test_the_document_inside(small, manifest):
     assert document["versions"]["opset"] == opset == OPSET
 
 
-def test_the_same_parts_give_the_same_bytes(colours, head, manifest, small):
-    assert export(colours, "crop", head, 1.0, manifest) == small
+def test_the_same_parts_give_the_same_bytes(colours, head, manifest, senses, small):
+    assert export(colours, "crop", head, 1.0, manifest, senses) == small
 
 
 def test_it_is_a_valid_model_that_keeps_everything_inside(small):
@@ -140,31 +147,13 @@ def test_it_is_a_valid_model_that_keeps_everything_inside(small):
     assert all(one.domain in ("", "ai.onnx") for one in model.opset_import)
 
 
-def trained(weight: np.ndarray, side: int = 4) -> bytes:
-    """A network trained as a whole: the mean colours, each between 0 and 1, times a matrix ``[3, k]``."""
-    nodes = [
-        helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["float", "axes"], ["mean"], keepdims=0),
-        helper.make_node("MatMul", ["mean", "weight"], ["logits"]),
-    ]
-    constants = [
-        numpy_helper.from_array(np.array([1, 2]), "axes"),
-        numpy_helper.from_array((weight / 255).astype(np.float32), "weight"),
-    ]
-    pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", side, side, 3])
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", weight.shape[1]])
-    graph = helper.make_graph(nodes, "trained", [pixels], [logits], constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
-    return model.SerializeToString()
-
-
 def means(picture: np.ndarray, resize: str) -> np.ndarray:
     """What such a network sees of a picture, float64 ``[1, 3]``."""
     return Fitter(4, resize)(picture).mean((0, 1), keepdims=True)[0].astype(float) / 255
 
 
 @pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
-def test_a_trained_network_keeps_its_answers(manifest, photo, resize):
+def test_a_trained_network_keeps_its_answers(trained, manifest, photo, resize):
     weight = np.random.default_rng(2).normal(0, 5, (3, 3))
     file = export_network(trained(weight), size=4, resize=resize, temperature=1.7, manifest=manifest)
     onnx.checker.check_model(onnx.load_from_string(file), full_check=True)
@@ -174,7 +163,7 @@ def test_a_trained_network_keeps_its_answers(manifest, photo, resize):
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_one_unit_is_the_second_of_two_classes(manifest, photo, sign):
+def test_one_unit_is_the_second_of_two_classes(trained, manifest, photo, sign):
     weight = sign * np.array([[9.0], [-2.0], [30.0]])
     two = replace(manifest, classes=("no", "yes"))
     file = export_network(trained(weight), size=4, resize="squash", temperature=0.5, manifest=two)
@@ -184,14 +173,14 @@ def test_one_unit_is_the_second_of_two_classes(manifest, photo, sign):
     assert Classifier(file).predict(photo)[0].label == ("yes" if sign > 0 else "no")
 
 
-def test_the_same_network_gives_the_same_bytes(manifest):
+def test_the_same_network_gives_the_same_bytes(trained, manifest):
     one, other = (
         export_network(trained(np.eye(3)), size=4, resize="crop", temperature=1.0, manifest=manifest) for _ in range(2)
     )
     assert one == other
 
 
-def test_a_network_that_fits_no_file(manifest, monkeypatch):
+def test_a_network_that_fits_no_file(trained, manifest, monkeypatch):
     monkeypatch.setattr(exporting, "_MAX_BYTES", 100)
     with pytest.raises(RunError, match=r"has \d+ bytes; one ONNX file holds 100\."):
         export_network(trained(np.eye(3)), size=4, resize="crop", temperature=1.0, manifest=manifest)

@@ -18,14 +18,14 @@ from kilat.report.drawing import volumes
 
 
 @pytest.fixture(scope="module", params=["fp32", "int8"])
-def described(request, manifest):
+def described(request, manifest, make_senses):
     """EfficientNet-Lite0 with a head for three classes."""
     backbone = lite.build(224, request.param)
     width = sum(block.width for block in backbone.blocks)
     zeros = np.zeros(width, np.float32)
     head = Head(zeros, zeros, np.zeros((width, 3), np.float32), np.zeros(3, np.float32))
     named = replace(manifest, size=224, backbone={"name": lite.NAME})
-    return layers.summarise(export(backbone, "crop", head, 1.0, named)), width
+    return layers.summarise(export(backbone, "crop", head, 1.0, named, make_senses(width))), width
 
 
 def test_efficientnet_lite0_is_the_one_that_is_published(described):

@@ -3,9 +3,10 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from kilat.bundle.manifest import MAX_BYTES, SCHEMA, Manifest
+from kilat.bundle.manifest import MAX_BYTES, SCHEMA, Manifest, pack, unpack
 from kilat.errors import ModelFileError
 
 
@@ -73,8 +74,6 @@ def test_a_damaged_document_is_refused(text):
         ("size", "large"),
         ("size", None),
         ("size", -1),
-        ("thresholds", {"set": 3}),
-        ("thresholds", {"set": {"probability": "high"}}),
         ("classes", "abc"),
     ],
 )
@@ -82,3 +81,50 @@ def test_a_field_of_another_kind_is_refused(manifest, field, value):
     document = json.loads(manifest.to_json()) | {field: value}
     with pytest.raises(ModelFileError, match="damaged header"):
         Manifest.from_json(json.dumps(document), "here")
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (7, 128), (1000, 16)])
+def test_packed_embeddings_come_out_as_half_precision(shape):
+    embeddings = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    found = unpack(pack(embeddings), "here")
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, embeddings.astype(np.float16))
+
+
+def test_a_thousand_embeddings_are_a_small_text():
+    text = pack(np.ones((1000, 128), np.float32))
+    assert text.isascii()
+    assert len(text) < 350_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":",
+        "AAAA",
+        "0:AAAA",
+        "-1:AAAA",
+        "-2:AAAA",
+        "1.0:AAAA",
+        "3:AAAA",
+        "1:AAA",
+        "1:AA A",
+        "1:AAAA\n",
+        "1:\N{SNOWMAN}AAA",
+        "\x00:AAAA",
+        f"{10**18}:AAAA",
+        f"{10**40}:AAAA",
+        f"{'9' * 5000}:AAAA",
+        "1:" + "A" * MAX_BYTES,
+    ],
+)
+def test_a_text_that_holds_no_embeddings_is_refused(text):
+    with pytest.raises(ModelFileError, match="here has damaged reference embeddings"):
+        unpack(text, "here")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_embeddings_that_are_no_numbers_are_refused(value):
+    with pytest.raises(ModelFileError, match="reference embeddings that are no numbers"):
+        unpack(pack(np.array([[0.5, value]], np.float32)), "here")

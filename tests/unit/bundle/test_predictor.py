@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import helper, numpy_helper
+from sklearn.datasets import load_sample_image
 
-from kilat.bundle.manifest import KEY, MAX_BYTES
+from kilat.bundle.export import export_network
+from kilat.bundle.manifest import KEY, MAX_BYTES, REFERENCE
 from kilat.bundle.predictor import Classifier, load
 from kilat.errors import ModelFileError, PictureError
 
@@ -57,7 +60,7 @@ for _ in range(flips):
         continue
     try:
         classifier.predict(picture)
-        counts["answered"] += 1
+        counts["answered"] += classifier.reference is None or classifier.reference.ndim == 2
     except KilatError:
         counts["no answer"] += 1
 print(sum(counts.values()), dict(counts))
@@ -101,6 +104,59 @@ class TestAnswers:
         bare = json.loads(manifest.to_json()) | {"thresholds": {}}
         classifier = Classifier(altered(with_document(json.dumps(bare))))
         assert set(classifier.predict(red)[0].set) == {"red", "green", "blue"}
+
+    def test_a_set_that_takes_every_class_in(self, altered, manifest, red):
+        sets = {"method": "raps", "coverage": 0.9, "thresholds": [None, None, None], "penalty": 0.1, "k_reg": 2}
+        wide = json.loads(manifest.to_json()) | {"thresholds": {"set": sets}}
+        assert len(Classifier(altered(with_document(json.dumps(wide)))).predict(red)[0].set) == 3
+
+    def test_a_picture_unlike_all_that_were_learnt_is_unknown(self, small, red):
+        """It knows red, green and blue, not how white looks; its answer is the likeliest class all the same."""
+        white = np.full((9, 5, 3), 255, np.uint8)
+        known, strange = Classifier(small).predict([red, white])
+        assert (known.unknown, strange.unknown) == (False, True)
+        assert strange.label in {"red", "green", "blue"}
+
+    def test_they_are_those_of_bare_onnx_runtime(self, small, manifest):
+        session, classifier = ort.InferenceSession(small, providers=["CPUExecutionProvider"]), Classifier(small)
+        photo = load_sample_image("flower.jpg")
+        pictures = [photo, photo[:50, :300], photo[100:300, 200:233], photo[::7, ::7]]
+        answers, predictions = list(classifier.outcomes(pictures)), classifier.predict(pictures)
+        for picture, answer, prediction in zip(pictures, answers, predictions, strict=True):
+            bare = dict(
+                zip(("probabilities", "embedding", "unknown"), session.run(None, {"image": picture[None]}), strict=True)
+            )
+            np.testing.assert_array_equal(answer.probabilities, bare["probabilities"][0])
+            np.testing.assert_array_equal(answer.embedding, bare["embedding"][0])
+            assert answer.unknown == bare["unknown"][0]
+            assert prediction.unknown == bool(bare["unknown"][0] > 0)
+            likely = bare["probabilities"][0] >= manifest.thresholds["set"]["probability"]
+            assert set(prediction.set) == set(np.array(manifest.classes)[likely])
+
+    def test_a_file_of_before_answers_without_noticing(self, trained, manifest, red):
+        file = export_network(trained(3 * np.eye(3)), size=4, resize="crop", temperature=1.0, manifest=manifest)
+        classifier = Classifier(file)
+        (answer,) = classifier.predict(red)
+        assert (answer.label, answer.unknown) == ("red", False)
+        (outcome,) = classifier.outcomes([red])
+        assert (outcome.unknown, outcome.embedding.shape) == (-np.inf, (0,))
+        assert classifier.reference is None
+
+    @pytest.mark.parametrize("kept", ["unknown", "embedding"])
+    def test_one_of_the_new_outputs_is_enough(self, altered, small, red, kept):
+        def drop(model: onnx.ModelProto) -> None:
+            outputs = [one for one in model.graph.output if one.name in ("probabilities", kept)]
+            del model.graph.output[:]
+            model.graph.output.extend(outputs)
+
+        (answer,), (whole,) = (Classifier(file).outcomes([red]) for file in (altered(drop), small))
+        assert answer.unknown == (whole.unknown if kept == "unknown" else -np.inf)
+        assert answer.embedding.tolist() == (whole.embedding.tolist() if kept == "embedding" else [])
+
+    def test_the_reference_is_what_was_put_in(self, small, senses):
+        found = Classifier(small).reference
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, senses.reference.astype(np.float16))
 
     def test_answers_go_on_after_a_refusal(self, small, red):
         kinds = [type(answer).__name__ for answer in Classifier(small).answers([red, b"", red, "gone.png", red])]
@@ -200,6 +256,74 @@ class TestRefusals:
 
         with pytest.raises(ModelFileError, match="no probability"):
             Classifier(altered(spoil)).predict(red)
+
+    @pytest.mark.parametrize(
+        ("constant", "value"),
+        [
+            ("unknown.threshold", np.float32(np.nan)),
+            ("unknown.threshold", np.zeros(2, np.float32)),
+            ("unknown.threshold", np.zeros((2, 2), np.float32)),
+            ("unknown.knn.spread", np.float32(np.nan)),
+            ("unknown.knn.lengths", np.full(90, np.nan, np.float32)),
+            ("unknown.knn.lengths", np.zeros(7, np.float32)),
+            ("embedding.offset", np.full(3, np.nan, np.float32)),
+            ("embedding.offset", np.zeros((2, 3), np.float32)),
+            ("embedding.basis", np.zeros((4, 2), np.float32)),
+        ],
+    )
+    def test_a_detector_that_cannot_be_meant(self, altered, red, constant, value):
+        def spoil(model: onnx.ModelProto) -> None:
+            (tensor,) = (one for one in model.graph.initializer if one.name == constant)
+            tensor.CopyFrom(numpy_helper.from_array(np.asarray(value), constant))
+
+        with pytest.raises(ModelFileError):
+            Classifier(altered(spoil)).predict(red)
+
+    def test_an_unknown_that_is_text(self, altered, red):
+        def spoil(model: onnx.ModelProto) -> None:
+            for node in model.graph.node:
+                node.output[:] = ["number" if one == "unknown" else one for one in node.output]
+            model.graph.node.append(
+                helper.make_node("Constant", [], ["unknown"], value=helper.make_tensor("t", 8, [1], [b"strange"]))
+            )
+            (output,) = (one for one in model.graph.output if one.name == "unknown")
+            output.CopyFrom(helper.make_tensor_value_info("unknown", onnx.TensorProto.STRING, [1]))
+
+        with pytest.raises(ModelFileError):
+            Classifier(altered(spoil)).predict(red)
+
+    @pytest.mark.parametrize(
+        "sets",
+        [
+            3,
+            [],
+            "",
+            {},
+            {"probability": "high", "coverage": 0.9},
+            {"probability": 0.5},
+            {"method": "lac", "coverage": 0.9, "thresholds": [0.1, 0.1]},
+            {"method": "lac", "coverage": 0.9, "thresholds": [True]},
+            {"method": "lac", "coverage": 9, "thresholds": [0.1]},
+            {"method": "mine", "coverage": 0.9, "thresholds": [0.1]},
+            {"method": "raps", "coverage": 0.9, "thresholds": [0.1], "k_reg": 9},
+            {"method": "raps", "coverage": 0.9, "thresholds": [0.1], "penalty": "1"},
+        ],
+    )
+    def test_sets_that_cannot_be_meant(self, altered, manifest, sets):
+        wrong = json.loads(manifest.to_json()) | {"thresholds": {"set": sets}}
+        with pytest.raises(ModelFileError, match="damaged header: its prediction sets"):
+            Classifier(altered(with_document(json.dumps(wrong))))
+
+    @pytest.mark.parametrize("text", ["", "2:", "2:????", "x:AAAA", "2:AAA=", "-1:AAAA", "2:AHwAfA=="])
+    def test_a_damaged_reference_stops_who_asks_for_it(self, altered, manifest, red, text):
+        props = {KEY: manifest.to_json(), REFERENCE: text}
+        classifier = Classifier(altered(lambda model: helper.set_model_props(model, props)))
+        assert classifier.predict(red)[0].label == "red"
+        if text == "2:":
+            assert classifier.reference.shape == (0, 2)
+        else:
+            with pytest.raises(ModelFileError, match="reference embeddings"):
+                _ = classifier.reference
 
     @pytest.mark.parametrize("content", [b"", b"a text\n" * 100, b"\x00" * 100, b"PK\x03\x04", b"\x08\x09"])
     def test_what_is_no_model(self, content, tmp_path):

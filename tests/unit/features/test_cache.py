@@ -18,11 +18,12 @@ from kilat.features import cache
 from kilat.features.cache import FeatureCache, Seen
 
 SPACE = b"a backbone"
+FACTS = b"facts of a picture" * 9
 
 WRITER = """
 import sys, pathlib, itertools, numpy as np
 from kilat.features.cache import FeatureCache, Seen
-def seen(key): return Seen(len(key), key[-1] + 1, np.random.default_rng(list(key)).random(700, np.float32))
+def seen(key): return Seen(len(key), key[-1] + 1, np.random.default_rng(list(key)).random(700, np.float32), b"facts of a picture" * 9)
 store = FeatureCache(b"a backbone", pathlib.Path(sys.argv[1]))
 print("ready", flush=True); sys.stdin.readline()
 for batch in range(int(sys.argv[3])):
@@ -34,7 +35,7 @@ print(store.trouble); store.close()
 
 
 def expected(key: bytes) -> Seen:
-    return Seen(len(key), key[-1] + 1, np.random.default_rng(list(key)).random(700, np.float32))
+    return Seen(len(key), key[-1] + 1, np.random.default_rng(list(key)).random(700, np.float32), FACTS)
 
 
 def writer(folder: Path, name: str, batches: int) -> "subprocess.Popen[str]":
@@ -52,7 +53,8 @@ def keys(name: str, batches: int) -> list[bytes]:
 def check(found: dict[bytes, Seen]) -> None:
     for key, seen in found.items():
         right = expected(key)
-        assert (seen.width, seen.height, seen.vector.tobytes()) == (right.width, right.height, right.vector.tobytes())
+        assert (seen.width, seen.height, seen.facts) == (right.width, right.height, right.facts)
+        assert seen.vector.tobytes() == right.vector.tobytes()
 
 
 @pytest.fixture
@@ -127,13 +129,19 @@ class TestDamage:
             "checksum = checksum + 1",
             "width = width + 1",
             "height = 0",
+            "facts = zeroblob(length(facts))",
+            "facts = substr(facts, 1, length(facts) - 1)",
+            "facts = 'text'",
+            "facts = 5",
+            "vector = facts, facts = vector",
+            "vector = substr(vector, 1, 2796), facts = cast(substr(vector, 2797) || facts as blob)",
         ],
     )
     def test_a_changed_entry_is_a_miss_and_can_be_put_again(
         self, store: FeatureCache, tmp_path: Path, change: str
     ) -> None:
         store.put([(key, expected(key)) for key in (b"one", b"two")])
-        changed(tmp_path, f"UPDATE features SET {change} WHERE content = ?", b"one")
+        changed(tmp_path, f"UPDATE looks SET {change} WHERE content = ?", b"one")
         found = store.get([b"one", b"two"])
         assert set(found) == {b"two"}
         check(found)
@@ -147,8 +155,30 @@ class TestDamage:
             vector = bytearray(expected(b"one").vector.tobytes())
             store.put([(b"one", expected(b"one"))])
             vector[bit // 8] ^= 1 << bit % 8
-            changed(tmp_path, "UPDATE features SET vector = ?", bytes(vector))
+            changed(tmp_path, "UPDATE looks SET vector = ?", bytes(vector))
             assert store.get([b"one"]) == {}
+
+    def test_every_single_bit_of_the_facts_counts(self, store: FeatureCache, tmp_path: Path) -> None:
+        for bit in np.random.default_rng(1).integers(0, len(FACTS) * 8, 30):
+            facts = bytearray(FACTS)
+            store.put([(b"one", expected(b"one"))])
+            facts[bit // 8] ^= 1 << bit % 8
+            changed(tmp_path, "UPDATE looks SET facts = ?", bytes(facts))
+            assert store.get([b"one"]) == {}
+
+    def test_what_earlier_versions_kept_makes_room(self, tmp_path: Path) -> None:
+        with closing(sqlite3.connect(tmp_path / "features.sqlite")) as connection, connection:
+            connection.execute("CREATE TABLE features (space BLOB, content BLOB, vector BLOB)")
+            connection.execute("INSERT INTO features VALUES (?, ?, zeroblob(100000))", (SPACE, b"one"))
+        fresh = FeatureCache(SPACE, tmp_path)
+        assert fresh.get([b"one"]) == {}
+        fresh.put([(b"one", expected(b"one"))])
+        check(fresh.get([b"one"]))
+        assert fresh.trouble == ""
+        fresh.close()
+        with closing(sqlite3.connect(tmp_path / "features.sqlite")) as connection:
+            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        assert names == {"looks"}
 
     def test_a_spoilt_file_never_gives_a_wrong_vector_and_the_next_run_starts_anew(
         self, store: FeatureCache, tmp_path: Path
@@ -302,7 +332,7 @@ class TestLimit:
         store = FeatureCache(SPACE, tmp_path)
         store.put((key, expected(key)) for key in some)
         store.close()
-        changed(tmp_path, "UPDATE features SET used_at = 1000 + rowid")
+        changed(tmp_path, "UPDATE looks SET used_at = 1000 + rowid")
         monkeypatch.setenv("KILAT_CACHE_LIMIT", "500000")
         store = FeatureCache(SPACE, tmp_path)
         assert len(store.get(some[:20])) == 20  # used now, so they stay

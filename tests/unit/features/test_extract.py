@@ -15,6 +15,7 @@ from PIL import Image
 
 from kilat.data.catalog import Catalog, Source
 from kilat.data.decode import decode
+from kilat.data.facts import FACTS, facts_of
 from kilat.data.source import ArraySource, PathsSource, open_source
 from kilat.features import lite
 from kilat.features.backbone import Backbone
@@ -122,7 +123,10 @@ class TestEveryone:
             np.testing.assert_array_equal(features[row], runner(fit(np.asarray(image))[None])[0])
             assert (table.loc[path, "width"], table.loc[path, "height"]) == size
             assert table.loc[path, "digest"] == hashlib.sha256(content).hexdigest()
+            assert catalog.facts[row].tobytes() == facts_of(content, image, size).tobytes()
         assert table.loc["b/wide.jpg", ["width", "height"]].tolist() == [600, 600]
+        is_refused = np.isin(table.index, list(refused))
+        assert catalog.facts[is_refused].tobytes() == bytes(5 * FACTS.itemsize)
         assert table.loc["loose.png", "digest"] == ""
 
     def test_a_content_is_looked_at_once(self, folder: Path, backbone: Backbone, runner: OnnxRunner) -> None:
@@ -132,6 +136,12 @@ class TestEveryone:
         rows = {path: row for row, path in enumerate(catalog.table["path"])}
         np.testing.assert_array_equal(features[rows["b/copy.png"]], features[rows["b/0.png"]])
         assert catalog.table.loc[rows["b/copy.png"], "width"] == catalog.table.loc[rows["b/0.png"], "width"]
+        assert catalog.facts[rows["b/copy.png"]] == catalog.facts[rows["b/0.png"]]
+
+    def test_the_facts_are_known_too(self, folder: Path, backbone: Backbone, cache: FeatureCache) -> None:
+        everyone = [seen(open_source(folder), backbone, cache=given)[1].facts for given in (None, cache, cache)]
+        assert everyone[0].dtype == FACTS
+        assert everyone[0].tobytes() == everyone[1].tobytes() == everyone[2].tobytes()
 
     def test_progress_comes_to_the_end(self, folder: Path, backbone: Backbone) -> None:
         told: list[tuple[int, int]] = []
@@ -226,6 +236,17 @@ class TestCached:
         cache.put([(digest, Seen(12, 12, np.ones(5, np.float32)))])
         got, _ = seen(arrays([one]), backbone, runner=runner, cache=cache)
         np.testing.assert_array_equal(got, right)
+
+    def test_facts_of_another_make_are_looked_at_again(
+        self, backbone: Backbone, runner: OnnxRunner, cache: FeatureCache
+    ) -> None:
+        (one,) = pictures(1)
+        right, catalog = seen(arrays([one]), backbone, runner=runner)
+        digest = bytes.fromhex(catalog.table["digest"].iloc[0])
+        cache.put([(digest, Seen(12, 12, np.ones(backbone.width, np.float32), b"short"))])
+        got, again = seen(arrays([one]), backbone, runner=runner, cache=cache)
+        np.testing.assert_array_equal(got, right)
+        assert again.facts.tobytes() == catalog.facts.tobytes()
 
     def test_refusals_are_not_remembered_as_pictures(
         self, tmp_path: Path, backbone: Backbone, cache: FeatureCache

@@ -89,15 +89,15 @@ class TestLookAtPixels:
         assert kept.shape == (0, 16, 16, 3)
 
     def test_a_value_takes_a_byte(self):
-        source = ArraySource(noise(4000, 16, 16), ["a"] * 4000, "x")
+        source = ArraySource(noise(500, 64, 64), ["a"] * 500, "x")
         catalog = Catalog.of(source.entries)
         tracemalloc.start()
         try:
-            kept = look_at_pixels(source, catalog, size=16, resize="crop", keep=True)
+            kept = look_at_pixels(source, catalog, size=64, resize="crop", keep=True)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert kept.nbytes == 4000 * 16 * 16 * 3
+        assert kept.nbytes == 500 * 64 * 64 * 3
         assert peak < 2.5 * kept.nbytes
 
 

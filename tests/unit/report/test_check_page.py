@@ -58,6 +58,9 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
 
+    def handle_endtag(self, tag: str) -> None:
+        self._text += " " if tag in {"th", "td"} else ""
+
     def handle_data(self, data: str) -> None:
         self._text += data
 
