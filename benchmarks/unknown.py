@@ -107,7 +107,7 @@ def main() -> None:
 def opened(name: str, root: Path) -> Source:
     """A known set: embedded, in a folder below the root, or as the root holds it."""
     folder = root / name
-    return open_data(str(folder) if name in {"flowers", "cifar10"} else name, root)
+    return open_data(str(folder), None) if name in {"flowers", "cifar10"} else open_data(name, root)
 
 
 def some(source: Source, count: int, seed: int, keep: NDArray[np.bool_] | None = None) -> Some:

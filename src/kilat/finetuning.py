@@ -140,7 +140,7 @@ def _better(frozen: Learnt, tuned: Learnt, before: NDArray[np.float32]) -> Learn
     validation, after = tuned.validated
     comparison = compare(validation.truth, before, after)
     if comparison.is_better:
-        for part, split in ((validation, "validation"), (tuned.held, "calibration")):
+        for part, split in ((tuned.held, "calibration"), (validation, "validation")):  # they may be the same
             tuned.catalog.table.loc[part.rows, "split"] = split
         return replace(tuned, rival=frozen, comparison=comparison)
     facts = {"fit": tuned.facts["fit"], **frozen.facts}

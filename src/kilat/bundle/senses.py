@@ -91,21 +91,29 @@ class _Writer:
         self.constants.append(stored)
         index = self.node("Cast", ["unknown.index"], "unknown.index.full", to=TensorProto.FLOAT)
         lengths = np.einsum("md,md->m", self.space.index, self.space.index)
-        nearest = self._least("unknown.knn", "embedding", index, lengths)
+        own = self._square("unknown.knn.own", "embedding", keep=True)
+        beyond = self._distances("unknown.knn", "embedding", index, lengths)
+        squares = self.node("Add", [own, beyond], "unknown.knn.squares")
+        nearest = self.node("ReduceMin", [squares, self._axis()], "unknown.knn.nearest", keepdims=0)
         least = self.constant("unknown.knn.least", LEAST_SQUARE)
         return self.node("Sqrt", [self.node("Max", [nearest, least], "unknown.knn.kept")], "unknown.knn.distance")
 
     def _mahalanobis(self) -> str:
         within = self.constant("unknown.within", self.space.within)
         place = self.node("MatMul", ["embedding", within], "unknown.mahalanobis.place")
-        means = self.constant("unknown.means", np.ascontiguousarray(self.space.means.T))
+        means = self.constant("unknown.means", self.space.means)
+        turned = self.node("Transpose", [means], "unknown.means.turned", perm=[1, 0])
         lengths = np.einsum("kd,kd->k", self.space.means, self.space.means)
-        nearest = self._least("unknown.mahalanobis", place, means, lengths)
+        distances = self._distances("unknown.mahalanobis", place, turned, lengths)
+        which = self.node("ArgMin", [distances], "unknown.mahalanobis.which", axis=1, keepdims=0)
+        nearest = self.node("Gather", [means, which], "unknown.mahalanobis.nearest", axis=0)
+        apart = self.node("Sub", [place, nearest], "unknown.mahalanobis.apart")
+        inside = self._square("unknown.apart.square", apart, keep=False)
         overall = self.constant("unknown.overall", self.space.overall)
-        turned = self.node("MatMul", ["embedding", overall], "unknown.mahalanobis.turned")
-        away = self.node("Sub", [turned, self.constant("unknown.centre", self.space.centre)], "unknown.away")
+        whole = self.node("MatMul", ["embedding", overall], "unknown.mahalanobis.whole")
+        away = self.node("Sub", [whole, self.constant("unknown.centre", self.space.centre)], "unknown.away")
         square = self._square("unknown.away.square", away, keep=False)
-        return self.node("Sub", [nearest, square], "unknown.mahalanobis.relative")
+        return self.node("Sub", [inside, square], "unknown.mahalanobis.relative")
 
     def _surprise(self, method: str, logits: str) -> str:
         if method == "energy":
@@ -114,14 +122,11 @@ class _Writer:
         best = self.node("ReduceMax", ["probabilities", self._axis()], "unknown.max_softmax.best", keepdims=0)
         return self.node("Neg", [best], "unknown.max_softmax.negated")
 
-    def _least(self, name: str, points: str, others: str, lengths: Floats) -> str:
-        """The smallest square of the distances of points ``[n, d]`` to others ``[d, m]``, ``[n]``."""
-        own = self._square(f"{name}.own", points, keep=True)
-        sums = self.node("Add", [own, self.constant(f"{name}.lengths", lengths)], f"{name}.sums")
+    def _distances(self, name: str, points: str, others: str, lengths: Floats) -> str:
+        """Squares of the distances of points ``[n, d]`` to others ``[d, m]``, less the points' own, ``[n, m]``."""
         products = self.node("MatMul", [points, others], f"{name}.products")
         twice = self.node("Mul", [products, self.constant(f"{name}.two", 2.0)], f"{name}.twice")
-        squares = self.node("Sub", [sums, twice], f"{name}.squares")
-        return self.node("ReduceMin", [squares, self._axis()], f"{name}.nearest", keepdims=0)
+        return self.node("Sub", [self.constant(f"{name}.lengths", lengths), twice], f"{name}.beyond")
 
     def _square(self, name: str, points: str, *, keep: bool) -> str:
         return self.node("ReduceSumSquare", [points, self._axis()], name, keepdims=int(keep))

@@ -221,7 +221,8 @@ def _rules(trait: Trait, truth: Integers, classes: NDArray[np.str_]) -> Iterator
     for k, label in enumerate(classes):
         if min(n[k], n.sum() - n[k]) >= LEAST:
             words = _words(trait, masks[k], low, high)
-            yield Rule(trait, str(label), words, masks[k][codes], hits[k], n[k], clear[k], n.sum() - n[k])
+            told = (int(number) for number in (hits[k], n[k], clear[k], n.sum() - n[k]))
+            yield Rule(trait, str(label), words, masks[k][codes], *told)
 
 
 def _binned(trait: Trait) -> tuple[Integers, NDArray[Any], NDArray[Any]]:

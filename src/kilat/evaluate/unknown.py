@@ -46,6 +46,7 @@ LEAST_SQUARE = 1e-4
 _ROWS = 512
 _UPPER = 0.95
 _LEAST_SPREAD = 0.01
+_LEAST_WITHIN = 0.01
 _NEVER = float(np.finfo(np.float32).max)
 
 
@@ -80,7 +81,8 @@ class Space:
         classes, place = np.unique(truth, return_inverse=True)
         counts = np.bincount(place)
         means = np.stack([np.bincount(place, column) / counts for column in exact.T], axis=1)
-        within, overall = _whitening(exact - means[place]), _whitening(exact - exact.mean(0))
+        away = exact - exact.mean(0)
+        within, overall = _whitening(exact - means[place], _LEAST_WITHIN * away.var()), _whitening(away)
         kept = embeddings if index is None else embeddings[index]
         parts = (kept.astype(np.float16), within, means @ within, overall, exact.mean(0) @ overall)
         assert len(classes) == len(means)
@@ -125,10 +127,10 @@ class Space:
 
     def _mahalanobis(self, embeddings: Floats) -> Floats:
         place = embeddings @ self.within
-        squares = np.einsum("nd,nd->n", place, place)[:, None] + np.einsum("kd,kd->k", self.means, self.means)
-        nearest = (squares - 2 * (place @ self.means.T)).min(1)
-        away = embeddings @ self.overall - self.centre
-        distance: Floats = nearest - np.einsum("nd,nd->n", away, away)
+        nearest = (np.einsum("kd,kd->k", self.means, self.means) - 2 * (place @ self.means.T)).argmin(1)
+        # The same sums give the distance as well, but of classes that lie close together only their rounding.
+        apart, away = place - self.means[nearest], embeddings @ self.overall - self.centre
+        distance: Floats = np.einsum("nd,nd->n", apart, apart) - np.einsum("nd,nd->n", away, away)
         return distance
 
 
@@ -166,8 +168,8 @@ class Detector:
         """Standardises the methods, and sets the threshold, on known pictures.
 
         The threshold is a conformal quantile: another known picture lies above it with a probability of at most
-        ``rate``. Of fewer than ``1 / rate - 1`` pictures the strangest sets it, which promises less; of none, no picture
-        ever lies above it.
+        ``rate``. Of fewer than ``1 / rate - 1`` pictures the strangest sets it, which promises less; of none, none ever
+        lies above it.
 
         Args:
             space: the training pictures.
@@ -258,10 +260,14 @@ def spaced(truth: Ints, most: int) -> Ints:
     return np.sort(order[np.linspace(0, len(order) - 1, most).round().astype(np.int64)])
 
 
-def _whitening(deviations: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The inverse root of their covariance, shrunk towards a sphere so that few pictures do."""
+def _whitening(deviations: NDArray[np.float64], least: float = 0.0) -> NDArray[np.float64]:
+    """The inverse root of their covariance, shrunk towards a sphere so that few pictures do.
+
+    The sphere has their mean variance, or ``least`` where that is larger: the inverse of almost nothing, which is how
+    a network may leave the pictures of a class apart, would make rounding large.
+    """
     covariance = deviations.T @ deviations / max(len(deviations), 1)
-    mean = max(np.trace(covariance) / len(covariance), 1e-12)
+    mean = max(np.trace(covariance) / len(covariance), least, 1e-12)
     values, vectors = np.linalg.eigh((1 - _SHRINKAGE) * covariance + _SHRINKAGE * mean * np.eye(len(covariance)))
     root: NDArray[np.float64] = vectors / np.sqrt(values)
     return root

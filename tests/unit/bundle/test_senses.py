@@ -94,7 +94,7 @@ def test_exact_copies_of_what_is_kept():
 
 @pytest.mark.parametrize("methods", EVERY, ids="+".join)
 def test_pictures_that_are_all_alike_and_answers_that_are_all_sure(methods):
-    """What differs between them is rounding, which nobody may take for a spread: both say the same within a hundredth."""
+    """What differs between them is rounding, which is no spread: both say the same within a hundredth."""
     random = np.random.default_rng(0)
     truth = np.arange(200) % 2
     places = (np.eye(8)[truth] + 1e-4 * random.normal(size=(200, 8))).astype(np.float32)

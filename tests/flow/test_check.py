@@ -1,0 +1,209 @@
+"""``kilat check`` and what every training says of its data: leaks, copies, wrong labels, shortcuts, corrections."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageOps
+from sklearn.datasets import load_digits
+
+import kilat
+from kilat.errors import RecipeError, SourceError
+
+SERIOUS = 3
+
+
+def write_digits(folder, classes=(0, 1, 4, 7), count=40):
+    """Class folders of handwritten digits as PNG files of 8×8 pixels."""
+    data = load_digits()
+    for name in classes:
+        (folder / str(name)).mkdir(parents=True)
+        for number, row in enumerate(np.flatnonzero(data.target == name)[:count]):
+            pixels = (data.images[row] * 15.9).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / str(name) / f"{number:03}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    return write_digits(tmp_path_factory.mktemp("digits") / "numbers")
+
+
+def findings(document, kind):
+    return [one for one in document["findings"] if one["kind"] == kind]
+
+
+def check(kilat_here, json_lines, data, tmp_path, *options):
+    done = kilat_here("check", data, "--out", tmp_path / "checks", "--json", *options)
+    assert done.returncode in {0, SERIOUS}, done.stderr
+    (document,) = json_lines(done.stdout)
+    return done.returncode, document
+
+
+def altered(picture):
+    """A copy as people make them: mirrored, smaller, brighter, saved again."""
+    width, height = picture.size
+    copy = ImageOps.mirror(picture).resize((round(width * 0.7), round(height * 0.7)), Image.Resampling.LANCZOS)
+    return copy.point(lambda value: min(255, round(value * 1.1)))
+
+
+def test_a_sound_set_ends_with_0_and_leaves_a_page_and_a_table(kilat_here, json_lines, photos, tmp_path):
+    code, document = check(kilat_here, json_lines, photos, tmp_path)
+    assert (code, document["serious"]) == (0, 0)
+    folder = Path(document["folder"])
+    assert sorted(file.name for file in folder.iterdir()) == ["catalog.csv", "check.html", "check.json", "suspects.csv"]
+    page = (folder / "check.html").read_text("utf-8")
+    assert "<script" not in page
+    assert "http://" not in page.replace("http://www.w3.org/", "")
+    assert json.loads((folder / "check.json").read_text("utf-8")) == {
+        k: v for k, v in document.items() if k != "folder"
+    }
+
+
+def test_a_second_check_leaves_the_first_one_alone(kilat_here, json_lines, digits, tmp_path):
+    _, first = check(kilat_here, json_lines, digits, tmp_path)
+    table = Path(first["folder"]) / "suspects.csv"
+    table.write_text("filled in by a person")
+    _, second = check(kilat_here, json_lines, digits, tmp_path)
+    assert second["folder"] != first["folder"]
+    assert table.read_text() == "filled in by a person"
+
+
+def test_altered_copies_in_a_ready_made_test_are_a_leak(kilat_here, json_lines, make_photos, tmp_path):
+    data = tmp_path / "leaky"
+    make_photos(data / "train", seed=1, temple=20, flower=20)
+    make_photos(data / "test", seed=90, temple=10, flower=10)
+    for name in ("temple-000", "temple-001", "temple-002"):
+        with Image.open(data / "train" / "temple" / f"{name}.jpg") as picture:
+            altered(picture).save(data / "test" / "temple" / f"copy-of-{name}.jpg", quality=60)
+    code, document = check(kilat_here, json_lines, data, tmp_path)
+    (leak,) = findings(document, "leak")
+    assert (code, leak["severity"]) == (SERIOUS, "serious")
+    found = {Path(path).stem for group in leak["pictures"] for path in group}
+    assert {"copy-of-temple-000", "copy-of-temple-001", "copy-of-temple-002"} <= found
+    test = kilat.train(data, runs=tmp_path / "runs").metrics["test"]
+    assert test["without_leaked"]["leaked"] == 3
+    assert test["without_leaked"]["n"] == test["n"] - 3
+
+
+def test_near_duplicates_stay_on_one_side_of_the_split(make_photos, tmp_path):
+    data = make_photos(tmp_path / "data", seed=5, temple=30, flower=30)
+    for path in sorted(data.rglob("*-0[0-9]0.jpg")) + sorted(data.rglob("*-0[0-9]5.jpg")):
+        with Image.open(path) as picture:
+            altered(picture).save(path.with_name(f"{path.stem}-copy.jpg"), quality=70)
+    for seed in range(3):
+        run = kilat.train(data, runs=tmp_path / "runs", seed=seed)
+        table = pd.read_csv(run.folder / "catalog.csv")
+        table["stem"] = table["path"].map(lambda path: Path(path).stem.removesuffix("-copy"))
+        pairs = table[table["path"].str.contains("-copy")]["stem"]
+        together = table[table["stem"].isin(pairs)].groupby("stem")
+        assert len(together) == 12
+        assert all(len(set(own)) == 1 for column in ("split", "group") for _, own in together[column])
+    apart = kilat.train(data, runs=tmp_path / "runs", near_duplicates="apart")
+    assert (pd.read_csv(apart.folder / "catalog.csv")["group"] == -1).all()
+
+
+def test_a_planted_frame_is_a_shortcut(kilat_here, json_lines, make_photos, tmp_path):
+    data = make_photos(tmp_path / "framed", seed=9, temple=60, flower=60)
+    for path in (data / "temple").iterdir():
+        with Image.open(path) as picture:
+            framed = ImageOps.expand(ImageOps.crop(picture, 4), 4, (255, 255, 255))
+        framed.save(path, quality=90)
+    code, document = check(kilat_here, json_lines, data, tmp_path)
+    assert code == SERIOUS
+    groups = {finding["facts"]["group"] for finding in findings(document, "shortcut")}
+    assert "frame" in groups
+
+
+def mislabelled(folder):
+    """Four classes of digits, an eighth of whose pictures lie in the next class's folder, and where those belong."""
+    data = write_digits(folder, count=120)
+    classes, belongs = ["0", "1", "4", "7"], {}
+    for place, name in enumerate(classes):
+        other = classes[(place + 1) % len(classes)]
+        for number in range(0, 120, 8):
+            moved = Path(other, f"from-{name}-{number:03}.png")
+            (data / name / f"{number:03}.png").rename(data / moved)
+            belongs[moved.as_posix()] = name
+    return data, belongs
+
+
+def suspects(run):
+    with (run.folder / "suspects.csv").open(encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
+def test_wrong_labels_are_suspected_and_corrections_taken_back(tmp_path):
+    data, belongs = mislabelled(tmp_path / "numbers")
+    first = kilat.train(data, runs=tmp_path / "runs")
+    rows = suspects(first)
+    flagged = [row for row in rows if row["suspected"] == "True"]
+    right = [row for row in flagged if belongs.get(row["path"]) == row["suggested"]]
+    assert len(right) >= 0.9 * len(flagged)
+    assert len(right) >= 0.7 * len(belongs)
+    assert all(row["correct_label"] == "" for row in rows)
+    assert [row["suspected"] for row in rows] == sorted((row["suspected"] for row in rows), reverse=True)
+
+    table = tmp_path / "filled.csv"
+    for row in rows:
+        row["correct_label"] = belongs.get(row["path"], "")
+    strange = next(row for row in rows if row["path"] not in belongs)
+    strange["correct_label"] = "-"
+    with table.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], delimiter=";")
+        writer.writeheader()
+        writer.writerows(rows)
+    again = kilat.train(data, runs=tmp_path / "runs", labels=table)
+    corrected = again.metrics["data"]["corrected"]
+    assert corrected["relabelled"] == sum(row["path"] in belongs for row in rows)
+    assert corrected["left_out"] == 1
+    catalog = pd.read_csv(again.folder / "catalog.csv", dtype=str).set_index("path")
+    assert catalog.loc[flagged[0]["path"], "label"] == flagged[0]["correct_label"]
+    assert "filled.csv" in catalog.loc[strange["path"], "status"]
+    assert all((data / path).exists() for path in belongs)  # nothing on disk was touched
+    assert again.metrics["validation"]["accuracy"] > first.metrics["validation"]["accuracy"] + 0.05
+
+
+def test_a_table_that_does_not_fit_says_so(kilat_here, digits, tmp_path):
+    table = tmp_path / "suspects.csv"
+    table.write_text("path,correct_label\n0/000.png,zero\n")
+    done = kilat_here("train", digits, "--runs", tmp_path / "runs", "--labels", table)
+    assert done.returncode == 2
+    assert "zero" in done.stderr
+    table.write_text("path\n0/000.png\n")
+    with pytest.raises(SourceError, match="correct_label"):
+        kilat.train(digits, runs=tmp_path / "runs", labels=table)
+
+
+def test_every_training_checks_its_data(digits_run):
+    section = digits_run.metrics["check"]
+    assert section["serious"] == 0
+    assert all(set(one) >= {"kind", "severity", "title", "advice", "pictures"} for one in section["findings"])
+    assert (digits_run.folder / "suspects.csv").exists()
+
+
+def test_bad_data_ends_with_2(kilat_here, tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = kilat_here("check", tmp_path / "empty", "--out", tmp_path / "checks")
+    assert done.returncode == 2
+    assert "No pictures" in done.stderr
+
+
+def test_choices_of_the_recipe_reach_the_check(digits, tmp_path, kilat_here):
+    with pytest.raises(RecipeError, match="near_duplicates"):
+        kilat.train(digits, runs=tmp_path / "runs", near_duplicates="perhaps")
+    done = kilat_here("check", digits, "--out", tmp_path / "checks", "--set", "features.size=huge")
+    assert done.returncode == 2
+
+
+def test_the_same_check_gives_the_same_bytes(kilat_here, json_lines, digits, tmp_path):
+    runs = [Path(check(kilat_here, json_lines, digits, tmp_path)[1]["folder"]) for _ in range(2)]
+    for name in ("suspects.csv", "catalog.csv"):
+        assert (runs[0] / name).read_bytes() == (runs[1] / name).read_bytes()
+    told = [json.loads((run / "check.json").read_text("utf-8")) for run in runs]
+    for document in told:
+        del document["timing"]
+    assert told[0] == told[1]
