@@ -162,7 +162,7 @@ def lists_of(run: Path, folder: Path) -> dict[str, Any]:
     classes, learnt, asked = parts(catalog)
     # Where the frozen result was kept, which also learnt from them, the catalog does not name the validation pictures;
     # they follow from content and seed.
-    training, validation = held_out(learnt, classes, load(run / "recipe.yaml"))
+    training, validation, _calibration = held_out(learnt, classes, load(run / "recipe.yaml"))
     paths, labels = catalog.table["path"], catalog.table["label"]
     chosen = {"train": training, "validation": validation, "test": asked}
     return {"classes": classes} | {

@@ -8,7 +8,7 @@ another mix of classes; what is asked is how often that is noticed.
 The last table compares portions of the 30% with the reference in the model file itself. Since that reference is the
 same one every time, its p-values hang together; what training pictures in it would do shows all the same.
 
-    python benchmarks/drift.py                                25 minutes on two cores
+    python benchmarks/drift.py                                15 minutes on two cores
     python benchmarks/drift.py --splits 5 --alterations 2     whether it works
 """
 

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 
 timm = pytest.importorskip("timm")
@@ -65,6 +66,37 @@ def test_the_report_says_which_won_and_by_how_much(tuned):
     assert "which decided nothing" in page
 
 
+def test_some_pictures_are_kept_aside_for_what_it_promises(tuned):
+    """Which training neither learnt from nor was measured on: sets and thresholds come from them."""
+    from kilat.data.source import open_source
+    from kilat.evaluate.sets import Sets
+
+    catalog = pd.read_csv(tuned.folder / "catalog.csv")
+    used = catalog[catalog["status"] == "used"]
+    counts = used["split"].value_counts()
+    assert set(counts.index) == {"train", "validation", "calibration", "test"}
+    assert tuned.metrics["validation"]["n"] == counts["validation"]
+    assert 0.02 < counts["calibration"] / (counts["calibration"] + counts["train"]) < 0.1
+    predictions = pd.read_csv(tuned.folder / "predictions.csv")
+    assert predictions["split"].value_counts().to_dict() == counts.drop("train").to_dict()
+    source, rows = open_source("digits"), used.index[used["split"] == "calibration"]
+    answers = list(tuned.classifier.outcomes(source.read(int(row)) for row in rows))
+    truth = np.array([tuned.classifier.classes.index(str(catalog.loc[row, "label"])) for row in rows])
+    sets = Sets.fit(np.stack([answer.probabilities for answer in answers]), truth)
+    thresholds = tuned.classifier.manifest.thresholds
+    assert thresholds["set"]["thresholds"] == pytest.approx(sets.thresholds, abs=1e-3)
+    assert thresholds["unknown"]["rate"] == 0.05
+    assert sum(answer.unknown > 0.01 for answer in answers) < 0.05 * len(rows)
+
+
+def test_what_is_no_digit_is_unknown(tuned):
+    noise = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), dtype=np.uint8)
+    answers = list(kilat.load(tuned.folder).outcomes(noise))
+    assert np.mean([answer.unknown > 0 for answer in answers]) > 0.9
+    assert {len(answer.embedding) for answer in answers} == {tuned.classifier.reference.shape[1]}
+    assert tuned.metrics["parity"]["max_unknown_difference"] < 0.01
+
+
 def test_the_model_file_answers_alike(tuned):
     from kilat.data.source import open_source
 
@@ -85,6 +117,8 @@ def test_the_frozen_result_is_kept_where_nothing_is_gained(tuning, tmp_path):
     assert comparison["kept"] == "frozen"
     assert run.metrics["test"]["accuracy"] == comparison["frozen"]["test"]["accuracy"]
     assert run.metrics["model"]["backbone"] == BACKBONE
+    assert run.metrics["data"]["calibration"] == run.metrics["data"]["validation"] == 0  # cross-validated instead
+    assert set(pd.read_csv(run.folder / "predictions.csv")["split"]) == {"validation", "test"}
     assert "temperature" in run.metrics["head"]
     assert "The frozen backbone is kept" in (run.folder / "report.html").read_text("utf-8")
     # and where training begins is where the head ended

@@ -11,7 +11,6 @@ from kilat.bundle.predictor import Answer, Classifier
 from kilat.data.catalog import Catalog, Picture, Source, content_digest
 from kilat.errors import PictureError, nearest
 
-
 STRANGERS = 1000
 """Pictures of other classes that are asked about at most, to see whether the model notices them."""
 
@@ -36,8 +35,9 @@ def keep_askable(catalog: Catalog, classes: tuple[str, ...]) -> NDArray[np.int64
 
 def _strangers(catalog: Catalog, classes: tuple[str, ...]) -> NDArray[np.int64]:
     table, used = catalog.table, catalog.used
-    asked = table["split"] == "test"
-    rows = np.flatnonzero(used & ~table["label"].isin(classes) & (asked | ~(used & asked).any()))
+    asked = (table["split"] == "test").to_numpy()
+    foreign = used & ~table["label"].isin(classes).to_numpy()
+    rows = np.flatnonzero(foreign & asked if (used & asked).any() else foreign)
     return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), STRANGERS)).round().astype(np.int64))]
 
 

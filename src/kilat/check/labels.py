@@ -91,12 +91,26 @@ def suspect(truth: Ints, probabilities: Floats, relearn: Relearn | None = None) 
         probabilities: answers of heads that did not see the pictures they answer, ``[n, k]``; how sharp they are does
             not matter.
         relearn: for a second round without the candidates of the first, such as `relearning`.
+
+    Returns:
+        The judgements. Where the answers are not clearly better than always naming the commonest label they say
+        nothing about labels, and all count as right.
     """
+    if not _knows(truth, probabilities):
+        everyone = np.ones(len(truth))
+        return Suspects(truth, everyone, truth, 1 - everyone, truth, 0.0)
     scores = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
     if relearn is not None and (doubtful := candidates(truth, probabilities)).any():
         scores = relearn(~doubtful)
     sharpness, share = _mixture(scores, truth)
     return _judged(scores, truth, sharpness, share)
+
+
+def _knows(truth: Ints, probabilities: Floats) -> bool:
+    """Whether answers agree with the labels clearly more often than the commonest label does."""
+    agreeing = int((probabilities.argmax(1) == truth).sum()) if len(truth) else 0
+    low, _high = wilson_interval(agreeing, len(truth)) or (0.0, 1.0)
+    return bool(low > np.bincount(truth, minlength=1).max() / max(len(truth), 1))
 
 
 def relearning(fitted: Fitted, rows: Ints, truth: Ints, fold: Ints, classes: int) -> Relearn:

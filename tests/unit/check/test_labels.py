@@ -217,3 +217,13 @@ def test_the_table_begins_with_the_suspected_and_goes_on_with_the_contradicted()
     assert (written["label"] != written["suggested"]).all()
     assert (written["correct_label"] == "").all()
     assert suspected < len(written) <= 2 * suspected
+
+
+@pytest.mark.parametrize("n", [0, 4, 170])
+def test_answers_that_know_nothing_suspect_nobody(n):
+    random = np.random.default_rng(n)
+    truth = random.integers(0, 3, n)
+    answers = random.dirichlet([0.2] * 3, n).astype(np.float32).reshape(n, 3)
+    suspects = suspect(truth, answers)
+    assert not suspects.flagged.any()
+    assert findings(suspects, np.arange(n), ["a", "b", "c"]) == []
