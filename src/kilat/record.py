@@ -78,7 +78,8 @@ def data(catalog: Catalog, classes: list[str], recipe: Recipe) -> dict[str, Any]
         "refused": len(catalog.table) - len(used),
         "classes": classes,
         **{split: int((used["split"] == split).sum()) for split in SPLITS},
-        "duplicates": int((catalog.table["group"] >= 0).sum() - catalog.table["group"].max() - 1),
+        "duplicates": int((catalog.table["digest"].ne("") & catalog.table.duplicated("digest")).sum()),
+        "near_duplicates": int((used["group"].ge(0) & used.duplicated("group", keep=False)).sum()),
         "cut_away": round(float(np.mean(cut)), 4),
         "digest": hashlib.sha256("".join(sorted(used["digest"])).encode()).hexdigest(),
     }

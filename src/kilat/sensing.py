@@ -120,7 +120,8 @@ def of_head(fitted: Fitted, learnt: Part, spare: Spare, asked: Part, trust: Trus
     soft = fitted.logits / np.float32(temperature)
     detector = Detector.fit(space, methods, known, soft, rate=trust.false_alarms, mates=mates)
     projection = Projection(np.zeros(len(fitted.basis), np.float32), np.ascontiguousarray(fitted.basis[:, :width]))
-    reference = embed(_reference(asked, learnt))
+    # Test pictures alone: the components were fitted on the others, which lie further apart in them than new ones do.
+    reference = embed(asked.rows[spaced(asked.truth, REFERENCE)])
     return Sensed(Senses(projection, detector, reference), areas, len(tried), embed, space.nearest(known, mates))
 
 

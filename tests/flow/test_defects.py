@@ -195,7 +195,17 @@ def test_byte_identical_pictures_share_a_group(run):
     groups = catalog_of(run).set_index("path")["group"]
     assert groups["flower/a-twin.jpg"] == groups["flower/b-twin.jpg"] != "-1"
     assert groups["flower/torn.jpg"] == groups["temple/torn.jpg"] != groups["flower/a-twin.jpg"]
-    assert (groups == "-1").sum() == len(groups) - 4
+    assert (groups == "-1").sum() == len(groups) - 6
+
+
+def test_near_duplicates_share_a_group_and_a_side(run):
+    """Two of the planted pieces happen to show nearly the same place."""
+    table = catalog_of(run)
+    twins = table[table["path"].isin(["flower/025.jpg", "flower/076.jpg"])]
+    assert twins["group"].nunique() == twins["split"].nunique() == 1
+    (group,) = twins["group"].unique()
+    assert (table["group"] == group).sum() == 2
+    assert (twins["status"] == "used").all()
 
 
 def as_zip(planted: Planted, file: Path) -> Path:

@@ -34,7 +34,7 @@ def tuning(weights):
     return {
         "features": {"backbone": BACKBONE, "weights": str(weights), "size": SIZE},
         "head": {"components": 4},
-        "data": {"test": 0.3, "validation": 0.25},
+        "data": {"test": 0.25, "validation": 0.25},
         "augment": {"resized_crop": 0.7},
         "fit": {
             "phases": [{"epochs": 1, "unfreeze": 1}, {"epochs": 1, "unfreeze": "all"}], "batch": 64, "checkpoint": 0,

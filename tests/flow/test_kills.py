@@ -21,7 +21,10 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals and li
 KILLS = 8
 PICTURES = 240
 SMALL = ("--size", 32)  # the moments matter here, not the pictures
-FILES = {"model.onnx", "report.html", "metrics.json", "recipe.yaml", "catalog.csv", "predictions.csv", "run.json"}
+FILES = {
+    "model.onnx", "report.html", "metrics.json", "recipe.yaml", "catalog.csv", "predictions.csv", "suspects.csv",
+    "run.json",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def vectors(cache: Path) -> int:
         return 0
     with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
         try:
-            return int(connection.execute("SELECT count(*) FROM features").fetchone()[0])
+            return int(connection.execute("SELECT count(*) FROM looks").fetchone()[0])
         except sqlite3.OperationalError:  # its table is not there yet
             return 0
 
@@ -99,8 +102,8 @@ def test_a_damaged_cache_costs_the_saving_not_the_run(photos, tmp_path, own_cach
     file = own_cache / "features.sqlite"
     with contextlib.closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.execute("UPDATE features SET vector = zeroblob(length(vector)) WHERE rowid % 3 = 0")
-        connection.execute("UPDATE features SET vector = x'00' WHERE rowid % 3 = 1")
+        connection.execute("UPDATE looks SET vector = zeroblob(length(vector)) WHERE rowid % 3 = 0")
+        connection.execute("UPDATE looks SET vector = x'00' WHERE rowid % 3 = 1")
     assert_same_run(first.folder, kilat.train(photos, runs=tmp_path, size=32).folder)
     file.write_bytes(b"no database" * 1000)
     assert_same_run(first.folder, kilat.train(photos, runs=tmp_path, size=32).folder)

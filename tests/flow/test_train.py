@@ -17,7 +17,10 @@ from kilat.data.source import ArraySource
 from kilat.errors import RecipeError, SourceError
 from kilat.runtime import has_torch
 
-FILES = {"model.onnx", "report.html", "metrics.json", "recipe.yaml", "catalog.csv", "predictions.csv", "run.json"}
+FILES = {
+    "model.onnx", "report.html", "metrics.json", "recipe.yaml", "catalog.csv", "predictions.csv", "suspects.csv",
+    "run.json",
+}  # fmt: skip
 LABELS = (
     "a,b",
     'say "hi"',
@@ -78,7 +81,7 @@ class TestDigits:
                 assert isinstance(measured[key], float), key
             assert list(measured["per_class"]) == metrics["data"]["classes"]
             for row in measured["per_class"].values():
-                assert set(row) == {"precision", "recall", "f1", "support"}
+                assert set(row) == {"precision", "recall", "f1", "support", "brier", "ece", "reliability"}
         assert metrics["test"]["n"] + metrics["validation"]["n"] == 1797
 
     def test_the_catalog_and_the_predictions_account_for_every_picture(self, digits_run):

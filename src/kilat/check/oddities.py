@@ -104,7 +104,7 @@ _LONG_WORDS = Words(
     "look",
     _("One picture is very long or very tall beside the rest."),
     _("{n} pictures are very long or very tall beside the rest."),
-    _("Cut them to the subject: they are squashed to a square before the network sees them."),
+    _("Cut them to the subject: the network sees a square, and loses much of them."),
 )
 _TURNED_WORDS = Words(
     "turned",

@@ -24,6 +24,9 @@ Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
+SERIOUS_LEAK = 0.01
+"""Share of the test pictures with a near copy among those learnt from, from which on measured accuracy is doubtful."""
+
 NEIGHBOURS = 4
 """Candidates a picture, and as many in the mirror."""
 
@@ -314,8 +317,9 @@ def findings(twins: Twins, table: pd.DataFrame) -> list[Finding]:
     leaking = {split: [not rows.isdisjoint(group) for group in twins.groups] for split, rows in across.items()}
     plain = [not any(told) for told in zip(conflicting, *leaking.values(), strict=True)]
     counts = {split: int(((splits == split) & (table["status"] == "used")).sum()) for split in across}
+    weight: Severity = "serious" if len(across["test"]) >= SERIOUS_LEAK * counts["test"] else "look"
     found = [
-        _finding(twins, table, leaking["test"], "leak", "serious", _leak(len(across["test"]), counts["test"])),
+        _finding(twins, table, leaking["test"], "leak", weight, _leak(len(across["test"]), counts["test"])),
         _finding(twins, table, conflicting, "conflicting_duplicates", "serious", _conflict(sum(conflicting))),
         _finding(
             twins, table, leaking["validation"], "validation_leak", "look",

@@ -23,7 +23,8 @@ FACTS = b"facts of a picture" * 9
 WRITER = """
 import sys, pathlib, itertools, numpy as np
 from kilat.features.cache import FeatureCache, Seen
-def seen(key): return Seen(len(key), key[-1] + 1, np.random.default_rng(list(key)).random(700, np.float32), b"facts of a picture" * 9)
+def vector(key): return np.random.default_rng(list(key)).random(700, np.float32)
+def seen(key): return Seen(len(key), key[-1] + 1, vector(key), b"facts of a picture" * 9)
 store = FeatureCache(b"a backbone", pathlib.Path(sys.argv[1]))
 print("ready", flush=True); sys.stdin.readline()
 for batch in range(int(sys.argv[3])):
