@@ -24,6 +24,7 @@ from kilat.learning import (
     held_out,
     look_at,
     require_torch,
+    serving_twice,
     spread,
 )
 from kilat.locale import _
@@ -108,7 +109,7 @@ def _go_on(
         twins=looked.twins,
         network=record.trained(looked.backbone.name, graph, looked.backbone.size, trained.facts),
         facts={"fit": trained.facts},
-        notes=[*looked.notes, *trained.notes, *meaning.altered_meanings(recipe.augment, looked.classes)],
+        notes=[*looked.notes, *serving_twice(validation, calibration), *trained.notes, *meaning.altered_meanings(recipe.augment, looked.classes)],
         shown={"history": trained.history, "augmented": begun.preview(spread(training))},
     )  # fmt: skip
 

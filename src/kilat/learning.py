@@ -228,9 +228,7 @@ def look_at(source: Source, recipe: Recipe, clock: Clock, stage: Stage) -> Looke
     with clock.measure("twins_s"):
         notes, twins = _settle(source, looked.catalog, recipe)
     classes, learnt, asked = parts(looked.catalog)
-    return replace(
-        looked, classes=classes, learnt=learnt, asked=asked, notes=[*looked.notes, *notes], twins=twins
-    )
+    return replace(looked, classes=classes, learnt=learnt, asked=asked, notes=[*looked.notes, *notes], twins=twins)
 
 
 def _in_time(source: Source, wanted: Features, device: str, until: float, stage: Stage) -> Looked:
@@ -301,9 +299,15 @@ def _see(source: Source, recipe: Recipe, stage: Stage) -> tuple[Seen, Twins]:
     training, validation, calibration = held_out(learnt, classes, recipe)
     for part, split in ((calibration, "calibration"), (validation, "validation")):
         catalog.table.loc[part.rows, "split"] = split
-    if calibration is validation:
-        notes.append(_("Too few pictures to keep any aside for calibration: those of the validation serve for it."))
+    notes += serving_twice(validation, calibration)
     return Seen(catalog, size, pixels, classes, training, validation, calibration, asked, notes), twins
+
+
+def serving_twice(validation: Part, calibration: Part) -> list[str]:
+    """A sentence where there were too few pictures for both."""
+    if calibration is not validation:
+        return []
+    return [_("Too few pictures to keep any aside for calibration: those of the validation serve for it.")]
 
 
 def held_out(learnt: Part, classes: list[str], recipe: Recipe) -> tuple[Part, Part, Part]:

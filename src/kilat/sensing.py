@@ -6,7 +6,7 @@ in few components; that the network saw the classes that are left out cannot be 
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,18 +17,9 @@ from kilat import runtime
 from kilat.bundle.senses import Projection, Senses
 from kilat.bundle.tap import tapped
 from kilat.data.split import Part, folds
-from kilat.evaluate.unknown import (
-    MOST_KEPT,
-    MOST_SEEN_AGAIN,
-    WIDTH,
-    Detector,
-    Space,
-    Trial,
-    choose,
-    compare,
-    spaced,
-)
+from kilat.evaluate.unknown import MOST_KEPT, WIDTH, Detector, Space, Trial, choose, compare, spaced
 from kilat.features.backbone import Block
+from kilat.features.pixels import MOST_SEEN_AGAIN
 from kilat.probe import Fitted, fit
 from kilat.probe.components import leading
 from kilat.recipe import Head, Trust
@@ -45,6 +36,11 @@ _MOST_TRIED = 2_000
 _COMPONENTS_TRIED = 384
 _PICTURES_A_COMPONENT = 8
 _MOST_FOR_COMPONENTS = 4096
+_MOST_NUMBERS = 1 << 27
+"""Held at once: of networks that lay whole maps before their last layer fewer pictures are looked at."""
+
+_MOST_WEIGHTS = 1 << 22
+"""Of the projection in the file: of such networks the embedding is narrower."""
 
 
 @dataclass(frozen=True)
@@ -148,25 +144,27 @@ def of_network(
         temperature: what logits are divided by.
     """
     see = _Eye(graph, pixels)
-    learnt = learnt.at(spaced(learnt.truth, MOST_SEEN_AGAIN))
-    seen = see(learnt.rows)
-    projection = _projection(seen, _width(len(learnt.rows), seen.shape[1]))
-    embeddings, known = projection(seen), projection(see(held.rows))
+    wide = see.width(learnt.rows[:1])
+    learnt = learnt.at(spaced(learnt.truth, min(MOST_SEEN_AGAIN, _MOST_NUMBERS // wide)))
+    some = np.concatenate(list(see(learnt.rows)))
+    projection = _projection(some, min(_width(*some.shape), max(1, _MOST_WEIGHTS // wide)))
+
+    def embed(rows: Ints) -> Floats:
+        nobody = np.zeros((0, projection.basis.shape[1]), np.float32)
+        return np.concatenate([nobody, *map(projection, see(rows))])
+
+    embeddings, known = projection(some), embed(held.rows)
     soft = logits / np.float32(temperature)
     tried = [] if trust.methods else _network_trials(embeddings, learnt.truth, known, soft, held.truth)
     areas = compare(tried)
     space = Space.of(embeddings, learnt.truth)
     detector = Detector.fit(space, trust.methods or choose(areas), known, soft, rate=trust.false_alarms)
-
-    def embed(rows: Ints) -> Floats:
-        return projection(see(rows))
-
     reference = embed(_reference(asked, held))
     return Sensed(Senses(projection, detector, reference), areas, len(tried), embed, space.nearest(known))
 
 
 class _Eye:
-    """What a network's last layer is given, for rows of the catalog, ``[n, seen]``."""
+    """What a network's last layer is given, for rows of the catalog, batch by batch ``[n, seen]``."""
 
     def __init__(self, graph: bytes, pixels: Callable[[Ints], Iterable[Pixels]]) -> None:
         options = ort.SessionOptions()
@@ -175,11 +173,14 @@ class _Eye:
         self.session = ort.InferenceSession(tapped(graph), options, providers=["CPUExecutionProvider"])
         self.pixels = pixels
 
-    def __call__(self, rows: Ints) -> Floats:
+    def __call__(self, rows: Ints) -> Iterator[Floats]:
         name = self.session.get_outputs()[0].name
-        parts = [self.session.run([name], {"pixels": some})[0] for some in self.pixels(rows)]
-        seen: Floats = np.concatenate(parts).astype(np.float32, copy=False)
-        return seen
+        for some in self.pixels(rows) if len(rows) else ():
+            yield np.asarray(self.session.run([name], {"pixels": some})[0], np.float32)
+
+    def width(self, rows: Ints) -> int:
+        """How many numbers it is given of a picture."""
+        return int(next(iter(self(rows))).shape[1])
 
 
 def _head_trials(spare: Spare, strength: float) -> list[Trial]:

@@ -34,9 +34,6 @@ COMBINATIONS = (
 MOST_KEPT = 8192
 """How many training pictures the nearest is looked for among; of more, as many are drawn from every class alike."""
 
-MOST_SEEN_AGAIN = 2048
-"""The same for a network trained by gradient, which must look at each of them once more."""
-
 WIDTH = 128
 """Of an embedding, at most."""
 

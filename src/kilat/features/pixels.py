@@ -16,6 +16,9 @@ from kilat.recipe import Resize
 
 Pixels = NDArray[np.uint8]
 
+MOST_SEEN_AGAIN = 2048
+"""At so many of the training pictures at most a finished network looks once more, to notice what is unlike them."""
+
 _SIZES = (16, 224)
 _SHARE = 4
 _UNKNOWN_MEMORY = 8 << 30

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kilat.data.catalog import Source
-from kilat.evaluate.unknown import MOST_SEEN_AGAIN
-from kilat.features.pixels import Seen
+from kilat.features.pixels import MOST_SEEN_AGAIN, Seen
 from kilat.fit import parallel
 from kilat.fit.checkpoint import Checkpoints
 from kilat.fit.finder import Finding, find_rate

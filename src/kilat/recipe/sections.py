@@ -147,6 +147,8 @@ class Trust(Section):
     @classmethod
     def _known(cls, unknown: str) -> str:
         methods = [] if unknown == "auto" else [name.strip() for name in unknown.split("+")]
+        if "auto" in methods:
+            raise ValueError("'auto' stands alone: it chooses by itself")
         if strange := [name for name in methods if name not in METHODS]:
             raise ValueError(f"there is no '{strange[0]}'. {nearest(strange[0], ('auto', *METHODS))}")
         return unknown
