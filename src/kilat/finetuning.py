@@ -109,7 +109,10 @@ def _go_on(
         twins=looked.twins,
         network=record.trained(looked.backbone.name, graph, looked.backbone.size, trained.facts),
         facts={"fit": trained.facts},
-        notes=[*looked.notes, *serving_twice(validation, calibration), *trained.notes, *meaning.altered_meanings(recipe.augment, looked.classes)],
+        notes=[
+            *looked.notes, *serving_twice(validation, calibration), *trained.notes,
+            *meaning.altered_meanings(recipe.augment, looked.classes),
+        ],
         shown={"history": trained.history, "augmented": begun.preview(spread(training))},
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ RELIABLE = 0.9
 HOPELESS = 0.75
 """The same on few pictures, below which more are not asked."""
 
-SURE = 1.0
+SURE = 1.1
 """How far, as a share of the usual lead of up, another turn must lead to be believed."""
 
 RARE = 0.05

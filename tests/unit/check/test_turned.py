@@ -30,7 +30,7 @@ def test_turned_digits_are_found_with_the_angle_that_mends_them(digits):
         planted.get(row) == (-angle // 90) % 4 for row, angle in zip(found.tolist(), degrees.tolist(), strict=True)
     ]
     assert share > RELIABLE
-    assert sum(right) >= 0.6 * len(planted)
+    assert sum(right) >= 0.5 * len(planted)
     assert np.mean(right) >= 0.9
 
 

@@ -67,8 +67,8 @@ def test_other_formats_and_arrays_have_no_jpeg_facts():
 
 def test_the_thumbnail_is_the_luminance_of_the_whole_picture():
     image = photo(320, 64)
-    exact = np.asarray(image.convert("L"), float).reshape(32, 2, 32, 10).mean(axis=(1, 3))
-    assert np.abs(facts(np.asarray(image))["thumbnail"] - exact).max() < 2
+    whole = image.convert("L").resize((32, 32), Image.Resampling.BILINEAR)
+    assert np.abs(facts(np.asarray(image))["thumbnail"].astype(float) - np.asarray(whole)).max() <= 3
 
 
 def test_tones_of_a_picture_of_which_they_are_known():
