@@ -175,7 +175,7 @@ def _distances(trusted: Trusted) -> NDArray[np.float64]:
     learnt = trusted.result.learnt
     distances = np.full(len(learnt.catalog.table), np.nan)
     distances[learnt.held.rows] = trusted.sensed.distances
-    distances[learnt.asked.rows] = trusted.sensed.nearest(learnt.asked.rows)
+    distances[learnt.asked.rows] = trusted.sensed.asked_distances
     return distances
 
 

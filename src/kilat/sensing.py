@@ -52,6 +52,7 @@ class Sensed:
         areas: how well each way tells classes that were left out (``kilat.evaluate.unknown.compare``).
         rounds: in how many rounds classes were left out.
         embed: the embeddings ``[n, d]`` of rows of the catalog.
+        asked: those of the test pictures, ``[n, d]``.
         distances: of the held-out pictures to the nearest other one that was learnt from, ``[n]``.
     """
 
@@ -59,11 +60,13 @@ class Sensed:
     areas: dict[str, float]
     rounds: int
     embed: Callable[[Ints], Floats]
+    asked: Floats
     distances: Floats
 
-    def nearest(self, rows: Ints) -> Floats:
-        """Distances of other rows of the catalog to the nearest picture that was learnt from, ``[n]``."""
-        return self.senses.detector.space.nearest(self.embed(rows))
+    @property
+    def asked_distances(self) -> Floats:
+        """Of the test pictures to the nearest one that was learnt from, ``[n]``."""
+        return self.senses.detector.space.nearest(self.asked)
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,9 @@ def of_head(fitted: Fitted, learnt: Part, spare: Spare, asked: Part, trust: Trus
     detector = Detector.fit(space, methods, known, soft, rate=trust.false_alarms, mates=mates)
     projection = Projection(np.zeros(len(fitted.basis), np.float32), np.ascontiguousarray(fitted.basis[:, :width]))
     # Test pictures alone: the components were fitted on the others, which lie further apart in them than new ones do.
-    reference = embed(asked.rows[spaced(asked.truth, REFERENCE)])
-    return Sensed(Senses(projection, detector, reference), areas, len(tried), embed, space.nearest(known, mates))
+    tested = embed(asked.rows)
+    senses = Senses(projection, detector, tested[spaced(asked.truth, REFERENCE)])
+    return Sensed(senses, areas, len(tried), embed, tested, space.nearest(known, mates))
 
 
 def of_network(
@@ -159,8 +163,11 @@ def of_network(
     areas = compare(tried)
     space = Space.of(embeddings, learnt.truth)
     detector = Detector.fit(space, trust.methods or choose(areas), known, soft, rate=trust.false_alarms)
-    reference = embed(_reference(asked, held))
-    return Sensed(Senses(projection, detector, reference), areas, len(tried), embed, space.nearest(known))
+    tested = embed(asked.rows)
+    # Where the test is small, other pictures that the network never saw stand in.
+    more = known[spaced(held.truth, max(0, REFERENCE - len(tested)))]
+    senses = Senses(projection, detector, np.concatenate([tested[spaced(asked.truth, REFERENCE)], more]))
+    return Sensed(senses, areas, len(tried), embed, tested, space.nearest(known))
 
 
 class _Eye:
@@ -256,12 +263,3 @@ def _mates(learnt: Part, kept: Ints, held: Ints) -> Ints:
     for key, places in enumerate(own):
         table[key, : len(places)] = places
     return table[keys[held]]
-
-
-def _reference(asked: Part, others: Part) -> Ints:
-    """Rows of pictures that stand for what the classifier was made for: the test's, filled up with others."""
-    if len(asked.rows) >= REFERENCE:
-        return asked.rows[spaced(asked.truth, REFERENCE)]
-    more = spaced(others.truth, REFERENCE - len(asked.rows))
-    rows: Ints = np.sort(np.concatenate([asked.rows, others.rows[more]]))
-    return rows

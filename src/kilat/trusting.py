@@ -1,6 +1,7 @@
 """What every answer comes with beside its probabilities: a prediction set, and whether none of the classes is meant."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,11 @@ class Trusted:
         result: what they belong to.
         sets: how prediction sets are made.
         sensed: what notices unknown pictures.
-        settings: of the recipe.
     """
 
     result: Result
     sets: Sets
     sensed: Sensed
-    settings: Trust
 
     def strangeness(self, rows: NDArray[np.int64]) -> Floats:
         """How far above the threshold of unknown pictures rows of the catalog lie, ``[n]``."""
@@ -49,7 +48,7 @@ class Trusted:
         learnt, answers = self.result.learnt, self.result.answers
         return _sets(self.sets, answers, learnt.asked, learnt.classes)
 
-    @property
+    @cached_property
     def unknown(self) -> dict[str, Any]:
         """The section ``unknown`` of ``metrics.json``."""
         detector = self.sensed.senses.detector
@@ -58,7 +57,9 @@ class Trusted:
             "rate": detector.rate,
             "areas": self.sensed.areas,
             "left_out": self.sensed.rounds,
-            "test": _alarms(self.strangeness(self.result.learnt.asked.rows)),
+            "test": _alarms(
+                detector.score(self.sensed.asked, self.result.logits / np.float32(self.result.temperature))
+            ),
         }
 
     @property
@@ -90,7 +91,7 @@ def trust(result: Result, settings: Trust) -> Trusted:
         method=settings.sets,
         per_class=settings.per_class,
     )
-    return Trusted(result, sets, learnt.sense(result.temperature, settings), settings)
+    return Trusted(result, sets, learnt.sense(result.temperature, settings))
 
 
 def measured(classifier: Classifier, asked: Part, answers: Answers, strangers: NDArray[np.int64]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What is measured of every picture while it is decoded anyway: everything that the checks of the data know of it."""
 
 import io
-import math
 import zlib
 from functools import lru_cache
 
@@ -42,12 +41,7 @@ FACTS = np.dtype(
         ("sharpness", "<f4"),  # variance of the Laplacian over the variance of luminance, longer side at most 256 px
         ("focus", "<f4"),  # the same of the Laplacian's energy where it is highest of 8×8 parts: what is in focus
         ("colourfulness", "<f4"),  # Hasler and Süsstrunk 2003; 0 for grey, above 60 vivid
-        # The outer strip on the four sides (top, bottom, left, right), and the strip of the same width just inside it.
-        ("border_colour", "u1", (4, 3)),
-        ("border_mean", "<f4", (4,)),  # luminance, 0 to 255, as the three that follow
-        ("border_std", "<f4", (4,)),
-        ("inside_mean", "<f4", (4,)),
-        ("inside_std", "<f4", (4,)),
+        ("border_mean", "<f4", (4,)),  # luminance of the outer strip on each side (top, bottom, left, right), 0 to 255
         ("border_width", "<u2", (4,)),  # lines of one tone from the edge on, in pixels of the full picture, up to DEPTH
         ("border_edge", "<f4", (4,)),  # share of the line where they end that has another tone: near 1 for a frame
         ("width", "<u4"),  # of the full picture, upright
@@ -97,31 +91,38 @@ def facts_of(picture: Picture, image: Image.Image, full: tuple[int, int]) -> np.
     record["orientation"], record["subsampling"] = 1, -2
     if isinstance(picture, bytes):
         record["bytes"] = len(picture)
-        _read_header(record, picture)
+        _read_header(record, picture, image)
     else:
         record["mode"] = b"L" if picture.ndim == 2 else b"RGBA" if picture.shape[2] == 4 else b"RGB"
     grey = image.convert("L")
     _measure_tones(record, grey)
     _measure_colours(record, image, grey)
-    _measure_border(record, image, grey, image.width / full[0])
+    _measure_border(record, np.asarray(grey), image.width / full[0])
     return record
 
 
-def _read_header(record: np.void, data: bytes) -> None:
-    """What the file says of itself, pixels aside."""
+def _read_header(record: np.void, data: bytes, image: Image.Image) -> None:
+    """What the file says of itself, pixels aside; it is opened once more where decoding made another picture of it."""
     try:
+        if image.format == "JPEG":
+            _take_header(record, image)
+            return
         with Image.open(io.BytesIO(data), formats=FORMATS) as header:
-            record["format"] = ("JPEG" if header.format == "MPO" else header.format or "").encode()
-            record["mode"] = header.mode.encode()
-            if isinstance(header, JpegImagePlugin.JpegImageFile):
-                record["progressive"] = bool(header.info.get("progressive"))
-                record["subsampling"] = JpegImagePlugin.get_sampling(header)
-                tables = header.quantization
-                record["quality"], record["tables"] = _quality(tuple(tuple(tables[key]) for key in sorted(tables)))
-            if header.info.get("exif") or header.format in {"TIFF", "PNG", "AVIF"}:
-                _read_exif(record, header.getexif())
+            _take_header(record, header)
     except Exception:  # noqa: BLE001, S110 - it was decoded, so what a damaged header hides is no reason to stop
         pass
+
+
+def _take_header(record: np.void, header: Image.Image) -> None:
+    record["format"] = ("JPEG" if header.format == "MPO" else header.format or "").encode()
+    record["mode"] = header.mode.encode()
+    if isinstance(header, JpegImagePlugin.JpegImageFile):
+        record["progressive"] = bool(header.info.get("progressive"))
+        record["subsampling"] = JpegImagePlugin.get_sampling(header)
+        tables = header.quantization
+        record["quality"], record["tables"] = _quality(tuple(tuple(tables[key]) for key in sorted(tables)))
+    if header.info.get("exif") or header.format in {"TIFF", "PNG", "AVIF"}:
+        _read_exif(record, header.getexif())
 
 
 def _read_exif(record: np.void, exif: Image.Exif) -> None:
@@ -194,15 +195,12 @@ def _measure_colours(record: np.void, image: Image.Image, grey: Image.Image) -> 
     record["colourfulness"] = np.hypot(*sides.std(axis=1)) + 0.3 * np.hypot(*sides.mean(axis=1))
 
 
-def _measure_border(record: np.void, image: Image.Image, grey: Image.Image, scale: float) -> None:
-    """The strip along each side against what lies just inside it, and how far a uniform frame reaches."""
-    width, height = image.size
-    pixels = np.asarray(grey)
+def _measure_border(record: np.void, pixels: NDArray[np.uint8], scale: float) -> None:
+    """The strip along each side, and how far a uniform frame reaches."""
     for side, lines in enumerate((pixels, pixels[::-1], pixels.T, pixels.T[::-1])):
         strip = max(1, min(round(STRIP * scale), len(lines) // 8))
         means, variances = _moments(lines[: max(2 * strip, min(_NEAR, len(lines) // 4))])
-        for name, part in (("border", slice(strip)), ("inside", slice(strip, 2 * strip))):
-            record[f"{name}_mean"][side], record[f"{name}_std"][side] = _pooled(means[part], variances[part])
+        record["border_mean"][side] = sum(means[:strip]) / strip
         even = _even(means, variances)
         if even == len(means):
             even = _even(*_moments(lines[: max(1, min(round(DEPTH * scale), len(lines) // 4))]))
@@ -211,13 +209,6 @@ def _measure_border(record: np.void, image: Image.Image, grey: Image.Image, scal
             record["border_edge"][side] = np.mean(
                 np.abs(lines[min(even + 1, len(lines) - 1)] - np.float32(means[0])) > _OTHER
             )
-        box = (
-            (0, 0, width, strip),
-            (0, height - strip, width, height),
-            (0, 0, strip, height),
-            (width - strip, 0, width, height),
-        )[side]
-        record["border_colour"][side] = image.reduce((box[2] - box[0], box[3] - box[1]), box).getpixel((0, 0))
 
 
 def _moments(lines: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
@@ -226,15 +217,6 @@ def _moments(lines: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
     means = np.einsum("ij->i", tones) / tones.shape[1]
     squares = np.einsum("ij,ij->i", tones, tones) / tones.shape[1]
     return means.tolist(), (squares - means**2).tolist()
-
-
-def _pooled(means: list[float], variances: list[float]) -> tuple[float, float]:
-    """Mean and standard deviation over lines of equal length; zero where there are none."""
-    if not means:
-        return 0.0, 0.0
-    mean = sum(means) / len(means)
-    within, between = sum(variances) / len(means), sum((m - mean) ** 2 for m in means) / len(means)
-    return mean, math.sqrt(max(within + between, 0.0))
 
 
 def _even(means: list[float], variances: list[float]) -> int:

@@ -194,8 +194,8 @@ def open_backbone(source: Source, seen: Seen, recipe: Recipe, head: Head, *, dev
 
 def _asked_later(seen: Seen) -> int:
     """How many pictures are looked at after training: all that are held out, most of them twice, and some others."""
-    held = len(seen.asked.rows) + len(seen.validation.rows) + 2 * len(seen.calibration.rows)
-    return held + len(seen.asked.rows) + min(len(seen.training.rows), MOST_SEEN_AGAIN)
+    twice = len(seen.asked.rows) + len(seen.calibration.rows)
+    return len(seen.validation.rows) + 2 * twice + min(len(seen.training.rows), MOST_SEEN_AGAIN)
 
 
 def _eye(name: str, size: int, recipe: Recipe, device: str) -> "Frozen":

@@ -408,6 +408,21 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """What signals do stays as it was: torch puts its own answers in their place, for good."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
+    kept = [(number, signal.getsignal(number)) for name in names if (number := getattr(signal, name, None))]
+    try:
+        yield
+    finally:
+        for number, answer in kept:
+            signal.signal(number, answer)
+
+
 class _Helpers:
     """The processes beside the first, as it sees them.
 
@@ -424,13 +439,14 @@ class _Helpers:
         paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)  # what this process can import, they can
         own = {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(_threads_each(size)), _KEY: self.key.hex()}
         logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # kilat says it in its own words
-        self.processes = multiprocessing.start_processes(
-            "kilat",
-            sys.executable,
-            {rank - 1: ("-c", _PROGRAM, str(rank), str(size), *words) for rank in ranks},
-            {rank - 1: own for rank in ranks},
-            multiprocessing.DefaultLogsSpecs(),
-        )
+        with _own_signals():
+            self.processes = multiprocessing.start_processes(
+                "kilat",
+                sys.executable,
+                {rank - 1: ("-c", _PROGRAM, str(rank), str(size), *words) for rank in ranks},
+                {rank - 1: own for rank in ranks},
+                multiprocessing.DefaultLogsSpecs(),
+            )
 
     def expect(self) -> None:
         """Waits until all of them have started.

@@ -2,6 +2,7 @@
 
 import base64
 import math
+from functools import cache
 from numbers import Real
 from pathlib import Path
 from typing import TypeGuard
@@ -21,6 +22,12 @@ def fill(template: str, /, **content: object) -> str:
         template: such as ``page.html.j2``.
         content: what it says, by the names that it uses.
     """
+    return _environment().get_template(template).render(**content)
+
+
+@cache
+def _environment() -> Environment:
+    """Once a process: turning the templates into code takes longer than filling them in."""
     page = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -31,7 +38,7 @@ def fill(template: str, /, **content: object) -> str:
     page.globals.update(_=_, tones=drawing.COLOURS)
     page.filters.update(percent=percent, points=points, number=number, count=count, short=short, size=size)
     page.filters.update(lines=lines, jpeg=_jpeg, png=_png, uri=_uri, shorten=shorten)
-    return page.get_template(template).render(**content)
+    return page
 
 
 def percent(value: object, digits: int = 1) -> str:

@@ -1,6 +1,7 @@
 """Shares, sums and batch norms of several processes; the processes themselves are in tests/flow/test_devices.py."""
 
 import pickle
+import signal
 
 import numpy as np
 import pytest
@@ -122,3 +123,16 @@ def test_solo_is_a_group(make_training):
     training.run()
     training.close()
     assert training.answer(np.arange(3)).shape == (3, 3)
+
+
+def test_starting_others_leaves_the_answers_to_signals_alone():
+    def mine(_number, _frame):
+        raise AssertionError
+
+    before = signal.signal(signal.SIGTERM, mine)
+    try:
+        with parallel._own_signals():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as torch does when it starts processes
+        assert signal.getsignal(signal.SIGTERM) is mine
+    finally:
+        signal.signal(signal.SIGTERM, before)
