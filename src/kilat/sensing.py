@@ -176,6 +176,7 @@ class _Eye:
     def __init__(self, graph: bytes, pixels: Callable[[Ints], Iterable[Pixels]]) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = runtime.threads()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # batches are decoded in between
         options.log_severity_level = 3
         self.session = ort.InferenceSession(tapped(graph), options, providers=["CPUExecutionProvider"])
         self.pixels = pixels

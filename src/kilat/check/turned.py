@@ -59,8 +59,10 @@ def turned(facts: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.int64
     if share < RELIABLE:
         return nothing, nothing, share
     usual = float(np.median(scores[:, 0] - scores[:, 1:].max(axis=1)))
-    everyone = np.concatenate([block @ weights for block in _blocks(facts)])
-    everyone[sample] = scores
+    everyone = scores
+    if len(sample) < len(facts):
+        everyone = np.concatenate([block @ weights for block in _blocks(facts)])
+        everyone[sample] = scores
     lead = everyone[:, 1:].max(axis=1) - everyone[:, 0]
     found = np.flatnonzero(lead > SURE * usual)
     if len(found) > RARE * len(facts):

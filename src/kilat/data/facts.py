@@ -23,6 +23,9 @@ LAYOUT = 8
 STRIP = 4
 """Width of the outer strip in pixels of the full picture; less where that were more than an eighth of its side."""
 
+FRAMED = 16
+"""Side of the smallest pictures whose borders are measured: of smaller ones the edge is a good part of the subject."""
+
 DEPTH = 128
 """A uniform frame is followed this many pixels inwards, or to a quarter of the side."""
 
@@ -97,7 +100,8 @@ def facts_of(picture: Picture, image: Image.Image, full: tuple[int, int]) -> np.
     grey = image.convert("L")
     _measure_tones(record, grey)
     _measure_colours(record, image, grey)
-    _measure_border(record, np.asarray(grey), image.width / full[0])
+    if min(image.size) >= FRAMED:
+        _measure_border(record, np.asarray(grey), image.width / full[0])
     return record
 
 
