@@ -32,12 +32,6 @@ _FEWEST_TO_TUNE, _MOST_TO_TUNE = 100, 2000
 _UNTUNED = (0.01, 1)
 
 
-def lac_set(probabilities: NDArray[np.float32], truth: Integers, coverage: float = COVERAGE) -> dict[str, float]:
-    """The probability from which on a class belongs into the set: ``Sets.fit`` as it is kept in older model files."""
-    (needed,) = Sets.fit(probabilities, truth, coverage=coverage).thresholds
-    return {"coverage": coverage, "probability": max(needed, 0.0)}
-
-
 @dataclass(frozen=True)
 class Sets:
     """Which classes belong into the set of an answer.

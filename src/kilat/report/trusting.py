@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from kilat.locale import _
-from kilat.report import trust
+from kilat.report import trust_figures
 from kilat.report.template import count, defined, number, percent, points
 
 Measures = Mapping[str, Any]
@@ -31,14 +31,14 @@ def figures(measured: Measures) -> dict[str, Markup]:
     """The figures that the numbers allow: ``set_sizes``, ``class_coverage`` and ``class_reliability``."""
     made, sets = {}, measured.get("sets") or {}
     if sets.get("n"):
-        made["set_sizes"] = trust.sizes(sets["sizes"])
+        made["set_sizes"] = trust_figures.sizes(sets["sizes"])
         if any(of.get("n") for of in (sets.get("per_class") or {}).values()):
-            made["class_coverage"] = trust.per_class_coverage(sets["per_class"], sets["asked"])
+            made["class_coverage"] = trust_figures.per_class_coverage(sets["per_class"], sets["asked"])
     per_class = measured.get("per_class") or {}
     if measured.get("n") and any(of.get("reliability") for of in per_class.values()):
         worst = dict(sorted(per_class.items(), key=lambda item: -(item[1].get("ece") or 0)))
         before = (measured.get("uncalibrated") or {}).get("per_class") or {}
-        made["class_reliability"] = trust.reliability_small_multiples(worst, before)
+        made["class_reliability"] = trust_figures.reliability_small_multiples(worst, before)
     return made
 
 

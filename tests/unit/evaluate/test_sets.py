@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from kilat.evaluate.sets import COVERAGE, Sets, lac_set, least_pictures, measure_sets
+from kilat.evaluate.sets import COVERAGE, Sets, least_pictures, measure_sets
 
 METHODS = ("lac", "raps")
 
@@ -200,10 +200,10 @@ def test_what_is_read_back_is_what_was_written(method, per_class):
 
 def test_thresholds_of_older_files_are_read():
     probabilities, truth = answers(300, 4)
-    old = lac_set(probabilities, truth)
-    assert Sets.from_dict(old, 4) == Sets.fit(probabilities, truth)
-    assert old["coverage"] == COVERAGE
-    assert Sets.from_dict(lac_set(probabilities[:3], truth[:3]), 4).members(probabilities).all()
+    now = Sets.fit(probabilities, truth)
+    assert now.coverage == COVERAGE
+    assert Sets.from_dict({"coverage": COVERAGE, "probability": now.thresholds[0]}, 4) == now
+    assert Sets.from_dict({"coverage": COVERAGE, "probability": 0.0}, 4).members(probabilities).all()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from kilat.evaluate.metrics import measure, wilson_interval
 from kilat.evaluate.sets import measure_sets
-from kilat.report import trust
+from kilat.report import trust_figures
 
 NAMES = ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
 
@@ -28,9 +28,11 @@ def covered(names: list[str]) -> dict[str, dict[str, Any]]:
 def all_figures(names: list[str]) -> dict[str, str]:
     measured = answers(names)
     return {
-        "sizes": trust.sizes([2, 300, 40, 7]),
-        "coverage": trust.per_class_coverage(covered(names), 0.9, covered(names[::-1])),
-        "reliability": trust.reliability_small_multiples(measured["per_class"], measured["uncalibrated"]["per_class"]),
+        "sizes": trust_figures.sizes([2, 300, 40, 7]),
+        "coverage": trust_figures.per_class_coverage(covered(names), 0.9, covered(names[::-1])),
+        "reliability": trust_figures.reliability_small_multiples(
+            measured["per_class"], measured["uncalibrated"]["per_class"]
+        ),
     }
 
 
@@ -62,20 +64,20 @@ def test_names_are_text_whatever_they_contain() -> None:
 
 
 def test_sizes_show_every_size_with_its_share() -> None:
-    shown = texts(trust.sizes([2, 300, 40, 7]))
+    shown = texts(trust_figures.sizes([2, 300, 40, 7]))
     assert shown[::2] == ["no class", "1 class", "2 classes", "3 classes"]
     assert "300 (86.0%)" in shown
-    assert "no class" not in texts(trust.sizes([0, 5]))
+    assert "no class" not in texts(trust_figures.sizes([0, 5]))
 
 
 def test_many_sizes_share_a_bar() -> None:
-    shown = texts(trust.sizes([0, 100, *[1] * 120]))
+    shown = texts(trust_figures.sizes([0, 100, *[1] * 120]))
     assert len(shown) == 18
     assert shown[-2:] == ["9 to 121 classes", "113 (51.4%)"]
 
 
 def test_coverage_shows_the_least_covered_class_first_and_what_was_asked() -> None:
-    shown = texts(trust.per_class_coverage(covered(NAMES), 0.95))
+    shown = texts(trust_figures.per_class_coverage(covered(NAMES), 0.95))
     assert "asked: 95%" in shown
     assert [text for text in shown if text in NAMES] == NAMES
     assert "88.0%" in shown
@@ -84,12 +86,12 @@ def test_coverage_shows_the_least_covered_class_first_and_what_was_asked() -> No
 def test_classes_without_pictures_are_left_out() -> None:
     members, truth = np.ones((3, 3), bool), np.array([0, 0, 1])
     per_class = measure_sets(members, truth, ["a", "b", "owl"])["per_class"]
-    assert "owl" not in texts(trust.per_class_coverage(per_class, 0.9))
+    assert "owl" not in texts(trust_figures.per_class_coverage(per_class, 0.9))
 
 
 def test_many_classes_become_a_shape() -> None:
     names = [f"class {i}" for i in range(1000)]
-    svg = trust.per_class_coverage(covered(names), 0.9, covered(names))
+    svg = trust_figures.per_class_coverage(covered(names), 0.9, covered(names))
     assert "class 7" not in svg
     assert "asked: 90%" in texts(svg)
     assert len(svg) < 60_000
@@ -98,14 +100,14 @@ def test_many_classes_become_a_shape() -> None:
 def test_at_most_twelve_classes_have_a_small_figure() -> None:
     names = [f"c{i}" for i in range(20)]
     measured = answers(names)
-    shown = texts(trust.reliability_small_multiples(measured["per_class"]))
+    shown = texts(trust_figures.reliability_small_multiples(measured["per_class"]))
     assert [text for text in shown if text in names] == names[:12]
     assert f"{measured['per_class']['c0']['ece'] * 100:.1f}" in shown
 
 
 def test_the_smallest_inputs_are_drawn() -> None:
-    assert trust.sizes([])
-    assert trust.sizes([4])
-    assert trust.per_class_coverage({}, 0.9)
-    assert trust.per_class_coverage({"a": {"n": 1, "coverage": 1.0, "coverage_interval": [0.2, 1.0]}}, 0.9)
-    assert trust.reliability_small_multiples({})
+    assert trust_figures.sizes([])
+    assert trust_figures.sizes([4])
+    assert trust_figures.per_class_coverage({}, 0.9)
+    assert trust_figures.per_class_coverage({"a": {"n": 1, "coverage": 1.0, "coverage_interval": [0.2, 1.0]}}, 0.9)
+    assert trust_figures.reliability_small_multiples({})
