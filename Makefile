@@ -9,7 +9,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := torch,keras,track,parquet,weights,dev
+EXTRAS := torch,keras,track,parquet,weights,dev,docs
 PYTHON ?= $(eval PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c \
   'import sys, pip, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done))$(PYTHON)
 
