@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the command line and docs/techniques.md from the recipe; with --check only compares them."""
+"""Writes docs/reference/: cli.md from the command line, techniques.md from the recipe; with --check only compares."""
 
 import difflib
 import inspect
@@ -19,7 +19,7 @@ from kilat.recipe.augment import Augment
 from kilat.recipe.sections import Input, Trust
 
 HERE = Path(__file__).parent
-SOURCE = HERE / "techniques.yaml"
+SOURCE = HERE / "reference" / "techniques.yaml"
 
 _OTHERWHERE = {"epochs", "batch", "optimizer", "schedule", "loss", "clip"}
 _TELLING = ("layers", "optimizers", "schedules")  # the chapters whose entries have choices of their own
@@ -30,7 +30,7 @@ _INTRODUCTION = """\
 Every line below goes into a recipe, under the section that stands above its table; choices are shown with their
 defaults. Lines, names and defaults are checked against the code when this page is written. They mean what they mean in
 Keras 3 unless it is said otherwise.
-`docs/networks.md` shows how a recipe is trained.
+[Networks](../guide/networks.md) shows how a recipe is trained.
 """
 
 
@@ -46,10 +46,10 @@ def commands() -> str:
 
 
 def techniques() -> str:
-    """The reference of techniques: the code's own sentences and defaults, and what docs/techniques.yaml adds."""
+    """The reference of techniques: the code's own sentences and defaults, and what docs/reference/techniques.yaml adds."""
     chapters = yaml.safe_load(SOURCE.read_text("utf-8"))
     _require_all("a chapter", known(), [chapter["of"] for chapter in chapters])
-    notice = _notice("src/kilat/recipe and docs/techniques.yaml")
+    notice = _notice("src/kilat/recipe and docs/reference/techniques.yaml")
     return "\n".join([notice, "", _INTRODUCTION, *map(_chapter, chapters)])
 
 
@@ -154,7 +154,7 @@ def _notice(source: str) -> str:
     return f"<!-- Written by docs/generate.py from {source}: change it there, then run `make docs`. -->"
 
 
-PAGES = {"cli.md": commands, "techniques.md": techniques}
+PAGES = {"reference/cli.md": commands, "reference/techniques.md": techniques}
 
 
 def main() -> int:
