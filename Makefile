@@ -1,16 +1,17 @@
 # What a person does with this repository. Needs Python 3.11 to 3.13 with pip and venv, and make; `make` lists the targets.
+# On Windows run it in Git Bash, whose sh, awk, find and rm it uses.
 #   make demo PYTHON=/usr/bin/python3.12     picks the interpreter
 #   make test ARGS="-k decode -x"            passes arguments to pytest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format bench docs lock clean
+.PHONY: help demo test test-all coverage lint format bench docs dist lock clean
 
 VENV := .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 EXTRAS := torch,keras,track,parquet,weights,dev,docs
-PYTHON ?= $(eval PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c \
+PYTHON ?= $(eval PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3 python; do $$p -c \
   'import sys, pip, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done))$(PYTHON)
 
 # Installing without bytecode and letting each module be compiled when it is first imported is the quickest way to a
@@ -32,7 +33,10 @@ test: $(VENV)/.full ## run the tests; offline once installed
 test-all: $(VENV)/.full ## also those that need the shared pictures ($KILAT_DATA or ../shared/data) or a GPU
 	$(BIN)/python -m pytest --all $(PARALLEL) $(ARGS)
 
-lint: $(VENV)/.full ## style, formatting, types, and whether docs/cli.md and docs/techniques.md are current
+coverage: $(VENV)/.full ## run the tests and measure their coverage; fails below the floor in pyproject.toml
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(PARALLEL) $(ARGS)
+
+lint: $(VENV)/.full ## style, formatting, types, and whether the generated pages of docs/reference are current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -46,15 +50,20 @@ BENCH ?= $(sort $(filter-out benchmarks/gpu.py,$(wildcard benchmarks/[a-z]*.py))
 bench: $(VENV)/.full ## measure again every number that the project publishes; BENCH=benchmarks/one.py for one of them
 	@for script in $(BENCH); do echo "== $$script"; $(BIN)/python "$$script" $(ARGS) || exit 1; done
 
-docs: $(VENV)/.full ## write docs/cli.md and docs/techniques.md from the code itself
+docs: $(VENV)/.full ## write the generated pages of docs/reference, then build the site into site/; offline once installed
 	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "Site: $(CURDIR)/site/index.html"
 
-lock: $(VENV)/.full ## choose the newest versions that fit together and write them to requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade --no-annotate --no-emit-index-url \
+dist: $(VENV)/.full ## build the source distribution and the wheel into dist/
+	$(BIN)/uv build --quiet --out-dir dist
+
+lock: $(VENV)/.full ## bring requirements.lock up to pyproject.toml; ARGS=--upgrade takes the newest versions that fit
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-emit-index-url $(ARGS) \
 	  --no-emit-find-links --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
 
 clean: ## remove the environment, caches and builds; runs/ stays
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist site .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 	find src tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. uv installs about four times as fast as pip and comes from the same place; where it cannot work

@@ -46,7 +46,7 @@ def commands() -> str:
 
 
 def techniques() -> str:
-    """The reference of techniques: the code's own sentences and defaults, and what docs/reference/techniques.yaml adds."""
+    """The reference of techniques: the code's own sentences and defaults, and what reference/techniques.yaml adds."""
     chapters = yaml.safe_load(SOURCE.read_text("utf-8"))
     _require_all("a chapter", known(), [chapter["of"] for chapter in chapters])
     notice = _notice("src/kilat/recipe and docs/reference/techniques.yaml")

@@ -1,0 +1,58 @@
+"""Bring the pages at the root of the repository into the site, adapt links, and check that the API page is complete."""
+
+import logging
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+import kilat
+
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
+}
+_API = "reference/api.md"
+_LINK = re.compile(r"\[([^\[\]]+)\]\(([^()\s#]+)(#[^()\s]*)?\)")
+_LOG = logging.getLogger("mkdocs.hooks.site")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that are kept outside docs/."""
+    for source, page in PAGES.items():
+        files.append(File.generated(config, page, content=(ROOT / source).read_text("utf-8")))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Adapt the links of a page to the site; a link to a file that has no page there becomes text."""
+    here = page.file.src_uri
+    source = next((name for name, there in PAGES.items() if there == here), f"docs/{here}")
+    if here == _API:
+        _require_every_name(markdown)
+
+    def link(found: re.Match[str]) -> str:
+        text, target, anchor = found[1], found[2], found[3] or ""
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+        if not (ROOT / path).exists():
+            return found[0]  # an address, code that looks like a link, or a mistake that the strict build reports
+        if path in PAGES or path.startswith("docs/"):
+            there = PAGES.get(path, path.removeprefix("docs/"))
+            return f"[{text}]({posixpath.relpath(there, posixpath.dirname(here) or '.')}{anchor})"
+        return text
+
+    return _LINK.sub(link, markdown)
+
+
+def _require_every_name(markdown: str) -> None:
+    """Warn, which fails the strict build, about public names that the API page does not list."""
+    listed = re.findall(r"^::: kilat\.(\w+)$", markdown, re.MULTILINE)
+    if missing := ", ".join(sorted(set(kilat.__all__) - set(listed))):
+        _LOG.warning("docs/%s does not list: %s", _API, missing)
