@@ -19,8 +19,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kilat import runtime
-
 HERE = Path(__file__).resolve().parent
 KILAT = str(Path(sysconfig.get_path("scripts")) / "kilat")
 """The command as it was installed beside this interpreter."""

@@ -28,14 +28,14 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 import kilat
-from kilat.check.labels import Suspects, relearning, suspect
-from kilat.clock import Clock
-from kilat.data.corrections import CORRECT
+from kilat.check.label_issues import Suspects, relearning, suspect
+from kilat.data.label_corrections import CORRECT
 from kilat.data.source import open_source
 from kilat.data.split import folds
 from kilat.evaluate.calibration import fit_temperature, soften
-from kilat.learning import Looked, fitted_head, look_at, silent
+from kilat.learn.frozen import Looked, fitted_head, look_at, silent
 from kilat.recipe import Recipe
+from kilat.runtime.timer import Clock
 
 SETS = ("flowers", "cifar10")
 AIM_RANKING, AIM_PRECISION, AIM_ACCURACY = 0.95, 0.8, 0.01

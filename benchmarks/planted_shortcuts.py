@@ -23,8 +23,8 @@ from PIL import Image, ImageOps, JpegImagePlugin
 from kilat.check import shortcuts
 from kilat.data.catalog import Catalog
 from kilat.data.decode import decode
-from kilat.data.facts import FACTS, facts_of
 from kilat.data.folder import FolderSource
+from kilat.data.image_stats import FACTS, facts_of
 
 SIDE = 256
 FRAME = 4

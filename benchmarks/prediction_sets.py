@@ -33,11 +33,11 @@ import _measure as measure
 import numpy as np
 from numpy.typing import NDArray
 
-from kilat.clock import Clock
-from kilat.evaluate.sets import Method, Sets, measure_sets
-from kilat.learning import Result, fit_head, silent
-from kilat.pipeline import open_data
+from kilat.evaluate.conformal import Method, Sets, measure_sets
+from kilat.learn.frozen import Result, fit_head, silent
 from kilat.recipe import load
+from kilat.runtime.timer import Clock
+from kilat.verbs.train import open_data
 
 COVERAGES = (0.8, 0.9, 0.95)
 MOST_OFF, MOST_SIZE, MOST_ECE = 0.01, 0.05, 0.02

@@ -32,14 +32,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kilat import learning
 from kilat.data.arrays import ArraySource
-from kilat.fit import job
+from kilat.fit import training_run
 from kilat.fit.checkpoint import Checkpoints
+from kilat.fit.loader import Held, Streamed
 from kilat.fit.loop import Training
-from kilat.fit.pictures import Held, Streamed
-from kilat.pipeline import open_data
+from kilat.learn import frozen
 from kilat.recipe import Augment, load
+from kilat.verbs.train import open_data
 
 BATCH = 64
 RATE = 5e-4
@@ -158,7 +158,9 @@ def kilat(
     recipe = load(task.recipe, choices)
     recipe = recipe if augmented else recipe.model_copy(update={"augment": Augment()})
     source = ArraySource(pixels, [str(label) for label in truth], "noise")
-    begun = job.begin(source, learning.see(source, recipe, learning.silent), recipe, device="cpu", name=task.recipe)
+    begun = training_run.begin(
+        source, frozen.see(source, recipe, frozen.silent), recipe, device="cpu", name=task.recipe
+    )
     losses = Training(begun.task, Checkpoints(place / f"{task.recipe}{precision}{augmented}")).probe([RATE] * _FOREVER)
     return partial(next, losses)
 
@@ -295,7 +297,7 @@ def feed(rounds: int, place: Path) -> None:
         Image.fromarray(picture).resize((_JPEG_SIDE, _JPEG_SIDE)).save(file, quality=90)
     source = open_data(str(folder), None)
     recipe = load("vgg-cifar", {"input.size": _JPEG_SIDE, "input.hold": "memory"})
-    seen = learning.see(source, recipe, learning.silent)
+    seen = frozen.see(source, recipe, frozen.silent)
     assert seen.pixels is not None
     ways: dict[str, Way] = {
         "kilat, in memory": Held(seen.pixels, "cpu").batches,

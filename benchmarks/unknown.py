@@ -29,15 +29,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat import recipe as recipes
-from kilat import record
 from kilat.bundle.predictor import Answer, Classifier
-from kilat.clock import Clock
 from kilat.data.catalog import Entry, Picture, Source
-from kilat.evaluate.unknown import COMBINATIONS, auroc
-from kilat.learning import Result, fit_head, silent
-from kilat.pipeline import open_data
+from kilat.evaluate.out_of_distribution import COMBINATIONS, auroc
+from kilat.learn import metadata
+from kilat.learn.frozen import Result, fit_head, silent
+from kilat.learn.uncertainty import trust
 from kilat.recipe import METHODS
-from kilat.trusting import trust
+from kilat.runtime.timer import Clock
+from kilat.verbs.train import open_data
 
 WAYS = ("auto", *METHODS, *("+".join(names) for names in COMBINATIONS[1:]))
 SETS = ("flowers", "cifar10", "digits", "fashion-mnist")
@@ -153,8 +153,8 @@ def bundled(result: Result, way: str) -> tuple[Classifier, str]:
     """The finished file with one way to notice unknown pictures, and which that came to be."""
     recipe = recipes.load("transfer", {"unknown": way})
     trusted = trust(result, recipe.trust)
-    metrics = {"data": record.data(result.learnt.catalog, result.learnt.classes, recipe), **result.measures()}
-    manifest = record.manifest(result.learnt.network, recipe, metrics, trusted.thresholds)
+    metrics = {"data": metadata.data(result.learnt.catalog, result.learnt.classes, recipe), **result.measures()}
+    manifest = metadata.manifest(result.learnt.network, recipe, metrics, trusted.thresholds)
     file = result.learnt.bundle(result.temperature, manifest, trusted.sensed.senses)
     return Classifier(file), "+".join(trusted.sensed.senses.detector.methods)
 

@@ -88,7 +88,7 @@ def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str]) -> 
 
 def begun(folder, recipe):
     """A run folder as it is before the first picture is read."""
-    from kilat import run
+    from kilat.verbs import run_folder as run
 
     run.Start("digits", None, "small").write(folder)
     (folder / "recipe.yaml").write_bytes(recipe.read_bytes())

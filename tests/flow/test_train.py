@@ -15,7 +15,7 @@ from PIL import Image
 import kilat
 from kilat.data.source import ArraySource
 from kilat.errors import RecipeError, SourceError
-from kilat.runtime import has_torch
+from kilat.runtime.extras import has_torch
 
 FILES = {
     "model.onnx", "report.html", "metrics.json", "recipe.yaml", "catalog.csv", "predictions.csv", "suspects.csv",

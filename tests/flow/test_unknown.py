@@ -16,7 +16,7 @@ import kilat
 from kilat.bundle.predictor import Classifier
 from kilat.data.source import ArraySource
 from kilat.errors import RecipeError
-from kilat.evaluate.sets import Sets
+from kilat.evaluate.conformal import Sets
 
 COUNT = 700
 

@@ -13,11 +13,11 @@ from keras import layers as k  # noqa: E402 - after the checks for extras
 
 from kilat.data.split import Part  # noqa: E402
 from kilat.fit.checkpoint import Checkpoints  # noqa: E402
+from kilat.fit.loader import Held, order  # noqa: E402
 from kilat.fit.loop import Training  # noqa: E402
-from kilat.fit.pictures import Held, order  # noqa: E402
-from kilat.fit.place import Task  # noqa: E402
+from kilat.fit.train_state import Task  # noqa: E402
+from kilat.model.image_model import PixelNetwork  # noqa: E402
 from kilat.model.layers import build  # noqa: E402
-from kilat.model.network import PixelNetwork  # noqa: E402
 from kilat.recipe import Recipe  # noqa: E402
 
 SIZE, BATCH, EPOCHS, SEED = 8, 16, 5, 3

@@ -14,12 +14,12 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from kilat.bundle.manifest import KEY, REFERENCE, Manifest, unpack
-from kilat.bundle.wire import refuse_foreign
+from kilat.bundle.onnx_safety import refuse_foreign
 from kilat.data.decode import Pixels, decode
-from kilat.data.picturefile import read_file
+from kilat.data.image_file import read_file
 from kilat.errors import ModelFileError, PictureError
-from kilat.evaluate.sets import Sets
-from kilat.runtime import threads
+from kilat.evaluate.conformal import Sets
+from kilat.runtime.cores import threads
 
 _ANSWERED = ("probabilities", "unknown", "embedding")
 _NEVER = np.full(1, -np.inf, np.float32)

@@ -4,10 +4,10 @@ import weakref
 from collections import Counter
 from pathlib import Path
 
-from kilat.data.boxes import DAMAGE, Box, Member, Tar, Zip
+from kilat.data.archive_formats import DAMAGE, Box, Member, Tar, Zip
 from kilat.data.catalog import Entry
+from kilat.data.image_file import HIDDEN, OTHER, is_picture, judge, shown
 from kilat.data.layout import EMPTY_CLASS, Found, Tree, in_order, join
-from kilat.data.picturefile import HIDDEN, OTHER, is_picture, judge, shown
 from kilat.errors import PictureError, SourceError
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")

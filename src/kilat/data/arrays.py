@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat.data.catalog import Entry
-from kilat.data.picturefile import read_file, shown, writable
+from kilat.data.image_file import read_file, shown, writable
 from kilat.errors import PictureError, SourceError
 
 Pixels = NDArray[np.uint8]

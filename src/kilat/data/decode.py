@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from kilat.data.picturefile import HEAD, is_picture
+from kilat.data.image_file import HEAD, is_picture
 from kilat.errors import PictureError
 
 Pixels = NDArray[np.uint8]

@@ -124,7 +124,7 @@ def _receive(download: Download, part: Path, progress: Progress | None) -> None:
 
 def _ask(url: str, start: int) -> http.client.HTTPResponse | None:
     """The answer from that byte on, or None where the server has nothing there."""
-    # The addresses are constants in kilat.data.named, all of them http or https.
+    # The addresses are constants in kilat.data.datasets, all of them http or https.
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})  # noqa: S310
     try:
         answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_SECONDS_OF_SILENCE)  # noqa: S310

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from kilat.data.image_file import HEAD, HIDDEN, OTHER, is_picture, judge, read_file, refusal, writable
 from kilat.data.layout import EMPTY_CLASS, Found, Tree, in_order, join
-from kilat.data.picturefile import HEAD, HIDDEN, OTHER, is_picture, judge, read_file, refusal, writable
 from kilat.errors import SourceError
 
 LOOP = "folder that leads back to itself"

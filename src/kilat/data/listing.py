@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from kilat.data.picturefile import judge
+from kilat.data.image_file import judge
 from kilat.errors import SourceError
 
 

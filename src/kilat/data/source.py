@@ -37,10 +37,10 @@ from kilat.data.archive import SUFFIXES as ARCHIVES
 from kilat.data.archive import ArchiveSource
 from kilat.data.arrays import ArraySource, PathsSource
 from kilat.data.catalog import Source
+from kilat.data.datasets import SETS, open_named
 from kilat.data.download import Progress
 from kilat.data.folder import FolderSource
-from kilat.data.named import SETS, open_named
-from kilat.data.picturefile import HIDDEN, OTHER, shown
+from kilat.data.image_file import HIDDEN, OTHER, shown
 from kilat.data.table import TableSource
 from kilat.errors import SourceError, nearest
 

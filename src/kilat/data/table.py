@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from kilat.data.catalog import Entry
+from kilat.data.image_file import read_file, writable
 from kilat.data.layout import in_order, label_of
-from kilat.data.picturefile import read_file, writable
 from kilat.errors import SourceError, nearest
 
 PATHS = ("path", "file", "filename", "image", "image_path", "filepath")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat.errors import RunError
-from kilat.runtime import cache_home
+from kilat.runtime.files import cache_home
 
 Floats = NDArray[np.float32]
 DEFAULT_LIMIT = 8 << 30

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from kilat.data.catalog import Catalog, Picture, Source, content_digest
 from kilat.data.decode import Pixels, decode, picture_size
-from kilat.data.facts import FACTS, facts_of
-from kilat.data.facts import VERSION as FACTS_VERSION
+from kilat.data.image_stats import FACTS, facts_of
+from kilat.data.image_stats import VERSION as FACTS_VERSION
 from kilat.errors import PictureError
 from kilat.features.backbone import Backbone
 from kilat.features.cache import FeatureCache, Seen
-from kilat.features.fitting import Fitter
+from kilat.features.resize_graph import Fitter
 from kilat.recipe import Resize
-from kilat.runtime import threads
+from kilat.runtime.cores import threads
 
 Floats = NDArray[np.float32]
 Progress = Callable[[int, int], None]

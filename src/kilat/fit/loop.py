@@ -22,13 +22,13 @@ from torch.nn import functional
 from kilat.errors import RunError
 from kilat.fit import resolutions, schedules, stopping
 from kilat.fit.checkpoint import Checkpoints, Snapshot
-from kilat.fit.learner import Learner, NotFiniteError
-from kilat.fit.pace import Pace
-from kilat.fit.parallel import ALONE, Solo
-from kilat.fit.pictures import order
-from kilat.fit.place import Place, Row, Task
+from kilat.fit.deadline import Pace
+from kilat.fit.distributed.group import ALONE, Solo
+from kilat.fit.loader import order
 from kilat.fit.signals import Listening, Stopped
-from kilat.fit.weights import blended
+from kilat.fit.train_state import Place, Row, Task
+from kilat.fit.train_step import Learner, NotFiniteError
+from kilat.fit.weight_averaging import blended
 from kilat.locale import _
 from kilat.recipe.fit import Phase
 

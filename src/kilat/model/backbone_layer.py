@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from kilat.errors import RecipeError
-from kilat.model.steps import Shape, Step
+from kilat.model.modules import Shape, Step
 
 Weights = Path | Literal["hub", "none"]
 Stages = Mapping[str, Sequence[nn.Module]]
@@ -92,14 +92,16 @@ class BackboneStep(Step):
 
     def _look(self, size: int) -> Shape:
         """The shape of the last map; what only a classifier would have used is taken away."""
-        from kilat.model import frozen  # brings timm, which takes seconds that networks without it need not wait for
+        from kilat.model import (
+            feature_extractor,  # brings timm, which takes seconds that networks without it need not wait for
+        )
 
         network: Any = self.network
         try:
             with torch.enable_grad():
                 seen = network.forward_features(torch.zeros(1, 3, size, size))
-        except frozen.UNFIT as error:
-            raise frozen.too_small(self.name, size, error) from error
+        except feature_extractor.UNFIT as error:
+            raise feature_extractor.too_small(self.name, size, error) from error
         if not isinstance(seen, Tensor) or seen.ndim != 4 or seen.shape[1] != network.num_features:
             raise RecipeError(
                 f"model.layers.0 (backbone): '{self.name}' gives tokens instead of a map (height, width, channels).",
@@ -147,10 +149,10 @@ def create(name: str, weights: Weights, size: int, seed: int) -> BackboneStep:
             unreachable or do not fit.
         RecipeError: it gives no map.
     """
-    from kilat.model import frozen
+    from kilat.model import feature_extractor
 
     with _seeded(seed):
-        network = frozen.load(name, size, weights)
+        network = feature_extractor.load(name, size, weights)
     return BackboneStep(network, name, size)
 
 

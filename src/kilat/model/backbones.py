@@ -21,13 +21,13 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from kilat import runtime
 from kilat.errors import BackboneError, MissingExtra
 from kilat.features.backbone import Backbone, Block
-from kilat.runtime import cache_home
+from kilat.runtime.extras import has_torch
+from kilat.runtime.files import cache_home
 
 if TYPE_CHECKING:
-    from kilat.model.frozen import Frozen
+    from kilat.model.feature_extractor import Frozen
 
 EXPORT = 1
 """Part of every cache key: raised when the exported graphs change."""
@@ -53,13 +53,13 @@ def load(name: str, *, weights: Path | None = None, size: int | None = None) -> 
         BackboneError: there is no such network, it cannot look at pictures of this size, its weights are missing,
             unreachable or do not fit, or it cannot be exported.
     """
-    if not runtime.has_torch():
+    if not has_torch():
         raise MissingExtra(f"The backbone '{name}'", "torch")
     path = cache_home() / "backbones" / f"{_key(name, weights, size)}.onnx"
     known = _read(path, name)
     if known is not None:
         return known
-    from kilat.model.frozen import create
+    from kilat.model.feature_extractor import create
 
     frozen = create(name, size, weights)
     backbone = Backbone(name, _export(frozen, name), frozen.size, "fp32", frozen.blocks)
@@ -114,7 +114,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _export(frozen: "Frozen", name: str) -> bytes:
-    from kilat.model.export import trace
+    from kilat.model.to_onnx import trace
 
     if sum(value.nbytes for value in frozen.state_dict().values()) > _LARGEST:
         raise BackboneError(f"'{name}' is too large for one ONNX file (2 GB).", mend="Take a smaller sister of it.")

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from kilat.errors import RecipeError
-from kilat.model import frozen
+from kilat.model import feature_extractor
 from kilat.model.backbone_layer import depth, modes, stages_of
-from kilat.model.network import Sighted
+from kilat.model.image_model import Sighted
 from kilat.probe import CLIP, Head
 
 
@@ -31,7 +31,7 @@ class FineTuned(Sighted):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, eyes: Sequence[frozen.Frozen], head: Head, *, mirror: bool, norms: bool) -> None:
+    def __init__(self, eyes: Sequence[feature_extractor.Frozen], head: Head, *, mirror: bool, norms: bool) -> None:
         super().__init__()
         self.eyes, self.size = nn.ModuleList(eyes), eyes[0].size
         self.mirror, self.norms = mirror, norms

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kilat.model.frozen import Frozen, create
+from kilat.model.feature_extractor import Frozen, create
 
 _BATCHES = (64, 256)
 _PIXELS_PER_BATCH = 128 * 224 * 224

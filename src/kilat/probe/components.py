@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat.features.backbone import Block
-from kilat.runtime import spread, threads
+from kilat.runtime.cores import parallel_map, threads
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -131,13 +131,13 @@ def _gram(features: Floats, rows: Ints, mean: Floats, scale: Floats, relative: F
             total += weighted.T @ weighted
         return total
 
-    gram: Floats = np.sum(spread(share, range(cores)), axis=0, dtype=np.float32)
+    gram: Floats = np.sum(parallel_map(share, range(cores)), axis=0, dtype=np.float32)
     return gram
 
 
 def _product(left: NDArray[F], right: NDArray[F]) -> NDArray[F]:
     """A matrix product, some rows a core."""
-    return np.concatenate(spread(lambda part: part @ right, np.array_split(left, threads())))
+    return np.concatenate(parallel_map(lambda part: part @ right, np.array_split(left, threads())))
 
 
 def leading(gram: Floats, count: int) -> tuple[Floats, Floats]:

@@ -17,7 +17,7 @@ from kilat.features.backbone import Block
 from kilat.probe.components import Coordinates, coordinates, standardise
 from kilat.probe.regression import Problem
 from kilat.recipe import Head as Settings
-from kilat.runtime import plain_blas, spread
+from kilat.runtime.cores import parallel_map, single_threaded_blas
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -113,7 +113,7 @@ def fit(
         settings: the recipe's section. A strength is that of the L2 penalty on the mean loss over pictures; the one
             with the least log loss on held-out pictures is chosen.
     """
-    with plain_blas():
+    with single_threaded_blas():
         place = coordinates(features, rows, blocks, settings.components)
         weights = _class_weights(labels, classes, settings.class_weight)
         # Over all pictures, those that are not learnt from with a weight of zero: choosing rows would copy them.
@@ -216,7 +216,7 @@ def _learning_curve(
         (solution,) = problem.part(part).solve(everyone, [strength * len(rest) / len(part)])
         return len(part), solution
 
-    points = spread(learn, _CURVE)
+    points = parallel_map(learn, _CURVE)
     answers = [(count, (problem.points[held] @ head).argmax(1)) for count, head in [*points, (len(rest), whole)]]
     return tuple((count, int((answer == problem.labels[held]).sum()), len(held)) for count, answer in answers)
 

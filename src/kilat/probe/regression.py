@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat.probe.components import slices
-from kilat.runtime import spread, threads
+from kilat.runtime.cores import parallel_map, threads
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -55,7 +55,7 @@ class Problem:
             part = slice(begin, begin + at_once)
             return self._solve_together(masks[part], np.asarray(strengths[part], np.float32), start)
 
-        return [one for group in spread(some, range(0, len(masks), at_once)) for one in group]
+        return [one for group in parallel_map(some, range(0, len(masks), at_once)) for one in group]
 
     def _solve_together(self, masks: Floats, strengths: Floats, start: Floats | None) -> list[Floats]:
         count, width = len(masks), self.points.shape[1]

@@ -15,7 +15,7 @@ from kilat.recipe.section import Section
 
 Resize = Literal["crop", "squash", "pad"]
 METHODS = ("knn", "mahalanobis", "energy", "max_softmax")
-"""By which pictures are noticed that are unlike all training pictures (``kilat.evaluate.unknown``)."""
+"""By which pictures are noticed that are unlike all training pictures (``kilat.evaluate.out_of_distribution``)."""
 
 _FROZEN = ("features", "head")
 _TRAINED = ("input", "augment", "model", "fit")

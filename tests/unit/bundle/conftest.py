@@ -7,12 +7,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kilat.bundle.export import export
+from kilat.bundle.assemble import export
 from kilat.bundle.manifest import Manifest
-from kilat.bundle.senses import Projection, Senses
-from kilat.evaluate.unknown import Detector, Space
+from kilat.bundle.ood_graph import Projection, Senses
+from kilat.evaluate.out_of_distribution import Detector, Space
 from kilat.features.backbone import Backbone, Block
-from kilat.features.fitting import OPSET
+from kilat.features.resize_graph import OPSET
 from kilat.probe import Head
 from kilat.recipe import Recipe
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kilat.bundle.export import export, export_network
+from kilat.bundle.assemble import export, export_network
 from kilat.bundle.parity import PICTURES, TOLERANCE, check, sample
 from kilat.bundle.predictor import Classifier
 from kilat.data.source import ArraySource, PathsSource
 from kilat.errors import RunError
 from kilat.evaluate.calibration import soften
 from kilat.features.extract import OnnxRunner
-from kilat.features.fitting import Fitter
+from kilat.features.resize_graph import Fitter
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from kilat.check import shortcuts
-from kilat.data.facts import FACTS
+from kilat.data.image_stats import FACTS
 
 
 def made(n: int = 300, classes: int = 3, seed: int = 0):

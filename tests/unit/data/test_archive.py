@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kilat.data.picturefile import MOST_BYTES
+from kilat.data.image_file import MOST_BYTES
 from kilat.data.source import open_source
 from kilat.errors import PictureError, SourceError
 

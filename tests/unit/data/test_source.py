@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kilat.data.picturefile import MOST_BYTES, is_picture, shown
+from kilat.data.image_file import MOST_BYTES, is_picture, shown
 from kilat.data.source import ArraySource, PathsSource, TableSource, find_source, open_source
 from kilat.errors import PictureError, SourceError
 

@@ -15,13 +15,13 @@ from PIL import Image
 
 from kilat.data.catalog import Catalog, Source
 from kilat.data.decode import decode
-from kilat.data.facts import FACTS, facts_of
+from kilat.data.image_stats import FACTS, facts_of
 from kilat.data.source import ArraySource, PathsSource, open_source
 from kilat.features import lite
 from kilat.features.backbone import Backbone
 from kilat.features.cache import FeatureCache, Seen
 from kilat.features.extract import Floats, OnnxRunner, cache_space, look, working_size
-from kilat.features.fitting import Fitter
+from kilat.features.resize_graph import Fitter
 
 Pixels = NDArray[np.uint8]
 

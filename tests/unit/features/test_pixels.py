@@ -14,8 +14,8 @@ from kilat.data.decode import decode
 from kilat.data.source import ArraySource, PathsSource, open_source
 from kilat.features import lite, pixels
 from kilat.features.extract import look
-from kilat.features.fitting import Fitter
 from kilat.features.pixels import fits_in_memory, look_at_pixels, natural_size
+from kilat.features.resize_graph import Fitter
 
 
 def encoded(values, kind="PNG"):

@@ -19,12 +19,12 @@ def make_training(tmp_path: Path) -> Callable[..., Any]:
     pytest.importorskip("torch")
     from kilat import recipe as recipes
     from kilat.data.split import Part
-    from kilat.fit import job
+    from kilat.fit import training_run
     from kilat.fit.checkpoint import Checkpoints
+    from kilat.fit.loader import Held
     from kilat.fit.loop import Training
-    from kilat.fit.pictures import Held
-    from kilat.fit.place import Task
-    from kilat.model.network import PixelNetwork
+    from kilat.fit.train_state import Task
+    from kilat.model.image_model import PixelNetwork
 
     def make(
         *, fit=None, layers=LAYERS, model=None, augment=None, folder="run", classes=("a", "b", "c"), count=60,
@@ -44,7 +44,7 @@ def make_training(tmp_path: Path) -> Callable[..., Any]:
             wrong = (validation.truth + 1) % len(classes)
             validation = Part(validation.rows, wrong, validation.digests, whole.truth, validation.keys)
         if network is None:
-            network = job.layered(recipe, side, len(classes))
+            network = training_run.layered(recipe, side, len(classes))
         sighted = PixelNetwork(network, side, (90.0,), (60.0,))
         held = Held(pixels.astype(np.uint8), device)
         task = Task(sighted, held, training, validation, classes, recipe, device, asked_later=15)

@@ -12,7 +12,7 @@ from torch import nn  # noqa: E402
 
 from kilat import recipe as recipes  # noqa: E402
 from kilat.errors import RecipeError  # noqa: E402
-from kilat.fit import job  # noqa: E402
+from kilat.fit import training_run  # noqa: E402
 from kilat.fit.stages import depths, staged  # noqa: E402
 from kilat.model.backbone_layer import BackboneStep  # noqa: E402
 
@@ -167,7 +167,7 @@ class TestBatchNorms:
         for choice, learns in (("auto", False), ("frozen", False), ("train", True)):
             model = {"layers": [{"backbone": {"name": "test_efficientnet", "trainable": True}}, *LAYERS[1:]],
                      "weights": str(tmp_path / "weights.safetensors")}  # fmt: skip
-            network = job.layered(recipes.load({"model": model, "fit": {"batch_norm": choice}}), 32, 3)
+            network = training_run.layered(recipes.load({"model": model, "fit": {"batch_norm": choice}}), 32, 3)
             norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm2d)]
             assert {part.training for part in norms} == {learns}
 

@@ -11,11 +11,11 @@ from torch import nn  # noqa: E402
 
 from kilat.errors import RecipeError  # noqa: E402
 from kilat.fit.stages import Staged, depths  # noqa: E402
-from kilat.model.export import to_onnx  # noqa: E402
+from kilat.model.cpu.fold_batch_norm import fuse  # noqa: E402
+from kilat.model.feature_extractor import Frozen  # noqa: E402
+from kilat.model.feature_extractor import create as eye  # noqa: E402
 from kilat.model.finetuned import FineTuned  # noqa: E402
-from kilat.model.frozen import Frozen  # noqa: E402
-from kilat.model.frozen import create as eye  # noqa: E402
-from kilat.model.fused import fuse  # noqa: E402
+from kilat.model.to_onnx import to_onnx  # noqa: E402
 from kilat.probe import Head  # noqa: E402
 
 SIZE, CLASSES = 64, 3

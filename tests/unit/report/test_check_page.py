@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from kilat.data.catalog import Catalog
-from kilat.data.facts import FACTS
+from kilat.data.image_stats import FACTS
 from kilat.report.check_page import described, render
 from kilat.report.findings import ShownFinding, ShownGroup
 from kilat.report.pictures import Shown

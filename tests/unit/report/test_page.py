@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from kilat.report.drawing import COLOURS
+from kilat.report.network_diagram import COLOURS
 from kilat.report.page import LISTED, CurvePoint, Mistake, Report, render
 from kilat.report.pictures import Shown
 from kilat.report.template import percent
