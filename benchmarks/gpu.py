@@ -50,10 +50,10 @@ from torch import nn
 
 from kilat.data.arrays import ArraySource
 from kilat.data.catalog import Catalog
-from kilat.features.extract import look
+from kilat.features.extract import extract_features
 from kilat.fit import training_run
 from kilat.fit.checkpoint import Checkpoints
-from kilat.fit.loop import Training
+from kilat.fit.loop import Trainer
 from kilat.fit.train_step import PRECISIONS
 from kilat.learn import backbone as choice
 from kilat.learn import frozen
@@ -270,7 +270,7 @@ def layered(recipe: Recipe, noise: Noise, scale: Scale, place: Path) -> Work:
 
 def _loop(begun: training_run.Job, place: Path) -> Work:
     """The steps of a training, one a call; nothing is saved or validated."""
-    return partial(next, Training(begun.task, Checkpoints(place / "checkpoints")).probe([RATE] * _FOREVER))
+    return partial(next, Trainer(begun.task, Checkpoints(place / "checkpoints")).probe([RATE] * _FOREVER))
 
 
 def plain(
@@ -306,7 +306,7 @@ def features(scale: Scale, _place: Path) -> None:
         list(pool.map(runner, [pixels] * _CALLERS))
 
     def whole() -> None:
-        look(source, Catalog.of(source.entries), backbone, resize="crop", cache=None, runner=runner)
+        extract_features(source, Catalog.of(source.entries), backbone, resize="crop", cache=None, runner=runner)
 
     name = "the limit: pictures on the device"
     works: list[tuple[str, Work, int]] = [

@@ -29,7 +29,7 @@ from PIL import Image
 from kilat.check import near_duplicates, nearest_neighbours
 from kilat.data.catalog import Catalog, Entry, content_digest
 from kilat.data.decode import decode
-from kilat.data.image_stats import FACTS, facts_of
+from kilat.data.image_stats import IMAGE_STATS, image_stats
 from kilat.data.split import assign, folds, hold_out, join_groups, parts, settle_duplicates
 from kilat.runtime.cores import parallel_map
 
@@ -52,7 +52,7 @@ class Photo:
     def of(cls, name: str, label: str, data: bytes) -> "Photo":
         """Reads a picture as the pass over the pictures does."""
         image, full = decode(data, shrink_to=256)
-        return cls(name, label, content_digest(data).hex(), facts_of(data, image, full), full)
+        return cls(name, label, content_digest(data).hex(), image_stats(data, image, full), full)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def plant(photos: list[Photo], files: list[Path], own: set[frozenset[str]], kind
 
 
 def mistaken(
-    found: near_duplicates.Twins, photos: list[Photo], origin: list[int], own: set[frozenset[str]]
+    found: near_duplicates.NearDuplicates, photos: list[Photo], origin: list[int], own: set[frozenset[str]]
 ) -> Iterator[str]:
     """Pictures in groups of which no other is the original, a copy, or known from the set as it is."""
     for group in found.groups:
@@ -148,7 +148,7 @@ def mistaken(
                 yield photos[row].name
 
 
-def straddling(catalog: Catalog, found: near_duplicates.Twins) -> int:
+def straddling(catalog: Catalog, found: near_duplicates.NearDuplicates) -> int:
     """How many pictures stand on another side than one of their group, over splits, folds and validation drawn anew."""
     apart = 0
     for seed in SPLIT_SEEDS:
@@ -181,7 +181,7 @@ def cataloged(photos: list[Photo], sides: list[str]) -> tuple[Catalog, NDArray[n
     catalog.table["digest"] = [photo.digest for photo in photos]
     catalog.table["width"], catalog.table["height"] = zip(*(photo.size for photo in photos), strict=True)
     settle_duplicates(catalog)
-    return catalog, np.array([photo.facts for photo in photos], FACTS)
+    return catalog, np.array([photo.facts for photo in photos], IMAGE_STATS)
 
 
 def altered(data: bytes, kinds: tuple[str, ...], dice: np.random.Generator) -> bytes:

@@ -34,9 +34,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat.evaluate.conformal import Method, Sets, measure_sets
-from kilat.learn.frozen import Result, fit_head, silent
+from kilat.learn.frozen import Result, fit_head
 from kilat.recipe import load
-from kilat.runtime.timer import Clock
+from kilat.runtime.progress import silent
+from kilat.runtime.timer import Timer
 from kilat.verbs.train import open_data
 
 COVERAGES = (0.8, 0.9, 0.95)
@@ -97,7 +98,7 @@ def find_mapie(python: str | None) -> Path | None:
 def learn(folder: Path) -> tuple[Result, dict[str, Any]]:
     """A calibrated head on a frozen backbone, and the measures of its test."""
     source = open_data(str(folder), None)
-    result = Result.of(fit_head(source, load("transfer", {"runtime.device": "cpu"}), Clock(), silent))
+    result = Result.of(fit_head(source, load("transfer", {"runtime.device": "cpu"}), Timer(), silent))
     return result, result.measures()["test"]
 
 

@@ -33,7 +33,7 @@ from PIL import Image
 
 from kilat.data.decode import decode
 from kilat.features import lite
-from kilat.features.resize_graph import Fitter
+from kilat.features.resize_graph import Resizer
 from kilat.runtime.cores import threads
 
 SIDE = 224
@@ -66,7 +66,7 @@ def main() -> None:
 
 def decoding(pictures: Sequence[bytes], rounds: int) -> None:
     """Pictures per second of several ways to decode, on one core."""
-    fit = Fitter(SIDE, "crop")
+    fit = Resizer(SIDE, "crop")
     ways: dict[str, Callable[[bytes], object]] = {
         "Pillow": lambda data: Image.open(io.BytesIO(data)).convert("RGB"),
         "Pillow, bilinear resize of the centre": pillow_square,

@@ -35,8 +35,8 @@ from torch.nn import functional
 from kilat.data.arrays import ArraySource
 from kilat.fit import training_run
 from kilat.fit.checkpoint import Checkpoints
-from kilat.fit.loader import Held, Streamed
-from kilat.fit.loop import Training
+from kilat.fit.loader import InMemory, Streaming
+from kilat.fit.loop import Trainer
 from kilat.learn import frozen
 from kilat.recipe import Augment, load
 from kilat.verbs.train import open_data
@@ -161,7 +161,7 @@ def kilat(
     begun = training_run.begin(
         source, frozen.see(source, recipe, frozen.silent), recipe, device="cpu", name=task.recipe
     )
-    losses = Training(begun.task, Checkpoints(place / f"{task.recipe}{precision}{augmented}")).probe([RATE] * _FOREVER)
+    losses = Trainer(begun.task, Checkpoints(place / f"{task.recipe}{precision}{augmented}")).probe([RATE] * _FOREVER)
     return partial(next, losses)
 
 
@@ -300,8 +300,8 @@ def feed(rounds: int, place: Path) -> None:
     seen = frozen.see(source, recipe, frozen.silent)
     assert seen.pixels is not None
     ways: dict[str, Way] = {
-        "kilat, in memory": Held(seen.pixels, "cpu").batches,
-        "kilat, streamed": Streamed(source, _JPEG_SIDE, "crop", "cpu").batches,
+        "kilat, in memory": InMemory(seen.pixels, "cpu").batches,
+        "kilat, streamed": Streaming(source, _JPEG_SIDE, "crop", "cpu").batches,
         "PyTorch DataLoader": partial(loaded, measure.pictures_below(folder)),
     }
     order = list(np.random.default_rng(0).permutation(PICTURES).reshape(-1, BATCH))

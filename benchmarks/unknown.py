@@ -33,10 +33,11 @@ from kilat.bundle.predictor import Answer, Classifier
 from kilat.data.catalog import Entry, Picture, Source
 from kilat.evaluate.out_of_distribution import COMBINATIONS, auroc
 from kilat.learn import metadata
-from kilat.learn.frozen import Result, fit_head, silent
+from kilat.learn.frozen import Result, fit_head
 from kilat.learn.uncertainty import trust
 from kilat.recipe import METHODS
-from kilat.runtime.timer import Clock
+from kilat.runtime.progress import silent
+from kilat.runtime.timer import Timer
 from kilat.verbs.train import open_data
 
 WAYS = ("auto", *METHODS, *("+".join(names) for names in COMBINATIONS[1:]))
@@ -71,7 +72,7 @@ class Area:
     way: str
     chosen: str
     area: float
-    false_alarms: float
+    false_positive_rate: float
     noticed: float
 
 
@@ -146,7 +147,7 @@ def left_out(source: Source, count: int, seed: int) -> Iterator[list[Area]]:
 
 def learnt(source: Source, seed: int) -> Result:
     """A head on a frozen backbone, calibrated."""
-    return Result.of(fit_head(source, recipes.load("transfer", {"seed": seed}), Clock(), silent))
+    return Result.of(fit_head(source, recipes.load("transfer", {"seed": seed}), Timer(), silent))
 
 
 def bundled(result: Result, way: str) -> tuple[Classifier, str]:
@@ -167,7 +168,7 @@ def strangeness(classifier: Classifier, pictures: Some) -> NDArray[np.float32]:
 
 def mean(rounds: list[list[dict[str, Any]]]) -> list[Area]:
     """Every way's mean over the rounds."""
-    means = ("area", "false_alarms", "noticed")
+    means = ("area", "false_positive_rate", "noticed")
     return [
         Area(**{**way, **{key: float(np.mean([found[at][key] for found in rounds])) for key in means}})
         for at, way in enumerate(rounds[0])
@@ -179,7 +180,7 @@ def show(title: str, areas: list[Area]) -> None:
     print(f"\n{title}\n{'':28} AUROC  false alarms  noticed")
     for one in areas:
         name = f"{one.way} = {one.chosen}" if one.way == "auto" else one.way
-        print(f"{name:28} {one.area:.4f} {one.false_alarms:11.1%} {one.noticed:9.1%}")
+        print(f"{name:28} {one.area:.4f} {one.false_positive_rate:11.1%} {one.noticed:9.1%}")
 
 
 if __name__ == "__main__":

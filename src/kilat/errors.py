@@ -15,9 +15,9 @@ class KilatError(Exception):
     kind = "error"
     exit_code = 2
 
-    def __init__(self, message: str, *, mend: str = "") -> None:
-        self.message, self.mend = message, mend
-        super().__init__(f"{message}\n{mend}" if mend else message)
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        self.message, self.hint = message, hint
+        super().__init__(f"{message}\n{hint}" if hint else message)
 
 
 class SourceError(KilatError):
@@ -56,7 +56,7 @@ class MissingExtra(KilatError):
     kind = "missing-extra"
 
     def __init__(self, wanted: str, extra: str) -> None:
-        super().__init__(f"{wanted} needs the extra '{extra}'.", mend=f"pip install 'kilat[{extra}]'")
+        super().__init__(f"{wanted} needs the extra '{extra}'.", hint=f"pip install 'kilat[{extra}]'")
 
 
 class RunError(KilatError):

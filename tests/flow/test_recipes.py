@@ -20,7 +20,8 @@ from kilat.recipe import Recipe, built_in, load
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 
 from kilat.fit import training_run  # noqa: E402 - comes with the extra
-from kilat.learn.frozen import see, silent  # noqa: E402
+from kilat.learn.frozen import see  # noqa: E402
+from kilat.runtime.progress import silent  # noqa: E402
 
 COLUMNS = "epoch loss accuracy validation_loss validation_accuracy learning_rate seconds pictures_per_second".split()
 TWO_PHASES = {"fit.phases.0.epochs": 1, "fit.phases.1.epochs": 1}

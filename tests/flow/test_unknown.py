@@ -156,7 +156,7 @@ class TestChoices:
         assert np.mean([answer.unknown for answer in run.classifier.predict(strange)]) >= least
 
     def test_more_false_alarms(self, plain, train):
-        loud = train(false_alarms=0.3)
+        loud = train(false_positive_rate=0.3)
         assert unknown_in(loud)["rate"] == loud.metrics["unknown"]["rate"] == 0.3
         alarms = loud.metrics["unknown"]["test"]
         assert alarms["flagged"] > plain.metrics["unknown"]["test"]["flagged"]

@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from kilat.bundle.manifest import KEY, REFERENCE, Manifest, pack
-from kilat.bundle.ood_graph import Part, Senses, sensing
+from kilat.bundle.ood_graph import OodGraph, Part, sensing
 from kilat.bundle.penultimate import tap
 from kilat.errors import RunError
 from kilat.features.backbone import Backbone
@@ -28,7 +28,7 @@ _MAX_BYTES = 1_900_000_000
 
 
 def export(
-    backbone: Backbone, resize: Resize, head: Head, temperature: float, manifest: Manifest, senses: Senses
+    backbone: Backbone, resize: Resize, head: Head, temperature: float, manifest: Manifest, senses: OodGraph
 ) -> bytes:
     """A backbone with its head as the serialised model; the same parts give the same bytes."""
     network = onnx.load_from_string(backbone.model)
@@ -43,7 +43,7 @@ def export_network(
     resize: Resize,
     temperature: float,
     manifest: Manifest,
-    senses: Senses | None = None,
+    senses: OodGraph | None = None,
 ) -> bytes:
     """A network that was trained as a whole as the serialised model; the same parts give the same bytes.
 
@@ -61,7 +61,7 @@ def export_network(
     """
     if len(network) > _MAX_BYTES:
         raise RunError(
-            f"The network has {len(network):,} bytes; one ONNX file holds {_MAX_BYTES:,}.", mend="Train a smaller one."
+            f"The network has {len(network):,} bytes; one ONNX file holds {_MAX_BYTES:,}.", hint="Train a smaller one."
         )
     graph = onnx.load_from_string(network)
     logits = graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value
@@ -79,7 +79,7 @@ def _joined(one: Part, other: Part) -> Part:
 
 
 def _assembled(
-    before: Part, network: onnx.ModelProto, behind: Part, classes: int, manifest: Manifest, senses: Senses | None
+    before: Part, network: onnx.ModelProto, behind: Part, classes: int, manifest: Manifest, senses: OodGraph | None
 ) -> bytes:
     """The network between what comes before and behind it, as the serialised model."""
     outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", classes])]

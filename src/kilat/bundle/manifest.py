@@ -60,7 +60,7 @@ class Manifest:
         if text is None:
             raise ModelFileError(
                 f"{where} is an ONNX file, but not one that kilat made: it names no classes.",
-                mend="Make one with: kilat train FOLDER",
+                hint="Make one with: kilat train FOLDER",
             )
         size = len(text.encode("utf-8", "surrogatepass"))
         if size > MAX_BYTES:
@@ -71,7 +71,7 @@ class Manifest:
             if schema > SCHEMA:
                 raise ModelFileError(
                     f"{where} was made by a newer kilat (schema {schema}, known here: {SCHEMA}).",
-                    mend="pip install --upgrade kilat",
+                    hint="pip install --upgrade kilat",
                 )
             known = {name: document[name] for name in cls.__dataclass_fields__}
             manifest = cls(**{**known, "classes": tuple(str(name) for name in known["classes"])})

@@ -37,7 +37,7 @@ class Projection:
 
 
 @dataclass(frozen=True)
-class Senses:
+class OodGraph:
     """What goes into the file.
 
     Args:
@@ -51,7 +51,7 @@ class Senses:
     reference: Floats
 
 
-def sensing(senses: Senses, seen: str, logits: str) -> Part:
+def sensing(senses: OodGraph, seen: str, logits: str) -> Part:
     """Nodes and constants from two tensors of the graph to ``embedding`` and ``unknown``.
 
     Args:

@@ -86,14 +86,14 @@ def check(
         raise RunError(
             f"The model file does not notice unknown pictures as the fitted model does: its score differs by "
             f"{parity.max_unknown_difference:.3f} (allowed: {_UNKNOWN * tolerance}) on {source.entries[worst].path}.",
-            mend="Please report this.",
+            hint="Please report this.",
         )
     if not parity.max_difference <= tolerance:
         worst = int(rows[np.abs(got - expected).max(1).argmax()])
         raise RunError(
             f"The model file does not answer as the fitted model does: a probability differs by "
             f"{parity.max_difference:.3f} (allowed: {tolerance}) on {source.entries[worst].path}.",
-            mend="Please report this; where a frozen backbone looks, --set features.precision=fp32 may avoid it.",
+            hint="Please report this; where a frozen backbone looks, --set features.precision=fp32 may avoid it.",
         )
     return parity
 

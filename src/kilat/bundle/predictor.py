@@ -132,7 +132,7 @@ class Classifier:
             PictureError: a picture cannot be read.
         """
         if "embedding" not in self._outputs:
-            raise ModelFileError(f"{self._where} gives no embedding.", mend="Train it again with this kilat.")
+            raise ModelFileError(f"{self._where} gives no embedding.", hint="Train it again with this kilat.")
         rows = [_raised(outcome).embedding for outcome in self.outcomes(_many(pictures))]
         return np.stack(rows) if rows else np.zeros((0, 0), np.float32)
 
@@ -212,7 +212,7 @@ def load(path: str | os.PathLike[str]) -> Classifier:
     try:
         data = file.read_bytes()
     except FileNotFoundError:
-        raise ModelFileError(f"There is no model file {file}.", mend="Make one with: kilat train FOLDER") from None
+        raise ModelFileError(f"There is no model file {file}.", hint="Make one with: kilat train FOLDER") from None
     except OSError as error:
         raise ModelFileError(f"The model file {file} cannot be read: {error.strerror or error}.") from None
     return Classifier(data, str(file))

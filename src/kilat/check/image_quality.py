@@ -148,7 +148,7 @@ def find(table: pd.DataFrame, facts: NDArray[np.void], distances: NDArray[np.flo
 
     Args:
         table: the catalog's.
-        facts: ``kilat.data.image_stats.FACTS``, one record a row of the table.
+        facts: ``kilat.data.image_stats.IMAGE_STATS``, one record a row of the table.
         distances: of each row to its nearest neighbours in the space of the features; NaN where unknown.
 
     Returns:

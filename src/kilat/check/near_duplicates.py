@@ -51,7 +51,7 @@ _HUB = 32
 
 
 @dataclass(frozen=True)
-class Twins:
+class NearDuplicates:
     """Groups of near-duplicates.
 
     Args:
@@ -65,7 +65,7 @@ class Twins:
     changes: tuple[tuple[str, ...], ...]
 
 
-NO_TWINS = Twins((), (), ())
+NO_NEAR_DUPLICATES = NearDuplicates((), (), ())
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,11 @@ class _Pairs:
         return _Pairs(*(np.concatenate(both) for both in columns))
 
 
-def find(facts: NDArray[np.void], used: Rows) -> Twins:
+def find(facts: NDArray[np.void], used: Rows) -> NearDuplicates:
     """The near-duplicates among some pictures.
 
     Args:
-        facts: ``kilat.data.image_stats.FACTS`` of all rows of the catalog.
+        facts: ``kilat.data.image_stats.IMAGE_STATS`` of all rows of the catalog.
         used: the rows to look at, rising; of byte-identical pictures only one.
 
     Returns:
@@ -104,7 +104,7 @@ def find(facts: NDArray[np.void], used: Rows) -> Twins:
     thumbnails = facts["thumbnail"][used]
     rows = np.flatnonzero(np.ptp(thumbnails, axis=(1, 2)) >= _FLATTEST)
     if len(rows) < 2:
-        return NO_TWINS
+        return NO_NEAR_DUPLICATES
     with single_threaded_blas():
         look = _Look(thumbnails[rows])
         pairs = look.verified(look.candidates(np.arange(len(rows))))
@@ -262,11 +262,11 @@ def _stars(pairs: _Pairs) -> dict[int, dict[int, int]]:
     return stars
 
 
-def _grouped(pairs: _Pairs, stars: dict[int, dict[int, int]], thumbnails: Bytes, rows: Rows) -> Twins:
+def _grouped(pairs: _Pairs, stars: dict[int, dict[int, int]], thumbnails: Bytes, rows: Rows) -> NearDuplicates:
     """Groups as rows of the catalog, by their first rows."""
     middles = sorted(stars, key=lambda middle: min(middle, *stars[middle]))
     places = [np.array(list(stars[middle].values())) for middle in middles]
-    return Twins(
+    return NearDuplicates(
         groups=tuple(tuple(rows[[middle, *stars[middle]]].tolist()) for middle in middles),
         alike=tuple(tuple(round(float(value), 4) for value in pairs.alike[place]) for place in places),
         changes=tuple(_changes(pairs.at(place), thumbnails) for place in places),
@@ -284,7 +284,7 @@ def _changes(pairs: _Pairs, thumbnails: Bytes) -> tuple[str, ...]:
     return tuple(change for change, is_there in found.items() if is_there)
 
 
-def leaked(twins: Twins, table: pd.DataFrame, split: str = "test") -> list[int]:
+def leaked(twins: NearDuplicates, table: pd.DataFrame, split: str = "test") -> list[int]:
     """Rows of a split that have a near copy among the pictures that are learnt from, rising.
 
     Args:
@@ -304,7 +304,7 @@ def leaked(twins: Twins, table: pd.DataFrame, split: str = "test") -> list[int]:
     return sorted(found)
 
 
-def findings(twins: Twins, table: pd.DataFrame) -> list[Finding]:
+def findings(twins: NearDuplicates, table: pd.DataFrame) -> list[Finding]:
     """What near-duplicates mean for those who learn from the pictures, the worst first.
 
     Args:
@@ -331,7 +331,7 @@ def findings(twins: Twins, table: pd.DataFrame) -> list[Finding]:
 
 
 def _finding(
-    twins: Twins,
+    twins: NearDuplicates,
     table: pd.DataFrame,
     concerned: Sequence[bool],
     kind: str,
@@ -384,7 +384,7 @@ def _conflict(count: int) -> tuple[str, str]:
     return title.format(count=count), _("Look which labels are right; the others teach the opposite.")
 
 
-def _plain(twins: Twins, chosen: Sequence[bool]) -> tuple[str, str]:
+def _plain(twins: NearDuplicates, chosen: Sequence[bool]) -> tuple[str, str]:
     count = sum(chosen)
     pictures = sum(len(group) for group, is_one in zip(twins.groups, chosen, strict=True) if is_one)
     title = (
@@ -396,7 +396,7 @@ def _plain(twins: Twins, chosen: Sequence[bool]) -> tuple[str, str]:
     return title.format(count=count, pictures=pictures), advice
 
 
-def _caption(twins: Twins, place: int, table: pd.DataFrame) -> str:
+def _caption(twins: NearDuplicates, place: int, table: pd.DataFrame) -> str:
     """How the pictures of a group differ, and under which labels and in which splits they stand where these differ."""
     rows = table.loc[list(twins.groups[place])]
     changes = [_word(change) for change in twins.changes[place]]

@@ -10,10 +10,11 @@ import typer
 
 from kilat.errors import KilatError
 from kilat.locale import _
+from kilat.runtime.progress import ignore
 
 if TYPE_CHECKING:
     from kilat.bundle.predictor import Prediction, Refusal
-    from kilat.learn.frozen import Progress
+    from kilat.runtime.progress import Advance
 
 app = typer.Typer(
     name="kilat",
@@ -85,7 +86,7 @@ def train(  # noqa: PLR0917 - an option each
             resume=resume,
             labels=labels,
             track=track,
-            stage=bars.stage,
+            progress=bars.progress,
             **overrides,
         )
     if as_json:
@@ -110,9 +111,9 @@ def check(
 
     settings = load("transfer", _overrides({}, choices))
     with _Bars() as bars:
-        source = train.open_data(data, root, bars.stage, labels)
+        source = train.open_data(data, root, bars.progress, labels)
         done = check.check(
-            source, settings, name=name or source.name, out=out, command=f"kilat check {data}", stage=bars.stage
+            source, settings, name=name or source.name, out=out, command=f"kilat check {data}", progress=bars.progress
         )
     if as_json:
         _print_json({"folder": str(done.folder), **done.document})
@@ -201,8 +202,8 @@ def find_rate(  # noqa: PLR0917 - an option each
 
     settings = load(recipe, _overrides({"weights": weights, "size": _size(size)}, choices))
     with _Bars() as bars:
-        source = train.open_data(data, root, bars.stage)
-        found = inspect.find_rate(source, settings, steps, bars.stage)
+        source = train.open_data(data, root, bars.progress)
+        found = inspect.find_rate(source, settings, steps, bars.progress)
     write_file(out, network_diagram.standalone(curves.rate_finder(found.rates, found.losses, found.suggestion)))
     if as_json:
         _print_json({**vars(found), "drawing": str(out)})
@@ -228,7 +229,7 @@ def preview(
 
     settings = load(recipe, _overrides({"size": _size(size), "seed": seed}, choices))
     with _Bars() as bars:
-        source = train.open_data(data, root, bars.stage)
+        source = train.open_data(data, root, bars.progress)
     sheet, warnings = inspect.preview(source, settings)
     write_file(out, sheet)
     for warning in warnings:
@@ -250,7 +251,7 @@ def import_model(
     from kilat.verbs import inspect, train
 
     with _Bars() as bars:
-        source = None if data is None else train.open_data(data, None, bars.stage)
+        source = None if data is None else train.open_data(data, None, bars.progress)
         facts = inspect.import_keras(model, classes.split(","), pixels, resize, source, out)
     if as_json:
         _print_json({"model": str(out), **facts})
@@ -286,7 +287,7 @@ def backbones(
     from kilat.model import registry
 
     with _Bars() as bars:
-        found = registry.find(search, sort=sort, limit=limit, here=here, progress=bars.stage(_("Counting")))
+        found = registry.find(search, sort=sort, limit=limit, here=here, advance=bars.progress(_("Counting")))
     if as_json:
         _print_json(registry.document(found))
     else:
@@ -309,7 +310,7 @@ def evaluate(
     from kilat.verbs import train
 
     with _Bars() as bars:
-        metrics = train.evaluate(model, data, root=root, stage=bars.stage, corruptions=corruptions, limit=limit)
+        metrics = train.evaluate(model, data, root=root, progress=bars.progress, corruptions=corruptions, limit=limit)
     if corruptions:
         _draw_robustness(metrics["robustness"], out)
     if as_json:
@@ -350,7 +351,7 @@ def drift(
     from kilat.verbs import drift
 
     with _Bars() as bars:
-        found = drift.drift(model, pictures, stage=bars.stage)
+        found = drift.drift(model, pictures, progress=bars.progress)
     if as_json:
         _print_json({"model": str(model), **found})
     else:
@@ -416,14 +417,14 @@ class _Bars:
     """Progress bars on standard error; nothing at all where that is no terminal."""
 
     def __init__(self) -> None:
-        self.progress: Any = None
+        self.bars: Any = None
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-            self.progress = Progress(
+            self.bars = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
@@ -431,18 +432,18 @@ class _Bars:
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
-            self.progress.start()
+            self.bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.progress:
-            self.progress.stop()
+        if self.bars:
+            self.bars.stop()
 
-    def stage(self, name: str) -> "Progress":
+    def progress(self, name: str) -> "Advance":
         """A bar that appears when the stage first says how far it is."""
-        if not self.progress:
-            return lambda done, total, note="": None
-        bars = self.progress
+        if not self.bars:
+            return ignore
+        bars = self.bars
         tasks: list[Any] = []
 
         def advance(done: int, total: int, note: str = "") -> None:

@@ -88,7 +88,7 @@ def _open(path: Path) -> Box:
     except DAMAGE as error:
         raise SourceError(
             f"{path} cannot be opened as a {kind} archive: {error}.",
-            mend="It may be cut off or misnamed: copy or download it again, or give the unpacked folder.",
+            hint="It may be cut off or misnamed: copy or download it again, or give the unpacked folder.",
         ) from error
 
 
@@ -109,7 +109,7 @@ class _Scan:
         except DAMAGE as error:
             raise SourceError(
                 f"{path} is cut off or damaged after {len(self.found)} pictures: {error}.",
-                mend="Copy or download it again.",
+                hint="Copy or download it again.",
             ) from error
 
     def _take(self, member: Member | str) -> None:

@@ -28,7 +28,7 @@ class ArraySource:
         self, images: Sequence[Pixels] | Pixels, labels: Sequence[str], name: str, splits: Sequence[str] = ()
     ) -> None:
         if len(images) != len(labels):
-            raise SourceError(f"{len(images)} pictures, but {len(labels)} labels.", mend="Give one label per picture.")
+            raise SourceError(f"{len(images)} pictures, but {len(labels)} labels.", hint="Give one label per picture.")
         self.name = name
         self.skipped: dict[str, int] = {}
         self.entries = [
@@ -62,7 +62,7 @@ class PathsSource:
 
     def __init__(self, paths: Sequence[str | Path], labels: Sequence[str], name: str = "pictures") -> None:
         if len(paths) != len(labels):
-            raise SourceError(f"{len(paths)} paths, but {len(labels)} labels.", mend="Give one label per path.")
+            raise SourceError(f"{len(paths)} paths, but {len(labels)} labels.", hint="Give one label per path.")
         self.name = name
         self.skipped: dict[str, int] = {}
         self._paths = [os.fspath(path) for path in paths]

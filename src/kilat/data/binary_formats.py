@@ -87,7 +87,7 @@ def read_idx(file: Path, dimensions: int) -> Pixels:
             content = stream.read(min(math.prod(shape), _MOST_IDX_BYTES))
             beyond = stream.read(1)  # reaching the end is what makes gzip compare its checksum
     except (OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{file} is cut off or damaged: {error}.", mend="Copy or download it again.") from error
+        raise SourceError(f"{file} is cut off or damaged: {error}.", hint="Copy or download it again.") from error
     if len(content) != math.prod(shape) or beyond:
         there = "more" if beyond else f"{len(content)} bytes"
         raise SourceError(f"{file} is damaged: it should hold {math.prod(shape)} bytes, and holds {there}.")

@@ -18,10 +18,11 @@ from kilat.data.archive import ArchiveSource
 from kilat.data.arrays import ArraySource
 from kilat.data.binary_formats import CifarSource, read_idx
 from kilat.data.catalog import Source
-from kilat.data.download import Download, Progress, fetch
+from kilat.data.download import Download, fetch
 from kilat.data.folder import FolderSource
 from kilat.errors import SourceError, nearest
 from kilat.runtime.files import cache_home
+from kilat.runtime.progress import Advance
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,33 +157,33 @@ def describe(root: Path | None = None) -> list[NamedSet]:
     return [replace(each, available=not each.files or _copy(each, root) is not None) for each in SETS.values()]
 
 
-def open_named(name: str, *, root: Path | None = None, progress: Progress | None = None) -> Source:
+def open_named(name: str, *, root: Path | None = None, advance: Advance | None = None) -> Source:
     """A named set as a source.
 
     Args:
         name: ``digits``, ``flowers``, ``cifar10`` or ``fashion-mnist``.
         root: a folder with copies, as `_copy` looks for them; nothing is downloaded then.
-        progress: called with the bytes that are here and the bytes there will be.
+        advance: called with the bytes that are here and the bytes there will be.
 
     Raises:
         SourceError: there is no such set, no copy of it in ``root``, or no network to get it from.
     """
     if name not in SETS:
-        raise SourceError(f"There is no data set named {name!r}.", mend=nearest(name, SETS))
+        raise SourceError(f"There is no data set named {name!r}.", hint=nearest(name, SETS))
     wanted = SETS[name]
     if not wanted.files:
         return _digits()
     opened = _copy(wanted, root)
     if opened is None and root is not None:
-        raise SourceError(f"No copy of {name} in {root}.", mend=f"Put into it or into {name}/: {_looked_for(wanted)}.")
+        raise SourceError(f"No copy of {name} in {root}.", hint=f"Put into it or into {name}/: {_looked_for(wanted)}.")
     if opened is None:
-        obtain(wanted, data_home() / name, progress)
+        obtain(wanted, data_home() / name, advance)
         opened = _copy(wanted, None)
     assert opened is not None
     return opened()
 
 
-def obtain(wanted: NamedSet, folder: Path, progress: Progress | None = None) -> None:
+def obtain(wanted: NamedSet, folder: Path, advance: Advance | None = None) -> None:
     """Downloads the files of a set that are not in the folder yet.
 
     Raises:
@@ -191,15 +192,15 @@ def obtain(wanted: NamedSet, folder: Path, progress: Progress | None = None) -> 
     before = 0
     for file in wanted.files:
         try:
-            fetch(file, folder, _shifted(progress, before, wanted.download_bytes))
+            fetch(file, folder, _shifted(advance, before, wanted.download_bytes))
         except SourceError as error:
             other = f"Or say --root FOLDER, with a copy in FOLDER: {_looked_for(wanted)}."
-            raise SourceError(error.message, mend=f"{error.mend} {other}") from error
+            raise SourceError(error.message, hint=f"{error.hint} {other}") from error
         before += file.size
 
 
-def _shifted(progress: Progress | None, before: int, total: int) -> Progress | None:
-    return (lambda done, _: progress(before + done, total)) if progress else None
+def _shifted(advance: Advance | None, before: int, total: int) -> Advance | None:
+    return (lambda done, _: advance(before + done, total)) if advance else None
 
 
 def _looked_for(wanted: NamedSet) -> str:
@@ -247,7 +248,7 @@ def _digits() -> Source:
     # Importing sklearn.datasets would take seconds; the file itself is read in hundredths of one.
     package = importlib.util.find_spec("sklearn")
     if package is None or not package.submodule_search_locations:
-        raise SourceError("The digits come with scikit-learn, which is missing.", mend="pip install scikit-learn")
+        raise SourceError("The digits come with scikit-learn, which is missing.", hint="pip install scikit-learn")
     file = Path(package.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
     with gzip.open(file, "rt", encoding="ascii") as lines:
         table = np.loadtxt(lines, delimiter=",", dtype=np.int16)
@@ -293,7 +294,7 @@ def _unpack_batches(archive: Path, folder: Path) -> None:
                     _write_whole(content, folder / name)
                     missing.remove(name)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{archive} cannot be unpacked into {folder}: {error}.", mend="Copy it again.") from error
+        raise SourceError(f"{archive} cannot be unpacked into {folder}: {error}.", hint="Copy it again.") from error
     if missing:
         raise SourceError(f"{archive} is not the binary version of CIFAR-10: it lacks {', '.join(sorted(missing))}.")
 

@@ -30,9 +30,9 @@ DEPTH = 128
 """A uniform frame is followed this many pixels inwards, or to a quarter of the side."""
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-"""Of luminance, in ``FACTS["quantiles"]``."""
+"""Of luminance, in ``IMAGE_STATS["quantiles"]``."""
 
-FACTS = np.dtype(
+IMAGE_STATS = np.dtype(
     [
         ("thumbnail", "u1", (THUMBNAIL, THUMBNAIL)),  # luminance of the whole picture, squashed to a square
         ("layout", "u1", (LAYOUT, LAYOUT, 3)),  # its colours, coarser still
@@ -78,7 +78,7 @@ _LUMINANCE = np.array(
 )  # fmt: skip
 
 
-def facts_of(picture: Picture, image: Image.Image, full: tuple[int, int]) -> np.void:
+def image_stats(picture: Picture, image: Image.Image, full: tuple[int, int]) -> np.void:
     """What is measured of one picture; odd or damaged parts leave their fields at zero, nothing is raised.
 
     Args:
@@ -87,9 +87,9 @@ def facts_of(picture: Picture, image: Image.Image, full: tuple[int, int]) -> np.
         full: the width and height that it has in full.
 
     Returns:
-        A record of ``FACTS``.
+        A record of ``IMAGE_STATS``.
     """
-    record: np.void = np.zeros(1, FACTS)[0]
+    record: np.void = np.zeros(1, IMAGE_STATS)[0]
     record["width"], record["height"] = full
     record["orientation"], record["subsampling"] = 1, -2
     if isinstance(picture, bytes):

@@ -120,7 +120,7 @@ def _given(file: Path) -> dict[str, str]:
         if path and label and given.setdefault(path, label) != label:
             raise SourceError(
                 f"{file} corrects {path!r} twice, to {given[path]!r} and to {label!r}.",
-                mend="Keep one of the two rows.",
+                hint="Keep one of the two rows.",
             )
     return given
 
@@ -134,7 +134,7 @@ def _cells(file: Path) -> Iterable[tuple[str, str]]:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error as error:
         raise SourceError(
-            f"{file} cannot be read as a table: {error}.", mend="Save it again as CSV in UTF-8."
+            f"{file} cannot be read as a table: {error}.", hint="Save it again as CSV in UTF-8."
         ) from error
     names = _names(header, delimiter)
     where = [_column(file, names, wanted) for wanted in (PATH, CORRECT)]
@@ -153,7 +153,7 @@ def _column(file: Path, names: list[str], wanted: str) -> int:
     found = ", ".join(repr(name) for name in names) or "none: the file is empty"
     raise SourceError(
         f"{file} has no column '{wanted}'. Its columns: {found}.",
-        mend=f"Give it the columns '{PATH}' and '{CORRECT}', as in the suspects.csv that kilat writes.",
+        hint=f"Give it the columns '{PATH}' and '{CORRECT}', as in the suspects.csv that kilat writes.",
     )
 
 
@@ -166,7 +166,7 @@ def _rows_of(entries: Sequence[Entry], given: Mapping[str, str], file: Path) -> 
     if missing:
         raise SourceError(
             f"{file} corrects {_listed(missing)}, which the data does not hold: moved, renamed or removed?",
-            mend=nearest(missing[0], known)
+            hint=nearest(missing[0], known)
             if len(known) <= _MOST_TO_COMPARE
             else "Paths are written as in catalog.csv.",
         )
@@ -187,7 +187,7 @@ def _labels(given: Mapping[str, str], classes: set[str], file: Path) -> dict[str
     if wrong:
         raise SourceError(
             f"{file} gives {_listed(wrong)} as correct label, which no picture of the data has.",
-            mend=f"{nearest(wrong[0], sorted(classes))} A new class needs at least {_LEAST_OF_A_NEW_CLASS} rows, "
+            hint=f"{nearest(wrong[0], sorted(classes))} A new class needs at least {_LEAST_OF_A_NEW_CLASS} rows, "
             f"and a name unlike the others; '{LEAVE_OUT}' leaves a picture out.",
         )
     return labels

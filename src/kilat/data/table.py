@@ -106,7 +106,7 @@ def _csv_rows(file: Path) -> list[_Row]:
     except csv.Error as error:
         raise SourceError(
             f"{file} cannot be read as a table: {error} (line {reader.line_num}).",
-            mend="Save it again as CSV in UTF-8, with quotes around cells that hold delimiters.",
+            hint="Save it again as CSV in UTF-8, with quotes around cells that hold delimiters.",
         ) from error
 
 
@@ -124,7 +124,7 @@ def text_of(file: Path) -> str:
         line = error.object[: error.start].count(b"\n") + 1
         raise SourceError(
             f"The table {file} is not UTF-8: byte 0x{error.object[error.start]:02x} in line {line}.",
-            mend="Save it as UTF-8 (in a spreadsheet: 'CSV UTF-8'), so that no letter in a path or label is guessed.",
+            hint="Save it as UTF-8 (in a spreadsheet: 'CSV UTF-8'), so that no letter in a path or label is guessed.",
         ) from error
 
 
@@ -159,12 +159,12 @@ def _column(file: Path, header: Sequence[str], names: list[str], wanted: tuple[s
         several = " and ".join(repr(header[i]) for i in hits)
         raise SourceError(
             f"{file} has more than one column for the {wanted[0]}: {several}. Its columns: {found}.",
-            mend=f"Name the right one '{wanted[0]}', and no other.",
+            hint=f"Name the right one '{wanted[0]}', and no other.",
         )
     near = next((f" Did you mean {name!r}?" for name in header if _close(name, wanted)), "")
     raise SourceError(
         f"{file} has no column '{wanted[0]}'. Its columns: {found}.{near}",
-        mend="The first line names the columns: path,label or path,label,split "
+        hint="The first line names the columns: path,label or path,label,split "
         f"(for '{wanted[0]}' also {', '.join(wanted[1:])}).",
     )
 
@@ -175,7 +175,7 @@ def _close(name: str, wanted: Iterable[str]) -> bool:
 
 def _parquet_rows(file: Path) -> list[_Row]:
     if importlib.util.find_spec("pyarrow") is None:
-        raise SourceError(f"Reading {file} needs pyarrow, which is not installed.", mend="pip install pyarrow")
+        raise SourceError(f"Reading {file} needs pyarrow, which is not installed.", hint="pip install pyarrow")
     try:
         # Nullable types: with NumPy's, a column of whole numbers with one gap would turn 1 into 1.0.
         table = pd.read_parquet(file, dtype_backend="pyarrow")

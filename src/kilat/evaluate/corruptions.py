@@ -137,9 +137,9 @@ def corrupt(pixels: Pixels, name: str, severity: int, rng: np.random.Generator) 
         RecipeError: there is no such corruption or severity.
     """
     if name not in _MAKERS:
-        raise RecipeError(f"There is no corruption called '{name}'.", mend=nearest(name, CORRUPTIONS))
+        raise RecipeError(f"There is no corruption called '{name}'.", hint=nearest(name, CORRUPTIONS))
     if severity not in SEVERITIES:
-        raise RecipeError(f"There is no severity {severity}.", mend="Severities are 1, 2, 3, 4 and 5.")
+        raise RecipeError(f"There is no severity {severity}.", hint="Severities are 1, 2, 3, 4 and 5.")
     assert pixels.dtype == np.uint8, "8-bit pixels"
     assert pixels.ndim == 3, "height, width, channels"
     assert pixels.shape[2] == 3, "red, green, blue"

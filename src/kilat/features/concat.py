@@ -27,7 +27,7 @@ def join(backbones: Sequence[Backbone], *, mirror: bool = False) -> Backbone:
         found = ", ".join(f"{backbone.name} at {backbone.size}" for backbone in backbones)
         raise BackboneError(
             f"Backbones that look side by side need pictures of one size; these look at {found} pixels.",
-            mend=f"Say it: --size {max(sizes)}.",
+            hint=f"Say it: --size {max(sizes)}.",
         )
     return Backbone(
         "+".join(backbone.name for backbone in backbones),

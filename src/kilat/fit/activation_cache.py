@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kilat.features.pixels import has_room
-from kilat.fit.distributed.group import Solo
-from kilat.fit.loader import Held, Rows
+from kilat.fit.distributed.group import SingleProcess
+from kilat.fit.loader import InMemory, Rows
 from kilat.fit.microbatch import Portions
-from kilat.fit.train_state import Task
+from kilat.fit.train_state import TrainSpec
 from kilat.learn.time_budget import TooSlowError, watched
 from kilat.locale import _
+from kilat.runtime.progress import Advance
 
 _BATCH = 64
 _SHARE = 0.5
@@ -54,7 +55,7 @@ class GivenUpError(Exception):
     """Nothing is computed beforehand; the message tells the user why."""
 
 
-class Maps:
+class CachedActivations:
     """What frozen stages make of some pictures: ``Pictures`` that are of float32 instead of pixels.
 
     Args:
@@ -64,7 +65,7 @@ class Maps:
     """
 
     def __init__(self, rows: Rows, values: NDArray[np.float32], device: str) -> None:
-        self._rows, self._held = rows, Held(values, device)
+        self._rows, self._held = rows, InMemory(values, device)
 
     def holds(self, rows: Rows) -> bool:
         """Whether these pictures are among them."""
@@ -87,13 +88,17 @@ class Prepared:
     """
 
     network: Divided
-    training: Maps
-    validation: Maps
+    training: CachedActivations
+    validation: CachedActivations
     seconds_each: float
 
 
 def prepare(
-    task: Task, network: Divided, group: Solo, progress: Callable[[int, int], None], seconds: float | None = None
+    task: TrainSpec,
+    network: Divided,
+    group: SingleProcess,
+    advance: Advance,
+    seconds: float | None = None,
 ) -> Prepared:
     """Runs the first step of a network, which is in inference mode, on all pictures of a training.
 
@@ -101,13 +106,13 @@ def prepare(
         task: which pictures.
         network: where it is trained.
         group: who trains it together: each process does its share, and all of them hold everything.
-        progress: told how many pictures of how many are done.
+        advance: told how many pictures of how many are done.
         seconds: that are left for this and for training, or None.
 
     Raises:
         GivenUpError: memory or time do not suffice.
     """
-    told = progress if seconds is None else watched(progress, _SHARE * seconds)
+    told = advance if seconds is None else watched(advance, _SHARE * seconds)
     sides = 2 if network.mirror else 1
     training, validation = np.sort(task.training.rows), np.sort(task.validation.rows)
     maker = _Maker(task, network, group, len(training) + len(validation), told, is_timed=seconds is not None)
@@ -120,7 +125,12 @@ def prepare(
     began = time.perf_counter()
     asked = maker.make(validation, sides)
     each = (time.perf_counter() - began) / len(validation)
-    return Prepared(network, Maps(training, learnt[:, 0], task.device), Maps(validation, asked, task.device), each)
+    return Prepared(
+        network,
+        CachedActivations(training, learnt[:, 0], task.device),
+        CachedActivations(validation, asked, task.device),
+        each,
+    )
 
 
 class _Maker:
@@ -128,15 +138,15 @@ class _Maker:
 
     def __init__(
         self,
-        task: Task,
+        task: TrainSpec,
         network: Divided,
-        group: Solo,
+        group: SingleProcess,
         total: int,
-        progress: Callable[[int, int], None],
+        advance: Advance,
         *,
         is_timed: bool,
     ) -> None:
-        self.task, self.network, self.group, self.progress, self.is_timed = task, network, group, progress, is_timed
+        self.task, self.network, self.group, self.advance, self.is_timed = task, network, group, advance, is_timed
         self.done, self.total = 0, total
         self.portions = Portions()
 
@@ -169,7 +179,7 @@ class _Maker:
         self.done += pictures
         is_slow = False
         try:
-            self.progress(self.done, self.total)
+            self.advance(self.done, self.total)
         except TooSlowError:
             is_slow = True
         if self.is_timed and self.group.largest(int(is_slow)):

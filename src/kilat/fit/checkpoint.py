@@ -81,8 +81,8 @@ class Checkpoints:
         except RunError as error:
             with contextlib.suppress(RunError):
                 self._clean()
-            mend = _("Make room there, or choose a folder that can be written to; earlier checkpoints are untouched.")
-            raise RunError(error.message, mend=mend) from error
+            hint = _("Make room there, or choose a folder that can be written to; earlier checkpoints are untouched.")
+            raise RunError(error.message, hint=hint) from error
         self.damaged.discard(step)
         _sync(self.folder)
         self._prune(step, base)

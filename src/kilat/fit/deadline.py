@@ -11,7 +11,7 @@ _CLOSING_SECONDS = 8.0
 """For the model file, its gate and the report; measured at 2 to 5 seconds on two cores."""
 
 
-class Pace:
+class Deadline:
     """Measures updates, answers and checkpoints, and reckons what they leave room for.
 
     ``extra`` is how many seconds longer an answer takes after training than one of a validation.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kilat.data.catalog import Source
 from kilat.errors import PictureError, RunError
-from kilat.features.extract import Framer, batch_size
+from kilat.features.extract import Preprocessor, batch_size
 from kilat.locale import _
 from kilat.model.image_model import LUMA
 from kilat.recipe import Resize
@@ -44,7 +44,7 @@ class Pictures(Protocol):
         ...
 
 
-class Held:
+class InMemory:
     """All pictures decoded, in one tensor: where the network is, or on the CPU where they would crowd a GPU.
 
     Pickled, it leaves the pixels behind, and only makes room for them.
@@ -90,7 +90,7 @@ class Held:
         self.pixels = torch.empty(state["shape"], dtype=torch.uint8, device=state["home"])
 
 
-class Streamed:
+class Streaming:
     """Pictures decoded again each time, some batches ahead, by threads that end with the iterator.
 
     Sources are read by one thread at a time, and nobody else may read this one meanwhile.
@@ -106,13 +106,13 @@ class Streamed:
     def __init__(
         self, source: Source, size: int, resize: Resize, device: torch.device | str, workers: int | None = None
     ) -> None:
-        self.source, self.resize, self.frame = source, resize, Framer(size, resize)
+        self.source, self.resize, self.frame = source, resize, Preprocessor(size, resize)
         self.device, self.workers = torch.device(device), workers or threads()
         self.task = min(batch_size(size), _MOST_A_TASK)
         self.reading = threading.Lock()
 
-    def __reduce__(self) -> tuple[type["Streamed"], tuple[Any, ...]]:
-        return Streamed, (self.source, self.frame.size, self.resize, self.device.type, self.workers)
+    def __reduce__(self) -> tuple[type["Streaming"], tuple[Any, ...]]:
+        return Streaming, (self.source, self.frame.size, self.resize, self.device.type, self.workers)
 
     def batches(self, order: Sequence[Rows]) -> Generator[Tensor, None, None]:
         """For each array of rows their pixels.
@@ -163,7 +163,7 @@ class Streamed:
         message = _("{path} could be read when the run began, and no longer can: {reason}.")
         return RunError(
             message.format(path=self.source.entries[row].path, reason=reason),
-            mend=_("Leave the pictures as they are until training has ended, or hold them in memory."),
+            hint=_("Leave the pictures as they are until training has ended, or hold them in memory."),
         )
 
 

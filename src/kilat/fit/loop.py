@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,15 +21,16 @@ from torch.nn import functional
 from kilat.errors import RunError
 from kilat.fit import resolutions, schedules, stopping
 from kilat.fit.checkpoint import Checkpoints, Snapshot
-from kilat.fit.deadline import Pace
-from kilat.fit.distributed.group import ALONE, Solo
+from kilat.fit.deadline import Deadline
+from kilat.fit.distributed.group import ALONE, SingleProcess
 from kilat.fit.loader import order
 from kilat.fit.signals import Listening, Stopped
-from kilat.fit.train_state import Place, Row, Task
-from kilat.fit.train_step import Learner, NotFiniteError
+from kilat.fit.train_state import Row, TrainSpec, TrainState
+from kilat.fit.train_step import NotFiniteError, TrainStep
 from kilat.fit.weight_averaging import blended
 from kilat.locale import _
 from kilat.recipe.fit import Phase
+from kilat.runtime.progress import Advance, ignore
 
 ROLLBACKS = 3
 """How often a loss that is no number may send training back to the start of its epoch, each time at half the rate."""
@@ -41,19 +41,7 @@ _SAVING_SHARE = 0.05
 """Checkpoints within an epoch may take this share of the time."""
 
 
-class Progress(Protocol):
-    """Told how far training is."""
-
-    def __call__(self, done: int, total: int, note: str = "") -> None:
-        """``done`` of ``total`` pictures, and how it goes."""
-        ...
-
-
-def silent(done: int, total: int, note: str = "") -> None:
-    """Tells nobody."""
-
-
-class Training:
+class Trainer:
     """One training from its first step, or from its newest checkpoint, to its end.
 
     Args:
@@ -61,23 +49,23 @@ class Training:
         checkpoints: where it saves, and what it goes on from.
         deadline: the ``time.perf_counter`` at which everything must be over, or None.
         on_epoch: called with the row of every epoch that is done; after going on, with the earlier ones first.
-        progress: told how far it is.
+        advance: told how far it is.
         group: who trains together; all of them do the same, and the first one saves.
     """
 
     def __init__(
         self,
-        task: Task,
+        task: TrainSpec,
         checkpoints: Checkpoints | None,
         deadline: float | None = None,
         on_epoch: Callable[[Row], None] = lambda row: None,
-        progress: Progress = silent,
-        group: Solo = ALONE,
+        advance: Advance = ignore,
+        group: SingleProcess = ALONE,
     ) -> None:
-        self.task, self.on_epoch, self.progress = task, on_epoch, progress
+        self.task, self.on_epoch, self.advance = task, on_epoch, advance
         self.group, self.checkpoints = group, group.checkpoints(checkpoints)
         self.fit, self.seed = task.recipe.fit, task.recipe.runtime.seed
-        self.learner = Learner(task, group)
+        self.learner = TrainStep(task, group)
         self.network, self.dtype, self.weights = self.learner.network, self.learner.dtype, self.learner.weights
         self.first = self.weights.copied() if self.fit.blend < 1 else {}
         if self.fit.resolution:
@@ -85,14 +73,14 @@ class Training:
         self.per_epoch = len(self._order(0))
         self.pace = None
         if deadline is not None:
-            self.pace = Pace(
+            self.pace = Deadline(
                 deadline,
                 batch=self.fit.batch,
                 per_epoch=self.per_epoch,
                 validation=len(task.validation.rows),
-                later=task.asked_later + (len(task.validation.rows) if self.fit.average else 0),
+                later=task.answered_later + (len(task.validation.rows) if self.fit.average else 0),
             )
-        self.place = Place()
+        self.place = TrainState()
         self.saved_at, self.saving = time.perf_counter(), 0.0
         self.listening = Listening()
         self._prepared = -1
@@ -295,7 +283,7 @@ class Training:
             self.pace.extra = self.learner.spared
 
     def _show_prepared(self, done: int, total: int) -> None:
-        self.progress(done, total, _("what frozen stages see"))
+        self.advance(done, total, _("what frozen stages see"))
         if number := self.group.largest(self.listening.number):
             raise Stopped(number)
 
@@ -385,19 +373,19 @@ class Training:
     def _require_same(self, snapshot: Snapshot) -> None:
         """Refuses to go on with other pictures, or by another recipe, than training began with."""
         begun, now = snapshot.document["task"], self.task.fingerprint
-        mend = _("Bring back what it began with, or start anew without --resume.")
+        hint = _("Bring back what it began with, or start anew without --resume.")
         if begun["pictures"] != now["pictures"]:
             message = _("Training cannot go on: its pictures, or how they are split, were changed since it began.")
-            raise RunError(message, mend=mend)
+            raise RunError(message, hint=hint)
         if begun["recipe"] != now["recipe"]:
-            raise RunError(_("Training cannot go on: its recipe was changed since it began."), mend=mend)
+            raise RunError(_("Training cannot go on: its recipe was changed since it began."), hint=hint)
 
     def _snapshot(self) -> Snapshot:
         self.place.micro_batch, self.place.answer_batch = self.learner.portions
         return Snapshot(self.learner.tensors(), {"place": asdict(self.place), "task": self.task.fingerprint})
 
     def _take_up(self, snapshot: Snapshot) -> None:
-        self.place = Place(**snapshot.document["place"])
+        self.place = TrainState(**snapshot.document["place"])
         self.learner.portions = self.place.micro_batch, self.place.answer_batch
         for phase in self.fit.parts[: self.place.phase + 1]:
             self.learner.begin(phase)
@@ -434,7 +422,7 @@ class Training:
                 _(
                     "The loss is no number in epoch {epoch}, even after {times} returns to the start at half the rate."
                 ).format(epoch=len(place.history) + 1, times=place.rollbacks),
-                mend=_("Take a lower fit.optimizer.learning_rate, or clip gradients with fit.clip.global_norm=1."),
+                hint=_("Take a lower fit.optimizer.learning_rate, or clip gradients with fit.clip.global_norm=1."),
             )
         self._take_up(snapshot)
         self.place.notes = place.notes  # those of this epoch too
@@ -456,7 +444,7 @@ class Training:
             note += _(", loss {loss:.3f}").format(loss=place.loss / place.seen)
         if place.history:
             note += _(", validation {accuracy:.1%}").format(accuracy=place.history[-1]["validation_accuracy"])
-        self.progress(place.step * self.fit.batch, place.planned * self.fit.batch, note)
+        self.advance(place.step * self.fit.batch, place.planned * self.fit.batch, note)
 
 
 def _generator(*key: int) -> torch.Generator:

@@ -1,12 +1,12 @@
 """The learning-rate range test (Smith, arXiv 1506.01186): the loss while the rate rises from step to step."""
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from kilat.fit.loop import Training
+from kilat.fit.loop import Trainer
+from kilat.runtime.progress import Advance
 
 STEPS = 100
 _LOWEST, _HIGHEST = 1e-6, 10.0
@@ -30,13 +30,13 @@ class Finding:
     suggestion: float
 
 
-def find_rate(training: Training, steps: int, progress: Callable[[int, int], None]) -> Finding:
+def find_rate(training: Trainer, steps: int, advance: Advance) -> Finding:
     """Tries rates from 1e-6 to 10, each for one step, until the loss is four times its lowest.
 
     Args:
         training: fresh; its network is changed.
         steps: how many rates.
-        progress: called with how many are done.
+        advance: called with how many are done.
     """
     rates = np.geomspace(_LOWEST, _HIGHEST, steps).tolist()
     smooth: list[float] = []
@@ -45,7 +45,7 @@ def find_rate(training: Training, steps: int, progress: Callable[[int, int], Non
         for number, loss in enumerate(losses, 1):
             mean = _MEMORY * mean + (1 - _MEMORY) * loss
             smooth.append(mean / (1 - _MEMORY**number))
-            progress(number, steps)
+            advance(number, steps)
             if smooth[-1] > _LOST * min(smooth) and number > _EDGE:
                 break
     return Finding(rates[: len(smooth)], smooth, suggested(rates[: len(smooth)], smooth))

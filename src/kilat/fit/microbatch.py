@@ -65,5 +65,5 @@ def _too_little(pictures: int) -> RunError:
     message = _("Memory does not suffice for {pictures} pictures at once, and fewer cannot be computed.")
     return RunError(
         message.format(pictures=pictures) if pictures > 1 else _("Memory does not suffice for a single picture."),
-        mend=_("Take a lower fit.batch, smaller pictures (--size), a smaller network, or a device with more memory."),
+        hint=_("Take a lower fit.batch, smaller pictures (--size), a smaller network, or a device with more memory."),
     )

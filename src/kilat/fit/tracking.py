@@ -56,7 +56,7 @@ class Tracker:
             raise
         except Exception as error:  # MLflow's own, those of its HTTP client, and those of the disk
             message = _("MLflow at {place} cannot be used: {reason}").format(place=place, reason=_reason(error))
-            raise RunError(message, mend=_("Check MLFLOW_TRACKING_URI, or train without tracking.")) from error
+            raise RunError(message, hint=_("Check MLFLOW_TRACKING_URI, or train without tracking.")) from error
         return self
 
     def __exit__(

@@ -9,7 +9,7 @@ from typing import Any
 
 from kilat.data.split import Part
 from kilat.fit.loader import Pictures
-from kilat.model.image_model import Sighted
+from kilat.model.image_model import ImageModel
 from kilat.recipe import Recipe
 
 Row = dict[str, float]
@@ -17,7 +17,7 @@ Row = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainSpec:
     """What is to be learnt.
 
     Args:
@@ -31,14 +31,14 @@ class Task:
         asked_later: how many pictures will be answered after training.
     """
 
-    network: Sighted
+    network: ImageModel
     pictures: Pictures
     training: Part
     validation: Part
     classes: Sequence[str]
     recipe: Recipe
     device: str
-    asked_later: int = 0
+    answered_later: int = 0
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
@@ -54,7 +54,7 @@ class Task:
 
 
 @dataclass
-class Place:
+class TrainState:
     """Where training stands: all of it that is no tensor, as it goes into a checkpoint.
 
     Args:

@@ -15,17 +15,18 @@ from kilat.errors import RecipeError
 from kilat.fit import clipping, losses, optimizers, resolutions
 from kilat.fit.activation_cache import Divided, GivenUpError, Prepared, prepare
 from kilat.fit.augment.augmenter import Augmenter
-from kilat.fit.distributed.group import ALONE, Solo
+from kilat.fit.distributed.group import ALONE, SingleProcess
 from kilat.fit.microbatch import Portions
 from kilat.fit.regularizers import Regularizer
 from kilat.fit.scaler import Scaler
 from kilat.fit.stages import depths, staged
-from kilat.fit.train_state import Task
+from kilat.fit.train_state import TrainSpec
 from kilat.fit.weight_averaging import Tensors, Weights, under
 from kilat.locale import _
-from kilat.model.image_model import Sighted
+from kilat.model.image_model import ImageModel
 from kilat.recipe import Network
 from kilat.recipe.fit import Phase
+from kilat.runtime.progress import Advance
 
 _ANSWER_BATCH = 256
 _ANSWER_PIXELS = 256 * 96 * 96
@@ -40,7 +41,7 @@ class NotFiniteError(Exception):
     """A loss is no number."""
 
 
-class Learner:
+class TrainStep:
     """A network with everything that changes it; ``begin`` comes before all else.
 
     ``side`` is that of the pictures from which it learns, in pixels; it answers at the network's own.
@@ -51,7 +52,7 @@ class Learner:
         group: who learns it together.
     """
 
-    def __init__(self, task: Task, group: Solo = ALONE) -> None:
+    def __init__(self, task: TrainSpec, group: SingleProcess = ALONE) -> None:
         self.task, self.fit, self.group = task, task.recipe.fit, group
         self.network = _brought(task.network, task.device)
         self.dtype = precision(self.fit.precision, task.device, self.network)
@@ -89,14 +90,14 @@ class Learner:
         elif phase.unfreeze:
             raise RecipeError(
                 _("fit: unfreeze {stages}: the network has no backbone to unfreeze.").format(stages=phase.unfreeze),
-                mend=_("Leave unfreeze out."),
+                hint=_("Leave unfreeze out."),
             )
 
-    def prepare(self, progress: Callable[[int, int], None], seconds: float | None = None) -> str:
+    def prepare(self, advance: Advance, seconds: float | None = None) -> str:
         """Has what is the same in every epoch of the phase computed once and held: what frozen stages give.
 
         Args:
-            progress: told how many pictures of how many are done.
+            advance: told how many pictures of how many are done.
             seconds: that are left for this and for training, or None.
 
         Returns:
@@ -108,7 +109,7 @@ class Learner:
             return ""
         self.network.eval()
         try:
-            self._prepared = prepare(self.task, self.network, self.group, progress, seconds)
+            self._prepared = prepare(self.task, self.network, self.group, advance, seconds)
         except GivenUpError as reason:
             return str(reason)
         self._see = self._compiled(self.network.see_upper)
@@ -282,7 +283,7 @@ def precision(wanted: str, device: str, network: nn.Module) -> torch.dtype:
     if wanted == "fp16" and device == "cpu":
         raise RecipeError(
             _("fit.precision: fp16 is for GPUs; a CPU would be slower with it."),
-            mend=_("Leave it at auto, or take bf16 or fp32."),
+            hint=_("Leave it at auto, or take bf16 or fp32."),
         )
     if wanted != "auto":
         return PRECISIONS[wanted]
@@ -318,13 +319,13 @@ def _seed_xla(value: int) -> None:
     torch_xla.manual_seed(value)
 
 
-def _brought(network: Sighted, device: str) -> Sighted:
+def _brought(network: ImageModel, device: str) -> ImageModel:
     """A network where it learns; on an NVIDIA GPU kernels are laid out channels last, as convolutions are fastest."""
     network = network.to(device)
     return network.to(memory_format=torch.channels_last) if device == "cuda" else network
 
 
-def _truth_by_row(task: Task) -> Tensor:
+def _truth_by_row(task: TrainSpec) -> Tensor:
     """The class of every row of the catalog that is learnt from or measured on."""
     parts = (task.training, task.validation)
     truth = torch.zeros(1 + int(max(part.rows.max(initial=0) for part in parts)), dtype=torch.int64)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kilat.data.catalog import Source
-from kilat.features.pixels import MOST_SEEN_AGAIN, Seen
+from kilat.features.pixels import MOST_SEEN_AGAIN, PixelDataset
 from kilat.fit.augment.preview import sheet
 from kilat.fit.checkpoint import Checkpoints
 from kilat.fit.distributed import group as parallel
-from kilat.fit.loader import Held, Normaliser, Pictures, Streamed, fit_normaliser
-from kilat.fit.loop import Progress, Training, silent
+from kilat.fit.loader import InMemory, Normaliser, Pictures, Streaming, fit_normaliser
+from kilat.fit.loop import Trainer
 from kilat.fit.lr_finder import Finding, find_rate
-from kilat.fit.train_state import Row, Task
+from kilat.fit.train_state import Row, TrainSpec
 from kilat.fit.train_step import PRECISIONS
 from kilat.locale import _
 from kilat.model.cpu.fold_batch_norm import fuse
@@ -33,9 +33,7 @@ from kilat.model.summary import Counts, Summary, count, summarise
 from kilat.model.to_onnx import to_onnx
 from kilat.probe import Head
 from kilat.recipe import Recipe
-
-if TYPE_CHECKING:
-    from kilat.model.feature_extractor import Frozen
+from kilat.runtime.progress import Advance, ignore
 
 _LEFT = 0.05
 _PIXELS_AT_ONCE = 64
@@ -51,7 +49,7 @@ class Trained:
         notes: sentences worth saying.
     """
 
-    training: Training
+    training: Trainer
     facts: dict[str, Any]
     notes: list[str]
 
@@ -93,7 +91,7 @@ class Job:
         summary: its layers, where the recipe has any.
     """
 
-    task: Task
+    task: TrainSpec
     counts: Counts
     notes: list[str]
     summary: Summary | None = None
@@ -104,7 +102,7 @@ class Job:
         *,
         deadline: float | None = None,
         on_epoch: Callable[[Row], None] = lambda row: None,
-        progress: Progress = silent,
+        advance: Advance = ignore,
     ) -> Trained:
         """Trains to the end, from the newest checkpoint where there is one.
 
@@ -112,20 +110,20 @@ class Job:
             folder: of the checkpoints.
             deadline: the ``time.perf_counter`` at which everything must be over.
             on_epoch: called with the row of every epoch.
-            progress: told how far it is.
+            advance: told how far it is.
         """
         group = parallel.gather(self.task, is_timed=deadline is not None)
         if self.task.device == "cpu":
             keep_memory()
-        training = Training(self.task, Checkpoints(folder), deadline, on_epoch, progress, group)
+        training = Trainer(self.task, Checkpoints(folder), deadline, on_epoch, advance, group)
         training.run()
         facts = _facts(training) | self.counts._asdict()
         unsettled = _unsettled(self.task.network, training.place.moves)
         return Trained(training, facts, [*self.notes, *training.place.notes, *_divided(training), *unsettled])
 
-    def find_rate(self, steps: int, folder: Path, progress: Callable[[int, int], None]) -> Finding:
+    def find_rate(self, steps: int, folder: Path, advance: Advance) -> Finding:
         """A learning-rate range test; the network is spoilt by it."""
-        return find_rate(Training(self.task, Checkpoints(folder)), steps, progress)
+        return find_rate(Trainer(self.task, Checkpoints(folder)), steps, advance)
 
     def preview(self, rows: NDArray[np.int64]) -> bytes | None:
         """What augmentation makes of some pictures, as PNG; None where there is no augmentation."""
@@ -139,7 +137,7 @@ class Job:
 
 
 def begin(
-    source: Source, seen: Seen, recipe: Recipe, *, device: str, name: str, network: nn.Module | None = None
+    source: Source, seen: PixelDataset, recipe: Recipe, *, device: str, name: str, network: nn.Module | None = None
 ) -> Job:
     """Builds the network of a recipe and fits the normalisation of its pixels on the training pictures.
 
@@ -155,18 +153,20 @@ def begin(
         KilatError: the network cannot be built.
     """
     layers = network if network is not None else layered(recipe, seen.size, len(seen.classes))
-    pictures: Pictures = Streamed(source, seen.size, recipe.input.resize, device)
+    pictures: Pictures = Streaming(source, seen.size, recipe.input.resize, device)
     if seen.pixels is not None:
-        pictures = Held(seen.pixels, device)
+        pictures = InMemory(seen.pixels, device)
     normaliser = _normaliser(recipe, layers, pictures, seen.training.rows)
     sighted = PixelNetwork(layers, seen.size, normaliser.mean, normaliser.std, recipe.input.colour)
     summary = summarise(layers, name=name, channels=channels(recipe), size=seen.size)
-    task = Task(sighted, pictures, seen.training, seen.validation, seen.classes, recipe, device, _asked_later(seen))
+    task = TrainSpec(
+        sighted, pictures, seen.training, seen.validation, seen.classes, recipe, device, _asked_later(seen)
+    )
     counts = Counts(summary.total, summary.trainable, summary.macs)
     return Job(task, counts, list(cast(list[str], getattr(layers, "notes", []))), summary)
 
 
-def open_backbone(source: Source, seen: Seen, recipe: Recipe, head: Head, *, device: str) -> Job:
+def open_backbone(source: Source, seen: PixelDataset, recipe: Recipe, head: Head, *, device: str) -> Job:
     """A frozen backbone with its fitted head as a network that can be trained further.
 
     Args:
@@ -184,21 +184,23 @@ def open_backbone(source: Source, seen: Seen, recipe: Recipe, head: Head, *, dev
     wanted, fit = recipe.features, recipe.fit
     eyes = [_eye(name, seen.size, recipe, device) for name in wanted.backbones]
     network = finetuned.FineTuned(eyes, head, mirror=wanted.mirror, norms=fit.batch_norm == "train")
-    pictures: Pictures = Streamed(source, seen.size, wanted.resize, device)
+    pictures: Pictures = Streaming(source, seen.size, wanted.resize, device)
     if seen.pixels is not None:
-        pictures = Held(seen.pixels, device)
+        pictures = InMemory(seen.pixels, device)
     network.unfreeze(max((phase.unfreeze for phase in fit.parts), key=_count))
-    task = Task(network, pictures, seen.training, seen.validation, seen.classes, recipe, device, _asked_later(seen))
+    task = TrainSpec(
+        network, pictures, seen.training, seen.validation, seen.classes, recipe, device, _asked_later(seen)
+    )
     return Job(task, count(network, network.see, seen.size), [])
 
 
-def _asked_later(seen: Seen) -> int:
+def _asked_later(seen: PixelDataset) -> int:
     """How many pictures are looked at after training: all that are held out, most of them twice, and some others."""
     twice = len(seen.asked.rows) + len(seen.calibration.rows)
     return len(seen.validation.rows) + 2 * twice + min(len(seen.training.rows), MOST_SEEN_AGAIN)
 
 
-def _eye(name: str, size: int, recipe: Recipe, device: str) -> "Frozen":
+def _eye(name: str, size: int, recipe: Recipe, device: str) -> "FeatureExtractor":
     """A backbone as it trains best: with stochastic depth where that is asked for, and fast on a CPU."""
     from kilat.model import feature_extractor
 
@@ -255,7 +257,7 @@ def _unsettled(network: nn.Module, updates: int) -> list[str]:
     return [sentence.format(updates=updates, share=left)]
 
 
-def _divided(training: Training) -> list[str]:
+def _divided(training: Trainer) -> list[str]:
     """A sentence where memory did not suffice for a whole batch."""
     part, batch = training.place.micro_batch, _share(training)
     if not part:
@@ -272,12 +274,12 @@ def _divided(training: Training) -> list[str]:
     return [text.format(batch=batch, parts=-(-batch // part), part=part)]
 
 
-def _share(training: Training) -> int:
+def _share(training: Trainer) -> int:
     """How many pictures of a batch one process learns from."""
     return -(-training.fit.batch // training.task.recipe.runtime.devices)
 
 
-def _facts(training: Training) -> dict[str, Any]:
+def _facts(training: Trainer) -> dict[str, Any]:
     place, fit = training.place, training.fit
     return {
         "epochs": len(place.history),

@@ -19,7 +19,7 @@ def choose(wanted: Features, source: Source, device: str) -> Backbone:
     """
     if wanted.precision == "int8" and (foreign := [name for name in wanted.backbones if not _is_lite(name, wanted)]):
         raise BackboneError(
-            f"The backbone {foreign[0]} computes in fp32 only.", mend="Leave features.precision at auto."
+            f"The backbone {foreign[0]} computes in fp32 only.", hint="Leave features.precision at auto."
         )
     side = _side(wanted, source)
     precision = wanted.precision if wanted.precision != "auto" else "int8" if device == "cpu" else "fp32"

@@ -1,4 +1,4 @@
-"""On which device a network trains, and on which a frozen backbone runs. Torch is asked only where there is a GPU to ask it about."""
+"""The device on which a network trains or a frozen backbone runs; torch is asked only where there is a GPU."""
 
 import ctypes.util
 import importlib.util
@@ -44,7 +44,7 @@ def inference_device(wanted: str) -> str:
         return "cuda"
     if wanted == "auto":
         return "cpu"
-    raise RunError("PyTorch finds no CUDA GPU that it can use here.", mend="Take --device cpu or --device auto.")
+    raise RunError("PyTorch finds no CUDA GPU that it can use here.", hint="Take --device cpu or --device auto.")
 
 
 def _mps(wanted: str) -> str:
@@ -56,7 +56,7 @@ def _mps(wanted: str) -> str:
         return "mps"
     if wanted == "auto":
         return "cpu"
-    raise RunError("PyTorch finds no Apple GPU (MPS) here.", mend="Take --device cpu or --device auto.")
+    raise RunError("PyTorch finds no Apple GPU (MPS) here.", hint="Take --device cpu or --device auto.")
 
 
 def _xla() -> str:
@@ -65,7 +65,7 @@ def _xla() -> str:
     if importlib.util.find_spec("torch_xla") is None:
         raise RunError(
             "The device xla needs torch_xla, which is not installed.",
-            mend="Install it as its own pages say for your TPU, or take --device auto.",
+            hint="Install it as its own pages say for your TPU, or take --device auto.",
         )
     return "xla"
 

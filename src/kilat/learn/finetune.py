@@ -11,26 +11,26 @@ from kilat.bundle.assemble import export_network
 from kilat.data.catalog import Catalog, Source
 from kilat.data.split import Part
 from kilat.evaluate.comparison import compare
-from kilat.features.pixels import Seen, fits_in_memory, look_at_pixels
+from kilat.features.pixels import PixelDataset, fits_in_memory, read_pixels
 from kilat.learn import metadata, out_of_distribution
 from kilat.learn.device import training_device
 from kilat.learn.frozen import (
-    Learnt,
-    Looked,
-    Stage,
-    Training,
+    Extracted,
+    Learned,
+    TrainingOptions,
     fitted_head,
     head_on,
     held_out,
     look_at,
-    require_torch,
     serving_twice,
     spread,
 )
 from kilat.locale import _
 from kilat.probe import Head
 from kilat.recipe import Recipe, label_safety
-from kilat.runtime.timer import Clock
+from kilat.runtime.extras import require_torch
+from kilat.runtime.progress import Progress
+from kilat.runtime.timer import Timer
 
 if TYPE_CHECKING:
     from kilat.fit.training_run import Job
@@ -40,7 +40,7 @@ _LATE = 0.4
 a training that could gain anything."""
 
 
-def fine_tune(source: Source, recipe: Recipe, clock: Clock, stage: Stage, told: Training) -> Learnt:
+def fine_tune(source: Source, recipe: Recipe, timer: Timer, progress: Progress, told: TrainingOptions) -> Learned:
     """A head is fitted on a frozen backbone, both are trained further, and the better of the two results is kept.
 
     Two heads are fitted: one on all pictures to learn from, which is the frozen result, and one without the validation
@@ -50,51 +50,51 @@ def fine_tune(source: Source, recipe: Recipe, clock: Clock, stage: Stage, told: 
     from kilat.fit.distributed import group
 
     group.require(recipe.runtime.devices, training_device(recipe.runtime.device))
-    looked = look_at(source, recipe, clock, stage)
+    looked = look_at(source, recipe, timer, progress)
     recipe = recipe.model_copy(update={"features": looked.wanted})  # a time limit may have made it less
     parts = held_out(looked.learnt, looked.classes, recipe)
     training, validation, _calibration = parts
-    frozen = head_on(replace(looked, features=looked.features.copy()), recipe, clock)  # a head writes over them
-    if _is_late(clock, recipe):
+    frozen = head_on(replace(looked, features=looked.features.copy()), recipe, timer)  # a head writes over them
+    if _is_late(timer, recipe):
         return _only(frozen)
-    with clock.measure("head_s"):
+    with timer.measure("head_s"):
         start = fitted_head(looked, training, recipe)
     before = start.answer(validation.rows)
-    tuned = _go_on(source, looked, parts, start.head, recipe, clock, stage, told)
+    tuned = _go_on(source, looked, parts, start.head, recipe, timer, progress, told)
     return _better(frozen, replace(tuned, facts={**frozen.facts, **tuned.facts}), before)
 
 
-def _is_late(clock: Clock, recipe: Recipe) -> bool:
+def _is_late(timer: Timer, recipe: Recipe) -> bool:
     limit = recipe.runtime.time_limit
-    return limit is not None and time.perf_counter() - clock.started > _LATE * limit
+    return limit is not None and time.perf_counter() - timer.started > _LATE * limit
 
 
-def _only(frozen: Learnt) -> Learnt:
+def _only(frozen: Learned) -> Learned:
     sentence = _("The time limit left no room for fine-tuning: this is the frozen result alone.")
     return replace(frozen, notes=[*frozen.notes, sentence])
 
 
 def _go_on(
     source: Source,
-    looked: Looked,
+    looked: Extracted,
     parts: tuple[Part, Part, Part],
     head: Head,
     recipe: Recipe,
-    clock: Clock,
-    stage: Stage,
-    told: Training,
-) -> Learnt:
+    timer: Timer,
+    progress: Progress,
+    told: TrainingOptions,
+) -> Learned:
     """What the backbone and its head come to when they are trained further on pixels."""
     training, validation, calibration = parts
-    deadline = None if recipe.runtime.time_limit is None else clock.started + recipe.runtime.time_limit
-    with clock.measure("pictures_s"):
-        begun = _open(source, looked, parts, head, recipe, stage)
-    progress = stage("Training")
-    with clock.measure("fit_s"):
-        trained = begun.train(told.folder, deadline=deadline, on_epoch=told.on_epoch, progress=progress)
+    deadline = None if recipe.runtime.time_limit is None else timer.started + recipe.runtime.time_limit
+    with timer.measure("pictures_s"):
+        begun = _open(source, looked, parts, head, recipe, progress)
+    advance = progress("Training")
+    with timer.measure("fit_s"):
+        trained = begun.train(told.folder, deadline=deadline, on_epoch=told.on_epoch, advance=advance)
         after, answers = trained.answer(validation.rows), trained.answer(calibration.rows)
     graph = trained.graph()
-    return Learnt(
+    return Learned(
         looked.catalog, looked.classes, training, calibration, answers, looked.asked,
         trained.answer,
         sense=lambda temperature, trust: out_of_distribution.of_network(
@@ -117,23 +117,23 @@ def _go_on(
     )  # fmt: skip
 
 
-def opened(source: Source, recipe: Recipe, stage: Stage) -> "Job":
+def opened(source: Source, recipe: Recipe, progress: Progress) -> "Job":
     """A backbone with its fitted head, before the first step of its training."""
-    looked = look_at(source, recipe, Clock(), stage)
+    looked = look_at(source, recipe, Timer(), progress)
     parts = held_out(looked.learnt, looked.classes, recipe)
-    return _open(source, looked, parts, fitted_head(looked, parts[0], recipe).head, recipe, stage)
+    return _open(source, looked, parts, fitted_head(looked, parts[0], recipe).head, recipe, progress)
 
 
 def _open(
-    source: Source, looked: Looked, parts: tuple[Part, Part, Part], head: Head, recipe: Recipe, stage: Stage
+    source: Source, looked: Extracted, parts: tuple[Part, Part, Part], head: Head, recipe: Recipe, progress: Progress
 ) -> "Job":
     from kilat.fit import training_run
 
-    seen = _see(source, looked, parts, recipe, stage)
+    seen = _see(source, looked, parts, recipe, progress)
     return training_run.open_backbone(source, seen, recipe, head, device=training_device(recipe.runtime.device))
 
 
-def _better(frozen: Learnt, tuned: Learnt, before: NDArray[np.float32]) -> Learnt:
+def _better(frozen: Learned, tuned: Learned, before: NDArray[np.float32]) -> Learned:
     """The one of the two that validation pictures find better, in doubt the frozen one; the other as its rival.
 
     Args:
@@ -151,12 +151,14 @@ def _better(frozen: Learnt, tuned: Learnt, before: NDArray[np.float32]) -> Learn
     return replace(frozen, rival=tuned, comparison=comparison, facts=facts, shown=tuned.shown, notes=tuned.notes)
 
 
-def _see(source: Source, looked: Looked, parts: tuple[Part, Part, Part], recipe: Recipe, stage: Stage) -> Seen:
+def _see(
+    source: Source, looked: Extracted, parts: tuple[Part, Part, Part], recipe: Recipe, progress: Progress
+) -> PixelDataset:
     """The pixels that the backbone looks at, in memory where they fit."""
     size = looked.backbone.size
     pixels = None
     if fits_in_memory(len(source.entries) * recipe.runtime.devices, size):
-        progress = stage("Reading pictures")
+        advance = progress("Reading pictures")
         again = Catalog.of(source.entries)  # every picture has its row in the catalog already
-        pixels = look_at_pixels(source, again, size=size, resize=recipe.features.resize, keep=True, progress=progress)
-    return Seen(looked.catalog, size, pixels, looked.classes, *parts, looked.asked, looked.notes)
+        pixels = read_pixels(source, again, size=size, resize=recipe.features.resize, keep=True, advance=advance)
+    return PixelDataset(looked.catalog, size, pixels, looked.classes, *parts, looked.asked, looked.notes)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,60 +14,44 @@ from numpy.typing import NDArray
 from kilat import probe
 from kilat.bundle.assemble import export, export_network
 from kilat.bundle.manifest import Manifest
-from kilat.bundle.ood_graph import Senses
+from kilat.bundle.ood_graph import OodGraph
 from kilat.bundle.parity import HALF_PRECISION_TOLERANCE, TOLERANCE
 from kilat.check.label_issues import Relearn, relearning
-from kilat.check.near_duplicates import NO_TWINS, Twins
-from kilat.check.near_duplicates import find as find_twins
+from kilat.check.near_duplicates import NO_NEAR_DUPLICATES, NearDuplicates
+from kilat.check.near_duplicates import find as find_near_duplicates
 from kilat.data.catalog import Catalog, Source
 from kilat.data.label_corrections import Corrected
 from kilat.data.split import Part, assign, folds, hold_out, join_groups, parts, settle_duplicates
-from kilat.errors import MissingExtra, RecipeError, SourceError
-from kilat.evaluate.calibration import fit_temperature, soften
+from kilat.errors import RecipeError, SourceError
+from kilat.evaluate.calibration import apply_temperature, fit_temperature
 from kilat.evaluate.comparison import Comparison
 from kilat.evaluate.metrics import measure
 from kilat.features.backbone import Backbone
 from kilat.features.cache import FeatureCache
-from kilat.features.extract import Floats, cache_space, look
-from kilat.features.extract import Progress as FeatureProgress
-from kilat.features.pixels import Seen, fits_in_memory, look_at_pixels, natural_size
+from kilat.features.extract import Floats, cache_space, extract_features
+from kilat.features.pixels import PixelDataset, fits_in_memory, natural_size, read_pixels
 from kilat.learn import backbone as choice
 from kilat.learn import metadata, out_of_distribution, time_budget
 from kilat.learn.device import inference_device, training_device
 from kilat.learn.metadata import Described
-from kilat.learn.out_of_distribution import Sensed, Spare
+from kilat.learn.out_of_distribution import OodDetection, Spare
 from kilat.locale import _
 from kilat.recipe import Features, Recipe, Trust, label_safety
-from kilat.runtime.extras import has_torch
-from kilat.runtime.timer import Clock
+from kilat.runtime.extras import require_torch
+from kilat.runtime.progress import Advance, Progress
+from kilat.runtime.timer import Timer
 
 _PREVIEWED = 5
 _FROZEN_SHARE, _TUNED_SHARE = 0.6, 0.35
 """Of a time limit, until when all pictures must have been looked at: the head, or the training, needs the rest."""
 
 
-class Progress(Protocol):
-    """Told how far a long stage is."""
-
-    def __call__(self, done: int, total: int, note: str = "") -> None:
-        """``done`` of ``total``, and how it goes."""
-        ...
-
-
-Stage = Callable[[str], Progress]
-"""Called with the name of a long stage that begins; gives back what is called as it goes on."""
-
 Row = dict[str, float]
 """One epoch of a training's history."""
 
 
-def silent(_name: str) -> Progress:
-    """Tells nobody."""
-    return lambda done, total, note="": None
-
-
 @dataclass(frozen=True)
-class Training:
+class TrainingOptions:
     """What only a training by gradient needs to be told.
 
     Args:
@@ -84,7 +68,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Learnt:
+class Learned:
     """What learning comes to.
 
     Args:
@@ -118,18 +102,18 @@ class Learnt:
     held_logits: Floats
     asked: Part
     answer: Callable[[NDArray[np.int64]], Floats]
-    sense: Callable[[float, Trust], Sensed]
-    bundle: Callable[[float, Manifest, Senses], bytes]
+    sense: Callable[[float, Trust], OodDetection]
+    bundle: Callable[[float, Manifest, OodGraph], bytes]
     network: Described
     facts: dict[str, Any]
     notes: list[str]
     tolerance: float = TOLERANCE
     shown: dict[str, Any] = field(default_factory=dict)
-    rival: "Learnt | None" = None
+    rival: "Learned | None" = None
     comparison: Comparison | None = None
     validation: Part | None = None
     validation_logits: Floats | None = None
-    twins: Twins = NO_TWINS
+    twins: NearDuplicates = NO_NEAR_DUPLICATES
     relearn: Relearn | None = None
 
     @property
@@ -150,24 +134,24 @@ class Result:
         logits: of the test pictures, ``[n, classes]``.
     """
 
-    learnt: Learnt
+    learnt: Learned
     temperature: float
     logits: Floats
 
     @classmethod
-    def of(cls, learnt: Learnt) -> "Result":
+    def of(cls, learnt: Learned) -> "Result":
         """Fits the temperature and asks about the test pictures."""
         return cls(learnt, fit_temperature(learnt.held_logits, learnt.held.truth), learnt.answer(learnt.asked.rows))
 
     @cached_property
     def answers(self) -> Floats:
         """Probabilities of the test pictures, ``[n, classes]``."""
-        return soften(self.logits, self.temperature)
+        return apply_temperature(self.logits, self.temperature)
 
     @cached_property
     def held_answers(self) -> Floats:
         """Probabilities of the held-out pictures, ``[n, classes]``."""
-        return soften(self.learnt.held_logits, self.temperature)
+        return apply_temperature(self.learnt.held_logits, self.temperature)
 
     def measures(self) -> dict[str, Any]:
         """The sections ``test`` and ``validation`` of ``metrics.json``."""
@@ -176,9 +160,9 @@ class Result:
         return {
             name: measure(
                 part.truth,
-                soften(logits, self.temperature),
+                apply_temperature(logits, self.temperature),
                 learnt.classes,
-                uncalibrated=soften(logits, 1.0),
+                uncalibrated=apply_temperature(logits, 1.0),
                 majority=majority,
             )
             for name, (part, logits) in parts.items()
@@ -186,7 +170,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Looked:
+class Extracted:
     """What a frozen backbone saw, and who is asked what.
 
     Args:
@@ -211,50 +195,50 @@ class Looked:
     learnt: Part
     asked: Part
     notes: list[str]
-    twins: Twins = NO_TWINS
+    twins: NearDuplicates = NO_NEAR_DUPLICATES
 
 
-def fit_head(source: Source, recipe: Recipe, clock: Clock, stage: Stage) -> Learnt:
+def fit_head(source: Source, recipe: Recipe, timer: Timer, progress: Progress) -> Learned:
     """A frozen backbone looks at every picture once, and a linear head is fitted on what it saw."""
-    return head_on(look_at(source, recipe, clock, stage), recipe, clock)
+    return head_on(look_at(source, recipe, timer, progress), recipe, timer)
 
 
-def look_at(source: Source, recipe: Recipe, clock: Clock, stage: Stage) -> Looked:
+def look_at(source: Source, recipe: Recipe, timer: Timer, progress: Progress) -> Extracted:
     """A frozen backbone looks at every picture once, within its share of the time limit, and splits are drawn."""
     device = inference_device(recipe.runtime.device)
     limit = recipe.runtime.time_limit
     share = _TUNED_SHARE if recipe.is_opened else _FROZEN_SHARE
-    until = math.inf if limit is None else clock.started + share * limit
-    with clock.measure("features_s"):
-        looked = _in_time(source, recipe.features, device, until, stage)
-    with clock.measure("twins_s"):
+    until = math.inf if limit is None else timer.started + share * limit
+    with timer.measure("features_s"):
+        looked = _in_time(source, recipe.features, device, until, progress)
+    with timer.measure("twins_s"):
         notes, twins = _settle(source, looked.catalog, recipe)
     classes, learnt, asked = parts(looked.catalog)
     return replace(looked, classes=classes, learnt=learnt, asked=asked, notes=[*looked.notes, *notes], twins=twins)
 
 
-def _in_time(source: Source, wanted: Features, device: str, until: float, stage: Stage) -> Looked:
+def _in_time(source: Source, wanted: Features, device: str, until: float, progress: Progress) -> Extracted:
     """What was wanted, or if the first pictures tell that it would last too long, what can be had until then."""
     rate = 0.0
     for features in time_budget.cheaper(wanted):
-        progress = time_budget.watched(stage("Looking at pictures"), until - time.perf_counter())
+        advance = time_budget.watched(progress("Looking at pictures"), until - time.perf_counter())
         try:
-            return _looked(source, Catalog.of(source.entries), features, device, progress)
+            return _looked(source, Catalog.of(source.entries), features, device, advance)
         except time_budget.TooSlowError as slow:
             rate, wanted = slow.rate, features
     catalog = Catalog.of(source.entries)
     for row in time_budget.left_out(source, rate, until - time.perf_counter()):
         catalog.refuse(int(row), "left out, so that the time limit is kept")
-    return _looked(source, catalog, wanted, device, stage("Looking at some of the pictures"))
+    return _looked(source, catalog, wanted, device, progress("Looking at some of the pictures"))
 
 
-def head_on(looked: Looked, recipe: Recipe, clock: Clock) -> Learnt:
+def head_on(looked: Extracted, recipe: Recipe, timer: Timer) -> Learned:
     """A linear head is fitted on what a backbone saw, whose features are written over."""
     spare = Spare.of(looked.features, looked.learnt, looked.backbone.blocks, recipe.head)
-    with clock.measure("head_s"):
+    with timer.measure("head_s"):
         fitted = fitted_head(looked, looked.learnt, recipe)
     fold = folds(looked.learnt, recipe.head.folds, recipe.runtime.seed)
-    return Learnt(
+    return Learned(
         looked.catalog, looked.classes, looked.learnt, looked.learnt.at(fitted.held_out), fitted.logits, looked.asked,
         fitted.answer,
         sense=lambda temperature, trust: out_of_distribution.of_head(
@@ -272,7 +256,7 @@ def head_on(looked: Looked, recipe: Recipe, clock: Clock) -> Learnt:
     )  # fmt: skip
 
 
-def fitted_head(looked: Looked, learnt: Part, recipe: Recipe) -> probe.Fitted:
+def fitted_head(looked: Extracted, learnt: Part, recipe: Recipe) -> probe.Fitted:
     """A head fitted on some pictures, its strength chosen by cross-validation among them."""
     fold = folds(learnt, recipe.head.folds, recipe.runtime.seed)
     return probe.fit(
@@ -280,29 +264,29 @@ def fitted_head(looked: Looked, learnt: Part, recipe: Recipe) -> probe.Fitted:
     )
 
 
-def see(source: Source, recipe: Recipe, stage: Stage) -> Seen:
+def see(source: Source, recipe: Recipe, progress: Progress) -> PixelDataset:
     """Reads every picture once, and splits them.
 
     Raises:
         SourceError: there are too few to hold any out.
     """
-    return _see(source, recipe, stage)[0]
+    return _see(source, recipe, progress)[0]
 
 
-def _see(source: Source, recipe: Recipe, stage: Stage) -> tuple[Seen, Twins]:
+def _see(source: Source, recipe: Recipe, progress: Progress) -> tuple[PixelDataset, NearDuplicates]:
     catalog = Catalog.of(source.entries)
     size = input_size(recipe, source)
     fits = fits_in_memory(len(source.entries) * recipe.runtime.devices, size)
     keep = {"memory": True, "stream": False, "auto": fits}[recipe.input.hold]
-    progress = stage("Reading pictures")
-    pixels = look_at_pixels(source, catalog, size=size, resize=recipe.input.resize, keep=keep, progress=progress)
+    advance = progress("Reading pictures")
+    pixels = read_pixels(source, catalog, size=size, resize=recipe.input.resize, keep=keep, advance=advance)
     notes, twins = _settle(source, catalog, recipe)
     classes, learnt, asked = parts(catalog)
     training, validation, calibration = held_out(learnt, classes, recipe)
     for part, split in ((calibration, "calibration"), (validation, "validation")):
         catalog.table.loc[part.rows, "split"] = split
     notes += serving_twice(validation, calibration)
-    return Seen(catalog, size, pixels, classes, training, validation, calibration, asked, notes), twins
+    return PixelDataset(catalog, size, pixels, classes, training, validation, calibration, asked, notes), twins
 
 
 def serving_twice(validation: Part, calibration: Part) -> list[str]:
@@ -326,12 +310,12 @@ def held_out(learnt: Part, classes: list[str], recipe: Recipe) -> tuple[Part, Pa
     if not len(validation.rows):
         raise SourceError(
             f"There are too few pictures to hold any out for validation: {len(learnt.rows)} of {len(classes)} classes.",
-            mend="Bring more, raise data.validation, or take the recipe 'transfer', which cross-validates.",
+            hint="Bring more, raise data.validation, or take the recipe 'transfer', which cross-validates.",
         )
     return training, validation, calibration if len(calibration.rows) else validation
 
 
-def train_network(source: Source, recipe: Recipe, clock: Clock, stage: Stage, told: Training) -> Learnt:
+def train_network(source: Source, recipe: Recipe, timer: Timer, progress: Progress, told: TrainingOptions) -> Learned:
     """The network of a recipe learns by gradient, measured on pictures that are held out for that."""
     require_torch("Training a network by gradient")
     from kilat.fit import training_run
@@ -339,16 +323,16 @@ def train_network(source: Source, recipe: Recipe, clock: Clock, stage: Stage, to
 
     device = training_device(recipe.runtime.device)
     group.require(recipe.runtime.devices, device)
-    with clock.measure("pictures_s"):
-        seen, twins = _see(source, recipe, stage)
-    limit, progress = recipe.runtime.time_limit, stage("Training")
-    deadline = None if limit is None else clock.started + limit
-    with clock.measure("fit_s"):
+    with timer.measure("pictures_s"):
+        seen, twins = _see(source, recipe, progress)
+    limit, advance = recipe.runtime.time_limit, progress("Training")
+    deadline = None if limit is None else timer.started + limit
+    with timer.measure("fit_s"):
         begun = training_run.begin(source, seen, recipe, device=device, network=told.network, name=told.name)
-        trained = begun.train(told.folder, deadline=deadline, on_epoch=told.on_epoch, progress=progress)
+        trained = begun.train(told.folder, deadline=deadline, on_epoch=told.on_epoch, advance=advance)
     graph = trained.graph()
     answers = trained.answer(seen.calibration.rows)
-    return Learnt(
+    return Learned(
         seen.catalog, seen.classes, seen.training, seen.calibration, answers, seen.asked,
         trained.answer,
         sense=lambda temperature, trust: out_of_distribution.of_network(
@@ -371,33 +355,29 @@ def train_network(source: Source, recipe: Recipe, clock: Clock, stage: Stage, to
     )  # fmt: skip
 
 
-def require_torch(wanted: str) -> None:
-    """Refuses what needs the extra ``torch`` where it is not installed."""
-    if not has_torch():
-        raise MissingExtra(wanted, "torch")
-
-
-def _settle(source: Source, catalog: Catalog, recipe: Recipe) -> tuple[list[str], Twins]:
+def _settle(source: Source, catalog: Catalog, recipe: Recipe) -> tuple[list[str], NearDuplicates]:
     """Duplicates settled, near-duplicates found, and splits drawn; what the user should know of it."""
     settle_duplicates(catalog, source.changed if isinstance(source, Corrected) else ())
-    twins = find_twins(catalog.facts, np.flatnonzero(catalog.used))
+    twins = find_near_duplicates(catalog.facts, np.flatnonzero(catalog.used))
     if recipe.data.near_duplicates == "together":
         join_groups(catalog, twins.groups)
     return [*assign(catalog, recipe.data.test, recipe.runtime.seed), *metadata.skipped(source)], twins
 
 
-def _looked(source: Source, catalog: Catalog, wanted: Features, device: str, progress: FeatureProgress) -> Looked:
+def _looked(source: Source, catalog: Catalog, wanted: Features, device: str, advance: Advance) -> Extracted:
     """One pass over the pictures, with what was seen before from the cache."""
     backbone = choice.choose(wanted, source, device)
     cache = FeatureCache(cache_space(backbone, wanted.resize, device))
     try:
         runner = choice.runner(backbone, wanted, device)
-        features = look(source, catalog, backbone, resize=wanted.resize, cache=cache, runner=runner, progress=progress)
+        features = extract_features(
+            source, catalog, backbone, resize=wanted.resize, cache=cache, runner=runner, advance=advance
+        )
     finally:
         cache.close()
     nobody = Part(*(np.zeros(0, kind) for kind in (np.int64, np.int64, object, bool, object)))
     notes = [cache.trouble] if cache.trouble else []
-    return Looked(catalog, wanted, backbone, device, features, [], nobody, nobody, notes)
+    return Extracted(catalog, wanted, backbone, device, features, [], nobody, nobody, notes)
 
 
 def input_size(recipe: Recipe, source: Source | None) -> int:
@@ -413,7 +393,7 @@ def input_size(recipe: Recipe, source: Source | None) -> int:
 
         return usual_side(recipe.model.backbone.name)
     if source is None:
-        raise RecipeError("The size of the input follows from the pictures.", mend="Say it: --set input.size=32.")
+        raise RecipeError("The size of the input follows from the pictures.", hint="Say it: --set input.size=32.")
     return natural_size(source)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from kilat.bundle.ood_graph import Projection, Senses
+from kilat.bundle.ood_graph import OodGraph, Projection
 from kilat.bundle.penultimate import tapped
 from kilat.data.split import Part, folds
 from kilat.evaluate.out_of_distribution import MOST_KEPT, WIDTH, Detector, Space, Trial, choose, compare, spaced
@@ -44,7 +44,7 @@ _MOST_WEIGHTS = 1 << 22
 
 
 @dataclass(frozen=True)
-class Sensed:
+class OodDetection:
     """What a classifier notices beside its classes.
 
     Args:
@@ -56,7 +56,7 @@ class Sensed:
         distances: of the held-out pictures to the nearest other one that was learnt from, ``[n]``.
     """
 
-    senses: Senses
+    senses: OodGraph
     areas: dict[str, float]
     rounds: int
     embed: Callable[[Ints], Floats]
@@ -92,7 +92,7 @@ class Spare:
         return cls(features[part.rows], part, blocks, settings)
 
 
-def of_head(fitted: Fitted, learnt: Part, spare: Spare, asked: Part, trust: Trust, temperature: float) -> Sensed:
+def of_head(fitted: Fitted, learnt: Part, spare: Spare, asked: Part, trust: Trust, temperature: float) -> OodDetection:
     """Of a head on a frozen backbone.
 
     Args:
@@ -117,12 +117,12 @@ def of_head(fitted: Fitted, learnt: Part, spare: Spare, asked: Part, trust: Trus
     mates = _mates(learnt, kept, held)
     known = embed(learnt.rows[held])
     soft = fitted.logits / np.float32(temperature)
-    detector = Detector.fit(space, methods, known, soft, rate=trust.false_alarms, mates=mates)
+    detector = Detector.fit(space, methods, known, soft, rate=trust.false_positive_rate, mates=mates)
     projection = Projection(np.zeros(len(fitted.basis), np.float32), np.ascontiguousarray(fitted.basis[:, :width]))
     # Test pictures alone: the components were fitted on the others, which lie further apart in them than new ones do.
     tested = embed(asked.rows)
-    senses = Senses(projection, detector, tested[spaced(asked.truth, REFERENCE)])
-    return Sensed(senses, areas, len(tried), embed, tested, space.nearest(known, mates))
+    senses = OodGraph(projection, detector, tested[spaced(asked.truth, REFERENCE)])
+    return OodDetection(senses, areas, len(tried), embed, tested, space.nearest(known, mates))
 
 
 def of_network(
@@ -134,7 +134,7 @@ def of_network(
     asked: Part,
     trust: Trust,
     temperature: float,
-) -> Sensed:
+) -> OodDetection:
     """Of a network trained by gradient.
 
     Args:
@@ -162,12 +162,12 @@ def of_network(
     tried = [] if trust.methods else _network_trials(embeddings, learnt.truth, known, soft, held.truth)
     areas = compare(tried)
     space = Space.of(embeddings, learnt.truth)
-    detector = Detector.fit(space, trust.methods or choose(areas), known, soft, rate=trust.false_alarms)
+    detector = Detector.fit(space, trust.methods or choose(areas), known, soft, rate=trust.false_positive_rate)
     tested = embed(asked.rows)
     # Where the test is small, other pictures that the network never saw stand in.
     more = known[spaced(held.truth, max(0, REFERENCE - len(tested)))]
-    senses = Senses(projection, detector, np.concatenate([tested[spaced(asked.truth, REFERENCE)], more]))
-    return Sensed(senses, areas, len(tried), embed, tested, space.nearest(known))
+    senses = OodGraph(projection, detector, np.concatenate([tested[spaced(asked.truth, REFERENCE)], more]))
+    return OodDetection(senses, areas, len(tried), embed, tested, space.nearest(known))
 
 
 class _Eye:

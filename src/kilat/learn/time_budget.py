@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from kilat.data.catalog import Source
 from kilat.features import lite
-from kilat.features.extract import Progress
 from kilat.recipe import Features
+from kilat.runtime.progress import Advance
 
 _FIRST_SECONDS = 2.0
 _FIRST_PICTURES = 48
@@ -36,18 +36,18 @@ class TooSlowError(Exception):
         self.rate = rate
 
 
-def watched(progress: Progress, seconds: float, now: Callable[[], float] = time.perf_counter) -> Progress:
+def watched(advance: Advance, seconds: float, now: Callable[[], float] = time.perf_counter) -> Advance:
     """A progress that gives up a pass which would take longer than some seconds, as its first pictures tell.
 
     Args:
-        progress: told as well.
+        advance: told as well.
         seconds: that the pass may take.
         now: the clock.
     """
     began = now()
 
-    def advance(done: int, total: int) -> None:
-        progress(done, total)
+    def watching(done: int, total: int) -> None:
+        advance(done, total)
         gone = now() - began
         if gone < _FIRST_SECONDS or done < _FIRST_PICTURES:
             return
@@ -55,7 +55,7 @@ def watched(progress: Progress, seconds: float, now: Callable[[], float] = time.
         if needed > seconds * (1 if done < _EARLY * total else _MUCH):
             raise TooSlowError(done / gone)
 
-    return advance
+    return watching
 
 
 def cheaper(wanted: Features) -> Iterator[Features]:

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from kilat.bundle.predictor import Classifier
 from kilat.data.split import Part
-from kilat.evaluate.calibration import soften
+from kilat.evaluate.calibration import apply_temperature
 from kilat.evaluate.conformal import Sets, measure_sets
 from kilat.evaluate.metrics import measure, wilson_interval
 from kilat.evaluate.out_of_distribution import auroc
 from kilat.learn import metadata
 from kilat.learn.frozen import Result
-from kilat.learn.out_of_distribution import Sensed
+from kilat.learn.out_of_distribution import OodDetection
 from kilat.recipe import Trust
 from kilat.verbs.answers import Answers
 
@@ -35,7 +35,7 @@ class Trusted:
 
     result: Result
     sets: Sets
-    sensed: Sensed
+    sensed: OodDetection
 
     def strangeness(self, rows: NDArray[np.int64]) -> Floats:
         """How far above the threshold of unknown pictures rows of the catalog lie, ``[n]``."""
@@ -77,7 +77,7 @@ class Trusted:
         parts = [(learnt.asked, self.result.answers), (learnt.held, self.result.held_answers)]
         if learnt.validation is not None and learnt.validation is not learnt.held:
             part, logits = learnt.validated
-            parts.append((part, soften(logits, self.result.temperature)))
+            parts.append((part, apply_temperature(logits, self.result.temperature)))
         return metadata.predictions(learnt.catalog, learnt.classes, parts)
 
 

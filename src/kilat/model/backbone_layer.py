@@ -80,7 +80,7 @@ class BackboneStep(Step):
             raise RecipeError(
                 f"fit: unfreeze {count}: the backbone '{self.name}' has {len(self._stages)} stages: "
                 f"{', '.join(self._stages)}.",
-                mend=f"Unfreeze at most {len(self._stages)}, or all.",
+                hint=f"Unfreeze at most {len(self._stages)}, or all.",
             )
         self._open = self.stages[len(self._stages) - count :]
         for name, modules in self._stages.items():
@@ -105,7 +105,7 @@ class BackboneStep(Step):
         if not isinstance(seen, Tensor) or seen.ndim != 4 or seen.shape[1] != network.num_features:
             raise RecipeError(
                 f"model.layers.0 (backbone): '{self.name}' gives tokens instead of a map (height, width, channels).",
-                mend="Take a convolutional one, such as resnet50, efficientnet_b0 or convnext_tiny.",
+                hint="Take a convolutional one, such as resnet50, efficientnet_b0 or convnext_tiny.",
             )
         _drop_unused(self.network, seen)
         return (*seen.shape[2:], seen.shape[1])

@@ -15,7 +15,6 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime as ort
@@ -25,9 +24,6 @@ from kilat.errors import BackboneError, MissingExtra
 from kilat.features.backbone import Backbone, Block
 from kilat.runtime.extras import has_torch
 from kilat.runtime.files import cache_home
-
-if TYPE_CHECKING:
-    from kilat.model.feature_extractor import Frozen
 
 EXPORT = 1
 """Part of every cache key: raised when the exported graphs change."""
@@ -113,11 +109,11 @@ def _replace(path: Path, data: bytes) -> None:
         raise
 
 
-def _export(frozen: "Frozen", name: str) -> bytes:
+def _export(frozen: "FeatureExtractor", name: str) -> bytes:
     from kilat.model.to_onnx import trace
 
     if sum(value.nbytes for value in frozen.state_dict().values()) > _LARGEST:
-        raise BackboneError(f"'{name}' is too large for one ONNX file (2 GB).", mend="Take a smaller sister of it.")
+        raise BackboneError(f"'{name}' is too large for one ONNX file (2 GB).", hint="Take a smaller sister of it.")
     try:
         model = trace(frozen, frozen.size, "features")
         distance = _distance_from(frozen, model)
@@ -130,7 +126,7 @@ def _export(frozen: "Frozen", name: str) -> bytes:
     return model
 
 
-def _distance_from(frozen: "Frozen", model: bytes) -> float:
+def _distance_from(frozen: "FeatureExtractor", model: bytes) -> float:
     """How far the graph is from the network, on noise and in batches of sizes that tracing did not see."""
     import torch
 

@@ -41,7 +41,7 @@ def without_blocks(name: str) -> RecipeError:
     """What to say of a backbone of which nothing can be left out."""
     return RecipeError(
         f"fit.drop_path: the backbone '{name}' has no residual blocks that could be left out.",
-        mend="Leave fit.drop_path at 0, or take a backbone such as efficientnet_lite0, resnet50 or convnext_tiny.",
+        hint="Leave fit.drop_path at 0, or take a backbone such as efficientnet_lite0, resnet50 or convnext_tiny.",
     )
 
 

@@ -23,7 +23,7 @@ from kilat.errors import BackboneError, nearest
 from kilat.features import lite
 from kilat.features.backbone import Block
 from kilat.features.weights import read_lite
-from kilat.model.sequential_view import Way
+from kilat.model.sequential_view import SequentialView
 
 MEND = (
     "Give its weights with --weights FILE, or take one that needs no download (`kilat backbones --here`): "
@@ -40,7 +40,7 @@ _HUB_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safeten
 _HUB_SECONDS = 5
 
 
-class Frozen(nn.Module):
+class FeatureExtractor(nn.Module):
     """A network that only looks: pixels uint8 ``[n, size, size, 3]`` to features float32 ``[n, width]``.
 
     The features are the mean and the log variance of each channel after every stage, and the pooled features that
@@ -109,7 +109,7 @@ class Frozen(nn.Module):
         return math.prod(self.way.shapes[cut]) + sum(block.width for block in below)
 
     @cached_property
-    def way(self) -> Way | None:
+    def way(self) -> SequentialView | None:
         """The network as a sequence in which all that is looked at comes up; None where it is none.
 
         To be asked for first in inference mode.
@@ -117,7 +117,7 @@ class Frozen(nn.Module):
         noise = 255 * torch.rand(1, 3, self.size, self.size, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             planes = self._normal(noise.to(self.pixel_mean.device))
-            way = Way.of(self.network, planes, lambda planes: self.see(planes)[0])
+            way = SequentialView.of(self.network, planes, lambda planes: self.see(planes)[0])
             return way if way and torch.equal(self._head(way.walk(planes)[0]), self.see(planes)[1]) else None
 
     def see(self, planes: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -164,7 +164,7 @@ def _flat(last: Tensor) -> Tensor:
     return last.flatten(1).float()
 
 
-class _Lite(Frozen):
+class _Lite(FeatureExtractor):
     """A network ``tf_efficientnet_lite`` with all seven of its stages; timm itself counts one per resolution."""
 
     def see(self, planes: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -176,7 +176,7 @@ class _Lite(Frozen):
         return seen, network.global_pool(network.bn2(network.conv_head(value)))
 
 
-def embedded(size: int, name: str = lite.NAME) -> Frozen:
+def embedded(size: int, name: str = lite.NAME) -> FeatureExtractor:
     """An embedded EfficientNet-Lite in PyTorch; its features are laid out as those of ``kilat.features.lite``."""
     return _Lite(embedded_network(name), size)
 
@@ -210,7 +210,7 @@ def usual_side(name: str) -> int:
     return int(config.input_size[-1])
 
 
-def create(name: str, size: int | None = None, weights: Path | None = None) -> Frozen:
+def create(name: str, size: int | None = None, weights: Path | None = None) -> FeatureExtractor:
     """A network with its trained weights.
 
     Args:
@@ -229,7 +229,7 @@ def create(name: str, size: int | None = None, weights: Path | None = None) -> F
     network = load(name, size, weights or "hub")
     side = size or _config(network)["input_size"][-1]
     try:
-        return Frozen(network, side)
+        return FeatureExtractor(network, side)
     except UNFIT as error:
         raise too_small(name, side, error) from error
 
@@ -270,10 +270,10 @@ def too_small(name: str, size: int, error: Exception) -> BackboneError:
 def _check_name(name: str) -> None:
     base, _, tag = name.partition(".")
     if not timm.is_model(base):
-        raise BackboneError(f"There is no backbone '{name}'.", mend=nearest(base, timm.list_models()))
+        raise BackboneError(f"There is no backbone '{name}'.", hint=nearest(base, timm.list_models()))
     tagged = timm.list_pretrained(f"{base}.*") if tag else []
     if tag and name not in tagged:
-        raise BackboneError(f"timm has no weights '{tag}' for '{base}'.", mend=nearest(name, tagged))
+        raise BackboneError(f"timm has no weights '{tag}' for '{base}'.", hint=nearest(name, tagged))
 
 
 def _size_options(name: str, size: int | None) -> dict[str, Any]:
@@ -287,12 +287,12 @@ def _size_options(name: str, size: int | None) -> dict[str, Any]:
         stride = max(_reductions(_create(name, options)), default=1)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         message = f"'{name}' cannot be built for pictures of {size} pixels."
-        raise BackboneError(message, mend=f"Take {usual}, the size that it was made for.") from error
+        raise BackboneError(message, hint=f"Take {usual}, the size that it was made for.") from error
     if size < stride or size % stride:
         below = max(stride, size // stride * stride)
-        mend = f"Take {usual}." if options else f"Take {below} or {below + stride}."
+        hint = f"Take {usual}." if options else f"Take {below} or {below + stride}."
         message = f"'{name}' cannot look at pictures of {size} pixels: the side must be a multiple of {stride}."
-        raise BackboneError(message, mend=mend)
+        raise BackboneError(message, hint=hint)
     return options
 
 
@@ -306,19 +306,19 @@ def _from_hub(name: str, options: Mapping[str, Any]) -> nn.Module:
     try:
         return _create(name, options, pretrained=True)
     except Exception as error:  # whatever network, disk and hub raise; the user's way out is the same
-        raise BackboneError(f"The weights of '{name}' could not be fetched: {_line(error)}", mend=MEND) from error
+        raise BackboneError(f"The weights of '{name}' could not be fetched: {_line(error)}", hint=MEND) from error
 
 
 def _check_hub(name: str) -> None:
     """Fails at once where timm and the hub's own client would go on trying for a minute."""
     config: Any = timm.get_pretrained_cfg(name)
     if not config.has_weights:
-        raise BackboneError(f"timm has no trained weights for '{name}'.", mend=MEND)
+        raise BackboneError(f"timm has no trained weights for '{name}'.", hint=MEND)
     if is_here(name):
         return
     if hub.HF_HUB_OFFLINE:
         message = f"The weights of '{name}' are not on this machine, and HF_HUB_OFFLINE forbids fetching them."
-        raise BackboneError(message, mend=MEND)
+        raise BackboneError(message, hint=MEND)
     address = hub.ENDPOINT if config.hf_hub_id else config.url
     request = urllib.request.Request(address, method="HEAD")  # noqa: S310 - the address that will be fetched from
     try:
@@ -327,13 +327,13 @@ def _check_hub(name: str) -> None:
         return  # somebody answers
     except (OSError, ValueError) as error:
         message = f"The weights of '{name}' are not on this machine, and {address} cannot be reached: {_line(error)}"
-        raise BackboneError(message, mend=MEND) from error
+        raise BackboneError(message, hint=MEND) from error
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     """The tensors of a weights file, out of their wrappings; nothing in it is ever executed."""
     if path.suffix.lower() not in SUFFIXES:
-        raise BackboneError(f"{path} is not a weights file that kilat reads.", mend=f"It reads {', '.join(SUFFIXES)}.")
+        raise BackboneError(f"{path} is not a weights file that kilat reads.", hint=f"It reads {', '.join(SUFFIXES)}.")
     try:
         if path.suffix.lower() == ".safetensors":
             content: Any = safetensors.torch.load_file(path)
@@ -343,7 +343,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise BackboneError(f"There is no weights file {path}.") from error
     except pickle.UnpicklingError as error:
         message = f"{path} holds more than tensors, or is no weights file; kilat executes nothing from a file."
-        raise BackboneError(message, mend="Save the network's state_dict alone, best as .safetensors.") from error
+        raise BackboneError(message, hint="Save the network's state_dict alone, best as .safetensors.") from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, safetensors.SafetensorError) as error:
         raise BackboneError(f"{path} cannot be read as weights: {_line(error)}") from error
     return _unwrapped(content)
@@ -374,7 +374,7 @@ def _put(network: nn.Module, tensors: dict[str, Tensor], name: str, path: Path) 
         more = f" and {len(unfit) - 3} more" if len(unfit) > 3 else ""
         raise BackboneError(
             f"{path} does not hold the weights of '{name}': missing or of another shape: {', '.join(unfit[:3])}{more}.",
-            mend=f"Give a file that was saved from timm's '{name}'.",
+            hint=f"Give a file that was saved from timm's '{name}'.",
         )
     own = network.state_dict()
     network.load_state_dict({key: value for key, value in tensors.items() if key in own}, strict=False)

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from kilat.errors import RecipeError
 from kilat.model import feature_extractor
 from kilat.model.backbone_layer import depth, modes, stages_of
-from kilat.model.image_model import Sighted
+from kilat.model.image_model import ImageModel
 from kilat.probe import CLIP, Head
 
 
-class FineTuned(Sighted):
+class FineTuned(ImageModel):
     """Pixels uint8 ``[n, size, size, 3]`` to logits float32 ``[n, classes]``, at first those of a fitted head.
 
     What is frozen stays in inference mode, batch norms and all, also while the rest is trained. The means and scales by
@@ -31,7 +31,9 @@ class FineTuned(Sighted):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, eyes: Sequence[feature_extractor.Frozen], head: Head, *, mirror: bool, norms: bool) -> None:
+    def __init__(
+        self, eyes: Sequence[feature_extractor.FeatureExtractor], head: Head, *, mirror: bool, norms: bool
+    ) -> None:
         super().__init__()
         self.eyes, self.size = nn.ModuleList(eyes), eyes[0].size
         self.mirror, self.norms = mirror, norms
@@ -91,7 +93,7 @@ class FineTuned(Sighted):
             if count > len(names):
                 raise RecipeError(
                     f"fit: unfreeze {count}: the backbone has {len(names)} stages: {', '.join(names)}.",
-                    mend=f"Unfreeze at most {len(names)}, or all.",
+                    hint=f"Unfreeze at most {len(names)}, or all.",
                 )
             self._open[place] = set(names[len(names) - count :])
             eye.requires_grad_(False)

@@ -9,7 +9,7 @@ LUMA = (0.299, 0.587, 0.114)
 """How much red, green and blue count in the grey that the eye sees (ITU-R BT.601), as Pillow and OpenCV weigh them."""
 
 
-class Sighted(nn.Module):
+class ImageModel(nn.Module):
     """A network that gets pictures as they are: pixels uint8 ``[n, size, size, 3]`` to logits ``[n, k]``."""
 
     size: int
@@ -19,7 +19,7 @@ class Sighted(nn.Module):
         raise NotImplementedError
 
 
-class PixelNetwork(Sighted):
+class PixelNetwork(ImageModel):
     """Pixels uint8 ``[n, size, size, 3]`` to logits float32 ``[n, classes]`` (or ``[n, 1]``, for two classes).
 
     Args:

@@ -78,13 +78,13 @@ def _check_answers(shape: Shape, classes: int) -> None:
     if len(shape) == 3:
         raise RecipeError(
             f"model.layers: the network ends in {_text(shape)}, where one answer for each of {classes} classes is due.",
-            mend="Put flatten or global_avg_pool before the last dense layer.",
+            hint="Put flatten or global_avg_pool before the last dense layer.",
         )
     if shape != (classes,) and (shape, classes) != ((1,), 2):
         alone = " (or in 1, for two classes)" if classes == 2 else ""
         raise RecipeError(
             f"model.layers: the network ends in {_text(shape)}, and there are {classes} classes.",
-            mend=f"End it in 'dense: classes', or in {classes} units{alone}.",
+            hint=f"End it in 'dense: classes', or in {classes} units{alone}.",
         )
 
 
@@ -109,12 +109,12 @@ class _Site(NamedTuple):
         if len(self.shape) != 3:
             raise self.error(
                 f"needs a map of height, width and channels; {_text(self.shape)} came in",
-                mend="Put it before the layer that takes height and width away (flatten or global_avg_pool).",
+                hint="Put it before the layer that takes height and width away (flatten or global_avg_pool).",
             )
         return self.shape[0], self.shape[1]
 
-    def error(self, problem: str, *, mend: str) -> RecipeError:
-        return RecipeError(f"{self.where}: {problem}.", mend=mend)
+    def error(self, problem: str, *, hint: str) -> RecipeError:
+        return RecipeError(f"{self.where}: {problem}.", hint=hint)
 
     def divided(self, count: int, what: str, groups: int) -> None:
         """Refuses groups that do not come out even."""
@@ -122,7 +122,7 @@ class _Site(NamedTuple):
             fitting = [number for number in range(1, count + 1) if count % number == 0]
             raise self.error(
                 f"{count} {what} cannot be divided into {groups} groups; {_text(self.shape)} came in",
-                mend=f"Numbers of groups that fit: {', '.join(map(str, fitting))}.",
+                hint=f"Numbers of groups that fit: {', '.join(map(str, fitting))}.",
             )
 
     def slide(self, layer: "recipe.Conv | recipe.DepthwiseConv") -> Window:
@@ -142,7 +142,7 @@ class _Site(NamedTuple):
         if min(window.places) < 1:
             raise self.error(
                 f"{what} is larger than what it looks at; {_text(self.shape)} came in",
-                mend="Give it 'padding: same', make it smaller, or shrink the map less before it.",
+                hint="Give it 'padding: same', make it smaller, or shrink the map less before it.",
             )
         return window
 
@@ -321,7 +321,7 @@ class _Builder:
         if layer.shortcut == "identity" and shape != site.shape:
             raise site.error(
                 f"{_text(site.shape)} came in and its layers give {_text(shape)}, which cannot be added",
-                mend="Let the layers keep the shape ('padding: same', as many filters), or take 'shortcut: project'.",
+                hint="Let the layers keep the shape ('padding: same', as many filters), or take 'shortcut: project'.",
             )
         is_straight = layer.shortcut == "identity" or (layer.shortcut == "auto" and shape == site.shape)
         shortcut = None if is_straight else self.projection(site, shape)
@@ -336,7 +336,7 @@ class _Builder:
         if len(shape) != len(site.shape) or 0 in stride:
             raise site.error(
                 f"{_text(site.shape)} came in and its layers give {_text(shape)}; no stride of a shortcut leads there",
-                mend="Give the layers 'padding: same', so that only strides make the map smaller.",
+                hint="Give the layers 'padding: same', so that only strides make the map smaller.",
             )
         conv = recipe.Conv(filters=shape[-1], kernel=(1, 1), stride=(stride[0], stride[1]), **bare)
         return self.kernel(conv, site)

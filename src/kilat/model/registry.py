@@ -8,7 +8,7 @@ import csv
 import fnmatch
 import importlib.metadata
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,9 +19,9 @@ from kilat.features.weights import weights_file
 from kilat.locale import _
 from kilat.runtime.extras import has_torch
 from kilat.runtime.files import cache_home, write_file
+from kilat.runtime.progress import Advance, ignore
 
 Order = Literal["name", "parameters", "macs", "accuracy"]
-Progress = Callable[[int, int], None]
 Counts = dict[str, tuple[int, int] | None]
 """Parameters and multiply-accumulates, by ``_key``; None of a network that cannot be counted."""
 
@@ -77,7 +77,7 @@ def find(
     sort: Order = "name",
     limit: int = 20,
     here: bool = False,
-    progress: Progress = lambda done, total: None,
+    advance: Advance = ignore,
 ) -> Listing:
     """The networks whose names match, the embedded ones first.
 
@@ -87,7 +87,7 @@ def find(
             unknown comes last.
         limit: how many to give.
         here: only those whose weights are on this machine.
-        progress: called as parameters and multiply-accumulates are counted.
+        advance: called as parameters and multiply-accumulates are counted.
 
     Raises:
         BackboneError: no name matches.
@@ -97,10 +97,10 @@ def find(
     if here:
         entries = [entry for entry in entries if entry.here]
     if sort in ("parameters", "macs"):
-        entries = _counted(entries, progress)
+        entries = _counted(entries, advance)
     entries = sorted(entries, key=lambda entry: _place(entry, sort, search))
     shown, more = entries[:limit], len(entries[limit:])
-    return Listing(_counted(shown, progress), more, _notes(len(shown), more))
+    return Listing(_counted(shown, advance), more, _notes(len(shown), more))
 
 
 def document(listing: Listing) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _matching(search: str) -> list[str]:
             _("A backbone '{name}' (any but {own})").format(name=search, own=", ".join(lite.NAMES)), "torch"
         )
     bases = dict.fromkeys(name.partition(".")[0] for name in names)
-    raise BackboneError(_("No backbone matches '{name}'.").format(name=search), mend=nearest(search, bases))
+    raise BackboneError(_("No backbone matches '{name}'.").format(name=search), hint=nearest(search, bases))
 
 
 def _timm_names() -> list[str]:
@@ -197,12 +197,12 @@ def _place(entry: Entry, sort: Order, search: str) -> tuple[bool, bool, float, s
     return not entry.embedded, measure is None, measure or 0.0, entry.name
 
 
-def _counted(entries: list[Entry], progress: Progress) -> list[Entry]:
+def _counted(entries: list[Entry], advance: Advance) -> list[Entry]:
     """The same networks with their parameters and multiply-accumulates; counted once for each version of timm."""
     known = dict(_EMBEDDED)
     if any(_key(entry) not in known for entry in entries):
         known |= _count_all(
-            entries, cache_home() / "backbones" / f"counts-{importlib.metadata.version('timm')}.json", progress
+            entries, cache_home() / "backbones" / f"counts-{importlib.metadata.version('timm')}.json", advance
         )
     counts = [known[_key(entry)] or (None, None) for entry in entries]
     return [
@@ -216,13 +216,13 @@ def _key(entry: Entry) -> str:
     return entry.name if entry.embedded else f"{entry.name.partition('.')[0]} {entry.size}"
 
 
-def _count_all(entries: list[Entry], path: Path, progress: Progress) -> Counts:
+def _count_all(entries: list[Entry], path: Path, advance: Advance) -> Counts:
     known = _read(path)
     missing = {_key(entry): entry.name for entry in entries if not entry.embedded and _key(entry) not in known}
     try:
         for done, (key, name) in enumerate(missing.items(), 1):
             known[key] = _count_or_none(name)
-            progress(done, len(missing))
+            advance(done, len(missing))
     finally:  # what was counted before an interruption need not be counted again
         if missing:
             with contextlib.suppress(OSError, RunError):  # a cache that cannot be written costs the saving only

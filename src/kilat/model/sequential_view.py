@@ -19,7 +19,7 @@ _NOT_CALLED = (RuntimeError, ValueError, TypeError, AttributeError, AssertionErr
 
 
 @dataclass(frozen=True)
-class Way:
+class SequentialView:
     """A network's parts from pixels up, which give its last map one after the other.
 
     Args:
@@ -33,7 +33,9 @@ class Way:
     shapes: tuple[tuple[int, int, int], ...]
 
     @classmethod
-    def of(cls, network: nn.Module, example: Tensor, see: Callable[[Tensor], Sequence[Tensor]]) -> "Way | None":
+    def of(
+        cls, network: nn.Module, example: Tensor, see: Callable[[Tensor], Sequence[Tensor]]
+    ) -> "SequentialView | None":
         """The way through a timm network.
 
         Args:

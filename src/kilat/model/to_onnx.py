@@ -79,7 +79,7 @@ def to_onnx(network: nn.Module, *, size: int) -> bytes:
             differently there.
     """
     if sum(state.numel() for state in (*network.parameters(), *network.buffers())) * 4 > _MAX_BYTES:
-        raise RunError("The network is too large for one ONNX file (2 GB).", mend="Train a smaller one.")
+        raise RunError("The network is too large for one ONNX file (2 GB).", hint="Train a smaller one.")
     still = copy.deepcopy(network).to("cpu", torch.float32).eval()
     try:
         model = _traced(still, size)

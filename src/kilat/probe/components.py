@@ -30,7 +30,7 @@ _LEAST_INDEPENDENT = 1e-5
 
 
 @dataclass(frozen=True)
-class Coordinates:
+class PrincipalComponents:
     """Where pictures stand: ``points = clip((features - mean) * scale, ±CLIP) @ basis``, and a one for the bias.
 
     Args:
@@ -46,7 +46,7 @@ class Coordinates:
     basis: Floats
 
 
-def coordinates(features: Floats, rows: Ints, blocks: Sequence[Block], count: int) -> Coordinates:
+def coordinates(features: Floats, rows: Ints, blocks: Sequence[Block], count: int) -> PrincipalComponents:
     """The pictures in at most ``count`` coordinates, which are found on some rows of the features and taken for all.
 
     The coordinates are written over the features, so that a large set never needs room for both.
@@ -60,7 +60,7 @@ def coordinates(features: Floats, rows: Ints, blocks: Sequence[Block], count: in
     squares = [np.einsum("ij,ij->", part, part, dtype=np.float64) for part in chunks(points[:, :-1], rows)]
     length = np.float32(max(np.sqrt(np.sum(squares) / len(rows)), 1e-12))
     points[:, :-1] /= length
-    return Coordinates(points, mean, scale, basis / length)
+    return PrincipalComponents(points, mean, scale, basis / length)
 
 
 def standardise(features: Floats, mean: Floats, scale: Floats) -> Floats:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat.features.backbone import Block
-from kilat.probe.components import Coordinates, coordinates, standardise
+from kilat.probe.components import PrincipalComponents, coordinates, standardise
 from kilat.probe.regression import Problem
 from kilat.recipe import Head as Settings
 from kilat.runtime.cores import parallel_map, single_threaded_blas
@@ -132,7 +132,7 @@ def _at(count: int, rows: Ints, values: NDArray[S], otherwise: float) -> NDArray
     return spread_out
 
 
-def _fit(place: Coordinates, problem: Problem, fold: Ints, settings: Settings) -> Fitted:
+def _fit(place: PrincipalComponents, problem: Problem, fold: Ints, settings: Settings) -> Fitted:
     tried = _search(problem, fold, sorted(settings.strengths, reverse=True))
     strength = tried.best.strength
     masks = _without_each(fold)

@@ -65,9 +65,9 @@ def of_preset(preset: str | None, recipe: Given) -> Given:
     if preset is None:
         return recipe
     if preset not in _PRESETS:
-        raise RecipeError(f"There is no preset '{preset}'.", mend=nearest(preset, _PRESETS))
+        raise RecipeError(f"There is no preset '{preset}'.", hint=nearest(preset, _PRESETS))
     if recipe != "transfer":
-        raise RecipeError("A preset and a recipe were given.", mend="Leave one of the two out: a preset is a recipe.")
+        raise RecipeError("A preset and a recipe were given.", hint="Leave one of the two out: a preset is a recipe.")
     return _PRESETS[preset]
 
 
@@ -79,11 +79,11 @@ def parse_override(text: str) -> tuple[str, Any]:
     """
     path, sign, value = text.partition("=")
     if not sign or not path:
-        raise RecipeError(f"'{text}' is no choice.", mend="Write it as PATH=VALUE, such as features.size=192.")
+        raise RecipeError(f"'{text}' is no choice.", hint="Write it as PATH=VALUE, such as features.size=192.")
     try:
         return path.strip(), yaml.safe_load(value)
     except (yaml.YAMLError, ValueError):  # ValueError: what looks like a date and is none
-        raise RecipeError(f"The value in '{text}' is no YAML.", mend="Quote it, such as PATH='\"a: b\"'.") from None
+        raise RecipeError(f"The value in '{text}' is no YAML.", hint="Quote it, such as PATH='\"a: b\"'.") from None
 
 
 def built_in() -> list[str]:
@@ -99,7 +99,7 @@ def text(name: str) -> str:
         RecipeError: there is none of this name.
     """
     if name not in built_in():
-        raise RecipeError(f"There is no built-in recipe '{name}'.", mend=nearest(name, built_in()))
+        raise RecipeError(f"There is no built-in recipe '{name}'.", hint=nearest(name, built_in()))
     return (resources.files("kilat") / "recipes" / f"{name}.yaml").read_text("utf-8")
 
 
@@ -120,7 +120,7 @@ def _document(recipe: Given) -> dict[str, Any]:
         written = _read(Path(recipe))
     else:
         raise RecipeError(
-            f"There is no recipe '{recipe}': neither a built-in name nor a file.", mend=nearest(str(recipe), built_in())
+            f"There is no recipe '{recipe}': neither a built-in name nor a file.", hint=nearest(str(recipe), built_in())
         )
     try:
         document = yaml.safe_load(written)
@@ -128,7 +128,7 @@ def _document(recipe: Given) -> dict[str, Any]:
         raise RecipeError(f"The recipe {recipe} is no YAML: {error}") from None
     if document is not None and not isinstance(document, dict):
         raise RecipeError(
-            f"The recipe {recipe} is not a document of sections.", mend=f"Sections: {', '.join(Recipe.model_fields)}."
+            f"The recipe {recipe} is not a document of sections.", hint=f"Sections: {', '.join(Recipe.model_fields)}."
         )
     return {section: {} if choices is None else choices for section, choices in (document or {}).items()}
 

@@ -136,7 +136,7 @@ class Trust(Section):
     sets: Literal["lac", "raps"] = "lac"
     per_class: bool = False
     unknown: str = "auto"
-    false_alarms: float = Field(0.05, gt=0, lt=1)
+    false_positive_rate: float = Field(0.05, gt=0, lt=1)
 
     @property
     def methods(self) -> tuple[str, ...] | None:

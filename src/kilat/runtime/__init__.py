@@ -1,1 +1,1 @@
-"""The machine: cores, files written whole, the clock, progress, installed extras. Stands on nothing but errors and locale."""
+"""The machine: cores, files written whole, the timer, progress, extras. Stands on errors and locale alone."""

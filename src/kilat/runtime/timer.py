@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 
-class Clock:
+class Timer:
     """Starts when it is made; ``measure`` adds up the seconds of named stages."""
 
     def __init__(self) -> None:

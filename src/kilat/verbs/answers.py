@@ -1,7 +1,7 @@
 """Asks a finished model about every picture of a source, each accounted for in a catalog."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from kilat.bundle.predictor import Answer, Classifier
 from kilat.data.catalog import Catalog, Picture, Source, content_digest
 from kilat.errors import PictureError, nearest
+from kilat.runtime.progress import Advance
 
 STRANGERS = 1000
 """Pictures of other classes that are asked about at most, to see whether the model notices them."""
@@ -60,7 +61,7 @@ def examine(
     classifier: Classifier,
     source: Source,
     catalog: Catalog,
-    progress: Callable[[int, int], None],
+    advance: Advance,
     strangers: Sequence[int] | NDArray[np.int64] = (),
 ) -> Answers:
     """Asks about every used picture, and fills in the catalog's digests and refusals.
@@ -69,7 +70,7 @@ def examine(
         classifier: the model.
         source: where the pictures are.
         catalog: of them.
-        progress: told how many are done.
+        advance: told how many are done.
         strangers: rows to ask about as well, though they were refused.
     """
     rows = np.union1d(np.flatnonzero(catalog.used), np.asarray(strangers, np.int64))
@@ -91,7 +92,7 @@ def examine(
             catalog.refuse(int(row), outcome.message)
         else:
             answers[row] = outcome
-        progress(done, len(rows))
+        advance(done, len(rows))
     catalog.table["digest"] = digests
     width = max((len(one.embedding) for one in answers if one), default=0)
     nothing = Answer(np.zeros(len(classifier.classes), np.float32), math.nan, np.zeros(width, np.float32))

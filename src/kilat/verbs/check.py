@@ -12,15 +12,16 @@ from kilat.check import image_quality, label_issues, near_duplicates, shortcuts
 from kilat.check.finding import Finding
 from kilat.data.catalog import Catalog, Source
 from kilat.data.split import Part
-from kilat.evaluate.calibration import soften
+from kilat.evaluate.calibration import apply_temperature
 from kilat.evaluate.metrics import wilson_interval
-from kilat.learn.frozen import Learnt, Result, Stage, fit_head, silent
+from kilat.learn.frozen import Learned, Result, fit_head
 from kilat.learn.uncertainty import Trusted, trust
 from kilat.recipe import Recipe
 from kilat.report import check_page
 from kilat.report.findings import shown
 from kilat.runtime.files import write_file, write_json
-from kilat.runtime.timer import Clock
+from kilat.runtime.progress import Progress, silent
+from kilat.runtime.timer import Timer
 from kilat.verbs import run_folder
 
 Floats = NDArray[np.float32]
@@ -93,7 +94,7 @@ def without(leaked: list[int], asked: Part, answers: Floats) -> dict[str, Any] |
     return {"n": n, "leaked": int((~clean).sum()), "accuracy": share, "accuracy_interval": wilson_interval(right, n)}
 
 
-def check(source: Source, recipe: Recipe, *, name: str, out: Path, command: str, stage: Stage = silent) -> Check:
+def check(source: Source, recipe: Recipe, *, name: str, out: Path, command: str, progress: Progress = silent) -> Check:
     """Looks at every picture once, and writes a folder with what was found: a page and the table of suspected labels.
 
     Args:
@@ -102,19 +103,19 @@ def check(source: Source, recipe: Recipe, *, name: str, out: Path, command: str,
         name: of the folder; where it is taken, the next free number is added.
         out: where the folder is made.
         command: by which this was asked for, to be shown.
-        stage: told about long stages as they begin.
+        progress: told about long tasks as they begin.
 
     Raises:
         KilatError: the data cannot be read.
     """
-    clock = Clock()
+    timer = Timer()
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"test": 0.0})})
     with run_folder.new_folder(out, name) as folder:
-        learnt = fit_head(source, recipe, clock, stage)
-        with clock.measure("checks_s"):
+        learnt = fit_head(source, recipe, timer, progress)
+        with timer.measure("checks_s"):
             checked = look_into(trust(Result.of(learnt), recipe.trust.model_copy(update={"unknown": "knn"})))
         right = _cross_validated(learnt)
-        with clock.measure("report_s"):
+        with timer.measure("report_s"):
             summary = {
                 "used": int(learnt.catalog.used.sum()),
                 "refused": int((~learnt.catalog.used).sum()),
@@ -124,7 +125,7 @@ def check(source: Source, recipe: Recipe, *, name: str, out: Path, command: str,
                 "command": command,
                 **check_page.described(learnt.catalog),
             }
-            summary["seconds"] = clock.timings()["total_s"]
+            summary["seconds"] = timer.timings()["total_s"]
             found = shown(checked.findings, source, learnt.catalog)
             write_file(folder / run_folder.CHECK, check_page.render(name, found, summary))
         write_suspects(folder, checked)
@@ -134,7 +135,7 @@ def check(source: Source, recipe: Recipe, *, name: str, out: Path, command: str,
             "data": {key: summary[key] for key in ("used", "refused", "classes")},
             "cross_validated": right,
             **checked.document,
-            "timing": clock.timings(),
+            "timing": timer.timings(),
         }
         write_json(folder / "check.json", document)
     return Check(folder, document)
@@ -168,7 +169,7 @@ def _judged(result: Result) -> _Judged:
 
     answers = np.concatenate([logits, result.logits])
     whole = Part.joined([held, learnt.asked])
-    return _Judged(whole, soften(answers, result.temperature), again if relearn else None)
+    return _Judged(whole, apply_temperature(answers, result.temperature), again if relearn else None)
 
 
 def _distances(trusted: Trusted) -> NDArray[np.float64]:
@@ -180,7 +181,7 @@ def _distances(trusted: Trusted) -> NDArray[np.float64]:
     return distances
 
 
-def _cross_validated(learnt: Learnt) -> dict[str, Any] | None:
+def _cross_validated(learnt: Learned) -> dict[str, Any] | None:
     right, n = int((learnt.held_logits.argmax(1) == learnt.held.truth).sum()), len(learnt.held.rows)
     return {"accuracy": right / n, "accuracy_interval": wilson_interval(right, n), "n": n} if n else None
 

@@ -17,8 +17,8 @@ from kilat.data.listing import pictures_under
 from kilat.data.source import TABLES, find_source, require_pictures
 from kilat.errors import ModelFileError, PictureError, SourceError
 from kilat.evaluate.drift import FEWEST, compare
-from kilat.learn.frozen import Stage, silent
 from kilat.locale import _
+from kilat.runtime.progress import Progress, silent
 
 LEVEL = 0.01
 """Pictures of the same source are said to have drifted as rarely as that."""
@@ -30,14 +30,14 @@ Data = str | Path | Source | Sequence[str | Path]
 Read = Callable[[], Picture]
 
 
-def drift(model: str | Path, data: Data, *, stage: Stage = silent) -> dict[str, Any]:
+def drift(model: str | Path, data: Data, *, progress: Progress = silent) -> dict[str, Any]:
     """Compares new pictures with those that the model keeps to be compared with.
 
     Args:
         model: a ``model.onnx``, or the run folder that holds it.
         data: a folder of pictures at any depth, a list of pictures and folders, a table, an archive, a known set or a
             source. Labels are passed over; a table must have them, and the pictures of an archive stand in folders.
-        stage: told about long stages as they begin.
+        progress: told about long tasks as they begin.
 
     Returns:
         - ``schema`` 1; ``pictures`` that were answered, ``refused``, and ``reasons`` for that with how many pictures;
@@ -54,24 +54,24 @@ def drift(model: str | Path, data: Data, *, stage: Stage = silent) -> dict[str, 
     """
     classifier = load(model)
     reference = _reference(classifier, model)
-    paths, reads = _pictures(data, stage)
+    paths, reads = _pictures(data, progress)
     asked: list[str] = []
     answers: list[Answer] = []
     refusals: Counter[str] = Counter()
-    progress = stage(_("Asking the model"))
+    advance = progress(_("Asking the model"))
     for done, (path, outcome) in enumerate(zip(paths, classifier.outcomes(_content(reads)), strict=True), 1):
         if isinstance(outcome, PictureError):
             refusals[outcome.message] += 1
         else:
             asked.append(path)
             answers.append(outcome)
-        progress(done, len(paths))
+        advance(done, len(paths))
     if len(answers) < FEWEST:
         raise SourceError(
             _("Of so few pictures nothing can be said: {count} can be read, at least {fewest} are needed.").format(
                 count=len(answers), fewest=FEWEST
             ),
-            mend=_("Give more pictures; 200 notice most changes."),
+            hint=_("Give more pictures; 200 notice most changes."),
         )
     found = compare(reference, _embeddings(answers, reference.shape[1], model))
     return {
@@ -118,26 +118,26 @@ def _reference(classifier: Classifier, model: str | Path) -> NDArray[np.float32]
         ModelFileError: there are none, or too few.
     """
     reference = classifier.reference
-    mend = _("Train it again with this kilat: kilat train DATA")
+    hint = _("Train it again with this kilat: kilat train DATA")
     if reference is None:
-        raise ModelFileError(_("{model} keeps no pictures to compare new ones with.").format(model=model), mend=mend)
+        raise ModelFileError(_("{model} keeps no pictures to compare new ones with.").format(model=model), hint=hint)
     if len(reference) < FEWEST:
         raise ModelFileError(
             _("Of pictures to compare new ones with, {model} keeps {count}; at least {fewest} are needed.").format(
                 model=model, count=len(reference), fewest=FEWEST
             ),
-            mend=_("Train it again with more test pictures: kilat train DATA --set data.test=0.3"),
+            hint=_("Train it again with more test pictures: kilat train DATA --set data.test=0.3"),
         )
     return reference
 
 
-def _pictures(data: Data, stage: Stage) -> tuple[list[str], list[Read]]:
+def _pictures(data: Data, progress: Progress) -> tuple[list[str], list[Read]]:
     """The path of every picture, and what reads it."""
     if isinstance(data, str | Path):
         path = Path(data).expanduser()
         if path.is_dir() or (path.exists() and not path.name.lower().endswith((*ARCHIVES, *TABLES))):
             return _files([path])
-        source = find_source(data, progress=stage(_("Downloading (bytes)")))
+        source = find_source(data, advance=progress(_("Downloading (bytes)")))
         require_pictures(source, str(data))
         return _entries(source)
     if isinstance(data, Sequence):

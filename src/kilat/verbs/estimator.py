@@ -14,7 +14,7 @@ from kilat.bundle.predictor import Given
 from kilat.data.arrays import ArraySource, PathsSource
 from kilat.data.catalog import Source
 from kilat.errors import SourceError
-from kilat.runtime.timer import Clock
+from kilat.runtime.timer import Timer
 from kilat.verbs.train import make
 
 Pictures = Sequence[str | Path] | Sequence[NDArray[np.uint8]] | NDArray[Any]
@@ -77,7 +77,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         }
         settings = recipes.load(self.recipe, {name: value for name, value in choices.items() if value is not None})
         self.classes_, codes = np.unique(labels, return_inverse=True)
-        made = make(_source(X, [str(self.classes_[code]) for code in codes]), settings, Clock())
+        made = make(_source(X, [str(self.classes_[code]) for code in codes]), settings, Timer())
         self.classifier_, self.metrics_, self.catalog_ = made.classifier, made.metrics, made.catalog.table
         return self
 
@@ -119,7 +119,7 @@ def _pictures(X: Pictures) -> list[Given]:
             raise SourceError(
                 f"A picture was given as {what}; pictures are paths or uint8 arrays [height, width] or "
                 "[height, width, 3].",
-                mend="Scale pixels to 0..255 and convert them with .astype('uint8').",
+                hint="Scale pixels to 0..255 and convert them with .astype('uint8').",
             )
     return pictures
 

@@ -27,8 +27,8 @@ from kilat.data.catalog import Source
 from kilat.data.decode import decode
 from kilat.data.source import ArraySource
 from kilat.errors import MissingExtra, ModelFileError, PictureError, RecipeError, RunError, SourceError, nearest
-from kilat.evaluate.calibration import soften
-from kilat.features.resize_graph import OPSET, Fitter
+from kilat.evaluate.calibration import apply_temperature
+from kilat.features.resize_graph import OPSET, Resizer
 from kilat.learn import metadata
 from kilat.recipe import Resize
 
@@ -104,7 +104,7 @@ def import_keras(
 
 def _require_choices(classes: Sequence[str], scale: str) -> None:
     if scale not in SCALES:
-        raise RecipeError(f"There is no scale {scale!r}.", mend=nearest(scale, SCALES))
+        raise RecipeError(f"There is no scale {scale!r}.", hint=nearest(scale, SCALES))
     if len(classes) < 2 or len(set(classes)) < len(classes) or not all(classes):
         given = ", ".join(repr(name) for name in classes) or "none"
         raise RecipeError(f"A classifier needs two classes or more, each with a name of its own; given: {given}.")
@@ -122,7 +122,7 @@ def _keras() -> Any:
     if backend != "torch":
         raise RunError(
             f"Keras already computes with {backend} in this program; kilat reads its models through PyTorch.",
-            mend="Set the environment variable KERAS_BACKEND=torch before Keras is imported.",
+            hint="Set the environment variable KERAS_BACKEND=torch before Keras is imported.",
         )
     return keras
 
@@ -131,13 +131,13 @@ def _config(path: Path) -> Any:
     """The description of the layers in a model file, without anything being made from it."""
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
-        raise ModelFileError(f"{path} {found}; a Keras model is one file, .keras or .h5.", mend=_RESAVE)
+        raise ModelFileError(f"{path} {found}; a Keras model is one file, .keras or .h5.", hint=_RESAVE)
     try:
         text = _zipped(path) if path.suffix == ".keras" else _from_hdf5(path)
         return json.loads(text)
     except _DAMAGE:
         message = f"{path} is not a Keras model (.keras or .h5), or it is damaged."
-        raise ModelFileError(message, mend=_RESAVE) from None
+        raise ModelFileError(message, hint=_RESAVE) from None
 
 
 def _zipped(path: Path) -> bytes:
@@ -155,7 +155,7 @@ def _from_hdf5(path: Path) -> str | bytes:
         raise ValueError
     with h5py.File(path, "r") as file:
         if "model_config" not in file.attrs:
-            raise ModelFileError(f"{path} holds weights, but not the layers that they belong to.", mend=_RESAVE)
+            raise ModelFileError(f"{path} holds weights, but not the layers that they belong to.", hint=_RESAVE)
         text: str | bytes = file.attrs["model_config"]
         return text
 
@@ -169,12 +169,12 @@ def _refuse_code(config: Any, path: Path) -> None:
         if name in _CODE:
             raise ModelFileError(
                 f"{path} holds a {name.strip('_')} layer, which is code inside the file; kilat runs none.",
-                mend="Replace it with layers of Keras, such as Rescaling, and save the model again.",
+                hint="Replace it with layers of Keras, such as Rescaling, and save the model again.",
             )
         if module.partition(".")[0] not in ("", "keras", "builtins"):
             raise ModelFileError(
                 f"{path} holds '{name}' of '{module}', which is not part of Keras.",
-                mend="Replace it with layers of Keras, and save the model again.",
+                hint="Replace it with layers of Keras, and save the model again.",
             )
 
 
@@ -196,7 +196,7 @@ def _load(keras: Any, path: Path) -> Any:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise ModelFileError(f"Keras {keras.__version__} cannot read {path}: {reason}", mend=_RESAVE) from error
+        raise ModelFileError(f"Keras {keras.__version__} cannot read {path}: {reason}", hint=_RESAVE) from error
     for layer in model._flatten_layers():  # noqa: SLF001 - the public `layers` stops at models inside the model
         if layer.dtype_policy.name.startswith("mixed_"):
             layer.dtype_policy = "float32"  # the weights already are; the file computes in float32 too
@@ -216,7 +216,7 @@ def _input(model: Any, path: Path) -> tuple[int, int]:
     if height is None or height != width:
         raise ModelFileError(
             f"{found}; kilat reads models of square pictures of one size.",
-            mend="Build the model with an input of that size, such as keras.Input((224, 224, 3)), and save it again.",
+            hint="Build the model with an input of that size, such as keras.Input((224, 224, 3)), and save it again.",
         )
     return int(height), int(channels)
 
@@ -230,7 +230,7 @@ def _pictures(source: Source | None, size: int, resize: Resize) -> tuple[Source,
     """Pictures to compare on: where they are, which of them, and what the model sees of them."""
     source = source or _samples()
     offered = np.array([row for row, entry in enumerate(source.entries) if not entry.refused], np.int64)
-    fit = Fitter(size, resize)
+    fit = Resizer(size, resize)
     pixels: dict[int, Pixels] = {}
     for row in sample(offered).tolist() if len(offered) else []:
         try:
@@ -267,7 +267,7 @@ def _kind(model: Any, answers: Floats, classes: Sequence[str], path: Path) -> Ki
     if units != len(classes) and (units, len(classes)) != (1, 2):
         raise ModelFileError(
             f"{path} has {units} outputs, but {len(classes)} class names were given.",
-            mend=f"Give {max(units, 2)} names, in the order of the outputs.",
+            hint=f"Give {max(units, 2)} names, in the order of the outputs.",
         )
     if units > 1 and (answers >= 0).all() and np.allclose(answers.sum(1), 1, atol=1e-3):
         return "softmax"
@@ -279,7 +279,7 @@ def _kind(model: Any, answers: Floats, classes: Sequence[str], path: Path) -> Ki
     raise ModelFileError(
         f"{path} ends in {activation or 'an operation'} of {units} outputs, which are no probabilities of classes "
         "that exclude each other.",
-        mend="Kilat reads models that end in a layer with softmax, with no activation, or in one unit with a sigmoid.",
+        hint="Kilat reads models that end in a layer with softmax, with no activation, or in one unit with a sigmoid.",
     )
 
 
@@ -311,7 +311,7 @@ def _probabilities(answers: Floats, kind: Kind) -> Floats:
         return answers
     if kind == "sigmoid":
         return np.hstack([1 - answers, answers])
-    return soften(answers if answers.shape[1] > 1 else np.hstack([0 * answers, answers]), 1.0)
+    return apply_temperature(answers if answers.shape[1] > 1 else np.hstack([0 * answers, answers]), 1.0)
 
 
 def _manifest(

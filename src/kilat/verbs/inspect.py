@@ -12,16 +12,17 @@ from kilat.bundle.predictor import load as load_model
 from kilat.data.catalog import Source
 from kilat.data.decode import decode
 from kilat.errors import MissingExtra, PictureError, RecipeError, SourceError, nearest
-from kilat.features.resize_graph import Fitter
+from kilat.features.resize_graph import Resizer
 from kilat.learn.device import training_device
 from kilat.learn.finetune import opened
-from kilat.learn.frozen import Stage, input_size, require_torch, see, silent
+from kilat.learn.frozen import input_size, see
 from kilat.recipe import Network, Recipe, Resize, load
 from kilat.recipe.label_safety import altered_meanings
 from kilat.recipe.network_summary import Summary
 from kilat.recipe.network_summary import table as text
-from kilat.runtime.extras import has_torch
+from kilat.runtime.extras import has_torch, require_torch
 from kilat.runtime.files import write_file
+from kilat.runtime.progress import Progress, silent
 from kilat.verbs import run_folder
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def import_keras(
 ) -> dict[str, Any]:
     """Writes a saved Keras classifier as a kilat model; what it is."""
     if resize not in get_args(Resize):
-        raise RecipeError(f"There is no way to fit pictures called '{resize}'.", mend=nearest(resize, get_args(Resize)))
+        raise RecipeError(f"There is no way to fit pictures called '{resize}'.", hint=nearest(resize, get_args(Resize)))
     if not has_torch():
         raise MissingExtra("Reading Keras models", "keras")
     from kilat.verbs.import_keras import import_keras as read
@@ -124,7 +125,7 @@ def rates(recipe: Recipe, steps_per_epoch: int) -> tuple[list[float], list[float
     return places, values
 
 
-def find_rate(source: Source, recipe: Recipe, steps: int, stage: Stage = silent) -> "Finding":
+def find_rate(source: Source, recipe: Recipe, steps: int, progress: Progress = silent) -> "Finding":
     """A learning-rate range test on real pictures (Smith, arXiv 1506.01186)."""
     if not recipe.is_opened:
         require_network(recipe)
@@ -132,12 +133,12 @@ def find_rate(source: Source, recipe: Recipe, steps: int, stage: Stage = silent)
     from kilat.fit import training_run
 
     if recipe.is_opened:
-        begun = opened(source, recipe, stage)
+        begun = opened(source, recipe, progress)
     else:
-        seen = see(source, recipe, stage)
+        seen = see(source, recipe, progress)
         begun = training_run.begin(source, seen, recipe, device=training_device(recipe.runtime.device), name="network")
     with tempfile.TemporaryDirectory() as nowhere:
-        return begun.find_rate(steps, Path(nowhere), stage("Trying rates"))
+        return begun.find_rate(steps, Path(nowhere), progress("Trying rates"))
 
 
 def preview(source: Source, recipe: Recipe) -> tuple[bytes, list[str]]:
@@ -151,12 +152,12 @@ def preview(source: Source, recipe: Recipe) -> tuple[bytes, list[str]]:
         SourceError: no picture can be read.
     """
     if not recipe.augment.is_any:
-        raise RecipeError("This recipe augments nothing.", mend="Say what, such as --set augment.rotation=15.")
+        raise RecipeError("This recipe augments nothing.", hint="Say what, such as --set augment.rotation=15.")
     require_torch("Augmenting pictures")
     from kilat.fit.augment.preview import sheet
 
     size = input_size(recipe, source)
-    fit = Fitter(size, recipe.input.resize)
+    fit = Resizer(size, recipe.input.resize)
     labels = [entry.label for entry in source.entries]
     firsts = np.sort(np.unique(labels, return_index=True)[1])
     pixels = []
@@ -181,6 +182,6 @@ def require_network(recipe: Recipe) -> Network:
     if recipe.model is None:
         raise RecipeError(
             "This recipe fits a head on a frozen backbone; there is no network in it that is trained by gradient.",
-            mend="Take one with a section model, such as vgg-cifar.",
+            hint="Take one with a section model, such as vgg-cifar.",
         )
     return recipe.model

@@ -7,7 +7,6 @@ square is corrupted at its own size, as CIFAR-10-C does, and enlarged by the mod
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,10 @@ from kilat.data.catalog import Picture, Source
 from kilat.data.decode import decode
 from kilat.evaluate.corruptions import CORRUPTIONS, GROUPS, SEVERITIES, SIDES, SMALLEST, Pixels, corrupt, table_side
 from kilat.evaluate.metrics import wilson_interval
-from kilat.features.resize_graph import Fitter
+from kilat.features.resize_graph import Resizer
 from kilat.recipe import Resize
 from kilat.runtime.cores import parallel_map, single_threaded_blas, threads
+from kilat.runtime.progress import Advance, ignore
 
 Answers = NDArray[np.bool_]
 Rows = NDArray[np.int64]
@@ -36,7 +36,7 @@ def measure_robustness(
     *,
     limit: int = LIMIT,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    advance: Advance = ignore,
 ) -> dict[str, Any]:
     """Accuracy under every corruption and severity, on the same pictures.
 
@@ -48,7 +48,7 @@ def measure_robustness(
         limit: at most so many pictures are asked about, as evenly over the classes as there are pictures.
         seed: decides which pictures, and everything that a corruption draws. A picture gets the same draws at all
             severities, so that these differ in strength alone.
-        progress: told how many pictures are done.
+        advance: told how many pictures are done.
 
     Returns:
         - ``n``, and ``tables``: how many of the pictures took the constants for 32, 64 or 224 pixels.
@@ -78,7 +78,7 @@ def measure_robustness(
             for side, right in parallel_map(exam.ask, work):
                 sides.append(side)
                 answers.append(right)
-            progress(len(answers), len(chosen))
+            advance(len(answers), len(chosen))
     right = np.array(answers, bool).reshape(len(chosen), 1 + len(CORRUPTIONS) * len(SEVERITIES))
     return {"n": len(chosen), "tables": {str(side): sides.count(side) for side in SIDES}, **_summary(right)}
 
@@ -100,7 +100,7 @@ class _Exam:
     def __init__(self, classifier: Classifier, seed: int) -> None:
         self.classifier, self.seed = classifier, seed
         self.size, self.resize = classifier.manifest.size, _resize(classifier.manifest.recipe)
-        self.fitter = functools.cache(lambda side: Fitter(side, self.resize))
+        self.fitter = functools.cache(lambda side: Resizer(side, self.resize))
 
     def ask(self, item: tuple[int, Picture, int]) -> tuple[int, Answers]:
         """Whose constants a picture took, and whether the answers were right: to it, then to its corrupted copies."""
@@ -116,7 +116,7 @@ class _Exam:
     def _square(self, picture: Picture) -> Pixels:
         image, _full = decode(picture, shrink_to=self.size)
         own = min(image.size) if self.resize == "crop" else max(image.size)
-        fit: Fitter = self.fitter(max(SMALLEST, min(self.size, own)))
+        fit: Resizer = self.fitter(max(SMALLEST, min(self.size, own)))
         return fit(np.asarray(image))
 
     def _right(self, pixels: Pixels, truth: int) -> Answers:

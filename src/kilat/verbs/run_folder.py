@@ -52,7 +52,7 @@ class Start:
         except (OSError, ValueError, KeyError, TypeError):
             raise KilatError(
                 f"{folder} is not the folder of a run that was begun: it has no sound {START}.",
-                mend="Give a folder such as runs/flowers, or start anew without --resume.",
+                hint="Give a folder such as runs/flowers, or start anew without --resume.",
             ) from None
 
 

@@ -18,15 +18,16 @@ from kilat.data.label_corrections import Corrected, correct
 from kilat.data.source import find_source, open_source, require_pictures
 from kilat.data.split import settle_duplicates, whole
 from kilat.errors import RecipeError, SourceError
-from kilat.evaluate.calibration import soften
+from kilat.evaluate.calibration import apply_temperature
 from kilat.learn import metadata
 from kilat.learn.finetune import fine_tune
-from kilat.learn.frozen import Learnt, Result, Row, Stage, Training, fit_head, silent, train_network
+from kilat.learn.frozen import Learned, Result, Row, TrainingOptions, fit_head, train_network
 from kilat.learn.uncertainty import measured, trust
 from kilat.recipe import Recipe
 from kilat.report import content, page
 from kilat.runtime.files import write_file, write_json
-from kilat.runtime.timer import Clock
+from kilat.runtime.progress import Progress, silent
+from kilat.runtime.timer import Timer
 from kilat.verbs import run_folder
 from kilat.verbs.answers import examine, keep_askable
 from kilat.verbs.check import Checked, look_into, without, write_suspects
@@ -68,7 +69,7 @@ def train(  # noqa: PLR0913 - a choice each
     resume: str | Path | None = None,
     labels: str | Path | None = None,
     track: bool = False,
-    stage: Stage = silent,
+    progress: Progress = silent,
     **overrides: Any,
 ) -> Run:
     """Trains a classifier and writes its run folder.
@@ -88,23 +89,23 @@ def train(  # noqa: PLR0913 - a choice each
         labels: a table of corrected labels, such as the ``suspects.csv`` of an earlier run with its last column filled
             in.
         track: whether MLflow is told.
-        stage: told about long stages as they begin.
+        progress: told about long tasks as they begin.
         overrides: single choices of the recipe, such as ``seed=1`` or ``**{"fit.optimizer.name": "nadam"}``.
 
     Raises:
         KilatError: what was given, why it is refused, how to mend it.
     """
-    clock = Clock()
+    timer = Timer()
     recipe = recipes.of_preset(preset, recipe)
     if resume is not None:
         folder, start = Path(resume), run_folder.Start.read(Path(resume))
         settings = _own_recipe(folder, overrides if recipe == "transfer" else {"recipe": recipe, **overrides})
         labels = labels or start.labels
-        source = _source(data or start.data, root or start.root, stage, open_source)
+        source = _source(data or start.data, root or start.root, progress, open_source)
         opened: contextlib.AbstractContextManager[Path] = contextlib.nullcontext(folder)
     else:
         settings = _recipe(recipe, network, overrides)
-        source = _source(data, root, stage, open_source)
+        source = _source(data, root, progress, open_source)
         where, table = (None if one is None else str(Path(one).resolve()) for one in (root, labels))
         start = run_folder.Start(_place(data), where, _named(recipe, network), table)
         opened = run_folder.new_folder(Path(runs), name or source.name)
@@ -120,22 +121,24 @@ def train(  # noqa: PLR0913 - a choice each
             write_file(folder / run_folder.HISTORY, pd.DataFrame(history).to_csv(index=False))
             tracker.epoch(row)
 
-        told = Training(folder / run_folder.CHECKPOINTS, start.network, network, on_epoch)
-        made = make(source, settings, clock, stage, told)
+        told = TrainingOptions(folder / run_folder.CHECKPOINTS, start.network, network, on_epoch)
+        made = make(source, settings, timer, progress, told)
         if tracker.trouble:
             made.notes.append(tracker.trouble)
-        _write(folder, source, settings, made, clock)
+        _write(folder, source, settings, made, timer)
         tracker.finish(
             made.metrics, [folder / file for file in (run_folder.MODEL, run_folder.REPORT, run_folder.METRICS)]
         )
     return Run(folder, made.metrics, made.classifier)
 
 
-def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = silent, told: Training | None = None) -> Outcome:
+def make(
+    source: Source, recipe: Recipe, timer: Timer, progress: Progress = silent, told: TrainingOptions | None = None
+) -> Outcome:
     """The stages in order: look, split, learn, calibrate, evaluate, bundle, parity gate."""
     with tempfile.TemporaryDirectory() as nowhere:
-        learnt = _learn(source, recipe, clock, stage, told or Training(Path(nowhere)))
-    with clock.measure("evaluation_s"):
+        learnt = _learn(source, recipe, timer, progress, told or TrainingOptions(Path(nowhere)))
+    with timer.measure("evaluation_s"):
         result = Result.of(learnt)
         metrics = {
             "schema": 1,
@@ -145,23 +148,23 @@ def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = silent, to
             **_comparison(result),
         }
         notes = [*learnt.notes, *metadata.imbalance(learnt.fitted_on.truth, learnt.classes, recipe)]
-    with clock.measure("trust_s"):
+    with timer.measure("trust_s"):
         trusted = trust(result, recipe.trust)
         metrics["unknown"] = trusted.unknown
         metrics["test"] |= {"sets": trusted.measured_sets, "unknown": trusted.unknown["test"]}
         predictions = trusted.predictions()
-    with clock.measure("check_s"):
+    with timer.measure("check_s"):
         checked = look_into(trusted)
         metrics["check"] = checked.document
         if fewer := without(checked.leaked, learnt.asked, result.answers):
             metrics["test"]["without_leaked"] = fewer
-    with clock.measure("bundle_s"):
+    with timer.measure("bundle_s"):
         manifest = metadata.manifest(learnt.network, recipe, metrics, trusted.thresholds)
         model = learnt.bundle(result.temperature, manifest, trusted.sensed.senses)
         classifier = Classifier(model)
-    with clock.measure("parity_s"):
+    with timer.measure("parity_s"):
         rows = sample(np.flatnonzero(learnt.catalog.used))
-        expected = soften(learnt.answer(rows), result.temperature), trusted.strangeness(rows)
+        expected = apply_temperature(learnt.answer(rows), result.temperature), trusted.strangeness(rows)
         parity = check(classifier, source, rows, *expected, learnt.tolerance)
     metrics |= {
         "parity": vars(parity),
@@ -172,11 +175,15 @@ def make(source: Source, recipe: Recipe, clock: Clock, stage: Stage = silent, to
     return Outcome(model, classifier, metrics, learnt.catalog, predictions, notes, shown, checked)
 
 
-def _learn(source: Source, recipe: Recipe, clock: Clock, stage: Stage, told: Training) -> Learnt:
+def _learn(source: Source, recipe: Recipe, timer: Timer, progress: Progress, told: TrainingOptions) -> Learned:
     """A head on a frozen backbone, that and fine-tuning, or a whole network, as the recipe says."""
     if recipe.model is not None:
-        return train_network(source, recipe, clock, stage, told)
-    return fine_tune(source, recipe, clock, stage, told) if recipe.is_opened else fit_head(source, recipe, clock, stage)
+        return train_network(source, recipe, timer, progress, told)
+    return (
+        fine_tune(source, recipe, timer, progress, told)
+        if recipe.is_opened
+        else fit_head(source, recipe, timer, progress)
+    )
 
 
 def _told(result: Result) -> dict[str, Any]:
@@ -204,7 +211,7 @@ def evaluate(
     data: str | Path | Source,
     *,
     root: str | Path | None = None,
-    stage: Stage = silent,
+    progress: Progress = silent,
     corruptions: bool = False,
     limit: int = LIMIT,
 ) -> dict[str, Any]:
@@ -216,28 +223,28 @@ def evaluate(
         model: a ``model.onnx``, or the run folder that holds it.
         data: labelled pictures, as for ``train``; one class is enough.
         root: where copies of a known set lie already.
-        stage: told about long stages as they begin.
+        progress: told about long tasks as they begin.
         corruptions: whether to measure ``robustness`` as well, on corrupted copies of the pictures.
         limit: of how many pictures at most.
 
     Raises:
         KilatError: the model or the data cannot be read, or no picture of a class that the model knows is left.
     """
-    clock = Clock()
+    timer = Timer()
     classifier = load(model)
-    source = _source(data, root, stage, find_source)
+    source = _source(data, root, progress, find_source)
     require_pictures(source, source.name)
     catalog = Catalog.of(source.entries)
     strangers = keep_askable(catalog, classifier.classes)
-    with clock.measure("answers_s"):
-        answers = examine(classifier, source, catalog, stage("Asking the model"), strangers)
+    with timer.measure("answers_s"):
+        answers = examine(classifier, source, catalog, progress("Asking the model"), strangers)
     settle_duplicates(catalog)
     asked = whole(catalog, classifier.classes)
     robustness = {}
     if corruptions:
-        with clock.measure("robustness_s"):
-            progress = stage("Asking about corrupted pictures")
-            found = measure_robustness(classifier, source, asked.rows, asked.truth, limit=limit, progress=progress)
+        with timer.measure("robustness_s"):
+            advance = progress("Asking about corrupted pictures")
+            found = measure_robustness(classifier, source, asked.rows, asked.truth, limit=limit, advance=advance)
             robustness = {"robustness": found}
     return {
         "schema": 1,
@@ -249,20 +256,20 @@ def evaluate(
         },
         "test": measured(classifier, asked, answers, strangers),
         **robustness,
-        "timing": clock.timings(),
+        "timing": timer.timings(),
     }
 
 
-def _write(folder: Path, source: Source, recipe: Recipe, made: Outcome, clock: Clock) -> None:
+def _write(folder: Path, source: Source, recipe: Recipe, made: Outcome, timer: Timer) -> None:
     """Everything that a run leaves in its folder; the measures last, since with them it counts as finished."""
-    with clock.measure("report_s"):
+    with timer.measure("report_s"):
         text = recipe.to_yaml()
         told = content.gather(
             folder.name, source, made.catalog, made.predictions, made.metrics, text, made.notes, made.shown
         )
-        made.metrics["timing"] = clock.timings()
+        made.metrics["timing"] = timer.timings()
         html = page.render(told)
-    made.metrics["timing"] = clock.timings()
+    made.metrics["timing"] = timer.timings()
     write_file(folder / run_folder.MODEL, made.model)
     write_file(folder / run_folder.REPORT, html)
     write_file(folder / run_folder.CATALOG, made.catalog.table.to_csv(index=False))
@@ -311,7 +318,7 @@ def _own_recipe(folder: Path, overrides: dict[str, Any]) -> Recipe:
     if overrides:
         given = ", ".join(overrides)
         raise RecipeError(
-            f"A run that goes on keeps its own recipe; these were given: {given}.", mend="Leave them out."
+            f"A run that goes on keeps its own recipe; these were given: {given}.", hint="Leave them out."
         )
     return recipes.load(folder / run_folder.RECIPE)
 
@@ -329,17 +336,17 @@ def _place(data: str | Path | Source | None) -> str | None:
     return str(Path(data).resolve() if Path(data).exists() else data)
 
 
-def open_data(data: str, root: Path | None, stage: Stage = silent, labels: Path | None = None) -> Source:
+def open_data(data: str, root: Path | None, progress: Progress = silent, labels: Path | None = None) -> Source:
     """Labelled pictures as ``train`` gets them."""
-    source = _source(data, root, stage, open_source)
+    source = _source(data, root, progress, open_source)
     return source if labels is None else correct(source, labels)
 
 
 def _source(
-    data: str | Path | Source | None, root: str | Path | None, stage: Stage, find: Callable[..., Source]
+    data: str | Path | Source | None, root: str | Path | None, progress: Progress, find: Callable[..., Source]
 ) -> Source:
     if data is None:
-        raise SourceError("No data was given to learn from.", mend="Give a folder with a folder of pictures per class.")
+        raise SourceError("No data was given to learn from.", hint="Give a folder with a folder of pictures per class.")
     if not isinstance(data, str | Path):
         return data
-    return find(data, root=Path(root) if root else None, progress=stage("Downloading (bytes)"))
+    return find(data, root=Path(root) if root else None, advance=progress("Downloading (bytes)"))

@@ -15,10 +15,10 @@ from kilat.bundle.assemble import export, export_network
 from kilat.bundle.manifest import KEY
 from kilat.bundle.predictor import Classifier
 from kilat.errors import RunError
-from kilat.evaluate.calibration import soften
+from kilat.evaluate.calibration import apply_temperature
 from kilat.features import lite
 from kilat.features.extract import OnnxRunner
-from kilat.features.resize_graph import OPSET, Fitter
+from kilat.features.resize_graph import OPSET, Resizer
 from kilat.probe import Head
 from kilat.probe.components import standardise
 
@@ -100,14 +100,14 @@ def test_it_is_the_fitted_head_on_the_features(resize, manifest, make_senses, ph
     )
     temperature, senses = 1.7, make_senses(backbone.width, methods=("knn", "mahalanobis", "energy"))
     model = session(export(backbone, resize, head, temperature, replace(manifest, size=64), senses))
-    fit, run = Fitter(64, resize), OnnxRunner(backbone)
+    fit, run = Resizer(64, resize), OnnxRunner(backbone)
     for picture in (photo, photo[:100, :333], photo[50:250, 200:260], photo[:30, :20]):
         features = run(fit(picture)[None])
         logits = head.logits(features)
         embedding = senses.projection(standardise(features, head.mean, head.scale))
         unknown = senses.detector.score(embedding, logits / np.float32(temperature))
         got = model.run(["probabilities", "embedding", "unknown"], {"image": picture[None]})
-        for answer, expected in zip(got, (soften(logits, temperature), embedding, unknown), strict=True):
+        for answer, expected in zip(got, (apply_temperature(logits, temperature), embedding, unknown), strict=True):
             np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -122,7 +122,7 @@ def test_resizing_is_antialiased(colours, head, manifest, senses):
     pixels = np.zeros((1, 64, 64, 3), np.uint8)
     pixels[:, :, ::2] = 255
     small = np.asarray(Image.fromarray(pixels[0]).resize((4, 4), Image.Resampling.BILINEAR)).mean((0, 1)) / 255
-    expected = soften(head.logits(small[None].astype(np.float32)), 1.0)
+    expected = apply_temperature(head.logits(small[None].astype(np.float32)), 1.0)
     np.testing.assert_allclose(ask(export(colours, "crop", head, 1.0, manifest, senses), pixels), expected, atol=0.02)
     assert small.mean() == pytest.approx(0.5, abs=0.02)
 
@@ -149,7 +149,7 @@ def test_it_is_a_valid_model_that_keeps_everything_inside(small):
 
 def means(picture: np.ndarray, resize: str) -> np.ndarray:
     """What such a network sees of a picture, float64 ``[1, 3]``."""
-    return Fitter(4, resize)(picture).mean((0, 1), keepdims=True)[0].astype(float) / 255
+    return Resizer(4, resize)(picture).mean((0, 1), keepdims=True)[0].astype(float) / 255
 
 
 @pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
@@ -158,7 +158,7 @@ def test_a_trained_network_keeps_its_answers(trained, manifest, photo, resize):
     file = export_network(trained(weight), size=4, resize=resize, temperature=1.7, manifest=manifest)
     onnx.checker.check_model(onnx.load_from_string(file), full_check=True)
     for picture in (photo, photo[:100, :333], photo[50:51, 200:207]):
-        expected = soften(means(picture, resize) @ weight, 1.7)
+        expected = apply_temperature(means(picture, resize) @ weight, 1.7)
         np.testing.assert_allclose(ask(file, picture[None]), expected, atol=1e-5)
 
 

@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from kilat.bundle.assemble import export_network
-from kilat.bundle.ood_graph import Projection, Senses, sensing
+from kilat.bundle.ood_graph import OodGraph, Projection, sensing
 from kilat.bundle.penultimate import tapped
-from kilat.evaluate.calibration import soften
+from kilat.evaluate.calibration import apply_temperature
 from kilat.evaluate.out_of_distribution import Detector, Space
 from kilat.features.resize_graph import OPSET
 from kilat.recipe import METHODS
@@ -20,7 +20,7 @@ from kilat.recipe import METHODS
 EVERY = [names for count in (1, 2, 3, 4) for names in combinations(METHODS, count)]
 
 
-def alone(senses: Senses, classes: int) -> ort.InferenceSession:
+def alone(senses: OodGraph, classes: int) -> ort.InferenceSession:
     """Nothing but the senses as a graph: ``seen`` and ``logits`` go in."""
     nodes, constants = sensing(senses, "seen", "logits")
     width = len(senses.projection.offset)
@@ -83,7 +83,7 @@ def test_exact_copies_of_what_is_kept():
     away = places + (0.02 * random.normal(size=places.shape)).astype(np.float32)
     detector = Detector.fit(space, ("knn",), away, logits, rate=0.05)
     projection = Projection(np.zeros(128, np.float32), np.eye(128, dtype=np.float32))
-    senses = Senses(projection, detector, places[:3])
+    senses = OodGraph(projection, detector, places[:3])
     (unknown,) = alone(senses, 3).run(["unknown"], {"seen": places, "logits": logits})
     expected = detector.score(places, logits)
     assert np.isfinite(unknown).all()
@@ -101,7 +101,9 @@ def test_pictures_that_are_all_alike_and_answers_that_are_all_sure(methods):
     logits = (60 * np.eye(2)[truth] + 0.01 * random.normal(size=(200, 2))).astype(np.float32)
     detector = Detector.fit(Space.of(places[:100], truth[:100]), methods, places[100:], logits[100:], rate=0.05)
     projection = Projection(np.zeros(8, np.float32), np.eye(8, dtype=np.float32))
-    (unknown,) = alone(Senses(projection, detector, places[:3]), 2).run(["unknown"], {"seen": places, "logits": logits})
+    (unknown,) = alone(OodGraph(projection, detector, places[:3]), 2).run(
+        ["unknown"], {"seen": places, "logits": logits}
+    )
     np.testing.assert_allclose(unknown, detector.score(places, logits), atol=0.01)
 
 
@@ -148,7 +150,7 @@ def test_in_a_networks_file(trained, manifest, make_senses, units, temperature):
     session = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
     probabilities, embedding, unknown = session.run(["probabilities", "embedding", "unknown"], {"image": pixels})
     expected = senses.projection(seen)
-    np.testing.assert_allclose(probabilities, soften(both, temperature), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(probabilities, apply_temperature(both, temperature), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(embedding, expected, rtol=1e-4, atol=1e-5)
     strange = senses.detector.score(expected, both / np.float32(temperature))
     np.testing.assert_allclose(unknown, strange, rtol=1e-3, atol=1e-3)

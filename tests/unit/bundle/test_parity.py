@@ -10,9 +10,9 @@ from kilat.bundle.parity import PICTURES, TOLERANCE, check, sample
 from kilat.bundle.predictor import Classifier
 from kilat.data.source import ArraySource, PathsSource
 from kilat.errors import RunError
-from kilat.evaluate.calibration import soften
+from kilat.evaluate.calibration import apply_temperature
 from kilat.features.extract import OnnxRunner
-from kilat.features.resize_graph import Fitter
+from kilat.features.resize_graph import Resizer
 
 
 @pytest.fixture
@@ -24,14 +24,14 @@ def pictures():
 @pytest.fixture
 def features(pictures, colours):
     """What the network sees of them."""
-    fit, run = Fitter(colours.size, "crop"), OnnxRunner(colours)
+    fit, run = Resizer(colours.size, "crop"), OnnxRunner(colours)
     return np.concatenate([run(fit(one)[None]) for one in pictures])
 
 
 @pytest.fixture
 def expected(features, head):
     """What the fitted model says of them, part by part."""
-    return soften(head.logits(features), 1.0)
+    return apply_temperature(head.logits(features), 1.0)
 
 
 @pytest.fixture

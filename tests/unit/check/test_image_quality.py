@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from kilat.check import image_quality
-from kilat.data.image_stats import FACTS, facts_of
+from kilat.data.image_stats import IMAGE_STATS, image_stats
 
 
 def photo(seed: int) -> Image.Image:
@@ -19,9 +19,9 @@ def photo(seed: int) -> Image.Image:
 
 
 def facts_of_all(images: list[Image.Image]):
-    facts = np.zeros(len(images), FACTS)
+    facts = np.zeros(len(images), IMAGE_STATS)
     for row, image in enumerate(images):
-        facts[row] = facts_of(np.asarray(image), image.convert("RGB"), image.size)
+        facts[row] = image_stats(np.asarray(image), image.convert("RGB"), image.size)
     return facts
 
 
@@ -110,5 +110,5 @@ def test_pictures_stored_turned_are_noted():
 
 
 def test_nothing_stops_at_pictures_that_are_all_refused():
-    (finding, *_rest) = image_quality.find(catalog(3, status="refused: empty file"), np.zeros(3, FACTS))
+    (finding, *_rest) = image_quality.find(catalog(3, status="refused: empty file"), np.zeros(3, IMAGE_STATS))
     assert finding.title == "3 pictures of 3 cannot be used."

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from kilat.check.label_issues import candidates, findings, relearning, suspect, table
 from kilat.data.catalog import Catalog, Entry
-from kilat.evaluate.calibration import soften
+from kilat.evaluate.calibration import apply_temperature
 from kilat.features.backbone import Block
 from kilat.probe import fit
 from kilat.recipe import Head
@@ -26,7 +26,7 @@ def world(classes=5, spread=1.0, wrong=0.0, count=COUNT, seed=0):
     labels = truth.copy()
     bad = dice.permutation(count)[: round(wrong * count)]
     labels[bad] = (truth[bad] + dice.integers(1, classes, len(bad))) % classes
-    return soften(3 * points / spread**2, 1.0), truth, labels, points.astype(np.float32)
+    return apply_temperature(3 * points / spread**2, 1.0), truth, labels, points.astype(np.float32)
 
 
 def catalog(count):
@@ -67,7 +67,7 @@ def noisy(seed, classes, prior, wrong, round_to=None):
     dice = np.random.default_rng(seed)
     truth = dice.choice(classes, dice.integers(2, 600), p=prior / np.sum(prior))
     logits = dice.choice([0.5, 1, 3, 8]) * np.eye(classes)[truth] + dice.normal(size=(len(truth), classes))
-    answers = soften(logits if round_to is None else logits.round(round_to), 1.0)
+    answers = apply_temperature(logits if round_to is None else logits.round(round_to), 1.0)
     labels = np.where(dice.random(len(truth)) < wrong, dice.choice(truth, len(truth)), truth)
     return labels, answers.astype(dice.choice([np.float32, np.float64]))
 
@@ -112,7 +112,7 @@ def test_judging_labels_needs_neither_cleanlab_nor_scikit_learn():
 
 def test_how_sharp_the_answers_are_does_not_matter():
     probabilities, _truth, labels, _points = world(wrong=0.1)
-    plain, blunt = suspect(labels, probabilities), suspect(labels, soften(np.log(probabilities), 2.0))
+    plain, blunt = suspect(labels, probabilities), suspect(labels, apply_temperature(np.log(probabilities), 2.0))
     np.testing.assert_array_equal(plain.flagged, blunt.flagged)
 
 
@@ -122,7 +122,7 @@ def test_heads_that_learn_without_the_candidates_see_systematic_mistakes():
     labels = np.where(dice.random(len(truth)) < 0.15, (truth + 1) % 3, truth)
     fold, rows = np.arange(len(truth)) % 5, np.arange(len(truth))
     head = fit(points.copy(), rows, labels, fold, 3, [Block("last", 3)], Head())
-    held = soften(head.logits, 1.0)
+    held = apply_temperature(head.logits, 1.0)
     bad = labels != truth
     alone = suspect(labels, held)
     again = suspect(labels, held, relearning(head, rows, labels, fold, 3))
@@ -136,7 +136,7 @@ def test_relearning_from_all_pictures_gives_the_same_answers_again():
     everyone = np.concatenate([points, points[:20]])
     head = fit(everyone, np.arange(300), truth, fold, 3, [Block("last", 3)], Head(strengths=(1e-2,)))
     again = relearning(head, np.arange(300), truth, fold, 3)(np.ones(299, bool))
-    np.testing.assert_allclose(soften(again, 1), soften(head.logits, 1), atol=0.02)
+    np.testing.assert_allclose(apply_temperature(again, 1), apply_temperature(head.logits, 1), atol=0.02)
 
 
 def test_the_same_twice():
@@ -168,7 +168,7 @@ def test_many_classes():
     logits = dice.normal(size=(3000, 1000)).astype(np.float32)
     logits[np.arange(3000), labels] += 12
     labels[:90] = (labels[:90] + 500) % 1000
-    found = suspect(labels, soften(logits, 1.0))
+    found = suspect(labels, apply_temperature(logits, 1.0))
     assert np.flatnonzero(found.flagged).tolist() == list(range(90))
     assert found.share == pytest.approx(0.03, abs=0.005)
 

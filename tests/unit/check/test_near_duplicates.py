@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kilat.check.near_duplicates import Twins, find, findings, leaked
-from kilat.data.image_stats import FACTS
+from kilat.check.near_duplicates import NearDuplicates, find, findings, leaked
+from kilat.data.image_stats import IMAGE_STATS
 
 RESAMPLING = Image.Resampling
 
@@ -51,7 +51,7 @@ ORIGINALS = [photo(seed) for seed in range(60)]
 
 
 def facts(images):
-    made = np.zeros(len(images), FACTS)
+    made = np.zeros(len(images), IMAGE_STATS)
     for row, image in enumerate(images):
         made["thumbnail"][row] = np.asarray(image.resize((32, 32), RESAMPLING.BILINEAR, reducing_gap=2.0))
     return made
@@ -75,7 +75,9 @@ def table(count, *, labels=None, splits=None, sizes=None):
 
 
 def twins(*pairs, changes=()):
-    return Twins(tuple(pairs), tuple((0.99,) * (len(pair) - 1) for pair in pairs), tuple(changes for _ in pairs))
+    return NearDuplicates(
+        tuple(pairs), tuple((0.99,) * (len(pair) - 1) for pair in pairs), tuple(changes for _ in pairs)
+    )
 
 
 class TestFinding:
@@ -189,7 +191,7 @@ class TestFindings:
         assert found.captions == ("saved again",)
 
     def test_the_most_alike_stand_first(self):
-        made = Twins(((0, 1), (2, 3)), ((0.97,), (0.99,)), ((), ()))
+        made = NearDuplicates(((0, 1), (2, 3)), ((0.97,), (0.99,)), ((), ()))
         (found,) = findings(made, table(4))
         assert found.groups == ((2, 3), (0, 1))
         assert found.title == "4 pictures are nearly the same as others, in 2 groups."

@@ -6,13 +6,13 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from kilat.check.orientation import RELIABLE, turned
-from kilat.data.image_stats import FACTS, facts_of
+from kilat.data.image_stats import IMAGE_STATS, image_stats
 
 
 def facts_of_all(pictures):
-    facts = np.zeros(len(pictures), FACTS)
+    facts = np.zeros(len(pictures), IMAGE_STATS)
     for row, pixels in enumerate(pictures):
-        facts[row] = facts_of(pixels, Image.fromarray(pixels).convert("RGB"), pixels.shape[1::-1])
+        facts[row] = image_stats(pixels, Image.fromarray(pixels).convert("RGB"), pixels.shape[1::-1])
     return facts
 
 

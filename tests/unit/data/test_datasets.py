@@ -125,7 +125,7 @@ class TestDownload:
         (tmp_path / "file").touch()
         with pytest.raises(SourceError, match="cannot be written") as caught:
             fetch(Download(server.address, len(CONTENT), SHA256), tmp_path / "file" / "x")
-        assert "KILAT_CACHE" in caught.value.mend
+        assert "KILAT_CACHE" in caught.value.hint
 
     def test_without_a_network_it_says_what_to_do(self, tmp_path):
         with socket.socket() as closed:
@@ -134,8 +134,8 @@ class TestDownload:
             wanted = NamedSet("x", "", 1, ("a",), 9, "", address, (Download(address, 9, SHA256),))
             with pytest.raises(SourceError, match="could not be downloaded") as caught:
                 obtain(wanted, tmp_path)
-        assert "Connect to the network" in caught.value.mend
-        assert "--root FOLDER, with a copy in FOLDER: set.bin" in caught.value.mend
+        assert "Connect to the network" in caught.value.hint
+        assert "--root FOLDER, with a copy in FOLDER: set.bin" in caught.value.hint
 
     def test_progress_runs_over_all_files(self, tmp_path, server):
         seen = []
@@ -221,13 +221,13 @@ def test_a_root_of_other_things_is_refused(tmp_path):
         class_folders(tmp_path / name, ["x", "y"])
     with pytest.raises(SourceError, match="No copy of flowers in") as caught:
         open_source("flowers", root=tmp_path)
-    assert "flower_photos.tgz, or its pictures in class folders" in caught.value.mend
+    assert "flower_photos.tgz, or its pictures in class folders" in caught.value.hint
 
 
 def test_a_root_needs_a_name(tmp_path):
     with pytest.raises(SourceError, match="There is no data set named 'flower'") as caught:
         open_source("flower", root=tmp_path)
-    assert caught.value.mend == "Did you mean 'flowers'?"
+    assert caught.value.hint == "Did you mean 'flowers'?"
 
 
 def test_cifar10_from_class_folders_keeps_its_split(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageFilter, ImageOps
 
 from kilat.data.decode import decode
-from kilat.data.image_stats import FACTS, facts_of
+from kilat.data.image_stats import IMAGE_STATS, image_stats
 
 
 def photo(width: int = 240, height: int = 180, seed: int = 0) -> Image.Image:
@@ -25,16 +25,16 @@ def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
 
 
 def facts(picture, shrink_to=None):
-    return facts_of(picture, *decode(picture, shrink_to=shrink_to))
+    return image_stats(picture, *decode(picture, shrink_to=shrink_to))
 
 
 def test_a_record_is_packed_small_and_the_same_on_every_machine():
-    assert FACTS.itemsize < 1600
-    assert FACTS.itemsize == sum(FACTS[name].itemsize for name in FACTS.names)
-    assert not any(FACTS[name].base.byteorder == ">" for name in FACTS.names)
+    assert IMAGE_STATS.itemsize < 1600
+    assert IMAGE_STATS.itemsize == sum(IMAGE_STATS[name].itemsize for name in IMAGE_STATS.names)
+    assert not any(IMAGE_STATS[name].base.byteorder == ">" for name in IMAGE_STATS.names)
     record = facts(encoded(photo()))
-    assert record.dtype == FACTS
-    assert np.frombuffer(record.tobytes(), FACTS)[0] == record
+    assert record.dtype == IMAGE_STATS
+    assert np.frombuffer(record.tobytes(), IMAGE_STATS)[0] == record
 
 
 @pytest.mark.parametrize("quality", [1, 20, 49, 50, 75, 88, 95, 100])
@@ -108,7 +108,7 @@ def test_a_frame_around_a_large_picture_is_measured_in_its_own_pixels():
     data = encoded(ImageOps.expand(photo(1600, 1200), 8, (0, 0, 0)))
     image, full = decode(data, shrink_to=200)
     assert image.width < full[0]
-    assert np.abs(facts_of(data, image, full)["border_width"].astype(int) - 8).max() <= 2
+    assert np.abs(image_stats(data, image, full)["border_width"].astype(int) - 8).max() <= 2
 
 
 def test_bars_are_followed_inwards():
@@ -121,7 +121,7 @@ def test_bars_are_followed_inwards():
 def test_odd_sizes_are_measured(size):
     record = facts(np.full((size[1], size[0]), 7, np.uint8))
     assert (record["width"], record["height"]) == size
-    assert all(np.isfinite(record[name]).all() for name in FACTS.names if FACTS[name].base.kind == "f")
+    assert all(np.isfinite(record[name]).all() for name in IMAGE_STATS.names if IMAGE_STATS[name].base.kind == "f")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")

@@ -47,4 +47,4 @@ def test_the_same_parts_give_the_same_bytes(pair):
 def test_different_sizes_are_refused(pair):
     with pytest.raises(BackboneError, match=r"one size; these look at efficientnet_lite0 at 32, .* at 64") as caught:
         join([pair[0], lite.build(64)])
-    assert caught.value.mend == "Say it: --size 64."
+    assert caught.value.hint == "Say it: --size 64."

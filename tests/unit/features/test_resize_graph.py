@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from kilat.features.resize_graph import OPSET, Fitter, fitting
+from kilat.features.resize_graph import OPSET, Resizer, fitting
 from kilat.recipe import Resize
 
 WAYS: tuple[Resize, ...] = get_args(Resize)
@@ -50,7 +50,7 @@ def photo() -> Pixels:
 @pytest.mark.parametrize("size", [32, 96, 224])
 def test_white_noise_of_any_shape_comes_within_two_grey_levels_of_pillow(way: Resize, size: int) -> None:
     """Noise is the hardest: both round to whole numbers between the two directions, each in its own order."""
-    fit = Fitter(size, way)
+    fit = Resizer(size, way)
     for height, width in SHAPES:
         got = fit(noise(height, width))
         assert got.dtype == np.uint8
@@ -62,7 +62,7 @@ def test_white_noise_of_any_shape_comes_within_two_grey_levels_of_pillow(way: Re
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("size", [32, 96, 128, 224])
 def test_a_photo_is_pillows_on_average(way: Resize, size: int, photo: Pixels) -> None:
-    fit = Fitter(size, way)
+    fit = Resizer(size, way)
     means = []
     for part in (photo, photo[:200, :150], photo[:99, :301], photo[100:150, 300:333], photo[:224, :224]):
         away = np.abs(fit(np.ascontiguousarray(part)) - reference(part, size, way))
@@ -73,9 +73,9 @@ def test_a_photo_is_pillows_on_average(way: Resize, size: int, photo: Pixels) ->
 
 def test_the_photo_fills_the_square_or_lies_in_grey() -> None:
     white = np.full((20, 60, 3), 255, np.uint8)
-    assert (Fitter(32, "crop")(white) == 255).all()
-    assert (Fitter(32, "squash")(white) == 255).all()
-    padded = Fitter(96, "pad")(white)
+    assert (Resizer(32, "crop")(white) == 255).all()
+    assert (Resizer(32, "squash")(white) == 255).all()
+    padded = Resizer(96, "pad")(white)
     assert (padded[:31] == 127).all()
     assert (padded[33:63] == 255).all()
     assert (padded[66:] == 127).all()
@@ -83,13 +83,13 @@ def test_the_photo_fills_the_square_or_lies_in_grey() -> None:
 
 def test_a_picture_of_the_right_size_is_not_touched() -> None:
     for way in WAYS:
-        np.testing.assert_array_equal(Fitter(96, way)(noise(96, 96)), noise(96, 96))
+        np.testing.assert_array_equal(Resizer(96, way)(noise(96, 96)), noise(96, 96))
 
 
 def test_crop_keeps_the_middle() -> None:
     for pixels in (noise(96, 131), noise(131, 96)):
         middle = pixels[17:113] if pixels.shape[0] > 96 else pixels[:, 17:113]
-        np.testing.assert_array_equal(Fitter(96, "crop")(pixels), middle)
+        np.testing.assert_array_equal(Resizer(96, "crop")(pixels), middle)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -104,4 +104,4 @@ def test_a_batch_is_fitted_picture_by_picture(way: Resize, height: int, width: i
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     batch = np.stack([noise(height, width, seed) for seed in range(5)])
     (got,) = session.run(None, {"image": batch})
-    np.testing.assert_array_equal(got, [Fitter(64, way)(one) for one in batch])
+    np.testing.assert_array_equal(got, [Resizer(64, way)(one) for one in batch])

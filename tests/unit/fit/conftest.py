@@ -21,9 +21,9 @@ def make_training(tmp_path: Path) -> Callable[..., Any]:
     from kilat.data.split import Part
     from kilat.fit import training_run
     from kilat.fit.checkpoint import Checkpoints
-    from kilat.fit.loader import Held
-    from kilat.fit.loop import Training
-    from kilat.fit.train_state import Task
+    from kilat.fit.loader import InMemory
+    from kilat.fit.loop import Trainer
+    from kilat.fit.train_state import TrainSpec
     from kilat.model.image_model import PixelNetwork
 
     def make(
@@ -46,9 +46,9 @@ def make_training(tmp_path: Path) -> Callable[..., Any]:
         if network is None:
             network = training_run.layered(recipe, side, len(classes))
         sighted = PixelNetwork(network, side, (90.0,), (60.0,))
-        held = Held(pixels.astype(np.uint8), device)
-        task = Task(sighted, held, training, validation, classes, recipe, device, asked_later=15)
-        return Training(task, Checkpoints(tmp_path / folder), **rest)
+        held = InMemory(pixels.astype(np.uint8), device)
+        task = TrainSpec(sighted, held, training, validation, classes, recipe, device, answered_later=15)
+        return Trainer(task, Checkpoints(tmp_path / folder), **rest)
 
     return make
 
@@ -58,7 +58,7 @@ def make_opened(make_training: Callable[..., Any]) -> Callable[..., Any]:
     """Makes a ``Training`` of a small backbone of random weights: ``make_opened(unfreeze="all", layer_decay=0.5)``."""
     pytest.importorskip("timm")
 
-    def make(*, folder="run", progress=None, on_epoch=None, weights="none", **fit):
+    def make(*, folder="run", advance=None, on_epoch=None, weights="none", **fit):
         rest = {key: value for key, value in {"progress": progress, "on_epoch": on_epoch}.items() if value}
         fit = {"epochs": None, "checkpoint": 0, **fit}
         return make_training(layers=BACKBONE, model={"weights": weights}, fit=fit, folder=folder, side=32, **rest)
@@ -86,7 +86,7 @@ def require_exact(tmp_path: Path) -> Callable[..., Any]:
                     raise Killed
 
             with pytest.raises(Killed):
-                make(folder=f"killed-{step}", progress=progress, **choices).run()
+                make(folder=f"killed-{step}", advance=progress, **choices).run()
             again = make(folder=f"killed-{step}", **choices)
             again.run()
             assert final(again) == final(whole), step

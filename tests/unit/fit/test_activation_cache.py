@@ -11,15 +11,15 @@ timm = pytest.importorskip("timm", reason="the extra torch is not installed")
 from kilat import recipe as recipes  # noqa: E402
 from kilat.data.split import Part  # noqa: E402
 from kilat.features import pixels as memory  # noqa: E402
-from kilat.fit.activation_cache import Maps, prepare  # noqa: E402
+from kilat.fit.activation_cache import CachedActivations, prepare  # noqa: E402
 from kilat.fit.checkpoint import Checkpoints  # noqa: E402
 from kilat.fit.distributed.group import ALONE, Group  # noqa: E402
-from kilat.fit.loader import Held  # noqa: E402
-from kilat.fit.loop import Training  # noqa: E402
+from kilat.fit.loader import InMemory  # noqa: E402
+from kilat.fit.loop import Trainer  # noqa: E402
 from kilat.fit.signals import Stopped  # noqa: E402
-from kilat.fit.train_state import Task  # noqa: E402
+from kilat.fit.train_state import TrainSpec  # noqa: E402
 from kilat.learn import time_budget  # noqa: E402
-from kilat.model.feature_extractor import Frozen  # noqa: E402
+from kilat.model.feature_extractor import FeatureExtractor  # noqa: E402
 from kilat.model.finetuned import FineTuned  # noqa: E402
 from kilat.probe import Head  # noqa: E402
 
@@ -29,7 +29,7 @@ LEARNT = COUNT - HELD
 TWO_PHASES = [{"epochs": 1, "unfreeze": "all", "learning_rate": 1e-4}, {"epochs": 2, "unfreeze": 1}]
 
 
-class Counted(Held):
+class Counted(InMemory):
     """Counts how many pictures are asked for as pixels."""
 
     asked = 0
@@ -49,7 +49,7 @@ def task(recipe, name="test_resnet"):
     names = np.array([str(row) for row in rows], object)
     whole = Part(rows, truth, names, np.zeros(COUNT, bool), names)
     torch.manual_seed(0)
-    eye = Frozen(timm.create_model(name, num_classes=0), SIDE)
+    eye = FeatureExtractor(timm.create_model(name, num_classes=0), SIDE)
     with torch.inference_mode():
         features = eye(torch.from_numpy(pixels)).numpy()
     weight = 0.01 * random.standard_normal((features.shape[1], len(CLASSES)))
@@ -57,7 +57,7 @@ def task(recipe, name="test_resnet"):
     norms = recipe.fit.batch_norm == "train"
     network = FineTuned([eye], head, mirror=recipe.features.mirror, norms=norms)
     training, validation = whole.at(np.arange(LEARNT)), whole.at(np.arange(LEARNT, COUNT))
-    return Task(network, Counted(pixels, "cpu"), training, validation, CLASSES, recipe, "cpu", asked_later=HELD)
+    return TrainSpec(network, Counted(pixels, "cpu"), training, validation, CLASSES, recipe, "cpu", answered_later=HELD)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def make(tmp_path):
         optimizer = {"name": "adam", "learning_rate": 1e-3}
         fit = {"batch": BATCH, "precision": "fp32", "checkpoint": 0, "optimizer": optimizer, **lengths, **given}
         recipe = recipes.load({"fit": fit, "augment": augment or {}, "features": {"mirror": mirror}})
-        return Training(task(recipe, name), Checkpoints(tmp_path / folder), **rest)
+        return Trainer(task(recipe, name), Checkpoints(tmp_path / folder), **rest)
 
     return make
 
@@ -96,7 +96,7 @@ def without_room(monkeypatch):
 class TestMaps:
     def test_are_got_by_row(self):
         rows, values = np.array([2, 5, 9]), np.arange(12, dtype=np.float32).reshape(3, 2, 2)
-        maps = Maps(rows, values, "cpu")
+        maps = CachedActivations(rows, values, "cpu")
         found = list(maps.batches([np.array([9, 2]), np.array([5])]))
         assert [batch.tolist() for batch in found] == [values[[2, 0]].tolist(), values[[1]].tolist()]
         assert maps.holds(np.array([5, 5, 2]))

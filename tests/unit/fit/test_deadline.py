@@ -2,7 +2,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from kilat.fit.deadline import Pace
+from kilat.fit.deadline import Deadline
 
 
 class Clock:
@@ -16,7 +16,7 @@ class Clock:
 
 
 def pace(seconds, clock, *, per_epoch=100, validation=50, later=200):
-    return Pace(clock.now + seconds, batch=10, per_epoch=per_epoch, validation=validation, later=later, now=clock)
+    return Deadline(clock.now + seconds, batch=10, per_epoch=per_epoch, validation=validation, later=later, now=clock)
 
 
 def simulated(limit, wanted, *, update, answer, save, stumble=None, later_phases=()):

@@ -15,9 +15,9 @@ torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 from kilat.data.catalog import Catalog  # noqa: E402
 from kilat.data.source import ArraySource, open_source  # noqa: E402
 from kilat.errors import RunError  # noqa: E402
-from kilat.features.pixels import look_at_pixels  # noqa: E402
+from kilat.features.pixels import read_pixels  # noqa: E402
 from kilat.fit.augment import colour  # noqa: E402
-from kilat.fit.loader import Held, Normaliser, Streamed, fit_normaliser, order  # noqa: E402
+from kilat.fit.loader import InMemory, Normaliser, Streaming, fit_normaliser, order  # noqa: E402
 
 
 def noise(count, side=12, seed=0):
@@ -79,10 +79,10 @@ class TestBothWays:
     def test_the_same_bytes_in_the_same_order(self, tmp_path, kind, workers):
         source = open_source(packed(kind, tmp_path))
         catalog = Catalog.of(source.entries)
-        kept = look_at_pixels(source, catalog, size=16, resize="crop", keep=True)
+        kept = read_pixels(source, catalog, size=16, resize="crop", keep=True)
         rows = np.flatnonzero(catalog.used)
         assert len(rows) == 39
-        held, streamed = Held(kept, "cpu"), Streamed(source, 16, "crop", "cpu", workers)
+        held, streamed = InMemory(kept, "cpu"), Streaming(source, 16, "crop", "cpu", workers)
         for epoch in (0, 1):
             batches = order(rows, 7, seed=3, epoch=epoch)
             one, other = list(held.batches(batches)), list(streamed.batches(batches))
@@ -95,7 +95,7 @@ class TestBothWays:
     def test_a_batch_may_be_changed_in_place(self):
         images = noise(6, 16)
         rows = [np.arange(3)]
-        for pictures in (Held(images.copy(), "cpu"), Streamed(Counting(images), 16, "crop", "cpu")):
+        for pictures in (InMemory(images.copy(), "cpu"), Streaming(Counting(images), 16, "crop", "cpu")):
             next(pictures.batches(rows)).zero_()
             np.testing.assert_array_equal(next(pictures.batches(rows)), images[:3])
 
@@ -103,7 +103,7 @@ class TestBothWays:
     def test_on_a_gpu(self):
         images = noise(600, 32)
         batches = order(np.arange(600), 64, seed=0, epoch=0)
-        for pictures in (Held(images, "cuda"), Streamed(Counting(images), 32, "crop", "cuda")):
+        for pictures in (InMemory(images, "cuda"), Streaming(Counting(images), 32, "crop", "cuda")):
             got = list(pictures.batches(batches))
             assert all(batch.device.type == "cuda" for batch in got)
             for asked, batch in zip(batches, got, strict=True):
@@ -115,7 +115,7 @@ class TestStreamed:
     def test_only_so_much_is_decoded_ahead(self, batch, most):
         source = Counting(noise(1000, 32))
         rows = [np.arange(start, start + batch) for start in range(0, 1000, batch)]
-        stream = Streamed(source, 32, "crop", "cpu", workers=4).batches(rows)
+        stream = Streaming(source, 32, "crop", "cpu", workers=4).batches(rows)
         for taken in range(1, 8):
             next(stream)
             assert len(source.rows) <= (taken - 1) * batch + most
@@ -123,7 +123,7 @@ class TestStreamed:
 
     def test_closed_early_its_threads_end_and_nothing_more_is_read(self):
         source = Counting(noise(1000, 32))
-        stream = Streamed(source, 32, "crop", "cpu", workers=2).batches([np.arange(0, 400), np.arange(400, 1000)])
+        stream = Streaming(source, 32, "crop", "cpu", workers=2).batches([np.arange(0, 400), np.arange(400, 1000)])
         next(stream)
         assert streaming()
         stream.close()
@@ -133,13 +133,13 @@ class TestStreamed:
         assert len(source.rows) == read
 
     def test_abandoned_its_threads_end(self):
-        stream = Streamed(Counting(noise(100)), 16, "crop", "cpu").batches([np.arange(100)] * 5)
+        stream = Streaming(Counting(noise(100)), 16, "crop", "cpu").batches([np.arange(100)] * 5)
         next(stream)
         del stream
         assert not streaming()
 
     def test_to_the_end_its_threads_end(self):
-        assert len(list(Streamed(Counting(noise(9)), 16, "crop", "cpu").batches([np.arange(9)] * 5))) == 5
+        assert len(list(Streaming(Counting(noise(9)), 16, "crop", "cpu").batches([np.arange(9)] * 5))) == 5
         assert not streaming()
 
     @pytest.mark.parametrize(
@@ -149,11 +149,11 @@ class TestStreamed:
         source = open_source(packed("", tmp_path))
         row = [entry.path for entry in source.entries].index("b/07.jpg")
         harm(tmp_path / "data" / "b/07.jpg")
-        stream = Streamed(source, 16, "crop", "cpu")
+        stream = Streaming(source, 16, "crop", "cpu")
         with pytest.raises(RunError, match=r"b/07\.jpg could be read when the run began") as caught:
             list(stream.batches([np.array([0, row, 1])]))
         assert why in caught.value.message
-        assert caught.value.mend
+        assert caught.value.hint
         assert not streaming()
 
 
@@ -193,7 +193,7 @@ class TestNormaliser:
     ROWS = np.array([17, 3, 4, 29, 8, 11])
 
     def fitted(self, kind, colour="rgb", images=IMAGES, **options):
-        return fit_normaliser(kind, Held(images, "cpu"), self.ROWS, colour=colour, **options)
+        return fit_normaliser(kind, InMemory(images, "cpu"), self.ROWS, colour=colour, **options)
 
     def test_what_needs_no_statistics(self):
         assert self.fitted("scale") == Normaliser((0.0,), (255.0,))
@@ -229,7 +229,7 @@ class TestNormaliser:
     def test_neither_the_way_nor_the_order_nor_the_batches_matter(self, colour):
         first = self.fitted("channel_zscore", colour)
         assert self.fitted("channel_zscore", colour, batch=1) == first
-        streamed = Streamed(ArraySource(self.IMAGES, ["a"] * 30, "x"), 16, "crop", "cpu")
+        streamed = Streaming(ArraySource(self.IMAGES, ["a"] * 30, "x"), 16, "crop", "cpu")
         assert fit_normaliser("channel_zscore", streamed, self.ROWS[::-1], colour=colour, batch=4) == first
 
 

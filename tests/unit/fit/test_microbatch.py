@@ -92,7 +92,7 @@ def test_going_on_divides_as_before_and_ends_with_the_same_bytes(train, make_tra
 
     choices = {**CHANGING, "fit": {"checkpoint": 0}}
     with pytest.raises(KeyboardInterrupt):
-        make_training(network=network(Greedy(8)), progress=killing, **choices).run()
+        make_training(network=network(Greedy(8)), advance=killing, **choices).run()
     greedy = Greedy(8)
     again = make_training(network=network(greedy), **choices)
     again.run()
@@ -117,7 +117,7 @@ def test_answers_are_divided_too(train, error):
 def test_not_even_one_picture(train):
     with pytest.raises(RunError, match="Memory does not suffice for a single picture") as refused:
         train(Greedy(0))
-    assert "fit.batch" in refused.value.mend
+    assert "fit.batch" in refused.value.hint
 
 
 def test_other_errors_are_not_taken_for_a_shortage():

@@ -103,4 +103,4 @@ class TestTraining:
     def test_a_network_of_one_size_is_refused(self, make_training, layers):
         with pytest.raises(RecipeError, match=r"fit\.resolution: 16: .* cannot look at pictures of 16") as refused:
             make_training(layers=layers, fit={"resolution": [16, 32]})
-        assert "global_avg_pool" in refused.value.mend
+        assert "global_avg_pool" in refused.value.hint

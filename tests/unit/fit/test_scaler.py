@@ -78,7 +78,7 @@ def test_other_precisions_need_none(dtype):
 def test_a_cpu_is_refused(make_training):
     with pytest.raises(RecipeError, match=r"fit\.precision: fp16 is for GPUs") as refused:
         make_training(fit={"precision": "fp16"})
-    assert "bf16" in refused.value.mend
+    assert "bf16" in refused.value.hint
 
 
 @pytest.mark.gpu

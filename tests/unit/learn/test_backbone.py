@@ -33,6 +33,6 @@ def test_size_and_precision_as_asked():
 def test_others_compute_in_fp32_and_need_torch(monkeypatch):
     with pytest.raises(BackboneError, match="resnet18 computes in fp32 only"):
         choose(Features(backbone="resnet18", precision="int8"), source(32), "cpu")
-    monkeypatch.setattr(runtime, "has_torch", lambda: False)
+    monkeypatch.setattr("kilat.learn.backbone.has_torch", lambda: False)
     with pytest.raises(MissingExtra, match=r"'resnet18' .*efficientnet_lite2.* needs the extra 'torch'"):
         choose(Features(backbone="resnet18"), source(32), "cpu")

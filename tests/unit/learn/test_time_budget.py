@@ -23,10 +23,10 @@ class Clock:
 
 def run(pace, total, seconds):
     """A pass in which every picture takes some seconds; gives how many were done."""
-    progress = time_budget.watched(lambda done, total: None, seconds, now=Clock(pace))
+    advance = time_budget.watched(lambda done, total: None, seconds, now=Clock(pace))
     done = 0
     for done in range(1, total + 1):
-        progress(done, total)
+        advance(done, total)
     return done
 
 
@@ -41,12 +41,12 @@ def test_what_would_not_is_given_up_early_with_its_rate():
 
 
 def test_a_pass_that_is_well_on_its_way_is_let_end_a_little_late():
-    progress = time_budget.watched(lambda done, total: None, 100, now=(clock := Clock(0.09)))
+    advance = time_budget.watched(lambda done, total: None, 100, now=(clock := Clock(0.09)))
     for done in range(1, 600):
-        progress(done, 1000)
+        advance(done, 1000)
     clock.step = 0.13
     for done in range(600, 1001):
-        progress(done, 1000)
+        advance(done, 1000)
 
 
 @pytest.mark.parametrize(

@@ -195,20 +195,20 @@ def test_files_that_are_no_weights(tmp_path):
 def test_wrong_names_get_the_nearest(weights, home):
     with pytest.raises(BackboneError, match="There is no backbone 'resnet81'") as caught:
         backbones.load("resnet81", weights=weights)
-    assert "'resnet18'" in caught.value.mend
+    assert "'resnet18'" in caught.value.hint
     with pytest.raises(BackboneError, match="no weights 'a1_in1' for 'resnet18'") as caught:
         backbones.load("resnet18.a1_in1", weights=weights)
-    assert "'resnet18.a1_in1k'" in caught.value.mend
+    assert "'resnet18.a1_in1k'" in caught.value.hint
 
 
 @pytest.mark.parametrize(
     ("name", "size", "mend"),
     [(NAME, 100, "Take 96 or 128."), ("vit_tiny_patch16_224", 100, "Take 224."), ("resnet18", 16, "Take 32 or 64.")],
 )
-def test_sizes_that_do_not_fit(weights, home, name, size, mend):
+def test_sizes_that_do_not_fit(weights, home, name, size, hint):
     with pytest.raises(BackboneError, match="cannot look at pictures of") as caught:
         backbones.load(name, weights=weights, size=size)
-    assert caught.value.mend == mend
+    assert caught.value.hint == hint
 
 
 def test_without_a_hub_it_fails_at_once(home, monkeypatch):
@@ -220,9 +220,9 @@ def test_without_a_hub_it_fails_at_once(home, monkeypatch):
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
     with pytest.raises(BackboneError, match=r"cannot be reached: .*Name or service not known") as caught:
         backbones.load("resnet18")
-    assert "--weights FILE" in caught.value.mend
-    assert "efficientnet_lite0" in caught.value.mend
-    assert "kilat backbones --here" in caught.value.mend
+    assert "--weights FILE" in caught.value.hint
+    assert "efficientnet_lite0" in caught.value.hint
+    assert "kilat backbones --here" in caught.value.hint
     with pytest.raises(BackboneError, match=r"github\.com.* cannot be reached: .*Name or service not known"):
         backbones.load("gcvit_tiny")  # from its authors' page, not from the hub
     monkeypatch.setattr(feature_extractor.hub, "HF_HUB_OFFLINE", True)

@@ -12,7 +12,7 @@ from torch import nn  # noqa: E402
 from kilat.errors import RecipeError  # noqa: E402
 from kilat.fit.stages import Staged, depths  # noqa: E402
 from kilat.model.cpu.fold_batch_norm import fuse  # noqa: E402
-from kilat.model.feature_extractor import Frozen  # noqa: E402
+from kilat.model.feature_extractor import FeatureExtractor  # noqa: E402
 from kilat.model.feature_extractor import create as eye  # noqa: E402
 from kilat.model.finetuned import FineTuned  # noqa: E402
 from kilat.model.to_onnx import to_onnx  # noqa: E402
@@ -32,7 +32,7 @@ def planes(count=3):
 
 def frozen(name):
     torch.manual_seed(0)
-    return Frozen(timm.create_model(name, num_classes=0), SIZE)
+    return FeatureExtractor(timm.create_model(name, num_classes=0), SIZE)
 
 
 def head_for(eyes):
@@ -196,7 +196,7 @@ class TestDivided:
     def test_rows_stay_as_they_are(self):
         """VGG's parts write over what they get."""
         torch.manual_seed(0)
-        sight = Frozen(timm.create_model("vgg11", num_classes=0, mlp_ratio=0.05), SIZE)
+        sight = FeatureExtractor(timm.create_model("vgg11", num_classes=0, mlp_ratio=0.05), SIZE)
         network = FineTuned([sight], head_for([sight]), mirror=False, norms=False)
         network.unfreeze(1)
         rows = network.lower(planes(2))

@@ -30,7 +30,7 @@ def entry(name: str, **known) -> Entry:
 class TestWithoutTorch:
     @pytest.fixture(autouse=True)
     def _without(self, monkeypatch):
-        monkeypatch.setattr(runtime, "has_torch", lambda: False)
+        monkeypatch.setattr("kilat.model.registry.has_torch", lambda: False)
 
     def test_the_embedded_ones_are_told_and_what_to_install(self):
         found = find()
@@ -75,7 +75,7 @@ class TestSearch:
     def test_nearest_names_where_nothing_matches(self):
         with pytest.raises(BackboneError, match="No backbone matches 'resnett18'") as caught:
             find("resnett18")
-        assert "'resnet18'" in caught.value.mend
+        assert "'resnet18'" in caught.value.hint
 
     def test_what_is_known_of_a_network(self):
         (known,) = find("resnet18.a1_in1k").entries
@@ -118,7 +118,7 @@ class TestCounting:
 
     def test_each_is_counted_once(self, home, monkeypatch):
         told = []
-        first = find("resnet18.a?_in1k", progress=lambda done, total: told.append((done, total)))
+        first = find("resnet18.a?_in1k", advance=lambda done, total: told.append((done, total)))
         assert told == [(1, 2), (2, 2)]  # two at 224 pixels share their counts, one looks at 160
         monkeypatch.setattr(registry, "count", lambda *_: pytest.fail("it was counted again"))
         assert find("resnet18.a?_in1k") == first

@@ -9,7 +9,7 @@ from torch import nn  # noqa: E402
 
 from kilat.model.backbone_layer import stages_of  # noqa: E402
 from kilat.model.cpu.fold_batch_norm import fuse  # noqa: E402
-from kilat.model.feature_extractor import Frozen, _Lite  # noqa: E402
+from kilat.model.feature_extractor import FeatureExtractor, _Lite  # noqa: E402
 from kilat.model.sequential_view import sequence  # noqa: E402
 
 SEQUENCES = (
@@ -51,7 +51,7 @@ def test_parts_one_after_the_other_give_the_last_map(name):
 @pytest.mark.parametrize("name", SEQUENCES)
 def test_in_two_steps_the_features_are_the_same(name):
     network = untrained(name)
-    frozen = (_Lite if "lite" in name else Frozen)(network, SIZE)
+    frozen = (_Lite if "lite" in name else FeatureExtractor)(network, SIZE)
     planes = 50 * noise(2) + 128
     with torch.no_grad():
         wanted = frozen.look(planes)
@@ -64,7 +64,7 @@ def test_in_two_steps_the_features_are_the_same(name):
 
 def test_below_the_cut_nothing_is_open():
     network = untrained("test_resnet")
-    way = Frozen(network, SIZE).way
+    way = FeatureExtractor(network, SIZE).way
     for count, expected in ((1, "layer4"), (2, "layer3"), (4, "layer1"), (5, "conv1")):
         assert way.parts[way.cut(at_top(network, count))][0] == expected
     assert way.cut([]) == len(way.parts)
@@ -91,7 +91,7 @@ def test_what_is_no_sequence_of_maps_is_refused(network):
 
 def test_maps_that_are_looked_at_otherwise_than_they_come_up():
     """MambaOut's have channels last, and are looked at with channels first."""
-    assert Frozen(untrained("test_mambaout"), SIZE).way is None
+    assert FeatureExtractor(untrained("test_mambaout"), SIZE).way is None
 
 
 def test_a_stage_that_hardly_changes_its_map_is_told_from_the_one_before():
@@ -100,7 +100,7 @@ def test_a_stage_that_hardly_changes_its_map_is_told_from_the_one_before():
         ("test_convnext", ["stages.0", "stages.1", "stages.2", "stages.3"]),
         ("test_resnet", ["act1", "layer1", "layer2", "layer3", "layer4"]),
     ):
-        way = Frozen(untrained(name), SIZE).way
+        way = FeatureExtractor(untrained(name), SIZE).way
         assert [way.parts[tap][0] for tap in way.taps] == stages
 
 
@@ -127,7 +127,7 @@ class Halves(nn.Module):
 
 def test_a_convolution_that_does_its_batch_norms_work_is_not_cut_off_from_it():
     network = Halves().eval()
-    frozen = Frozen(network, SIZE)
+    frozen = FeatureExtractor(network, SIZE)
     assert frozen.way.cut([network.norm, network.two]) == 1
     assert fuse(network, noise(1)) == 1
     assert frozen.way.cut([network.norm, network.two]) == 0

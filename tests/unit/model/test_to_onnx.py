@@ -16,8 +16,8 @@ from kilat.bundle.assemble import export_network  # noqa: E402
 from kilat.bundle.manifest import Manifest  # noqa: E402
 from kilat.bundle.predictor import Classifier  # noqa: E402
 from kilat.errors import RunError  # noqa: E402
-from kilat.evaluate.calibration import soften  # noqa: E402
-from kilat.features.resize_graph import OPSET, Fitter  # noqa: E402
+from kilat.evaluate.calibration import apply_temperature  # noqa: E402
+from kilat.features.resize_graph import OPSET, Resizer  # noqa: E402
 from kilat.model.to_onnx import Adapted, to_onnx  # noqa: E402
 
 SIZE = 12
@@ -112,8 +112,8 @@ def test_the_finished_file_answers_as_the_network():
     for resize in ("crop", "pad", "squash"):
         model = to_onnx(network, size=SIZE)
         file = export_network(model, size=SIZE, resize=resize, temperature=0.6, manifest=manifest)
-        seen = np.stack([Fitter(SIZE, resize)(picture) for picture in pictures])
-        expected = soften(answer(small().eval(), seen), 0.6)
+        seen = np.stack([Resizer(SIZE, resize)(picture) for picture in pictures])
+        expected = apply_temperature(answer(small().eval(), seen), 0.6)
         np.testing.assert_allclose(Classifier(file).predict_proba(pictures), expected, atol=1e-5)
 
 

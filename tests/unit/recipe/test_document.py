@@ -62,17 +62,17 @@ class TestWhereFrom:
     @pytest.mark.parametrize(
         ("name", "mend"), [("transfr", "Did you mean 'transfer'?"), ("zzz", "Valid names: "), (".", "")]
     )
-    def test_an_unknown_name(self, name: str, mend: str) -> None:
+    def test_an_unknown_name(self, name: str, hint: str) -> None:
         with pytest.raises(RecipeError) as caught:
             load(name)
         assert caught.value.message == f"There is no recipe '{name}': neither a built-in name nor a file."
-        assert mend in caught.value.mend
+        assert hint in caught.value.hint
 
     @pytest.mark.parametrize("text", ["- features\n- head\n", "just words", "3", "true"])
     def test_yaml_that_is_no_document_of_sections(self, tmp_path: Path, text: str) -> None:
         with pytest.raises(RecipeError, match=r"is not a document of sections\.") as caught:
             load(file(tmp_path, text))
-        assert caught.value.mend == "Sections: data, features, head, input, augment, model, fit, trust, runtime."
+        assert caught.value.hint == "Sections: data, features, head, input, augment, model, fit, trust, runtime."
 
     @pytest.mark.parametrize(
         "text", ["features: [1", "a: b: c", "features: !!python/object/apply:os.getcwd []", "\tx: 1", "x: 2024-13-45"]
@@ -216,7 +216,7 @@ class TestOverrides:
         with pytest.raises(RecipeError) as caught:
             parse_override(text)
         assert caught.value.message == message
-        assert "PATH=" in caught.value.mend
+        assert "PATH=" in caught.value.hint
 
 
 class TestWritten:

@@ -24,8 +24,8 @@ from sklearn.datasets import load_sample_image
 from kilat.bundle.predictor import Classifier
 from kilat.data.source import ArraySource
 from kilat.errors import MissingExtra, ModelFileError, RecipeError, RunError, SourceError
-from kilat.features.resize_graph import Fitter
-from kilat.verbs import import_keras
+from kilat.features.resize_graph import Resizer
+from kilat.verbs import import_keras as module
 from kilat.verbs.import_keras import import_keras
 
 NAMES = ("ant", "bee", "cat")
@@ -76,7 +76,7 @@ def pictures() -> list[np.ndarray]:
 
 def keras_answers(model, low: float = 0, high: float = 255, resize: str = "squash") -> np.ndarray:
     size, channels = model.input_shape[1], model.input_shape[3]
-    seen = np.stack([Fitter(size, resize)(picture) for picture in pictures()])
+    seen = np.stack([Resizer(size, resize)(picture) for picture in pictures()])
     if channels == 1:
         seen = np.stack([np.asarray(Image.fromarray(one).convert("L")) for one in seen])[..., None]
     return model.predict(low + seen.astype(np.float32) / 255 * (high - low), verbose=0)
@@ -181,8 +181,8 @@ def test_pictures_of_the_user_are_compared_where_they_can_be_read(tmp_path):
 
 def test_an_unfaithful_export_is_stopped(tmp_path, monkeypatch):
     path = saved(sequential(), tmp_path / "model.keras")
-    scaled = import_keras._scaled
-    monkeypatch.setattr(import_keras, "_scaled", lambda pixels, scale, *, grey: 0.3 * scaled(pixels, scale, grey=grey))
+    scaled = module._scaled
+    monkeypatch.setattr(module, "_scaled", lambda pixels, scale, *, grey: 0.3 * scaled(pixels, scale, grey=grey))
     with pytest.raises(RunError, match="does not answer as the fitted model does"):
         import_keras(path, classes=NAMES)
 
@@ -304,7 +304,7 @@ def test_names_that_cannot_be_meant(names, tmp_path):
 def test_a_scale_that_there_is_not(tmp_path):
     with pytest.raises(RecipeError, match=r"no scale '0\.\.2'") as caught:
         import_keras(tmp_path / "model.keras", classes=NAMES, scale="0..2")
-    assert "'0..255'" in caught.value.mend
+    assert "'0..255'" in caught.value.hint
 
 
 def test_without_keras_it_says_what_to_install(monkeypatch, tmp_path):
@@ -317,7 +317,7 @@ def test_keras_on_another_backend(monkeypatch, tmp_path):
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
     with pytest.raises(RunError, match="Keras already computes with jax") as caught:
         import_keras(tmp_path / "model.keras", classes=NAMES)
-    assert "KERAS_BACKEND=torch" in caught.value.mend
+    assert "KERAS_BACKEND=torch" in caught.value.hint
 
 
 def test_the_module_itself_needs_neither_torch_nor_keras():

@@ -111,7 +111,7 @@ def test_at_most_so_many_pictures_are_read_evenly_over_the_classes(classifier: C
     source, told = Arrays([coloured(0, 150)] * 5), []
     rows = np.array([0, 1, 3, 4])
     found = measure_robustness(
-        classifier, source, rows, np.zeros(4, int), limit=3, progress=lambda done, total: told.append((done, total))
+        classifier, source, rows, np.zeros(4, int), limit=3, advance=lambda done, total: told.append((done, total))
     )
     assert found["n"] == 3
     assert set(source.asked) < set(rows)

@@ -39,9 +39,9 @@ from torch.distributed.elastic import multiprocessing
 from kilat.errors import KilatError, RunError
 from kilat.fit.checkpoint import Checkpoints, Snapshot
 from kilat.fit.distributed.sync_batch_norm import Together
-from kilat.fit.loader import Held, Pictures
+from kilat.fit.loader import InMemory, Pictures
 from kilat.fit.signals import Stopped
-from kilat.fit.train_state import Task
+from kilat.fit.train_state import TrainSpec
 from kilat.locale import _
 from kilat.runtime.cores import threads
 
@@ -72,7 +72,7 @@ class Share:
     weight: float
 
 
-class Solo:
+class SingleProcess:
     """One process that does everything; what several do together is nothing to it."""
 
     rank, size = 0, 1
@@ -132,10 +132,10 @@ class Solo:
         """What ends the work of one process ends that of all."""
 
 
-ALONE = Solo()
+ALONE = SingleProcess()
 
 
-class Group(Solo):
+class Group(SingleProcess):
     """Several processes that train together. Every process calls the same methods in the same order.
 
     Args:
@@ -206,7 +206,7 @@ class Group(Solo):
 
     def batches(self, pictures: Pictures, order: Sequence[Rows]) -> Generator[Tensor, None, None]:
         """Whole batches; where pictures must be decoded, every process decodes its share of them."""
-        if isinstance(pictures, Held):
+        if isinstance(pictures, InMemory):
             yield from pictures.batches(order)
             return
         with contextlib.closing(pictures.batches([rows[self.share(len(rows)).where] for rows in order])) as arriving:
@@ -248,13 +248,13 @@ class Group(Solo):
     def send(self, task: bytes, pictures: Pictures) -> None:
         """Gives the helpers their task."""
         self._broadcast(task)
-        if isinstance(pictures, Held):
+        if isinstance(pictures, InMemory):
             distributed.broadcast(pictures.pixels, 0)
 
-    def receive(self) -> tuple[Task, bool]:
+    def receive(self) -> tuple[TrainSpec, bool]:
         """The task, and whether its time is limited."""
         task, is_timed = _unpacked(cast(bytes, self._broadcast(None)))
-        if isinstance(task.pictures, Held):
+        if isinstance(task.pictures, InMemory):
             distributed.broadcast(task.pictures.pixels, 0)
         return task, is_timed
 
@@ -310,7 +310,7 @@ class SharedCheckpoints:
         return self.group.once(lambda: cast(Checkpoints, self.own).at(step))
 
 
-def gather(task: Task, *, is_timed: bool) -> Solo:
+def gather(task: TrainSpec, *, is_timed: bool) -> SingleProcess:
     """The processes that a task's recipe asks for, ready to train it with this one.
 
     Args:
@@ -351,12 +351,12 @@ def require(size: int, device: str) -> None:
     if device != "cuda" or not (distributed.is_available() and distributed.is_nccl_available()):
         raise RunError(
             _("Several devices of the kind '{device}' cannot train together here.").format(device=device),
-            mend=_("Take --devices 1."),
+            hint=_("Take --devices 1."),
         )
     count = torch.cuda.device_count()
     if count < size:
         message = _("{wanted} devices were asked for, and PyTorch finds {count}.")
-        raise RunError(message.format(wanted=size, count=count), mend=_("Take --devices {n}.").format(n=count))
+        raise RunError(message.format(wanted=size, count=count), hint=_("Take --devices {n}.").format(n=count))
 
 
 def assist() -> None:
@@ -379,23 +379,23 @@ def assist() -> None:
 
 
 def _help(store: TCPStore, rank: int, size: int, device: str) -> None:
-    from kilat.fit.loop import Training
+    from kilat.fit.loop import Trainer
 
     _join(store, rank, size, device)
     group = Group(rank, size, device)
     task, is_timed = group.receive()
     # How much time is left is the first process's to say; here it only matters that it counts.
-    training = Training(task, None, math.inf if is_timed else None, group=group)
+    training = Trainer(task, None, math.inf if is_timed else None, group=group)
     training.run()
     group.follow(training.learner.logits)
 
 
 def _confess(store: TCPStore, rank: int, error: Exception) -> None:
     """Tells the first process what went wrong, unless another did before: then this one only lost its connection."""
-    message, mend = str(error) or type(error).__name__, ""
+    message, hint = str(error) or type(error).__name__, ""
     if isinstance(error, KilatError):
-        message, mend = error.message, error.mend
-    text = json.dumps({"rank": rank, "message": message, "mend": mend, "known": isinstance(error, KilatError)})
+        message, hint = error.message, error.hint
+    text = json.dumps({"rank": rank, "message": message, "mend": hint, "known": isinstance(error, KilatError)})
     with contextlib.suppress(Exception):  # or it is the first process that has gone
         if store.compare_set(_TROUBLE, "", text).decode() == text and not isinstance(error, KilatError):
             sys.excepthook(type(error), error, error.__traceback__)
@@ -484,7 +484,7 @@ class _Helpers:
 
 def _told(trouble: dict[str, Any], size: int) -> RunError:
     if trouble["known"]:
-        return RunError(trouble["message"], mend=trouble["mend"])
+        return RunError(trouble["message"], hint=trouble["mend"])
     message = _("Process {number} of {size} failed: {reason}.")
     return RunError(message.format(number=trouble["rank"] + 1, size=size, reason=trouble["message"].rstrip(".")))
 
@@ -494,7 +494,7 @@ def _ended(rank: int, code: int, size: int) -> RunError:
     message = _("Process {number} of {size} was ended from outside ({how}).")
     return RunError(
         message.format(number=rank + 1, size=size, how=how),
-        mend=_("If memory did not suffice, take fewer --devices. Go on with --resume and the folder of the run."),
+        hint=_("If memory did not suffice, take fewer --devices. Go on with --resume and the folder of the run."),
     )
 
 
@@ -509,7 +509,7 @@ def _end_the_one_before() -> None:
     if distributed.is_initialized():
         raise RunError(
             _("This process already takes part in a group of torch.distributed."),
-            mend=_("Train with one device, or leave it to kilat to start the others."),
+            hint=_("Train with one device, or leave it to kilat to start the others."),
         )
 
 
@@ -549,14 +549,14 @@ def _threads_each(size: int) -> int:
     return max(1, min(threads(), torch.get_num_threads()) // size)
 
 
-def _packed(task: Task, is_timed: bool) -> bytes:
+def _packed(task: TrainSpec, is_timed: bool) -> bytes:
     """A task as other processes get it, without pixels that are held: those are sent as they are."""
     if homeless := sorted({type(part).__name__ for part in task.network.modules() if _is_homeless(type(part))}):
         raise RunError(
             _("Other processes cannot find the network's class {name}: it is defined in the program itself.").format(
                 name=homeless[0]
             ),
-            mend=_("Define it in a module that can be imported, or take devices=1."),
+            hint=_("Define it in a module that can be imported, or take devices=1."),
         )
     file = io.BytesIO()
     try:
@@ -566,12 +566,12 @@ def _packed(task: Task, is_timed: bool) -> bytes:
     return file.getvalue()
 
 
-def _unpacked(packed: bytes) -> tuple[Task, bool]:
+def _unpacked(packed: bytes) -> tuple[TrainSpec, bool]:
     try:
         task, is_timed = pickle.loads(packed)  # noqa: S301 - signed by the process that started this one
     except (pickle.UnpicklingError, AttributeError, ImportError, TypeError) as error:
         raise _unsendable(error) from error
-    return cast(Task, task), bool(is_timed)
+    return cast(TrainSpec, task), bool(is_timed)
 
 
 def _is_homeless(kind: type) -> bool:
@@ -581,5 +581,5 @@ def _is_homeless(kind: type) -> bool:
 def _unsendable(error: Exception) -> RunError:
     return RunError(
         _("The network or the pictures cannot be sent to other processes: {reason}.").format(reason=error),
-        mend=_("Take devices=1, a network of importable classes, or pictures held in memory (input.hold=memory)."),
+        hint=_("Take devices=1, a network of importable classes, or pictures held in memory (input.hold=memory)."),
     )

@@ -12,8 +12,8 @@ from torch import nn  # noqa: E402
 
 from kilat.errors import RunError  # noqa: E402
 from kilat.fit.distributed import group as parallel  # noqa: E402
-from kilat.fit.distributed.group import ALONE, Group, Solo  # noqa: E402
-from kilat.fit.loader import Held, Streamed  # noqa: E402
+from kilat.fit.distributed.group import ALONE, Group, SingleProcess  # noqa: E402
+from kilat.fit.loader import InMemory, Streaming  # noqa: E402
 
 
 @pytest.fixture
@@ -88,11 +88,11 @@ def test_the_layer_batch_norm_together_is_what_it_is_alone(one):
 def test_pictures_travel():
     from kilat.data.arrays import ArraySource
 
-    held = pickle.loads(pickle.dumps(Held(np.full((5, 4, 4, 3), 7, np.uint8), "cpu")))
+    held = pickle.loads(pickle.dumps(InMemory(np.full((5, 4, 4, 3), 7, np.uint8), "cpu")))
     assert held.pixels.shape == (5, 4, 4, 3)
     pixels = np.random.default_rng(0).integers(0, 255, (4, 10, 12, 3), np.uint8)
     source = ArraySource(list(pixels), ["a", "b", "a", "b"], "pictures")
-    streamed = Streamed(source, 8, "crop", "cpu")
+    streamed = Streaming(source, 8, "crop", "cpu")
     (there,), (here,) = (way.batches([np.arange(4)]) for way in (pickle.loads(pickle.dumps(streamed)), streamed))
     assert torch.equal(there, here)
 
@@ -119,7 +119,7 @@ def test_what_other_processes_cannot_find_is_refused(make_training):
 
 def test_solo_is_a_group(make_training):
     training = make_training(fit={"epochs": 1})
-    assert isinstance(training.group, Solo)
+    assert isinstance(training.group, SingleProcess)
     training.run()
     training.close()
     assert training.answer(np.arange(3)).shape == (3, 3)
