@@ -60,6 +60,7 @@ from kilat.learn import frozen
 from kilat.model import feature_extractor, gpu
 from kilat.probe import Head
 from kilat.recipe import Augment, Features, Recipe, load
+from kilat.runtime.progress import silent
 
 LITE = "efficientnet_lite0"
 RATE, DECAY = 1e-4, 0.02
@@ -264,7 +265,7 @@ def _noise(side: int, batch: int, scale: Scale) -> Noise:
 def layered(recipe: Recipe, noise: Noise, scale: Scale, place: Path) -> Work:
     """A step of kilat's loop with a network of layers."""
     source = noise.source()
-    seen = frozen.see(source, recipe, frozen.silent)
+    seen = frozen.see(source, recipe, silent)
     return _loop(training_run.begin(source, seen, recipe, device=scale.device, name="benchmark"), place)
 
 
@@ -350,7 +351,7 @@ def _tuning(scale: Scale, batch: int) -> dict[str, Any]:
 def opened(recipe: Recipe, noise: Noise, scale: Scale, place: Path) -> Work:
     """A step of kilat's loop with a backbone under a head that knows nothing yet."""
     source = noise.source()
-    seen = frozen.see(source, recipe, frozen.silent)
+    seen = frozen.see(source, recipe, silent)
     width = sum(block.width for block in feature_extractor.create(LITE, noise.side).blocks)
     zeros, ones = np.zeros((2, width), np.float32)[0], np.ones(width, np.float32)
     head = Head(zeros, ones, np.zeros((width, CLASSES), np.float32), np.zeros(CLASSES, np.float32))

@@ -39,6 +39,7 @@ from kilat.fit.loader import InMemory, Streaming
 from kilat.fit.loop import Trainer
 from kilat.learn import frozen
 from kilat.recipe import Augment, load
+from kilat.runtime.progress import silent
 from kilat.verbs.train import open_data
 
 BATCH = 64
@@ -158,9 +159,7 @@ def kilat(
     recipe = load(task.recipe, choices)
     recipe = recipe if augmented else recipe.model_copy(update={"augment": Augment()})
     source = ArraySource(pixels, [str(label) for label in truth], "noise")
-    begun = training_run.begin(
-        source, frozen.see(source, recipe, frozen.silent), recipe, device="cpu", name=task.recipe
-    )
+    begun = training_run.begin(source, frozen.see(source, recipe, silent), recipe, device="cpu", name=task.recipe)
     losses = Trainer(begun.task, Checkpoints(place / f"{task.recipe}{precision}{augmented}")).probe([RATE] * _FOREVER)
     return partial(next, losses)
 
@@ -297,7 +296,7 @@ def feed(rounds: int, place: Path) -> None:
         Image.fromarray(picture).resize((_JPEG_SIDE, _JPEG_SIDE)).save(file, quality=90)
     source = open_data(str(folder), None)
     recipe = load("vgg-cifar", {"input.size": _JPEG_SIDE, "input.hold": "memory"})
-    seen = frozen.see(source, recipe, frozen.silent)
+    seen = frozen.see(source, recipe, silent)
     assert seen.pixels is not None
     ways: dict[str, Way] = {
         "kilat, in memory": InMemory(seen.pixels, "cpu").batches,

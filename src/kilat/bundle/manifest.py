@@ -28,8 +28,8 @@ class Manifest:
         size: side in pixels at which the network looks.
         backbone: ``name``, ``precision`` and ``digest`` of the network.
         recipe: the resolved recipe.
-        thresholds: ``set``: how prediction sets are made (``kilat.evaluate.conformal.Sets.to_dict``); ``unknown``: by which
-            ``methods`` strange pictures are noticed, and the ``rate`` of false alarms among known ones.
+        thresholds: ``set``: how prediction sets are made (``kilat.evaluate.conformal.Sets.to_dict``); ``unknown``:
+            by which ``methods`` strange pictures are noticed, and the false-positive ``rate`` among known ones.
         measures: accuracy and its interval on the test pictures, and on how many.
         digests: SHA-256 of the training pictures' digests.
         versions: of kilat, of what it was made with, and the ``opset``.

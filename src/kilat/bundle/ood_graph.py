@@ -1,6 +1,7 @@
 """The part of a model file that notices what was never learnt, as ONNX: ``embedding`` and ``unknown``.
 
-The same arithmetic as ``kilat.evaluate.out_of_distribution.Detector``, step by step, so that bare ONNX Runtime answers alike.
+The same arithmetic as ``kilat.evaluate.out_of_distribution.Detector``, step by step, so that bare ONNX Runtime gives
+the same answers.
 """
 
 from collections.abc import Sequence

@@ -43,7 +43,8 @@ def turned(facts: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.int64
     """Which pictures are turned.
 
     Args:
-        facts: ``kilat.data.image_stats.IMAGE_STATS``, one record a picture, without twins (equal pictures in two folds).
+        facts: ``kilat.data.image_stats.IMAGE_STATS``, one record a picture, without near-duplicates (they would
+            stand in two folds).
 
     Returns:
         Their numbers, the surest first; by how many degrees each must be turned counter-clockwise to stand upright;

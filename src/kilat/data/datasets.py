@@ -200,7 +200,7 @@ def obtain(wanted: NamedSet, folder: Path, advance: Advance | None = None) -> No
 
 
 def _shifted(advance: Advance | None, before: int, total: int) -> Advance | None:
-    return (lambda done, _: advance(before + done, total)) if advance else None
+    return (lambda done, _total, note="": advance(before + done, total, note)) if advance else None
 
 
 def _looked_for(wanted: NamedSet) -> str:

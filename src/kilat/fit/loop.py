@@ -282,8 +282,8 @@ class Trainer:
         if self.pace:
             self.pace.extra = self.learner.spared
 
-    def _show_prepared(self, done: int, total: int) -> None:
-        self.advance(done, total, _("what frozen stages see"))
+    def _show_prepared(self, done: int, total: int, note: str = "") -> None:
+        self.advance(done, total, note or _("what frozen stages see"))
         if number := self.group.largest(self.listening.number):
             raise Stopped(number)
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -34,6 +34,9 @@ from kilat.model.to_onnx import to_onnx
 from kilat.probe import Head
 from kilat.recipe import Recipe
 from kilat.runtime.progress import Advance, ignore
+
+if TYPE_CHECKING:
+    from kilat.model.feature_extractor import FeatureExtractor
 
 _LEFT = 0.05
 _PIXELS_AT_ONCE = 64

@@ -46,8 +46,8 @@ def watched(advance: Advance, seconds: float, now: Callable[[], float] = time.pe
     """
     began = now()
 
-    def watching(done: int, total: int) -> None:
-        advance(done, total)
+    def watching(done: int, total: int, note: str = "") -> None:
+        advance(done, total, note)
         gone = now() - began
         if gone < _FIRST_SECONDS or done < _FIRST_PICTURES:
             return

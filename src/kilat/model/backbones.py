@@ -15,6 +15,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime as ort
@@ -24,6 +25,9 @@ from kilat.errors import BackboneError, MissingExtra
 from kilat.features.backbone import Backbone, Block
 from kilat.runtime.extras import has_torch
 from kilat.runtime.files import cache_home
+
+if TYPE_CHECKING:
+    from kilat.model.feature_extractor import FeatureExtractor
 
 EXPORT = 1
 """Part of every cache key: raised when the exported graphs change."""

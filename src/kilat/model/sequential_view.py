@@ -89,7 +89,7 @@ class SequentialView:
         return cut
 
     def _is_bound(self, cut: int) -> bool:
-        """Whether a convolution below has taken over what a batch norm above does (``kilat.model.cpu.fold_batch_norm``)."""
+        """Whether a batch norm above is folded into a convolution below (``kilat.model.cpu.fold_batch_norm``)."""
         followers = (vars(m).get("_followers", ()) for _, part in self.parts[:cut] for m in part.modules())
         bound = {id(norm) for norms in followers for norm in norms}
         return any(id(module) in bound for _, part in self.parts[cut:] for module in part.modules())

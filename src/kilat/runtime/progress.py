@@ -20,6 +20,6 @@ def ignore(done: int, total: int, note: str = "") -> None:
     """Report to nobody; an ``Advance``."""
 
 
-def silent(task: str) -> Advance:
+def silent(_task: str) -> Advance:
     """Report to nobody; a ``Progress``."""
     return ignore

@@ -103,7 +103,8 @@ def test_of_candidates_as_good_as_each_other_the_first_are_taken():
 
 def test_judging_labels_needs_neither_cleanlab_nor_scikit_learn():
     code = (
-        "import sys, numpy as np; from kilat.check.label_issues import suspect; suspect(np.arange(9) % 2, np.eye(2)[[0] * 9])"
+        "import sys, numpy as np; from kilat.check.label_issues import suspect"
+        "; suspect(np.arange(9) % 2, np.eye(2)[[0] * 9])"
         "; print({'cleanlab', 'sklearn', 'scipy'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -59,7 +59,7 @@ def make_opened(make_training: Callable[..., Any]) -> Callable[..., Any]:
     pytest.importorskip("timm")
 
     def make(*, folder="run", advance=None, on_epoch=None, weights="none", **fit):
-        rest = {key: value for key, value in {"progress": progress, "on_epoch": on_epoch}.items() if value}
+        rest = {key: value for key, value in {"advance": advance, "on_epoch": on_epoch}.items() if value}
         fit = {"epochs": None, "checkpoint": 0, **fit}
         return make_training(layers=BACKBONE, model={"weights": weights}, fit=fit, folder=folder, side=32, **rest)
 

@@ -160,7 +160,8 @@ class TestWrite:
         file = tmp_path / "report.html"
         write_file(file, "old")
         code = (
-            "import resource, signal, sys, pathlib; from kilat.runtime.files import write_file as write; from kilat.errors import RunError\n"
+            "import resource, signal, sys, pathlib; from kilat.errors import RunError\n"
+            "from kilat.runtime.files import write_file as write\n"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
             "try: write(pathlib.Path(sys.argv[1]), b'x' * 5000)\n"
