@@ -228,7 +228,7 @@ def resnet(scale: Scale, place: Path) -> None:
 def _choices(scale: Scale, batch: int) -> dict[str, Any]:
     """What every network is trained with here."""
     return {
-        "input.hold": "memory", "fit.batch": batch, "fit.precision": scale.precision, "fit.schedule": "constant",
+        "input.cache": "memory", "fit.batch": batch, "fit.precision": scale.precision, "fit.schedule": "constant",
         "fit.optimizer": {"name": "adam", "learning_rate": RATE}, "runtime.device": scale.device,
     }  # fmt: skip
 

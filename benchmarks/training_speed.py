@@ -153,7 +153,7 @@ def kilat(
 ) -> Step:
     """A step of kilat's loop, as training makes it."""
     choices: dict[str, Any] = {
-        "input.size": task.size, "input.hold": "memory", "fit.precision": precision, "runtime.device": "cpu",
+        "input.size": task.size, "input.cache": "memory", "fit.precision": precision, "runtime.device": "cpu",
         "fit.batch": BATCH, "fit.optimizer": {"name": "adam", "learning_rate": RATE}, "fit.schedule": "constant",
     }  # fmt: skip
     recipe = load(task.recipe, choices)
@@ -295,7 +295,7 @@ def feed(rounds: int, place: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).resize((_JPEG_SIDE, _JPEG_SIDE)).save(file, quality=90)
     source = open_data(str(folder), None)
-    recipe = load("vgg-cifar", {"input.size": _JPEG_SIDE, "input.hold": "memory"})
+    recipe = load("vgg-cifar", {"input.size": _JPEG_SIDE, "input.cache": "memory"})
     seen = frozen.see(source, recipe, silent)
     assert seen.pixels is not None
     ways: dict[str, Way] = {

@@ -21,7 +21,7 @@ from kilat.learn.device import inference_device  # noqa: E402
 # The last batch of an epoch has two pictures, and three processes: one of them only looks on.
 RECIPE = {
     "data": {"test": 0.3, "validation": 0.2, "near_duplicates": "apart"},
-    "input": {"size": 8, "colour": "grey", "hold": "stream"},
+    "input": {"size": 8, "colour": "grey", "cache": "stream"},
     "augment": {"rotation": 10, "width_shift": 0.1, "mixup": 0.2},
     "model": {
         "activation": "gelu",  # smooth, so that float errors are not magnified where slopes jump

@@ -94,7 +94,7 @@ def test_what_is_no_digit_is_unknown(tuned):
     answers = list(kilat.load(tuned.folder).outcomes(noise))
     assert np.mean([answer.unknown > 0 for answer in answers]) > 0.9
     assert {len(answer.embedding) for answer in answers} == {tuned.classifier.reference.shape[1]}
-    assert tuned.metrics["parity"]["max_unknown_difference"] < 0.01
+    assert tuned.metrics["parity"]["max_ood_difference"] < 0.01
 
 
 def test_the_model_file_answers_alike(tuned):

@@ -29,7 +29,7 @@ class Parity:
         max_difference: the largest difference of a probability.
         tolerance: the largest that is let through.
         labels_agree: the share of pictures with the same likeliest class.
-        max_unknown_difference: the largest difference of how unknown a picture is, in spreads among known ones;
+        max_ood_difference: the largest difference of how unknown a picture is, in spreads among known ones;
             fifty times the tolerance is let through.
     """
 
@@ -37,7 +37,7 @@ class Parity:
     max_difference: float
     tolerance: float
     labels_agree: float
-    max_unknown_difference: float
+    max_ood_difference: float
 
 
 def sample(rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -79,13 +79,13 @@ def check(
         max_difference=float(np.abs(got - expected).max()),
         tolerance=tolerance,
         labels_agree=float((got.argmax(1) == expected.argmax(1)).mean()),
-        max_unknown_difference=float(astray.max()),
+        max_ood_difference=float(astray.max()),
     )
-    if not parity.max_unknown_difference <= _UNKNOWN * tolerance:
+    if not parity.max_ood_difference <= _UNKNOWN * tolerance:
         worst = int(rows[astray.argmax()])
         raise RunError(
             f"The model file does not notice unknown pictures as the fitted model does: its score differs by "
-            f"{parity.max_unknown_difference:.3f} (allowed: {_UNKNOWN * tolerance}) on {source.entries[worst].path}.",
+            f"{parity.max_ood_difference:.3f} (allowed: {_UNKNOWN * tolerance}) on {source.entries[worst].path}.",
             hint="Please report this.",
         )
     if not parity.max_difference <= tolerance:

@@ -114,7 +114,7 @@ def _knows(truth: Ints, probabilities: Floats) -> bool:
 
 
 def relearning(fitted: Fitted, rows: Ints, truth: Ints, fold: Ints, classes: int) -> Relearn:
-    """How the heads of a cross-validation learn again, with the same strength, without some of the pictures.
+    """How the heads of a cross-validation learn again, with the same l2_penalty, without some of the pictures.
 
     Args:
         fitted: the outcome of `kilat.probe.fit`.
@@ -135,7 +135,7 @@ def relearning(fitted: Fitted, rows: Ints, truth: Ints, fold: Ints, classes: int
         masks = (fold[None] != numbers[:, None]).astype(np.float32)
         logits = np.zeros((len(rows), classes), np.float32)
         with single_threaded_blas():
-            for number, head in zip(numbers, problem.solve(masks, [fitted.strength] * len(masks)), strict=True):
+            for number, head in zip(numbers, problem.solve(masks, [fitted.l2_penalty] * len(masks)), strict=True):
                 logits[fold == number] = problem.points[fold == number] @ head
         return logits[fitted.held_out]
 

@@ -532,9 +532,9 @@ def _print_measures(metrics: dict[str, Any]) -> None:
     )
     if sets := test.get("sets"):
         print(
-            _("sets hold the right class in {coverage:.1%} (asked: {asked:.0%}), {size:.2f} classes on average").format(
-                coverage=sets["coverage"], asked=sets["asked"], size=sets["size"]
-            )
+            _(
+                "sets hold the right class in {coverage:.1%} (target: {asked:.0%}), {size:.2f} classes on average"
+            ).format(coverage=sets["coverage"], asked=sets["target_coverage"], size=sets["size"])
         )
     if unknown := test.get("unknown"):
         print(_("{share:.1%} of them were taken for none of the classes").format(share=unknown["share"]))

@@ -235,10 +235,10 @@ def compare(trials: Sequence[Trial]) -> dict[str, float]:
     return {name: float(np.mean(found[name])) for name in order if name in found}
 
 
-def choose(areas: dict[str, float]) -> tuple[str, ...]:
+def choose(aurocs: dict[str, float]) -> tuple[str, ...]:
     """The combination with ``knn`` in it that tells left-out classes best; ``knn`` alone where nothing was tried."""
-    allowed = {"+".join(names): names for names in COMBINATIONS if "+".join(names) in areas}
-    best = max(allowed, key=lambda name: areas[name], default="knn")
+    allowed = {"+".join(names): names for names in COMBINATIONS if "+".join(names) in aurocs}
+    best = max(allowed, key=lambda name: aurocs[name], default="knn")
     return allowed.get(best, ("knn",))
 
 

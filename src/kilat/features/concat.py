@@ -10,17 +10,17 @@ from kilat.errors import BackboneError
 from kilat.features.backbone import Backbone, Block
 
 
-def join(backbones: Sequence[Backbone], *, mirror: bool = False) -> Backbone:
+def join(backbones: Sequence[Backbone], *, flip_average: bool = False) -> Backbone:
     """One backbone that gives the features of all of them, one after the other.
 
     Args:
         backbones: at least one, all for pictures of the same size.
-        mirror: whether each picture is looked at from both sides, and the features averaged.
+        flip_average: whether each picture is looked at from both sides, and the features averaged.
 
     Raises:
         BackboneError: they look at pictures of different sizes.
     """
-    if len(backbones) == 1 and not mirror:
+    if len(backbones) == 1 and not flip_average:
         return backbones[0]
     sizes = [backbone.size for backbone in backbones]
     if len(set(sizes)) > 1:
@@ -31,7 +31,7 @@ def join(backbones: Sequence[Backbone], *, mirror: bool = False) -> Backbone:
         )
     return Backbone(
         "+".join(backbone.name for backbone in backbones),
-        _graph(backbones, mirror),
+        _graph(backbones, flip_average),
         sizes[0],
         "int8" if all(backbone.precision == "int8" for backbone in backbones) else "fp32",
         tuple(Block(f"{one.name}.{block.name}", block.width) for one in backbones for block in one.blocks)
@@ -40,15 +40,19 @@ def join(backbones: Sequence[Backbone], *, mirror: bool = False) -> Backbone:
     )
 
 
-def _graph(backbones: Sequence[Backbone], mirror: bool) -> bytes:
+def _graph(backbones: Sequence[Backbone], flip_average: bool) -> bytes:
     size, width = backbones[0].size, sum(backbone.width for backbone in backbones)
     nodes, constants, opsets = [], [], []
     views = "pixels"
-    if mirror:
+    if flip_average:
         views = "views"
-        constants += [_numbers("mirror.start", -1), _numbers("mirror.end", -(2**62)), _numbers("mirror.axis", 2)]
-        constants += [_numbers("mirror.shape", 2, -1, width)]
-        turned = ["pixels", "mirror.start", "mirror.end", "mirror.axis", "mirror.start"]
+        constants += [
+            _numbers("flip_average.start", -1),
+            _numbers("flip_average.end", -(2**62)),
+            _numbers("flip_average.axis", 2),
+        ]
+        constants += [_numbers("flip_average.shape", 2, -1, width)]
+        turned = ["pixels", "flip_average.start", "flip_average.end", "flip_average.axis", "flip_average.start"]
         nodes += [
             helper.make_node("Slice", turned, ["mirrored"]),
             helper.make_node("Concat", ["pixels", "mirrored"], ["views"], axis=0),
@@ -62,10 +66,10 @@ def _graph(backbones: Sequence[Backbone], mirror: bool) -> bytes:
         constants += model.graph.initializer
         opsets += [opset for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
         seen.append(f"eye{number}.features")
-    nodes.append(helper.make_node("Concat", seen, ["both" if mirror else "features"], axis=1))
-    if mirror:
+    nodes.append(helper.make_node("Concat", seen, ["both" if flip_average else "features"], axis=1))
+    if flip_average:
         nodes += [
-            helper.make_node("Reshape", ["both", "mirror.shape"], ["pairs"]),
+            helper.make_node("Reshape", ["both", "flip_average.shape"], ["pairs"]),
             helper.make_node("ReduceMean", ["pairs", _axis(constants)], ["features"], keepdims=0),
         ]
     graph = helper.make_graph(
@@ -85,8 +89,8 @@ def _graph(backbones: Sequence[Backbone], mirror: bool) -> bytes:
 
 
 def _axis(constants: list[onnx.TensorProto]) -> str:
-    constants.append(_numbers("mirror.pair", 0))
-    return "mirror.pair"
+    constants.append(_numbers("flip_average.pair", 0))
+    return "flip_average.pair"
 
 
 def _numbers(name: str, *values: int) -> onnx.TensorProto:

@@ -31,7 +31,7 @@ class Divided(Protocol):
     """A network that can be run in two steps, of which only the second one changes; see ``kilat.model.finetuned``."""
 
     size: int
-    mirror: bool
+    flip_average: bool
 
     @property
     def is_divided(self) -> bool:
@@ -113,7 +113,7 @@ def prepare(
         GivenUpError: memory or time do not suffice.
     """
     told = advance if seconds is None else watched(advance, _SHARE * seconds)
-    sides = 2 if network.mirror else 1
+    sides = 2 if network.flip_average else 1
     training, validation = np.sort(task.training.rows), np.sort(task.validation.rows)
     maker = _Maker(task, network, group, len(training) + len(validation), told, is_timed=seconds is not None)
     numbers = maker.width() * (len(training) + sides * len(validation))

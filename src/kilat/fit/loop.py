@@ -67,7 +67,7 @@ class Trainer:
         self.fit, self.seed = task.recipe.fit, task.recipe.runtime.seed
         self.learner = TrainStep(task, group)
         self.network, self.dtype, self.weights = self.learner.network, self.learner.dtype, self.learner.weights
-        self.first = self.weights.copied() if self.fit.blend < 1 else {}
+        self.first = self.weights.copied() if self.fit.weight_interpolation < 1 else {}
         if self.fit.resolution:
             resolutions.require(self.network.eval().see, self.fit.resolution, task.device)
         self.per_epoch = len(self._order(0))
@@ -78,7 +78,7 @@ class Trainer:
                 batch=self.fit.batch,
                 per_epoch=self.per_epoch,
                 validation=len(task.validation.rows),
-                later=task.answered_later + (len(task.validation.rows) if self.fit.average else 0),
+                later=task.answered_later + (len(task.validation.rows) if self.fit.swa_epochs else 0),
             )
         self.place = TrainState()
         self.saved_at, self.saving = time.perf_counter(), 0.0
@@ -95,14 +95,14 @@ class Trainer:
         """
         with self.listening, self.group, self._own_draws():
             self._begin()
-            while not self.place.ended:
+            while not self.place.stop_reason:
                 try:
                     self._epoch()
                 except NotFiniteError:
                     self._roll_back()
         self.learner.forget()
         kept = self.weights.best if self.fit.keep == "best" else self.weights.kept()
-        self.weights.put(blended(self.first, kept, self.fit.blend) if self.first else kept)
+        self.weights.put(blended(self.first, kept, self.fit.weight_interpolation) if self.first else kept)
         self.network.eval()
 
     def answer(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -201,7 +201,7 @@ class Trainer:
                 self.weights.put(self.weights.best)
             self._enter_phase(place.phase + 1)
         else:
-            place.ended = reason
+            place.stop_reason = reason
 
     def _keep_best(self) -> None:
         place = self.place
@@ -226,14 +226,14 @@ class Trainer:
     def _average(self, ended: str) -> None:
         """Takes this epoch into the average if it is one of the last, and in the end decides about it."""
         place, weights = self.place, self.weights
-        if not self.fit.average or place.phase + 1 < len(self.fit.parts):
+        if not self.fit.swa_epochs or place.phase + 1 < len(self.fit.parts):
             return
-        if math.ceil((place.planned - place.step) / self.per_epoch) < self.fit.average:
+        if math.ceil((place.planned - place.step) / self.per_epoch) < self.fit.swa_epochs:
             weights.take_into_average()
         else:  # also where a time limit now leaves room for more epochs than it seemed to
             weights.forget_average()
         if ended and not weights.averaged_epochs:
-            place.notes.append(_("Early stopping came before the epochs that fit.average would have averaged."))
+            place.notes.append(_("Early stopping came before the epochs that fit.swa_epochs would have averaged."))
         elif ended:
             self._try_average()
 
@@ -295,7 +295,7 @@ class Trainer:
         # A time limit shortens every length of a schedule alike, so that a warm-up does not outlast what is planned.
         per_epoch = self.per_epoch * min(1.0, total / self._updates(self._phase))
         rate = schedules.rate(schedule, base, step, per_epoch=per_epoch, total=total, monitored=monitored)
-        return place.slower * rate
+        return place.lr_scale * rate
 
     def _choose_side(self) -> None:
         """The size at which the epoch looks; a time limit changes it between epochs only."""
@@ -366,7 +366,7 @@ class Trainer:
             self.place.base = number
         for row in self.place.history:
             self.on_epoch(row)
-        if not self.place.ended:
+        if not self.place.stop_reason:
             self._measure_pace()
             self._plan()
 
@@ -394,7 +394,7 @@ class Trainer:
 
     def _save_base(self) -> None:
         """Saves the start of an epoch, or the end of everything."""
-        self.place.base = self.place.moves
+        self.place.base = self.place.global_step
         self._save()
 
     def _save_if_due(self) -> None:
@@ -405,7 +405,7 @@ class Trainer:
 
     def _save(self) -> None:
         began = time.perf_counter()
-        self.checkpoints.save(self.place.moves, self._snapshot(), base=self.place.base)
+        self.checkpoints.save(self.place.global_step, self._snapshot(), base=self.place.base)
         self.saved_at = time.perf_counter()
         self.saving = self.saved_at - began
         if self.pace:
@@ -427,9 +427,9 @@ class Trainer:
         self._take_up(snapshot)
         self.place.notes = place.notes  # those of this epoch too
         # One further: the number of a checkpoint must rise, and none of these updates counts.
-        self.place.moves, self.place.slower, self.place.rollbacks = (
-            place.moves + 1,
-            place.slower / 2,
+        self.place.global_step, self.place.lr_scale, self.place.rollbacks = (
+            place.global_step + 1,
+            place.lr_scale / 2,
             place.rollbacks + 1,
         )
         sentence = _("The loss was no number in epoch {epoch}: taken back to its start, with half the rate.")

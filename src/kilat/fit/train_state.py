@@ -63,18 +63,18 @@ class TrainState:
         batch: how many batches of this epoch are done.
         step: how many updates of the phase are done.
         planned: how many the phase will have; fewer than the recipe says where there is a time limit.
-        moves: updates since the beginning, rolled back ones as well; the number of a checkpoint.
-        base: the ``moves`` of the checkpoint from the start of this epoch, to which a rollback returns.
+        global_step: updates since the beginning, rolled back ones as well; the number of a checkpoint.
+        base: the ``global_step`` of the checkpoint from the start of this epoch, to which a rollback returns.
         micro_batch: how many pictures of a batch are learnt from at once where memory does not suffice for all; else 0.
         answer_batch: how many are answered at once, likewise.
-        slower: factor of the rate after rollbacks.
+        lr_scale: factor of the rate after rollbacks.
         rollbacks: how many there were.
         loss: sum over this epoch's pictures so far.
         right: how many of them were answered rightly.
         seen: how many there were.
         seconds: of this epoch so far.
         best: the epoch whose weights are kept, from 0 over all phases; -1 before the first.
-        ended: why training is over, or empty.
+        stop_reason: why training is over, or empty.
         history: a row for every epoch that is done.
         notes: sentences worth saying.
     """
@@ -84,25 +84,25 @@ class TrainState:
     batch: int = 0
     step: int = 0
     planned: int = 0
-    moves: int = 0
+    global_step: int = 0
     base: int = 0
     micro_batch: int = 0
     answer_batch: int = 0
-    slower: float = 1.0
+    lr_scale: float = 1.0
     rollbacks: int = 0
     loss: float = 0.0
     right: int = 0
     seen: int = 0
     seconds: float = 0.0
     best: int = -1
-    ended: str = ""
+    stop_reason: str = ""
     history: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def count(self, loss: float, right: int, pictures: int) -> None:
         """One more update was made, of so many pictures with this mean loss."""
         self.loss, self.right, self.seen = self.loss + loss * pictures, self.right + right, self.seen + pictures
-        self.batch, self.step, self.moves = self.batch + 1, self.step + 1, self.moves + 1
+        self.batch, self.step, self.global_step = self.batch + 1, self.step + 1, self.global_step + 1
 
     def close_epoch(self, *, validation: tuple[float, float], rate: float, validation_seconds: float) -> None:
         """Adds the row of an epoch to the history, and begins to count anew.

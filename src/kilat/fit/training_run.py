@@ -121,7 +121,7 @@ class Job:
         training = Trainer(self.task, Checkpoints(folder), deadline, on_epoch, advance, group)
         training.run()
         facts = _facts(training) | self.counts._asdict()
-        unsettled = _unsettled(self.task.network, training.place.moves)
+        unsettled = _unsettled(self.task.network, training.place.global_step)
         return Trained(training, facts, [*self.notes, *training.place.notes, *_divided(training), *unsettled])
 
     def find_rate(self, steps: int, folder: Path, advance: Advance) -> Finding:
@@ -186,7 +186,7 @@ def open_backbone(source: Source, seen: PixelDataset, recipe: Recipe, head: Head
 
     wanted, fit = recipe.features, recipe.fit
     eyes = [_eye(name, seen.size, recipe, device) for name in wanted.backbones]
-    network = finetuned.FineTuned(eyes, head, mirror=wanted.mirror, norms=fit.batch_norm == "train")
+    network = finetuned.FineTuned(eyes, head, flip_average=wanted.flip_average, norms=fit.batch_norm == "train")
     pictures: Pictures = Streaming(source, seen.size, wanted.resize, device)
     if seen.pixels is not None:
         pictures = InMemory(seen.pixels, device)
@@ -287,7 +287,7 @@ def _facts(training: Trainer) -> dict[str, Any]:
     return {
         "epochs": len(place.history),
         "best_epoch": place.best + 1,
-        "ended": place.ended,
+        "stop_reason": place.stop_reason,
         "optimizer": fit.optimizer.name,
         "schedule": fit.schedule.name,
         "batch": fit.batch,

@@ -24,7 +24,7 @@ def choose(wanted: Features, source: Source, device: str) -> Backbone:
     side = _side(wanted, source)
     precision = wanted.precision if wanted.precision != "auto" else "int8" if device == "cpu" else "fp32"
     found = [_build(name, wanted, side, precision) for name in wanted.backbones]
-    return join(found, mirror=wanted.mirror)
+    return join(found, flip_average=wanted.flip_average)
 
 
 def _is_lite(name: str, wanted: Features) -> bool:
@@ -52,7 +52,7 @@ def _build(name: str, wanted: Features, side: int | None, precision: str) -> Bac
 
 def runner(backbone: Backbone, wanted: Features, device: str) -> Runner:
     """What runs the backbone: PyTorch on a GPU, ONNX Runtime on a CPU and for joined backbones."""
-    if device != "cuda" or len(wanted.backbones) > 1 or wanted.mirror:
+    if device != "cuda" or len(wanted.backbones) > 1 or wanted.flip_average:
         return OnnxRunner(backbone)
     from kilat.model.gpu import TorchRunner
 

@@ -257,7 +257,7 @@ def head_on(looked: Extracted, recipe: Recipe, timer: Timer) -> Learned:
 
 
 def fitted_head(looked: Extracted, learnt: Part, recipe: Recipe) -> probe.Fitted:
-    """A head fitted on some pictures, its strength chosen by cross-validation among them."""
+    """A head fitted on some pictures, its l2_penalty chosen by cross-validation among them."""
     fold = folds(learnt, recipe.head.folds, recipe.runtime.seed)
     return probe.fit(
         looked.features, learnt.rows, learnt.truth, fold, len(looked.classes), looked.backbone.blocks, recipe.head
@@ -277,7 +277,7 @@ def _see(source: Source, recipe: Recipe, progress: Progress) -> tuple[PixelDatas
     catalog = Catalog.of(source.entries)
     size = input_size(recipe, source)
     fits = fits_in_memory(len(source.entries) * recipe.runtime.devices, size)
-    keep = {"memory": True, "stream": False, "auto": fits}[recipe.input.hold]
+    keep = {"memory": True, "stream": False, "auto": fits}[recipe.input.cache]
     advance = progress("Reading pictures")
     pixels = read_pixels(source, catalog, size=size, resize=recipe.input.resize, keep=keep, advance=advance)
     notes, twins = _settle(source, catalog, recipe)

@@ -63,7 +63,7 @@ def trained(name: str, graph: bytes, size: int, fit: dict[str, Any]) -> Describe
     return Described(name, size, "fp32", digest, _opset(graph), packages=("torch", "timm"), facts=facts)
 
 
-def cut_away(width: int, height: int, resize: Resize) -> float:
+def cropped_share(width: int, height: int, resize: Resize) -> float:
     """The share of a picture's area that fitting it into a square drops, 0 to 1."""
     return 1 - min(width, height) / max(width, height) if resize == "crop" else 0.0
 
@@ -72,7 +72,7 @@ def data(catalog: Catalog, classes: list[str], recipe: Recipe) -> dict[str, Any]
     """The section ``data``: how many pictures took part and in what."""
     used = catalog.table[catalog.used]
     sizes = used[["width", "height"]].to_numpy()
-    cut = [cut_away(int(w), int(h), recipe.resize) for w, h in sizes]
+    cut = [cropped_share(int(w), int(h), recipe.resize) for w, h in sizes]
     return {
         "used": len(used),
         "refused": len(catalog.table) - len(used),
@@ -80,7 +80,7 @@ def data(catalog: Catalog, classes: list[str], recipe: Recipe) -> dict[str, Any]
         **{split: int((used["split"] == split).sum()) for split in SPLITS},
         "duplicates": int((catalog.table["digest"].ne("") & catalog.table.duplicated("digest")).sum()),
         "near_duplicates": int((used["group"].ge(0) & used.duplicated("group", keep=False)).sum()),
-        "cut_away": round(float(np.mean(cut)), 4),
+        "cropped_share": round(float(np.mean(cut)), 4),
         "digest": hashlib.sha256("".join(sorted(used["digest"])).encode()).hexdigest(),
     }
 
@@ -88,10 +88,10 @@ def data(catalog: Catalog, classes: list[str], recipe: Recipe) -> dict[str, Any]
 def head(fitted: Fitted, recipe: Recipe) -> dict[str, Any]:
     """The section ``head``: what was tried, what was chosen."""
     return {
-        "strength": fitted.strength,
-        "strengths": [vars(one) for one in fitted.strengths],
+        "l2_penalty": fitted.l2_penalty,
+        "l2_penalties": [vars(one) for one in fitted.l2_penalties],
         "class_weight": recipe.head.class_weight,
-        "curve": [{"pictures": n, "right": right, "of": of} for n, right, of in fitted.curve],
+        "curve": [{"pictures": n, "correct": right, "n": of} for n, right, of in fitted.curve],
     }
 
 

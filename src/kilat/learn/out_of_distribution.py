@@ -49,7 +49,7 @@ class OodDetection:
 
     Args:
         senses: what goes into the model file.
-        areas: how well each way tells classes that were left out (``kilat.evaluate.out_of_distribution.compare``).
+        auroc: how well each way tells classes that were left out (``kilat.evaluate.out_of_distribution.compare``).
         rounds: in how many rounds classes were left out.
         embed: the embeddings ``[n, d]`` of rows of the catalog.
         asked: those of the test pictures, ``[n, d]``.
@@ -57,7 +57,7 @@ class OodDetection:
     """
 
     senses: OodGraph
-    areas: dict[str, float]
+    auroc: dict[str, float]
     rounds: int
     embed: Callable[[Ints], Floats]
     asked: Floats
@@ -109,11 +109,11 @@ def of_head(fitted: Fitted, learnt: Part, spare: Spare, asked: Part, trust: Trus
     def embed(rows: Ints) -> Floats:
         return np.ascontiguousarray(fitted.points[rows, :width])
 
-    tried = [] if trust.methods else _head_trials(spare, fitted.strength * len(learnt.rows) / len(spare.part.rows))
-    areas = compare(tried)
+    tried = [] if trust.methods else _head_trials(spare, fitted.l2_penalty * len(learnt.rows) / len(spare.part.rows))
+    aurocs = compare(tried)
     kept = spaced(learnt.truth, MOST_KEPT)
     space = Space.of(embed(learnt.rows), learnt.truth, kept)
-    methods = trust.methods or choose(areas)
+    methods = trust.methods or choose(aurocs)
     mates = _mates(learnt, kept, held)
     known = embed(learnt.rows[held])
     soft = fitted.logits / np.float32(temperature)
@@ -122,7 +122,7 @@ def of_head(fitted: Fitted, learnt: Part, spare: Spare, asked: Part, trust: Trus
     # Test pictures alone: the components were fitted on the others, which lie further apart in them than new ones do.
     tested = embed(asked.rows)
     senses = OodGraph(projection, detector, tested[spaced(asked.truth, REFERENCE)])
-    return OodDetection(senses, areas, len(tried), embed, tested, space.nearest(known, mates))
+    return OodDetection(senses, aurocs, len(tried), embed, tested, space.nearest(known, mates))
 
 
 def of_network(
@@ -160,14 +160,14 @@ def of_network(
     embeddings, known = projection(some), embed(held.rows)
     soft = logits / np.float32(temperature)
     tried = [] if trust.methods else _network_trials(embeddings, learnt.truth, known, soft, held.truth)
-    areas = compare(tried)
+    aurocs = compare(tried)
     space = Space.of(embeddings, learnt.truth)
-    detector = Detector.fit(space, trust.methods or choose(areas), known, soft, rate=trust.false_positive_rate)
+    detector = Detector.fit(space, trust.methods or choose(aurocs), known, soft, rate=trust.false_positive_rate)
     tested = embed(asked.rows)
     # Where the test is small, other pictures that the network never saw stand in.
     more = known[spaced(held.truth, max(0, REFERENCE - len(tested)))]
     senses = OodGraph(projection, detector, np.concatenate([tested[spaced(asked.truth, REFERENCE)], more]))
-    return OodDetection(senses, areas, len(tried), embed, tested, space.nearest(known))
+    return OodDetection(senses, aurocs, len(tried), embed, tested, space.nearest(known))
 
 
 class _Eye:
@@ -191,12 +191,12 @@ class _Eye:
         return int(next(iter(self(rows))).shape[1])
 
 
-def _head_trials(spare: Spare, strength: float) -> list[Trial]:
+def _head_trials(spare: Spare, l2_penalty: float) -> list[Trial]:
     """Rounds in which some classes are learnt by neither head nor components, and a fifth of the others is held out."""
     truth, count = spare.part.truth, len(spare.part.rows)
     fold = folds(spare.part, _ROUNDS, 0)
     rounds = _rounds(truth)
-    settings = spare.settings.model_copy(update={"strengths": (strength,), "components": _COMPONENTS_TRIED})
+    settings = spare.settings.model_copy(update={"l2": (l2_penalty,), "components": _COMPONENTS_TRIED})
 
     def trial(at: int) -> Trial | None:
         is_new = np.isin(truth, rounds[at])

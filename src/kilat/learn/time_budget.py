@@ -61,7 +61,7 @@ def watched(advance: Advance, seconds: float, now: Callable[[], float] = time.pe
 def cheaper(wanted: Features) -> Iterator[Features]:
     """What was wanted, and then what is looked at where that takes too long: one backbone, in int8."""
     yield wanted
-    quick = wanted.model_copy(update={"backbone": wanted.backbones[0], "mirror": False})
+    quick = wanted.model_copy(update={"backbone": wanted.backbones[0], "flip_average": False})
     if quick.backbone in lite.NAMES and quick.weights is None:
         quick = quick.model_copy(update={"precision": "int8"})
     if quick != wanted:

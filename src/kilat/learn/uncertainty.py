@@ -55,7 +55,7 @@ class Trusted:
         return {
             "methods": list(detector.methods),
             "rate": detector.rate,
-            "areas": self.sensed.areas,
+            "auroc": self.sensed.auroc,
             "left_out": self.sensed.rounds,
             "test": _alarms(
                 detector.score(self.sensed.asked, self.result.logits / np.float32(self.result.temperature))
@@ -119,8 +119,8 @@ def _sets(sets: Sets, probabilities: Floats, asked: Part, classes: Any) -> dict[
     members = sets.members(probabilities, never_empty=True)
     return {
         "method": sets.method,
-        "asked": sets.coverage,
-        "per_class_promise": len(sets.thresholds) > 1,
+        "target_coverage": sets.coverage,
+        "per_class": len(sets.thresholds) > 1,
         **measure_sets(members, asked.truth, list(classes)),
     }
 

@@ -22,8 +22,8 @@ class FineTuned(ImageModel):
     Args:
         eyes: the backbones that look side by side, all at the same size.
         head: as it was fitted on their features.
-        mirror: whether answers are for the mean of what is seen of a picture and of its mirror image; training sees one
-            side at a time.
+        flip_average: whether features are averaged over a picture and its mirror image; training takes one side at a
+            time.
         norms: whether batch norms of open stages learn their running statistics.
     """
 
@@ -32,11 +32,11 @@ class FineTuned(ImageModel):
     scale: Tensor
 
     def __init__(
-        self, eyes: Sequence[feature_extractor.FeatureExtractor], head: Head, *, mirror: bool, norms: bool
+        self, eyes: Sequence[feature_extractor.FeatureExtractor], head: Head, *, flip_average: bool, norms: bool
     ) -> None:
         super().__init__()
         self.eyes, self.size = nn.ModuleList(eyes), eyes[0].size
-        self.mirror, self.norms = mirror, norms
+        self.flip_average, self.norms = flip_average, norms
         self.register_buffer("mean", torch.from_numpy(head.mean), persistent=False)
         self.register_buffer("scale", torch.from_numpy(head.scale), persistent=False)
         self.weight = nn.Parameter(torch.tensor(head.weight))
@@ -56,7 +56,7 @@ class FineTuned(ImageModel):
         """The logits of a batch of pictures."""
         planes = pixels.permute(0, 3, 1, 2).float()
         features = self._look(planes)
-        if self.mirror:
+        if self.flip_average:
             features = (features + self._look(planes.flip(3))) / 2
         return self._answer(features)
 
@@ -130,7 +130,7 @@ class FineTuned(ImageModel):
         """The logits that ``forward`` gives of pictures, from their rows.
 
         Args:
-            rows: ``[n, sides, width]``, of two sides where there is ``mirror``: each picture, and its mirror image.
+            rows: ``[n, sides, width]``, of two sides with ``flip_average``: the picture and its mirror image.
         """
         features = self._look_on(rows.flatten(0, 1))
         return self._answer(features.reshape(*rows.shape[:2], -1).mean(1))

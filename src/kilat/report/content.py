@@ -57,14 +57,15 @@ def gather(
     ]
     pictures = [seen[row] for row in samples if row in seen]
     curve = [
-        CurvePoint(p["pictures"], p["right"] / p["of"], *_interval(p)) for p in metrics.get("head", {}).get("curve", [])
+        CurvePoint(p["pictures"], p["correct"] / p["n"], *_interval(p))
+        for p in metrics.get("head", {}).get("curve", [])
     ]
     more = {**shown, "findings": illustrate(choices, seen, catalog)}
     return Report(name, metrics, recipe, catalog.table, pictures, curve, mistakes, notes, **more)
 
 
 def _interval(point: dict[str, int]) -> tuple[float, float]:
-    low, high = wilson_interval(point["right"], point["of"]) or (0.0, 1.0)
+    low, high = wilson_interval(point["correct"], point["n"]) or (0.0, 1.0)
     return low, high
 
 

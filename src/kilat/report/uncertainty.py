@@ -23,7 +23,7 @@ def content(measured: Measures, metrics: Measures) -> dict[str, Any]:
     return {
         "sets": _sets(sets) if sets.get("n") else [],
         "unknown": _unknown(unknown) if unknown.get("methods") else [],
-        "areas": _areas(unknown) if unknown.get("methods") else [],
+        "auroc": _areas(unknown) if unknown.get("methods") else [],
     }
 
 
@@ -33,7 +33,7 @@ def figures(measured: Measures) -> dict[str, Markup]:
     if sets.get("n"):
         made["set_sizes"] = uncertainty_figures.sizes(sets["sizes"])
         if any(of.get("n") for of in (sets.get("per_class") or {}).values()):
-            made["class_coverage"] = uncertainty_figures.per_class_coverage(sets["per_class"], sets["asked"])
+            made["class_coverage"] = uncertainty_figures.per_class_coverage(sets["per_class"], sets["target_coverage"])
     per_class = measured.get("per_class") or {}
     if measured.get("n") and any(of.get("reliability") for of in per_class.values()):
         worst = dict(sorted(per_class.items(), key=lambda item: -(item[1].get("ece") or 0)))
@@ -74,14 +74,14 @@ def _promise(sets: Measures) -> str:
         "kilat also gives a set of classes with every answer. Asked to hold the right class for {asked} of all "
         "pictures, the sets held it for {coverage} of {n} test pictures (95% interval {low} to {high})"
     )
-    if high < sets["asked"]:
+    if high < sets["target_coverage"]:
         sentence += _("; that is less often than was asked.")
-    elif low > sets["asked"]:
+    elif low > sets["target_coverage"]:
         sentence += _("; that is more often than was asked.")
     else:
         sentence += _(", as was asked.")
     return sentence.format(
-        asked=_round(sets["asked"]),
+        asked=_round(sets["target_coverage"]),
         coverage=percent(sets["coverage"]),
         n=count(sets["n"]),
         low=points(low),
@@ -111,7 +111,7 @@ def _of_classes(sets: Measures) -> list[str]:
     if not worst or len(sets["per_class"]) < 2:
         return []
     sentence = _("This is promised for all classes together, not for each.")
-    if sets.get("per_class_promise"):
+    if sets.get("per_class"):
         sentence = _("This is promised for each class by itself.")
     sentence += " " + _("The right class is missed most often for “{label}”: its sets held it for {coverage} of {n}.")
     return [sentence.format(label=worst["label"], coverage=percent(worst["coverage"]), n=count(worst["n"]))]
@@ -143,7 +143,7 @@ def _unknown(unknown: Measures) -> list[str]:
 
 
 def _how_chosen(unknown: Measures) -> str:
-    taken, area = _called("+".join(unknown["methods"])), (unknown.get("areas") or {}).get("+".join(unknown["methods"]))
+    taken, area = _called("+".join(unknown["methods"])), (unknown.get("auroc") or {}).get("+".join(unknown["methods"]))
     if not unknown.get("left_out") or not defined(area):
         return _("It tells by: {taken}.").format(taken=taken)
     return _(
@@ -154,7 +154,7 @@ def _how_chosen(unknown: Measures) -> str:
 
 def _areas(unknown: Measures) -> list[tuple[str, float, bool]]:
     """What was tried, the best first: its name, the area under its curve, and whether it was taken."""
-    tried = sorted((unknown.get("areas") or {}).items(), key=lambda item: -item[1])
+    tried = sorted((unknown.get("auroc") or {}).items(), key=lambda item: -item[1])
     return [(_called(name), area, name == "+".join(unknown["methods"])) for name, area in tried]
 
 

@@ -114,7 +114,7 @@ def _coverage_rows(
         write(axes, at, bottom + 15, _percent(value), color=MUTED, ha="center")
     y = top + row * (np.arange(len(names)) + 0.5)
     _asked_line(axes, [(float(x(asked)), top - 6), (float(x(asked)), bottom)])
-    write(axes, float(x(asked)), 11, _("asked: {share}").format(share=_percent(asked)), color=MUTED, ha="center")
+    write(axes, float(x(asked)), 11, _("target: {share}").format(share=_percent(asked)), color=MUTED, ha="center")
     spans = [x(measured[name]["coverage_interval"]) for name in names]
     bars = [[(low, at), (high, at)] for (low, high), at in zip(spans, y, strict=True)]
     _lines(axes, bars, (ACCENT, 0.4), 4)
@@ -149,7 +149,7 @@ def _coverage_shape(
     plot.axes.plot(x, plot.y([measured[name]["coverage"] for name in chosen]).round(1), color=ACCENT, linewidth=2)
     at = float(plot.y(asked))
     _asked_line(plot.axes, [(plot.left, at), (plot.right, at)])
-    write(plot.axes, plot.right, 11, _("asked: {share}").format(share=_percent(asked)), color=MUTED, ha="right")
+    write(plot.axes, plot.right, 11, _("target: {share}").format(share=_percent(asked)), color=MUTED, ha="right")
     return plot.axes
 
 

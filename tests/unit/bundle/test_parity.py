@@ -43,7 +43,7 @@ def unknown(features, head, senses):
 def test_a_faithful_file_passes(small, pictures, expected, unknown):
     source = ArraySource(pictures, ["red"] * 80, "x")
     parity = check(Classifier(small), source, np.arange(80), expected, unknown)
-    assert parity.max_unknown_difference < 1e-3
+    assert parity.max_ood_difference < 1e-3
     assert parity.pictures == 80
     assert parity.max_difference < 1e-5
     assert parity.labels_agree == 1.0
@@ -74,7 +74,7 @@ def test_a_file_that_notices_nothing_passes_where_nothing_is_to_be_noticed(train
     file = export_network(trained(np.eye(3)), size=4, resize="crop", temperature=1.0, manifest=manifest)
     expected = Classifier(file).predict_proba(pictures)
     source = ArraySource(pictures, ["red"] * 80, "x")
-    assert check(Classifier(file), source, np.arange(80), expected, None).max_unknown_difference == 0
+    assert check(Classifier(file), source, np.arange(80), expected, None).max_ood_difference == 0
     with pytest.raises(RunError, match="does not notice unknown pictures"):
         check(Classifier(file), source, np.arange(80), expected, np.zeros(80))
 

@@ -135,7 +135,7 @@ def test_relearning_from_all_pictures_gives_the_same_answers_again():
     _answers, truth, _labels, points = world(classes=3, count=300)
     fold = np.where(np.arange(300) == 7, -1, np.arange(300) % 4)
     everyone = np.concatenate([points, points[:20]])
-    head = fit(everyone, np.arange(300), truth, fold, 3, [Block("last", 3)], Head(strengths=(1e-2,)))
+    head = fit(everyone, np.arange(300), truth, fold, 3, [Block("last", 3)], Head(l2=(1e-2,)))
     again = relearning(head, np.arange(300), truth, fold, 3)(np.ones(299, bool))
     np.testing.assert_allclose(apply_temperature(again, 1), apply_temperature(head.logits, 1), atol=0.02)
 

@@ -211,30 +211,30 @@ def trial(seed, informative):
 class TestChoice:
     @pytest.mark.parametrize("method", METHODS)
     def test_what_tells_new_pictures_is_found(self, method):
-        areas = compare([trial(seed, method) for seed in range(3)])
-        alone = {name: areas[name] for name in METHODS}
+        aurocs = compare([trial(seed, method) for seed in range(3)])
+        alone = {name: aurocs[name] for name in METHODS}
         assert max(alone, key=alone.get) == method
         assert alone[method] > 0.8
-        chosen = choose(areas)
+        chosen = choose(aurocs)
         assert method in chosen
         assert chosen[0] == "knn"
 
     def test_where_nothing_tells_them_the_area_is_a_half(self):
-        areas = compare([trial(seed, None) for seed in range(4)])
-        assert all(abs(area - 0.5) < 0.1 for area in areas.values())
+        aurocs = compare([trial(seed, None) for seed in range(4)])
+        assert all(abs(area - 0.5) < 0.1 for area in aurocs.values())
 
     def test_every_way_is_measured_over_all_trials(self):
         trials = [trial(seed, "energy") for seed in range(3)]
-        areas = compare(trials)
-        assert list(areas) == [*METHODS, *("+".join(names) for names in COMBINATIONS[1:])]
+        aurocs = compare(trials)
+        assert list(aurocs) == [*METHODS, *("+".join(names) for names in COMBINATIONS[1:])]
         each = [compare([one]) for one in trials]
-        for name, area in areas.items():
+        for name, area in aurocs.items():
             assert area == pytest.approx(np.mean([one[name] for one in each]))
 
     def test_one_class_left_has_no_logits_to_speak_of(self):
         one = trial(0, "knn")
-        areas = compare([Trial(one.learnt, 0 * one.truth, one.embeddings, one.logits[:, :1], one.is_new)])
-        assert list(areas) == ["knn"]
+        aurocs = compare([Trial(one.learnt, 0 * one.truth, one.embeddings, one.logits[:, :1], one.is_new)])
+        assert list(aurocs) == ["knn"]
 
     def test_knn_takes_part_in_every_choice(self):
         names = [*METHODS, *("+".join(combination) for combination in COMBINATIONS[1:])]

@@ -28,7 +28,7 @@ def test_side_by_side(pair):
 
 
 def test_both_sides(pair):
-    mirrored = OnnxRunner(join(pair, mirror=True))
+    mirrored = OnnxRunner(join(pair, flip_average=True))
     plain = OnnxRunner(join(pair))
     np.testing.assert_allclose(mirrored(PIXELS), (plain(PIXELS) + plain(MIRRORED)) / 2, rtol=0, atol=1e-6)
     np.testing.assert_allclose(mirrored(PIXELS), mirrored(MIRRORED), rtol=0, atol=1e-6)
@@ -36,12 +36,12 @@ def test_both_sides(pair):
 
 def test_one_alone_is_itself(pair):
     assert join(pair[:1]) is pair[0]
-    assert join(pair[:1], mirror=True).blocks == pair[0].blocks
+    assert join(pair[:1], flip_average=True).blocks == pair[0].blocks
 
 
 def test_the_same_parts_give_the_same_bytes(pair):
-    assert join(pair, mirror=True).digest == join(pair, mirror=True).digest
-    assert len({join(pair).digest, join(pair[::-1]).digest, join(pair, mirror=True).digest}) == 3
+    assert join(pair, flip_average=True).digest == join(pair, flip_average=True).digest
+    assert len({join(pair).digest, join(pair[::-1]).digest, join(pair, flip_average=True).digest}) == 3
 
 
 def test_different_sizes_are_refused(pair):

@@ -55,7 +55,7 @@ def task(recipe, name="test_resnet"):
     weight = 0.01 * random.standard_normal((features.shape[1], len(CLASSES)))
     head = Head(features.mean(0), 1 / (features.std(0) + 0.01), weight.astype(np.float32), np.zeros(3, np.float32))
     norms = recipe.fit.batch_norm == "train"
-    network = FineTuned([eye], head, mirror=recipe.features.mirror, norms=norms)
+    network = FineTuned([eye], head, flip_average=recipe.features.flip_average, norms=norms)
     training, validation = whole.at(np.arange(LEARNT)), whole.at(np.arange(LEARNT, COUNT))
     return TrainSpec(network, Counted(pixels, "cpu"), training, validation, CLASSES, recipe, "cpu", answered_later=HELD)
 
@@ -64,12 +64,12 @@ def task(recipe, name="test_resnet"):
 def make(tmp_path):
     """Makes a training of an opened backbone: ``make(unfreeze=2, epochs=2)``."""
 
-    def make(*, folder="run", mirror=False, augment=None, name="test_resnet", **given):
+    def make(*, folder="run", flip_average=False, augment=None, name="test_resnet", **given):
         rest = {key: given.pop(key) for key in ("progress", "on_epoch", "deadline", "group") if key in given}
         lengths = {} if "phases" in given else {"epochs": 2, "unfreeze": 2}
         optimizer = {"name": "adam", "learning_rate": 1e-3}
         fit = {"batch": BATCH, "precision": "fp32", "checkpoint": 0, "optimizer": optimizer, **lengths, **given}
-        recipe = recipes.load({"fit": fit, "augment": augment or {}, "features": {"mirror": mirror}})
+        recipe = recipes.load({"fit": fit, "augment": augment or {}, "features": {"flip_average": flip_average}})
         return Trainer(task(recipe, name), Checkpoints(tmp_path / folder), **rest)
 
     return make
@@ -103,9 +103,9 @@ class TestMaps:
         assert not maps.holds(np.array([5, 3]))
         assert not maps.holds(np.array([10]))
 
-    @pytest.mark.parametrize("mirror", [False, True])
-    def test_hold_what_the_network_goes_on_from(self, make, mirror):
-        training = make(mirror=mirror)
+    @pytest.mark.parametrize("flip_average", [False, True])
+    def test_hold_what_the_network_goes_on_from(self, make, flip_average):
+        training = make(flip_average=flip_average)
         task, network = training.task, training.network
         network.unfreeze(2)
         told = []
@@ -113,7 +113,7 @@ class TestMaps:
         assert told[-1] == (COUNT, COUNT)
         rows = task.validation.rows
         (pixels,), (values,) = task.pictures.batches([rows]), held.validation.batches([rows])
-        assert values.shape[:2] == (HELD, 1 + mirror)
+        assert values.shape[:2] == (HELD, 1 + flip_average)
         with torch.inference_mode():
             torch.testing.assert_close(network.answer_upper(values), network(pixels), rtol=1e-4, atol=1e-4)
             for chosen in (task.training.rows[:5], task.training.rows[5:].copy()):
@@ -136,7 +136,7 @@ class TestMaps:
 class TestTraining:
     @pytest.mark.parametrize(
         "choices",
-        [{}, {"mirror": True, "batch_norm": "train", "ema": 0.9}, {"phases": TWO_PHASES}],
+        [{}, {"flip_average": True, "batch_norm": "train", "ema": 0.9}, {"phases": TWO_PHASES}],
         ids=["plain", "much more", "phases"],
     )
     def test_is_the_same_with_them_and_without(self, make, monkeypatch, choices):
@@ -182,7 +182,7 @@ class TestTraining:
         """Steps of making maps are told too: one for the pictures learnt from, one for those of the validation."""
         steps = (2, 4, 6) if "phases" in choices else (0, 1, 6)
         whole = require_exact(make, steps, **choices)
-        assert whole.place.ended == "all epochs"
+        assert whole.place.stop_reason == "all epochs"
 
     def test_stopped_while_they_are_made(self, make, require_exact):
         whole = make(folder="whole")
@@ -200,7 +200,7 @@ class TestTimeLimit:
     def test_counts_the_time(self, make):
         training = make(epochs=1000, deadline=time.perf_counter() + 9.0)
         training.run()
-        assert training.place.ended == "time limit"
+        assert training.place.stop_reason == "time limit"
         assert training.task.pictures.asked == COUNT
         assert training.pace.extra > 0
 
@@ -210,5 +210,5 @@ class TestTimeLimit:
         training = make(epochs=1000, deadline=time.perf_counter())
         training.run()
         assert "no time" in training.place.notes[0]
-        assert training.place.ended == "time limit"
+        assert training.place.stop_reason == "time limit"
         assert training.pace.extra == 0

@@ -80,7 +80,7 @@ def test_it_learns_and_says_how(trained):
     assert [row["epoch"] for row in rows] == list(range(1, 13))
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
     assert rows[-1]["validation_accuracy"] == 1.0
-    assert training.place.ended == "all epochs"
+    assert training.place.stop_reason == "all epochs"
     assert told[-1][:2] == (12 * 3 * 16, 12 * 3 * 16)
     assert "epoch 12 of 12" in told[-1][2]
     answers = training.answer(training.task.validation.rows)
@@ -216,7 +216,7 @@ class TestWhatIsKept:
         training, states = watched(fit=fit, layers=LINEAR, misled=True)
         losses = [row["validation_loss"] for row in training.place.history]
         best = int(np.argmin(losses))
-        assert training.place.ended == "early stopping"
+        assert training.place.stop_reason == "early stopping"
         assert training.place.best == best
         assert len(losses) == best + 1 + 3
         assert same(weights(training), states[best])
@@ -301,9 +301,9 @@ class TestALossThatIsNoNumber:
         training = make_training(fit=self.FIT, network=Cliff(self.cliff(make_training)))
         training.run()
         place = training.place
-        assert place.ended == "all epochs"
+        assert place.stop_reason == "all epochs"
         assert place.rollbacks == 1
-        assert place.slower == 0.5
+        assert place.lr_scale == 0.5
         assert "was no number" in place.notes[0]
         assert all(np.isfinite(list(row.values())).all() for row in place.history)
         assert torch.isfinite(torch.from_numpy(training.answer(np.arange(60)))).all()
@@ -337,7 +337,7 @@ class TestALossThatIsNoNumber:
         (training.checkpoints.folder / "step-00000006.json").write_text("{}")
         again = make_training(fit=fit, network=Cliff(cliff))
         again.run()
-        assert again.place.ended == "all epochs"
+        assert again.place.stop_reason == "all epochs"
         assert again.place.rollbacks == 1
 
 
@@ -410,7 +410,7 @@ def test_a_time_limit_ends_with_its_schedule(make_training):
     training = make_training(fit={"epochs": 100_000, "schedule": {"name": "linear"}}, deadline=time.perf_counter() + 10)
     training.run()
     place = training.place
-    assert place.ended == "time limit"
+    assert place.stop_reason == "time limit"
     assert 0 < place.step < training.per_epoch * 100_000
     assert place.history[-1]["learning_rate"] < 0.1 * place.history[0]["learning_rate"]
 

@@ -57,7 +57,7 @@ def assert_close(one, other):
 def test_parts_give_the_updates_of_the_whole(train, most, part):
     whole, divided = train(Greedy(10_000), folder="whole"), train(Greedy(most), folder="divided")
     assert divided.place.micro_batch == part
-    assert divided.place.moves == whole.place.moves == 9
+    assert divided.place.global_step == whole.place.global_step == 9
     assert_close(weights(divided), weights(whole))
     for row, same in zip(divided.place.history, whole.place.history, strict=True):
         assert row["accuracy"] == same["accuracy"]

@@ -180,11 +180,11 @@ class TestPhases:
     def test_killed_in_any_of_them(self, make_opened, require_exact, keep, steps):
         """Two phases of two epochs with three steps each; after 6 the first one ends."""
         whole = require_exact(
-            make_opened, steps, phases=TWO_PHASES, keep=keep, layer_decay=0.7, average=2,
+            make_opened, steps, phases=TWO_PHASES, keep=keep, layer_decay=0.7, swa_epochs=2,
             optimizer="nadam", schedule={"name": "cosine", "warmup": 0.5},
         )  # fmt: skip
         assert len(whole.place.history) == 4
-        assert whole.place.ended == "all epochs"
+        assert whole.place.stop_reason == "all epochs"
 
     @pytest.mark.parametrize(
         ("schedule", "shape"),

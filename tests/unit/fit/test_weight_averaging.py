@@ -40,13 +40,13 @@ def assert_mean(training, states):
 class TestWhatIsAveraged:
     @pytest.mark.parametrize(("asked", "taken"), [(1, 1), (2, 2), (4, 4), (9, 4)])
     def test_the_last_epochs_with_their_running_statistics(self, run, asked, taken):
-        training, states = run(average=asked, keep="last")
+        training, states = run(swa_epochs=asked, keep="last")
         assert any("running_mean" in name for name in states[0])
         assert_mean(training, states[-taken:])
         assert training_run._facts(training)["averaged"] == taken
 
     def test_only_those_of_the_last_phase(self, run):
-        training, states = run(epochs=None, phases=[{"epochs": 3}, {"epochs": 2}], average=4, keep="last")
+        training, states = run(epochs=None, phases=[{"epochs": 3}, {"epochs": 2}], swa_epochs=4, keep="last")
         assert_mean(training, states[-2:])
         assert training_run._facts(training)["averaged"] == 2
 
@@ -56,17 +56,17 @@ class TestWhatIsAveraged:
         assert training_run._facts(training)["averaged"] == 0
 
     def test_none_where_training_stops_before_and_that_is_said(self, make_training):
-        fit = {"epochs": 50, "early_stopping": 1, "average": 2, "optimizer": {"name": "adam", "learning_rate": 0.01}}
+        fit = {"epochs": 50, "early_stopping": 1, "swa_epochs": 2, "optimizer": {"name": "adam", "learning_rate": 0.01}}
         training = make_training(layers=["flatten", {"dense": "classes"}], misled=True, fit=fit)
         training.run()
-        assert training.place.ended == "early stopping"
+        assert training.place.stop_reason == "early stopping"
         assert training_run._facts(training)["averaged"] == 0
-        assert "fit.average" in training.place.notes[0]
+        assert "fit.swa_epochs" in training.place.notes[0]
 
 
 class TestWhatIsKept:
     def test_the_average_where_it_is_better_than_the_best(self, run):
-        training, states = run(average=3, optimizer=JUMPY)
+        training, states = run(swa_epochs=3, optimizer=JUMPY)
         best = min(row["validation_loss"] for row in training.place.history)
         assert_mean(training, states[-3:])
         assert validation_loss(training) < best
@@ -74,7 +74,7 @@ class TestWhatIsKept:
 
     def test_the_best_where_the_average_is_worse(self, run):
         """Of the first epochs of a slow training the last is better than any mean."""
-        training, states = run(average=4, optimizer={"name": "sgd", "learning_rate": 0.01})
+        training, states = run(swa_epochs=4, optimizer={"name": "sgd", "learning_rate": 0.01})
         best = training.place.best
         assert validation_loss(training) == training.place.history[best]["validation_loss"]
         assert all(torch.equal(value, states[best][name]) for name, value in weights(training).items())
@@ -82,7 +82,7 @@ class TestWhatIsKept:
 
     def test_by_the_measure_that_is_monitored(self, run):
         """By accuracy, of which all have all; so nothing is better."""
-        easy = {"optimizer": {"name": "adam", "learning_rate": 0.01}, "epochs": 14, "average": 2}
+        easy = {"optimizer": {"name": "adam", "learning_rate": 0.01}, "epochs": 14, "swa_epochs": 2}
         layers = [{"conv": 4}, "max_pool", "flatten", {"dense": "classes"}]
         training, _states = run(layers, **easy, early_stopping={"patience": 99, "monitor": "accuracy"})
         assert training.place.history[training.place.best]["validation_accuracy"] == 1
@@ -91,14 +91,14 @@ class TestWhatIsKept:
 
 @pytest.mark.parametrize(("keep", "optimizer"), [("best", JUMPY), ("best", "adam"), ("last", "adam")])
 def test_killed_at_any_step(make_training, require_exact, keep, optimizer):
-    fit = {"epochs": 4, "average": 3, "keep": keep, "checkpoint": 0, "optimizer": optimizer}
+    fit = {"epochs": 4, "swa_epochs": 3, "keep": keep, "checkpoint": 0, "optimizer": optimizer}
     require_exact(
         lambda **choices: make_training(layers=LAYERS, augment={"rotation": 10}, **choices), (4, 7, 11), fit=fit
     )
 
 
 def test_what_has_ended_is_taken_up_as_it_was(make_training):
-    fit = {"epochs": 4, "average": 3, "optimizer": JUMPY}
+    fit = {"epochs": 4, "swa_epochs": 3, "optimizer": JUMPY}
     first, again = (make_training(layers=LAYERS, fit=fit) for _ in range(2))
     first.run()
     again.run()
@@ -110,7 +110,10 @@ def test_what_has_ended_is_taken_up_as_it_was(make_training):
 def test_blended_weights_lie_between_those_it_began_with_and_those_it_would_have_kept(make_training, share):
     first = weights(make_training(layers=LAYERS))
     then, between = (make_training(layers=LAYERS, fit={"epochs": 2}) for _ in range(2))
-    between.first, between.fit = between.weights.copied(), between.fit.model_copy(update={"blend": share})
+    between.first, between.fit = (
+        between.weights.copied(),
+        between.fit.model_copy(update={"weight_interpolation": share}),
+    )
     then.run()
     between.run()
     for name, value in weights(between).items():

@@ -54,7 +54,7 @@ def test_a_pass_that_is_well_on_its_way_is_let_end_a_little_late():
     [
         (Features(), [Features(), Features(precision="int8")]),
         (
-            Features(backbone="efficientnet_lite0+efficientnet_lite2", precision="fp32", mirror=True),
+            Features(backbone="efficientnet_lite0+efficientnet_lite2", precision="fp32", flip_average=True),
             [Features(backbone="efficientnet_lite0", precision="int8")],
         ),
         (Features(backbone="resnet18"), [Features(backbone="resnet18")]),

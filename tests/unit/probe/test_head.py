@@ -69,15 +69,15 @@ def coordinates(data: Data) -> NDArray[np.float64]:
 
 
 def reference(
-    data: Data, strength: float, rows: Ints | slice = slice(None), balanced: bool = False
+    data: Data, l2_penalty: float, rows: Ints | slice = slice(None), balanced: bool = False
 ) -> LogisticRegression:
     """Scikit-learn's head of the same penalty, fitted on some of the pictures.
 
-    kilat: mean loss + strength/2 |W|²; scikit-learn: C · sum of losses + 1/2 |w|², so C = 1 / (strength · n). Of two
+    kilat: mean loss + l2_penalty/2 |W|²; scikit-learn: C · sum of losses + 1/2 |w|², so C = 1 / (l2_penalty · n).
     classes scikit-learn has one column w where kilat has ±w/2, of which |W|² = |w|²/2: C is twice as large.
     """
     points, labels = coordinates(data)[rows], data.labels[rows]
-    c = (2 if data.classes == 2 else 1) / (strength * len(labels))
+    c = (2 if data.classes == 2 else 1) / (l2_penalty * len(labels))
     weight = "balanced" if balanced else None
     return LogisticRegression(C=c, class_weight=weight, tol=1e-9, max_iter=50_000).fit(points, labels)
 
@@ -85,12 +85,12 @@ def reference(
 @pytest.mark.parametrize(
     ("n", "width", "classes"), [(300, 20, 3), (300, 20, 2), (60, 200, 4), (40, 300, 2), (90, 90, 3), (500, 12, 10)]
 )
-@pytest.mark.parametrize("strength", [1e-2, 1e-3])
-def test_the_head_is_scikit_learns(n: int, width: int, classes: int, strength: float) -> None:
+@pytest.mark.parametrize("l2_penalty", [1e-2, 1e-3])
+def test_the_head_is_scikit_learns(n: int, width: int, classes: int, l2_penalty: float) -> None:
     """With more pictures than features, and with more features than pictures."""
     data = drawn(n, width, classes)
-    got = softmax(fitted(data, strengths=[strength]).head.logits(data.features), axis=1)
-    right = reference(data, strength).predict_proba(coordinates(data))
+    got = softmax(fitted(data, l2_penalties=[l2_penalty]).head.logits(data.features), axis=1)
+    right = reference(data, l2_penalty).predict_proba(coordinates(data))
     np.testing.assert_allclose(got, right, atol=0.025)
     assert np.abs(got - right).mean() < 0.002
 
@@ -102,8 +102,8 @@ def test_balanced_is_scikit_learns_class_weight(classes: int, width: int) -> Non
     data = drawn(200, width, classes, shares=shares, spread=0.5)
     dice = np.random.default_rng(1).permutation(len(data.labels))
     data = Data(data.features[dice], data.labels[dice], data.blocks)
-    plain = softmax(fitted(data, strengths=[3e-2]).head.logits(data.features), axis=1)
-    even = softmax(fitted(data, strengths=[3e-2], class_weight="balanced").head.logits(data.features), axis=1)
+    plain = softmax(fitted(data, l2_penalties=[3e-2]).head.logits(data.features), axis=1)
+    even = softmax(fitted(data, l2_penalties=[3e-2], class_weight="balanced").head.logits(data.features), axis=1)
     right = reference(data, 3e-2, balanced=True).predict_proba(coordinates(data))
     np.testing.assert_allclose(even, right, atol=0.012)
     assert np.abs(even - plain).max() > 0.05
@@ -115,7 +115,7 @@ def test_held_out_logits_come_from_heads_that_saw_the_other_folds_only(n: int, w
     data = drawn(n, width, classes, spread=0.6)
     fold = data.fold()
     fold[:5] = -1
-    got = fitted(data, fold, strengths=[1e-2])
+    got = fitted(data, fold, l2_penalties=[1e-2])
     np.testing.assert_array_equal(got.held_out, np.flatnonzero(fold >= 0))
     answers = softmax(got.logits, axis=1)
     for number in range(4):
@@ -126,37 +126,37 @@ def test_held_out_logits_come_from_heads_that_saw_the_other_folds_only(n: int, w
 def test_a_held_out_label_has_no_part_in_its_own_answer() -> None:
     data = drawn(120, 30, 3)
     fold = np.where(np.arange(120) % 4 == 0, 0, -1)
-    before = fitted(data, fold, strengths=[1e-2])
+    before = fitted(data, fold, l2_penalties=[1e-2])
     other = data.labels.copy()
     other[fold == 0] = (other[fold == 0] + 1) % 3
-    after = fitted(data._replace(labels=other), fold, strengths=[1e-2])
+    after = fitted(data._replace(labels=other), fold, l2_penalties=[1e-2])
     assert before.logits.tobytes() == after.logits.tobytes()
     assert before.head.weight.tobytes() != after.head.weight.tobytes()
 
 
 def test_the_chosen_strength_has_the_least_log_loss() -> None:
     data = drawn(150, 60, 3, spread=0.3)
-    got = fitted(data, strengths=[1e-5, 1.0, 1e-1, 1e-3, 100.0])
-    tried = {one.strength: one for one in got.strengths}
+    got = fitted(data, l2_penalties=[1e-5, 1.0, 1e-1, 1e-3, 100.0])
+    tried = {one.l2_penalty: one for one in got.l2_penalties}
     assert set(tried) == {1e-5, 1.0, 1e-1, 1e-3, 100.0}
-    assert got.strength == min(tried, key=lambda strength: tried[strength].log_loss)
-    assert got.strength not in (1e-5, 100.0)
+    assert got.l2_penalty == min(tried, key=lambda l2_penalty: tried[l2_penalty].log_loss)
+    assert got.l2_penalty not in (1e-5, 100.0)
     truth = data.labels[got.held_out]
-    for strength, result in tried.items():
-        alone = fitted(data, strengths=[strength])
+    for l2_penalty, result in tried.items():
+        alone = fitted(data, l2_penalties=[l2_penalty])
         answers = softmax(alone.logits.astype(float), axis=1)
         assert result.log_loss == pytest.approx(log_loss(truth, answers), abs=0.003)
         assert result.accuracy == pytest.approx((answers.argmax(1) == truth).mean(), abs=0.02)
-    chosen = fitted(data, strengths=[got.strength])
+    chosen = fitted(data, l2_penalties=[got.l2_penalty])
     np.testing.assert_allclose(softmax(got.logits, axis=1), softmax(chosen.logits, axis=1), atol=0.03)
 
 
 def test_without_anyone_held_out_there_is_a_head_and_nothing_to_calibrate_on() -> None:
     data = drawn(6, 10, 6)
-    got = fitted(data, np.full(6, -1), strengths=[1e-3, 1e-2, 1e-1])
+    got = fitted(data, np.full(6, -1), l2_penalties=[1e-3, 1e-2, 1e-1])
     assert got.logits.shape == (0, 6)
     assert len(got.held_out) == 0
-    assert got.strength == 1e-2
+    assert got.l2_penalty == 1e-2
     assert (got.head.logits(data.features).argmax(1) == data.labels).all()
 
 
@@ -167,14 +167,14 @@ def test_the_same_bytes_every_time() -> None:
         assert getattr(one.head, part).tobytes() == getattr(two.head, part).tobytes()
         assert getattr(one.head, part).dtype == np.float32
     assert one.logits.tobytes() == two.logits.tobytes()
-    assert one.strengths == two.strengths
+    assert one.l2_penalties == two.l2_penalties
     assert one.curve == two.curve
 
 
 def test_rows_choose_pictures_without_moving_anything() -> None:
     data = drawn(200, 20, 2)
     rows = np.random.default_rng(0).permutation(200)[:120]
-    settings = Settings(strengths=(1e-2,))
+    settings = Settings(l2=(1e-2,))
     fold = np.arange(120) % 3
     got = fit(data.features.copy(), rows, data.labels[rows], fold, 2, data.blocks, settings)
     part = np.ascontiguousarray(data.features[rows])
@@ -190,7 +190,7 @@ def test_few_components_are_the_leading_ones() -> None:
     leading = dice.normal(size=(600, 5)) + 2 * dice.normal(size=(3, 5))[labels]
     features = (leading @ dice.normal(size=(5, 400)) + 0.05 * dice.normal(size=(600, 400))).astype(np.float32)
     data = Data(features, labels, (Block("stage1.mean", 400), Block("last", 0)))
-    few, everything = (softmax(fitted(data, strengths=[1e-3], components=n).logits, axis=1) for n in (8, 4096))
+    few, everything = (softmax(fitted(data, l2_penalties=[1e-3], components=n).logits, axis=1) for n in (8, 4096))
     np.testing.assert_allclose(few, everything, atol=0.03)
     assert (few.argmax(1) == labels).mean() > 0.95
 
@@ -201,7 +201,7 @@ class TestOddFeatures:
         steady = np.array([0, 5, -3e4, 1e-30, 77.7], np.float32)
         features = np.concatenate([data.features, np.tile(steady, (200, 1))], axis=1)
         wider = Data(features, data.labels, (*data.blocks, Block("steady", 5)))
-        with_them, without = fitted(wider, strengths=[1e-2]), fitted(data, strengths=[1e-2])
+        with_them, without = fitted(wider, l2_penalties=[1e-2]), fitted(data, l2_penalties=[1e-2])
         np.testing.assert_allclose(with_them.head.logits(features), without.head.logits(data.features), atol=0.03)
         assert not with_them.head.weight[20:].any()
         features[:, 20:] += 5
@@ -210,12 +210,12 @@ class TestOddFeatures:
     def test_nothing_but_such_features_gives_the_shares_of_the_classes(self) -> None:
         labels = np.repeat([0, 1, 2], [30, 20, 10])
         data = Data(np.full((60, 8), 3, np.float32), labels, (Block("last", 8),))
-        got = fitted(data, np.arange(60) % 5, strengths=[1e-3])
+        got = fitted(data, np.arange(60) % 5, l2_penalties=[1e-3])
         np.testing.assert_allclose(softmax(got.head.logits(data.features), axis=1)[0], [0.5, 1 / 3, 1 / 6], atol=0.01)
 
     def test_values_far_out_are_cut(self) -> None:
         data = drawn(200, 10, 2)
-        head = fitted(data, strengths=[1e-2]).head
+        head = fitted(data, l2_penalties=[1e-2]).head
         far = head.mean + 1e6 / head.scale
         np.testing.assert_allclose(
             head.logits(far[None]), head.logits((head.mean + CLIP / head.scale)[None]), rtol=1e-4
@@ -240,7 +240,7 @@ class TestLearningCurve:
     def test_it_grows_to_the_answers_of_the_first_fold(self) -> None:
         data = drawn(800, 40, 4, spread=0.5)
         fold = data.fold(5)
-        got = fitted(data, fold, strengths=[1e-2])
+        got = fitted(data, fold, l2_penalties=[1e-2])
         learnt, right, asked = zip(*got.curve, strict=True)
         assert learnt == (32, 64, 160, 320, 640)
         assert set(asked) == {160}
@@ -254,17 +254,19 @@ class TestLearningCurve:
 
 class TestManyPictures:
     def test_the_search_on_a_sample_is_close_to_the_whole(self) -> None:
-        """50 classes and 2,500 pictures: 2,000 of them choose the strength, scaled to what is right for all."""
+        """50 classes and 2,500 pictures: 2,000 of them choose the l2_penalty, scaled to what is right for all."""
         data = drawn(2_500, 20, 50, spread=0.8)
         fold = data.fold(2)
-        strengths = [1.0, 1e-1, 1e-2]
-        got = fitted(data, fold, strengths=strengths)
-        assert [one.strength for one in got.strengths] == pytest.approx([0.8 * strength for strength in strengths])
-        assert got.strength == min(got.strengths, key=lambda one: one.log_loss).strength
+        l2_penalties = [1.0, 1e-1, 1e-2]
+        got = fitted(data, fold, l2_penalties=l2_penalties)
+        assert [one.l2_penalty for one in got.l2_penalties] == pytest.approx(
+            [0.8 * l2_penalty for l2_penalty in l2_penalties]
+        )
+        assert got.l2_penalty == min(got.l2_penalties, key=lambda one: one.log_loss).l2_penalty
         assert len(got.held_out) == 2_500
         losses = {}
-        for one in got.strengths:
-            alone = fitted(data, fold, strengths=[one.strength / 0.8])
+        for one in got.l2_penalties:
+            alone = fitted(data, fold, l2_penalties=[one.l2_penalty / 0.8])
             scores = log_softmax(alone.logits.astype(float), axis=1)
-            losses[one.strength] = -scores[np.arange(2_500), data.labels].mean()
-        assert losses[got.strength] == min(losses.values())
+            losses[one.l2_penalty] = -scores[np.arange(2_500), data.labels].mean()
+        assert losses[got.l2_penalty] == min(losses.values())

@@ -38,10 +38,10 @@ class TestWhereFrom:
             assert list(yaml.safe_load(text)[section]) == list(choices)
 
     def test_a_file_says_only_what_differs(self, tmp_path: Path) -> None:
-        path = file(tmp_path, "features:\n  size: 96\nhead: {strengths: [1e-2, 0.5]}\n")
+        path = file(tmp_path, "features:\n  size: 96\nhead: {l2: [1e-2, 0.5]}\n")
         for given in (path, str(path)):
             recipe = load(given)
-            assert (recipe.features.size, recipe.head.strengths) == (96, (0.01, 0.5))
+            assert (recipe.features.size, recipe.head.l2) == (96, (0.01, 0.5))
             assert recipe.runtime == Recipe().runtime
 
     def test_an_empty_file_is_all_defaults(self, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ class TestProblems:
         text = (
             "features: {szie: 96, resize: stretch, size: 8}\n"
             "haed: {folds: 3}\n"
-            "head: {folds: 1, strengths: [1e-3, -1]}\n"
+            "head: {folds: 1, l2: [1e-3, -1]}\n"
             "data: {test: 1.5}\n"
         )
         assert problems(file(tmp_path, text), {"runtime.sead": 1, "seed": -1}) == [
@@ -101,7 +101,7 @@ class TestProblems:
             "features.size: must be 'auto' or 16 to 1024 pixels (given: 8)",
             "features.resize: input should be 'crop', 'squash' or 'pad' (given: 'stretch')",
             "features.szie: unknown choice. Did you mean 'size'?",
-            "head.strengths: must all be above 0 (given: ['1e-3', -1])",
+            "head.l2: must all be above 0 (given: ['1e-3', -1])",
             "head.folds: input should be greater than or equal to 2 (given: 1)",
             "runtime.seed: input should be greater than or equal to 0 (given: -1)",
             "runtime.sead: unknown choice. Did you mean 'seed'?",
@@ -118,9 +118,9 @@ class TestProblems:
             ({"features": {"backbone": 5}}, "features.backbone"),
             ({"features": 5}, "features"),
             ({"features": None}, "features"),
-            ({"head": {"strengths": []}}, "head.strengths"),
-            ({"head": {"strengths": [float("nan")]}}, "head.strengths"),
-            ({"head": {"strengths": [1e-3, "much"]}}, "head.strengths.1"),
+            ({"head": {"l2": []}}, "head.l2"),
+            ({"head": {"l2": [float("nan")]}}, "head.l2"),
+            ({"head": {"l2": [1e-3, "much"]}}, "head.l2.1"),
             ({"head": {"class_weight": "equal"}}, "head.class_weight"),
             ({"data": {"test": float("nan")}}, "data.test"),
             ({"data": {"test": 1}}, "data.test"),
@@ -155,8 +155,8 @@ class TestOverrides:
         [
             ("sise", "'size'"),
             ("features.sizes", "'size'"),
-            ("head.size", "Valid names: strengths, folds, components, class_weight."),
-            ("features.zzz", "Valid names: backbone, weights, size, resize, precision, mirror."),
+            ("head.size", "Valid names: l2, folds, components, class_weight."),
+            ("features.zzz", "Valid names: backbone, weights, size, resize, precision, flip_average."),
             ("", "Valid names"),
         ],
     )
@@ -177,7 +177,8 @@ class TestOverrides:
         recipe = load({"features": {"resize": "pad", "size": 96}}, {"features": {"size": 64}})
         assert recipe.features == Features(size=64)
         assert problems("transfer", {"features": 1}) == [
-            "features: must be choices by their names: backbone, weights, size, resize, precision, mirror (given: 1)"
+            "features: must be choices by their names: backbone, weights, size, resize, precision, flip_average "
+            "(given: 1)"
         ]
 
     @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ class TestOverrides:
         [
             ("features.size=256", "features.size", 256),
             ("size=auto", "size", "auto"),
-            ("head.strengths=[1e-3, 0.5]", "head.strengths", ["1e-3", 0.5]),
+            ("head.l2=[1e-3, 0.5]", "head.l2", ["1e-3", 0.5]),
             ("class_weight=null", "class_weight", None),
             ("class_weight=", "class_weight", None),
             ("weights=/a=b/c.pt", "weights", "/a=b/c.pt"),
@@ -198,8 +199,8 @@ class TestOverrides:
         assert parse_override(text) == (path, value)
 
     def test_from_the_command_line_into_the_recipe(self) -> None:
-        recipe = load("transfer", dict(map(parse_override, ["strengths=[1e-3, 0.5]", "data.test=0", "size=auto"])))
-        assert (recipe.head.strengths, recipe.data.test, recipe.features.size) == ((0.001, 0.5), 0.0, "auto")
+        recipe = load("transfer", dict(map(parse_override, ["l2=[1e-3, 0.5]", "data.test=0", "size=auto"])))
+        assert (recipe.head.l2, recipe.data.test, recipe.features.size) == ((0.001, 0.5), 0.0, "auto")
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -225,7 +226,7 @@ class TestWritten:
             {
                 "data": {"test": 0.123456789},
                 "features": {"weights": "bobot/bunga é 花.safetensors", "size": 96, "resize": "squash"},
-                "head": {"strengths": [3e-4, 1e-300], "class_weight": "balanced"},
+                "head": {"l2": [3e-4, 1e-300], "class_weight": "balanced"},
                 "runtime": {"seed": 2**32 - 1},
             }
         )

@@ -17,7 +17,7 @@ NAMES = ["cat", "dog", "owl"]
 UNKNOWN: dict[str, Any] = {
     "methods": ["knn", "energy"],
     "rate": 0.05,
-    "areas": {"knn": 0.77, "energy": 0.83, "knn+energy": 0.852},
+    "auroc": {"knn": 0.77, "energy": 0.83, "knn+energy": 0.852},
     "left_out": 5,
     "test": {"n": 734, "flagged": 31, "share": 31 / 734, "interval": wilson_interval(31, 734)},
 }
@@ -33,7 +33,7 @@ def answered(asked: float = 0.9, *, promise: bool = False) -> dict[str, Any]:
     members = Sets.fit(probabilities[:300], truth[:300], coverage=0.9).members(probabilities[300:])
     sets = measure_sets(members, truth[300:], NAMES)
     measured = measure(truth[300:], probabilities[300:], NAMES, uncalibrated=probabilities[300:] ** 2)
-    return {**measured, "sets": {"method": "lac", "asked": asked, "per_class_promise": promise, **sets}}
+    return {**measured, "sets": {"method": "lac", "target_coverage": asked, "per_class": promise, **sets}}
 
 
 def page(test: dict[str, Any], *findings: ShownFinding, **metrics: Any) -> str:
@@ -62,10 +62,10 @@ def test_sets_say_what_was_asked_what_was_kept_and_how_large_they_are() -> None:
     assert f"A set has {sets['size']:.2f} classes on average." in text
     assert "promised for all classes together, not for each" in text
     assert f"missed most often for “{sets['worst_class']['label']}”" in text
-    assert "asked: 90%" in text
+    assert "target: 90%" in text
 
 
-@pytest.mark.parametrize(("asked", "said"), [(0.995, "less often"), (0.5, "more often")])
+@pytest.mark.parametrize(("target_coverage", "said"), [(0.995, "less often"), (0.5, "more often")])
 def test_a_promise_that_was_not_kept_is_said(asked: float, said: str) -> None:
     assert f"that is {said} than was asked." in page_with(answered(asked))
 
@@ -90,7 +90,7 @@ def test_the_unknown_says_how_it_was_chosen_and_how_often_it_is_wrong() -> None:
     assert f"by {taken} it finds a picture of a class left out stranger than an ordinary one in 85.2%" in text
     assert "wrong about 5% of ordinary pictures; of the 734 test pictures it called 4.2% unknown" in text
     assert text.index("0.852") < text.index("0.830") < text.index("0.770")
-    untried = {**UNKNOWN, "methods": ["knn"], "areas": {}, "left_out": 0, "test": {"n": 0}}
+    untried = {**UNKNOWN, "methods": ["knn"], "auroc": {}, "left_out": 0, "test": {"n": 0}}
     text = page_with(answered(), unknown=untried)
     assert "It tells by: the distance to the nearest training picture." in text
     assert "AUROC" not in text

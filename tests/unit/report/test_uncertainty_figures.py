@@ -78,7 +78,7 @@ def test_many_sizes_share_a_bar() -> None:
 
 def test_coverage_shows_the_least_covered_class_first_and_what_was_asked() -> None:
     shown = texts(uncertainty_figures.per_class_coverage(covered(NAMES), 0.95))
-    assert "asked: 95%" in shown
+    assert "target: 95%" in shown
     assert [text for text in shown if text in NAMES] == NAMES
     assert "88.0%" in shown
 
@@ -93,7 +93,7 @@ def test_many_classes_become_a_shape() -> None:
     names = [f"class {i}" for i in range(1000)]
     svg = uncertainty_figures.per_class_coverage(covered(names), 0.9, covered(names))
     assert "class 7" not in svg
-    assert "asked: 90%" in texts(svg)
+    assert "target: 90%" in texts(svg)
     assert len(svg) < 60_000
 
 
