@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from kilat.locale import _
+
 
 class KilatError(Exception):
     """An error that is shown to the user as sentences, without a traceback.
@@ -56,7 +58,10 @@ class MissingExtra(KilatError):
     kind = "missing-extra"
 
     def __init__(self, wanted: str, extra: str) -> None:
-        super().__init__(f"{wanted} needs the extra '{extra}'.", hint=f"pip install 'kilat[{extra}]'")
+        super().__init__(
+            _("{wanted} needs the extra '{extra}'.").format(wanted=wanted, extra=extra),
+            hint=_("pip install 'kilat[{extra}]'").format(extra=extra),
+        )
 
 
 class RunError(KilatError):

@@ -19,6 +19,7 @@ from kilat.bundle.penultimate import tap
 from kilat.errors import RunError
 from kilat.features.backbone import Backbone
 from kilat.features.resize_graph import OPSET, fitting
+from kilat.locale import _
 from kilat.probe import CLIP, Head
 from kilat.recipe import Resize
 
@@ -61,7 +62,10 @@ def export_network(
     """
     if len(network) > _MAX_BYTES:
         raise RunError(
-            f"The network has {len(network):,} bytes; one ONNX file holds {_MAX_BYTES:,}.", hint="Train a smaller one."
+            _("The network has {size:,} bytes; one ONNX file holds {max_bytes:,}.").format(
+                size=len(network), max_bytes=_MAX_BYTES
+            ),
+            hint=_("Train a smaller one."),
         )
     graph = onnx.load_from_string(network)
     logits = graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value

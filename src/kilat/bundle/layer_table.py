@@ -12,6 +12,7 @@ from onnx import ModelProto, NodeProto
 
 from kilat.bundle.manifest import KEY, Manifest
 from kilat.errors import ModelFileError
+from kilat.locale import _
 from kilat.recipe.network_summary import Row, Summary
 
 _WEIGHTS = {
@@ -51,7 +52,9 @@ def summarise(data: bytes) -> Summary:
     except ModelFileError:
         raise
     except Exception as error:  # of protocol buffers and the runtime, whose classes of errors have no common ancestor
-        raise ModelFileError(f"The file cannot be used as an ONNX model: {type(error).__name__}.") from error
+        raise ModelFileError(
+            _("The file cannot be used as an ONNX model: {kind}.").format(kind=type(error).__name__)
+        ) from error
     name, size = str(manifest.backbone.get("name", "model")), manifest.size
     return Summary(name, (size, size, 3), _rows(nodes, fixed, shapes))
 

@@ -5,6 +5,7 @@ the onnx package nor a copy of the weights, and refuses tensors whose data lies 
 """
 
 from kilat.errors import ModelFileError
+from kilat.locale import _
 
 MAX_BYTES = 2 << 30
 
@@ -31,11 +32,15 @@ def refuse_foreign(data: bytes, where: str) -> None:
         ModelFileError: it is larger than 2 GiB, no ONNX file, cut off, or has tensors outside itself.
     """
     if len(data) > MAX_BYTES:
-        raise ModelFileError(f"{where} has {len(data):,} bytes; more than {MAX_BYTES:,} are refused.")
+        raise ModelFileError(
+            _("{where} has {size:,} bytes; more than {max_bytes:,} are refused.").format(
+                where=where, size=len(data), max_bytes=MAX_BYTES
+            )
+        )
     try:
         _walk(memoryview(data), "model", where, 0)
     except (IndexError, ValueError):
-        raise ModelFileError(f"{where} is not an ONNX file, or it is damaged.") from None
+        raise ModelFileError(_("{where} is not an ONNX file, or it is damaged.").format(where=where)) from None
 
 
 def _walk(data: memoryview, kind: str, where: str, depth: int) -> None:
@@ -50,7 +55,9 @@ def _walk(data: memoryview, kind: str, where: str, depth: int) -> None:
         field, wire = tag >> 3, tag & 7
         if kind == "tensor" and (field == _EXTERNAL_DATA or (field == _DATA_LOCATION and data[position])):
             raise ModelFileError(
-                f"{where} keeps weights in another file, which is refused: a model file must be complete in itself."
+                _(
+                    "{where} keeps weights in another file, which is refused: a model file must be complete in itself."
+                ).format(where=where)
             )
         start, position = _extent(data, position, wire)
         if wire == 2 and field in children:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from kilat.bundle.predictor import Answer, Classifier
 from kilat.data.catalog import Source
 from kilat.errors import PictureError, RunError
+from kilat.locale import _
 
 PICTURES = 64
 TOLERANCE = 1e-3
@@ -69,7 +70,11 @@ def check(
     try:
         answers = [_sound(one) for one in classifier.outcomes([source.read(int(row)) for row in rows])]
     except PictureError as error:
-        raise RunError(f"A picture can no longer be read, though it could be a moment ago: {error.message}.") from None
+        raise RunError(
+            _("A picture can no longer be read, though it could be a moment ago: {message}.").format(
+                message=error.message
+            )
+        ) from None
     got = np.stack([one.probabilities for one in answers])
     strangeness = np.array([one.unknown for one in answers])
     # Without a detector every picture is as little unknown as can be, and infinities have no difference.
@@ -84,16 +89,23 @@ def check(
     if not parity.max_ood_difference <= _UNKNOWN * tolerance:
         worst = int(rows[astray.argmax()])
         raise RunError(
-            f"The model file does not notice unknown pictures as the fitted model does: its score differs by "
-            f"{parity.max_ood_difference:.3f} (allowed: {_UNKNOWN * tolerance}) on {source.entries[worst].path}.",
-            hint="Please report this.",
+            _(
+                "The model file does not notice unknown pictures as the fitted model does: its score differs by "
+                "{max_ood_difference:.3f} (allowed: {tolerance}) on {path}."
+            ).format(
+                max_ood_difference=parity.max_ood_difference,
+                tolerance=_UNKNOWN * tolerance,
+                path=source.entries[worst].path,
+            ),
+            hint=_("Please report this."),
         )
     if not parity.max_difference <= tolerance:
         worst = int(rows[np.abs(got - expected).max(1).argmax()])
         raise RunError(
-            f"The model file does not answer as the fitted model does: a probability differs by "
-            f"{parity.max_difference:.3f} (allowed: {tolerance}) on {source.entries[worst].path}.",
-            hint="Please report this; where a frozen backbone looks, --set features.precision=fp32 may avoid it.",
+            _(
+                "The model file does not answer as the fitted model does: a probability differs by {difference:.3f} (allowed: {tolerance}) on {path}."
+            ).format(difference=parity.max_difference, tolerance=tolerance, path=source.entries[worst].path),
+            hint=_("Please report this; where a frozen backbone looks, --set features.precision=fp32 may avoid it."),
         )
     return parity
 

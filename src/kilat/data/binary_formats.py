@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kilat.data.catalog import Entry
 from kilat.data.image_file import refusal
 from kilat.errors import PictureError, SourceError
+from kilat.locale import _
 
 Pixels = NDArray[np.uint8]
 
@@ -53,7 +54,7 @@ class CifarSource:
         except OSError as error:
             raise PictureError(refusal(error)) from error
         if len(content) != self.RECORD - 1:
-            raise PictureError("cut off")
+            raise PictureError(_("cut off"))
         planes = np.frombuffer(content, np.uint8)
         return np.ascontiguousarray(planes.reshape(3, 32, 32).transpose(1, 2, 0))
 
@@ -65,10 +66,18 @@ class CifarSource:
 def _record_labels(file: Path, record: int, classes: int) -> list[int]:
     content = np.fromfile(file, np.uint8)
     if content.size == 0 or content.size % record:
-        raise SourceError(f"{file} is cut off: {content.size} bytes are no whole number of {record}-byte records.")
+        raise SourceError(
+            _("{file} is cut off: {size} bytes are no whole number of {record}-byte records.").format(
+                file=file, size=content.size, record=record
+            )
+        )
     labels = content[::record]
     if labels.max() >= classes:
-        raise SourceError(f"{file} is damaged: it holds label {labels.max()} of {classes} classes.")
+        raise SourceError(
+            _("{file} is damaged: it holds label {label} of {classes} classes.").format(
+                file=file, label=labels.max(), classes=classes
+            )
+        )
     return [int(label) for label in labels]
 
 
@@ -82,13 +91,24 @@ def read_idx(file: Path, dimensions: int) -> Pixels:
         with gzip.open(file) as stream:
             magic, sizes = stream.read(4), stream.read(4 * dimensions)
             if magic != bytes((0, 0, 8, dimensions)) or len(sizes) != 4 * dimensions:
-                raise SourceError(f"{file} is no IDX file of bytes in {dimensions} dimensions.")
+                raise SourceError(
+                    _("{file} is no IDX file of bytes in {dimensions} dimensions.").format(
+                        file=file, dimensions=dimensions
+                    )
+                )
             shape = tuple(int(n) for n in np.frombuffer(sizes, ">u4"))
             content = stream.read(min(math.prod(shape), _MOST_IDX_BYTES))
             beyond = stream.read(1)  # reaching the end is what makes gzip compare its checksum
     except (OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{file} is cut off or damaged: {error}.", hint="Copy or download it again.") from error
+        raise SourceError(
+            _("{file} is cut off or damaged: {error}.").format(file=file, error=error),
+            hint=_("Copy or download it again."),
+        ) from error
     if len(content) != math.prod(shape) or beyond:
         there = "more" if beyond else f"{len(content)} bytes"
-        raise SourceError(f"{file} is damaged: it should hold {math.prod(shape)} bytes, and holds {there}.")
+        raise SourceError(
+            _("{file} is damaged: it should hold {size} bytes, and holds {there}.").format(
+                file=file, size=math.prod(shape), there=there
+            )
+        )
     return np.frombuffer(content, np.uint8).reshape(shape)

@@ -21,6 +21,7 @@ from kilat.data.catalog import Source
 from kilat.data.download import Download, fetch
 from kilat.data.folder import FolderSource
 from kilat.errors import SourceError, nearest
+from kilat.locale import _
 from kilat.runtime.files import cache_home
 from kilat.runtime.progress import Advance
 
@@ -169,13 +170,16 @@ def open_named(name: str, *, root: Path | None = None, advance: Advance | None =
         SourceError: there is no such set, no copy of it in ``root``, or no network to get it from.
     """
     if name not in SETS:
-        raise SourceError(f"There is no data set named {name!r}.", hint=nearest(name, SETS))
+        raise SourceError(_("There is no data set named {name!r}.").format(name=name), hint=nearest(name, SETS))
     wanted = SETS[name]
     if not wanted.files:
         return _digits()
     opened = _copy(wanted, root)
     if opened is None and root is not None:
-        raise SourceError(f"No copy of {name} in {root}.", hint=f"Put into it or into {name}/: {_looked_for(wanted)}.")
+        raise SourceError(
+            _("No copy of {name} in {root}.").format(name=name, root=root),
+            hint=_("Put into it or into {name}/: {wanted}.").format(name=name, wanted=_looked_for(wanted)),
+        )
     if opened is None:
         obtain(wanted, data_home() / name, advance)
         opened = _copy(wanted, None)
@@ -248,7 +252,7 @@ def _digits() -> Source:
     # Importing sklearn.datasets would take seconds; the file itself is read in hundredths of one.
     package = importlib.util.find_spec("sklearn")
     if package is None or not package.submodule_search_locations:
-        raise SourceError("The digits come with scikit-learn, which is missing.", hint="pip install scikit-learn")
+        raise SourceError(_("The digits come with scikit-learn, which is missing."), hint=_("pip install scikit-learn"))
     file = Path(package.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
     with gzip.open(file, "rt", encoding="ascii") as lines:
         table = np.loadtxt(lines, delimiter=",", dtype=np.int16)
@@ -267,7 +271,11 @@ def _fashion(wanted: NamedSet, place: Path) -> Source:
     labels = [read_idx(file, 1) for file in files[1::2]]
     fit = all(len(a) == len(b) > 0 and b.max() < len(wanted.classes) for a, b in zip(images, labels, strict=True))
     if not fit:
-        raise SourceError(f"The pictures and labels of {wanted.name} in {place} do not belong together.")
+        raise SourceError(
+            _("The pictures and labels of {name} in {place} do not belong together.").format(
+                name=wanted.name, place=place
+            )
+        )
     splits = ["train"] * len(labels[0]) + ["test"] * len(labels[1])
     names = [wanted.classes[label] for label in np.concatenate(labels)]
     return ArraySource(np.concatenate(images), names, wanted.name, splits)
@@ -294,9 +302,18 @@ def _unpack_batches(archive: Path, folder: Path) -> None:
                     _write_whole(content, folder / name)
                     missing.remove(name)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{archive} cannot be unpacked into {folder}: {error}.", hint="Copy it again.") from error
+        raise SourceError(
+            _("{archive} cannot be unpacked into {folder}: {error}.").format(
+                archive=archive, folder=folder, error=error
+            ),
+            hint=_("Copy it again."),
+        ) from error
     if missing:
-        raise SourceError(f"{archive} is not the binary version of CIFAR-10: it lacks {', '.join(sorted(missing))}.")
+        raise SourceError(
+            _("{archive} is not the binary version of CIFAR-10: it lacks {missing}.").format(
+                archive=archive, missing=", ".join(sorted(missing))
+            )
+        )
 
 
 def _write_whole(content: IO[bytes], target: Path) -> None:

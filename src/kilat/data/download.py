@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kilat.errors import SourceError
+from kilat.locale import _
 from kilat.runtime.progress import Advance
 
 _CHUNK = 1024 * 1024
@@ -57,8 +58,8 @@ def fetch(download: Download, folder: Path, advance: Advance | None = None) -> P
             os.replace(part, target)
     except OSError as error:
         raise SourceError(
-            f"{target} cannot be written: {error.strerror}.",
-            hint="Make room or choose another folder for downloads with the environment variable KILAT_CACHE.",
+            _("{target} cannot be written: {reason}.").format(target=target, reason=error.strerror),
+            hint=_("Make room or choose another folder for downloads with the environment variable KILAT_CACHE."),
         ) from error
     return target
 
@@ -73,8 +74,10 @@ def _obtain(download: Download, part: Path, advance: Advance | None) -> None:
     if not _is_right(download, part):
         part.unlink()
         raise SourceError(
-            f"What {download.url} sent is not the known file: its SHA-256 is not {download.sha256}. It was deleted.",
-            hint="Try again later; if it happens again, the file was changed or something on the way replaces it.",
+            _("What {url} sent is not the known file: its SHA-256 is not {sha256}. It was deleted.").format(
+                url=download.url, sha256=download.sha256
+            ),
+            hint=_("Try again later; if it happens again, the file was changed or something on the way replaces it."),
         )
 
 
@@ -91,8 +94,8 @@ def _complete(download: Download, part: Path, advance: Advance | None) -> None:
                 continue
             kept = f" {here} of {download.size} bytes are here and are kept." if here else ""
             raise SourceError(
-                f"{download.url} could not be downloaded: {error}.{kept}",
-                hint="Connect to the network and run the same command again.",
+                _("{url} could not be downloaded: {error}.{kept}").format(url=download.url, error=error, kept=kept),
+                hint=_("Connect to the network and run the same command again."),
             ) from error
 
 

@@ -5,6 +5,7 @@ import stat
 from typing import Literal
 
 from kilat.errors import PictureError
+from kilat.locale import _
 
 _PICTURES = """
     jpg jpeg jpe jfif jif png apng bmp dib gif webp tif tiff ppm pgm pbm pnm avif avifs heic heif hif
@@ -97,15 +98,15 @@ def read_file(path: str) -> bytes:
         found = os.stat(path)
         # A named pipe would wait for ever on opening, so this comes first.
         if not stat.S_ISREG(found.st_mode):
-            raise PictureError("not a regular file")
+            raise PictureError(_("not a regular file"))
         if found.st_size > MOST_BYTES:
             raise PictureError(TOO_LARGE)
         with open(path, "rb", buffering=0) as file:
             content = file.readall()
     except ValueError as error:  # a NUL inside the path
-        raise PictureError("not a possible file name") from error
+        raise PictureError(_("not a possible file name")) from error
     except OSError as error:
         raise PictureError(refusal(error)) from error
     if not content:
-        raise PictureError("empty file")
+        raise PictureError(_("empty file"))
     return content

@@ -20,6 +20,7 @@ from kilat.data.catalog import Entry, Picture, Source
 from kilat.data.layout import label_of
 from kilat.data.table import text_of
 from kilat.errors import SourceError, nearest
+from kilat.locale import _
 
 PATH, CORRECT = "path", "correct_label"
 LEAVE_OUT = "-"
@@ -119,8 +120,10 @@ def _given(file: Path) -> dict[str, str]:
         label = LEAVE_OUT if cell in _LEAVE_OUT_SPELLINGS else label_of(cell)
         if path and label and given.setdefault(path, label) != label:
             raise SourceError(
-                f"{file} corrects {path!r} twice, to {given[path]!r} and to {label!r}.",
-                hint="Keep one of the two rows.",
+                _("{file} corrects {path!r} twice, to {given!r} and to {label!r}.").format(
+                    file=file, path=path, given=given[path], label=label
+                ),
+                hint=_("Keep one of the two rows."),
             )
     return given
 
@@ -134,7 +137,8 @@ def _cells(file: Path) -> Iterable[tuple[str, str]]:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error as error:
         raise SourceError(
-            f"{file} cannot be read as a table: {error}.", hint="Save it again as CSV in UTF-8."
+            _("{file} cannot be read as a table: {error}.").format(file=file, error=error),
+            hint=_("Save it again as CSV in UTF-8."),
         ) from error
     names = _names(header, delimiter)
     where = [_column(file, names, wanted) for wanted in (PATH, CORRECT)]
@@ -152,8 +156,10 @@ def _column(file: Path, names: list[str], wanted: str) -> int:
         return names.index(wanted)
     found = ", ".join(repr(name) for name in names) or "none: the file is empty"
     raise SourceError(
-        f"{file} has no column '{wanted}'. Its columns: {found}.",
-        hint=f"Give it the columns '{PATH}' and '{CORRECT}', as in the suspects.csv that kilat writes.",
+        _("{file} has no column '{wanted}'. Its columns: {found}.").format(file=file, wanted=wanted, found=found),
+        hint=_("Give it the columns '{path}' and '{correct}', as in the suspects.csv that kilat writes.").format(
+            path=PATH, correct=CORRECT
+        ),
     )
 
 
@@ -165,10 +171,12 @@ def _rows_of(entries: Sequence[Entry], given: Mapping[str, str], file: Path) -> 
     missing = [path for path in given if _plain(path) not in known]
     if missing:
         raise SourceError(
-            f"{file} corrects {_listed(missing)}, which the data does not hold: moved, renamed or removed?",
+            _("{file} corrects {missing}, which the data does not hold: moved, renamed or removed?").format(
+                file=file, missing=_listed(missing)
+            ),
             hint=nearest(missing[0], known)
             if len(known) <= _MOST_TO_COMPARE
-            else "Paths are written as in catalog.csv.",
+            else _("Paths are written as in catalog.csv."),
         )
     return {row: path for path in given for row in known[_plain(path)]}
 
@@ -186,9 +194,16 @@ def _labels(given: Mapping[str, str], classes: set[str], file: Path) -> dict[str
     wrong = [label for label, count in counts.items() if label in alike or count < _LEAST_OF_A_NEW_CLASS]
     if wrong:
         raise SourceError(
-            f"{file} gives {_listed(wrong)} as correct label, which no picture of the data has.",
-            hint=f"{nearest(wrong[0], sorted(classes))} A new class needs at least {_LEAST_OF_A_NEW_CLASS} rows, "
-            f"and a name unlike the others; '{LEAVE_OUT}' leaves a picture out.",
+            _("{file} gives {wrong} as correct label, which no picture of the data has.").format(
+                file=file, wrong=_listed(wrong)
+            ),
+            hint=_(
+                "{suggestion} A new class needs at least {least_of_a_new_class} rows, and a name unlike the others; '{leave_out}' leaves a picture out."
+            ).format(
+                suggestion=nearest(wrong[0], sorted(classes)),
+                least_of_a_new_class=_LEAST_OF_A_NEW_CLASS,
+                leave_out=LEAVE_OUT,
+            ),
         )
     return labels
 

@@ -42,6 +42,7 @@ from kilat.data.folder import FolderSource
 from kilat.data.image_file import HIDDEN, OTHER, shown
 from kilat.data.table import TableSource
 from kilat.errors import SourceError, nearest
+from kilat.locale import _
 from kilat.runtime.progress import Advance
 
 __all__ = [
@@ -86,7 +87,10 @@ def find_source(data: str | Path, *, root: Path | None = None, advance: Advance 
         return _open_file(path)
     if name in SETS:
         return open_named(name, advance=advance)
-    raise SourceError(f"There is no folder, table, archive or data set {shown(name)!r}.", hint=_nearest(path, name))
+    raise SourceError(
+        _("There is no folder, table, archive or data set {name!r}.").format(name=shown(name)),
+        hint=_nearest(path, name),
+    )
 
 
 def require_classes(source: Source, where: str) -> None:
@@ -100,7 +104,9 @@ def require_classes(source: Source, where: str) -> None:
     if len(classes) < 2:
         count = sum(not entry.refused for entry in source.entries)
         raise SourceError(
-            f"{where} holds one class, {classes.pop()!r}, of {count} pictures; a classifier needs at least two.",
+            _("{where} holds one class, {name!r}, of {count} pictures; a classifier needs at least two.").format(
+                where=where, name=classes.pop(), count=count
+            ),
             hint=_mend(source, where),
         )
 
@@ -115,7 +121,9 @@ def require_pictures(source: Source, where: str) -> None:
         files = source.skipped.get(HIDDEN, 0) + source.skipped.get(OTHER, 0)
         found = f"{files} files, none of them pictures" if files else "nothing in it"
         raise SourceError(
-            f"No pictures in {where}: {found}. Looked for JPEG, PNG, WebP, GIF, BMP and TIFF files in class folders.",
+            _(
+                "No pictures in {where}: {found}. Looked for JPEG, PNG, WebP, GIF, BMP and TIFF files in class folders."
+            ).format(where=where, found=found),
             hint=_mend(source, where),
         )
     if all(entry.refused for entry in source.entries):
@@ -124,8 +132,9 @@ def require_pictures(source: Source, where: str) -> None:
             reasons[entry.refused] = reasons.get(entry.refused, 0) + 1
         most = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:3]
         raise SourceError(
-            f"None of the {len(source.entries)} pictures in {where} can be used: "
-            f"{', '.join(f'{reason} ({count})' for reason, count in most)}.",
+            _("None of the {count} pictures in {where} can be used: {most}.").format(
+                count=len(source.entries), where=where, most=", ".join(f"{reason} ({count})" for reason, count in most)
+            ),
             hint=_mend(source, where),
         )
 
@@ -137,8 +146,10 @@ def _open_file(path: Path) -> Source:
     if lower.endswith(TABLES):
         return TableSource(path)
     raise SourceError(
-        f"{shown(str(path))} is neither a table nor an archive that kilat reads.",
-        hint=f"Give a folder of class folders, a table ({', '.join(TABLES)}) or an archive ({', '.join(ARCHIVES)}).",
+        _("{path} is neither a table nor an archive that kilat reads.").format(path=shown(str(path))),
+        hint=_("Give a folder of class folders, a table ({tables}) or an archive ({archives}).").format(
+            tables=", ".join(TABLES), archives=", ".join(ARCHIVES)
+        ),
     )
 
 

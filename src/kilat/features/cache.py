@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat.errors import RunError
+from kilat.locale import _
 from kilat.runtime.files import cache_home
 
 Floats = NDArray[np.float32]
@@ -181,7 +182,10 @@ def limit() -> int:
     """
     given = os.environ.get("KILAT_CACHE_LIMIT") or str(DEFAULT_LIMIT)
     if not given.isdecimal():
-        raise RunError(f"KILAT_CACHE_LIMIT is '{given}', which is no number of bytes.", hint="For 2 GB: 2000000000.")
+        raise RunError(
+            _("KILAT_CACHE_LIMIT is '{given}', which is no number of bytes.").format(given=given),
+            hint=_("For 2 GB: 2000000000."),
+        )
     return int(given)
 
 

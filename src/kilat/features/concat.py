@@ -8,6 +8,7 @@ from onnx import TensorProto, compose, helper, numpy_helper
 
 from kilat.errors import BackboneError
 from kilat.features.backbone import Backbone, Block
+from kilat.locale import _
 
 
 def join(backbones: Sequence[Backbone], *, flip_average: bool = False) -> Backbone:
@@ -26,8 +27,10 @@ def join(backbones: Sequence[Backbone], *, flip_average: bool = False) -> Backbo
     if len(set(sizes)) > 1:
         found = ", ".join(f"{backbone.name} at {backbone.size}" for backbone in backbones)
         raise BackboneError(
-            f"Backbones that look side by side need pictures of one size; these look at {found} pixels.",
-            hint=f"Say it: --size {max(sizes)}.",
+            _("Backbones that look side by side need pictures of one size; these look at {found} pixels.").format(
+                found=found
+            ),
+            hint=_("Say it: --size {size}.").format(size=max(sizes)),
         )
     return Backbone(
         "+".join(backbone.name for backbone in backbones),

@@ -6,6 +6,7 @@ from kilat.features import lite
 from kilat.features.backbone import Backbone
 from kilat.features.concat import join
 from kilat.features.extract import OnnxRunner, Runner, working_size
+from kilat.locale import _
 from kilat.recipe import Features
 from kilat.runtime.extras import has_torch
 
@@ -19,7 +20,8 @@ def choose(wanted: Features, source: Source, device: str) -> Backbone:
     """
     if wanted.precision == "int8" and (foreign := [name for name in wanted.backbones if not _is_lite(name, wanted)]):
         raise BackboneError(
-            f"The backbone {foreign[0]} computes in fp32 only.", hint="Leave features.precision at auto."
+            _("The backbone {foreign} computes in fp32 only.").format(foreign=foreign[0]),
+            hint=_("Leave features.precision at auto."),
         )
     side = _side(wanted, source)
     precision = wanted.precision if wanted.precision != "auto" else "int8" if device == "cpu" else "fp32"
@@ -44,7 +46,9 @@ def _build(name: str, wanted: Features, side: int | None, precision: str) -> Bac
         assert side is not None
         return lite.build(side, precision, name)
     if not has_torch():
-        raise MissingExtra(f"The backbone '{name}' (any but {', '.join(lite.NAMES)})", "torch")
+        raise MissingExtra(
+            _("The backbone '{name}' (any but {own})").format(name=name, own=", ".join(lite.NAMES)), "torch"
+        )
     from kilat.model import backbones
 
     return backbones.load(name, weights=wanted.weights, size=side)

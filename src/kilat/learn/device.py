@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from kilat.errors import MissingExtra, RunError
+from kilat.locale import _
 from kilat.runtime.extras import has_torch
 
 
@@ -37,35 +38,35 @@ def inference_device(wanted: str) -> str:
     if wanted in ("cpu", "mps", "xla") or (wanted == "auto" and not (_has_nvidia_gpu() and has_torch())):
         return "cpu"
     if not has_torch():
-        raise MissingExtra("Looking at pictures on a GPU", "torch")
+        raise MissingExtra(_("Looking at pictures on a GPU"), "torch")
     from kilat.model.gpu import is_usable
 
     if is_usable():
         return "cuda"
     if wanted == "auto":
         return "cpu"
-    raise RunError("PyTorch finds no CUDA GPU that it can use here.", hint="Take --device cpu or --device auto.")
+    raise RunError(_("PyTorch finds no CUDA GPU that it can use here."), hint=_("Take --device cpu or --device auto."))
 
 
 def _mps(wanted: str) -> str:
     if not has_torch():
-        raise MissingExtra("Training on an Apple GPU", "torch")
+        raise MissingExtra(_("Training on an Apple GPU"), "torch")
     from kilat.model.gpu import has_apple_gpu
 
     if has_apple_gpu():
         return "mps"
     if wanted == "auto":
         return "cpu"
-    raise RunError("PyTorch finds no Apple GPU (MPS) here.", hint="Take --device cpu or --device auto.")
+    raise RunError(_("PyTorch finds no Apple GPU (MPS) here."), hint=_("Take --device cpu or --device auto."))
 
 
 def _xla() -> str:
     if not has_torch():
-        raise MissingExtra("Training on a TPU", "torch")
+        raise MissingExtra(_("Training on a TPU"), "torch")
     if importlib.util.find_spec("torch_xla") is None:
         raise RunError(
-            "The device xla needs torch_xla, which is not installed.",
-            hint="Install it as its own pages say for your TPU, or take --device auto.",
+            _("The device xla needs torch_xla, which is not installed."),
+            hint=_("Install it as its own pages say for your TPU, or take --device auto."),
         )
     return "xla"
 

@@ -309,8 +309,10 @@ def held_out(learnt: Part, classes: list[str], recipe: Recipe) -> tuple[Part, Pa
     training, calibration = (rest.at(at) for at in hold_out(rest, recipe.data.calibration, seed, "calibration"))
     if not len(validation.rows):
         raise SourceError(
-            f"There are too few pictures to hold any out for validation: {len(learnt.rows)} of {len(classes)} classes.",
-            hint="Bring more, raise data.validation, or take the recipe 'transfer', which cross-validates.",
+            _("There are too few pictures to hold any out for validation: {rows} of {classes} classes.").format(
+                rows=len(learnt.rows), classes=len(classes)
+            ),
+            hint=_("Bring more, raise data.validation, or take the recipe 'transfer', which cross-validates."),
         )
     return training, validation, calibration if len(calibration.rows) else validation
 
@@ -393,7 +395,7 @@ def input_size(recipe: Recipe, source: Source | None) -> int:
 
         return usual_side(recipe.model.backbone.name)
     if source is None:
-        raise RecipeError("The size of the input follows from the pictures.", hint="Say it: --set input.size=32.")
+        raise RecipeError(_("The size of the input follows from the pictures."), hint=_("Say it: --set input.size=32."))
     return natural_size(source)
 
 

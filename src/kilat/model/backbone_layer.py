@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from kilat.errors import RecipeError
+from kilat.locale import _
 from kilat.model.modules import Shape, Step
 
 Weights = Path | Literal["hub", "none"]
@@ -78,9 +79,10 @@ class BackboneStep(Step):
         count = len(self._stages) if stages == "all" else stages
         if count > len(self._stages):
             raise RecipeError(
-                f"fit: unfreeze {count}: the backbone '{self.name}' has {len(self._stages)} stages: "
-                f"{', '.join(self._stages)}.",
-                hint=f"Unfreeze at most {len(self._stages)}, or all.",
+                _("fit: unfreeze {count}: the backbone '{name}' has {number} stages: {stages}.").format(
+                    count=count, name=self.name, number=len(self._stages), stages=", ".join(self._stages)
+                ),
+                hint=_("Unfreeze at most {count}, or all.").format(count=len(self._stages)),
             )
         self._open = self.stages[len(self._stages) - count :]
         for name, modules in self._stages.items():
@@ -104,8 +106,10 @@ class BackboneStep(Step):
             raise feature_extractor.too_small(self.name, size, error) from error
         if not isinstance(seen, Tensor) or seen.ndim != 4 or seen.shape[1] != network.num_features:
             raise RecipeError(
-                f"model.layers.0 (backbone): '{self.name}' gives tokens instead of a map (height, width, channels).",
-                hint="Take a convolutional one, such as resnet50, efficientnet_b0 or convnext_tiny.",
+                _(
+                    "model.layers.0 (backbone): '{name}' gives tokens instead of a map (height, width, channels)."
+                ).format(name=self.name),
+                hint=_("Take a convolutional one, such as resnet50, efficientnet_b0 or convnext_tiny."),
             )
         _drop_unused(self.network, seen)
         return (*seen.shape[2:], seen.shape[1])

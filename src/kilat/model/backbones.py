@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from kilat.errors import BackboneError, MissingExtra
 from kilat.features.backbone import Backbone, Block
+from kilat.locale import _
 from kilat.runtime.extras import has_torch
 from kilat.runtime.files import cache_home
 
@@ -54,7 +55,7 @@ def load(name: str, *, weights: Path | None = None, size: int | None = None) -> 
             unreachable or do not fit, or it cannot be exported.
     """
     if not has_torch():
-        raise MissingExtra(f"The backbone '{name}'", "torch")
+        raise MissingExtra(_("The backbone '{name}'").format(name=name), "torch")
     path = cache_home() / "backbones" / f"{_key(name, weights, size)}.onnx"
     known = _read(path, name)
     if known is not None:
@@ -79,7 +80,9 @@ def _file_digest(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise BackboneError(f"The weights file {path} cannot be read: {error.strerror}.") from error
+        raise BackboneError(
+            _("The weights file {path} cannot be read: {reason}.").format(path=path, reason=error.strerror)
+        ) from error
 
 
 def _read(path: Path, name: str) -> Backbone | None:
@@ -117,13 +120,18 @@ def _export(frozen: "FeatureExtractor", name: str) -> bytes:
     from kilat.model.to_onnx import trace
 
     if sum(value.nbytes for value in frozen.state_dict().values()) > _LARGEST:
-        raise BackboneError(f"'{name}' is too large for one ONNX file (2 GB).", hint="Take a smaller sister of it.")
+        raise BackboneError(
+            _("'{name}' is too large for one ONNX file (2 GB).").format(name=name),
+            hint=_("Take a smaller sister of it."),
+        )
     try:
         model = trace(frozen, frozen.size, "features")
         distance = _distance_from(frozen, model)
     except Exception as error:  # an operator without counterpart shows in many ways, in either library
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise BackboneError(f"'{name}' cannot be turned into ONNX: {reason}") from error
+        raise BackboneError(
+            _("'{name}' cannot be turned into ONNX: {reason}").format(name=name, reason=reason)
+        ) from error
     if not distance <= TOLERANCE:
         message = f"'{name}' in ONNX Runtime is {distance:.1e} away from PyTorch; {TOLERANCE:.0e} is allowed."
         raise BackboneError(message)

@@ -23,6 +23,7 @@ from kilat.errors import BackboneError, nearest
 from kilat.features import lite
 from kilat.features.backbone import Block
 from kilat.features.weights import read_lite
+from kilat.locale import _
 from kilat.model.sequential_view import SequentialView
 
 MEND = (
@@ -264,16 +265,22 @@ def is_here(name: str) -> bool:
 
 def too_small(name: str, size: int, error: Exception) -> BackboneError:
     """What to say of a network that failed with one of ``UNFIT`` at pictures of a size."""
-    return BackboneError(f"'{name}' cannot look at pictures of {size} pixels: {_line(error)}")
+    return BackboneError(
+        _("'{name}' cannot look at pictures of {size} pixels: {error}").format(name=name, size=size, error=_line(error))
+    )
 
 
 def _check_name(name: str) -> None:
-    base, _, tag = name.partition(".")
+    base, _unused, tag = name.partition(".")
     if not timm.is_model(base):
-        raise BackboneError(f"There is no backbone '{name}'.", hint=nearest(base, timm.list_models()))
+        raise BackboneError(
+            _("There is no backbone '{name}'.").format(name=name), hint=nearest(base, timm.list_models())
+        )
     tagged = timm.list_pretrained(f"{base}.*") if tag else []
     if tag and name not in tagged:
-        raise BackboneError(f"timm has no weights '{tag}' for '{base}'.", hint=nearest(name, tagged))
+        raise BackboneError(
+            _("timm has no weights '{tag}' for '{base}'.").format(tag=tag, base=base), hint=nearest(name, tagged)
+        )
 
 
 def _size_options(name: str, size: int | None) -> dict[str, Any]:
@@ -287,7 +294,9 @@ def _size_options(name: str, size: int | None) -> dict[str, Any]:
         stride = max(_reductions(_create(name, options)), default=1)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         message = f"'{name}' cannot be built for pictures of {size} pixels."
-        raise BackboneError(message, hint=f"Take {usual}, the size that it was made for.") from error
+        raise BackboneError(
+            message, hint=_("Take {usual}, the size that it was made for.").format(usual=usual)
+        ) from error
     if size < stride or size % stride:
         below = max(stride, size // stride * stride)
         hint = f"Take {usual}." if options else f"Take {below} or {below + stride}."
@@ -306,14 +315,16 @@ def _from_hub(name: str, options: Mapping[str, Any]) -> nn.Module:
     try:
         return _create(name, options, pretrained=True)
     except Exception as error:  # whatever network, disk and hub raise; the user's way out is the same
-        raise BackboneError(f"The weights of '{name}' could not be fetched: {_line(error)}", hint=MEND) from error
+        raise BackboneError(
+            _("The weights of '{name}' could not be fetched: {error}").format(name=name, error=_line(error)), hint=MEND
+        ) from error
 
 
 def _check_hub(name: str) -> None:
     """Fails at once where timm and the hub's own client would go on trying for a minute."""
     config: Any = timm.get_pretrained_cfg(name)
     if not config.has_weights:
-        raise BackboneError(f"timm has no trained weights for '{name}'.", hint=MEND)
+        raise BackboneError(_("timm has no trained weights for '{name}'.").format(name=name), hint=MEND)
     if is_here(name):
         return
     if hub.HF_HUB_OFFLINE:
@@ -333,19 +344,24 @@ def _check_hub(name: str) -> None:
 def _read(path: Path) -> dict[str, Tensor]:
     """The tensors of a weights file, out of their wrappings; nothing in it is ever executed."""
     if path.suffix.lower() not in SUFFIXES:
-        raise BackboneError(f"{path} is not a weights file that kilat reads.", hint=f"It reads {', '.join(SUFFIXES)}.")
+        raise BackboneError(
+            _("{path} is not a weights file that kilat reads.").format(path=path),
+            hint=_("It reads {suffixes}.").format(suffixes=", ".join(SUFFIXES)),
+        )
     try:
         if path.suffix.lower() == ".safetensors":
             content: Any = safetensors.torch.load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise BackboneError(f"There is no weights file {path}.") from error
+        raise BackboneError(_("There is no weights file {path}.").format(path=path)) from error
     except pickle.UnpicklingError as error:
         message = f"{path} holds more than tensors, or is no weights file; kilat executes nothing from a file."
-        raise BackboneError(message, hint="Save the network's state_dict alone, best as .safetensors.") from error
+        raise BackboneError(message, hint=_("Save the network's state_dict alone, best as .safetensors.")) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        raise BackboneError(f"{path} cannot be read as weights: {_line(error)}") from error
+        raise BackboneError(
+            _("{path} cannot be read as weights: {error}").format(path=path, error=_line(error))
+        ) from error
     return _unwrapped(content)
 
 
@@ -373,8 +389,10 @@ def _put(network: nn.Module, tensors: dict[str, Tensor], name: str, path: Path) 
     if unfit:
         more = f" and {len(unfit) - 3} more" if len(unfit) > 3 else ""
         raise BackboneError(
-            f"{path} does not hold the weights of '{name}': missing or of another shape: {', '.join(unfit[:3])}{more}.",
-            hint=f"Give a file that was saved from timm's '{name}'.",
+            _("{path} does not hold the weights of '{name}': missing or of another shape: {unfit}{more}.").format(
+                path=path, name=name, unfit=", ".join(unfit[:3]), more=more
+            ),
+            hint=_("Give a file that was saved from timm's '{name}'.").format(name=name),
         )
     own = network.state_dict()
     network.load_state_dict({key: value for key, value in tensors.items() if key in own}, strict=False)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kilat.errors import RecipeError
+from kilat.locale import _
 from kilat.model import feature_extractor
 from kilat.model.backbone_layer import depth, modes, stages_of
 from kilat.model.image_model import ImageModel
@@ -92,8 +93,10 @@ class FineTuned(ImageModel):
             count = len(names) if stages == "all" else stages
             if count > len(names):
                 raise RecipeError(
-                    f"fit: unfreeze {count}: the backbone has {len(names)} stages: {', '.join(names)}.",
-                    hint=f"Unfreeze at most {len(names)}, or all.",
+                    _("fit: unfreeze {count}: the backbone has {number} stages: {names}.").format(
+                        count=count, number=len(names), names=", ".join(names)
+                    ),
+                    hint=_("Unfreeze at most {count}, or all.").format(count=len(names)),
                 )
             self._open[place] = set(names[len(names) - count :])
             eye.requires_grad_(False)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kilat.errors import RecipeError
+from kilat.locale import _
 from kilat.model import activations, backbone_layer, initializers, modules, selu
 from kilat.model.backbone_layer import BackboneStep
 from kilat.model.modules import Shape, Step, Window
@@ -77,14 +78,18 @@ def build(network: Network, *, channels: int, size: int, classes: int, seed: int
 def _check_answers(shape: Shape, classes: int) -> None:
     if len(shape) == 3:
         raise RecipeError(
-            f"model.layers: the network ends in {_text(shape)}, where one answer for each of {classes} classes is due.",
-            hint="Put flatten or global_avg_pool before the last dense layer.",
+            _(
+                "model.layers: the network ends in {shape}, where one answer for each of {classes} classes is due."
+            ).format(shape=_text(shape), classes=classes),
+            hint=_("Put flatten or global_avg_pool before the last dense layer."),
         )
     if shape != (classes,) and (shape, classes) != ((1,), 2):
         alone = " (or in 1, for two classes)" if classes == 2 else ""
         raise RecipeError(
-            f"model.layers: the network ends in {_text(shape)}, and there are {classes} classes.",
-            hint=f"End it in 'dense: classes', or in {classes} units{alone}.",
+            _("model.layers: the network ends in {shape}, and there are {classes} classes.").format(
+                shape=_text(shape), classes=classes
+            ),
+            hint=_("End it in 'dense: classes', or in {classes} units{alone}.").format(classes=classes, alone=alone),
         )
 
 
@@ -108,8 +113,8 @@ class _Site(NamedTuple):
         """Height and width of the map that comes in."""
         if len(self.shape) != 3:
             raise self.error(
-                f"needs a map of height, width and channels; {_text(self.shape)} came in",
-                hint="Put it before the layer that takes height and width away (flatten or global_avg_pool).",
+                _("needs a map of height, width and channels; {shape} came in").format(shape=_text(self.shape)),
+                hint=_("Put it before the layer that takes height and width away (flatten or global_avg_pool)."),
             )
         return self.shape[0], self.shape[1]
 
@@ -121,8 +126,10 @@ class _Site(NamedTuple):
         if count % groups:
             fitting = [number for number in range(1, count + 1) if count % number == 0]
             raise self.error(
-                f"{count} {what} cannot be divided into {groups} groups; {_text(self.shape)} came in",
-                hint=f"Numbers of groups that fit: {', '.join(map(str, fitting))}.",
+                _("{count} {what} cannot be divided into {groups} groups; {shape} came in").format(
+                    count=count, what=what, groups=groups, shape=_text(self.shape)
+                ),
+                hint=_("Numbers of groups that fit: {fitting}.").format(fitting=", ".join(map(str, fitting))),
             )
 
     def slide(self, layer: "recipe.Conv | recipe.DepthwiseConv") -> Window:
@@ -141,8 +148,8 @@ class _Site(NamedTuple):
     def _fitting(self, window: Window, what: str) -> Window:
         if min(window.places) < 1:
             raise self.error(
-                f"{what} is larger than what it looks at; {_text(self.shape)} came in",
-                hint="Give it 'padding: same', make it smaller, or shrink the map less before it.",
+                _("{what} is larger than what it looks at; {shape} came in").format(what=what, shape=_text(self.shape)),
+                hint=_("Give it 'padding: same', make it smaller, or shrink the map less before it."),
             )
         return window
 
@@ -320,8 +327,12 @@ class _Builder:
         shape = body[-1].output_shape if body else site.shape
         if layer.shortcut == "identity" and shape != site.shape:
             raise site.error(
-                f"{_text(site.shape)} came in and its layers give {_text(shape)}, which cannot be added",
-                hint="Let the layers keep the shape ('padding: same', as many filters), or take 'shortcut: project'.",
+                _("{shape} came in and its layers give {result}, which cannot be added").format(
+                    shape=_text(site.shape), result=_text(shape)
+                ),
+                hint=_(
+                    "Let the layers keep the shape ('padding: same', as many filters), or take 'shortcut: project'."
+                ),
             )
         is_straight = layer.shortcut == "identity" or (layer.shortcut == "auto" and shape == site.shape)
         shortcut = None if is_straight else self.projection(site, shape)
@@ -335,8 +346,10 @@ class _Builder:
         stride = [_stride(before, after) for before, after in zip(site.shape[:-1], shape[:-1], strict=False)]
         if len(shape) != len(site.shape) or 0 in stride:
             raise site.error(
-                f"{_text(site.shape)} came in and its layers give {_text(shape)}; no stride of a shortcut leads there",
-                hint="Give the layers 'padding: same', so that only strides make the map smaller.",
+                _("{shape} came in and its layers give {result}; no stride of a shortcut leads there").format(
+                    shape=_text(site.shape), result=_text(shape)
+                ),
+                hint=_("Give the layers 'padding: same', so that only strides make the map smaller."),
             )
         conv = recipe.Conv(filters=shape[-1], kernel=(1, 1), stride=(stride[0], stride[1]), **bare)
         return self.kernel(conv, site)

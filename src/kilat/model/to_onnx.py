@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from kilat.errors import RunError
 from kilat.features.resize_graph import OPSET
+from kilat.locale import _
 
 TOLERANCE = 1e-3
 """How far ONNX Runtime may be from PyTorch, as a share of the largest logit; 1e-6 is usual."""
@@ -79,16 +80,20 @@ def to_onnx(network: nn.Module, *, size: int) -> bytes:
             differently there.
     """
     if sum(state.numel() for state in (*network.parameters(), *network.buffers())) * 4 > _MAX_BYTES:
-        raise RunError("The network is too large for one ONNX file (2 GB).", hint="Train a smaller one.")
+        raise RunError(_("The network is too large for one ONNX file (2 GB)."), hint=_("Train a smaller one."))
     still = copy.deepcopy(network).to("cpu", torch.float32).eval()
     try:
         model = _traced(still, size)
         distance = _distance(still, model, size)
     except Exception as error:  # an operator without counterpart shows in many ways, in either library
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise RunError(f"The network cannot be turned into ONNX: {reason}") from error
+        raise RunError(_("The network cannot be turned into ONNX: {reason}").format(reason=reason)) from error
     if not distance <= TOLERANCE:
-        raise RunError(f"The network in ONNX Runtime is {distance:.1e} away from PyTorch; {TOLERANCE:.0e} is allowed.")
+        raise RunError(
+            _("The network in ONNX Runtime is {distance:.1e} away from PyTorch; {tolerance:.0e} is allowed.").format(
+                distance=distance, tolerance=TOLERANCE
+            )
+        )
     return model
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kilat.errors import RunError
+from kilat.locale import _
 
 
 def write_file(path: Path, content: str | bytes) -> None:
@@ -27,7 +28,9 @@ def write_file(path: Path, content: str | bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise RunError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise RunError(
+            _("{path} cannot be written: {reason}.").format(path=path, reason=error.strerror or error)
+        ) from error
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from kilat.bundle.predictor import Given
 from kilat.data.arrays import ArraySource, PathsSource
 from kilat.data.catalog import Source
 from kilat.errors import SourceError
+from kilat.locale import _
 from kilat.runtime.timer import Timer
 from kilat.verbs.train import make
 
@@ -66,7 +67,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         labels = np.asarray(y)
         if labels.ndim != 1 or len(labels) != len(X):
-            raise SourceError(f"There are {len(X)} pictures, but labels of shape {labels.shape}.")
+            raise SourceError(
+                _("There are {pictures} pictures, but labels of shape {shape}.").format(
+                    pictures=len(X), shape=labels.shape
+                )
+            )
         choices = {
             "backbone": self.backbone,
             "size": self.size,
@@ -117,9 +122,10 @@ def _pictures(X: Pictures) -> list[Given]:
                 f"{picture.dtype} of shape {picture.shape}" if isinstance(picture, np.ndarray) else repr(picture)[:60]
             )
             raise SourceError(
-                f"A picture was given as {what}; pictures are paths or uint8 arrays [height, width] or "
-                "[height, width, 3].",
-                hint="Scale pixels to 0..255 and convert them with .astype('uint8').",
+                _(
+                    "A picture was given as {what}; pictures are paths or uint8 arrays [height, width] or [height, width, 3]."
+                ).format(what=what),
+                hint=_("Scale pixels to 0..255 and convert them with .astype('uint8')."),
             )
     return pictures
 
@@ -127,9 +133,9 @@ def _pictures(X: Pictures) -> list[Given]:
 def _source(X: Pictures, labels: list[str]) -> Source:
     pictures = _pictures(X)
     if not pictures:
-        raise SourceError("There are no pictures to learn from.")
+        raise SourceError(_("There are no pictures to learn from."))
     if all(isinstance(picture, str | Path) for picture in pictures):
         return PathsSource([str(picture) for picture in pictures], labels)
     if any(isinstance(picture, str | Path) for picture in pictures):
-        raise SourceError("Paths and arrays are mixed; give one kind.")
+        raise SourceError(_("Paths and arrays are mixed; give one kind."))
     return ArraySource(pictures, labels, "X")  # type: ignore[arg-type]

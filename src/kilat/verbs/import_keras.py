@@ -30,6 +30,7 @@ from kilat.errors import MissingExtra, ModelFileError, PictureError, RecipeError
 from kilat.evaluate.calibration import apply_temperature
 from kilat.features.resize_graph import OPSET, Resizer
 from kilat.learn import metadata
+from kilat.locale import _
 from kilat.recipe import Resize
 
 Pixels = NDArray[np.uint8]
@@ -104,16 +105,20 @@ def import_keras(
 
 def _require_choices(classes: Sequence[str], scale: str) -> None:
     if scale not in SCALES:
-        raise RecipeError(f"There is no scale {scale!r}.", hint=nearest(scale, SCALES))
+        raise RecipeError(_("There is no scale {scale!r}.").format(scale=scale), hint=nearest(scale, SCALES))
     if len(classes) < 2 or len(set(classes)) < len(classes) or not all(classes):
         given = ", ".join(repr(name) for name in classes) or "none"
-        raise RecipeError(f"A classifier needs two classes or more, each with a name of its own; given: {given}.")
+        raise RecipeError(
+            _("A classifier needs two classes or more, each with a name of its own; given: {given}.").format(
+                given=given
+            )
+        )
 
 
 def _keras() -> Any:
     """The package ``keras``, computing with PyTorch."""
     if not all(importlib.util.find_spec(name) for name in ("keras", "torch", "h5py")):
-        raise MissingExtra("Reading Keras models", "keras")
+        raise MissingExtra(_("Reading Keras models"), "keras")
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "torch"
     import keras
@@ -121,8 +126,10 @@ def _keras() -> Any:
     backend = keras.config.backend()
     if backend != "torch":
         raise RunError(
-            f"Keras already computes with {backend} in this program; kilat reads its models through PyTorch.",
-            hint="Set the environment variable KERAS_BACKEND=torch before Keras is imported.",
+            _("Keras already computes with {backend} in this program; kilat reads its models through PyTorch.").format(
+                backend=backend
+            ),
+            hint=_("Set the environment variable KERAS_BACKEND=torch before Keras is imported."),
         )
     return keras
 
@@ -131,7 +138,9 @@ def _config(path: Path) -> Any:
     """The description of the layers in a model file, without anything being made from it."""
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
-        raise ModelFileError(f"{path} {found}; a Keras model is one file, .keras or .h5.", hint=_RESAVE)
+        raise ModelFileError(
+            _("{path} {found}; a Keras model is one file, .keras or .h5.").format(path=path, found=found), hint=_RESAVE
+        )
     try:
         text = _zipped(path) if path.suffix == ".keras" else _from_hdf5(path)
         return json.loads(text)
@@ -155,7 +164,9 @@ def _from_hdf5(path: Path) -> str | bytes:
         raise ValueError
     with h5py.File(path, "r") as file:
         if "model_config" not in file.attrs:
-            raise ModelFileError(f"{path} holds weights, but not the layers that they belong to.", hint=_RESAVE)
+            raise ModelFileError(
+                _("{path} holds weights, but not the layers that they belong to.").format(path=path), hint=_RESAVE
+            )
         text: str | bytes = file.attrs["model_config"]
         return text
 
@@ -168,13 +179,17 @@ def _refuse_code(config: Any, path: Path) -> None:
     for name, module in _parts(config):
         if name in _CODE:
             raise ModelFileError(
-                f"{path} holds a {name.strip('_')} layer, which is code inside the file; kilat runs none.",
-                hint="Replace it with layers of Keras, such as Rescaling, and save the model again.",
+                _("{path} holds a {name} layer, which is code inside the file; kilat runs none.").format(
+                    path=path, name=name.strip("_")
+                ),
+                hint=_("Replace it with layers of Keras, such as Rescaling, and save the model again."),
             )
         if module.partition(".")[0] not in ("", "keras", "builtins"):
             raise ModelFileError(
-                f"{path} holds '{name}' of '{module}', which is not part of Keras.",
-                hint="Replace it with layers of Keras, and save the model again.",
+                _("{path} holds '{name}' of '{module}', which is not part of Keras.").format(
+                    path=path, name=name, module=module
+                ),
+                hint=_("Replace it with layers of Keras, and save the model again."),
             )
 
 
@@ -196,7 +211,12 @@ def _load(keras: Any, path: Path) -> Any:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise ModelFileError(f"Keras {keras.__version__} cannot read {path}: {reason}", hint=_RESAVE) from error
+        raise ModelFileError(
+            _("Keras {version} cannot read {path}: {reason}").format(
+                version=keras.__version__, path=path, reason=reason
+            ),
+            hint=_RESAVE,
+        ) from error
     for layer in model._flatten_layers():  # noqa: SLF001 - the public `layers` stops at models inside the model
         if layer.dtype_policy.name.startswith("mixed_"):
             layer.dtype_policy = "float32"  # the weights already are; the file computes in float32 too
@@ -209,14 +229,20 @@ def _input(model: Any, path: Path) -> tuple[int, int]:
     outputs = [list(one.shape[1:]) for one in getattr(model, "outputs", None) or []]
     found = f"{path} takes {_shapes(inputs)} and gives {_shapes(outputs)}"
     if len(inputs) != 1 or len(outputs) != 1 or len(outputs[0]) != 1 or outputs[0][0] is None:
-        raise ModelFileError(f"{found}; kilat reads models with one input and one answer for each class.")
+        raise ModelFileError(
+            _("{found}; kilat reads models with one input and one answer for each class.").format(found=found)
+        )
     if len(inputs[0]) != 3 or inputs[0][2] not in (1, 3):
-        raise ModelFileError(f"{found}; kilat reads models of pictures [height, width, 3], or 1 in grey.")
+        raise ModelFileError(
+            _("{found}; kilat reads models of pictures [height, width, 3], or 1 in grey.").format(found=found)
+        )
     height, width, channels = inputs[0]
     if height is None or height != width:
         raise ModelFileError(
-            f"{found}; kilat reads models of square pictures of one size.",
-            hint="Build the model with an input of that size, such as keras.Input((224, 224, 3)), and save it again.",
+            _("{found}; kilat reads models of square pictures of one size.").format(found=found),
+            hint=_(
+                "Build the model with an input of that size, such as keras.Input((224, 224, 3)), and save it again."
+            ),
         )
     return int(height), int(channels)
 
@@ -234,12 +260,16 @@ def _pictures(source: Source | None, size: int, resize: Resize) -> tuple[Source,
     pixels: dict[int, Pixels] = {}
     for row in sample(offered).tolist() if len(offered) else []:
         try:
-            image, _ = decode(source.read(row), shrink_to=size)
+            image, _unused = decode(source.read(row), shrink_to=size)
         except PictureError:  # what cannot be read says nothing about the model
             continue
         pixels[row] = fit(np.asarray(image))
     if not pixels:
-        raise SourceError(f"None of the pictures in {source.name} can be read; the model cannot be compared on them.")
+        raise SourceError(
+            _("None of the pictures in {name} can be read; the model cannot be compared on them.").format(
+                name=source.name
+            )
+        )
     return source, np.array([*pixels], np.int64), np.stack([*pixels.values()])
 
 
@@ -266,8 +296,10 @@ def _kind(model: Any, answers: Floats, classes: Sequence[str], path: Path) -> Ki
     units = answers.shape[1]
     if units != len(classes) and (units, len(classes)) != (1, 2):
         raise ModelFileError(
-            f"{path} has {units} outputs, but {len(classes)} class names were given.",
-            hint=f"Give {max(units, 2)} names, in the order of the outputs.",
+            _("{path} has {units} outputs, but {count} class names were given.").format(
+                path=path, units=units, count=len(classes)
+            ),
+            hint=_("Give {units} names, in the order of the outputs.").format(units=max(units, 2)),
         )
     if units > 1 and (answers >= 0).all() and np.allclose(answers.sum(1), 1, atol=1e-3):
         return "softmax"
@@ -277,9 +309,12 @@ def _kind(model: Any, answers: Floats, classes: Sequence[str], path: Path) -> Ki
     if activation == "sigmoid" and units == 1:
         return "sigmoid"
     raise ModelFileError(
-        f"{path} ends in {activation or 'an operation'} of {units} outputs, which are no probabilities of classes "
-        "that exclude each other.",
-        hint="Kilat reads models that end in a layer with softmax, with no activation, or in one unit with a sigmoid.",
+        _(
+            "{path} ends in {activation} of {units} outputs, which are no probabilities of classes that exclude each other."
+        ).format(path=path, activation=activation or _("an operation"), units=units),
+        hint=_(
+            "Kilat reads models that end in a layer with softmax, with no activation, or in one unit with a sigmoid."
+        ),
     )
 
 

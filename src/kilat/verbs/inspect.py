@@ -16,6 +16,7 @@ from kilat.features.resize_graph import Resizer
 from kilat.learn.device import training_device
 from kilat.learn.finetune import opened
 from kilat.learn.frozen import input_size, see
+from kilat.locale import _
 from kilat.recipe import Network, Recipe, Resize, load
 from kilat.recipe.label_safety import altered_meanings
 from kilat.recipe.network_summary import Summary
@@ -54,7 +55,7 @@ def summarise(given: str, overrides: dict[str, Any], classes: int | None = None)
     from kilat.model.summary import summarise as summary
 
     if not model.layers:
-        raise RecipeError("The network was given from Python; only its author can build it again.")
+        raise RecipeError(_("The network was given from Python; only its author can build it again."))
     bare = recipe.model_copy(update={"model": model.model_copy(update={"weights": "none"})})
     size = input_size(recipe, None)
     return summary(layered(bare, size, classes or model.classes), name=name, channels=channels(recipe), size=size)
@@ -91,9 +92,12 @@ def import_keras(
 ) -> dict[str, Any]:
     """Writes a saved Keras classifier as a kilat model; what it is."""
     if resize not in get_args(Resize):
-        raise RecipeError(f"There is no way to fit pictures called '{resize}'.", hint=nearest(resize, get_args(Resize)))
+        raise RecipeError(
+            _("There is no way to fit pictures called '{resize}'.").format(resize=resize),
+            hint=nearest(resize, get_args(Resize)),
+        )
     if not has_torch():
-        raise MissingExtra("Reading Keras models", "keras")
+        raise MissingExtra(_("Reading Keras models"), "keras")
     from kilat.verbs.import_keras import import_keras as read
 
     file, facts = read(model, classes=classes, scale=pixels, resize=cast(Resize, resize), source=source)
@@ -152,7 +156,7 @@ def preview(source: Source, recipe: Recipe) -> tuple[bytes, list[str]]:
         SourceError: no picture can be read.
     """
     if not recipe.augment.is_any:
-        raise RecipeError("This recipe augments nothing.", hint="Say what, such as --set augment.rotation=15.")
+        raise RecipeError(_("This recipe augments nothing."), hint=_("Say what, such as --set augment.rotation=15."))
     require_torch("Augmenting pictures")
     from kilat.fit.augment.preview import sheet
 
@@ -167,7 +171,7 @@ def preview(source: Source, recipe: Recipe) -> tuple[bytes, list[str]]:
         except PictureError:
             continue
     if not pixels:
-        raise SourceError("None of the pictures that were to be shown can be read.")
+        raise SourceError(_("None of the pictures that were to be shown can be read."))
     file = io.BytesIO()
     sheet(np.stack(pixels), recipe.augment, seed=recipe.runtime.seed).save(file, "PNG")
     return file.getvalue(), altered_meanings(recipe.augment, sorted(set(labels)))
@@ -181,7 +185,7 @@ def require_network(recipe: Recipe) -> Network:
     """
     if recipe.model is None:
         raise RecipeError(
-            "This recipe fits a head on a frozen backbone; there is no network in it that is trained by gradient.",
-            hint="Take one with a section model, such as vgg-cifar.",
+            _("This recipe fits a head on a frozen backbone; there is no network in it that is trained by gradient."),
+            hint=_("Take one with a section model, such as vgg-cifar."),
         )
     return recipe.model

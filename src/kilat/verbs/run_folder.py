@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kilat.errors import KilatError, RunError
+from kilat.locale import _
 from kilat.runtime.files import write_json
 
 MODEL, REPORT, METRICS = "model.onnx", "report.html", "metrics.json"
@@ -45,14 +46,18 @@ class Start:
             KilatError: it is no folder of a run, or the run is finished.
         """
         if (folder / METRICS).exists():
-            raise KilatError(f"The run {folder} is finished; there is nothing left to go on with.")
+            raise KilatError(
+                _("The run {folder} is finished; there is nothing left to go on with.").format(folder=folder)
+            )
         try:
             document = json.loads((folder / START).read_text("utf-8"))
             return cls(document["data"], document["root"], document["network"], document.get("labels"))
         except (OSError, ValueError, KeyError, TypeError):
             raise KilatError(
-                f"{folder} is not the folder of a run that was begun: it has no sound {START}.",
-                hint="Give a folder such as runs/flowers, or start anew without --resume.",
+                _("{folder} is not the folder of a run that was begun: it has no sound {start}.").format(
+                    folder=folder, start=START
+                ),
+                hint=_("Give a folder such as runs/flowers, or start anew without --resume."),
             ) from None
 
 
@@ -83,7 +88,9 @@ def _claim(runs: Path, name: str) -> Path:
             return folder
         except FileExistsError:
             if not runs.is_dir():
-                raise RunError(f"{runs} is not a folder, so no run can be kept in it.") from None
+                raise RunError(_("{runs} is not a folder, so no run can be kept in it.").format(runs=runs)) from None
             number += 1
         except OSError as error:
-            raise RunError(f"{folder} cannot be made: {error.strerror or error}.") from error
+            raise RunError(
+                _("{folder} cannot be made: {reason}.").format(folder=folder, reason=error.strerror or error)
+            ) from error

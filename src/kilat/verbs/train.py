@@ -23,6 +23,7 @@ from kilat.learn import metadata
 from kilat.learn.finetune import fine_tune
 from kilat.learn.frozen import Learned, Result, Row, TrainingOptions, fit_head, train_network
 from kilat.learn.uncertainty import measured, trust
+from kilat.locale import _
 from kilat.recipe import Recipe
 from kilat.report import content, page
 from kilat.runtime.files import write_file, write_json
@@ -318,7 +319,8 @@ def _own_recipe(folder: Path, overrides: dict[str, Any]) -> Recipe:
     if overrides:
         given = ", ".join(overrides)
         raise RecipeError(
-            f"A run that goes on keeps its own recipe; these were given: {given}.", hint="Leave them out."
+            _("A run that goes on keeps its own recipe; these were given: {given}.").format(given=given),
+            hint=_("Leave them out."),
         )
     return recipes.load(folder / run_folder.RECIPE)
 
@@ -346,7 +348,9 @@ def _source(
     data: str | Path | Source | None, root: str | Path | None, progress: Progress, find: Callable[..., Source]
 ) -> Source:
     if data is None:
-        raise SourceError("No data was given to learn from.", hint="Give a folder with a folder of pictures per class.")
+        raise SourceError(
+            _("No data was given to learn from."), hint=_("Give a folder with a folder of pictures per class.")
+        )
     if not isinstance(data, str | Path):
         return data
     return find(data, root=Path(root) if root else None, advance=progress("Downloading (bytes)"))

@@ -177,8 +177,10 @@ class TestOverrides:
         recipe = load({"features": {"resize": "pad", "size": 96}}, {"features": {"size": 64}})
         assert recipe.features == Features(size=64)
         assert problems("transfer", {"features": 1}) == [
-            "features: must be choices by their names: backbone, weights, size, resize, precision, flip_average "
-            "(given: 1)"
+            (
+                "features: must be choices by their names: backbone, weights, size, resize, precision, flip_average "
+                "(given: 1)"
+            )
         ]
 
     @pytest.mark.parametrize(
