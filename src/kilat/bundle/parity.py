@@ -103,7 +103,8 @@ def check(
         worst = int(rows[np.abs(got - expected).max(1).argmax()])
         raise RunError(
             _(
-                "The model file does not answer as the fitted model does: a probability differs by {difference:.3f} (allowed: {tolerance}) on {path}."
+                "The model file does not answer as the fitted model does: a probability differs by "
+                "{difference:.3f} (allowed: {tolerance}) on {path}."
             ).format(difference=parity.max_difference, tolerance=tolerance, path=source.entries[worst].path),
             hint=_("Please report this; where a frozen backbone looks, --set features.precision=fp32 may avoid it."),
         )

@@ -198,7 +198,8 @@ def _labels(given: Mapping[str, str], classes: set[str], file: Path) -> dict[str
                 file=file, wrong=_listed(wrong)
             ),
             hint=_(
-                "{suggestion} A new class needs at least {least_of_a_new_class} rows, and a name unlike the others; '{leave_out}' leaves a picture out."
+                "{suggestion} A new class needs at least {least_of_a_new_class} rows, and a name unlike "
+                "the others; '{leave_out}' leaves a picture out."
             ).format(
                 suggestion=nearest(wrong[0], sorted(classes)),
                 least_of_a_new_class=_LEAST_OF_A_NEW_CLASS,

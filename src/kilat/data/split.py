@@ -157,7 +157,8 @@ def parts(catalog: Catalog) -> tuple[list[str], Part, Part]:
         refused = int((~catalog.used).sum())
         raise SourceError(
             _(
-                "A classifier needs pictures of at least two classes to learn from; after refusing {refused:,} of {count:,} pictures there is {found}."
+                "A classifier needs pictures of at least two classes to learn from; after refusing "
+                "{refused:,} of {count:,} pictures there is {found}."
             ).format(refused=refused, count=len(table), found=found),
             hint=_reasons(catalog),
         )

@@ -123,7 +123,8 @@ def _pictures(X: Pictures) -> list[Given]:
             )
             raise SourceError(
                 _(
-                    "A picture was given as {what}; pictures are paths or uint8 arrays [height, width] or [height, width, 3]."
+                    "A picture was given as {what}; pictures are paths or uint8 arrays [height, width] or "
+                    "[height, width, 3]."
                 ).format(what=what),
                 hint=_("Scale pixels to 0..255 and convert them with .astype('uint8')."),
             )

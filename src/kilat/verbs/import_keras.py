@@ -310,7 +310,8 @@ def _kind(model: Any, answers: Floats, classes: Sequence[str], path: Path) -> Ki
         return "sigmoid"
     raise ModelFileError(
         _(
-            "{path} ends in {activation} of {units} outputs, which are no probabilities of classes that exclude each other."
+            "{path} ends in {activation} of {units} outputs, which are no probabilities of classes "
+            "that exclude each other."
         ).format(path=path, activation=activation or _("an operation"), units=units),
         hint=_(
             "Kilat reads models that end in a layer with softmax, with no activation, or in one unit with a sigmoid."
