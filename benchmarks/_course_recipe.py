@@ -31,13 +31,13 @@ def main() -> None:
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     model = build(classes, given.weights)
-    clock = EpochClock()
+    timer = EpochClock()
     begin = time.perf_counter()
-    model.fit(scaled.cache().prefetch(tf.data.AUTOTUNE), epochs=given.epochs, verbose=0, callbacks=[clock])
+    model.fit(scaled.cache().prefetch(tf.data.AUTOTUNE), epochs=given.epochs, verbose=0, callbacks=[timer])
     seconds = time.perf_counter() - begin
     used = {"keras": keras.__version__, "tensorflow": tf.__version__, "backend": keras.backend.backend()}
     count = len(pictures.file_paths)
-    print(json.dumps({"seconds": seconds, "epochs": clock.seconds, "pictures": count, "versions": used}))
+    print(json.dumps({"seconds": seconds, "epochs": timer.seconds, "pictures": count, "versions": used}))
 
 
 def build(classes: int, weights: str | None) -> Any:

@@ -53,14 +53,14 @@ def main() -> None:
     pictures = loaders(lists, given.size, given.batch, given.workers)
     learner = vision_learner(pictures, ARCHITECTURE, pretrained=False, normalize=False, metrics=accuracy)
     learner.model[0].model.load_state_dict(weights(learner.model[0].model))
-    clock = Clock()
+    timer = Clock()
     with learner.no_bar(), learner.no_logging():
-        learner.fine_tune(given.epochs, cbs=clock)
+        learner.fine_tune(given.epochs, cbs=timer)
         test = pictures.test_dl(lists["test"], with_labels=True, rm_type_tfms=0)  # as in validation
         _loss, right = learner.validate(dl=test)
     used = {"fastai": fastai.__version__, "timm": timm.__version__, "torch": torch.__version__}
     asked = {"n": len(lists["test"]), "accuracy": float(right)}
-    about = {"versions": used, "threads": torch.get_num_threads(), "epochs": clock.epochs}
+    about = {"versions": used, "threads": torch.get_num_threads(), "epochs": timer.epochs}
     print(json.dumps({**about, "test": asked}))
 
 

@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kilat import runtime
+from kilat.runtime.cores import threads
 
 HERE = Path(__file__).resolve().parent
 KILAT = str(Path(sysconfig.get_path("scripts")) / "kilat")
@@ -98,7 +98,7 @@ def opening(doc: str | None, *packages: str) -> None:
 def machine() -> str:
     """Processor, cores that this process may use, memory and operating system, in a line."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
-    return f"{_processor()}; {runtime.threads()} cores; {memory:.1f} GiB; {platform.platform()}"
+    return f"{_processor()}; {threads()} cores; {memory:.1f} GiB; {platform.platform()}"
 
 
 def versions(packages: Sequence[str]) -> str:

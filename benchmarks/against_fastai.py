@@ -37,7 +37,7 @@ from _fine_tuning import Told, accuracy
 
 from kilat.data.catalog import Catalog
 from kilat.data.split import parts
-from kilat.learning import held_out
+from kilat.learn.frozen import held_out
 from kilat.recipe import load
 
 LEAST = 4.0

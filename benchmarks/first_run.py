@@ -20,8 +20,8 @@ import _measure as measure
 import onnx
 from onnx.utils import Extractor
 
-from kilat import runtime
 from kilat.features import lite
+from kilat.runtime.cores import threads
 
 SETTINGS = (("each", 1), ("each", 8), ("all", 8), ("all", 16), ("all", 32))
 FIRST, SECOND = 1.25, 0.2
@@ -104,7 +104,7 @@ class Bare:
 
     def _command(self, folder: Path, way: str, batch: int) -> list[str]:
         script = str(measure.HERE / "_bare_pass.py")
-        cores = str(runtime.threads())
+        cores = str(threads())
         return [
             sys.executable,
             script,

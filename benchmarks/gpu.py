@@ -48,18 +48,19 @@ from _bare_steps import Work
 from numpy.typing import NDArray
 from torch import nn
 
-from kilat import learning
 from kilat.data.arrays import ArraySource
 from kilat.data.catalog import Catalog
-from kilat.features import choice
-from kilat.features.extract import look
-from kilat.fit import job
+from kilat.features.extract import extract_features
+from kilat.fit import training_run
 from kilat.fit.checkpoint import Checkpoints
-from kilat.fit.learner import PRECISIONS
-from kilat.fit.loop import Training
-from kilat.model import frozen, gpu
+from kilat.fit.loop import Trainer
+from kilat.fit.train_step import PRECISIONS
+from kilat.learn import backbone as choice
+from kilat.learn import frozen
+from kilat.model import feature_extractor, gpu
 from kilat.probe import Head
 from kilat.recipe import Augment, Features, Recipe, load
+from kilat.runtime.progress import silent
 
 LITE = "efficientnet_lite0"
 RATE, DECAY = 1e-4, 0.02
@@ -227,7 +228,7 @@ def resnet(scale: Scale, place: Path) -> None:
 def _choices(scale: Scale, batch: int) -> dict[str, Any]:
     """What every network is trained with here."""
     return {
-        "input.hold": "memory", "fit.batch": batch, "fit.precision": scale.precision, "fit.schedule": "constant",
+        "input.cache": "memory", "fit.batch": batch, "fit.precision": scale.precision, "fit.schedule": "constant",
         "fit.optimizer": {"name": "adam", "learning_rate": RATE}, "runtime.device": scale.device,
     }  # fmt: skip
 
@@ -264,13 +265,13 @@ def _noise(side: int, batch: int, scale: Scale) -> Noise:
 def layered(recipe: Recipe, noise: Noise, scale: Scale, place: Path) -> Work:
     """A step of kilat's loop with a network of layers."""
     source = noise.source()
-    seen = learning.see(source, recipe, learning.silent)
-    return _loop(job.begin(source, seen, recipe, device=scale.device, name="benchmark"), place)
+    seen = frozen.see(source, recipe, silent)
+    return _loop(training_run.begin(source, seen, recipe, device=scale.device, name="benchmark"), place)
 
 
-def _loop(begun: job.Job, place: Path) -> Work:
+def _loop(begun: training_run.Job, place: Path) -> Work:
     """The steps of a training, one a call; nothing is saved or validated."""
-    return partial(next, Training(begun.task, Checkpoints(place / "checkpoints")).probe([RATE] * _FOREVER))
+    return partial(next, Trainer(begun.task, Checkpoints(place / "checkpoints")).probe([RATE] * _FOREVER))
 
 
 def plain(
@@ -306,7 +307,7 @@ def features(scale: Scale, _place: Path) -> None:
         list(pool.map(runner, [pixels] * _CALLERS))
 
     def whole() -> None:
-        look(source, Catalog.of(source.entries), backbone, resize="crop", cache=None, runner=runner)
+        extract_features(source, Catalog.of(source.entries), backbone, resize="crop", cache=None, runner=runner)
 
     name = "the limit: pictures on the device"
     works: list[tuple[str, Work, int]] = [
@@ -350,11 +351,11 @@ def _tuning(scale: Scale, batch: int) -> dict[str, Any]:
 def opened(recipe: Recipe, noise: Noise, scale: Scale, place: Path) -> Work:
     """A step of kilat's loop with a backbone under a head that knows nothing yet."""
     source = noise.source()
-    seen = learning.see(source, recipe, learning.silent)
-    width = sum(block.width for block in frozen.create(LITE, noise.side).blocks)
+    seen = frozen.see(source, recipe, silent)
+    width = sum(block.width for block in feature_extractor.create(LITE, noise.side).blocks)
     zeros, ones = np.zeros((2, width), np.float32)[0], np.ones(width, np.float32)
     head = Head(zeros, ones, np.zeros((width, CLASSES), np.float32), np.zeros(CLASSES, np.float32))
-    return _loop(job.open_backbone(source, seen, recipe, head, device=scale.device), place)
+    return _loop(training_run.open_backbone(source, seen, recipe, head, device=scale.device), place)
 
 
 def contest(title: str, rivals: Sequence[Rival], scale: Scale) -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 import _measure as measure
 from _fine_tuning import Told, accuracy, subset
 
-from kilat.pipeline import open_data
+from kilat.verbs.train import open_data
 
 SETS = ("digits", "fashion-mnist", "flowers")
 CLASSES = 10

@@ -28,14 +28,15 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 import kilat
-from kilat.check.labels import Suspects, relearning, suspect
-from kilat.clock import Clock
-from kilat.data.corrections import CORRECT
+from kilat.check.label_issues import Suspects, relearning, suspect
+from kilat.data.label_corrections import CORRECT
 from kilat.data.source import open_source
 from kilat.data.split import folds
-from kilat.evaluate.calibration import fit_temperature, soften
-from kilat.learning import Looked, fitted_head, look_at, silent
+from kilat.evaluate.calibration import apply_temperature, fit_temperature
+from kilat.learn.frozen import Extracted, fitted_head, look_at
 from kilat.recipe import Recipe
+from kilat.runtime.progress import silent
+from kilat.runtime.timer import Timer
 
 SETS = ("flowers", "cifar10")
 AIM_RANKING, AIM_PRECISION, AIM_ACCURACY = 0.95, 0.8, 0.01
@@ -150,7 +151,7 @@ def whole_runs(table: pd.DataFrame, file: Path, runs: Path, given: argparse.Name
     filled.to_csv(corrections := file.with_suffix(".suspects.csv"), index=False)
     corrected = kilat.train(file, name=f"{file.stem}-corrected", runs=runs, labels=corrections)
 
-    looked = look_at(open_source(file), RECIPE, Clock(), silent)
+    looked = look_at(open_source(file), RECIPE, Timer(), silent)
     judged = judge(looked, looked.learnt.truth)
     paths = looked.catalog.table["path"].to_numpy()[looked.learnt.rows[judged.held]]
     wrong = truth[paths].to_numpy() != np.array(looked.classes)[judged.suspects.truth]
@@ -164,13 +165,13 @@ def whole_runs(table: pd.DataFrame, file: Path, runs: Path, given: argparse.Name
 
 def through_pieces(folder: Path, given: argparse.Namespace) -> tuple[float, Iterator[Found]]:
     """The same by one look at the pictures, and heads on what was seen."""
-    looked = look_at(open_source(folder), RECIPE, Clock(), silent)
+    looked = look_at(open_source(folder), RECIPE, Timer(), silent)
     clean = judge(looked, looked.learnt.truth)
     opened(folder, len(looked.learnt.rows), clean.accuracy, int(clean.suspects.flagged.sum()))
     return clean.accuracy, (heads_alone(looked, given, seed) for seed in given.seeds)
 
 
-def heads_alone(looked: Looked, given: argparse.Namespace, seed: int) -> Found:
+def heads_alone(looked: Extracted, given: argparse.Namespace, seed: int) -> Found:
     """Plants wrong labels, learns, puts right what looks wrong, and learns again."""
     true = looked.learnt.truth
     planted = plant(true, len(looked.classes), given, seed)
@@ -201,12 +202,12 @@ def plant(truth: NDArray[np.int64], classes: int, given: argparse.Namespace, see
     return labels
 
 
-def judge(looked: Looked, truth: NDArray[np.int64]) -> Judged:
+def judge(looked: Extracted, truth: NDArray[np.int64]) -> Judged:
     """Learns from labels, and judges them."""
     learnt = replace(looked.learnt, truth=truth)
     fitted = fitted_head(replace(looked, features=looked.features.copy()), learnt, RECIPE)
     begin = time.perf_counter()
-    answers = soften(fitted.logits, fit_temperature(fitted.logits, truth[fitted.held_out]))
+    answers = apply_temperature(fitted.logits, fit_temperature(fitted.logits, truth[fitted.held_out]))
     fold = folds(learnt, RECIPE.head.folds, RECIPE.runtime.seed)
     again = relearning(fitted, learnt.rows, truth, fold, len(looked.classes))
     suspects = suspect(truth[fitted.held_out], answers, again)

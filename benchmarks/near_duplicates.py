@@ -26,12 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from kilat import runtime
-from kilat.check import neighbours, twins
+from kilat.check import near_duplicates, nearest_neighbours
 from kilat.data.catalog import Catalog, Entry, content_digest
 from kilat.data.decode import decode
-from kilat.data.facts import FACTS, facts_of
+from kilat.data.image_stats import IMAGE_STATS, image_stats
 from kilat.data.split import assign, folds, hold_out, join_groups, parts, settle_duplicates
+from kilat.runtime.cores import parallel_map
 
 EVERYTHING = ("resize", "crop", "mirror", "brightness", "jpeg")
 PLANTED = 50
@@ -52,7 +52,7 @@ class Photo:
     def of(cls, name: str, label: str, data: bytes) -> "Photo":
         """Reads a picture as the pass over the pictures does."""
         image, full = decode(data, shrink_to=256)
-        return cls(name, label, content_digest(data).hex(), facts_of(data, image, full), full)
+        return cls(name, label, content_digest(data).hex(), image_stats(data, image, full), full)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def main() -> None:
     measure.opening(__doc__)
     folder = measure.pictures_of("flowers", given.folder)
     files = measure.pictures_below(folder)
-    photos = runtime.spread(
+    photos = parallel_map(
         lambda file: Photo.of(f"{file.parent.name}/{file.name}", file.parent.name, file.read_bytes()), files
     )
     own = already(photos)
@@ -101,7 +101,7 @@ def already(photos: list[Photo]) -> set[frozenset[str]]:
     """Pairs of names that are found with nothing planted, printed for the eye."""
     catalog, facts = cataloged(photos, [])
     began = time.perf_counter()
-    found = twins.find(facts, np.flatnonzero(catalog.used))
+    found = near_duplicates.find(facts, np.flatnonzero(catalog.used))
     print(f"{len(photos):,} photos as they are: {len(found.groups)} groups in {time.perf_counter() - began:.2f} s")
     names = catalog.table["path"]
     for group, alike in zip(found.groups, found.alike, strict=True):
@@ -124,7 +124,7 @@ def plant(photos: list[Photo], files: list[Path], own: set[frozenset[str]], kind
     catalog, facts = cataloged([*photos, *copies], [*sides, *opposite])
     settled = catalog.table["group"].to_numpy()[: len(photos) + PLANTED]
     began = time.perf_counter()
-    found = twins.find(facts, np.flatnonzero(catalog.used))
+    found = near_duplicates.find(facts, np.flatnonzero(catalog.used))
     seconds = time.perf_counter() - began
     join_groups(catalog, found.groups)
     groups = catalog.table["group"].to_numpy()[len(photos) :]
@@ -135,7 +135,9 @@ def plant(photos: list[Photo], files: list[Path], own: set[frozenset[str]], kind
     return Score(exact, int(hits[PLANTED:].sum()), flagged, false, straddling(catalog, found), seconds)
 
 
-def mistaken(found: twins.Twins, photos: list[Photo], origin: list[int], own: set[frozenset[str]]) -> Iterator[str]:
+def mistaken(
+    found: near_duplicates.NearDuplicates, photos: list[Photo], origin: list[int], own: set[frozenset[str]]
+) -> Iterator[str]:
     """Pictures in groups of which no other is the original, a copy, or known from the set as it is."""
     for group in found.groups:
         roots = [photos[origin[row]] for row in group]
@@ -146,7 +148,7 @@ def mistaken(found: twins.Twins, photos: list[Photo], origin: list[int], own: se
                 yield photos[row].name
 
 
-def straddling(catalog: Catalog, found: twins.Twins) -> int:
+def straddling(catalog: Catalog, found: near_duplicates.NearDuplicates) -> int:
     """How many pictures stand on another side than one of their group, over splits, folds and validation drawn anew."""
     apart = 0
     for seed in SPLIT_SEEDS:
@@ -179,7 +181,7 @@ def cataloged(photos: list[Photo], sides: list[str]) -> tuple[Catalog, NDArray[n
     catalog.table["digest"] = [photo.digest for photo in photos]
     catalog.table["width"], catalog.table["height"] = zip(*(photo.size for photo in photos), strict=True)
     settle_duplicates(catalog)
-    return catalog, np.array([photo.facts for photo in photos], FACTS)
+    return catalog, np.array([photo.facts for photo in photos], IMAGE_STATS)
 
 
 def altered(data: bytes, kinds: tuple[str, ...], dice: np.random.Generator) -> bytes:
@@ -250,7 +252,7 @@ def index(count: int, wide: int = 64) -> dict[str, float]:
     vectors[copy] = vectors[first] + noise
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     began = time.perf_counter()
-    near, _ = neighbours.nearest(vectors, 4)
+    near, _ = nearest_neighbours.nearest(vectors, 4)
     seconds = time.perf_counter() - began
     hit = (near[first] == copy[:, None]).any(1) | (near[copy] == first[:, None]).any(1)
     return {"seconds": seconds, "recall": float(hit.mean()), "planted": planted}

@@ -23,8 +23,8 @@ from PIL import Image, ImageOps, JpegImagePlugin
 from kilat.check import shortcuts
 from kilat.data.catalog import Catalog
 from kilat.data.decode import decode
-from kilat.data.facts import FACTS, facts_of
 from kilat.data.folder import FolderSource
+from kilat.data.image_stats import IMAGE_STATS, image_stats
 
 SIDE = 256
 FRAME = 4
@@ -88,9 +88,9 @@ def resaved(data: bytes, quality: int) -> bytes:
 
 def facts_of_files(files: list[bytes]) -> Facts:
     """A record for each."""
-    facts = np.zeros(len(files), FACTS)
+    facts = np.zeros(len(files), IMAGE_STATS)
     for row, data in enumerate(files):
-        facts[row] = facts_of(data, *decode(data, shrink_to=SIDE))
+        facts[row] = image_stats(data, *decode(data, shrink_to=SIDE))
     return facts
 
 

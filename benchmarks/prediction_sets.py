@@ -33,11 +33,12 @@ import _measure as measure
 import numpy as np
 from numpy.typing import NDArray
 
-from kilat.clock import Clock
-from kilat.evaluate.sets import Method, Sets, measure_sets
-from kilat.learning import Result, fit_head, silent
-from kilat.pipeline import open_data
+from kilat.evaluate.conformal import Method, Sets, measure_sets
+from kilat.learn.frozen import Result, fit_head
 from kilat.recipe import load
+from kilat.runtime.progress import silent
+from kilat.runtime.timer import Timer
+from kilat.verbs.train import open_data
 
 COVERAGES = (0.8, 0.9, 0.95)
 MOST_OFF, MOST_SIZE, MOST_ECE = 0.01, 0.05, 0.02
@@ -97,7 +98,7 @@ def find_mapie(python: str | None) -> Path | None:
 def learn(folder: Path) -> tuple[Result, dict[str, Any]]:
     """A calibrated head on a frozen backbone, and the measures of its test."""
     source = open_data(str(folder), None)
-    result = Result.of(fit_head(source, load("transfer", {"runtime.device": "cpu"}), Clock(), silent))
+    result = Result.of(fit_head(source, load("transfer", {"runtime.device": "cpu"}), Timer(), silent))
     return result, result.measures()["test"]
 
 

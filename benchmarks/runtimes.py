@@ -31,10 +31,10 @@ from numpy.typing import NDArray
 from onnx.utils import Extractor
 from PIL import Image
 
-from kilat import runtime
 from kilat.data.decode import decode
 from kilat.features import lite
-from kilat.features.fitting import Fitter
+from kilat.features.resize_graph import Resizer
+from kilat.runtime.cores import threads
 
 SIDE = 224
 BATCHES = (1, 2, 8, 32)
@@ -66,7 +66,7 @@ def main() -> None:
 
 def decoding(pictures: Sequence[bytes], rounds: int) -> None:
     """Pictures per second of several ways to decode, on one core."""
-    fit = Fitter(SIDE, "crop")
+    fit = Resizer(SIDE, "crop")
     ways: dict[str, Callable[[bytes], object]] = {
         "Pillow": lambda data: Image.open(io.BytesIO(data)).convert("RGB"),
         "Pillow, bilinear resize of the centre": pillow_square,
@@ -101,7 +101,7 @@ def speed(pictures: Sequence[bytes], rounds: int, seconds: float) -> None:
     networks = {"int8": lite.build(SIDE, "int8").model, "fp32": fp32, "fp32, last features only": plain(fp32)}
     rivals = {}
     for (name, model), each in itertools.product(networks.items(), (True, False)):
-        session = open_session(model, 1 if each else runtime.threads())
+        session = open_session(model, 1 if each else threads())
         for batch in BATCHES:
             way = "a thread per core" if each else "one batch on all cores"
             rivals[f"{name}, {way}, batch {batch}"] = partial(throughput, session, pixels, batch, each, seconds)
@@ -112,7 +112,7 @@ def speed(pictures: Sequence[bytes], rounds: int, seconds: float) -> None:
 
 def throughput(session: Any, pixels: Pixels, batch: int, each: bool, seconds: float) -> float:
     """Pictures per second; ``each`` runs one thread per core, all of them with the one session."""
-    callers = runtime.threads() if each else 1
+    callers = threads() if each else 1
     begin = time.perf_counter()
 
     def go(caller: int) -> int:

@@ -32,14 +32,15 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kilat import learning
 from kilat.data.arrays import ArraySource
-from kilat.fit import job
+from kilat.fit import training_run
 from kilat.fit.checkpoint import Checkpoints
-from kilat.fit.loop import Training
-from kilat.fit.pictures import Held, Streamed
-from kilat.pipeline import open_data
+from kilat.fit.loader import InMemory, Streaming
+from kilat.fit.loop import Trainer
+from kilat.learn import frozen
 from kilat.recipe import Augment, load
+from kilat.runtime.progress import silent
+from kilat.verbs.train import open_data
 
 BATCH = 64
 RATE = 5e-4
@@ -152,14 +153,14 @@ def kilat(
 ) -> Step:
     """A step of kilat's loop, as training makes it."""
     choices: dict[str, Any] = {
-        "input.size": task.size, "input.hold": "memory", "fit.precision": precision, "runtime.device": "cpu",
+        "input.size": task.size, "input.cache": "memory", "fit.precision": precision, "runtime.device": "cpu",
         "fit.batch": BATCH, "fit.optimizer": {"name": "adam", "learning_rate": RATE}, "fit.schedule": "constant",
     }  # fmt: skip
     recipe = load(task.recipe, choices)
     recipe = recipe if augmented else recipe.model_copy(update={"augment": Augment()})
     source = ArraySource(pixels, [str(label) for label in truth], "noise")
-    begun = job.begin(source, learning.see(source, recipe, learning.silent), recipe, device="cpu", name=task.recipe)
-    losses = Training(begun.task, Checkpoints(place / f"{task.recipe}{precision}{augmented}")).probe([RATE] * _FOREVER)
+    begun = training_run.begin(source, frozen.see(source, recipe, silent), recipe, device="cpu", name=task.recipe)
+    losses = Trainer(begun.task, Checkpoints(place / f"{task.recipe}{precision}{augmented}")).probe([RATE] * _FOREVER)
     return partial(next, losses)
 
 
@@ -294,12 +295,12 @@ def feed(rounds: int, place: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).resize((_JPEG_SIDE, _JPEG_SIDE)).save(file, quality=90)
     source = open_data(str(folder), None)
-    recipe = load("vgg-cifar", {"input.size": _JPEG_SIDE, "input.hold": "memory"})
-    seen = learning.see(source, recipe, learning.silent)
+    recipe = load("vgg-cifar", {"input.size": _JPEG_SIDE, "input.cache": "memory"})
+    seen = frozen.see(source, recipe, silent)
     assert seen.pixels is not None
     ways: dict[str, Way] = {
-        "kilat, in memory": Held(seen.pixels, "cpu").batches,
-        "kilat, streamed": Streamed(source, _JPEG_SIDE, "crop", "cpu").batches,
+        "kilat, in memory": InMemory(seen.pixels, "cpu").batches,
+        "kilat, streamed": Streaming(source, _JPEG_SIDE, "crop", "cpu").batches,
         "PyTorch DataLoader": partial(loaded, measure.pictures_below(folder)),
     }
     order = list(np.random.default_rng(0).permutation(PICTURES).reshape(-1, BATCH))

@@ -6,8 +6,8 @@ pictures against foreign ones:
 - far: a model of one set is asked about pictures of other sets;
 - leave one class out: a model is trained without a class, for each class in turn, and asked about that class (near).
 
-For every method a file is written, so the file's own arithmetic is measured. Beside the areas stand the share of known
-test pictures that count as unknown (asked: 5%) and of foreign ones that do.
+For every method a file is written, so the file's own arithmetic is measured. Beside the auroc stand the share of known
+test pictures that count as unknown (target: 5%) and of foreign ones that do.
 
     python benchmarks/unknown.py                          flowers: far and leave one class out; 500 pictures a set
     python benchmarks/unknown.py --only cifar10           CIFAR-10 against the others (some minutes)
@@ -29,15 +29,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat import recipe as recipes
-from kilat import record
 from kilat.bundle.predictor import Answer, Classifier
-from kilat.clock import Clock
 from kilat.data.catalog import Entry, Picture, Source
-from kilat.evaluate.unknown import COMBINATIONS, auroc
-from kilat.learning import Result, fit_head, silent
-from kilat.pipeline import open_data
+from kilat.evaluate.out_of_distribution import COMBINATIONS, auroc
+from kilat.learn import metadata
+from kilat.learn.frozen import Result, fit_head
+from kilat.learn.uncertainty import trust
 from kilat.recipe import METHODS
-from kilat.trusting import trust
+from kilat.runtime.progress import silent
+from kilat.runtime.timer import Timer
+from kilat.verbs.train import open_data
 
 WAYS = ("auto", *METHODS, *("+".join(names) for names in COMBINATIONS[1:]))
 SETS = ("flowers", "cifar10", "digits", "fashion-mnist")
@@ -71,7 +72,7 @@ class Area:
     way: str
     chosen: str
     area: float
-    false_alarms: float
+    false_positive_rate: float
     noticed: float
 
 
@@ -93,11 +94,11 @@ def main() -> None:
     if Path(given.root / "flowers").is_dir() and known not in {"flowers", "digits"}:
         far.append("flowers")
     foreign = {name: some(opened(name, given.root), count, given.seed) for name in far}
-    for name, areas in compared(source, foreign, given.seed).items():
-        found["far"][name] = [vars(one) for one in areas]
-        show(f"{known} against {name}", areas)
+    for name, measured in compared(source, foreign, given.seed).items():
+        found["far"][name] = [vars(one) for one in measured]
+        show(f"{known} against {name}", measured)
     if known in {"flowers", "digits"}:
-        rounds = [[vars(one) for one in areas] for areas in left_out(source, count, given.seed)]
+        rounds = [[vars(one) for one in measured] for measured in left_out(source, count, given.seed)]
         found["left_out"] = rounds
         show(f"{known}, a class left out, mean of {len(rounds)}", mean(rounds))
     if given.json:
@@ -119,7 +120,7 @@ def some(source: Source, count: int, seed: int, keep: NDArray[np.bool_] | None =
 
 
 def compared(known: Source, foreign: dict[str, Some], seed: int) -> dict[str, list[Area]]:
-    """Every way's areas on every foreign set."""
+    """Every way's auroc on every foreign set."""
     result = learnt(known, seed)
     asked = result.learnt.asked.rows
     rows = asked[np.linspace(0, len(asked) - 1, min(len(asked), 1000)).round().astype(int)]
@@ -137,7 +138,7 @@ def compared(known: Source, foreign: dict[str, Some], seed: int) -> dict[str, li
 
 
 def left_out(source: Source, count: int, seed: int) -> Iterator[list[Area]]:
-    """For each class, every way's areas for a model that never saw it."""
+    """For each class, every way's auroc for a model that never saw it."""
     labels = np.array([entry.label for entry in source.entries])
     for label in np.unique(labels):
         rest = Some(source, np.flatnonzero(labels != label))
@@ -146,15 +147,15 @@ def left_out(source: Source, count: int, seed: int) -> Iterator[list[Area]]:
 
 def learnt(source: Source, seed: int) -> Result:
     """A head on a frozen backbone, calibrated."""
-    return Result.of(fit_head(source, recipes.load("transfer", {"seed": seed}), Clock(), silent))
+    return Result.of(fit_head(source, recipes.load("transfer", {"seed": seed}), Timer(), silent))
 
 
 def bundled(result: Result, way: str) -> tuple[Classifier, str]:
     """The finished file with one way to notice unknown pictures, and which that came to be."""
     recipe = recipes.load("transfer", {"unknown": way})
     trusted = trust(result, recipe.trust)
-    metrics = {"data": record.data(result.learnt.catalog, result.learnt.classes, recipe), **result.measures()}
-    manifest = record.manifest(result.learnt.network, recipe, metrics, trusted.thresholds)
+    metrics = {"data": metadata.data(result.learnt.catalog, result.learnt.classes, recipe), **result.measures()}
+    manifest = metadata.manifest(result.learnt.network, recipe, metrics, trusted.thresholds)
     file = result.learnt.bundle(result.temperature, manifest, trusted.sensed.senses)
     return Classifier(file), "+".join(trusted.sensed.senses.detector.methods)
 
@@ -167,19 +168,19 @@ def strangeness(classifier: Classifier, pictures: Some) -> NDArray[np.float32]:
 
 def mean(rounds: list[list[dict[str, Any]]]) -> list[Area]:
     """Every way's mean over the rounds."""
-    means = ("area", "false_alarms", "noticed")
+    means = ("area", "false_positive_rate", "noticed")
     return [
         Area(**{**way, **{key: float(np.mean([found[at][key] for found in rounds])) for key in means}})
         for at, way in enumerate(rounds[0])
     ]
 
 
-def show(title: str, areas: list[Area]) -> None:
+def show(title: str, measured: list[Area]) -> None:
     """A table."""
     print(f"\n{title}\n{'':28} AUROC  false alarms  noticed")
-    for one in areas:
+    for one in measured:
         name = f"{one.way} = {one.chosen}" if one.way == "auto" else one.way
-        print(f"{name:28} {one.area:.4f} {one.false_alarms:11.1%} {one.noticed:9.1%}")
+        print(f"{name:28} {one.area:.4f} {one.false_positive_rate:11.1%} {one.noticed:9.1%}")
 
 
 if __name__ == "__main__":

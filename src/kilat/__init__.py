@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kilat.bundle.predictor import Classifier, Prediction, load
     from kilat.errors import KilatError
-    from kilat.estimator import ImageClassifier
-    from kilat.pipeline import Run, train
+    from kilat.verbs.estimator import ImageClassifier
+    from kilat.verbs.train import Run, train
 
 _HOMES = {
     "Classifier": "kilat.bundle.predictor",
-    "ImageClassifier": "kilat.estimator",
+    "ImageClassifier": "kilat.verbs.estimator",
     "KilatError": "kilat.errors",
     "Prediction": "kilat.bundle.predictor",
-    "Run": "kilat.pipeline",
+    "Run": "kilat.verbs.train",
     "load": "kilat.bundle.predictor",
-    "train": "kilat.pipeline",
+    "train": "kilat.verbs.train",
 }
 
 __all__ = ["Classifier", "ImageClassifier", "KilatError", "Prediction", "Run", "load", "train"]

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from kilat.locale import _
+
 
 class KilatError(Exception):
     """An error that is shown to the user as sentences, without a traceback.
@@ -15,9 +17,9 @@ class KilatError(Exception):
     kind = "error"
     exit_code = 2
 
-    def __init__(self, message: str, *, mend: str = "") -> None:
-        self.message, self.mend = message, mend
-        super().__init__(f"{message}\n{mend}" if mend else message)
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        self.message, self.hint = message, hint
+        super().__init__(f"{message}\n{hint}" if hint else message)
 
 
 class SourceError(KilatError):
@@ -56,7 +58,10 @@ class MissingExtra(KilatError):
     kind = "missing-extra"
 
     def __init__(self, wanted: str, extra: str) -> None:
-        super().__init__(f"{wanted} needs the extra '{extra}'.", mend=f"pip install 'kilat[{extra}]'")
+        super().__init__(
+            _("{wanted} needs the extra '{extra}'.").format(wanted=wanted, extra=extra),
+            hint=_("pip install 'kilat[{extra}]'").format(extra=extra),
+        )
 
 
 class RunError(KilatError):

@@ -15,13 +15,13 @@ torch = pytest.importorskip("torch")
 from safetensors.numpy import load_file  # noqa: E402
 
 import kilat  # noqa: E402
-from kilat import runtime  # noqa: E402
 from kilat.errors import RecipeError, RunError  # noqa: E402
+from kilat.learn.device import inference_device  # noqa: E402
 
 # The last batch of an epoch has two pictures, and three processes: one of them only looks on.
 RECIPE = {
     "data": {"test": 0.3, "validation": 0.2, "near_duplicates": "apart"},
-    "input": {"size": 8, "colour": "grey", "hold": "stream"},
+    "input": {"size": 8, "colour": "grey", "cache": "stream"},
     "augment": {"rotation": 10, "width_shift": 0.1, "mixup": 0.2},
     "model": {
         "activation": "gelu",  # smooth, so that float errors are not magnified where slopes jump
@@ -106,7 +106,7 @@ def rows_of(folder):
 @needs_proc
 def test_nobody_is_left_behind(several):
     assert several.folder.is_dir()
-    assert not [child for child in children(os.getpid()) if "kilat.fit.parallel" in command(child)]
+    assert not [child for child in children(os.getpid()) if "kilat.fit.distributed.group" in command(child)]
 
 
 def command(number: int) -> str:
@@ -163,4 +163,4 @@ def test_devices_that_are_not_here(tmp_path):
     with pytest.raises(RunError, match="torch_xla, which is not installed"):
         kilat.train("digits", RECIPE, runs=tmp_path, device="xla")
     assert not list(tmp_path.iterdir())
-    assert runtime.looking_device("mps") == runtime.looking_device("xla") == "cpu"
+    assert inference_device("mps") == inference_device("xla") == "cpu"

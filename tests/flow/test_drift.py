@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from kilat.bundle.manifest import REFERENCE
-from kilat.drifting import drift
 from kilat.errors import ModelFileError, SourceError
+from kilat.verbs.drift import drift
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 import kilat
 from kilat.errors import ModelFileError, SourceError
-from kilat.pipeline import evaluate
+from kilat.verbs.train import evaluate
 
 
 def copied(source, target, count):

@@ -19,8 +19,9 @@ from kilat.recipe import Recipe, built_in, load
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 
-from kilat.fit import job  # noqa: E402 - comes with the extra
-from kilat.learning import see, silent  # noqa: E402
+from kilat.fit import training_run  # noqa: E402 - comes with the extra
+from kilat.learn.frozen import see  # noqa: E402
+from kilat.runtime.progress import silent  # noqa: E402
 
 COLUMNS = "epoch loss accuracy validation_loss validation_accuracy learning_rate seconds pictures_per_second".split()
 TWO_PHASES = {"fit.phases.0.epochs": 1, "fit.phases.1.epochs": 1}
@@ -98,27 +99,27 @@ def history(run: Run) -> list[dict[str, str]]:
     return list(csv.DictReader((run.folder / "history.csv").read_text("utf-8").splitlines()))
 
 
-def begin(name: str, source: Any) -> job.Job:
+def begin(name: str, source: Any) -> training_run.Job:
     """A training whose network can be looked at while it goes on."""
     recipe = small(name)
     if isinstance(source, Path):
-        source = kilat.pipeline.open_data(str(source), None)
-    return job.begin(source, see(source, recipe, silent), recipe, device="cpu", name=name)
+        source = kilat.verbs.train.open_data(str(source), None)
+    return training_run.begin(source, see(source, recipe, silent), recipe, device="cpu", name=name)
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
     return {key for key in before if not torch.equal(before[key], after[key])}
 
 
-def copy(begun: job.Job) -> dict[str, Any]:
+def copy(begun: training_run.Job) -> dict[str, Any]:
     return {key: value.clone() for key, value in begun.task.network.state_dict().items()}
 
 
-def first_weights(name: str, classes: int = 10) -> job.LayerNetwork:
+def first_weights(name: str, classes: int = 10) -> training_run.LayerNetwork:
     """The network of a recipe at its own size, its backbone drawn at random."""
     recipe = load(name, {"model.weights": "none"})
     assert isinstance(recipe.input.size, int)
-    return job.layered(recipe, recipe.input.size, classes)
+    return training_run.layered(recipe, recipe.input.size, classes)
 
 
 def count(network: Any) -> int:
@@ -236,6 +237,6 @@ class TestSelu:
 
     def test_dropout_would_be_alpha_dropout(self) -> None:
         layers = ["flatten", {"dense": 30}, {"dropout": 0.1}, {"dense": "classes"}]
-        network = job.layered(load("mlp-selu", {"model.layers": layers}), 8, 10)
+        network = training_run.layered(load("mlp-selu", {"model.layers": layers}), 8, 10)
         assert any(isinstance(part, torch.nn.AlphaDropout) for part in network.modules())
         assert not network.notes

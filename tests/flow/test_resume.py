@@ -88,7 +88,7 @@ def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str]) -> 
 
 def begun(folder, recipe):
     """A run folder as it is before the first picture is read."""
-    from kilat import run
+    from kilat.verbs import run_folder as run
 
     run.Start("digits", None, "small").write(folder)
     (folder / "recipe.yaml").write_bytes(recipe.read_bytes())
@@ -144,7 +144,7 @@ def test_killed_before_the_first_checkpoint_and_while_the_report_was_written(rec
 
 
 def test_streamed_from_the_disk(recipe, whole, tmp_path):
-    run = kilat.train("digits", recipe, runs=tmp_path, **{"input.hold": "stream"})
+    run = kilat.train("digits", recipe, runs=tmp_path, **{"input.cache": "stream"})
     assert tensors(run.folder) == tensors(whole)
     assert history(run.folder) == history(whole)
     for name in ("predictions.csv", "catalog.csv"):
@@ -199,6 +199,6 @@ def test_a_time_limit_ends_with_a_finished_schedule_and_a_model(tmp_path):
     run = kilat.train("digits", endless, runs=tmp_path)
     assert time.monotonic() - begin < 60
     rates = [float(row["learning_rate"]) for row in history(run.folder)]
-    assert run.metrics["fit"]["ended"] == "time limit"
+    assert run.metrics["fit"]["stop_reason"] == "time limit"
     assert rates[-1] < 0.05 * rates[0]
     assert len(run.classifier.classes) == 10

@@ -15,7 +15,7 @@ from PIL import Image
 import kilat
 from kilat.data.source import ArraySource
 from kilat.errors import RecipeError, SourceError
-from kilat.runtime import has_torch
+from kilat.runtime.extras import has_torch
 
 FILES = {
     "model.onnx", "report.html", "metrics.json", "recipe.yaml", "catalog.csv", "predictions.csv", "suspects.csv",
@@ -164,10 +164,10 @@ class TestCommand:
         assert "Traceback" not in done.stderr
 
     def test_all_problems_of_a_recipe_at_once(self, photos, tmp_path):
-        document = {"data": {"test": 2}, "feature": {}, "head": {"strengths": [-1]}}
+        document = {"data": {"test": 2}, "feature": {}, "head": {"l2": [-1]}}
         with pytest.raises(RecipeError) as error:
             kilat.train(photos, document, runs=tmp_path, sed=3)
-        for told in ("data.test", "feature", "head.strengths", "sed", "'seed'"):
+        for told in ("data.test", "feature", "head.l2", "sed", "'seed'"):
             assert told in str(error.value)
 
     def test_names_become_folder_names(self, tmp_path, blobs):

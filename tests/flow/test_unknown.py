@@ -16,7 +16,7 @@ import kilat
 from kilat.bundle.predictor import Classifier
 from kilat.data.source import ArraySource
 from kilat.errors import RecipeError
-from kilat.evaluate.sets import Sets
+from kilat.evaluate.conformal import Sets
 
 COUNT = 700
 
@@ -80,8 +80,8 @@ class TestDigits:
         measured = digits_run.metrics["unknown"]
         assert measured["left_out"] == 5
         assert measured["methods"][0] == "knn"
-        assert measured["areas"]["+".join(measured["methods"])] > 0.8
-        assert all(0 <= area <= 1 for area in measured["areas"].values())
+        assert measured["auroc"]["+".join(measured["methods"])] > 0.8
+        assert all(0 <= area <= 1 for area in measured["auroc"].values())
 
     def test_the_file_says_of_the_test_pictures_what_the_metrics_say(self, plain, digits):
         catalog = pd.read_csv(plain.folder / "catalog.csv")
@@ -122,7 +122,7 @@ class TestChoices:
     def test_more_coverage_makes_larger_sets(self, plain, train):
         careful = train(coverage=0.99)
         assert (sets_in(plain)["coverage"], sets_in(careful)["coverage"]) == (0.9, 0.99)
-        assert careful.metrics["test"]["sets"]["asked"] == 0.99
+        assert careful.metrics["test"]["sets"]["target_coverage"] == 0.99
         assert careful.metrics["test"]["sets"]["size"] > plain.metrics["test"]["sets"]["size"]
         assert careful.metrics["test"]["sets"]["coverage"] >= plain.metrics["test"]["sets"]["coverage"]
         assert careful.metrics["test"]["log_loss"] == plain.metrics["test"]["log_loss"]
@@ -132,7 +132,7 @@ class TestChoices:
         sets = sets_in(run)
         assert (sets["method"], sets["coverage"], len(sets["thresholds"])) == ("raps", 0.8, 10)
         measured = run.metrics["test"]["sets"]
-        assert (measured["method"], measured["asked"], measured["per_class_promise"]) == ("raps", 0.8, True)
+        assert (measured["method"], measured["target_coverage"], measured["per_class"]) == ("raps", 0.8, True)
         probabilities = run.classifier.predict_proba(digits[0][:50])
         members = Sets.from_dict(sets, 10).members(probabilities, never_empty=True)
         for prediction, row, inside in zip(run.classifier.predict(digits[0][:50]), probabilities, members, strict=True):
@@ -151,12 +151,12 @@ class TestChoices:
     def test_how_the_unknown_is_noticed(self, train, strange, given, methods, least):
         run = train(unknown=given)
         assert unknown_in(run)["methods"] == run.metrics["unknown"]["methods"] == methods
-        assert (run.metrics["unknown"]["areas"], run.metrics["unknown"]["left_out"]) == ({}, 0)
-        assert run.metrics["parity"]["max_unknown_difference"] < 0.01
+        assert (run.metrics["unknown"]["auroc"], run.metrics["unknown"]["left_out"]) == ({}, 0)
+        assert run.metrics["parity"]["max_ood_difference"] < 0.01
         assert np.mean([answer.unknown for answer in run.classifier.predict(strange)]) >= least
 
     def test_more_false_alarms(self, plain, train):
-        loud = train(false_alarms=0.3)
+        loud = train(false_positive_rate=0.3)
         assert unknown_in(loud)["rate"] == loud.metrics["unknown"]["rate"] == 0.3
         alarms = loud.metrics["unknown"]["test"]
         assert alarms["flagged"] > plain.metrics["unknown"]["test"]["flagged"]
@@ -276,7 +276,7 @@ class TestNetwork:
         assert np.mean([one.unknown for one in learnt.classifier.predict(strange)]) > 0.5
         assert learnt.metrics["unknown"]["test"]["share"] < 0.15
         assert learnt.metrics["unknown"]["left_out"] == 5
-        assert learnt.metrics["parity"]["max_unknown_difference"] < 0.01
+        assert learnt.metrics["parity"]["max_ood_difference"] < 0.01
         again = Classifier((learnt.folder / "model.onnx").read_bytes())
         assert again.predict(digits[0][0])[0].set == learnt.classifier.predict(digits[0][0])[0].set
 
@@ -309,7 +309,7 @@ def test_one_unit_notices_too(learn, digits, strange):
     layers = ["flatten", {"dense": 8}, {"activation": "relu"}, {"dense": 1}]
     run = learn(source, **{"model.layers": layers, "fit.loss": "binary_cross_entropy"})
     assert run.metrics["unknown"]["methods"] == ["knn"]
-    assert run.metrics["parity"]["max_unknown_difference"] < 0.01
+    assert run.metrics["parity"]["max_ood_difference"] < 0.01
     assert sum(one.unknown for one in run.classifier.predict(strange)) > 20
 
 

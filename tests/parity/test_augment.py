@@ -13,7 +13,7 @@ from torchvision.transforms import RandAugment, RandomErasing, RandomResizedCrop
 from torchvision.transforms import functional as reference  # noqa: E402
 from torchvision.transforms.autoaugment import _apply_op  # noqa: E402
 
-from kilat.fit import colour, geometry, mixing, policies  # noqa: E402
+from kilat.fit.augment import colour, geometry, mixing, policies  # noqa: E402
 from kilat.recipe import Augment  # noqa: E402
 
 OUTSIDE = geometry.Outside("constant", 0.0)

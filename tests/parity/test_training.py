@@ -13,11 +13,11 @@ from keras import layers as k  # noqa: E402 - after the checks for extras
 
 from kilat.data.split import Part  # noqa: E402
 from kilat.fit.checkpoint import Checkpoints  # noqa: E402
-from kilat.fit.loop import Training  # noqa: E402
-from kilat.fit.pictures import Held, order  # noqa: E402
-from kilat.fit.place import Task  # noqa: E402
+from kilat.fit.loader import InMemory, order  # noqa: E402
+from kilat.fit.loop import Trainer  # noqa: E402
+from kilat.fit.train_state import TrainSpec  # noqa: E402
+from kilat.model.image_model import PixelNetwork  # noqa: E402
 from kilat.model.layers import build  # noqa: E402
-from kilat.model.network import PixelNetwork  # noqa: E402
 from kilat.recipe import Recipe  # noqa: E402
 
 SIZE, BATCH, EPOCHS, SEED = 8, 16, 5, 3
@@ -26,7 +26,7 @@ MEAN, STD = 120.0, 70.0
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 
 
-class Watched(Training):
+class Watched(Trainer):
     """A training that notes the loss of every step."""
 
     def __init__(self, *given):
@@ -67,7 +67,7 @@ def trained(folder, model, fit, classes=3):
     sighted = PixelNetwork(network, SIZE, (MEAN,) * 3, (STD,) * 3)
     names = [f"class{number}" for number in range(classes)]
     parts = part(rows[:LEARNT], truth), part(rows[LEARNT:], truth)
-    training = Watched(Task(sighted, Held(pixels, "cpu"), *parts, names, chosen, "cpu"), Checkpoints(folder))
+    training = Watched(TrainSpec(sighted, InMemory(pixels, "cpu"), *parts, names, chosen, "cpu"), Checkpoints(folder))
     training.run()
     return training, first
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat.errors import ModelFileError
+from kilat.locale import _
 
 KEY = "kilat"
 REFERENCE = "kilat.reference"
@@ -28,8 +29,8 @@ class Manifest:
         size: side in pixels at which the network looks.
         backbone: ``name``, ``precision`` and ``digest`` of the network.
         recipe: the resolved recipe.
-        thresholds: ``set``: how prediction sets are made (``kilat.evaluate.sets.Sets.to_dict``); ``unknown``: by which
-            ``methods`` strange pictures are noticed, and the ``rate`` of false alarms among known ones.
+        thresholds: ``set``: how prediction sets are made (``kilat.evaluate.conformal.Sets.to_dict``); ``unknown``:
+            by which ``methods`` strange pictures are noticed, and the false-positive ``rate`` among known ones.
         measures: accuracy and its interval on the test pictures, and on how many.
         digests: SHA-256 of the training pictures' digests.
         versions: of kilat, of what it was made with, and the ``opset``.
@@ -59,26 +60,38 @@ class Manifest:
         """
         if text is None:
             raise ModelFileError(
-                f"{where} is an ONNX file, but not one that kilat made: it names no classes.",
-                mend="Make one with: kilat train FOLDER",
+                _("{where} is an ONNX file, but not one that kilat made: it names no classes.").format(where=where),
+                hint=_("Make one with: kilat train FOLDER"),
             )
         size = len(text.encode("utf-8", "surrogatepass"))
         if size > MAX_BYTES:
-            raise ModelFileError(f"{where} has a header of {size:,} bytes; more than {MAX_BYTES:,} are refused.")
+            raise ModelFileError(
+                _("{where} has a header of {size:,} bytes; more than {max_bytes:,} are refused.").format(
+                    where=where, size=size, max_bytes=MAX_BYTES
+                )
+            )
         try:
             document = json.loads(text)
             schema = int(document["schema"])
             if schema > SCHEMA:
                 raise ModelFileError(
-                    f"{where} was made by a newer kilat (schema {schema}, known here: {SCHEMA}).",
-                    mend="pip install --upgrade kilat",
+                    _("{where} was made by a newer kilat (schema {schema}, known here: {known}).").format(
+                        where=where, schema=schema, known=SCHEMA
+                    ),
+                    hint=_("pip install --upgrade kilat"),
                 )
             known = {name: document[name] for name in cls.__dataclass_fields__}
             manifest = cls(**{**known, "classes": tuple(str(name) for name in known["classes"])})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ModelFileError(f"{where} has a damaged header: {type(error).__name__} {error}.") from None
+            raise ModelFileError(
+                _("{where} has a damaged header: {kind} {error}.").format(
+                    where=where, kind=type(error).__name__, error=error
+                )
+            ) from None
         if not _is_sound(known):
-            raise ModelFileError(f"{where} has a damaged header: its classes, size or thresholds cannot be meant.")
+            raise ModelFileError(
+                _("{where} has a damaged header: its classes, size or thresholds cannot be meant.").format(where=where)
+            )
         return manifest
 
 
@@ -94,13 +107,13 @@ def unpack(text: str, where: str) -> NDArray[np.float32]:
     Raises:
         ModelFileError: it is too long, damaged, or holds numbers that are none.
     """
-    width, _, numbers = text[:MAX_BYTES].partition(":")  # a longer one is cut off, and so damaged
+    width, _unused, numbers = text[:MAX_BYTES].partition(":")  # a longer one is cut off, and so damaged
     try:
         found = np.frombuffer(base64.b64decode(numbers, validate=True), "<f2").reshape(-1, int(width))
     except (ValueError, OverflowError):
-        raise ModelFileError(f"{where} has damaged reference embeddings.") from None
+        raise ModelFileError(_("{where} has damaged reference embeddings.").format(where=where)) from None
     if not np.isfinite(found).all():
-        raise ModelFileError(f"{where} has reference embeddings that are no numbers.")
+        raise ModelFileError(_("{where} has reference embeddings that are no numbers.").format(where=where))
     return found.astype(np.float32)
 
 

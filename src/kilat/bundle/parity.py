@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from kilat.bundle.predictor import Answer, Classifier
 from kilat.data.catalog import Source
 from kilat.errors import PictureError, RunError
+from kilat.locale import _
 
 PICTURES = 64
 TOLERANCE = 1e-3
@@ -29,7 +30,7 @@ class Parity:
         max_difference: the largest difference of a probability.
         tolerance: the largest that is let through.
         labels_agree: the share of pictures with the same likeliest class.
-        max_unknown_difference: the largest difference of how unknown a picture is, in spreads among known ones;
+        max_ood_difference: the largest difference of how unknown a picture is, in spreads among known ones;
             fifty times the tolerance is let through.
     """
 
@@ -37,7 +38,7 @@ class Parity:
     max_difference: float
     tolerance: float
     labels_agree: float
-    max_unknown_difference: float
+    max_ood_difference: float
 
 
 def sample(rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -69,7 +70,11 @@ def check(
     try:
         answers = [_sound(one) for one in classifier.outcomes([source.read(int(row)) for row in rows])]
     except PictureError as error:
-        raise RunError(f"A picture can no longer be read, though it could be a moment ago: {error.message}.") from None
+        raise RunError(
+            _("A picture can no longer be read, though it could be a moment ago: {message}.").format(
+                message=error.message
+            )
+        ) from None
     got = np.stack([one.probabilities for one in answers])
     strangeness = np.array([one.unknown for one in answers])
     # Without a detector every picture is as little unknown as can be, and infinities have no difference.
@@ -79,21 +84,29 @@ def check(
         max_difference=float(np.abs(got - expected).max()),
         tolerance=tolerance,
         labels_agree=float((got.argmax(1) == expected.argmax(1)).mean()),
-        max_unknown_difference=float(astray.max()),
+        max_ood_difference=float(astray.max()),
     )
-    if not parity.max_unknown_difference <= _UNKNOWN * tolerance:
+    if not parity.max_ood_difference <= _UNKNOWN * tolerance:
         worst = int(rows[astray.argmax()])
         raise RunError(
-            f"The model file does not notice unknown pictures as the fitted model does: its score differs by "
-            f"{parity.max_unknown_difference:.3f} (allowed: {_UNKNOWN * tolerance}) on {source.entries[worst].path}.",
-            mend="Please report this.",
+            _(
+                "The model file does not notice unknown pictures as the fitted model does: its score differs by "
+                "{max_ood_difference:.3f} (allowed: {tolerance}) on {path}."
+            ).format(
+                max_ood_difference=parity.max_ood_difference,
+                tolerance=_UNKNOWN * tolerance,
+                path=source.entries[worst].path,
+            ),
+            hint=_("Please report this."),
         )
     if not parity.max_difference <= tolerance:
         worst = int(rows[np.abs(got - expected).max(1).argmax()])
         raise RunError(
-            f"The model file does not answer as the fitted model does: a probability differs by "
-            f"{parity.max_difference:.3f} (allowed: {tolerance}) on {source.entries[worst].path}.",
-            mend="Please report this; where a frozen backbone looks, --set features.precision=fp32 may avoid it.",
+            _(
+                "The model file does not answer as the fitted model does: a probability differs by "
+                "{difference:.3f} (allowed: {tolerance}) on {path}."
+            ).format(difference=parity.max_difference, tolerance=tolerance, path=source.entries[worst].path),
+            hint=_("Please report this; where a frozen backbone looks, --set features.precision=fp32 may avoid it."),
         )
     return parity
 

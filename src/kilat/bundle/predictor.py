@@ -14,12 +14,13 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from kilat.bundle.manifest import KEY, REFERENCE, Manifest, unpack
-from kilat.bundle.wire import refuse_foreign
+from kilat.bundle.onnx_safety import refuse_foreign
 from kilat.data.decode import Pixels, decode
-from kilat.data.picturefile import read_file
+from kilat.data.image_file import read_file
 from kilat.errors import ModelFileError, PictureError
-from kilat.evaluate.sets import Sets
-from kilat.runtime import threads
+from kilat.evaluate.conformal import Sets
+from kilat.locale import _
+from kilat.runtime.cores import threads
 
 _ANSWERED = ("probabilities", "unknown", "embedding")
 _NEVER = np.full(1, -np.inf, np.float32)
@@ -89,7 +90,11 @@ class Classifier:
             # Its fallback would try once more, with a banner on standard output.
             self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"], enable_fallback=0)
         except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
-            raise ModelFileError(f"{where} cannot be run by ONNX Runtime {ort.__version__}: {error}") from None
+            raise ModelFileError(
+                _("{where} cannot be run by ONNX Runtime {version}: {error}").format(
+                    where=where, version=ort.__version__, error=error
+                )
+            ) from None
         self.manifest = Manifest.from_json(_document(self._session, where), where)
         _require_contract(self._session, len(self.classes), where)
         self._outputs = [one.name for one in self._session.get_outputs() if one.name in _ANSWERED]
@@ -132,7 +137,9 @@ class Classifier:
             PictureError: a picture cannot be read.
         """
         if "embedding" not in self._outputs:
-            raise ModelFileError(f"{self._where} gives no embedding.", mend="Train it again with this kilat.")
+            raise ModelFileError(
+                _("{where} gives no embedding.").format(where=self._where), hint=_("Train it again with this kilat.")
+            )
         rows = [_raised(outcome).embedding for outcome in self.outcomes(_many(pictures))]
         return np.stack(rows) if rows else np.zeros((0, 0), np.float32)
 
@@ -173,22 +180,32 @@ class Classifier:
         if isinstance(picture, PictureError):
             return picture
         try:
-            image, _ = decode(_content(picture), shrink_to=self.manifest.size)
+            image, _unused = decode(_content(picture), shrink_to=self.manifest.size)
         except PictureError as error:
             return error
         try:
             found = self._session.run(self._outputs, {"image": np.asarray(image)[None]})
             given = dict(zip(self._outputs, (np.asarray(one, np.float32) for one in found), strict=True))
         except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
-            raise ModelFileError(f"{self._where} cannot be run by ONNX Runtime {ort.__version__}: {error}") from None
+            raise ModelFileError(
+                _("{where} cannot be run by ONNX Runtime {version}: {error}").format(
+                    where=self._where, version=ort.__version__, error=error
+                )
+            ) from None
         rows, unknown = given["probabilities"], given.get("unknown", _NEVER)
         embedding = given.get("embedding", _NOWHERE)
         if rows.shape != (1, len(self.classes)) or not np.isfinite(rows).all():
-            raise ModelFileError(f"{self._where} is damaged: its answer is no probability for each class.")
+            raise ModelFileError(
+                _("{where} is damaged: its answer is no probability for each class.").format(where=self._where)
+            )
         if unknown.shape != (1,) or np.isnan(unknown).any():
-            raise ModelFileError(f"{self._where} is damaged: it does not say how unknown a picture is.")
+            raise ModelFileError(
+                _("{where} is damaged: it does not say how unknown a picture is.").format(where=self._where)
+            )
         if embedding.ndim != 2 or len(embedding) != 1 or not np.isfinite(embedding).all():
-            raise ModelFileError(f"{self._where} is damaged: it does not say where a picture lies among others.")
+            raise ModelFileError(
+                _("{where} is damaged: it does not say where a picture lies among others.").format(where=self._where)
+            )
         return Answer(rows[0], float(unknown[0]), embedding[0])
 
     def _prediction(self, path: str, answer: Answer) -> Prediction:
@@ -212,9 +229,13 @@ def load(path: str | os.PathLike[str]) -> Classifier:
     try:
         data = file.read_bytes()
     except FileNotFoundError:
-        raise ModelFileError(f"There is no model file {file}.", mend="Make one with: kilat train FOLDER") from None
+        raise ModelFileError(
+            _("There is no model file {file}.").format(file=file), hint=_("Make one with: kilat train FOLDER")
+        ) from None
     except OSError as error:
-        raise ModelFileError(f"The model file {file} cannot be read: {error.strerror or error}.") from None
+        raise ModelFileError(
+            _("The model file {file} cannot be read: {reason}.").format(file=file, reason=error.strerror or error)
+        ) from None
     return Classifier(data, str(file))
 
 
@@ -222,7 +243,7 @@ def _document(session: ort.InferenceSession, where: str) -> str | None:
     try:
         text: str | None = session.get_modelmeta().custom_metadata_map.get(KEY)
     except UnicodeDecodeError as error:
-        raise ModelFileError(f"{where} has a damaged header: {error}.") from None
+        raise ModelFileError(_("{where} has a damaged header: {error}.").format(where=where, error=error)) from None
     return text
 
 
@@ -234,9 +255,15 @@ def _require_contract(session: ort.InferenceSession, classes: int, where: str) -
             for ends in (session.get_inputs(), session.get_outputs())
         )
     except UnicodeDecodeError as error:
-        raise ModelFileError(f"{where} has names in its graph that are no text: {error}.") from None
+        raise ModelFileError(
+            _("{where} has names in its graph that are no text: {error}.").format(where=where, error=error)
+        ) from None
     if given != [("image", "tensor(uint8)", [3])] or ("probabilities", "tensor(float)", [classes]) not in answered:
-        raise ModelFileError(f"{where} does not take 8-bit pictures and give {classes} probabilities, as kilat's do.")
+        raise ModelFileError(
+            _("{where} does not take 8-bit pictures and give {classes} probabilities, as kilat's do.").format(
+                where=where, classes=classes
+            )
+        )
 
 
 def _sets(manifest: Manifest, where: str) -> Sets:
@@ -245,7 +272,11 @@ def _sets(manifest: Manifest, where: str) -> Sets:
     try:
         return Sets("lac", 1.0, (-math.inf,)) if given is None else Sets.from_dict(given, len(manifest.classes))
     except ValueError as error:
-        raise ModelFileError(f"{where} has a damaged header: its prediction sets cannot be meant ({error}).") from None
+        raise ModelFileError(
+            _("{where} has a damaged header: its prediction sets cannot be meant ({error}).").format(
+                where=where, error=error
+            )
+        ) from None
 
 
 def _many(pictures: Iterable[Given] | Given) -> Iterable[Any]:
@@ -259,7 +290,11 @@ def _many(pictures: Iterable[Given] | Given) -> Iterable[Any]:
 def _content(picture: Given) -> bytes | Pixels:
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim not in (2, 3):
-            raise PictureError(f"pixels must be uint8 [height, width(, 3)], not {picture.dtype} {list(picture.shape)}")
+            raise PictureError(
+                _("pixels must be uint8 [height, width(, 3)], not {dtype} {shape}").format(
+                    dtype=picture.dtype, shape=list(picture.shape)
+                )
+            )
         return picture
     if isinstance(picture, bytes):
         return picture

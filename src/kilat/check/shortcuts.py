@@ -110,7 +110,7 @@ def find(table: pd.DataFrame, facts: NDArray[np.void]) -> list[Finding]:
 
     Args:
         table: the catalog's; only used rows with a label take part.
-        facts: ``kilat.data.facts.FACTS``, one record a row.
+        facts: ``kilat.data.image_stats.IMAGE_STATS``, one record a row.
 
     Returns:
         One finding for each group of traits, the best told first; nothing where nothing is nearly told.

@@ -4,11 +4,12 @@ import weakref
 from collections import Counter
 from pathlib import Path
 
-from kilat.data.boxes import DAMAGE, Box, Member, Tar, Zip
+from kilat.data.archive_formats import DAMAGE, Box, Member, Tar, Zip
 from kilat.data.catalog import Entry
+from kilat.data.image_file import HIDDEN, OTHER, is_picture, judge, shown
 from kilat.data.layout import EMPTY_CLASS, Found, Tree, in_order, join
-from kilat.data.picturefile import HIDDEN, OTHER, is_picture, judge, shown
 from kilat.errors import PictureError, SourceError
+from kilat.locale import _
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 SUFFIXES = (".zip", *TAR_SUFFIXES)
@@ -59,11 +60,11 @@ class ArchiveSource:
         try:
             content = self._box.read(start, size)
         except DAMAGE as error:
-            raise PictureError(f"damaged in the archive: {error}") from error
+            raise PictureError(_("damaged in the archive: {error}").format(error=error)) from error
         if len(content) != size:
-            raise PictureError(f"cut off: {len(content)} of {size} bytes are there")
+            raise PictureError(_("cut off: {there} of {size} bytes are there").format(there=len(content), size=size))
         if not content:
-            raise PictureError("empty file")
+            raise PictureError(_("empty file"))
         return content
 
     def link(self, index: int) -> str | None:
@@ -87,8 +88,8 @@ def _open(path: Path) -> Box:
         return Zip(path) if kind == "zip" else Tar(path)
     except DAMAGE as error:
         raise SourceError(
-            f"{path} cannot be opened as a {kind} archive: {error}.",
-            mend="It may be cut off or misnamed: copy or download it again, or give the unpacked folder.",
+            _("{path} cannot be opened as a {kind} archive: {error}.").format(path=path, kind=kind, error=error),
+            hint=_("It may be cut off or misnamed: copy or download it again, or give the unpacked folder."),
         ) from error
 
 
@@ -108,8 +109,10 @@ class _Scan:
                 self._take(member)
         except DAMAGE as error:
             raise SourceError(
-                f"{path} is cut off or damaged after {len(self.found)} pictures: {error}.",
-                mend="Copy or download it again.",
+                _("{path} is cut off or damaged after {count} pictures: {error}.").format(
+                    path=path, count=len(self.found), error=error
+                ),
+                hint=_("Copy or download it again."),
             ) from error
 
     def _take(self, member: Member | str) -> None:

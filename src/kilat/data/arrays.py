@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat.data.catalog import Entry
-from kilat.data.picturefile import read_file, shown, writable
+from kilat.data.image_file import read_file, shown, writable
 from kilat.errors import PictureError, SourceError
+from kilat.locale import _
 
 Pixels = NDArray[np.uint8]
 
@@ -28,7 +29,10 @@ class ArraySource:
         self, images: Sequence[Pixels] | Pixels, labels: Sequence[str], name: str, splits: Sequence[str] = ()
     ) -> None:
         if len(images) != len(labels):
-            raise SourceError(f"{len(images)} pictures, but {len(labels)} labels.", mend="Give one label per picture.")
+            raise SourceError(
+                _("{pictures} pictures, but {count} labels.").format(pictures=len(images), count=len(labels)),
+                hint=_("Give one label per picture."),
+            )
         self.name = name
         self.skipped: dict[str, int] = {}
         self.entries = [
@@ -41,9 +45,11 @@ class ArraySource:
         """The pixels of the picture."""
         pixels = np.asarray(self._images[index])
         if pixels.dtype != np.uint8:
-            raise PictureError(f"pixels are {pixels.dtype}, not uint8")
+            raise PictureError(_("pixels are {dtype}, not uint8").format(dtype=pixels.dtype))
         if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] != 3):
-            raise PictureError(f"shape {pixels.shape} is neither [height, width] nor [height, width, 3]")
+            raise PictureError(
+                _("shape {shape} is neither [height, width] nor [height, width, 3]").format(shape=pixels.shape)
+            )
         return pixels
 
     def link(self, index: int) -> str | None:
@@ -62,7 +68,10 @@ class PathsSource:
 
     def __init__(self, paths: Sequence[str | Path], labels: Sequence[str], name: str = "pictures") -> None:
         if len(paths) != len(labels):
-            raise SourceError(f"{len(paths)} paths, but {len(labels)} labels.", mend="Give one label per path.")
+            raise SourceError(
+                _("{paths} paths, but {labels} labels.").format(paths=len(paths), labels=len(labels)),
+                hint=_("Give one label per path."),
+            )
         self.name = name
         self.skipped: dict[str, int] = {}
         self._paths = [os.fspath(path) for path in paths]

@@ -57,8 +57,8 @@ class Catalog:
 
     ``status`` is ``used`` or ``refused: reason``; ``digest`` the SHA-256 of the content (hexadecimal, empty where it
     could not be read); ``group`` the number that byte-identical pictures and near-duplicates share. Rows stand in the
-    source's order. ``facts`` is what was measured of each picture (``kilat.data.facts.FACTS``, ``[rows]``, zeros where
-    one was refused) once the pictures were looked at.
+    source's order. ``facts`` is what was measured of each picture (``kilat.data.image_stats.IMAGE_STATS``, ``[rows]``,
+    zeros where one was refused) once the pictures were read.
     """
 
     def __init__(self, table: pd.DataFrame) -> None:

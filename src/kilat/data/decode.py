@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from kilat.data.picturefile import HEAD, is_picture
+from kilat.data.image_file import HEAD, is_picture
 from kilat.errors import PictureError
+from kilat.locale import _
 
 Pixels = NDArray[np.uint8]
 
@@ -60,11 +61,13 @@ def decode(picture: bytes | Pixels, *, shrink_to: int | None = None) -> tuple[Im
     except PictureError:
         raise
     except Image.DecompressionBombError:
-        raise PictureError(f"more than {MAX_PIXELS:,} pixels") from None
+        raise PictureError(_("more than {max_pixels:,} pixels").format(max_pixels=MAX_PIXELS)) from None
     except MemoryError:
-        raise PictureError("not enough memory to decode it") from None
+        raise PictureError(_("not enough memory to decode it")) from None
     except Exception as error:  # a decoder may raise anything on hostile bytes
-        raise PictureError(f"cannot be decoded: {str(error) or type(error).__name__}") from error
+        raise PictureError(
+            _("cannot be decoded: {reason}").format(reason=str(error) or type(error).__name__)
+        ) from error
 
 
 def picture_size(picture: bytes | Pixels) -> tuple[int, int] | None:
@@ -83,21 +86,27 @@ def _open(picture: bytes | Pixels) -> Image.Image:
     image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else _open_file(picture)
     width, height = image.size
     if not width * height:
-        raise PictureError("no pixels")
+        raise PictureError(_("no pixels"))
     if width * height > MAX_PIXELS:
-        raise PictureError(f"{width}×{height} pixels, more than {MAX_PIXELS:,}")
+        raise PictureError(
+            _("{width}×{height} pixels, more than {max_pixels:,}").format(
+                width=width, height=height, max_pixels=MAX_PIXELS
+            )
+        )
     return image
 
 
 def _open_file(data: bytes) -> Image.Image:
     if not data:
-        raise PictureError("empty file")
+        raise PictureError(_("empty file"))
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         if is_picture(data[:HEAD]):
-            raise PictureError("damaged or cut off") from None
-        raise PictureError(f"not a picture in a known format ({', '.join(FORMATS)})") from None
+            raise PictureError(_("damaged or cut off")) from None
+        raise PictureError(
+            _("not a picture in a known format ({formats})").format(formats=", ".join(FORMATS))
+        ) from None
 
 
 def _orientation(image: Image.Image) -> int:
@@ -125,5 +134,5 @@ def _from_deep(image: Image.Image) -> Image.Image:
     values = np.asarray(image, np.float64)
     top = 1.0 if image.mode == "F" else 65535.0
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:
-        raise PictureError(f"samples of mode {image.mode} outside 0 to {top:g}")
+        raise PictureError(_("samples of mode {mode} outside 0 to {top:g}").format(mode=image.mode, top=top))
     return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8)).convert("RGB")

@@ -5,14 +5,13 @@ import http.client
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from kilat.errors import SourceError
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes that are here and the bytes there will be."""
+from kilat.locale import _
+from kilat.runtime.progress import Advance
 
 _CHUNK = 1024 * 1024
 _SECONDS_OF_SILENCE = 15
@@ -42,7 +41,7 @@ class CutOffError(Exception):
     """The connection failed or ended early; what came stays for the next attempt."""
 
 
-def fetch(download: Download, folder: Path, progress: Progress | None = None) -> Path:
+def fetch(download: Download, folder: Path, advance: Advance | None = None) -> Path:
     """The file in ``folder``, downloaded if it is not there yet.
 
     An interrupted download stays as ``<name>.part`` and is gone on with, in this call or a later one.
@@ -55,37 +54,39 @@ def fetch(download: Download, folder: Path, progress: Progress | None = None) ->
     try:
         if not target.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            _obtain(download, part, progress)
+            _obtain(download, part, advance)
             os.replace(part, target)
     except OSError as error:
         raise SourceError(
-            f"{target} cannot be written: {error.strerror}.",
-            mend="Make room or choose another folder for downloads with the environment variable KILAT_CACHE.",
+            _("{target} cannot be written: {reason}.").format(target=target, reason=error.strerror),
+            hint=_("Make room or choose another folder for downloads with the environment variable KILAT_CACHE."),
         ) from error
     return target
 
 
-def _obtain(download: Download, part: Path, progress: Progress | None) -> None:
+def _obtain(download: Download, part: Path, advance: Advance | None) -> None:
     resumed = part.exists()
-    _complete(download, part, progress)
+    _complete(download, part, advance)
     if resumed and not _is_right(download, part):
         # The beginning may be of another version of the file: once more, from the start.
         part.unlink()
-        _complete(download, part, progress)
+        _complete(download, part, advance)
     if not _is_right(download, part):
         part.unlink()
         raise SourceError(
-            f"What {download.url} sent is not the known file: its SHA-256 is not {download.sha256}. It was deleted.",
-            mend="Try again later; if it happens again, the file was changed or something on the way replaces it.",
+            _("What {url} sent is not the known file: its SHA-256 is not {sha256}. It was deleted.").format(
+                url=download.url, sha256=download.sha256
+            ),
+            hint=_("Try again later; if it happens again, the file was changed or something on the way replaces it."),
         )
 
 
-def _complete(download: Download, part: Path, progress: Progress | None) -> None:
+def _complete(download: Download, part: Path, advance: Advance | None) -> None:
     """Fills the part file up to the known size, over as many connections as bring it further."""
     before = _size(part)
     while True:
         try:
-            return _receive(download, part, progress)
+            return _receive(download, part, advance)
         except CutOffError as error:
             here = _size(part)
             if here > before:
@@ -93,12 +94,12 @@ def _complete(download: Download, part: Path, progress: Progress | None) -> None
                 continue
             kept = f" {here} of {download.size} bytes are here and are kept." if here else ""
             raise SourceError(
-                f"{download.url} could not be downloaded: {error}.{kept}",
-                mend="Connect to the network and run the same command again.",
+                _("{url} could not be downloaded: {error}.{kept}").format(url=download.url, error=error, kept=kept),
+                hint=_("Connect to the network and run the same command again."),
             ) from error
 
 
-def _receive(download: Download, part: Path, progress: Progress | None) -> None:
+def _receive(download: Download, part: Path, advance: Advance | None) -> None:
     here = _size(part)
     if here > download.size:
         part.unlink()
@@ -116,15 +117,15 @@ def _receive(download: Download, part: Path, progress: Progress | None) -> None:
             for chunk in _chunks(answer, download.size - here):
                 file.write(chunk)
                 here += len(chunk)
-                if progress:
-                    progress(here, download.size)
+                if advance:
+                    advance(here, download.size)
     if here < download.size:
         raise CutOffError(f"the connection ended after {here} of {download.size} bytes")
 
 
 def _ask(url: str, start: int) -> http.client.HTTPResponse | None:
     """The answer from that byte on, or None where the server has nothing there."""
-    # The addresses are constants in kilat.data.named, all of them http or https.
+    # The addresses are constants in kilat.data.datasets, all of them http or https.
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})  # noqa: S310
     try:
         answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_SECONDS_OF_SILENCE)  # noqa: S310

@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from kilat.data.image_file import HEAD, HIDDEN, OTHER, is_picture, judge, read_file, refusal, writable
 from kilat.data.layout import EMPTY_CLASS, Found, Tree, in_order, join
-from kilat.data.picturefile import HEAD, HIDDEN, OTHER, is_picture, judge, read_file, refusal, writable
 from kilat.errors import SourceError
+from kilat.locale import _
 
 LOOP = "folder that leads back to itself"
 
@@ -63,7 +64,7 @@ class _Scan:
             status = os.stat(root)
             os.scandir(root).close()
         except OSError as error:
-            raise SourceError(f"The folder {root} {refusal(error)}.") from error
+            raise SourceError(_("The folder {root} {refusal}.").format(root=root, refusal=refusal(error))) from error
         self._waiting: list[tuple[str, tuple[_Place, ...]]] = [("", ((status.st_dev, status.st_ino),))]
         while self._waiting:
             self._walk(*self._waiting.pop())

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kilat.data.catalog import Entry
-from kilat.data.picturefile import shown
+from kilat.data.image_file import shown
 
 SPLIT_FOLDERS = {
     "train": "train",

@@ -4,8 +4,9 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from kilat.data.picturefile import judge
+from kilat.data.image_file import judge
 from kilat.errors import SourceError
+from kilat.locale import _
 
 
 def pictures_under(given: Iterable[Path]) -> list[str]:
@@ -20,7 +21,7 @@ def pictures_under(given: Iterable[Path]) -> list[str]:
     given = list(given)
     found = [path for one in given for path in (_below(one) if one.is_dir() else [str(one)])]
     if not found:
-        raise SourceError(f"There are no pictures in {', '.join(str(one) for one in given)}.")
+        raise SourceError(_("There are no pictures in {given}.").format(given=", ".join(str(one) for one in given)))
     return found
 
 

@@ -37,12 +37,13 @@ from kilat.data.archive import SUFFIXES as ARCHIVES
 from kilat.data.archive import ArchiveSource
 from kilat.data.arrays import ArraySource, PathsSource
 from kilat.data.catalog import Source
-from kilat.data.download import Progress
+from kilat.data.datasets import SETS, open_named
 from kilat.data.folder import FolderSource
-from kilat.data.named import SETS, open_named
-from kilat.data.picturefile import HIDDEN, OTHER, shown
+from kilat.data.image_file import HIDDEN, OTHER, shown
 from kilat.data.table import TableSource
 from kilat.errors import SourceError, nearest
+from kilat.locale import _
+from kilat.runtime.progress import Advance
 
 __all__ = [
     "ArchiveSource",
@@ -59,34 +60,37 @@ __all__ = [
 TABLES = (".csv", ".tsv", ".parquet")
 
 
-def open_source(data: str | Path, *, root: Path | None = None, progress: Progress | None = None) -> Source:
+def open_source(data: str | Path, *, root: Path | None = None, advance: Advance | None = None) -> Source:
     """The labelled pictures that ``data`` names, of at least two classes.
 
     Args:
         data: a folder, a table, an archive, or a named set. What exists on disk goes before a name.
         root: a folder with copies of named sets; ``data`` is then a name.
-        progress: called with the bytes that are here and the bytes there will be, while a named set is downloaded.
+        advance: called with the bytes that are here and the bytes there will be, while a named set is downloaded.
 
     Raises:
         SourceError: it cannot be read, or does not hold two classes.
     """
-    source = find_source(data, root=root, progress=progress)
+    source = find_source(data, root=root, advance=advance)
     require_classes(source, shown(str(data)))
     return source
 
 
-def find_source(data: str | Path, *, root: Path | None = None, progress: Progress | None = None) -> Source:
+def find_source(data: str | Path, *, root: Path | None = None, advance: Advance | None = None) -> Source:
     """Like `open_source`, but content with one class: to evaluate a model on it, say."""
     path, name = Path(data).expanduser(), str(data)
     if root is not None:
-        return open_named(name, root=root.expanduser(), progress=progress)
+        return open_named(name, root=root.expanduser(), advance=advance)
     if os.path.isdir(path):
         return FolderSource(path)
     if os.path.exists(path):
         return _open_file(path)
     if name in SETS:
-        return open_named(name, progress=progress)
-    raise SourceError(f"There is no folder, table, archive or data set {shown(name)!r}.", mend=_nearest(path, name))
+        return open_named(name, advance=advance)
+    raise SourceError(
+        _("There is no folder, table, archive or data set {name!r}.").format(name=shown(name)),
+        hint=_nearest(path, name),
+    )
 
 
 def require_classes(source: Source, where: str) -> None:
@@ -100,8 +104,10 @@ def require_classes(source: Source, where: str) -> None:
     if len(classes) < 2:
         count = sum(not entry.refused for entry in source.entries)
         raise SourceError(
-            f"{where} holds one class, {classes.pop()!r}, of {count} pictures; a classifier needs at least two.",
-            mend=_mend(source, where),
+            _("{where} holds one class, {name!r}, of {count} pictures; a classifier needs at least two.").format(
+                where=where, name=classes.pop(), count=count
+            ),
+            hint=_mend(source, where),
         )
 
 
@@ -115,8 +121,10 @@ def require_pictures(source: Source, where: str) -> None:
         files = source.skipped.get(HIDDEN, 0) + source.skipped.get(OTHER, 0)
         found = f"{files} files, none of them pictures" if files else "nothing in it"
         raise SourceError(
-            f"No pictures in {where}: {found}. Looked for JPEG, PNG, WebP, GIF, BMP and TIFF files in class folders.",
-            mend=_mend(source, where),
+            _(
+                "No pictures in {where}: {found}. Looked for JPEG, PNG, WebP, GIF, BMP and TIFF files in class folders."
+            ).format(where=where, found=found),
+            hint=_mend(source, where),
         )
     if all(entry.refused for entry in source.entries):
         reasons: dict[str, int] = {}
@@ -124,9 +132,10 @@ def require_pictures(source: Source, where: str) -> None:
             reasons[entry.refused] = reasons.get(entry.refused, 0) + 1
         most = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:3]
         raise SourceError(
-            f"None of the {len(source.entries)} pictures in {where} can be used: "
-            f"{', '.join(f'{reason} ({count})' for reason, count in most)}.",
-            mend=_mend(source, where),
+            _("None of the {count} pictures in {where} can be used: {most}.").format(
+                count=len(source.entries), where=where, most=", ".join(f"{reason} ({count})" for reason, count in most)
+            ),
+            hint=_mend(source, where),
         )
 
 
@@ -137,8 +146,10 @@ def _open_file(path: Path) -> Source:
     if lower.endswith(TABLES):
         return TableSource(path)
     raise SourceError(
-        f"{shown(str(path))} is neither a table nor an archive that kilat reads.",
-        mend=f"Give a folder of class folders, a table ({', '.join(TABLES)}) or an archive ({', '.join(ARCHIVES)}).",
+        _("{path} is neither a table nor an archive that kilat reads.").format(path=shown(str(path))),
+        hint=_("Give a folder of class folders, a table ({tables}) or an archive ({archives}).").format(
+            tables=", ".join(TABLES), archives=", ".join(ARCHIVES)
+        ),
     )
 
 

@@ -156,9 +156,11 @@ def parts(catalog: Catalog) -> tuple[list[str], Part, Part]:
         found = f"only '{classes[0]}'" if classes else "none"
         refused = int((~catalog.used).sum())
         raise SourceError(
-            f"A classifier needs pictures of at least two classes to learn from; after refusing {refused:,} of "
-            f"{len(table):,} pictures there is {found}.",
-            mend=_reasons(catalog),
+            _(
+                "A classifier needs pictures of at least two classes to learn from; after refusing "
+                "{refused:,} of {count:,} pictures there is {found}."
+            ).format(refused=refused, count=len(table), found=found),
+            hint=_reasons(catalog),
         )
     for row in table.index[catalog.used & ~table["label"].isin(classes)]:
         catalog.refuse(row, f"no picture of class '{table.loc[row, 'label']}' to learn from")
@@ -172,7 +174,10 @@ def whole(catalog: Catalog, classes: Sequence[str]) -> Part:
         SourceError: there are none.
     """
     if not catalog.used.any():
-        raise SourceError(f"None of the {len(catalog.table):,} pictures can be asked about.", mend=_reasons(catalog))
+        raise SourceError(
+            _("None of the {count:,} pictures can be asked about.").format(count=len(catalog.table)),
+            hint=_reasons(catalog),
+        )
     return _part(catalog, catalog.used, classes)
 
 
@@ -223,7 +228,7 @@ def hold_out(
     held = learnt.validation if purpose == "validation" else np.zeros(len(learnt.rows), bool)
     if held.all():
         message = f"All {len(held):,} pictures to learn from are set aside for validation, so none is left to train on."
-        raise SourceError(message, mend="Call the split of those to train on “train”.")
+        raise SourceError(message, hint=_("Call the split of those to train on “train”."))
     if not held.any():
         held, _notes = _draw(learnt.keys, learnt.truth, share, seed, purpose)
     return np.flatnonzero(~held), np.flatnonzero(held)

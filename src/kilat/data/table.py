@@ -11,9 +11,10 @@ from pathlib import Path
 import pandas as pd
 
 from kilat.data.catalog import Entry
+from kilat.data.image_file import read_file, writable
 from kilat.data.layout import in_order, label_of
-from kilat.data.picturefile import read_file, writable
 from kilat.errors import SourceError, nearest
+from kilat.locale import _
 
 PATHS = ("path", "file", "filename", "image", "image_path", "filepath")
 LABELS = ("label", "class", "category", "target")
@@ -105,8 +106,10 @@ def _csv_rows(file: Path) -> list[_Row]:
         return [_row(cells, where) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
         raise SourceError(
-            f"{file} cannot be read as a table: {error} (line {reader.line_num}).",
-            mend="Save it again as CSV in UTF-8, with quotes around cells that hold delimiters.",
+            _("{file} cannot be read as a table: {error} (line {line}).").format(
+                file=file, error=error, line=reader.line_num
+            ),
+            hint=_("Save it again as CSV in UTF-8, with quotes around cells that hold delimiters."),
         ) from error
 
 
@@ -119,12 +122,18 @@ def text_of(file: Path) -> str:
     try:
         return file.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise SourceError(f"The table {file} cannot be read: {error.strerror}.") from error
+        raise SourceError(
+            _("The table {file} cannot be read: {reason}.").format(file=file, reason=error.strerror)
+        ) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise SourceError(
-            f"The table {file} is not UTF-8: byte 0x{error.object[error.start]:02x} in line {line}.",
-            mend="Save it as UTF-8 (in a spreadsheet: 'CSV UTF-8'), so that no letter in a path or label is guessed.",
+            _("The table {file} is not UTF-8: byte 0x{byte:02x} in line {line}.").format(
+                file=file, byte=error.object[error.start], line=line
+            ),
+            hint=_(
+                "Save it as UTF-8 (in a spreadsheet: 'CSV UTF-8'), so that no letter in a path or label is guessed."
+            ),
         ) from error
 
 
@@ -158,14 +167,19 @@ def _column(file: Path, header: Sequence[str], names: list[str], wanted: tuple[s
     if hits:
         several = " and ".join(repr(header[i]) for i in hits)
         raise SourceError(
-            f"{file} has more than one column for the {wanted[0]}: {several}. Its columns: {found}.",
-            mend=f"Name the right one '{wanted[0]}', and no other.",
+            _("{file} has more than one column for the {wanted}: {several}. Its columns: {found}.").format(
+                file=file, wanted=wanted[0], several=several, found=found
+            ),
+            hint=_("Name the right one '{wanted}', and no other.").format(wanted=wanted[0]),
         )
     near = next((f" Did you mean {name!r}?" for name in header if _close(name, wanted)), "")
     raise SourceError(
-        f"{file} has no column '{wanted[0]}'. Its columns: {found}.{near}",
-        mend="The first line names the columns: path,label or path,label,split "
-        f"(for '{wanted[0]}' also {', '.join(wanted[1:])}).",
+        _("{file} has no column '{wanted}'. Its columns: {found}.{near}").format(
+            file=file, wanted=wanted[0], found=found, near=near
+        ),
+        hint=_(
+            "The first line names the columns: path,label or path,label,split (for '{wanted}' also {others})."
+        ).format(wanted=wanted[0], others=", ".join(wanted[1:])),
     )
 
 
@@ -175,12 +189,14 @@ def _close(name: str, wanted: Iterable[str]) -> bool:
 
 def _parquet_rows(file: Path) -> list[_Row]:
     if importlib.util.find_spec("pyarrow") is None:
-        raise SourceError(f"Reading {file} needs pyarrow, which is not installed.", mend="pip install pyarrow")
+        raise SourceError(
+            _("Reading {file} needs pyarrow, which is not installed.").format(file=file), hint=_("pip install pyarrow")
+        )
     try:
         # Nullable types: with NumPy's, a column of whole numbers with one gap would turn 1 into 1.0.
         table = pd.read_parquet(file, dtype_backend="pyarrow")
     except (OSError, ValueError) as error:
-        raise SourceError(f"{file} cannot be read as Parquet: {error}") from error
+        raise SourceError(_("{file} cannot be read as Parquet: {error}").format(file=file, error=error)) from error
     where = _columns(file, [str(name) for name in table.columns])
     cells = [[] if i is None else ["" if pd.isna(v) else str(v) for v in table.iloc[:, i]] for i in where]
     splits = cells[2] or [""] * len(table)

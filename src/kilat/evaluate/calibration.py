@@ -41,7 +41,7 @@ def fit_temperature(logits: NDArray[np.floating[Any]], truth: NDArray[np.integer
     return math.exp(-_root(logits, truth, low, high))
 
 
-def soften(logits: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.float32]:
+def apply_temperature(logits: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.float32]:
     """The softmax of ``logits / temperature``, [n, k], computed in double precision and rounded to float32 at the end.
 
     The order of the classes stays, except that probabilities closer than float32 can tell apart become equal.
@@ -58,7 +58,7 @@ def _modest(logits: NDArray[np.floating[Any]]) -> float:
     low, high = LOWEST_TEMPERATURE, 1.0
     for _ in range(40):
         middle = math.sqrt(low * high)
-        believed = float(soften(logits, middle).max(axis=1).mean(dtype=np.float64))
+        believed = float(apply_temperature(logits, middle).max(axis=1).mean(dtype=np.float64))
         low, high = (middle, high) if believed > deserved else (low, middle)
     return high
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kilat.evaluate.calibration import fit_temperature, soften
+from kilat.evaluate.calibration import apply_temperature, fit_temperature
 
 Floats = NDArray[np.float32]
 
@@ -65,6 +65,6 @@ def compare(truth: NDArray[np.int64], before: Floats, challenger: Floats) -> Com
 
 
 def _losses(truth: NDArray[np.int64], logits: Floats) -> NDArray[np.float64]:
-    probabilities = soften(logits, fit_temperature(logits, truth)).astype(np.float64)
+    probabilities = apply_temperature(logits, fit_temperature(logits, truth)).astype(np.float64)
     losses: NDArray[np.float64] = -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-12))
     return losses

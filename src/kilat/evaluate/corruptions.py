@@ -26,6 +26,7 @@ from PIL import Image
 
 from kilat.errors import RecipeError, nearest
 from kilat.evaluate.textures import FROST_TINTS, frost, plasma
+from kilat.locale import _
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -137,9 +138,13 @@ def corrupt(pixels: Pixels, name: str, severity: int, rng: np.random.Generator) 
         RecipeError: there is no such corruption or severity.
     """
     if name not in _MAKERS:
-        raise RecipeError(f"There is no corruption called '{name}'.", mend=nearest(name, CORRUPTIONS))
+        raise RecipeError(
+            _("There is no corruption called '{name}'.").format(name=name), hint=nearest(name, CORRUPTIONS)
+        )
     if severity not in SEVERITIES:
-        raise RecipeError(f"There is no severity {severity}.", mend="Severities are 1, 2, 3, 4 and 5.")
+        raise RecipeError(
+            _("There is no severity {severity}.").format(severity=severity), hint=_("Severities are 1, 2, 3, 4 and 5.")
+        )
     assert pixels.dtype == np.uint8, "8-bit pixels"
     assert pixels.ndim == 3, "height, width, channels"
     assert pixels.shape[2] == 3, "red, green, blue"

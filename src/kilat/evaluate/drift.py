@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kilat.evaluate.unknown import auroc
-from kilat.runtime import plain_blas, spread
+from kilat.evaluate.out_of_distribution import auroc
+from kilat.runtime.cores import parallel_map, single_threaded_blas
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -71,7 +71,7 @@ def compare(reference: Floats, new: Floats, *, permutations: int = PERMUTATIONS,
     reference, taken = reference[_evenly(len(reference))], _evenly(len(new))
     both = np.concatenate([reference, new[taken]])
     n = len(reference)
-    with plain_blas():
+    with single_threaded_blas():
         scales = [np.ones(both.shape[1], np.float32), _one_spread(both)]
         parts = [_distances(both * scale, both * scale) for scale in scales]
         units = [scale / (part.mean(dtype=np.float64) or 1.0) for scale, part in zip(scales, parts, strict=True)]
@@ -127,7 +127,7 @@ def _energies(distances: Floats, sides: Floats) -> Doubles:
         energies: Doubles = -np.einsum("pn,pn->p", block, block @ centred, dtype=np.float64)
         return energies
 
-    return np.concatenate(spread(some, range(0, len(sides), _BLOCK)))
+    return np.concatenate(parallel_map(some, range(0, len(sides), _BLOCK)))
 
 
 def _standard(values: Doubles) -> Doubles:
@@ -177,7 +177,7 @@ class _Away:
         n, m = self.n, self.m
         known = self.to_reference[:n] / (n - 1) - self.to_new[:n] / m
         witness = np.concatenate(
-            spread(lambda start: self._witness(new[start : start + _BLOCK]), range(0, len(new), _BLOCK))
+            parallel_map(lambda start: self._witness(new[start : start + _BLOCK]), range(0, len(new), _BLOCK))
         )
         witness[taken] = self.to_reference[n:] / n - self.to_new[n:] / (m - 1)
         scores: Floats = ((witness - known.mean()) / (known.std() or 1.0)).astype(np.float32)

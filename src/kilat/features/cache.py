@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat.errors import RunError
-from kilat.runtime import cache_home
+from kilat.locale import _
+from kilat.runtime.files import cache_home
 
 Floats = NDArray[np.float32]
 DEFAULT_LIMIT = 8 << 30
@@ -40,7 +41,7 @@ _BUSY_MILLISECONDS = 30_000
 
 
 @dataclass(frozen=True)
-class Seen:
+class CachedFeatures:
     """What the cache knows of a picture: its full size, its feature vector (float32), and the facts of it, as bytes."""
 
     width: int
@@ -66,9 +67,9 @@ class FeatureCache:
         self.connection: sqlite3.Connection | None = None
         self._open()
 
-    def get(self, contents: Sequence[bytes]) -> dict[bytes, Seen]:
+    def get(self, contents: Sequence[bytes]) -> dict[bytes, CachedFeatures]:
         """What is known of these contents (digests); those that are unknown or damaged are left out."""
-        found: dict[bytes, Seen] = {}
+        found: dict[bytes, CachedFeatures] = {}
         for start in range(0, len(contents), _ROWS_PER_QUERY):
             some = contents[start : start + _ROWS_PER_QUERY]
             marks = ",".join("?" * len(some))
@@ -76,12 +77,12 @@ class FeatureCache:
             for content, width, height, vector, facts, checksum, used_at in self._execute(query, (self.space, *some)):
                 sound = isinstance(vector, bytes) and isinstance(facts, bytes)
                 if sound and _checksum(vector, facts, width, height) == checksum:
-                    found[content] = Seen(width, height, np.frombuffer(vector, np.float32), facts)
+                    found[content] = CachedFeatures(width, height, np.frombuffer(vector, np.float32), facts)
                     if used_at < time.time() - _DAY:
                         self.long_unused.append(content)
         return found
 
-    def put(self, items: Iterable[tuple[bytes, Seen]]) -> None:
+    def put(self, items: Iterable[tuple[bytes, CachedFeatures]]) -> None:
         """Remembers some vectors in one transaction."""
         now = int(time.time())
         rows = [
@@ -181,7 +182,10 @@ def limit() -> int:
     """
     given = os.environ.get("KILAT_CACHE_LIMIT") or str(DEFAULT_LIMIT)
     if not given.isdecimal():
-        raise RunError(f"KILAT_CACHE_LIMIT is '{given}', which is no number of bytes.", mend="For 2 GB: 2000000000.")
+        raise RunError(
+            _("KILAT_CACHE_LIMIT is '{given}', which is no number of bytes.").format(given=given),
+            hint=_("For 2 GB: 2000000000."),
+        )
     return int(given)
 
 

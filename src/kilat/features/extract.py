@@ -7,7 +7,7 @@ stay in the core's own cache, and decoding overlaps with inference by itself.
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,18 +18,17 @@ from numpy.typing import NDArray
 
 from kilat.data.catalog import Catalog, Picture, Source, content_digest
 from kilat.data.decode import Pixels, decode, picture_size
-from kilat.data.facts import FACTS, facts_of
-from kilat.data.facts import VERSION as FACTS_VERSION
+from kilat.data.image_stats import IMAGE_STATS, image_stats
+from kilat.data.image_stats import VERSION as FACTS_VERSION
 from kilat.errors import PictureError
 from kilat.features.backbone import Backbone
-from kilat.features.cache import FeatureCache, Seen
-from kilat.features.fitting import Fitter
+from kilat.features.cache import CachedFeatures, FeatureCache
+from kilat.features.resize_graph import Resizer
 from kilat.recipe import Resize
-from kilat.runtime import threads
+from kilat.runtime.cores import threads
+from kilat.runtime.progress import Advance, ignore
 
 Floats = NDArray[np.float32]
-Progress = Callable[[int, int], None]
-"""Called with how many pictures are done and how many there are."""
 
 PREPROCESSING = f"decode 1, fitting 2, facts {FACTS_VERSION}"
 """Part of every cache key: raised when decoding or fitting changes what the network gets to see."""
@@ -99,7 +98,7 @@ def median_side(source: Source) -> float | None:
     return float(np.median(sides)) if sides else None
 
 
-def look(
+def extract_features(
     source: Source,
     catalog: Catalog,
     backbone: Backbone,
@@ -107,7 +106,7 @@ def look(
     resize: Resize,
     cache: FeatureCache | None,
     runner: Runner | None = None,
-    progress: Progress = lambda done, total: None,
+    advance: Advance = ignore,
 ) -> Floats:
     """Looks at every picture once and fills in the catalog's digests, sizes and refusals.
 
@@ -118,14 +117,14 @@ def look(
         resize: how pictures that are not square are fitted.
         cache: where known vectors are, and new ones go; None for neither.
         runner: what runs the network; by default ONNX Runtime on the CPU.
-        progress: called as pictures are done.
+        advance: called as pictures are done.
 
     Returns:
         float32 ``[rows of the catalog, features]``; zeros where a picture was refused.
     """
     runner = runner or OnnxRunner(backbone)
     features = np.zeros((len(source.entries), backbone.width), np.float32)
-    Pass(source, catalog, Framer(backbone.size, resize), runner, features, progress, cache).run()
+    Extractor(source, catalog, Preprocessor(backbone.size, resize), runner, features, advance, cache).run()
     return features
 
 
@@ -135,11 +134,11 @@ def cache_space(backbone: Backbone, resize: Resize, device: str = "cpu") -> byte
     return hashlib.sha256(what.encode()).digest()[:16]
 
 
-class Framer:
+class Preprocessor:
     """Decodes pictures and fits them into the network's square; safe to use from several threads."""
 
     def __init__(self, size: int, resize: Resize) -> None:
-        self.size, self.fit = size, Fitter(size, resize)
+        self.size, self.fit = size, Resizer(size, resize)
 
     def __call__(self, picture: Picture) -> Pixels:
         """A picture as ``[size, size, 3]``.
@@ -150,16 +149,16 @@ class Framer:
         return self.fit(np.asarray(decode(picture, shrink_to=self.size)[0]))
 
     def study(self, picture: Picture) -> tuple[Pixels, np.void]:
-        """A picture as ``[size, size, 3]``, and the facts of it, a record of ``FACTS``.
+        """A picture as ``[size, size, 3]``, and the facts of it, a record of ``IMAGE_STATS``.
 
         Raises:
             PictureError: it cannot be decoded; the message is the reason.
         """
         image, full = decode(picture, shrink_to=self.size)
-        return self.fit(np.asarray(image)), facts_of(picture, image, full)
+        return self.fit(np.asarray(image)), image_stats(picture, image, full)
 
 
-class View(Protocol):
+class Transform(Protocol):
     """What a pass makes of pixels uint8 ``[n, size, size, 3]``: a row for each, ``[n, width]``. Thread-safe."""
 
     batch: int
@@ -193,7 +192,7 @@ class _Outcome:
     reason: str = ""
 
 
-class Pass:
+class Extractor:
     """Reads, hashes, decodes and views every picture once, and fills in the catalog.
 
     Args:
@@ -202,7 +201,7 @@ class Pass:
         frame: how pictures come into the square.
         view: what is made of their pixels.
         rows: where that goes, zeros ``[rows of the catalog, width]`` of the view's type.
-        progress: called as pictures are done.
+        advance: called as pictures are done.
         cache: where known rows are, and new ones go; None for neither. It holds float32 only.
     """
 
@@ -210,22 +209,22 @@ class Pass:
         self,
         source: Source,
         catalog: Catalog,
-        frame: Framer,
-        view: View,
+        frame: Preprocessor,
+        view: Transform,
         rows: NDArray[Any],
-        progress: Progress,
+        advance: Advance,
         cache: FeatureCache | None = None,
     ) -> None:
         self.source, self.catalog, self.frame, self.view = source, catalog, frame, view
-        self.rows, self.progress, self.cache = rows, progress, cache
+        self.rows, self.advance, self.cache = rows, advance, cache
         self.total = len(source.entries)
         self.wanted = catalog.used
         self.digests = [""] * self.total
-        self.facts = np.zeros(self.total, FACTS)
+        self.facts = np.zeros(self.total, IMAGE_STATS)
         self.reasons: dict[int, str] = {}
         self.first: dict[bytes, int] = {}
         self.twins: list[tuple[int, int]] = []
-        self.fresh: list[tuple[bytes, Seen]] = []
+        self.fresh: list[tuple[bytes, CachedFeatures]] = []
         self.done = 0
 
     def run(self) -> None:
@@ -271,9 +270,9 @@ class Pass:
             seen = known.get(digest)
             if digest in self.first:
                 self.twins.append((row, self.first[digest]))
-            elif seen is not None and (len(seen.vector), len(seen.facts)) == (self.rows.shape[1], FACTS.itemsize):
+            elif seen is not None and (len(seen.vector), len(seen.facts)) == (self.rows.shape[1], IMAGE_STATS.itemsize):
                 self.first[digest] = row
-                self._note(row, np.frombuffer(seen.facts, FACTS)[0], seen.vector)
+                self._note(row, np.frombuffer(seen.facts, IMAGE_STATS)[0], seen.vector)
             else:
                 self.first[digest] = row
                 jobs.append(_Job(row, digest, picture))
@@ -314,7 +313,7 @@ class Pass:
                 self._note(outcome.job.row, outcome.facts, outcome.row)
                 if self.cache:
                     size = int(outcome.facts["width"]), int(outcome.facts["height"])
-                    self.fresh.append((outcome.job.digest, Seen(*size, outcome.row, outcome.facts.tobytes())))
+                    self.fresh.append((outcome.job.digest, CachedFeatures(*size, outcome.row, outcome.facts.tobytes())))
             self._advance()
         if len(self.fresh) >= _PUT_EVERY:
             self._save()
@@ -329,7 +328,7 @@ class Pass:
 
     def _advance(self) -> None:
         self.done += 1
-        self.progress(self.done, self.total)
+        self.advance(self.done, self.total)
 
     def _fill_catalog(self) -> None:
         for row, first in self.twins:

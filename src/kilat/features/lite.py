@@ -22,6 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from kilat.errors import BackboneError
 from kilat.features.backbone import Backbone, Block
 from kilat.features.weights import CORE, LITE, Tensors, read_lite
+from kilat.locale import _
 
 NAME = CORE
 NAMES = tuple(LITE)
@@ -64,8 +65,10 @@ def build(size: int, precision: str = "int8", name: str = NAME) -> Backbone:
     if size < STRIDE or size % STRIDE:
         below = max(STRIDE, size // STRIDE * STRIDE)
         raise BackboneError(
-            f"EfficientNet-Lite cannot look at pictures of {size} pixels: the side must be a multiple of {STRIDE}.",
-            mend=f"Take {below} or {below + STRIDE}.",
+            _(
+                "EfficientNet-Lite cannot look at pictures of {size} pixels: the side must be a multiple of {stride}."
+            ).format(size=size, stride=STRIDE),
+            hint=_("Take {below} or {above}.").format(below=below, above=below + STRIDE),
         )
     graph = _Graph(name, size, int8=precision == "int8")
     graph.write()

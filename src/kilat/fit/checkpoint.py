@@ -18,9 +18,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from kilat import run
 from kilat.errors import RunError
 from kilat.locale import _
+from kilat.runtime.files import write_file
 
 _KEPT = 2
 _TENSORS, _DOCUMENT = ".safetensors", ".json"
@@ -76,13 +76,13 @@ class Checkpoints:
         try:
             with contextlib.suppress(OSError):
                 self._path(step, _DOCUMENT).unlink()  # or it would speak for the tensors of another course
-            run.write(self._path(step, _TENSORS), tensors)
-            run.write(self._path(step, _DOCUMENT), json.dumps({"digest": _digest(document), **document}) + "\n")
+            write_file(self._path(step, _TENSORS), tensors)
+            write_file(self._path(step, _DOCUMENT), json.dumps({"digest": _digest(document), **document}) + "\n")
         except RunError as error:
             with contextlib.suppress(RunError):
                 self._clean()
-            mend = _("Make room there, or choose a folder that can be written to; earlier checkpoints are untouched.")
-            raise RunError(error.message, mend=mend) from error
+            hint = _("Make room there, or choose a folder that can be written to; earlier checkpoints are untouched.")
+            raise RunError(error.message, hint=hint) from error
         self.damaged.discard(step)
         _sync(self.folder)
         self._prune(step, base)

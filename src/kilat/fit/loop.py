@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,15 +21,16 @@ from torch.nn import functional
 from kilat.errors import RunError
 from kilat.fit import resolutions, schedules, stopping
 from kilat.fit.checkpoint import Checkpoints, Snapshot
-from kilat.fit.learner import Learner, NotFiniteError
-from kilat.fit.pace import Pace
-from kilat.fit.parallel import ALONE, Solo
-from kilat.fit.pictures import order
-from kilat.fit.place import Place, Row, Task
+from kilat.fit.deadline import Deadline
+from kilat.fit.distributed.group import ALONE, SingleProcess
+from kilat.fit.loader import order
 from kilat.fit.signals import Listening, Stopped
-from kilat.fit.weights import blended
+from kilat.fit.train_state import Row, TrainSpec, TrainState
+from kilat.fit.train_step import NotFiniteError, TrainStep
+from kilat.fit.weight_averaging import blended
 from kilat.locale import _
 from kilat.recipe.fit import Phase
+from kilat.runtime.progress import Advance, ignore
 
 ROLLBACKS = 3
 """How often a loss that is no number may send training back to the start of its epoch, each time at half the rate."""
@@ -41,19 +41,7 @@ _SAVING_SHARE = 0.05
 """Checkpoints within an epoch may take this share of the time."""
 
 
-class Progress(Protocol):
-    """Told how far training is."""
-
-    def __call__(self, done: int, total: int, note: str = "") -> None:
-        """``done`` of ``total`` pictures, and how it goes."""
-        ...
-
-
-def silent(done: int, total: int, note: str = "") -> None:
-    """Tells nobody."""
-
-
-class Training:
+class Trainer:
     """One training from its first step, or from its newest checkpoint, to its end.
 
     Args:
@@ -61,38 +49,38 @@ class Training:
         checkpoints: where it saves, and what it goes on from.
         deadline: the ``time.perf_counter`` at which everything must be over, or None.
         on_epoch: called with the row of every epoch that is done; after going on, with the earlier ones first.
-        progress: told how far it is.
+        advance: told how far it is.
         group: who trains together; all of them do the same, and the first one saves.
     """
 
     def __init__(
         self,
-        task: Task,
+        task: TrainSpec,
         checkpoints: Checkpoints | None,
         deadline: float | None = None,
         on_epoch: Callable[[Row], None] = lambda row: None,
-        progress: Progress = silent,
-        group: Solo = ALONE,
+        advance: Advance = ignore,
+        group: SingleProcess = ALONE,
     ) -> None:
-        self.task, self.on_epoch, self.progress = task, on_epoch, progress
+        self.task, self.on_epoch, self.advance = task, on_epoch, advance
         self.group, self.checkpoints = group, group.checkpoints(checkpoints)
         self.fit, self.seed = task.recipe.fit, task.recipe.runtime.seed
-        self.learner = Learner(task, group)
+        self.learner = TrainStep(task, group)
         self.network, self.dtype, self.weights = self.learner.network, self.learner.dtype, self.learner.weights
-        self.first = self.weights.copied() if self.fit.blend < 1 else {}
+        self.first = self.weights.copied() if self.fit.weight_interpolation < 1 else {}
         if self.fit.resolution:
             resolutions.require(self.network.eval().see, self.fit.resolution, task.device)
         self.per_epoch = len(self._order(0))
         self.pace = None
         if deadline is not None:
-            self.pace = Pace(
+            self.pace = Deadline(
                 deadline,
                 batch=self.fit.batch,
                 per_epoch=self.per_epoch,
                 validation=len(task.validation.rows),
-                later=task.asked_later + (len(task.validation.rows) if self.fit.average else 0),
+                later=task.answered_later + (len(task.validation.rows) if self.fit.swa_epochs else 0),
             )
-        self.place = Place()
+        self.place = TrainState()
         self.saved_at, self.saving = time.perf_counter(), 0.0
         self.listening = Listening()
         self._prepared = -1
@@ -107,14 +95,14 @@ class Training:
         """
         with self.listening, self.group, self._own_draws():
             self._begin()
-            while not self.place.ended:
+            while not self.place.stop_reason:
                 try:
                     self._epoch()
                 except NotFiniteError:
                     self._roll_back()
         self.learner.forget()
         kept = self.weights.best if self.fit.keep == "best" else self.weights.kept()
-        self.weights.put(blended(self.first, kept, self.fit.blend) if self.first else kept)
+        self.weights.put(blended(self.first, kept, self.fit.weight_interpolation) if self.first else kept)
         self.network.eval()
 
     def answer(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -213,7 +201,7 @@ class Training:
                 self.weights.put(self.weights.best)
             self._enter_phase(place.phase + 1)
         else:
-            place.ended = reason
+            place.stop_reason = reason
 
     def _keep_best(self) -> None:
         place = self.place
@@ -238,14 +226,14 @@ class Training:
     def _average(self, ended: str) -> None:
         """Takes this epoch into the average if it is one of the last, and in the end decides about it."""
         place, weights = self.place, self.weights
-        if not self.fit.average or place.phase + 1 < len(self.fit.parts):
+        if not self.fit.swa_epochs or place.phase + 1 < len(self.fit.parts):
             return
-        if math.ceil((place.planned - place.step) / self.per_epoch) < self.fit.average:
+        if math.ceil((place.planned - place.step) / self.per_epoch) < self.fit.swa_epochs:
             weights.take_into_average()
         else:  # also where a time limit now leaves room for more epochs than it seemed to
             weights.forget_average()
         if ended and not weights.averaged_epochs:
-            place.notes.append(_("Early stopping came before the epochs that fit.average would have averaged."))
+            place.notes.append(_("Early stopping came before the epochs that fit.swa_epochs would have averaged."))
         elif ended:
             self._try_average()
 
@@ -294,8 +282,8 @@ class Training:
         if self.pace:
             self.pace.extra = self.learner.spared
 
-    def _show_prepared(self, done: int, total: int) -> None:
-        self.progress(done, total, _("what frozen stages see"))
+    def _show_prepared(self, done: int, total: int, note: str = "") -> None:
+        self.advance(done, total, note or _("what frozen stages see"))
         if number := self.group.largest(self.listening.number):
             raise Stopped(number)
 
@@ -307,7 +295,7 @@ class Training:
         # A time limit shortens every length of a schedule alike, so that a warm-up does not outlast what is planned.
         per_epoch = self.per_epoch * min(1.0, total / self._updates(self._phase))
         rate = schedules.rate(schedule, base, step, per_epoch=per_epoch, total=total, monitored=monitored)
-        return place.slower * rate
+        return place.lr_scale * rate
 
     def _choose_side(self) -> None:
         """The size at which the epoch looks; a time limit changes it between epochs only."""
@@ -378,26 +366,26 @@ class Training:
             self.place.base = number
         for row in self.place.history:
             self.on_epoch(row)
-        if not self.place.ended:
+        if not self.place.stop_reason:
             self._measure_pace()
             self._plan()
 
     def _require_same(self, snapshot: Snapshot) -> None:
         """Refuses to go on with other pictures, or by another recipe, than training began with."""
         begun, now = snapshot.document["task"], self.task.fingerprint
-        mend = _("Bring back what it began with, or start anew without --resume.")
+        hint = _("Bring back what it began with, or start anew without --resume.")
         if begun["pictures"] != now["pictures"]:
             message = _("Training cannot go on: its pictures, or how they are split, were changed since it began.")
-            raise RunError(message, mend=mend)
+            raise RunError(message, hint=hint)
         if begun["recipe"] != now["recipe"]:
-            raise RunError(_("Training cannot go on: its recipe was changed since it began."), mend=mend)
+            raise RunError(_("Training cannot go on: its recipe was changed since it began."), hint=hint)
 
     def _snapshot(self) -> Snapshot:
         self.place.micro_batch, self.place.answer_batch = self.learner.portions
         return Snapshot(self.learner.tensors(), {"place": asdict(self.place), "task": self.task.fingerprint})
 
     def _take_up(self, snapshot: Snapshot) -> None:
-        self.place = Place(**snapshot.document["place"])
+        self.place = TrainState(**snapshot.document["place"])
         self.learner.portions = self.place.micro_batch, self.place.answer_batch
         for phase in self.fit.parts[: self.place.phase + 1]:
             self.learner.begin(phase)
@@ -406,7 +394,7 @@ class Training:
 
     def _save_base(self) -> None:
         """Saves the start of an epoch, or the end of everything."""
-        self.place.base = self.place.moves
+        self.place.base = self.place.global_step
         self._save()
 
     def _save_if_due(self) -> None:
@@ -417,7 +405,7 @@ class Training:
 
     def _save(self) -> None:
         began = time.perf_counter()
-        self.checkpoints.save(self.place.moves, self._snapshot(), base=self.place.base)
+        self.checkpoints.save(self.place.global_step, self._snapshot(), base=self.place.base)
         self.saved_at = time.perf_counter()
         self.saving = self.saved_at - began
         if self.pace:
@@ -434,14 +422,14 @@ class Training:
                 _(
                     "The loss is no number in epoch {epoch}, even after {times} returns to the start at half the rate."
                 ).format(epoch=len(place.history) + 1, times=place.rollbacks),
-                mend=_("Take a lower fit.optimizer.learning_rate, or clip gradients with fit.clip.global_norm=1."),
+                hint=_("Take a lower fit.optimizer.learning_rate, or clip gradients with fit.clip.global_norm=1."),
             )
         self._take_up(snapshot)
         self.place.notes = place.notes  # those of this epoch too
         # One further: the number of a checkpoint must rise, and none of these updates counts.
-        self.place.moves, self.place.slower, self.place.rollbacks = (
-            place.moves + 1,
-            place.slower / 2,
+        self.place.global_step, self.place.lr_scale, self.place.rollbacks = (
+            place.global_step + 1,
+            place.lr_scale / 2,
             place.rollbacks + 1,
         )
         sentence = _("The loss was no number in epoch {epoch}: taken back to its start, with half the rate.")
@@ -456,7 +444,7 @@ class Training:
             note += _(", loss {loss:.3f}").format(loss=place.loss / place.seen)
         if place.history:
             note += _(", validation {accuracy:.1%}").format(accuracy=place.history[-1]["validation_accuracy"])
-        self.progress(place.step * self.fit.batch, place.planned * self.fit.batch, note)
+        self.advance(place.step * self.fit.batch, place.planned * self.fit.batch, note)
 
 
 def _generator(*key: int) -> torch.Generator:

@@ -110,6 +110,6 @@ def class_weights(
     if unknown:
         raise RecipeError(
             _("fit.class_weight: there is no class {names}.").format(names=", ".join(map(repr, unknown))),
-            mend=" ".join(dict.fromkeys(nearest(name, classes) for name in unknown)),
+            hint=" ".join(dict.fromkeys(nearest(name, classes) for name in unknown)),
         )
     return torch.tensor([choice.get(name, 1.0) for name in classes])

@@ -52,12 +52,12 @@ def require(see: Callable[[Tensor], Tensor], sides: Sequence[int], device: str) 
                 see(torch.zeros(1, 3, side, side, device=device))
         except Exception as error:
             message = _("fit.resolution: {side}: the network cannot look at pictures of {side} pixels ({reason}).")
-            mend = _(
+            hint = _(
                 "Leave fit.resolution empty, take sizes that it can, or end the network's map with global_avg_pool "
                 "instead of flatten."
             )
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise RecipeError(message.format(side=side, reason=reason), mend=mend) from error
+            raise RecipeError(message.format(side=side, reason=reason), hint=hint) from error
 
 
 def notes(sides: Sequence[int], held: int) -> list[str]:

@@ -18,7 +18,7 @@ class Stopped(RunError):
         name = signal.Signals(number).name
         super().__init__(
             _("Stopped by {signal}; everything up to here is saved.").format(signal=name),
-            mend=_("Go on with --resume and the folder of the run."),
+            hint=_("Go on with --resume and the folder of the run."),
         )
         self.exit_code = 128 + number
 

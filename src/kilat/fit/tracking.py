@@ -56,7 +56,7 @@ class Tracker:
             raise
         except Exception as error:  # MLflow's own, those of its HTTP client, and those of the disk
             message = _("MLflow at {place} cannot be used: {reason}").format(place=place, reason=_reason(error))
-            raise RunError(message, mend=_("Check MLFLOW_TRACKING_URI, or train without tracking.")) from error
+            raise RunError(message, hint=_("Check MLFLOW_TRACKING_URI, or train without tracking.")) from error
         return self
 
     def __exit__(
@@ -124,7 +124,7 @@ def flatten(choices: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 def _client(place: str) -> Any:
     """MLflow's client, which tells its makers nothing about its use."""
     if importlib.util.find_spec("mlflow") is None:
-        raise MissingExtra("Tracking with MLflow", "track")
+        raise MissingExtra(_("Tracking with MLflow"), "track")
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read while MLflow is imported
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its 7 keep a run waiting for minutes
     if place.startswith("file:") or "://" not in place:

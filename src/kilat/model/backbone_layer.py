@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from kilat.errors import RecipeError
-from kilat.model.steps import Shape, Step
+from kilat.locale import _
+from kilat.model.modules import Shape, Step
 
 Weights = Path | Literal["hub", "none"]
 Stages = Mapping[str, Sequence[nn.Module]]
@@ -78,9 +79,10 @@ class BackboneStep(Step):
         count = len(self._stages) if stages == "all" else stages
         if count > len(self._stages):
             raise RecipeError(
-                f"fit: unfreeze {count}: the backbone '{self.name}' has {len(self._stages)} stages: "
-                f"{', '.join(self._stages)}.",
-                mend=f"Unfreeze at most {len(self._stages)}, or all.",
+                _("fit: unfreeze {count}: the backbone '{name}' has {number} stages: {stages}.").format(
+                    count=count, name=self.name, number=len(self._stages), stages=", ".join(self._stages)
+                ),
+                hint=_("Unfreeze at most {count}, or all.").format(count=len(self._stages)),
             )
         self._open = self.stages[len(self._stages) - count :]
         for name, modules in self._stages.items():
@@ -92,18 +94,22 @@ class BackboneStep(Step):
 
     def _look(self, size: int) -> Shape:
         """The shape of the last map; what only a classifier would have used is taken away."""
-        from kilat.model import frozen  # brings timm, which takes seconds that networks without it need not wait for
+        from kilat.model import (
+            feature_extractor,  # brings timm, which takes seconds that networks without it need not wait for
+        )
 
         network: Any = self.network
         try:
             with torch.enable_grad():
                 seen = network.forward_features(torch.zeros(1, 3, size, size))
-        except frozen.UNFIT as error:
-            raise frozen.too_small(self.name, size, error) from error
+        except feature_extractor.UNFIT as error:
+            raise feature_extractor.too_small(self.name, size, error) from error
         if not isinstance(seen, Tensor) or seen.ndim != 4 or seen.shape[1] != network.num_features:
             raise RecipeError(
-                f"model.layers.0 (backbone): '{self.name}' gives tokens instead of a map (height, width, channels).",
-                mend="Take a convolutional one, such as resnet50, efficientnet_b0 or convnext_tiny.",
+                _(
+                    "model.layers.0 (backbone): '{name}' gives tokens instead of a map (height, width, channels)."
+                ).format(name=self.name),
+                hint=_("Take a convolutional one, such as resnet50, efficientnet_b0 or convnext_tiny."),
             )
         _drop_unused(self.network, seen)
         return (*seen.shape[2:], seen.shape[1])
@@ -147,10 +153,10 @@ def create(name: str, weights: Weights, size: int, seed: int) -> BackboneStep:
             unreachable or do not fit.
         RecipeError: it gives no map.
     """
-    from kilat.model import frozen
+    from kilat.model import feature_extractor
 
     with _seeded(seed):
-        network = frozen.load(name, size, weights)
+        network = feature_extractor.load(name, size, weights)
     return BackboneStep(network, name, size)
 
 

@@ -21,13 +21,14 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from kilat import runtime
 from kilat.errors import BackboneError, MissingExtra
 from kilat.features.backbone import Backbone, Block
-from kilat.runtime import cache_home
+from kilat.locale import _
+from kilat.runtime.extras import has_torch
+from kilat.runtime.files import cache_home
 
 if TYPE_CHECKING:
-    from kilat.model.frozen import Frozen
+    from kilat.model.feature_extractor import FeatureExtractor
 
 EXPORT = 1
 """Part of every cache key: raised when the exported graphs change."""
@@ -53,13 +54,13 @@ def load(name: str, *, weights: Path | None = None, size: int | None = None) -> 
         BackboneError: there is no such network, it cannot look at pictures of this size, its weights are missing,
             unreachable or do not fit, or it cannot be exported.
     """
-    if not runtime.has_torch():
-        raise MissingExtra(f"The backbone '{name}'", "torch")
+    if not has_torch():
+        raise MissingExtra(_("The backbone '{name}'").format(name=name), "torch")
     path = cache_home() / "backbones" / f"{_key(name, weights, size)}.onnx"
     known = _read(path, name)
     if known is not None:
         return known
-    from kilat.model.frozen import create
+    from kilat.model.feature_extractor import create
 
     frozen = create(name, size, weights)
     backbone = Backbone(name, _export(frozen, name), frozen.size, "fp32", frozen.blocks)
@@ -79,7 +80,9 @@ def _file_digest(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise BackboneError(f"The weights file {path} cannot be read: {error.strerror}.") from error
+        raise BackboneError(
+            _("The weights file {path} cannot be read: {reason}.").format(path=path, reason=error.strerror)
+        ) from error
 
 
 def _read(path: Path, name: str) -> Backbone | None:
@@ -113,24 +116,29 @@ def _replace(path: Path, data: bytes) -> None:
         raise
 
 
-def _export(frozen: "Frozen", name: str) -> bytes:
-    from kilat.model.export import trace
+def _export(frozen: "FeatureExtractor", name: str) -> bytes:
+    from kilat.model.to_onnx import trace
 
     if sum(value.nbytes for value in frozen.state_dict().values()) > _LARGEST:
-        raise BackboneError(f"'{name}' is too large for one ONNX file (2 GB).", mend="Take a smaller sister of it.")
+        raise BackboneError(
+            _("'{name}' is too large for one ONNX file (2 GB).").format(name=name),
+            hint=_("Take a smaller sister of it."),
+        )
     try:
         model = trace(frozen, frozen.size, "features")
         distance = _distance_from(frozen, model)
     except Exception as error:  # an operator without counterpart shows in many ways, in either library
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise BackboneError(f"'{name}' cannot be turned into ONNX: {reason}") from error
+        raise BackboneError(
+            _("'{name}' cannot be turned into ONNX: {reason}").format(name=name, reason=reason)
+        ) from error
     if not distance <= TOLERANCE:
         message = f"'{name}' in ONNX Runtime is {distance:.1e} away from PyTorch; {TOLERANCE:.0e} is allowed."
         raise BackboneError(message)
     return model
 
 
-def _distance_from(frozen: "Frozen", model: bytes) -> float:
+def _distance_from(frozen: "FeatureExtractor", model: bytes) -> float:
     """How far the graph is from the network, on noise and in batches of sizes that tracing did not see."""
     import torch
 

@@ -7,6 +7,7 @@ from timm.layers.drop import DropPath
 from torch import nn
 
 from kilat.errors import RecipeError
+from kilat.locale import _
 
 _SLOT = re.compile(r"(\w+_)?drop_path\d?")
 _WAYS_ROUND = ("shortcut", "identity", "residual", "has_skip", "use_shortcut", "add_identity")
@@ -40,8 +41,8 @@ def set_drop_path(network: nn.Module, rate: float) -> int:
 def without_blocks(name: str) -> RecipeError:
     """What to say of a backbone of which nothing can be left out."""
     return RecipeError(
-        f"fit.drop_path: the backbone '{name}' has no residual blocks that could be left out.",
-        mend="Leave fit.drop_path at 0, or take a backbone such as efficientnet_lite0, resnet50 or convnext_tiny.",
+        _("fit.drop_path: the backbone '{name}' has no residual blocks that could be left out.").format(name=name),
+        hint=_("Leave fit.drop_path at 0, or take a backbone such as efficientnet_lite0, resnet50 or convnext_tiny."),
     )
 
 

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from kilat.errors import RecipeError
-from kilat.model import frozen
+from kilat.locale import _
+from kilat.model import feature_extractor
 from kilat.model.backbone_layer import depth, modes, stages_of
-from kilat.model.network import Sighted
+from kilat.model.image_model import ImageModel
 from kilat.probe import CLIP, Head
 
 
-class FineTuned(Sighted):
+class FineTuned(ImageModel):
     """Pixels uint8 ``[n, size, size, 3]`` to logits float32 ``[n, classes]``, at first those of a fitted head.
 
     What is frozen stays in inference mode, batch norms and all, also while the rest is trained. The means and scales by
@@ -22,8 +23,8 @@ class FineTuned(Sighted):
     Args:
         eyes: the backbones that look side by side, all at the same size.
         head: as it was fitted on their features.
-        mirror: whether answers are for the mean of what is seen of a picture and of its mirror image; training sees one
-            side at a time.
+        flip_average: whether features are averaged over a picture and its mirror image; training takes one side at a
+            time.
         norms: whether batch norms of open stages learn their running statistics.
     """
 
@@ -31,10 +32,12 @@ class FineTuned(Sighted):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, eyes: Sequence[frozen.Frozen], head: Head, *, mirror: bool, norms: bool) -> None:
+    def __init__(
+        self, eyes: Sequence[feature_extractor.FeatureExtractor], head: Head, *, flip_average: bool, norms: bool
+    ) -> None:
         super().__init__()
         self.eyes, self.size = nn.ModuleList(eyes), eyes[0].size
-        self.mirror, self.norms = mirror, norms
+        self.flip_average, self.norms = flip_average, norms
         self.register_buffer("mean", torch.from_numpy(head.mean), persistent=False)
         self.register_buffer("scale", torch.from_numpy(head.scale), persistent=False)
         self.weight = nn.Parameter(torch.tensor(head.weight))
@@ -54,7 +57,7 @@ class FineTuned(Sighted):
         """The logits of a batch of pictures."""
         planes = pixels.permute(0, 3, 1, 2).float()
         features = self._look(planes)
-        if self.mirror:
+        if self.flip_average:
             features = (features + self._look(planes.flip(3))) / 2
         return self._answer(features)
 
@@ -90,8 +93,10 @@ class FineTuned(Sighted):
             count = len(names) if stages == "all" else stages
             if count > len(names):
                 raise RecipeError(
-                    f"fit: unfreeze {count}: the backbone has {len(names)} stages: {', '.join(names)}.",
-                    mend=f"Unfreeze at most {len(names)}, or all.",
+                    _("fit: unfreeze {count}: the backbone has {number} stages: {names}.").format(
+                        count=count, number=len(names), names=", ".join(names)
+                    ),
+                    hint=_("Unfreeze at most {count}, or all.").format(count=len(names)),
                 )
             self._open[place] = set(names[len(names) - count :])
             eye.requires_grad_(False)
@@ -128,7 +133,7 @@ class FineTuned(Sighted):
         """The logits that ``forward`` gives of pictures, from their rows.
 
         Args:
-            rows: ``[n, sides, width]``, of two sides where there is ``mirror``: each picture, and its mirror image.
+            rows: ``[n, sides, width]``, of two sides with ``flip_average``: the picture and its mirror image.
         """
         features = self._look_on(rows.flatten(0, 1))
         return self._answer(features.reshape(*rows.shape[:2], -1).mean(1))

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kilat.model.frozen import Frozen, create
+from kilat.model.feature_extractor import FeatureExtractor, create
 
 _BATCHES = (64, 256)
 _PIXELS_PER_BATCH = 128 * 224 * 224
@@ -75,7 +75,7 @@ class TorchRunner:
             return np.array(features.float().cpu().numpy(), np.float32)
 
 
-def compiled(frozen: Frozen, example: Tensor) -> Callable[[Tensor], Tensor]:
+def compiled(frozen: FeatureExtractor, example: Tensor) -> Callable[[Tensor], Tensor]:
     """The network compiled for batches like ``example``; traced and frozen where there is nothing to compile with."""
     with torch.inference_mode():
         try:
@@ -87,7 +87,7 @@ def compiled(frozen: Frozen, example: Tensor) -> Callable[[Tensor], Tensor]:
     return run
 
 
-def traced(frozen: Frozen, example: Tensor) -> Callable[[Tensor], Tensor]:
+def traced(frozen: FeatureExtractor, example: Tensor) -> Callable[[Tensor], Tensor]:
     """The network traced and frozen: batch norms folded, nothing of Python left in the way."""
     jit: Any = torch.jit
     with torch.inference_mode(), warnings.catch_warnings():

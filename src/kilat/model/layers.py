@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from kilat.errors import RecipeError
-from kilat.model import activations, backbone_layer, initializers, selu, steps
+from kilat.locale import _
+from kilat.model import activations, backbone_layer, initializers, modules, selu
 from kilat.model.backbone_layer import BackboneStep
-from kilat.model.steps import Shape, Step, Window
+from kilat.model.modules import Shape, Step, Window
 from kilat.recipe import Network
 from kilat.recipe import network as recipe
 
@@ -77,14 +78,18 @@ def build(network: Network, *, channels: int, size: int, classes: int, seed: int
 def _check_answers(shape: Shape, classes: int) -> None:
     if len(shape) == 3:
         raise RecipeError(
-            f"model.layers: the network ends in {_text(shape)}, where one answer for each of {classes} classes is due.",
-            mend="Put flatten or global_avg_pool before the last dense layer.",
+            _(
+                "model.layers: the network ends in {shape}, where one answer for each of {classes} classes is due."
+            ).format(shape=_text(shape), classes=classes),
+            hint=_("Put flatten or global_avg_pool before the last dense layer."),
         )
     if shape != (classes,) and (shape, classes) != ((1,), 2):
         alone = " (or in 1, for two classes)" if classes == 2 else ""
         raise RecipeError(
-            f"model.layers: the network ends in {_text(shape)}, and there are {classes} classes.",
-            mend=f"End it in 'dense: classes', or in {classes} units{alone}.",
+            _("model.layers: the network ends in {shape}, and there are {classes} classes.").format(
+                shape=_text(shape), classes=classes
+            ),
+            hint=_("End it in 'dense: classes', or in {classes} units{alone}.").format(classes=classes, alone=alone),
         )
 
 
@@ -108,26 +113,28 @@ class _Site(NamedTuple):
         """Height and width of the map that comes in."""
         if len(self.shape) != 3:
             raise self.error(
-                f"needs a map of height, width and channels; {_text(self.shape)} came in",
-                mend="Put it before the layer that takes height and width away (flatten or global_avg_pool).",
+                _("needs a map of height, width and channels; {shape} came in").format(shape=_text(self.shape)),
+                hint=_("Put it before the layer that takes height and width away (flatten or global_avg_pool)."),
             )
         return self.shape[0], self.shape[1]
 
-    def error(self, problem: str, *, mend: str) -> RecipeError:
-        return RecipeError(f"{self.where}: {problem}.", mend=mend)
+    def error(self, problem: str, *, hint: str) -> RecipeError:
+        return RecipeError(f"{self.where}: {problem}.", hint=hint)
 
     def divided(self, count: int, what: str, groups: int) -> None:
         """Refuses groups that do not come out even."""
         if count % groups:
             fitting = [number for number in range(1, count + 1) if count % number == 0]
             raise self.error(
-                f"{count} {what} cannot be divided into {groups} groups; {_text(self.shape)} came in",
-                mend=f"Numbers of groups that fit: {', '.join(map(str, fitting))}.",
+                _("{count} {what} cannot be divided into {groups} groups; {shape} came in").format(
+                    count=count, what=what, groups=groups, shape=_text(self.shape)
+                ),
+                hint=_("Numbers of groups that fit: {fitting}.").format(fitting=", ".join(map(str, fitting))),
             )
 
     def slide(self, layer: "recipe.Conv | recipe.DepthwiseConv") -> Window:
         """How the kernel of a layer slides over the map."""
-        window = steps.slide(self.grid(), layer.kernel, layer.stride, layer.padding, layer.dilation)
+        window = modules.slide(self.grid(), layer.kernel, layer.stride, layer.padding, layer.dilation)
         spread = (
             "" if layer.dilation == (1, 1) else f", spread by a dilation of {layer.dilation[0]}×{layer.dilation[1]},"
         )
@@ -135,14 +142,14 @@ class _Site(NamedTuple):
 
     def pool(self, layer: "recipe.MaxPool | recipe.AvgPool") -> Window:
         """How the window of a pooling slides over the map; windows lie side by side unless it says otherwise."""
-        window = steps.slide(self.grid(), layer.size, layer.stride or layer.size, layer.padding)
+        window = modules.slide(self.grid(), layer.size, layer.stride or layer.size, layer.padding)
         return self._fitting(window, f"a window of {layer.size[0]}×{layer.size[1]}")
 
     def _fitting(self, window: Window, what: str) -> Window:
         if min(window.places) < 1:
             raise self.error(
-                f"{what} is larger than what it looks at; {_text(self.shape)} came in",
-                mend="Give it 'padding: same', make it smaller, or shrink the map less before it.",
+                _("{what} is larger than what it looks at; {shape} came in").format(what=what, shape=_text(self.shape)),
+                hint=_("Give it 'padding: same', make it smaller, or shrink the map less before it."),
             )
         return window
 
@@ -202,17 +209,17 @@ class _Builder:
             case recipe.GlobalAvgPool():
                 site.grid()
                 shape = (site.channels,)
-                step = steps.GlobalAvgPool()
+                step = modules.GlobalAvgPool()
             case recipe.Flatten():
                 shape = (torch.Size(shape).numel(),)
-                step = steps.Flatten()
+                step = modules.Flatten()
             case recipe.Dropout():
-                step = steps.AlphaDropout(layer.rate) if self.network.is_selu else steps.Dropout(layer.rate)
+                step = modules.AlphaDropout(layer.rate) if self.network.is_selu else modules.Dropout(layer.rate)
             case recipe.SpatialDropout():
                 site.grid()
-                step = steps.SpatialDropout(layer.rate)
+                step = modules.SpatialDropout(layer.rate)
             case recipe.Rescale():
-                step = steps.Rescale(layer.scale, layer.offset)
+                step = modules.Rescale(layer.scale, layer.offset)
             case _:
                 raise AssertionError(f"no step for {layer.kind}")
         return self.done(step, layer.kind, shape)
@@ -226,24 +233,24 @@ class _Builder:
 
     def activation(self, function: recipe.Function, site: _Site) -> Step:
         """A function as a step of its own."""
-        return self.done(steps.Activation(activations.create(function, site.shape)), "activation", site.shape)
+        return self.done(modules.Activation(activations.create(function, site.shape)), "activation", site.shape)
 
     def pool(self, layer: recipe.MaxPool | recipe.AvgPool, site: _Site) -> Step:
         """Pooling by the largest value or by the mean."""
         window = site.pool(layer)
-        step = steps.MaxPool(window) if isinstance(layer, recipe.MaxPool) else steps.AvgPool(window, site.grid())
+        step = modules.MaxPool(window) if isinstance(layer, recipe.MaxPool) else modules.AvgPool(window, site.grid())
         return self.done(step, layer.kind, (*window.places, site.channels))
 
     def normalisation(self, layer: recipe.BatchNorm | recipe.LayerNorm | recipe.GroupNorm, site: _Site) -> Step:
         """A layer that normalises."""
         step: Step
         if isinstance(layer, recipe.BatchNorm):
-            step = steps.BatchNorm(site.channels, layer.epsilon, layer.momentum, trainable=layer.trainable)
+            step = modules.BatchNorm(site.channels, layer.epsilon, layer.momentum, trainable=layer.trainable)
         elif isinstance(layer, recipe.LayerNorm):
-            step = steps.LayerNorm(site.channels, layer.epsilon)
+            step = modules.LayerNorm(site.channels, layer.epsilon)
         else:
             site.divided(site.channels, "channels", layer.groups)
-            step = steps.GroupNorm(site.channels, layer.epsilon, layer.groups)
+            step = modules.GroupNorm(site.channels, layer.epsilon, layer.groups)
         step.requires_grad_(layer.trainable)
         return self.done(step, layer.kind, site.shape)
 
@@ -269,7 +276,7 @@ class _Builder:
             step.requires_grad_(layer.trainable)
         return parts
 
-    def kernel(self, layer: recipe.Weighted, site: _Site) -> steps.Weighted:
+    def kernel(self, layer: recipe.Weighted, site: _Site) -> modules.Weighted:
         """The convolution or dense layer itself."""
         if isinstance(layer, recipe.Conv):
             step, shape = self.conv(layer, site)
@@ -284,29 +291,29 @@ class _Builder:
         self.done(step, layer.kind, shape)
         return step
 
-    def conv(self, layer: recipe.Conv, site: _Site) -> tuple[steps.Weighted, Shape]:
+    def conv(self, layer: recipe.Conv, site: _Site) -> tuple[modules.Weighted, Shape]:
         """A convolution."""
         window = site.slide(layer)
         site.divided(site.channels, "channels", layer.groups)
         site.divided(layer.filters, "filters", layer.groups)
-        step = steps.Conv(site.channels, layer.filters, window, groups=layer.groups, bias=layer.bias)
+        step = modules.Conv(site.channels, layer.filters, window, groups=layer.groups, bias=layer.bias)
         kernel = self.draw(layer, (*layer.kernel, site.channels // layer.groups, layer.filters))
-        steps.hold(step, kernel.permute(3, 2, 0, 1))
+        modules.hold(step, kernel.permute(3, 2, 0, 1))
         return step, (*window.places, layer.filters)
 
-    def depthwise(self, layer: recipe.DepthwiseConv, site: _Site) -> tuple[steps.Weighted, Shape]:
+    def depthwise(self, layer: recipe.DepthwiseConv, site: _Site) -> tuple[modules.Weighted, Shape]:
         """A convolution of every channel by itself."""
         window, filters = site.slide(layer), site.channels * layer.multiplier
-        step = steps.Conv(site.channels, filters, window, groups=site.channels, bias=layer.bias)
+        step = modules.Conv(site.channels, filters, window, groups=site.channels, bias=layer.bias)
         kernel = self.draw(layer, (*layer.kernel, site.channels, layer.multiplier))
-        steps.hold(step, kernel.permute(2, 3, 0, 1).reshape(filters, 1, *layer.kernel))
+        modules.hold(step, kernel.permute(2, 3, 0, 1).reshape(filters, 1, *layer.kernel))
         return step, (*window.places, filters)
 
-    def dense(self, layer: recipe.Dense, site: _Site) -> tuple[steps.Weighted, Shape]:
+    def dense(self, layer: recipe.Dense, site: _Site) -> tuple[modules.Weighted, Shape]:
         """A dense layer; on a map, of every place's channels."""
         units = self.classes if layer.units == "classes" else layer.units
-        step = steps.Dense(site.channels, units, bias=layer.bias)
-        steps.hold(step, self.draw(layer, (site.channels, units)).T)
+        step = modules.Dense(site.channels, units, bias=layer.bias)
+        modules.hold(step, self.draw(layer, (site.channels, units)).T)
         return step, (*site.shape[:-1], units)
 
     def draw(self, layer: recipe.Weighted, shape: Shape) -> Tensor:
@@ -320,14 +327,18 @@ class _Builder:
         shape = body[-1].output_shape if body else site.shape
         if layer.shortcut == "identity" and shape != site.shape:
             raise site.error(
-                f"{_text(site.shape)} came in and its layers give {_text(shape)}, which cannot be added",
-                mend="Let the layers keep the shape ('padding: same', as many filters), or take 'shortcut: project'.",
+                _("{shape} came in and its layers give {result}, which cannot be added").format(
+                    shape=_text(site.shape), result=_text(shape)
+                ),
+                hint=_(
+                    "Let the layers keep the shape ('padding: same', as many filters), or take 'shortcut: project'."
+                ),
             )
         is_straight = layer.shortcut == "identity" or (layer.shortcut == "auto" and shape == site.shape)
         shortcut = None if is_straight else self.projection(site, shape)
-        return self.done(steps.Residual(body, shortcut, layer.drop), layer.kind, shape)
+        return self.done(modules.Residual(body, shortcut, layer.drop), layer.kind, shape)
 
-    def projection(self, site: _Site, shape: Shape) -> steps.Weighted:
+    def projection(self, site: _Site, shape: Shape) -> modules.Weighted:
         """What brings the shape that went in into the body's: a 1×1 convolution, between units a dense layer."""
         bare = {"activation": _LINEAR, "normalisation": _BARE}
         if len(shape) == len(site.shape) == 1:
@@ -335,8 +346,10 @@ class _Builder:
         stride = [_stride(before, after) for before, after in zip(site.shape[:-1], shape[:-1], strict=False)]
         if len(shape) != len(site.shape) or 0 in stride:
             raise site.error(
-                f"{_text(site.shape)} came in and its layers give {_text(shape)}; no stride of a shortcut leads there",
-                mend="Give the layers 'padding: same', so that only strides make the map smaller.",
+                _("{shape} came in and its layers give {result}; no stride of a shortcut leads there").format(
+                    shape=_text(site.shape), result=_text(shape)
+                ),
+                hint=_("Give the layers 'padding: same', so that only strides make the map smaller."),
             )
         conv = recipe.Conv(filters=shape[-1], kernel=(1, 1), stride=(stride[0], stride[1]), **bare)
         return self.kernel(conv, site)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from kilat.recipe.table import Row, Summary, table
+from kilat.recipe.network_summary import Row, Summary, table
 
 __all__ = ["Row", "Summary", "summarise", "table"]
 

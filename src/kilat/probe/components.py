@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat.features.backbone import Block
-from kilat.runtime import spread, threads
+from kilat.runtime.cores import parallel_map, threads
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -30,7 +30,7 @@ _LEAST_INDEPENDENT = 1e-5
 
 
 @dataclass(frozen=True)
-class Coordinates:
+class PrincipalComponents:
     """Where pictures stand: ``points = clip((features - mean) * scale, ±CLIP) @ basis``, and a one for the bias.
 
     Args:
@@ -46,7 +46,7 @@ class Coordinates:
     basis: Floats
 
 
-def coordinates(features: Floats, rows: Ints, blocks: Sequence[Block], count: int) -> Coordinates:
+def coordinates(features: Floats, rows: Ints, blocks: Sequence[Block], count: int) -> PrincipalComponents:
     """The pictures in at most ``count`` coordinates, which are found on some rows of the features and taken for all.
 
     The coordinates are written over the features, so that a large set never needs room for both.
@@ -60,7 +60,7 @@ def coordinates(features: Floats, rows: Ints, blocks: Sequence[Block], count: in
     squares = [np.einsum("ij,ij->", part, part, dtype=np.float64) for part in chunks(points[:, :-1], rows)]
     length = np.float32(max(np.sqrt(np.sum(squares) / len(rows)), 1e-12))
     points[:, :-1] /= length
-    return Coordinates(points, mean, scale, basis / length)
+    return PrincipalComponents(points, mean, scale, basis / length)
 
 
 def standardise(features: Floats, mean: Floats, scale: Floats) -> Floats:
@@ -131,13 +131,13 @@ def _gram(features: Floats, rows: Ints, mean: Floats, scale: Floats, relative: F
             total += weighted.T @ weighted
         return total
 
-    gram: Floats = np.sum(spread(share, range(cores)), axis=0, dtype=np.float32)
+    gram: Floats = np.sum(parallel_map(share, range(cores)), axis=0, dtype=np.float32)
     return gram
 
 
 def _product(left: NDArray[F], right: NDArray[F]) -> NDArray[F]:
     """A matrix product, some rows a core."""
-    return np.concatenate(spread(lambda part: part @ right, np.array_split(left, threads())))
+    return np.concatenate(parallel_map(lambda part: part @ right, np.array_split(left, threads())))
 
 
 def leading(gram: Floats, count: int) -> tuple[Floats, Floats]:

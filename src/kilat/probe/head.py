@@ -1,7 +1,7 @@
-"""A linear head on cached features: multinomial logistic regression, its strength chosen by cross-validation.
+"""A linear head on cached features: multinomial logistic regression, its l2_penalty chosen by cross-validation.
 
 How it costs a second instead of half a minute: the standardised features are turned once into few coordinates
-(``components``), and then all folds and strengths are fitted at the same time (``regression``).
+(``components``), and then all folds and l2_penalties are fitted at the same time (``regression``).
 
 Standardisation and components see all training features, never a label; every fitted weight sees its folds alone.
 """
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat.features.backbone import Block
-from kilat.probe.components import Coordinates, coordinates, standardise
+from kilat.probe.components import PrincipalComponents, coordinates, standardise
 from kilat.probe.regression import Problem
 from kilat.recipe import Head as Settings
-from kilat.runtime import plain_blas, spread
+from kilat.runtime.cores import parallel_map, single_threaded_blas
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -52,10 +52,10 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Strength:
-    """How one strength of the penalty did on held-out pictures."""
+class TriedPenalty:
+    """How one l2_penalty of the penalty did on held-out pictures."""
 
-    strength: float
+    l2_penalty: float
     log_loss: float
     accuracy: float
 
@@ -66,8 +66,8 @@ class Fitted:
 
     Args:
         head: fitted on all pictures.
-        strength: of the L2 penalty that was chosen.
-        strengths: what was tried, the strongest first.
+        l2_penalty: of the L2 penalty that was chosen.
+        l2_penalties: what was tried, the strongest first.
         held_out: which pictures were held out once, positions in the order given to ``fit``.
         logits: theirs, from heads that did not see them, ``[len(held_out), classes]``.
         curve: how many pictures were learnt from, how many held-out answers were right, and of how many.
@@ -77,8 +77,8 @@ class Fitted:
     """
 
     head: Head
-    strength: float
-    strengths: tuple[Strength, ...]
+    l2_penalty: float
+    l2_penalties: tuple[TriedPenalty, ...]
     held_out: Ints
     logits: Floats
     curve: tuple[tuple[int, int, int], ...]
@@ -110,10 +110,10 @@ def fit(
         fold: in which fold each is held out, -1 for never, ``[n]``.
         classes: how many there are.
         blocks: how the features are laid out.
-        settings: the recipe's section. A strength is that of the L2 penalty on the mean loss over pictures; the one
+        settings: the recipe's section. A l2_penalty is that of the L2 penalty on the mean loss over pictures; the one
             with the least log loss on held-out pictures is chosen.
     """
-    with plain_blas():
+    with single_threaded_blas():
         place = coordinates(features, rows, blocks, settings.components)
         weights = _class_weights(labels, classes, settings.class_weight)
         # Over all pictures, those that are not learnt from with a weight of zero: choosing rows would copy them.
@@ -132,33 +132,33 @@ def _at(count: int, rows: Ints, values: NDArray[S], otherwise: float) -> NDArray
     return spread_out
 
 
-def _fit(place: Coordinates, problem: Problem, fold: Ints, settings: Settings) -> Fitted:
-    tried = _search(problem, fold, sorted(settings.strengths, reverse=True))
-    strength = tried.best.strength
+def _fit(place: PrincipalComponents, problem: Problem, fold: Ints, settings: Settings) -> Fitted:
+    tried = _search(problem, fold, sorted(settings.l2, reverse=True))
+    l2_penalty = tried.best.l2_penalty
     masks = _without_each(fold)
-    solutions = tried.solutions or problem.solve(masks, [strength] * len(masks))
+    solutions = tried.solutions or problem.solve(masks, [l2_penalty] * len(masks))
     held_out, logits = _held_out(problem, fold, solutions)
     start = np.mean(solutions, axis=0) if solutions else None
-    (solution,) = problem.solve(np.ones((1, len(fold)), np.float32), [strength], start)
+    (solution,) = problem.solve(np.ones((1, len(fold)), np.float32), [l2_penalty], start)
     head = Head(place.mean, place.scale, place.basis @ solution[:-1], solution[-1])
-    curve = _learning_curve(problem, fold, strength, solutions[0] if solutions else None)
-    return Fitted(head, strength, tried.strengths, held_out, logits, curve, problem.points, solution, place.basis)
+    curve = _learning_curve(problem, fold, l2_penalty, solutions[0] if solutions else None)
+    return Fitted(head, l2_penalty, tried.l2_penalties, held_out, logits, curve, problem.points, solution, place.basis)
 
 
 @dataclass(frozen=True)
 class _Search:
-    """What came of every strength; ``solutions`` are the best one's, a fold each, where no sample was taken."""
+    """What came of every l2_penalty; ``solutions`` are the best one's, a fold each, where no sample was taken."""
 
-    strengths: tuple[Strength, ...]
+    l2_penalties: tuple[TriedPenalty, ...]
     solutions: list[Floats]
 
     @property
-    def best(self) -> Strength:
-        return min(self.strengths, key=lambda s: s.log_loss)
+    def best(self) -> TriedPenalty:
+        return min(self.l2_penalties, key=lambda s: s.log_loss)
 
 
-def _search(problem: Problem, fold: Ints, strengths: Sequence[float]) -> _Search:
-    """Cross-validates every strength, on a sample where there are many pictures.
+def _search(problem: Problem, fold: Ints, l2_penalties: Sequence[float]) -> _Search:
+    """Cross-validates every l2_penalty, on a sample where there are many pictures.
 
     A penalty is a prior, and counts for less the more pictures there are: what is right for a sample of ``m`` pictures
     is scaled by ``m / n`` for all ``n``.
@@ -170,13 +170,13 @@ def _search(problem: Problem, fold: Ints, strengths: Sequence[float]) -> _Search
     scaling = len(rows) / len(learnt)
     masks = _without_each(sample_fold)
     if not len(masks):
-        return _Search((Strength(strengths[len(strengths) // 2], 0.0, 0.0),), [])
-    solutions = sample.solve(np.repeat(masks, len(strengths), axis=0), list(strengths) * len(masks))
-    tried, per_strength = [], [solutions[which :: len(strengths)] for which in range(len(strengths))]
-    for strength, ones in zip(strengths, per_strength, strict=True):
+        return _Search((TriedPenalty(l2_penalties[len(l2_penalties) // 2], 0.0, 0.0),), [])
+    solutions = sample.solve(np.repeat(masks, len(l2_penalties), axis=0), list(l2_penalties) * len(masks))
+    tried, per_strength = [], [solutions[which :: len(l2_penalties)] for which in range(len(l2_penalties))]
+    for l2_penalty, ones in zip(l2_penalties, per_strength, strict=True):
         held, logits = _held_out(sample, sample_fold, ones)
         right = logits.argmax(1) == sample.labels[held]
-        tried.append(Strength(strength * scaling, _log_loss(logits, sample.labels[held]), float(right.mean())))
+        tried.append(TriedPenalty(l2_penalty * scaling, _log_loss(logits, sample.labels[held]), float(right.mean())))
     best = int(np.argmin([one.log_loss for one in tried]))
     return _Search(tuple(tried), per_strength[best] if sample is problem else [])
 
@@ -199,7 +199,7 @@ def _held_out(problem: Problem, fold: Ints, solutions: Sequence[Floats]) -> tupl
 
 
 def _learning_curve(
-    problem: Problem, fold: Ints, strength: float, whole: Floats | None
+    problem: Problem, fold: Ints, l2_penalty: float, whole: Floats | None
 ) -> tuple[tuple[int, int, int], ...]:
     """How many pictures of the first fold are answered rightly after learning from a part of the others.
 
@@ -213,10 +213,10 @@ def _learning_curve(
     def learn(share: float) -> tuple[int, Floats]:
         part = rest[_thinned(problem.labels[rest], round(len(rest) * share))]
         everyone = np.ones((1, len(part)), np.float32)
-        (solution,) = problem.part(part).solve(everyone, [strength * len(rest) / len(part)])
+        (solution,) = problem.part(part).solve(everyone, [l2_penalty * len(rest) / len(part)])
         return len(part), solution
 
-    points = spread(learn, _CURVE)
+    points = parallel_map(learn, _CURVE)
     answers = [(count, (problem.points[held] @ head).argmax(1)) for count, head in [*points, (len(rest), whole)]]
     return tuple((count, int((answer == problem.labels[held]).sum()), len(held)) for count, answer in answers)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat.probe.components import slices
-from kilat.runtime import spread, threads
+from kilat.runtime.cores import parallel_map, threads
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -42,8 +42,8 @@ class Problem:
         """The same with some of the pictures."""
         return Problem(self.points[rows], self.labels[rows], self.weights[rows], self.classes)
 
-    def solve(self, masks: Floats, strengths: Sequence[float], start: Floats | None = None) -> list[Floats]:
-        """Fits one regression for every row of ``masks`` (``[problems, n]``, 0 or 1) with its strength.
+    def solve(self, masks: Floats, l2_penalties: Sequence[float], start: Floats | None = None) -> list[Floats]:
+        """Fits one regression for every row of ``masks`` (``[problems, n]``, 0 or 1) with its l2_penalty.
 
         Returns:
             For each, weights ``[components + 1, classes]``, the bias last.
@@ -53,15 +53,15 @@ class Problem:
 
         def some(begin: int) -> list[Floats]:
             part = slice(begin, begin + at_once)
-            return self._solve_together(masks[part], np.asarray(strengths[part], np.float32), start)
+            return self._solve_together(masks[part], np.asarray(l2_penalties[part], np.float32), start)
 
-        return [one for group in spread(some, range(0, len(masks), at_once)) for one in group]
+        return [one for group in parallel_map(some, range(0, len(masks), at_once)) for one in group]
 
-    def _solve_together(self, masks: Floats, strengths: Floats, start: Floats | None) -> list[Floats]:
+    def _solve_together(self, masks: Floats, l2_penalties: Floats, start: Floats | None) -> list[Floats]:
         count, width = len(masks), self.points.shape[1]
         share = masks * self.weights
         share /= np.maximum(share.sum(1, keepdims=True), 1e-12)
-        penalty = np.outer(np.append(np.ones(width - 1, np.float32), 0), strengths)
+        penalty = np.outer(np.append(np.ones(width - 1, np.float32), 0), l2_penalties)
         step = self._steps(share, penalty.astype(np.float32))[:, None]
         penalty = penalty.astype(np.float32)[:, None]
         here = np.zeros((width, self.classes, count), np.float32)

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from kilat.errors import RecipeError, nearest
+from kilat.locale import _
 from kilat.recipe.fit import OPTIMIZERS, SCHEDULES, Fit, Optimizer
 from kilat.recipe.network import KINDS, Layer, Network
 from kilat.recipe.section import Section
@@ -65,9 +66,11 @@ def of_preset(preset: str | None, recipe: Given) -> Given:
     if preset is None:
         return recipe
     if preset not in _PRESETS:
-        raise RecipeError(f"There is no preset '{preset}'.", mend=nearest(preset, _PRESETS))
+        raise RecipeError(_("There is no preset '{preset}'.").format(preset=preset), hint=nearest(preset, _PRESETS))
     if recipe != "transfer":
-        raise RecipeError("A preset and a recipe were given.", mend="Leave one of the two out: a preset is a recipe.")
+        raise RecipeError(
+            _("A preset and a recipe were given."), hint=_("Leave one of the two out: a preset is a recipe.")
+        )
     return _PRESETS[preset]
 
 
@@ -79,11 +82,15 @@ def parse_override(text: str) -> tuple[str, Any]:
     """
     path, sign, value = text.partition("=")
     if not sign or not path:
-        raise RecipeError(f"'{text}' is no choice.", mend="Write it as PATH=VALUE, such as features.size=192.")
+        raise RecipeError(
+            _("'{text}' is no choice.").format(text=text), hint=_("Write it as PATH=VALUE, such as features.size=192.")
+        )
     try:
         return path.strip(), yaml.safe_load(value)
     except (yaml.YAMLError, ValueError):  # ValueError: what looks like a date and is none
-        raise RecipeError(f"The value in '{text}' is no YAML.", mend="Quote it, such as PATH='\"a: b\"'.") from None
+        raise RecipeError(
+            _("The value in '{text}' is no YAML.").format(text=text), hint=_("Quote it, such as PATH='\"a: b\"'.")
+        ) from None
 
 
 def built_in() -> list[str]:
@@ -99,7 +106,7 @@ def text(name: str) -> str:
         RecipeError: there is none of this name.
     """
     if name not in built_in():
-        raise RecipeError(f"There is no built-in recipe '{name}'.", mend=nearest(name, built_in()))
+        raise RecipeError(_("There is no built-in recipe '{name}'.").format(name=name), hint=nearest(name, built_in()))
     return (resources.files("kilat") / "recipes" / f"{name}.yaml").read_text("utf-8")
 
 
@@ -120,15 +127,17 @@ def _document(recipe: Given) -> dict[str, Any]:
         written = _read(Path(recipe))
     else:
         raise RecipeError(
-            f"There is no recipe '{recipe}': neither a built-in name nor a file.", mend=nearest(str(recipe), built_in())
+            _("There is no recipe '{recipe}': neither a built-in name nor a file.").format(recipe=recipe),
+            hint=nearest(str(recipe), built_in()),
         )
     try:
         document = yaml.safe_load(written)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
-        raise RecipeError(f"The recipe {recipe} is no YAML: {error}") from None
+        raise RecipeError(_("The recipe {recipe} is no YAML: {error}").format(recipe=recipe, error=error)) from None
     if document is not None and not isinstance(document, dict):
         raise RecipeError(
-            f"The recipe {recipe} is not a document of sections.", mend=f"Sections: {', '.join(Recipe.model_fields)}."
+            _("The recipe {recipe} is not a document of sections.").format(recipe=recipe),
+            hint=_("Sections: {sections}.").format(sections=", ".join(Recipe.model_fields)),
         )
     return {section: {} if choices is None else choices for section, choices in (document or {}).items()}
 
@@ -137,7 +146,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"The recipe {path} cannot be read: {error}.") from None
+        raise RecipeError(_("The recipe {path} cannot be read: {error}.").format(path=path, error=error)) from None
 
 
 class _Unplaced(Exception):

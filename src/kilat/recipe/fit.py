@@ -366,9 +366,9 @@ class Fit(Section):
             1603.09382). Frozen stages leave out nothing.
         resolution: sides in pixels at which training looks, one after the other in equal shares of the epochs, such as
             ``[128, 160, 192]`` (progressive resizing); none for the size at which the network answers.
-        blend: the share of the trained weights in those that are kept; the rest are the weights that a backbone and
-            its head began with (WiSE-FT, arXiv 2109.01903). 1 is what was trained alone.
-        average: over how many of the last epochs the weights are averaged in the end (stochastic weight averaging,
+        weight_interpolation: the share of the trained weights in those that are kept; the rest are the
+            weights that a backbone and its head began with (WiSE-FT, arXiv 2109.01903). 1 is what was trained alone.
+        swa_epochs: over how many of the last epochs the weights are averaged in the end (stochastic weight averaging,
             arXiv 1803.05407); 0 for no averaging.
         precision: ``bf16``, ``fp16`` (on a GPU, its gradients scaled) or ``fp32``; ``auto`` is bf16 where the processor
             computes in it and there are convolutions, and fp16 on other GPUs.
@@ -392,8 +392,8 @@ class Fit(Section):
     batch_norm: Literal["auto", "frozen", "train"] = "auto"
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     resolution: tuple[Annotated[int, Field(ge=16, le=1024)], ...] = ()
-    blend: Annotated[float, Field(gt=0, le=1)] = 1.0
-    average: Annotated[int, Field(ge=0)] = 0
+    weight_interpolation: Annotated[float, Field(gt=0, le=1)] = 1.0
+    swa_epochs: Annotated[int, Field(ge=0)] = 0
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     compile: bool = False
     checkpoint: Annotated[float, Field(ge=0)] = 60.0
@@ -407,8 +407,8 @@ class Fit(Section):
             )
         if self.unfreeze and self.phases:
             raise ValueError("has either unfreeze or phases, each with an unfreeze of its own")
-        if self.average and self.ema:
-            raise ValueError("has either ema or average: both are means of the weights")
+        if self.swa_epochs and self.ema:
+            raise ValueError("has either ema or swa_epochs: both are means of the weights")
         return self
 
     @property

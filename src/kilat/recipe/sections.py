@@ -15,7 +15,7 @@ from kilat.recipe.section import Section
 
 Resize = Literal["crop", "squash", "pad"]
 METHODS = ("knn", "mahalanobis", "energy", "max_softmax")
-"""By which pictures are noticed that are unlike all training pictures (``kilat.evaluate.unknown``)."""
+"""By which pictures are noticed that are unlike all training pictures (``kilat.evaluate.out_of_distribution``)."""
 
 _FROZEN = ("features", "head")
 _TRAINED = ("input", "augment", "model", "fit")
@@ -57,7 +57,7 @@ class Features(Section):
         size: side in pixels; ``auto`` is four times the pictures' own, at most the backbone's usual one.
         resize: how pictures that are not square are fitted: crop, squash or pad.
         precision: ``int8`` or ``fp32``; ``auto`` is int8 where the backbone has it.
-        mirror: whether each picture is looked at from both sides, and what is seen averaged (test-time flips).
+        flip_average: whether each picture is looked at from both sides, and what is seen averaged (test-time flips).
     """
 
     backbone: str = "efficientnet_lite0"
@@ -65,7 +65,7 @@ class Features(Section):
     size: int | Literal["auto"] = "auto"
     resize: Resize = "crop"
     precision: Literal["auto", "int8", "fp32"] = "auto"
-    mirror: bool = False
+    flip_average: bool = False
 
     @property
     def backbones(self) -> tuple[str, ...]:
@@ -81,17 +81,17 @@ class Features(Section):
 class Head(Section):
     """How the linear head on a frozen backbone is fitted."""
 
-    strengths: tuple[float, ...] = Field((2e-4, 4e-5, 1e-5, 2e-6), min_length=1)
+    l2: tuple[float, ...] = Field((2e-4, 4e-5, 1e-5, 2e-6), min_length=1)
     folds: int = Field(5, ge=2, le=20)
     components: int = Field(768, ge=1, le=4096)
     class_weight: Literal["balanced"] | None = None
 
-    @field_validator("strengths")
+    @field_validator("l2")
     @classmethod
-    def _above_zero(cls, strengths: tuple[float, ...]) -> tuple[float, ...]:
-        if not all(0 < strength < 1e3 for strength in strengths):
+    def _above_zero(cls, l2: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 < penalty < 1e3 for penalty in l2):
             raise ValueError("must all be above 0")
-        return strengths
+        return l2
 
 
 class Input(Section):
@@ -104,7 +104,7 @@ class Input(Section):
         normalise: ``scale`` to 0..1; ``zscore``: by the mean and standard deviation of all training pixels;
             ``channel_zscore``: of each channel; ``backbone``: as the backbone was trained; ``none``: 0 to 255;
             ``auto``: the backbone's where there is one, else ``channel_zscore``.
-        hold: ``memory`` keeps all pictures decoded, ``stream`` decodes them again every epoch; ``auto``: in memory
+        cache: ``memory`` keeps all pictures decoded, ``stream`` decodes them again every epoch; ``auto``: in memory
             where they take at most a quarter of it.
     """
 
@@ -112,7 +112,7 @@ class Input(Section):
     resize: Resize = "crop"
     colour: Literal["rgb", "grey"] = "rgb"
     normalise: Literal["auto", "scale", "zscore", "channel_zscore", "backbone", "none"] = "auto"
-    hold: Literal["auto", "memory", "stream"] = "auto"
+    cache: Literal["auto", "memory", "stream"] = "auto"
 
     @field_validator("size")
     @classmethod
@@ -136,7 +136,7 @@ class Trust(Section):
     sets: Literal["lac", "raps"] = "lac"
     per_class: bool = False
     unknown: str = "auto"
-    false_alarms: float = Field(0.05, gt=0, lt=1)
+    false_positive_rate: float = Field(0.05, gt=0, lt=1)
 
     @property
     def methods(self) -> tuple[str, ...] | None:
@@ -239,8 +239,8 @@ class Recipe(Section):
             yield f"fit.{'phases' if self.fit.phases else 'unfreeze'}: there is no backbone to unfreeze"
         if self.fit.layer_decay != 1:
             yield "fit.layer_decay: there is no backbone with stages that could learn at rates of their own"
-        if self.fit.blend != 1:
-            yield "fit.blend: there is no pretrained backbone whose weights could be blended with"
+        if self.fit.weight_interpolation != 1:
+            yield "fit.weight_interpolation: there is no pretrained backbone whose weights could be blended with"
         if self.fit.batch_norm != "auto":
             yield "fit.batch_norm: it is for a backbone's, and there is none; a layer has trainable: false"
 

@@ -46,7 +46,7 @@ def answer(question: str) -> str:
     found = window(size, kernel, stride, padding, dilation)
     if 0 in found:
         message = _("{asked}: the kernel is larger than what it slides over.").format(asked=asked)
-        raise RecipeError(message, mend=_("Take a smaller kernel or dilation, or the padding 'same'."))
+        raise RecipeError(message, hint=_("Take a smaller kernel or dilation, or the padding 'same'."))
     return f"{asked} → {_written(found, full=True)}"
 
 
@@ -65,7 +65,7 @@ def _read(
     size = re.fullmatch(rf"(?:(?:size|input)\s*[:=]?\s*)?{_NUMBER}", rest.strip(" ,;?\t\n"))
     if size is None or "kernel" not in found or 0 in {n for pair in found.values() for n in pair} | {*_numbers(size)}:
         message = _("The question “{question}” cannot be read as one about a shape.").format(question=question)
-        raise RecipeError(message, mend=_("Ask for example: {example}").format(example=_EXAMPLE))
+        raise RecipeError(message, hint=_("Ask for example: {example}").format(example=_EXAMPLE))
     return _numbers(size), found["kernel"], found.get("stride", (1, 1)), found.get("dilation", (1, 1)), padding
 
 

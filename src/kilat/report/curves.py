@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.collections import LineCollection
 
 from kilat.locale import _
-from kilat.report.sheet import ACCENT, MUTED, SIDE, TEXT, Floats, Plot, apart, legend, round_steps, to_svg, write
+from kilat.report.svg_canvas import ACCENT, MUTED, SIDE, TEXT, Floats, Plot, apart, legend, round_steps, to_svg, write
 
 HALF = 370
 """Width of two figures side by side."""

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from kilat.evaluate.metrics import wilson_interval
 from kilat.locale import _
-from kilat.report.sheet import (
+from kilat.report.svg_canvas import (
     ACCENT,
     FONT,
     FULL,

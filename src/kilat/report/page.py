@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from kilat.data.catalog import SPLITS, Catalog
 from kilat.locale import _
-from kilat.report import comparing, curves, drawing, figures, trusting
+from kilat.report import comparison, curves, figures, network_diagram, uncertainty
 from kilat.report.findings import ShownFinding
 from kilat.report.pictures import Shown
 from kilat.report.template import count, defined, fill, number, percent, points
@@ -48,7 +48,7 @@ class CurvePoint:
     high: float
 
 
-class Layer(drawing.Layer, Protocol):
+class Layer(network_diagram.Layer, Protocol):
     """A row of the layer table; see ``kilat.model.summary.Row``."""
 
     @property
@@ -150,13 +150,13 @@ def _content(report: Report) -> dict[str, Any]:
         "classes": classes,
         "named": figures.NAMED,
         "fit": metrics.get("fit") or {},
-        "compared": comparing.sentences(metrics["comparison"]) if metrics.get("comparison") else [],
+        "compared": comparison.sentences(metrics["comparison"]) if metrics.get("comparison") else [],
         "is_trained": trained,
         "temperature": (metrics.get("fit" if trained else "head") or {}).get("temperature"),
         "made_with": _made_with(metrics),
         "pace": _pace(report.history),
         "findings": _folded(report.findings),
-        "trust": trusting.content(measured, metrics),
+        "trust": uncertainty.content(measured, metrics),
         "verdict": _verdict(test, validation, pairs, report.findings, trained=trained),
         "pairs": pairs[: 6 if len(classes) <= figures.NAMED else 20],
         "per_class": _worst_first(measured.get("per_class") or {}),
@@ -182,12 +182,12 @@ def _figures(
         made["confusion"] = figures.confusion(classes, measured["confusion"])
     if bins := [b for b in measured.get("reliability") or [] if b.get("n")]:
         made["reliability"] = figures.reliability(bins, (measured.get("uncalibrated") or {}).get("reliability") or ())
-    made |= trusting.figures(measured)
+    made |= uncertainty.figures(measured)
     if report.history:
         courses = curves.history(report.history, (report.metrics.get("fit") or {}).get("best_epoch"))
         made |= {f"course_{name}": figure for name, figure in courses.items()}
     if report.network is not None:
-        made["network"] = drawing.volumes(report.network.rows, report.network.input_shape)
+        made["network"] = network_diagram.volumes(report.network.rows, report.network.input_shape)
     return made
 
 
@@ -257,7 +257,7 @@ def _how_good(measured: dict[str, Any], on_test: bool, trained: bool) -> str:
 
 def _doubts(test: dict[str, Any], findings: Sequence[ShownFinding]) -> list[str]:
     """What was found in the data that makes the measures or the classifier wrong."""
-    leaked = trusting.without_leaked(test)
+    leaked = uncertainty.without_leaked(test)
     serious = [
         found.title for found in findings if found.severity == "serious" and not (leaked and found.kind == "leak")
     ]

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from kilat.evaluate.corruptions import GROUPS, SEVERITIES
 from kilat.locale import _
-from kilat.report.sheet import ACCENT, MUTED, ON_ACCENT, SIDE, TEXT, boxes, room, sheet, to_svg, write
+from kilat.report.svg_canvas import ACCENT, MUTED, ON_ACCENT, SIDE, TEXT, boxes, room, sheet, to_svg, write
 
 _ROW, _GAP, _TOP = 24, 13, 58
 

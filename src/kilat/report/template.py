@@ -11,8 +11,8 @@ from jinja2 import Environment, FileSystemLoader, Undefined
 from markupsafe import Markup
 
 from kilat.locale import _
-from kilat.report import drawing
-from kilat.report.sheet import printable, shorten
+from kilat.report import network_diagram
+from kilat.report.svg_canvas import printable, shorten
 
 
 def fill(template: str, /, **content: object) -> str:
@@ -35,7 +35,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    page.globals.update(_=_, tones=drawing.COLOURS)
+    page.globals.update(_=_, tones=network_diagram.COLOURS)
     page.filters.update(percent=percent, points=points, number=number, count=count, short=short, size=size)
     page.filters.update(lines=lines, jpeg=_jpeg, png=_png, uri=_uri, shorten=shorten)
     return page

@@ -7,12 +7,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kilat.bundle.export import export
+from kilat.bundle.assemble import export
 from kilat.bundle.manifest import Manifest
-from kilat.bundle.senses import Projection, Senses
-from kilat.evaluate.unknown import Detector, Space
+from kilat.bundle.ood_graph import OodGraph, Projection
+from kilat.evaluate.out_of_distribution import Detector, Space
 from kilat.features.backbone import Backbone, Block
-from kilat.features.fitting import OPSET
+from kilat.features.resize_graph import OPSET
 from kilat.probe import Head
 from kilat.recipe import Recipe
 
@@ -61,7 +61,7 @@ def manifest(colours: Backbone) -> Manifest:
 
 
 @pytest.fixture(scope="session")
-def senses(head: Head) -> Senses:
+def senses(head: Head) -> OodGraph:
     """What the small classifier notices: that a colour is far from the three it knows, bright or dark."""
     random = np.random.default_rng(3)
     truth = np.arange(120) % 3
@@ -72,7 +72,7 @@ def senses(head: Head) -> Senses:
     detector = Detector.fit(
         Space.of(embeddings[:90], truth[:90]), ("knn", "energy"), embeddings[90:], head.logits(features[90:]), rate=0.1
     )
-    return Senses(projection, detector, embeddings[:7])
+    return OodGraph(projection, detector, embeddings[:7])
 
 
 @pytest.fixture(scope="session")
@@ -99,10 +99,10 @@ def trained() -> Callable[..., bytes]:
 
 
 @pytest.fixture(scope="session")
-def make_senses() -> Callable[..., Senses]:
+def make_senses() -> Callable[..., OodGraph]:
     """Made-up senses of what has ``width`` numbers, with logits of so many classes."""
 
-    def make(width: int, classes: int = 3, methods: tuple[str, ...] = ("knn",), kept: int = 60, d: int = 5) -> Senses:
+    def make(width: int, classes: int = 3, methods: tuple[str, ...] = ("knn",), kept: int = 60, d: int = 5) -> OodGraph:
         random = np.random.default_rng(width)
         truth = np.arange(2 * kept) % classes
         basis = (random.normal(size=(width, d)) / np.sqrt(width)).astype(np.float32)
@@ -112,13 +112,13 @@ def make_senses() -> Callable[..., Senses]:
         embeddings = projection(seen.astype(np.float32))
         space = Space.of(embeddings[:kept], truth[:kept])
         detector = Detector.fit(space, methods, embeddings[kept:], logits[kept:].astype(np.float32), rate=0.05)
-        return Senses(projection, detector, embeddings[:9])
+        return OodGraph(projection, detector, embeddings[:9])
 
     return make
 
 
 @pytest.fixture(scope="session")
-def small(colours: Backbone, head: Head, manifest: Manifest, senses: Senses) -> bytes:
+def small(colours: Backbone, head: Head, manifest: Manifest, senses: OodGraph) -> bytes:
     """The small classifier as the bytes of its file."""
     return export(colours, "crop", head, 1.0, manifest, senses)
 

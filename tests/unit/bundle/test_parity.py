@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kilat.bundle.export import export, export_network
+from kilat.bundle.assemble import export, export_network
 from kilat.bundle.parity import PICTURES, TOLERANCE, check, sample
 from kilat.bundle.predictor import Classifier
 from kilat.data.source import ArraySource, PathsSource
 from kilat.errors import RunError
-from kilat.evaluate.calibration import soften
+from kilat.evaluate.calibration import apply_temperature
 from kilat.features.extract import OnnxRunner
-from kilat.features.fitting import Fitter
+from kilat.features.resize_graph import Resizer
 
 
 @pytest.fixture
@@ -24,14 +24,14 @@ def pictures():
 @pytest.fixture
 def features(pictures, colours):
     """What the network sees of them."""
-    fit, run = Fitter(colours.size, "crop"), OnnxRunner(colours)
+    fit, run = Resizer(colours.size, "crop"), OnnxRunner(colours)
     return np.concatenate([run(fit(one)[None]) for one in pictures])
 
 
 @pytest.fixture
 def expected(features, head):
     """What the fitted model says of them, part by part."""
-    return soften(head.logits(features), 1.0)
+    return apply_temperature(head.logits(features), 1.0)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def unknown(features, head, senses):
 def test_a_faithful_file_passes(small, pictures, expected, unknown):
     source = ArraySource(pictures, ["red"] * 80, "x")
     parity = check(Classifier(small), source, np.arange(80), expected, unknown)
-    assert parity.max_unknown_difference < 1e-3
+    assert parity.max_ood_difference < 1e-3
     assert parity.pictures == 80
     assert parity.max_difference < 1e-5
     assert parity.labels_agree == 1.0
@@ -74,7 +74,7 @@ def test_a_file_that_notices_nothing_passes_where_nothing_is_to_be_noticed(train
     file = export_network(trained(np.eye(3)), size=4, resize="crop", temperature=1.0, manifest=manifest)
     expected = Classifier(file).predict_proba(pictures)
     source = ArraySource(pictures, ["red"] * 80, "x")
-    assert check(Classifier(file), source, np.arange(80), expected, None).max_unknown_difference == 0
+    assert check(Classifier(file), source, np.arange(80), expected, None).max_ood_difference == 0
     with pytest.raises(RunError, match="does not notice unknown pictures"):
         check(Classifier(file), source, np.arange(80), expected, np.zeros(80))
 

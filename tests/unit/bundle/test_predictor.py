@@ -14,7 +14,7 @@ import pytest
 from onnx import helper, numpy_helper
 from sklearn.datasets import load_sample_image
 
-from kilat.bundle.export import export_network
+from kilat.bundle.assemble import export_network
 from kilat.bundle.manifest import KEY, MAX_BYTES, REFERENCE
 from kilat.bundle.predictor import Classifier, load
 from kilat.errors import ModelFileError, PictureError

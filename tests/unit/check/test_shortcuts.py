@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 
 from kilat.check import shortcuts
-from kilat.data.facts import FACTS
+from kilat.data.image_stats import IMAGE_STATS
 
 
 def made(n: int = 300, classes: int = 3, seed: int = 0):
     """A set in which nothing but chance differs between the classes."""
     generator = np.random.default_rng(seed)
-    facts = np.zeros(n, FACTS)
+    facts = np.zeros(n, IMAGE_STATS)
     facts["width"], facts["height"] = generator.integers(200, 400, (2, n))
     facts["bytes"], facts["quality"], facts["format"], facts["mode"] = 20000, 88, b"JPEG", b"RGB"
     for name in ("brightness", "contrast", "dark", "light", "sharpness"):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kilat.data.picturefile import MOST_BYTES
+from kilat.data.image_file import MOST_BYTES
 from kilat.data.source import open_source
 from kilat.errors import PictureError, SourceError
 
@@ -187,7 +187,7 @@ def test_a_cut_off_archive_is_an_error(tmp_path, suffix, part):
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
     with pytest.raises(SourceError, match=r"cut off or damaged|cannot be opened") as caught:
         open_source(path)
-    assert "again" in caught.value.mend
+    assert "again" in caught.value.hint
 
 
 def test_a_damaged_header_is_not_taken_for_the_end(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kilat.data.picturefile import MOST_BYTES, is_picture, shown
+from kilat.data.image_file import MOST_BYTES, is_picture, shown
 from kilat.data.source import ArraySource, PathsSource, TableSource, find_source, open_source
 from kilat.errors import PictureError, SourceError
 
@@ -192,7 +192,7 @@ class TestRefusedAltogether:
         with pytest.raises(SourceError) as caught:
             open_source(tree(tmp_path, "cats/1.jpg"))
         assert "holds one class, 'cats', of 1 pictures; a classifier needs at least two." in caught.value.message
-        assert f"{tmp_path}/dogs/1.jpg" in caught.value.mend
+        assert f"{tmp_path}/dogs/1.jpg" in caught.value.hint
         assert len(find_source(tmp_path).entries) == 1
 
     def test_no_pictures(self, tmp_path):
@@ -211,7 +211,7 @@ class TestRefusedAltogether:
         tree(tmp_path, "flowers/a/1.jpg")
         with pytest.raises(SourceError, match="There is no folder, table, archive or data set") as caught:
             open_source(tmp_path / "flowrs")
-        assert str(tmp_path / "flowers") in caught.value.mend
+        assert str(tmp_path / "flowers") in caught.value.hint
 
     def test_a_missing_name_gets_the_nearest_set(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -227,7 +227,7 @@ class TestRefusedAltogether:
     def test_a_single_file_of_another_kind(self, tmp_path):
         with pytest.raises(SourceError, match="neither a table nor an archive") as caught:
             open_source(tree(tmp_path, "photo.jpg") / "photo.jpg")
-        assert ".tar.gz" in caught.value.mend
+        assert ".tar.gz" in caught.value.hint
 
 
 class TestTable:
@@ -317,18 +317,18 @@ class TestTable:
     def test_another_encoding_is_named_not_guessed(self, tmp_path):
         with pytest.raises(SourceError, match="not UTF-8: byte 0xe9 in line 2") as caught:
             open_source(self.table(tmp_path, "path,label\nx/1.jpg,café\n", encoding="latin-1"))
-        assert "CSV UTF-8" in caught.value.mend
+        assert "CSV UTF-8" in caught.value.hint
 
     def test_one_label(self, tmp_path):
         with pytest.raises(SourceError, match="holds one class, 'a'") as caught:
             open_source(self.table(tmp_path, "path,label\nx/1.jpg,a\n"))
-        assert "Give every row" in caught.value.mend
+        assert "Give every row" in caught.value.hint
 
     @pytest.mark.skipif(importlib.util.find_spec("pyarrow") is not None, reason="pyarrow is here")
     def test_parquet_without_pyarrow(self, tmp_path):
         with pytest.raises(SourceError, match="needs pyarrow") as caught:
             TableSource(tree(tmp_path, "t.parquet") / "t.parquet")
-        assert caught.value.mend == "pip install pyarrow"
+        assert caught.value.hint == "pip install pyarrow"
 
     def test_parquet(self, tmp_path):
         pytest.importorskip("pyarrow")

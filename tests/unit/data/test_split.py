@@ -274,7 +274,7 @@ class TestParts:
             parts(made)
         assert "at least two classes to learn from" in caught.value.message
         assert "after refusing 3 of 8 pictures there is only 'cat'." in caught.value.message
-        assert caught.value.mend == "2 × empty file; 1 × damaged"
+        assert caught.value.hint == "2 × empty file; 1 × damaged"
 
     def test_nothing_left_is_an_error(self) -> None:
         made = catalog(pictures("cat", 2))

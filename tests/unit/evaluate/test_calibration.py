@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from kilat.evaluate.calibration import fit_temperature, soften
+from kilat.evaluate.calibration import apply_temperature, fit_temperature
 
 
 def drawn(n, k, temperature, seed=0):
@@ -63,7 +63,9 @@ def test_answers_that_are_all_right_are_believed_by_laplaces_rule_of_succession(
         truth = np.arange(count) % 3
         right = np.eye(3)[truth]
         temperature = fit_temperature(right, truth)
-        assert soften(right, temperature).max(axis=1).mean() == pytest.approx((count + 1) / (count + 2), abs=1e-6)
+        assert apply_temperature(right, temperature).max(axis=1).mean() == pytest.approx(
+            (count + 1) / (count + 2), abs=1e-6
+        )
         assert fit_temperature(right * 100, truth) == 1
 
 
@@ -83,22 +85,22 @@ def test_large_logits_with_a_mistake_stay_in_range():
 
 def test_softened_logits_are_scipys_softmax_in_float32():
     logits, _ = drawn(5000, 6, 1)
-    got = soften(logits, 1.8)
+    got = apply_temperature(logits, 1.8)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, softmax(logits.astype(float) / 1.8, axis=1), rtol=1e-6)
-    assert soften(np.zeros((0, 6)), 2).shape == (0, 6)
+    assert apply_temperature(np.zeros((0, 6)), 2).shape == (0, 6)
 
 
 @pytest.mark.parametrize("temperature", [0.05, 1, 20])
 def test_the_top_label_never_changes(temperature):
     logits, _ = drawn(4000, 8, 1)
-    assert (soften(logits, temperature).argmax(1) == logits.argmax(1)).all()
+    assert (apply_temperature(logits, temperature).argmax(1) == logits.argmax(1)).all()
 
 
 @pytest.mark.parametrize("size", [1e3, 1e6, 1e38])
 def test_large_logits_do_not_overflow(size):
     with np.errstate(over="raise", invalid="raise"):
-        got = soften(np.array([[size, -size], [size, size]], np.float32), 0.05)
+        got = apply_temperature(np.array([[size, -size], [size, size]], np.float32), 0.05)
     np.testing.assert_array_equal(got, [[1, 0], [0.5, 0.5]])
 
 
@@ -120,7 +122,7 @@ def test_in_any_case_the_loss_is_no_worse_and_the_top_label_the_same(seed):
     logits, truth = any_case(seed)
     temperature = fit_temperature(logits, truth)
     assert loss(logits, truth, temperature) <= loss(logits, truth, 1) + 1e-12
-    before, after = soften(logits, 1), soften(logits, temperature)
+    before, after = apply_temperature(logits, 1), apply_temperature(logits, temperature)
     assert (after.argmax(1) == before.argmax(1)).all()
     top = np.arange(len(truth)), logits.argmax(1)
     assert (after[top] == after.max(axis=1)).all()

@@ -15,10 +15,10 @@ import pytest
 
 from kilat.errors import RunError
 from kilat.features import cache
-from kilat.features.cache import FeatureCache, Seen
+from kilat.features.cache import CachedFeatures, FeatureCache
 
 SPACE = b"a backbone"
-FACTS = b"facts of a picture" * 9
+IMAGE_STATS = b"facts of a picture" * 9
 
 WRITER = """
 import sys, pathlib, itertools, numpy as np
@@ -35,8 +35,8 @@ print(store.trouble); store.close()
 """
 
 
-def expected(key: bytes) -> Seen:
-    return Seen(len(key), key[-1] + 1, np.random.default_rng(list(key)).random(700, np.float32), FACTS)
+def expected(key: bytes) -> CachedFeatures:
+    return CachedFeatures(len(key), key[-1] + 1, np.random.default_rng(list(key)).random(700, np.float32), IMAGE_STATS)
 
 
 def writer(folder: Path, name: str, batches: int) -> "subprocess.Popen[str]":
@@ -51,7 +51,7 @@ def keys(name: str, batches: int) -> list[bytes]:
     return [f"{name} {batch} {i}".encode() for batch in range(batches) for i in range(8)]
 
 
-def check(found: dict[bytes, Seen]) -> None:
+def check(found: dict[bytes, CachedFeatures]) -> None:
     for key, seen in found.items():
         right = expected(key)
         assert (seen.width, seen.height, seen.facts) == (right.width, right.height, right.facts)
@@ -81,7 +81,7 @@ def spoilt(path: Path, share: float = 0.02) -> None:
 class TestKept:
     def test_exact_bytes(self, store: FeatureCache, tmp_path: Path) -> None:
         odd = np.array([0.1, -0.0, np.inf, np.nan, 1e-45], np.float32)
-        store.put([(b"odd", Seen(3, 4, odd)), (b"one", expected(b"one"))])
+        store.put([(b"odd", CachedFeatures(3, 4, odd)), (b"one", expected(b"one"))])
         store.close()
         again = FeatureCache(SPACE, tmp_path)
         found = again.get([b"odd", b"one", b"none"])
@@ -97,12 +97,12 @@ class TestKept:
         other = FeatureCache(b"another backbone", tmp_path)
         assert other.get([b"one"]) == {}
         assert store.get([b"One"]) == store.get([]) == {}
-        other.put([(b"one", Seen(9, 9, np.ones(2, np.float32)))])
+        other.put([(b"one", CachedFeatures(9, 9, np.ones(2, np.float32)))])
         other.close()
         check(store.get([b"one"]))
 
     def test_the_last_of_a_content_counts(self, store: FeatureCache) -> None:
-        store.put([(b"one", Seen(1, 1, np.zeros(3, np.float32)))])
+        store.put([(b"one", CachedFeatures(1, 1, np.zeros(3, np.float32)))])
         store.put([(b"one", expected(b"one"))])
         check(store.get([b"one"]))
 
@@ -160,8 +160,8 @@ class TestDamage:
             assert store.get([b"one"]) == {}
 
     def test_every_single_bit_of_the_facts_counts(self, store: FeatureCache, tmp_path: Path) -> None:
-        for bit in np.random.default_rng(1).integers(0, len(FACTS) * 8, 30):
-            facts = bytearray(FACTS)
+        for bit in np.random.default_rng(1).integers(0, len(IMAGE_STATS) * 8, 30):
+            facts = bytearray(IMAGE_STATS)
             store.put([(b"one", expected(b"one"))])
             facts[bit // 8] ^= 1 << bit % 8
             changed(tmp_path, "UPDATE looks SET facts = ?", bytes(facts))

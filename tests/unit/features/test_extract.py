@@ -15,13 +15,13 @@ from PIL import Image
 
 from kilat.data.catalog import Catalog, Source
 from kilat.data.decode import decode
-from kilat.data.facts import FACTS, facts_of
+from kilat.data.image_stats import IMAGE_STATS, image_stats
 from kilat.data.source import ArraySource, PathsSource, open_source
 from kilat.features import lite
 from kilat.features.backbone import Backbone
-from kilat.features.cache import FeatureCache, Seen
-from kilat.features.extract import Floats, OnnxRunner, cache_space, look, working_size
-from kilat.features.fitting import Fitter
+from kilat.features.cache import CachedFeatures, FeatureCache
+from kilat.features.extract import Floats, OnnxRunner, cache_space, extract_features, working_size
+from kilat.features.resize_graph import Resizer
 
 Pixels = NDArray[np.uint8]
 
@@ -77,7 +77,7 @@ def arrays(some: Sequence[Pixels]) -> ArraySource:
 def seen(source: Source, backbone: Backbone, **options: object) -> tuple[Floats, Catalog]:
     catalog = Catalog.of(source.entries)
     options = {"resize": "crop", "cache": None, **options}
-    return look(source, catalog, backbone, **options), catalog  # type: ignore[arg-type]
+    return extract_features(source, catalog, backbone, **options), catalog  # type: ignore[arg-type]
 
 
 class TestEveryone:
@@ -113,7 +113,7 @@ class TestEveryone:
         assert refused["a/text.jpg"].startswith("not a picture in a known format")
         assert refused["a/cut.png"] == refused["a/cut again.png"] == "cannot be decoded: image file is truncated"
         assert refused["loose.png"] == "no class folder"
-        fit = Fitter(32, "crop")
+        fit = Resizer(32, "crop")
         for row, path in enumerate(table.index):
             if path in refused:
                 assert not features[row].any()
@@ -123,10 +123,10 @@ class TestEveryone:
             np.testing.assert_array_equal(features[row], runner(fit(np.asarray(image))[None])[0])
             assert (table.loc[path, "width"], table.loc[path, "height"]) == size
             assert table.loc[path, "digest"] == hashlib.sha256(content).hexdigest()
-            assert catalog.facts[row].tobytes() == facts_of(content, image, size).tobytes()
+            assert catalog.facts[row].tobytes() == image_stats(content, image, size).tobytes()
         assert table.loc["b/wide.jpg", ["width", "height"]].tolist() == [600, 600]
         is_refused = np.isin(table.index, list(refused))
-        assert catalog.facts[is_refused].tobytes() == bytes(5 * FACTS.itemsize)
+        assert catalog.facts[is_refused].tobytes() == bytes(5 * IMAGE_STATS.itemsize)
         assert table.loc["loose.png", "digest"] == ""
 
     def test_a_content_is_looked_at_once(self, folder: Path, backbone: Backbone, runner: OnnxRunner) -> None:
@@ -140,12 +140,12 @@ class TestEveryone:
 
     def test_the_facts_are_known_too(self, folder: Path, backbone: Backbone, cache: FeatureCache) -> None:
         everyone = [seen(open_source(folder), backbone, cache=given)[1].facts for given in (None, cache, cache)]
-        assert everyone[0].dtype == FACTS
+        assert everyone[0].dtype == IMAGE_STATS
         assert everyone[0].tobytes() == everyone[1].tobytes() == everyone[2].tobytes()
 
     def test_progress_comes_to_the_end(self, folder: Path, backbone: Backbone) -> None:
         told: list[tuple[int, int]] = []
-        seen(open_source(folder), backbone, progress=lambda done, total: told.append((done, total)))
+        seen(open_source(folder), backbone, advance=lambda done, total: told.append((done, total)))
         assert told == [(number, 13) for number in range(1, 14)]
 
     def test_progress_comes_to_the_end_when_all_is_known(
@@ -153,7 +153,7 @@ class TestEveryone:
     ) -> None:
         seen(open_source(folder), backbone, cache=cache)
         told: list[tuple[int, int]] = []
-        seen(open_source(folder), backbone, cache=cache, progress=lambda done, total: told.append((done, total)))
+        seen(open_source(folder), backbone, cache=cache, advance=lambda done, total: told.append((done, total)))
         assert told == [(number, 13) for number in range(1, 14)]
 
     def test_nobody_at_all(self, backbone: Backbone) -> None:
@@ -233,7 +233,7 @@ class TestCached:
         (one,) = pictures(1)
         right, catalog = seen(arrays([one]), backbone, runner=runner)
         digest = bytes.fromhex(catalog.table["digest"].iloc[0])
-        cache.put([(digest, Seen(12, 12, np.ones(5, np.float32)))])
+        cache.put([(digest, CachedFeatures(12, 12, np.ones(5, np.float32)))])
         got, _ = seen(arrays([one]), backbone, runner=runner, cache=cache)
         np.testing.assert_array_equal(got, right)
 
@@ -243,7 +243,7 @@ class TestCached:
         (one,) = pictures(1)
         right, catalog = seen(arrays([one]), backbone, runner=runner)
         digest = bytes.fromhex(catalog.table["digest"].iloc[0])
-        cache.put([(digest, Seen(12, 12, np.ones(backbone.width, np.float32), b"short"))])
+        cache.put([(digest, CachedFeatures(12, 12, np.ones(backbone.width, np.float32), b"short"))])
         got, again = seen(arrays([one]), backbone, runner=runner, cache=cache)
         np.testing.assert_array_equal(got, right)
         assert again.facts.tobytes() == catalog.facts.tobytes()
@@ -269,7 +269,7 @@ class TestCached:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            seen(arrays(some), backbone, runner=runner, cache=cache, progress=stop)
+            seen(arrays(some), backbone, runner=runner, cache=cache, advance=stop)
         counting = Counting(runner)
         after, _ = seen(arrays(some), backbone, runner=counting, cache=cache)
         assert 0 < counting.seen <= 250

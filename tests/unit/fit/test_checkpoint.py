@@ -220,7 +220,7 @@ class TestTrouble:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, usual)
         assert "step-00000003" in caught.value.message
-        assert "earlier checkpoints are untouched" in caught.value.mend
+        assert "earlier checkpoints are untouched" in caught.value.hint
         assert names(made.folder) == before
         assert made.newest()[0] == 2
         made.save(3, large)

@@ -74,13 +74,13 @@ def test_it_learns_and_says_how(trained):
     training = trained(
         fit={"epochs": 12, "optimizer": {"name": "adam", "learning_rate": 0.01}},
         on_epoch=rows.append,
-        progress=lambda done, total, note="": told.append((done, total, note)),
+        advance=lambda done, total, note="": told.append((done, total, note)),
     )
     assert rows == training.place.history
     assert [row["epoch"] for row in rows] == list(range(1, 13))
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
     assert rows[-1]["validation_accuracy"] == 1.0
-    assert training.place.ended == "all epochs"
+    assert training.place.stop_reason == "all epochs"
     assert told[-1][:2] == (12 * 3 * 16, 12 * 3 * 16)
     assert "epoch 12 of 12" in told[-1][2]
     answers = training.answer(training.task.validation.rows)
@@ -108,19 +108,19 @@ class TestGoingOn:
         for step in (0, 1, 2, 4, 8, 11):  # of 4 epochs with 3 steps each
             folder = f"killed-{step}"
             with pytest.raises(Killed):
-                make_training(**EVERYTHING, folder=folder, progress=killing(step)).run()
+                make_training(**EVERYTHING, folder=folder, advance=killing(step)).run()
             assert state(trained(**EVERYTHING, folder=folder)) == whole
 
     def test_killed_again_and_again(self, make_training, trained, whole):
         for _ in range(3):
             with pytest.raises(Killed):
-                make_training(**EVERYTHING, progress=killing(3)).run()
+                make_training(**EVERYTHING, advance=killing(3)).run()
         assert state(trained(**EVERYTHING)) == whole
 
     def test_a_finished_one_only_answers(self, trained, whole):
         first = trained(**EVERYTHING)
         rows = []
-        again = trained(**EVERYTHING, on_epoch=rows.append, progress=killing(0))
+        again = trained(**EVERYTHING, on_epoch=rows.append, advance=killing(0))
         assert rows == first.place.history
         assert same(weights(again), weights(first))
         assert state(again) == whole
@@ -135,7 +135,7 @@ class TestGoingOn:
                 os.kill(os.getpid(), number)
 
         with pytest.raises(Stopped) as stopped:
-            make_training(**EVERYTHING, progress=progress).run()
+            make_training(**EVERYTHING, advance=progress).run()
         assert stopped.value.exit_code == code
         assert len(told) == 5
         going_on = make_training(**EVERYTHING)
@@ -164,7 +164,7 @@ class TestGoingOn:
 
     def test_a_damaged_checkpoint_is_passed_over_and_said(self, make_training, trained, whole):
         with pytest.raises(Killed):
-            make_training(**EVERYTHING, progress=killing(6)).run()
+            make_training(**EVERYTHING, advance=killing(6)).run()
         newest = max(make_training(**EVERYTHING).checkpoints.folder.glob("*.safetensors"))
         newest.write_bytes(newest.read_bytes()[:-1] + b"?")
         again = trained(**EVERYTHING)
@@ -174,7 +174,7 @@ class TestGoingOn:
 
     def test_where_all_are_damaged_it_begins_anew_and_says_so(self, make_training, trained, whole):
         with pytest.raises(Killed):
-            make_training(**EVERYTHING, progress=killing(6)).run()
+            make_training(**EVERYTHING, advance=killing(6)).run()
         for file in make_training(**EVERYTHING).checkpoints.folder.glob("*.json"):
             file.write_text("{}")
         again = trained(**EVERYTHING)
@@ -192,10 +192,10 @@ class TestGoingOn:
     )
     def test_something_else_is_refused(self, make_training, change, sentence):
         with pytest.raises(Killed):
-            make_training(**EVERYTHING, progress=killing(2)).run()
+            make_training(**EVERYTHING, advance=killing(2)).run()
         with pytest.raises(RunError, match=f"cannot go on: its {sentence}") as refused:
             make_training(**{**EVERYTHING, **change}).run()
-        assert "--resume" in refused.value.mend
+        assert "--resume" in refused.value.hint
 
 
 class TestWhatIsKept:
@@ -216,7 +216,7 @@ class TestWhatIsKept:
         training, states = watched(fit=fit, layers=LINEAR, misled=True)
         losses = [row["validation_loss"] for row in training.place.history]
         best = int(np.argmin(losses))
-        assert training.place.ended == "early stopping"
+        assert training.place.stop_reason == "early stopping"
         assert training.place.best == best
         assert len(losses) == best + 1 + 3
         assert same(weights(training), states[best])
@@ -301,9 +301,9 @@ class TestALossThatIsNoNumber:
         training = make_training(fit=self.FIT, network=Cliff(self.cliff(make_training)))
         training.run()
         place = training.place
-        assert place.ended == "all epochs"
+        assert place.stop_reason == "all epochs"
         assert place.rollbacks == 1
-        assert place.slower == 0.5
+        assert place.lr_scale == 0.5
         assert "was no number" in place.notes[0]
         assert all(np.isfinite(list(row.values())).all() for row in place.history)
         assert torch.isfinite(torch.from_numpy(training.answer(np.arange(60)))).all()
@@ -315,7 +315,7 @@ class TestALossThatIsNoNumber:
         for step in range(0, 11, 2):
             choices = {"fit": {**self.FIT, "checkpoint": 0}, "folder": f"killed-{step}"}
             with pytest.raises(Killed):
-                make_training(**choices, network=Cliff(cliff), progress=killing(step)).run()
+                make_training(**choices, network=Cliff(cliff), advance=killing(step)).run()
             again = make_training(**choices, network=Cliff(cliff))
             again.run()
             assert state(again) == state(whole)
@@ -324,20 +324,20 @@ class TestALossThatIsNoNumber:
         training = make_training(fit=self.FIT, network=Cliff(1e-6))
         with pytest.raises(RunError, match="no number in epoch 1") as given_up:
             training.run()
-        assert "learning_rate" in given_up.value.mend
+        assert "learning_rate" in given_up.value.hint
         assert training.place.rollbacks == ROLLBACKS
         assert all(torch.isfinite(value).all() for value in training.checkpoints.newest()[1].tensors.values())
 
     def test_where_the_start_of_the_epoch_was_damaged_it_goes_back_to_where_it_was_taken_up(self, make_training):
         fit, cliff = {**self.FIT, "checkpoint": 0}, self.cliff(make_training)
-        training = make_training(fit=fit, network=Cliff(cliff), progress=killing(7))
+        training = make_training(fit=fit, network=Cliff(cliff), advance=killing(7))
         with pytest.raises(Killed):
             training.run()
         assert training.place.base == 6
         (training.checkpoints.folder / "step-00000006.json").write_text("{}")
         again = make_training(fit=fit, network=Cliff(cliff))
         again.run()
-        assert again.place.ended == "all epochs"
+        assert again.place.stop_reason == "all epochs"
         assert again.place.rollbacks == 1
 
 
@@ -410,7 +410,7 @@ def test_a_time_limit_ends_with_its_schedule(make_training):
     training = make_training(fit={"epochs": 100_000, "schedule": {"name": "linear"}}, deadline=time.perf_counter() + 10)
     training.run()
     place = training.place
-    assert place.ended == "time limit"
+    assert place.stop_reason == "time limit"
     assert 0 < place.step < training.per_epoch * 100_000
     assert place.history[-1]["learning_rate"] < 0.1 * place.history[0]["learning_rate"]
 

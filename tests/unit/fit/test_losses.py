@@ -84,5 +84,5 @@ def test_a_class_without_pictures_divides_nothing_by_zero():
 def test_weights_of_classes_that_do_not_exist():
     with pytest.raises(RecipeError, match=r"no class 'roes', 'x'") as caught:
         losses.class_weights({"roes": 2.0, "daisy": 1.0, "x": 1.0}, NAMES, [1, 1, 1])
-    assert "'rose'" in caught.value.mend
-    assert "Valid names: daisy, rose, tulip." in caught.value.mend
+    assert "'rose'" in caught.value.hint
+    assert "Valid names: daisy, rose, tulip." in caught.value.hint

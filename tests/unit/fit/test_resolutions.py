@@ -87,12 +87,12 @@ class TestTraining:
 
     def test_follows_what_a_time_limit_leaves(self, make_training):
         network = Watched()
-        fit = {"epochs": 100_000, "resolution": [16, 24], "keep": "last", "average": 2}
+        fit = {"epochs": 100_000, "resolution": [16, 24], "keep": "last", "swa_epochs": 2}
         training = make_training(
             model={"module": "tests.Watched"}, layers=[], network=network, fit=fit, deadline=time.perf_counter() + 9.5
         )
         training.run()
-        assert training.place.ended == "time limit"
+        assert training.place.stop_reason == "time limit"
         assert set(network.learnt[-3:]) == {24}
         assert 0.2 < network.learnt.count(16) / len(network.learnt) < 0.8
         assert training.weights.averaged_epochs >= 1
@@ -103,4 +103,4 @@ class TestTraining:
     def test_a_network_of_one_size_is_refused(self, make_training, layers):
         with pytest.raises(RecipeError, match=r"fit\.resolution: 16: .* cannot look at pictures of 16") as refused:
             make_training(layers=layers, fit={"resolution": [16, 32]})
-        assert "global_avg_pool" in refused.value.mend
+        assert "global_avg_pool" in refused.value.hint

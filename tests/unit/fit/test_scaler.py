@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 from torch import nn  # noqa: E402
 
 from kilat.errors import RecipeError  # noqa: E402
-from kilat.fit import job, optimizers  # noqa: E402
+from kilat.fit import optimizers, training_run  # noqa: E402
 from kilat.fit.scaler import Scaler  # noqa: E402
 from kilat.recipe.fit import Optimizer  # noqa: E402
 
@@ -78,7 +78,7 @@ def test_other_precisions_need_none(dtype):
 def test_a_cpu_is_refused(make_training):
     with pytest.raises(RecipeError, match=r"fit\.precision: fp16 is for GPUs") as refused:
         make_training(fit={"precision": "fp16"})
-    assert "bf16" in refused.value.mend
+    assert "bf16" in refused.value.hint
 
 
 @pytest.mark.gpu
@@ -86,6 +86,6 @@ def test_a_gpu_learns_in_it(make_training):
     fit = {"precision": "fp16", "epochs": 12, "optimizer": {"name": "adam", "learning_rate": 0.01}, "checkpoint": 0}
     training = make_training(fit=fit, device="cuda")
     training.run()
-    assert job._facts(training)["precision"] == "fp16"
+    assert training_run._facts(training)["precision"] == "fp16"
     assert training.place.history[-1]["loss"] < 0.5 * training.place.history[0]["loss"]
     assert training.checkpoints.newest()[1].tensors["scaler/scale"] > 0

@@ -27,7 +27,7 @@ def test_the_first_is_only_noted(number, code):
     with pytest.raises(Stopped, match=signal.Signals(number).name) as stopped:
         leave(number)
     assert stopped.value.exit_code == code
-    assert "--resume" in stopped.value.mend
+    assert "--resume" in stopped.value.hint
     assert signal.getsignal(number) is before
 
 

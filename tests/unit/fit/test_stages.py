@@ -12,7 +12,7 @@ from torch import nn  # noqa: E402
 
 from kilat import recipe as recipes  # noqa: E402
 from kilat.errors import RecipeError  # noqa: E402
-from kilat.fit import job  # noqa: E402
+from kilat.fit import training_run  # noqa: E402
 from kilat.fit.stages import depths, staged  # noqa: E402
 from kilat.model.backbone_layer import BackboneStep  # noqa: E402
 
@@ -167,7 +167,7 @@ class TestBatchNorms:
         for choice, learns in (("auto", False), ("frozen", False), ("train", True)):
             model = {"layers": [{"backbone": {"name": "test_efficientnet", "trainable": True}}, *LAYERS[1:]],
                      "weights": str(tmp_path / "weights.safetensors")}  # fmt: skip
-            network = job.layered(recipes.load({"model": model, "fit": {"batch_norm": choice}}), 32, 3)
+            network = training_run.layered(recipes.load({"model": model, "fit": {"batch_norm": choice}}), 32, 3)
             norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm2d)]
             assert {part.training for part in norms} == {learns}
 
@@ -180,11 +180,11 @@ class TestPhases:
     def test_killed_in_any_of_them(self, make_opened, require_exact, keep, steps):
         """Two phases of two epochs with three steps each; after 6 the first one ends."""
         whole = require_exact(
-            make_opened, steps, phases=TWO_PHASES, keep=keep, layer_decay=0.7, average=2,
+            make_opened, steps, phases=TWO_PHASES, keep=keep, layer_decay=0.7, swa_epochs=2,
             optimizer="nadam", schedule={"name": "cosine", "warmup": 0.5},
         )  # fmt: skip
         assert len(whole.place.history) == 4
-        assert whole.place.ended == "all epochs"
+        assert whole.place.stop_reason == "all epochs"
 
     @pytest.mark.parametrize(
         ("schedule", "shape"),

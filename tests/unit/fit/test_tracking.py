@@ -102,7 +102,7 @@ def test_a_server_that_is_not_there(monkeypatch):
         Tracker("a", "b", {}),
     ):
         pass
-    assert "MLFLOW_TRACKING_URI" in caught.value.mend
+    assert "MLFLOW_TRACKING_URI" in caught.value.hint
 
 
 def test_training_outlives_its_tracking(folder):

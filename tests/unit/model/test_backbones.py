@@ -23,7 +23,7 @@ timm = pytest.importorskip("timm", reason="the extra torch is not installed")
 
 from safetensors.torch import save_file  # noqa: E402 - comes with the extra
 
-from kilat.model import backbones, frozen, gpu  # noqa: E402
+from kilat.model import backbones, feature_extractor, gpu  # noqa: E402
 
 NAME, SIZE = "mobilenetv3_small_050", 64
 
@@ -105,7 +105,7 @@ def test_families_of_networks(name, size, stages, home, tmp_path):
     save_file(network.state_dict(), path)
     backbone = backbones.load(name, weights=path, size=size)
     with torch.inference_mode():
-        wanted = frozen.create(name, size, path)(torch.from_numpy(noise(size, 5))).numpy()
+        wanted = feature_extractor.create(name, size, path)(torch.from_numpy(noise(size, 5))).numpy()
     assert close(look(backbone, noise(size, 5)), wanted)
     assert len(backbone.blocks) == 2 * stages + 1
 
@@ -162,14 +162,16 @@ def test_wrappings_of_weights(network, weights, tmp_path, wrapping):
     path = tmp_path / "w.pth"
     torch.save(wrapped(network)[wrapping], path)
     pixels = torch.from_numpy(noise(SIZE))
-    assert torch.equal(frozen.create(NAME, SIZE, path)(pixels), frozen.create(NAME, SIZE, weights)(pixels))
+    assert torch.equal(
+        feature_extractor.create(NAME, SIZE, path)(pixels), feature_extractor.create(NAME, SIZE, weights)(pixels)
+    )
 
 
 def test_missing_weights_are_named(network, tmp_path):
     path = tmp_path / "w.safetensors"
     save_file({key: value for key, value in network.state_dict().items() if "blocks.0" not in key}, path)
     with pytest.raises(BackboneError, match=r"missing or of another shape: blocks\.0\..* and \d+ more"):
-        frozen.create(NAME, SIZE, path)
+        feature_extractor.create(NAME, SIZE, path)
 
 
 class Evil:
@@ -184,79 +186,81 @@ def test_files_that_are_no_weights(tmp_path):
     (tmp_path / "empty.bin").touch()
     (tmp_path / "w.h5").touch()
     with pytest.raises(BackboneError, match="executes nothing"):
-        frozen.create(NAME, SIZE, tmp_path / "evil.pth")
+        feature_extractor.create(NAME, SIZE, tmp_path / "evil.pth")
     for name in ("noise.pt", "noise.safetensors", "empty.bin", "w.h5", "absent.pth"):
         with pytest.raises(BackboneError, match=name):
-            frozen.create(NAME, SIZE, tmp_path / name)
+            feature_extractor.create(NAME, SIZE, tmp_path / name)
 
 
 def test_wrong_names_get_the_nearest(weights, home):
     with pytest.raises(BackboneError, match="There is no backbone 'resnet81'") as caught:
         backbones.load("resnet81", weights=weights)
-    assert "'resnet18'" in caught.value.mend
+    assert "'resnet18'" in caught.value.hint
     with pytest.raises(BackboneError, match="no weights 'a1_in1' for 'resnet18'") as caught:
         backbones.load("resnet18.a1_in1", weights=weights)
-    assert "'resnet18.a1_in1k'" in caught.value.mend
+    assert "'resnet18.a1_in1k'" in caught.value.hint
 
 
 @pytest.mark.parametrize(
     ("name", "size", "mend"),
     [(NAME, 100, "Take 96 or 128."), ("vit_tiny_patch16_224", 100, "Take 224."), ("resnet18", 16, "Take 32 or 64.")],
 )
-def test_sizes_that_do_not_fit(weights, home, name, size, mend):
+def test_sizes_that_do_not_fit(weights, home, name, size, hint):
     with pytest.raises(BackboneError, match="cannot look at pictures of") as caught:
         backbones.load(name, weights=weights, size=size)
-    assert caught.value.mend == mend
+    assert caught.value.hint == hint
 
 
 def test_without_a_hub_it_fails_at_once(home, monkeypatch):
     def unreachable(*_, **__):
         raise urllib.error.URLError("Name or service not known")
 
-    monkeypatch.setattr(frozen.huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr(frozen.hub, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(feature_extractor.huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(feature_extractor.hub, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
     with pytest.raises(BackboneError, match=r"cannot be reached: .*Name or service not known") as caught:
         backbones.load("resnet18")
-    assert "--weights FILE" in caught.value.mend
-    assert "efficientnet_lite0" in caught.value.mend
-    assert "kilat backbones --here" in caught.value.mend
+    assert "--weights FILE" in caught.value.hint
+    assert "efficientnet_lite0" in caught.value.hint
+    assert "kilat backbones --here" in caught.value.hint
     with pytest.raises(BackboneError, match=r"github\.com.* cannot be reached: .*Name or service not known"):
         backbones.load("gcvit_tiny")  # from its authors' page, not from the hub
-    monkeypatch.setattr(frozen.hub, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(feature_extractor.hub, "HF_HUB_OFFLINE", True)
     with pytest.raises(BackboneError, match="HF_HUB_OFFLINE forbids"):
         backbones.load("resnet18")
 
 
 def test_what_the_hub_has_not_is_not_here(home, monkeypatch):
     """The hub's client remembers files that do not exist as well, by an object instead of a path."""
-    monkeypatch.setattr(frozen.huggingface_hub, "try_to_load_from_cache", lambda *_: object())
-    assert not frozen.is_here("resnet18")
-    monkeypatch.setattr(frozen.huggingface_hub, "try_to_load_from_cache", lambda *_: "/cache/model.safetensors")
-    assert frozen.is_here("resnet18")
+    monkeypatch.setattr(feature_extractor.huggingface_hub, "try_to_load_from_cache", lambda *_: object())
+    assert not feature_extractor.is_here("resnet18")
+    monkeypatch.setattr(
+        feature_extractor.huggingface_hub, "try_to_load_from_cache", lambda *_: "/cache/model.safetensors"
+    )
+    assert feature_extractor.is_here("resnet18")
 
 
 def test_weights_from_an_address_are_here_once_fetched(home, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(home))
-    assert not frozen.is_here("legacy_seresnet18.in1k")
+    assert not feature_extractor.is_here("legacy_seresnet18.in1k")
     address = timm.get_pretrained_cfg("legacy_seresnet18.in1k").url
     (home / "hub" / "checkpoints").mkdir(parents=True)
     (home / "hub" / "checkpoints" / address.rpartition("/")[2]).touch()
-    assert frozen.is_here("legacy_seresnet18.in1k")
+    assert feature_extractor.is_here("legacy_seresnet18.in1k")
 
 
 @pytest.mark.parametrize(
     ("name", "side"), [("resnet18", 224), ("efficientnet_lite0", 224), ("efficientnet_lite2", 256)]
 )
 def test_usual_sides(name, side):
-    assert frozen.usual_side(name) == side
+    assert feature_extractor.usual_side(name) == side
 
 
 def test_a_hub_that_breaks_off(home, monkeypatch):
     def broken(name, *, pretrained=False, **_):
         raise ConnectionResetError("connection reset by peer")
 
-    monkeypatch.setattr(frozen, "_check_hub", lambda name: None)
+    monkeypatch.setattr(feature_extractor, "_check_hub", lambda name: None)
     monkeypatch.setattr(timm, "create_model", broken)
     with pytest.raises(BackboneError, match="could not be fetched: connection reset by peer"):
         backbones.load("resnet18")
@@ -291,7 +295,7 @@ def test_the_torch_runner_gives_the_same_features(weights, home, monkeypatch, na
 
 
 def test_half_precision_and_tracing_stay_close(weights):
-    network = frozen.create(NAME, SIZE, weights)
+    network = feature_extractor.create(NAME, SIZE, weights)
     pixels = torch.from_numpy(noise(SIZE, 4))
     wanted = network(pixels).numpy()
     network.network.to(torch.bfloat16)

@@ -11,11 +11,11 @@ from torch import nn  # noqa: E402
 
 from kilat.errors import RecipeError  # noqa: E402
 from kilat.fit.stages import Staged, depths  # noqa: E402
-from kilat.model.export import to_onnx  # noqa: E402
+from kilat.model.cpu.fold_batch_norm import fuse  # noqa: E402
+from kilat.model.feature_extractor import FeatureExtractor  # noqa: E402
+from kilat.model.feature_extractor import create as eye  # noqa: E402
 from kilat.model.finetuned import FineTuned  # noqa: E402
-from kilat.model.frozen import Frozen  # noqa: E402
-from kilat.model.frozen import create as eye  # noqa: E402
-from kilat.model.fused import fuse  # noqa: E402
+from kilat.model.to_onnx import to_onnx  # noqa: E402
 from kilat.probe import Head  # noqa: E402
 
 SIZE, CLASSES = 64, 3
@@ -32,7 +32,7 @@ def planes(count=3):
 
 def frozen(name):
     torch.manual_seed(0)
-    return Frozen(timm.create_model(name, num_classes=0), SIZE)
+    return FeatureExtractor(timm.create_model(name, num_classes=0), SIZE)
 
 
 def head_for(eyes):
@@ -46,9 +46,9 @@ def head_for(eyes):
     return Head(features.mean(0), *(part.astype(np.float32) for part in (scale, weight, bias)))
 
 
-def make(*names, mirror=False, norms=False):
+def make(*names, flip_average=False, norms=False):
     eyes = [frozen(name) for name in names or ("test_resnet",)]
-    return FineTuned(eyes, head_for(eyes), mirror=mirror, norms=norms)
+    return FineTuned(eyes, head_for(eyes), flip_average=flip_average, norms=norms)
 
 
 def close(found, wanted):
@@ -67,12 +67,12 @@ class TestStart:
         with torch.inference_mode():
             features = torch.cat([eye(pixels()) for eye in eyes], 1).numpy()
             wanted = head.logits(features)
-            network = FineTuned(eyes, head, mirror=False, norms=False)
+            network = FineTuned(eyes, head, flip_average=False, norms=False)
             assert np.allclose(network(pixels()).numpy(), wanted, atol=1e-5)
             assert np.allclose(network.see(planes()).numpy(), wanted, atol=1e-5)
 
     def test_with_mirror_they_are_for_the_mean_of_both_sides(self):
-        network = make(mirror=True)
+        network = make(flip_average=True)
         (sight,) = network.eyes
         with torch.inference_mode():
             features = (sight(pixels()) + sight(pixels().flip(2))) / 2
@@ -83,7 +83,7 @@ class TestStart:
 
     def test_the_embedded_backbone_sees_what_its_graph_sees(self):
         sight = eye("efficientnet_lite0", SIZE, None)
-        network = FineTuned([sight], head_for([sight]), mirror=False, norms=False)
+        network = FineTuned([sight], head_for([sight]), flip_average=False, norms=False)
         assert sum(block.width for block in sight.blocks) == len(network.mean)
         assert network.stages == ["blocks.0", "blocks.1", "blocks.2", "blocks.4", "blocks.6"]
 
@@ -136,9 +136,9 @@ class TestOpening:
         assert not any(part.training for part in network.modules())
 
 
-@pytest.mark.parametrize("mirror", [False, True])
-def test_exported(mirror):
-    network = make(mirror=mirror)
+@pytest.mark.parametrize("flip_average", [False, True])
+def test_exported(flip_average):
+    network = make(flip_average=flip_average)
     network.unfreeze("all")
     network.eval()
     session = ort.InferenceSession(to_onnx(network, size=SIZE), providers=["CPUExecutionProvider"])
@@ -184,11 +184,11 @@ class TestDivided:
         for name, gradient in found[0].items():
             assert torch.allclose(found[1][name], gradient, rtol=1e-3, atol=1e-3 * gradient.abs().max()), name
 
-    @pytest.mark.parametrize("mirror", [False, True])
-    def test_answers(self, mirror):
-        network = make(mirror=mirror)
+    @pytest.mark.parametrize("flip_average", [False, True])
+    def test_answers(self, flip_average):
+        network = make(flip_average=flip_average)
         network.unfreeze(1)
-        sides = [planes(), planes().flip(3)][: 1 + mirror]
+        sides = [planes(), planes().flip(3)][: 1 + flip_average]
         with torch.inference_mode():
             rows = torch.stack([network.lower(side) for side in sides], 1)
             assert close(network.answer_upper(rows), network(pixels()))
@@ -196,8 +196,8 @@ class TestDivided:
     def test_rows_stay_as_they_are(self):
         """VGG's parts write over what they get."""
         torch.manual_seed(0)
-        sight = Frozen(timm.create_model("vgg11", num_classes=0, mlp_ratio=0.05), SIZE)
-        network = FineTuned([sight], head_for([sight]), mirror=False, norms=False)
+        sight = FeatureExtractor(timm.create_model("vgg11", num_classes=0, mlp_ratio=0.05), SIZE)
+        network = FineTuned([sight], head_for([sight]), flip_average=False, norms=False)
         network.unfreeze(1)
         rows = network.lower(planes(2))
         before = rows.clone()

@@ -164,11 +164,11 @@ def test_one_unit_does_for_two_classes():
         ([{"residual": ["flatten"]}, *END], "no stride of a shortcut leads there", "padding: same"),
     ],
 )  # fmt: skip
-def test_networks_that_cannot_be(given, problem, mend):
+def test_networks_that_cannot_be(given, problem, hint):
     with pytest.raises(RecipeError, match=problem) as caught:
         build(*given)
     assert "model.layers" in caught.value.message
-    assert mend in caught.value.mend
+    assert hint in caught.value.hint
 
 
 def test_a_residual_adds_what_went_in():
@@ -326,7 +326,7 @@ def test_unfreezing_goes_from_the_top(headed):
     assert trained(backbone) == []
     with pytest.raises(RecipeError, match=r"unfreeze 6: .* has 5 stages") as caught:
         backbone.unfreeze(6)
-    assert "at most 5" in caught.value.mend
+    assert "at most 5" in caught.value.hint
 
 
 def test_batch_norms_of_open_stages_keep_their_statistics_unless_they_are_to_learn(headed):
@@ -375,6 +375,6 @@ def test_the_embedded_backbone_needs_no_hub():
 def test_backbones_that_cannot_be():
     with pytest.raises(RecipeError, match="gives tokens") as caught:
         build({"backbone": "vit_tiny_patch16_224"}, *END, size=224, weights="none")
-    assert "resnet50" in caught.value.mend
+    assert "resnet50" in caught.value.hint
     with pytest.raises(BackboneError, match="no backbone 'resnet81'"):
         build({"backbone": "resnet81"}, *END, size=64, weights="none")

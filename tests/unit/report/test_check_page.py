@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from kilat.data.catalog import Catalog
-from kilat.data.facts import FACTS
+from kilat.data.image_stats import IMAGE_STATS
 from kilat.report.check_page import described, render
 from kilat.report.findings import ShownFinding, ShownGroup
 from kilat.report.pictures import Shown
@@ -164,7 +164,7 @@ def test_sizes_and_formats_are_of_used_pictures() -> None:
     )
     catalog = Catalog(table)
     assert described(catalog) == {"sizes": {"smallest": [30, 20], "median": [90, 10], "largest": [500, 400]}}
-    catalog.facts = np.zeros(4, FACTS)
+    catalog.facts = np.zeros(4, IMAGE_STATS)
     catalog.facts["format"] = [b"PNG", b"JPEG", b"JPEG", b"GIF"]
     made = described(catalog)
     assert made["formats"] == {"JPEG": 2, "PNG": 1}

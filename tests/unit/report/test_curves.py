@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kilat.report import curves
-from kilat.report.drawing import standalone
+from kilat.report.network_diagram import standalone
 
 
 def rows(epochs: int = 8) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kilat.report import figures
-from kilat.report.sheet import shorten
+from kilat.report.svg_canvas import shorten
 
 NAMES = ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
 MATRIX = [[120, 4, 5, 1, 3], [2, 190, 1, 3, 2], [1, 0, 113, 1, 14], [0, 2, 1, 136, 1], [0, 1, 10, 2, 147]]

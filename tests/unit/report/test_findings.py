@@ -9,7 +9,7 @@ from PIL import Image
 
 from kilat.check.finding import Finding
 from kilat.data.catalog import Catalog, Entry
-from kilat.report import story
+from kilat.report import content
 from kilat.report.findings import A_FINDING, A_GROUP, A_PAGE, GROUPS, ORDER, PATHS, ShownFinding, choose, rows, shown
 
 
@@ -138,9 +138,9 @@ def test_a_report_has_them_beside_samples_and_mistakes() -> None:
         {"row": [0, 3], "split": "test", "label": ["a", "b"], "predicted": ["b", "b"], "probability": [0.9, 0.8]}
     )
     found = [finding("blurred", groups=singles(30)), finding("leak", "serious", ((0, 1),))]
-    report = story.gather("x", album, catalog, predictions, {}, "", [], {"findings": found})
+    report = content.gather("x", album, catalog, predictions, {}, "", [], {"findings": found})
     assert [one.kind for one in report.findings] == ["leak", "blurred"]
-    assert len(report.findings[1].groups) == story.A_FINDING
+    assert len(report.findings[1].groups) == content.A_FINDING
     assert [mistake.picture.path for mistake in report.mistakes] == ["000.png"]
     assert np.all(np.diff(album.read_rows) > 0)
-    assert story.gather("x", album, catalog, predictions, {}, "", []).findings == []
+    assert content.gather("x", album, catalog, predictions, {}, "", []).findings == []

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from kilat.report.drawing import COLOURS
+from kilat.report.network_diagram import COLOURS
 from kilat.report.page import LISTED, CurvePoint, Mistake, Report, render
 from kilat.report.pictures import Shown
 from kilat.report.template import percent
@@ -68,7 +68,7 @@ def report_of(classes: tuple[str, ...] = ("cat", "dog", "owl"), confusion: list[
     metrics = {
         "schema": 1,
         "data": {"used": 1234, "refused": 2, "classes": names, "train": 1, "validation": 0, "test": 1, "duplicates": 5,
-                 "cut_away": 0.0625},
+                 "cropped_share": 0.0625},
         "test": measures(names, matrix),
         "validation": measures(names, [[4 * n for n in row] for row in matrix]),
         "head": {"strength": 0.01, "temperature": 1.0834, "class_weight": None},
@@ -283,7 +283,7 @@ def trained() -> Report:
     report = report_of()
     metrics = {key: value for key, value in report.metrics.items() if key != "head"}
     metrics["model"] = {"network": "vgg-small", "size": 32, "precision": "fp32", "resize": "crop", "bytes": 4_800_000}
-    metrics["fit"] = {"epochs": 3, "best_epoch": 2, "ended": "early stopping", "optimizer": "nadam",
+    metrics["fit"] = {"epochs": 3, "best_epoch": 2, "stop_reason": "early stopping", "optimizer": "nadam",
                       "schedule": "one_cycle", "batch": 96, "precision": "bf16", "device": "cpu", "parameters": 12_378,
                       "trainable": 12_314, "rollbacks": 0, "temperature": 1.234}  # fmt: skip
     rows = [
@@ -351,5 +351,5 @@ def test_names_of_layers_are_only_ever_text() -> None:
 
 def test_a_learning_curve_is_no_setting() -> None:
     report = report_of()
-    report.metrics["head"]["curve"] = [{"pictures": 77_777, "right": 1, "of": 2}]
+    report.metrics["head"]["curve"] = [{"pictures": 77_777, "correct": 1, "n": 2}]
     assert "77777" not in render(report)

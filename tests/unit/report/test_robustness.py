@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kilat.evaluate.corruptions import CORRUPTIONS, GROUPS
-from kilat.report import drawing, robustness
+from kilat.report import network_diagram, robustness
 
 
 def share(accuracy: float) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def test_the_figure_has_every_cell_and_name_in_the_pages_colours(measured: dict[
 
 
 def test_the_figure_stands_in_a_file_of_its_own(measured: dict[str, Any]) -> None:
-    alone = drawing.standalone(robustness.figure(measured))
+    alone = network_diagram.standalone(robustness.figure(measured))
     assert alone.startswith("<svg xmlns=")
     assert "var(" not in alone
 

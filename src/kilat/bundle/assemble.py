@@ -1,0 +1,150 @@
+"""Writes the finished classifier as one ONNX file: fit, network, temperature and probabilities in one graph.
+
+``image`` (uint8 ``[batch, height, width, 3]``, RGB, any size) → crop, pad or squash and antialiased resize → network →
+``probabilities`` (float32 ``[batch, classes]``), ``embedding`` (float32 ``[batch, d]``) and ``unknown`` (float32
+``[batch]``, above 0 where a picture is unlike all training pictures). The network is a frozen backbone with a linear
+head (``export``), or one that was trained as a whole (``export_network``).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from kilat.bundle.manifest import KEY, REFERENCE, Manifest, pack
+from kilat.bundle.ood_graph import OodGraph, Part, sensing
+from kilat.bundle.penultimate import tap
+from kilat.errors import RunError
+from kilat.features.backbone import Backbone
+from kilat.features.resize_graph import OPSET, fitting
+from kilat.locale import _
+from kilat.probe import CLIP, Head
+from kilat.recipe import Resize
+
+_PRODUCER = "kilat"
+_MAX_BYTES = 1_900_000_000
+"""Protocol buffers end at 2 GiB, and a little room is needed for what comes around the network."""
+
+
+def export(
+    backbone: Backbone, resize: Resize, head: Head, temperature: float, manifest: Manifest, senses: OodGraph
+) -> bytes:
+    """A backbone with its head as the serialised model; the same parts give the same bytes."""
+    network = onnx.load_from_string(backbone.model)
+    answer = _joined(_head(head, temperature), sensing(senses, "head.standard", "logits"))
+    return _assembled(fitting(backbone.size, resize), network, answer, len(head.bias), manifest, senses)
+
+
+def export_network(
+    network: bytes,
+    *,
+    size: int,
+    resize: Resize,
+    temperature: float,
+    manifest: Manifest,
+    senses: OodGraph | None = None,
+) -> bytes:
+    """A network that was trained as a whole as the serialised model; the same parts give the same bytes.
+
+    Args:
+        network: an ONNX graph from ``pixels`` (uint8 ``[batch, size, size, 3]``) to ``logits`` (float32 ``[batch, k]``)
+            as ``kilat.model.to_onnx.to_onnx`` writes it. One logit alone is that of the second of two classes.
+        size: side in pixels at which the network looks.
+        resize: how pictures that are not square are fitted.
+        temperature: what the logits are divided by.
+        manifest: what the file says of itself, its ``classes`` in the order of the logits.
+        senses: what notices pictures that are unlike all that were learnt; what they project is what ``tapped`` finds.
+
+    Raises:
+        RunError: the network is too large for one file.
+    """
+    if len(network) > _MAX_BYTES:
+        raise RunError(
+            _("The network has {size:,} bytes; one ONNX file holds {max_bytes:,}.").format(
+                size=len(network), max_bytes=_MAX_BYTES
+            ),
+            hint=_("Train a smaller one."),
+        )
+    graph = onnx.load_from_string(network)
+    logits = graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    classes = max(logits, 2)
+    assert len(manifest.classes) == classes
+    assert graph.opset_import[0].version == OPSET
+    answer = _one_unit(temperature) if logits == 1 else _softmax(temperature)
+    if senses is not None:
+        answer = _joined(answer, sensing(senses, tap(graph), "answer.softened"))
+    return _assembled(fitting(size, resize), graph, answer, classes, manifest, senses)
+
+
+def _joined(one: Part, other: Part) -> Part:
+    return [*one[0], *other[0]], [*one[1], *other[1]]
+
+
+def _assembled(
+    before: Part, network: onnx.ModelProto, behind: Part, classes: int, manifest: Manifest, senses: OodGraph | None
+) -> bytes:
+    """The network between what comes before and behind it, as the serialised model."""
+    outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", classes])]
+    if senses is not None:
+        width = senses.projection.basis.shape[1]
+        outputs.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", width]))
+        outputs.append(helper.make_tensor_value_info("unknown", TensorProto.FLOAT, ["batch"]))
+    graph = helper.make_graph(
+        [*before[0], *network.graph.node, *behind[0]],
+        _PRODUCER,
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", "height", "width", 3])],
+        outputs,
+        [*before[1], *network.graph.initializer, *behind[1]],
+    )
+    opsets = [helper.make_opsetid(one.domain, one.version) for one in network.opset_import]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=network.ir_version, producer_name=_PRODUCER)
+    reference = {} if senses is None else {REFERENCE: pack(senses.reference)}
+    helper.set_model_props(model, {KEY: manifest.to_json(), **reference})
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _head(head: Head, temperature: float) -> Part:
+    """Nodes and constants from ``features`` to ``probabilities``."""
+    constants = {
+        "head.mean": head.mean,
+        "head.scale": head.scale,
+        "head.low": -CLIP,
+        "head.high": CLIP,
+        "head.weight": head.weight / temperature,
+        "head.bias": head.bias / temperature,
+    }
+    nodes = [
+        helper.make_node("Sub", ["features", "head.mean"], ["head.centred"]),
+        helper.make_node("Mul", ["head.centred", "head.scale"], ["head.scaled"]),
+        helper.make_node("Clip", ["head.scaled", "head.low", "head.high"], ["head.standard"]),
+        helper.make_node("Gemm", ["head.standard", "head.weight", "head.bias"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    return nodes, _constants(constants)
+
+
+def _softmax(temperature: float, logits: str = "logits") -> Part:
+    """Nodes and constants from the logits of two classes or more to ``probabilities``."""
+    nodes = [
+        helper.make_node("Div", [logits, "answer.temperature"], ["answer.softened"]),
+        helper.make_node("Softmax", ["answer.softened"], ["probabilities"], axis=1),
+    ]
+    return nodes, _constants({"answer.temperature": temperature})
+
+
+def _one_unit(temperature: float) -> Part:
+    """Nodes and constants from the logit of the second class to the ``probabilities`` of both.
+
+    A softmax beside a logit of 0 is the sigmoid, and stays exact where ONNX Runtime's own one gives 0 (from -18 down).
+    """
+    pads = numpy_helper.from_array(np.array([0, 1, 0, 0], np.int64), "answer.pads")
+    pad = helper.make_node("Pad", ["logits", "answer.pads"], ["answer.both"])
+    nodes, constants = _softmax(temperature, "answer.both")
+    return [pad, *nodes], [pads, *constants]
+
+
+def _constants(values: Mapping[str, Any]) -> list[onnx.TensorProto]:
+    return [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in values.items()]

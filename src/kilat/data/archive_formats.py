@@ -1,0 +1,210 @@
+"""The formats of archives, zip and tar, behind one small interface that gives members and their bytes."""
+
+import bz2
+import gzip
+import lzma
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Protocol, cast
+
+from kilat.data.image_file import HEAD, MOST_BYTES, TOO_LARGE
+
+LINK = "a link inside an archive"
+
+_LONGEST_HEADER = 1024 * 1024
+
+DAMAGE = (
+    EOFError,
+    OSError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+)
+"""What the readers of archives raise on damaged or hostile ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file in an archive.
+
+    Args:
+        name: its path as the archive writes it.
+        start: where the box that read it finds it again.
+        size: how many bytes it says it has.
+        refused: why it is refused already; empty where it is not.
+        head: gives its first bytes; to be called before the next member is asked for.
+    """
+
+    name: str
+    start: int
+    size: int
+    refused: str
+    head: Callable[[], bytes]
+
+
+class Box(Protocol):
+    """What kilat asks of an archive format."""
+
+    forward: bool
+    """Whether going back costs reading everything again."""
+
+    def members(self) -> Iterator[Member | str]:
+        """The files, and the folders as plain names, in the order of the archive."""
+        ...
+
+    def read(self, start: int, size: int) -> bytes:
+        """The bytes of one file."""
+        ...
+
+    def close(self) -> None:
+        """Gives the file back to the system."""
+        ...
+
+
+class Zip:
+    """A zip archive: any member can be read at any time."""
+
+    forward = False
+
+    def __init__(self, path: Path) -> None:
+        self._zip = zipfile.ZipFile(path)
+        self._infos = self._zip.infolist()
+
+    def members(self) -> Iterator[Member | str]:
+        """The members; a place is the number of the member."""
+        for number, info in enumerate(self._infos):
+            name = _zip_name(info)
+            if info.is_dir():
+                yield name
+            else:
+                yield Member(name, number, info.file_size, _zip_refusal(info), partial(self._head, number))
+
+    def read(self, start: int, size: int) -> bytes:
+        """The bytes of that member, never more than it promised."""
+        with self._zip.open(self._infos[start]) as file:
+            return file.read(size)
+
+    def close(self) -> None:
+        """Gives the file back to the system."""
+        self._zip.close()
+
+    def _head(self, number: int) -> bytes:
+        try:
+            with self._zip.open(self._infos[number]) as file:
+                return file.read(HEAD)
+        except DAMAGE:
+            return b""
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """The name, in UTF-8 where it is that: many programs write UTF-8 without saying so."""
+    if info.flag_bits & 0x800:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
+
+
+def _zip_refusal(info: zipfile.ZipInfo) -> str:
+    if info.flag_bits & 0x1:
+        return "encrypted"
+    if (info.external_attr >> 16) & 0o170000 == 0o120000:
+        return LINK
+    if info.file_size > MOST_BYTES:
+        return TOO_LARGE
+    # The other methods unpack without a limit on what comes out.
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "packed by a method other than deflate"
+    return ""
+
+
+class Tar:
+    """A tar archive, plain or compressed; a compressed one is unpacked as it is read, forwards."""
+
+    def __init__(self, path: Path) -> None:
+        self._stream, self.forward = _tar_stream(path)
+        try:
+            self._tar = tarfile.TarFile(fileobj=cast(IO[bytes], _Headers(self._stream)))
+        except DAMAGE:
+            self._stream.close()
+            raise
+
+    def members(self) -> Iterator[Member | str]:
+        """The members; a place is where the content starts in the unpacked bytes."""
+        tar, before = self._tar, -1
+        while (info := tar.next()) is not None:
+            tar.members = []  # type: ignore[attr-defined]  # else every member seen stays in memory
+            if info.size < 0 or tar.offset <= before:
+                raise tarfile.ReadError("a member of negative size")
+            before = tar.offset
+            if info.isdir():
+                yield info.name
+            else:
+                head = partial(self.read, info.offset_data, min(info.size, HEAD))
+                yield Member(info.name, info.offset_data, info.size, _tar_refusal(info), head)
+        self._check_end()
+
+    def read(self, start: int, size: int) -> bytes:
+        """The bytes from that place on."""
+        self._stream.seek(start)
+        return self._stream.read(size)
+
+    def close(self) -> None:
+        """Gives the file back to the system."""
+        self._stream.close()
+
+    def _check_end(self) -> None:
+        """Refuses a damaged header, which tarfile takes for the end: the real end is a block of zeros."""
+        self._stream.seek(self._tar.offset)
+        if self._stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("the end of the archive is missing")
+
+
+class _Headers:
+    """The stream as tarfile sees it: it reads headers only, so one that claims to be huge is not taken into memory."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.seek, self.tell, self.close = stream.seek, stream.tell, stream.close
+
+    def read(self, size: int = -1) -> bytes:
+        """The bytes from that place on."""
+        if not 0 <= size <= _LONGEST_HEADER:
+            raise tarfile.ReadError("a header of impossible size")
+        return self._stream.read(size)
+
+
+def _tar_stream(path: Path) -> tuple[IO[bytes], bool]:
+    """The unpacked bytes, chosen by the first bytes of the file, and whether they only come forwards."""
+    with path.open("rb") as file:
+        head = file.read(6)
+    if head.startswith(b"\x1f\x8b"):
+        return cast(IO[bytes], gzip.open(path)), True
+    if head.startswith(b"BZh"):
+        return cast(IO[bytes], bz2.open(path)), True
+    if head.startswith(b"\xfd7zXZ\0"):
+        return cast(IO[bytes], lzma.open(path)), True
+    return path.open("rb"), False
+
+
+def _tar_refusal(info: tarfile.TarInfo) -> str:
+    if info.issym() or info.islnk():
+        return LINK
+    if not info.isreg():
+        return "not a regular file"
+    if info.issparse():
+        return "a sparse file"
+    return TOO_LARGE if info.size > MOST_BYTES else ""

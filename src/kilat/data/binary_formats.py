@@ -1,0 +1,114 @@
+"""Data sets kept as raw records: the binary batches of CIFAR-10, and IDX files as MNIST and its kin use them."""
+
+import gzip
+import math
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kilat.data.catalog import Entry
+from kilat.data.image_file import refusal
+from kilat.errors import PictureError, SourceError
+from kilat.locale import _
+
+Pixels = NDArray[np.uint8]
+
+_MOST_IDX_BYTES = 1 << 30
+"""A damaged header must not fill the memory."""
+
+
+class CifarSource:
+    """The binary version of CIFAR-10: records of one label byte and 3,072 pixel bytes, red, green, then blue.
+
+    Args:
+        folder: where the batch files are.
+        name: what to call the source.
+        classes: the name of each label.
+    """
+
+    BATCHES = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
+    RECORD = 1 + 3 * 32 * 32
+
+    def __init__(self, folder: Path, name: str, classes: Sequence[str]) -> None:
+        self.name = name
+        self.skipped: dict[str, int] = {}
+        self.entries: list[Entry] = []
+        self._records: list[tuple[str, int]] = []
+        self._folder = folder
+        for batch in self.BATCHES:
+            labels = _record_labels(folder / batch, self.RECORD, len(classes))
+            split = "test" if batch.startswith("test") else "train"
+            self.entries += [Entry(f"{batch}[{i}]", classes[label], split) for i, label in enumerate(labels)]
+            self._records += [(batch, i) for i in range(len(labels))]
+
+    def read(self, index: int) -> Pixels:
+        """The pixels of the picture."""
+        batch, record = self._records[index]
+        try:
+            with (self._folder / batch).open("rb", buffering=0) as file:
+                file.seek(record * self.RECORD + 1)
+                content = file.read(self.RECORD - 1)
+        except OSError as error:
+            raise PictureError(refusal(error)) from error
+        if len(content) != self.RECORD - 1:
+            raise PictureError(_("cut off"))
+        planes = np.frombuffer(content, np.uint8)
+        return np.ascontiguousarray(planes.reshape(3, 32, 32).transpose(1, 2, 0))
+
+    def link(self, index: int) -> str | None:
+        """None: a record has no file of its own."""
+        return None
+
+
+def _record_labels(file: Path, record: int, classes: int) -> list[int]:
+    content = np.fromfile(file, np.uint8)
+    if content.size == 0 or content.size % record:
+        raise SourceError(
+            _("{file} is cut off: {size} bytes are no whole number of {record}-byte records.").format(
+                file=file, size=content.size, record=record
+            )
+        )
+    labels = content[::record]
+    if labels.max() >= classes:
+        raise SourceError(
+            _("{file} is damaged: it holds label {label} of {classes} classes.").format(
+                file=file, label=labels.max(), classes=classes
+            )
+        )
+    return [int(label) for label in labels]
+
+
+def read_idx(file: Path, dimensions: int) -> Pixels:
+    """The array in a gzipped IDX file of unsigned bytes.
+
+    Raises:
+        SourceError: it is cut off, damaged, or holds something else.
+    """
+    try:
+        with gzip.open(file) as stream:
+            magic, sizes = stream.read(4), stream.read(4 * dimensions)
+            if magic != bytes((0, 0, 8, dimensions)) or len(sizes) != 4 * dimensions:
+                raise SourceError(
+                    _("{file} is no IDX file of bytes in {dimensions} dimensions.").format(
+                        file=file, dimensions=dimensions
+                    )
+                )
+            shape = tuple(int(n) for n in np.frombuffer(sizes, ">u4"))
+            content = stream.read(min(math.prod(shape), _MOST_IDX_BYTES))
+            beyond = stream.read(1)  # reaching the end is what makes gzip compare its checksum
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(
+            _("{file} is cut off or damaged: {error}.").format(file=file, error=error),
+            hint=_("Copy or download it again."),
+        ) from error
+    if len(content) != math.prod(shape) or beyond:
+        there = "more" if beyond else f"{len(content)} bytes"
+        raise SourceError(
+            _("{file} is damaged: it should hold {size} bytes, and holds {there}.").format(
+                file=file, size=math.prod(shape), there=there
+            )
+        )
+    return np.frombuffer(content, np.uint8).reshape(shape)

@@ -1,0 +1,333 @@
+"""The named data sets, embedded or from their official addresses: digits, flowers, cifar10, fashion-mnist."""
+
+import gzip
+import importlib.util
+import os
+import shutil
+import tarfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from kilat.data.archive import ArchiveSource
+from kilat.data.arrays import ArraySource
+from kilat.data.binary_formats import CifarSource, read_idx
+from kilat.data.catalog import Source
+from kilat.data.download import Download, fetch
+from kilat.data.folder import FolderSource
+from kilat.errors import SourceError, nearest
+from kilat.locale import _
+from kilat.runtime.files import cache_home
+from kilat.runtime.progress import Advance
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSet:
+    """A data set that goes by a name.
+
+    Args:
+        name: the name.
+        about: what it is, in a few words.
+        pictures: how many there are.
+        classes: the class names.
+        download_bytes: what a download takes; 0 where it is embedded.
+        licence: under which terms it may be used, and by whom.
+        address: where it comes from.
+        files: the official files.
+        available: whether it is here, so that no network is needed.
+    """
+
+    name: str
+    about: str
+    pictures: int
+    classes: tuple[str, ...]
+    download_bytes: int
+    licence: str
+    address: str
+    files: tuple[Download, ...] = ()
+    available: bool = False
+
+
+_FLOWERS = Download(
+    "https://storage.googleapis.com/download.tensorflow.org/example_images/flower_photos.tgz",
+    228_813_984,
+    "4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c",
+)
+_CIFAR = Download(
+    "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    170_052_171,
+    "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+)
+_FASHION_ADDRESS = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+_FASHION = (
+    Download(
+        _FASHION_ADDRESS + "train-images-idx3-ubyte.gz",
+        26_421_880,
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+    ),
+    Download(
+        _FASHION_ADDRESS + "train-labels-idx1-ubyte.gz",
+        29_515,
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+    ),
+    Download(
+        _FASHION_ADDRESS + "t10k-images-idx3-ubyte.gz",
+        4_422_102,
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+    ),
+    Download(
+        _FASHION_ADDRESS + "t10k-labels-idx1-ubyte.gz",
+        5_148,
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    ),
+)
+
+SETS = {
+    each.name: each
+    for each in (
+        NamedSet(
+            "digits",
+            "handwritten digits, 8×8, grey; comes with scikit-learn",
+            1797,
+            tuple("0123456789"),
+            0,
+            "CC BY 4.0 (E. Alpaydin and C. Kaynak, UCI repository)",
+            "https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
+            available=True,
+        ),
+        NamedSet(
+            "flowers",
+            "photos of five kinds of flowers, many sizes",
+            3670,
+            ("daisy", "dandelion", "roses", "sunflowers", "tulips"),
+            _FLOWERS.size,
+            "CC BY 2.0 (the photographers are named in its LICENSE.txt)",
+            _FLOWERS.url,
+            (_FLOWERS,),
+        ),
+        NamedSet(
+            "cifar10",
+            "small photos of ten kinds of things, 32×32; ready-made train and test",
+            60_000,
+            ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+            _CIFAR.size,
+            "none stated; cite A. Krizhevsky (2009), Learning Multiple Layers of Features from Tiny Images",
+            _CIFAR.url,
+            (_CIFAR,),
+        ),
+        NamedSet(
+            "fashion-mnist",
+            "ten kinds of clothing, 28×28, grey; ready-made train and test",
+            70_000,
+            (
+                "T-shirt/top",
+                "Trouser",
+                "Pullover",
+                "Dress",
+                "Coat",
+                "Sandal",
+                "Shirt",
+                "Sneaker",
+                "Bag",
+                "Ankle boot",
+            ),
+            sum(file.size for file in _FASHION),
+            "MIT (Zalando SE)",
+            _FASHION_ADDRESS,
+            _FASHION,
+        ),
+    )
+}
+
+_CIFAR_FOLDER = "cifar-10-batches-bin"
+_FLOWERS_FOLDER = "flower_photos"
+
+
+def data_home() -> Path:
+    """Where downloaded data sets are kept."""
+    return cache_home() / "data"
+
+
+def describe(root: Path | None = None) -> list[NamedSet]:
+    """Every named set, with ``available`` telling whether it is here (or among the copies in ``root``)."""
+    return [replace(each, available=not each.files or _copy(each, root) is not None) for each in SETS.values()]
+
+
+def open_named(name: str, *, root: Path | None = None, advance: Advance | None = None) -> Source:
+    """A named set as a source.
+
+    Args:
+        name: ``digits``, ``flowers``, ``cifar10`` or ``fashion-mnist``.
+        root: a folder with copies, as `_copy` looks for them; nothing is downloaded then.
+        advance: called with the bytes that are here and the bytes there will be.
+
+    Raises:
+        SourceError: there is no such set, no copy of it in ``root``, or no network to get it from.
+    """
+    if name not in SETS:
+        raise SourceError(_("There is no data set named {name!r}.").format(name=name), hint=nearest(name, SETS))
+    wanted = SETS[name]
+    if not wanted.files:
+        return _digits()
+    opened = _copy(wanted, root)
+    if opened is None and root is not None:
+        raise SourceError(
+            _("No copy of {name} in {root}.").format(name=name, root=root),
+            hint=_("Put into it or into {name}/: {wanted}.").format(name=name, wanted=_looked_for(wanted)),
+        )
+    if opened is None:
+        obtain(wanted, data_home() / name, advance)
+        opened = _copy(wanted, None)
+    assert opened is not None
+    return opened()
+
+
+def obtain(wanted: NamedSet, folder: Path, advance: Advance | None = None) -> None:
+    """Downloads the files of a set that are not in the folder yet.
+
+    Raises:
+        SourceError: that cannot be done; it says what to do instead.
+    """
+    before = 0
+    for file in wanted.files:
+        try:
+            fetch(file, folder, _shifted(advance, before, wanted.download_bytes))
+        except SourceError as error:
+            other = f"Or say --root FOLDER, with a copy in FOLDER: {_looked_for(wanted)}."
+            raise SourceError(error.message, hint=f"{error.hint} {other}") from error
+        before += file.size
+
+
+def _shifted(advance: Advance | None, before: int, total: int) -> Advance | None:
+    return (lambda done, _total, note="": advance(before + done, total, note)) if advance else None
+
+
+def _looked_for(wanted: NamedSet) -> str:
+    files = ", ".join(file.filename for file in wanted.files)
+    return f"{files}, or its pictures in class folders, or in train/ and test/ with class folders"
+
+
+def _copy(wanted: NamedSet, root: Path | None) -> Callable[[], Source] | None:
+    """How to open the copy that is here: in ``root/<name>``, in ``root``, or among the downloads if no root is given.
+
+    In each place class folders are taken first, then the official files. Copies are not compared with the checksums:
+    they may be unpacked or packed again.
+    """
+    home = root or data_home()
+    for place in (home / wanted.name, home) if root else (home / wanted.name,):
+        for folder in (place, place / _FLOWERS_FOLDER):
+            if _has_classes(folder, wanted):
+                return partial(FolderSource, folder, wanted.name)
+        for folder in (place, place / _CIFAR_FOLDER):
+            if wanted.name == "cifar10" and _has_batches(folder):
+                return partial(CifarSource, folder, wanted.name, wanted.classes)
+        if all((place / file.filename).is_file() for file in wanted.files):
+            return partial(_OPENERS[wanted.name], wanted, place)
+    return None
+
+
+def _has_classes(folder: Path, wanted: NamedSet) -> bool:
+    """Whether the folder, or ``train`` in it, holds the classes of the set and no others."""
+    # A class such as "T-shirt/top" cannot be a folder's name as it is; the other names settle it.
+    sure = {name for name in wanted.classes if "/" not in name}
+    for inside in (folder, folder / "train"):
+        if inside.is_dir():
+            names = {each.name for each in inside.iterdir() if each.is_dir() and not each.name.startswith(".")}
+            if sure <= names and len(names) == len(wanted.classes):
+                return True
+    return False
+
+
+def _has_batches(folder: Path) -> bool:
+    return all((folder / batch).is_file() for batch in CifarSource.BATCHES)
+
+
+def _digits() -> Source:
+    """The pixels run from 0 to 16 and become 0 to 255."""
+    # Importing sklearn.datasets would take seconds; the file itself is read in hundredths of one.
+    package = importlib.util.find_spec("sklearn")
+    if package is None or not package.submodule_search_locations:
+        raise SourceError(_("The digits come with scikit-learn, which is missing."), hint=_("pip install scikit-learn"))
+    file = Path(package.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
+    with gzip.open(file, "rt", encoding="ascii") as lines:
+        table = np.loadtxt(lines, delimiter=",", dtype=np.int16)
+    pixels = ((table[:, :64] * 255 + 8) // 16).astype(np.uint8).reshape(-1, 8, 8)
+    return ArraySource(pixels, [str(label) for label in table[:, 64]], "digits")
+
+
+def _flowers(wanted: NamedSet, place: Path) -> Source:
+    return ArchiveSource(place / wanted.files[0].filename, wanted.name)
+
+
+def _fashion(wanted: NamedSet, place: Path) -> Source:
+    """All pictures as one array, 55 MB."""
+    files = [place / file.filename for file in wanted.files]
+    images = [read_idx(file, 3) for file in files[::2]]
+    labels = [read_idx(file, 1) for file in files[1::2]]
+    fit = all(len(a) == len(b) > 0 and b.max() < len(wanted.classes) for a, b in zip(images, labels, strict=True))
+    if not fit:
+        raise SourceError(
+            _("The pictures and labels of {name} in {place} do not belong together.").format(
+                name=wanted.name, place=place
+            )
+        )
+    splits = ["train"] * len(labels[0]) + ["test"] * len(labels[1])
+    names = [wanted.classes[label] for label in np.concatenate(labels)]
+    return ArraySource(np.concatenate(images), names, wanted.name, splits)
+
+
+def _cifar(wanted: NamedSet, place: Path) -> Source:
+    """The batches are unpacked once into the cache, so that any picture can be read at any time."""
+    folder = data_home() / wanted.name / _CIFAR_FOLDER
+    if not _has_batches(folder):
+        _unpack_batches(place / wanted.files[0].filename, folder)
+    return CifarSource(folder, wanted.name, wanted.classes)
+
+
+def _unpack_batches(archive: Path, folder: Path) -> None:
+    """Writes the six batch files, by their known names only; a file is there whole or not at all."""
+    missing = set(CifarSource.BATCHES)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tarfile.open(archive, "r|gz") as tar:
+            for member in tar:
+                name = member.name.rpartition("/")[2]
+                content = tar.extractfile(member) if name in missing and member.isreg() else None
+                if content is not None:
+                    _write_whole(content, folder / name)
+                    missing.remove(name)
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise SourceError(
+            _("{archive} cannot be unpacked into {folder}: {error}.").format(
+                archive=archive, folder=folder, error=error
+            ),
+            hint=_("Copy it again."),
+        ) from error
+    if missing:
+        raise SourceError(
+            _("{archive} is not the binary version of CIFAR-10: it lacks {missing}.").format(
+                archive=archive, missing=", ".join(sorted(missing))
+            )
+        )
+
+
+def _write_whole(content: IO[bytes], target: Path) -> None:
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            shutil.copyfileobj(content, file, 1 << 20)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+_OPENERS: dict[str, Callable[[NamedSet, Path], Source]] = {
+    "flowers": _flowers,
+    "cifar10": _cifar,
+    "fashion-mnist": _fashion,
+}

@@ -1,0 +1,112 @@
+"""Picture files: which names and first bytes are pictures, how names are shown, and reading one file whole."""
+
+import os
+import stat
+from typing import Literal
+
+from kilat.errors import PictureError
+from kilat.locale import _
+
+_PICTURES = """
+    jpg jpeg jpe jfif jif png apng bmp dib gif webp tif tiff ppm pgm pbm pnm avif avifs heic heif hif
+    jp2 j2k jpx jxl ico tga pcx psd svg dng cr2 cr3 nef arw raf rw2 orf
+"""
+_OTHERS = """
+    txt md rst html htm pdf doc docx rtf csv tsv json jsonl xml yaml yml toml ini cfg log xls xlsx parquet
+    npy npz h5 hdf5 mat pkl pt pth onnx tflite db sqlite py ipynb sh bat exe dll so js css
+    zip tar gz tgz xz bz2 7z rar zst mp3 wav mp4 avi mov mkv webm sha256 md5
+"""
+
+PICTURE_SUFFIXES = frozenset(_PICTURES.split())
+"""A file with one of these endings came in as a picture, whatever it holds; decoding judges its content."""
+
+OTHER_SUFFIXES = frozenset(_OTHERS.split())
+"""Endings that are never pictures; such files are not even opened."""
+
+HELPERS = frozenset(
+    ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "__pycache__", "@eadir", "$recycle.bin", "icon\r")
+)
+"""Names, beside those that start with a dot, that a system or a program leaves among the pictures."""
+
+HIDDEN = "hidden or helper file"
+OTHER = "not a picture file"
+
+HEAD = 32
+"""How many first bytes `is_picture` needs."""
+
+MOST_BYTES = 256 * 1024 * 1024
+"""A picture that takes more is refused, before it is read into memory."""
+
+TOO_LARGE = f"larger than {MOST_BYTES // 1024**2} MiB"
+
+_BITMAP_HEADERS = frozenset((12, 40, 52, 56, 64, 108, 124))
+
+
+def judge(name: str) -> Literal["helper", "picture", "other", "unknown"]:
+    """What a file or folder name promises; ``unknown`` is to be told by the first bytes."""
+    if name.startswith(".") or name.lower() in HELPERS:
+        return "helper"
+    suffix = name.rpartition(".")[2].lower() if "." in name else ""
+    if suffix in PICTURE_SUFFIXES:
+        return "picture"
+    return "other" if suffix in OTHER_SUFFIXES else "unknown"
+
+
+def is_picture(head: bytes) -> bool:
+    """Whether a file that starts with these bytes is a JPEG, PNG, GIF, BMP, WebP or TIFF."""
+    if head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")):
+        return True
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return True
+    # "BM" alone starts many a text: the size of the header that follows settles it.
+    return head[:2] == b"BM" and len(head) >= 18 and int.from_bytes(head[14:18], "little") in _BITMAP_HEADERS
+
+
+def shown(name: str) -> str:
+    """The name as text that can be written anywhere: undecodable bytes become backslash escapes."""
+    if writable(name):
+        return name
+    try:
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return name.encode("utf-8", "backslashreplace").decode()
+
+
+def writable(name: str) -> bool:
+    """Whether the name is text that UTF-8 can hold."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def refusal(error: OSError) -> str:
+    """The reason for the catalog when the system would not give a file."""
+    if isinstance(error, FileNotFoundError):
+        return "file not found"
+    return f"cannot be read: {(error.strerror or str(error)).lower()}"
+
+
+def read_file(path: str) -> bytes:
+    """The bytes of one picture file.
+
+    Raises:
+        PictureError: it is missing, empty, unreadable, too large, or no regular file.
+    """
+    try:
+        found = os.stat(path)
+        # A named pipe would wait for ever on opening, so this comes first.
+        if not stat.S_ISREG(found.st_mode):
+            raise PictureError(_("not a regular file"))
+        if found.st_size > MOST_BYTES:
+            raise PictureError(TOO_LARGE)
+        with open(path, "rb", buffering=0) as file:
+            content = file.readall()
+    except ValueError as error:  # a NUL inside the path
+        raise PictureError(_("not a possible file name")) from error
+    except OSError as error:
+        raise PictureError(refusal(error)) from error
+    if not content:
+        raise PictureError(_("empty file"))
+    return content

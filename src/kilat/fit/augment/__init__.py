@@ -1,0 +1,1 @@
+"""Augmentation: what training changes about pictures before a network sees them."""

@@ -1,0 +1,75 @@
+"""Augmentation of batches on whatever device they lie: what a recipe chooses, drawn afresh for every picture."""
+
+import torch
+from torch import Generator, Tensor
+
+from kilat.fit.augment import colour, mixing, policies, random
+from kilat.fit.augment.geometry import Outside, move
+from kilat.recipe import Augment
+
+
+class Augmenter:
+    """Changes training pictures as a recipe's section ``augment`` says, in the order of its fields.
+
+    Args:
+        choices: the section; with nothing chosen, pixels are only turned into planes.
+    """
+
+    def __init__(self, choices: Augment) -> None:
+        self.choices = choices
+
+    def __call__(self, pixels: Tensor, targets: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Changes one batch.
+
+        Args:
+            pixels: uint8 ``[n, height, width, channels]`` with 1 or 3 channels.
+            targets: float32 ``[n, classes]``, rows that add up to 1.
+            generator: on the CPU, wherever the pictures are: equal ones give equal draws on every device.
+
+        Returns:
+            Planes, float32 ``[n, channels, height, width]`` in 0..255 with channels last in memory, and targets,
+            mixed like the pictures by MixUp and CutMix.
+        """
+        assert pixels.dtype == torch.uint8, pixels.dtype
+        assert pixels.ndim == 4, pixels.shape
+        assert pixels.shape[3] in (1, 3), pixels.shape
+        planes = move(pixels, self.choices, generator)
+        planes = self._policies(self._colours(planes, generator), generator)
+        if self.choices.cutout:
+            planes = mixing.cutout(planes, self.choices.cutout, generator)
+        if self.choices.erasing:
+            planes = mixing.erasing(planes, self.choices.erasing, generator)
+        planes, targets = self._mixed(planes, targets, generator)
+        return planes.clamp_(0, 255).contiguous(memory_format=torch.channels_last), targets
+
+    def _colours(self, planes: Tensor, generator: Generator) -> Tensor:
+        for change, bounds in (
+            (colour.brightness, self.choices.brightness),
+            (colour.contrast, self.choices.contrast),
+        ):
+            if bounds != (1.0, 1.0):
+                factor = random.uniform(len(planes), *bounds, generator)
+                planes = change(planes, factor.to(planes.device)[:, None, None, None])
+        if self.choices.channel_shift:
+            shift = random.either_way(len(planes), 255 * self.choices.channel_shift, generator)
+            planes = (planes + shift.to(planes.device)[:, None, None, None]).clamp_(0, 255)
+        return planes
+
+    def _policies(self, planes: Tensor, generator: Generator) -> Tensor:
+        outside = Outside(self.choices.fill, self.choices.fill_value)
+        if self.choices.randaugment:
+            planes = policies.randaugment(planes, self.choices.randaugment, outside, generator)
+        if self.choices.trivialaugment:
+            planes = policies.trivialaugment(planes, outside, generator)
+        return planes
+
+    def _mixed(self, planes: Tensor, targets: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        ways = [
+            (mix, alpha)
+            for mix, alpha in ((mixing.mixup, self.choices.mixup), (mixing.cutmix, self.choices.cutmix))
+            if alpha
+        ]
+        if not ways:
+            return planes, targets
+        mix, alpha = ways[int(random.whole(1, 0, len(ways) - 1, generator))]
+        return mix(planes, targets, alpha, generator)

@@ -1,0 +1,1 @@
+"""What makes networks fast on a CPU."""

@@ -1,0 +1,155 @@
+"""A trained network as ONNX, from 8-bit pixels to logits, compared with PyTorch before anyone gets it.
+
+Written with PyTorch's TorchScript exporter, for the reasons that ``kilat.model.backbones`` gives.
+"""
+
+import contextlib
+import copy
+import io
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from torch import Tensor, nn
+
+from kilat.errors import RunError
+from kilat.features.resize_graph import OPSET
+from kilat.locale import _
+
+TOLERANCE = 1e-3
+"""How far ONNX Runtime may be from PyTorch, as a share of the largest logit; 1e-6 is usual."""
+
+_MAX_BYTES = 1_900_000_000
+_BATCHES = (5, 1)
+"""Sizes of the batches that are compared; tracing saw neither."""
+
+_SMALLEST_SCALE = 0.1
+"""Logits below this hardly move a probability; what is cancelled out in them is no fault of the graph."""
+
+
+class Adapted(nn.Module):
+    """A Keras model, which takes floats with the channels last, as a network that takes 8-bit pixels.
+
+    Args:
+        network: on Keras's PyTorch backend, from float32 ``[n, size, size, 3]`` (or 1, in grey) to ``[n, k]``.
+        low: what black is to it.
+        high: what white is to it.
+        grey: whether it looks at grey pictures.
+        log: whether it gives probabilities, whose logarithms are the logits.
+    """
+
+    def __init__(self, network: nn.Module, *, low: float, high: float, grey: bool, log: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.low, self.step, self.grey, self.log = low, (high - low) / 255, grey, log
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """The logits ``[n, k]`` of pixels uint8 ``[n, size, size, 3]``."""
+        values = pixels.float()
+        values = self.low + self.step * (_grey(values) if self.grey else values)
+        answer: Tensor = self.network(values, training=False)  # Keras asks this, and not whether torch evaluates
+        return torch.log(answer.clamp_min(1e-30)) if self.log else answer
+
+
+def _grey(colours: Tensor) -> Tensor:
+    """Luma (ITU-R 601-2) in whole numbers, as Pillow computes it; every step is exact in float32."""
+    red, green, blue = torch.split(colours, 1, dim=-1)
+    return torch.floor((19595 * red + 38470 * green + 7471 * blue + 32768) / 65536)
+
+
+def to_onnx(network: nn.Module, *, size: int) -> bytes:
+    """A network as an ONNX graph with a batch of any size; equal networks give equal bytes.
+
+    The network itself stays as it is: a copy on the CPU is set to evaluation and float32.
+
+    Args:
+        network: takes pixels uint8 ``[n, size, size, 3]`` and gives logits ``[n, k]``.
+        size: side of the pictures in pixels.
+
+    Returns:
+        The graph from ``pixels`` (uint8 ``[batch, size, size, 3]``) to ``logits`` (float32 ``[batch, k]``).
+
+    Raises:
+        RunError: the network is too large for one ONNX file, has an operator without counterpart in ONNX, or answers
+            differently there.
+    """
+    if sum(state.numel() for state in (*network.parameters(), *network.buffers())) * 4 > _MAX_BYTES:
+        raise RunError(_("The network is too large for one ONNX file (2 GB)."), hint=_("Train a smaller one."))
+    still = copy.deepcopy(network).to("cpu", torch.float32).eval()
+    try:
+        model = _traced(still, size)
+        distance = _distance(still, model, size)
+    except Exception as error:  # an operator without counterpart shows in many ways, in either library
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise RunError(_("The network cannot be turned into ONNX: {reason}").format(reason=reason)) from error
+    if not distance <= TOLERANCE:
+        raise RunError(
+            _("The network in ONNX Runtime is {distance:.1e} away from PyTorch; {tolerance:.0e} is allowed.").format(
+                distance=distance, tolerance=TOLERANCE
+            )
+        )
+    return model
+
+
+def trace(network: nn.Module, size: int, output: str) -> bytes:
+    """The graph that PyTorch's older exporter makes of a network from ``pixels`` to ``output``, with any batch."""
+    export: Any = torch.onnx.export
+    buffer = io.BytesIO()
+    with _silence(), warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # that it is the older exporter, and every shape that tracing fixes
+        export(
+            network,
+            (torch.zeros(2, size, size, 3, dtype=torch.uint8),),
+            buffer,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["pixels"],
+            output_names=[output],
+            dynamic_axes={"pixels": {0: "batch"}, output: {0: "batch"}},
+        )
+    return buffer.getvalue()
+
+
+def _traced(network: nn.Module, size: int) -> bytes:
+    with torch.no_grad():
+        classes = network(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1]
+    model = onnx.load_from_string(trace(network, size, "logits"))
+    # Where the exporter loses track of a shape it leaves a made-up name; readers need the number of classes.
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = classes
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Closes standard output to the exporter, whose C++ part prints the whole graph there when it fails."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _distance(network: nn.Module, model: bytes, size: int) -> float:
+    """The largest difference on noise, as a share of the largest logit; NaN where anything is not finite."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    distances = []
+    for batch in _BATCHES:
+        noise = np.random.default_rng(batch).integers(0, 256, (batch, size, size, 3), np.uint8)
+        (found,) = session.run(["logits"], {"pixels": noise})
+        with torch.no_grad():
+            wanted = network(torch.from_numpy(noise)).numpy()
+        assert found.shape == wanted.shape, f"{found.shape} instead of {wanted.shape}"
+        distances.append(np.abs(found - wanted).max() / max(np.abs(wanted).max(), _SMALLEST_SCALE))
+    return float(np.max(distances))

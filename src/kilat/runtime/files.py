@@ -1,0 +1,49 @@
+"""Files: written whole or not at all, and where kilat keeps what it can make again."""
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from kilat.errors import RunError
+from kilat.locale import _
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Writes a file through a temporary one, so that a kill leaves the old file or the new one.
+
+    Raises:
+        RunError: the disk is full, or the folder cannot be written to.
+    """
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise RunError(
+            _("{path} cannot be written: {reason}.").format(path=path, reason=error.strerror or error)
+        ) from error
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Writes a document as indented JSON; numbers that are not finite are a programming error."""
+    write_file(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def cache_home() -> Path:
+    """Where kilat keeps what it can make again: ``$KILAT_CACHE``, or ``kilat`` in the platform's folder for caches."""
+    if given := os.environ.get("KILAT_CACHE"):
+        return Path(given).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "kilat"
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Caches/kilat"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kilat"

@@ -1,0 +1,1 @@
+"""One module a verb, each readable on one screen; read ``train`` first. Stands on every room below."""

@@ -1,0 +1,89 @@
+"""Where augmentation can change what a class means, and where it says nothing."""
+
+import pytest
+
+from kilat.recipe import Augment
+from kilat.recipe.label_safety import altered_meanings
+
+EVERYTHING = Augment(
+    horizontal_flip=True, vertical_flip=True, rotation=180, shear=20, zoom=0.2, brightness=0.2, contrast=0.2,
+    channel_shift=0.2, randaugment={}, trivialaugment=True, resized_crop=0.08, cutout=8, erasing=0.5, mixup=0.2,
+)  # fmt: skip
+DIGITS = list("0123456789")
+CIFAR = "airplane automobile bird cat deer dog frog horse ship truck".split()
+FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+
+
+def named(augment, classes):
+    """The classes that the sentences name."""
+    return {name for sentence in altered_meanings(augment, classes) for name in classes if f"'{name}'" in sentence}
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        CIFAR, FASHION, "daisy dandelion roses sunflowers tulips".split(), ["apple", "orange", "banana"],
+        ["right whale", "blue whale", "red panda", "polar bear"], ["down jacket", "pick-up", "close up"],
+        ["batik jawa barat", "batik jawa timur"], ["white rice", "fried chicken"], ["grade A", "seven up", "sirsak"],
+    ],
+    ids=lambda classes: classes[0],
+)  # fmt: skip
+def test_no_false_alarms(classes):
+    assert altered_meanings(EVERYTHING, classes) == []
+
+
+@pytest.mark.parametrize("classes", [DIGITS, ["left", "right"], ["red", "green"]], ids=lambda classes: classes[0])
+def test_nothing_chosen_nothing_said(classes):
+    assert altered_meanings(Augment(), classes) == []
+    harmless = Augment(
+        crop=4, width_shift=0.1, shear=10, zoom=0.2, rotation=15, resized_crop=0.5, cutout=8, erasing=0.5, mixup=0.2
+    )
+    assert altered_meanings(harmless, classes) == []
+
+
+@pytest.mark.parametrize(
+    ("choice", "classes", "wanted"),
+    [
+        ({"horizontal_flip": True}, ["0", "3", "8", "6"], "3 6"),
+        ({"vertical_flip": True}, ["0", "3", "8", "6"], "6"),
+        ({"horizontal_flip": True}, ["zero", "Seven", "tiga", "digit_2", "angka 4"], "Seven|tiga|digit_2|angka 4"),
+        ({"horizontal_flip": True}, ["A", "B", "b", "letter_d", "<"], "B|b|letter_d|<"),
+        ({"vertical_flip": True}, ["A", "B", "<"], "A"),
+        ({"horizontal_flip": True}, ["left", "up", "kanan", "none"], "left|kanan"),
+        ({"vertical_flip": True}, ["left", "up", "bawah", "none"], "up|bawah"),
+        ({"horizontal_flip": True}, ["Turn-Left", "belok kanan", "stop"], "Turn-Left|belok kanan"),
+        ({"horizontal_flip": True}, ["left lung", "right lung", "heart"], "left lung|right lung"),
+        ({"vertical_flip": True}, ["thumbs_up", "thumbs_down", "fist"], "thumbs_up|thumbs_down"),
+        ({"horizontal_flip": True}, ["→", "↑"], "→"),
+        ({"rotation": 90}, ["left", "up", "circle"], "left|up"),
+        ({"rotation": 90}, ["0", "1", "7"], "1 7"),
+        ({"rotation": 45}, DIGITS, "6 9"),
+        ({"rotation": 45}, ["6", "7"], ""),
+        ({"resized_crop": 0.3}, ["E", "F", "letter_q", "none"], "E|F|letter_q"),
+        ({"rotation": 44}, DIGITS, ""),
+        ({"trivialaugment": True}, ["0", "7"], "7"),
+        ({"channel_shift": 0.1}, ["red", "dark blue", "car"], "red|dark blue"),
+        ({"brightness": 0.1}, ["merah muda", "abu-abu", "hitam"], "merah muda|abu-abu|hitam"),
+        ({"randaugment": {}}, ["red apple", "green apple", "pear"], "red apple|green apple"),
+        ({"trivialaugment": True}, ["mawar merah", "mawar putih", "melati"], "mawar merah|mawar putih"),
+    ],
+)
+def test_classes_whose_meaning_is_at_stake(choice, classes, wanted):
+    separator = "|" if "|" in wanted else None
+    assert named(Augment(**choice), classes) == {name.strip() for name in wanted.split(separator)}
+
+
+def test_the_sentence_says_which_line_which_classes_and_what_to_do():
+    (sentence,) = altered_meanings(Augment(horizontal_flip=True, crop=4), DIGITS)
+    assert sentence == (
+        "augment.horizontal_flip mirrors pictures left to right, which can change what these classes mean: "
+        "'1', '2', '3', '4', '5', '6' and 2 more. Switch it off if it does; `kilat preview` shows what becomes of "
+        "pictures."
+    )
+
+
+def test_each_choice_gets_a_sentence_of_its_own():
+    sentences = altered_meanings(Augment(horizontal_flip=True, vertical_flip=True, rotation=120), ["6", "9"])
+    lines = ["augment.horizontal_flip", "augment.vertical_flip", "augment.rotation"]
+    assert [sentence.split()[0] for sentence in sentences] == lines
+    assert "120 degrees" in sentences[2]
