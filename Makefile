@@ -55,10 +55,10 @@ docs: $(VENV)/.full ## write the generated pages of docs/reference, then build t
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "Site: $(CURDIR)/site/index.html"
 
-dist: $(VENV)/.full ## build the source distribution and the wheel into dist/
+dist: $(VENV)/.made ## build the source distribution and the wheel into dist/
 	$(BIN)/uv build --quiet --out-dir dist
 
-lock: $(VENV)/.full ## bring requirements.lock up to pyproject.toml; ARGS=--upgrade takes the newest versions that fit
+lock: $(VENV)/.made ## bring requirements.lock up to pyproject.toml; ARGS=--upgrade takes the newest versions that fit
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-emit-index-url $(ARGS) \
 	  --no-emit-find-links --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
 
