@@ -2,7 +2,7 @@
 
 A sentence is translated when it is shown: ``_`` and ``ngettext`` look the language up at every call, so that nothing is
 settled when a module is imported. What is written down before anybody reads it is not a sentence but a code with values
-(``kilat.locale.sentences``).
+(``kilat.locale.notes``, ``kilat.locale.refusals``).
 """
 
 import gettext
@@ -21,6 +21,11 @@ def _(message: str) -> str:
 def ngettext(singular: str, plural: str, count: int) -> str:
     """Return the sentence that fits a number, in the language of the environment; ``{count}`` is not filled in."""
     return _catalog(tuple(os.environ.get(name) for name in _VARIABLES)).ngettext(singular, plural, count)
+
+
+def N_(message: str) -> str:  # noqa: N802 - gettext's usual name for it
+    """Mark a sentence for translators where it stands in a table; whoever shows it calls ``_``."""
+    return message
 
 
 @cache
