@@ -52,7 +52,7 @@ bench: $(VENV)/.full ## measure again every number that the project publishes; B
 
 docs: $(VENV)/.full ## write the generated pages of docs/reference, then build the site into site/; offline once installed
 	$(BIN)/python docs/generate.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Site: $(CURDIR)/site/index.html"
 
 dist: $(VENV)/.made ## build the source distribution and the wheel into dist/
