@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import ModelProto, NodeProto
 
 from kilat.bundle.manifest import KEY, Manifest
 from kilat.errors import ModelFileError
 from kilat.locale import _
 from kilat.recipe.network_summary import Row, Summary
+from kilat.runtime.onnx_session import make_session
 
 _WEIGHTS = {
     "Conv": (1, 2), "ConvInteger": (1,), "QLinearConv": (3, 8),
@@ -92,10 +92,7 @@ def _shapes(model: ModelProto, size: int, wanted: Collection[str]) -> dict[str, 
     names = sorted({*wanted} - {*shapes})
     del seen.graph.output[:]
     seen.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(seen.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = make_session(seen.SerializeToString(), optimize=False)
     answers = session.run(names, {"image": np.zeros((1, size, size, 3), np.uint8)})
     return shapes | {name: answer.shape for name, answer in zip(names, answers, strict=True)}
 

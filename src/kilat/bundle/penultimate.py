@@ -2,8 +2,9 @@
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import ModelProto, helper, numpy_helper
+
+from kilat.runtime.onnx_session import make_session
 
 TAPPED = "tapped"
 _WEIGHTED = {"Gemm", "MatMul", "Conv"}
@@ -67,8 +68,6 @@ def _rank(model: ModelProto, name: str) -> int:
     probe.CopyFrom(model)
     del probe.graph.output[:]
     probe.graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = make_session(probe.SerializeToString())
     shape = [one if isinstance(one, int) else 1 for one in session.get_inputs()[0].shape]
     return int(session.run([name], {"pixels": np.zeros(shape, np.uint8)})[0].ndim)

@@ -21,6 +21,7 @@ from kilat.errors import ModelFileError, PictureError
 from kilat.evaluate.conformal import Sets
 from kilat.locale import _
 from kilat.runtime.cores import threads
+from kilat.runtime.onnx_session import make_session
 
 _ANSWERED = ("probabilities", "unknown", "embedding")
 _NEVER = np.full(1, -np.inf, np.float32)
@@ -82,13 +83,8 @@ class Classifier:
     def __init__(self, data: bytes, where: str = "the model") -> None:
         refuse_foreign(data, where)
         self._data, self._where = data, where
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 4  # what it would log as an error comes as the exception below
-        options.add_session_config_entry("session.load_model_format", "ONNX")  # the only one that was looked through
         try:
-            # Its fallback would try once more, with a banner on standard output.
-            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+            self._session = make_session(data)
         except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
             raise ModelFileError(
                 _("{where} cannot be run by ONNX Runtime {version}: {error}").format(

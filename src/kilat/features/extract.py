@@ -26,6 +26,7 @@ from kilat.features.cache import CachedFeatures, FeatureCache
 from kilat.features.resize_graph import Resizer
 from kilat.recipe import Resize
 from kilat.runtime.cores import threads
+from kilat.runtime.onnx_session import make_session
 from kilat.runtime.progress import Advance, ignore
 
 Floats = NDArray[np.float32]
@@ -55,10 +56,7 @@ class OnnxRunner:
     """A backbone on the CPU in ONNX Runtime, one core a call."""
 
     def __init__(self, backbone: Backbone) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        self.session = ort.InferenceSession(backbone.model, options, providers=["CPUExecutionProvider"])
+        self.session = make_session(backbone.model)
         self.batch = batch_size(backbone.size)
 
     def __call__(self, pixels: Pixels) -> Floats:
@@ -67,7 +65,7 @@ class OnnxRunner:
         return np.asarray(features, np.float32)
 
 
-def working_size(source: Source, largest: int = 224, stride: int = 32) -> int:
+def suggested_size(source: Source, largest: int = 224, stride: int = 32) -> int:
     """The side in pixels at which to look at these pictures: four times their own, in the network's stride.
 
     Small pictures are enlarged because the network halves the resolution five times. Beyond fourfold cross-validation
@@ -128,7 +126,7 @@ def extract_features(
     return features
 
 
-def cache_space(backbone: Backbone, resize: Resize, device: str = "cpu") -> bytes:
+def cache_namespace(backbone: Backbone, resize: Resize, device: str = "cpu") -> bytes:
     """The key under which vectors of this backbone with this preprocessing are kept."""
     what = f"{backbone.digest} {backbone.size} {resize} {device} {PREPROCESSING} {ort.__version__}"
     return hashlib.sha256(what.encode()).digest()[:16]

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from kilat.recipe import Resize
+from kilat.runtime.onnx_session import make_session
 
 Pixels = NDArray[np.uint8]
 
@@ -26,15 +26,12 @@ class Resizer:
     """Fits one picture at a time; safe to use from several threads."""
 
     def __init__(self, size: int, resize: Resize) -> None:
-        nodes, constants = fitting(size, resize)
+        nodes, constants = resize_nodes(size, resize)
         image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", "height", "width", 3])
         pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", size, size, 3])
         graph = helper.make_graph(nodes, "fit", [image], [pixels], constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        self.session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        self.session = make_session(model.SerializeToString())
 
     def __call__(self, image: Pixels) -> Pixels:
         """A picture ``[height, width, 3]`` as ``[size, size, 3]``."""
@@ -42,7 +39,7 @@ class Resizer:
         return np.asarray(pixels[0], np.uint8)
 
 
-def fitting(size: int, resize: Resize) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+def resize_nodes(size: int, resize: Resize) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Nodes and constants from ``image`` (uint8 ``[batch, height, width, 3]``) to ``pixels`` (all sides ``size``)."""
     writer = _Writer()
     square = {"crop": writer.crop, "pad": writer.pad, "squash": writer.whole}[resize]

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from kilat.bundle.ood_graph import OodGraph, Projection
@@ -18,11 +17,12 @@ from kilat.bundle.penultimate import tapped
 from kilat.data.split import Part, folds
 from kilat.evaluate.out_of_distribution import MOST_KEPT, WIDTH, Detector, Space, Trial, choose, compare, spaced
 from kilat.features.backbone import Block
-from kilat.features.pixels import MOST_SEEN_AGAIN
+from kilat.features.pixels import MAX_OOD_REFERENCE
 from kilat.probe import Fitted, fit
 from kilat.probe.components import leading
 from kilat.recipe import Head, Trust
 from kilat.runtime.cores import parallel_map, threads
+from kilat.runtime.onnx_session import make_session
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -149,7 +149,7 @@ def of_network(
     """
     see = _Eye(graph, pixels)
     wide = see.width(learnt.rows[:1])
-    learnt = learnt.at(spaced(learnt.truth, min(MOST_SEEN_AGAIN, _MOST_NUMBERS // wide)))
+    learnt = learnt.at(spaced(learnt.truth, min(MAX_OOD_REFERENCE, _MOST_NUMBERS // wide)))
     some = np.concatenate(list(see(learnt.rows)))
     projection = _projection(some, min(_width(*some.shape), max(1, _MOST_WEIGHTS // wide)))
 
@@ -174,11 +174,7 @@ class _Eye:
     """What a network's last layer is given, for rows of the catalog, batch by batch ``[n, seen]``."""
 
     def __init__(self, graph: bytes, pixels: Callable[[Ints], Iterable[Pixels]]) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads()
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # batches are decoded in between
-        options.log_severity_level = 3
-        self.session = ort.InferenceSession(tapped(graph), options, providers=["CPUExecutionProvider"])
+        self.session = make_session(tapped(graph), threads=threads())
         self.pixels = pixels
 
     def __call__(self, rows: Ints) -> Iterator[Floats]:

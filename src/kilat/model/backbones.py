@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from kilat.errors import BackboneError, MissingExtra
 from kilat.features.backbone import Backbone, Block
 from kilat.locale import _
+from kilat.runtime.cores import threads
 from kilat.runtime.extras import has_torch
 from kilat.runtime.files import cache_home
+from kilat.runtime.onnx_session import make_session
 
 if TYPE_CHECKING:
     from kilat.model.feature_extractor import FeatureExtractor
@@ -142,9 +143,7 @@ def _distance_from(frozen: "FeatureExtractor", model: bytes) -> float:
     """How far the graph is from the network, on noise and in batches of sizes that tracing did not see."""
     import torch
 
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = make_session(model, threads=threads())
     distances = []
     for batch in (3, 1):
         noise = np.random.default_rng(batch).integers(0, 256, (batch, frozen.size, frozen.size, 3), np.uint8)

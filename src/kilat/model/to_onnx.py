@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
 from kilat.errors import RunError
 from kilat.features.resize_graph import OPSET
 from kilat.locale import _
+from kilat.runtime.cores import threads
+from kilat.runtime.onnx_session import make_session
 
 TOLERANCE = 1e-3
 """How far ONNX Runtime may be from PyTorch, as a share of the largest logit; 1e-6 is usual."""
@@ -141,9 +142,7 @@ def _silence() -> Iterator[None]:
 
 def _distance(network: nn.Module, model: bytes, size: int) -> float:
     """The largest difference on noise, as a share of the largest logit; NaN where anything is not finite."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = make_session(model, threads=threads())
     distances = []
     for batch in _BATCHES:
         noise = np.random.default_rng(batch).integers(0, 256, (batch, size, size, 3), np.uint8)
