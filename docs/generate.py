@@ -42,7 +42,7 @@ def commands() -> str:
         [sys.executable, *arguments], env=environment, check=True, capture_output=True, encoding="utf-8"
     ).stdout
     text = text.replace("&#x27;", "'").replace("&quot;", '"')
-    return f"{_notice('src/kilat/cli.py')}\n\n{text.strip()}\n"
+    return f"{_notice('src/kilat/cli')}\n\n{text.strip()}\n"
 
 
 def techniques() -> str:
