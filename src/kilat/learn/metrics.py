@@ -1,0 +1,433 @@
+"""What was measured, typed: ``metrics.json`` is written from these models, and everything that shows it reads them.
+
+A section or value that does not apply is absent, one that cannot be measured (an accuracy of no pictures) is None.
+Intervals are 95% intervals, ``[low, high]``. Keys are added, never renamed.
+"""
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kilat.locale.notes import Note
+
+Interval = tuple[float, float] | None
+
+
+class Section(BaseModel):
+    """A part of the document: fixed once it is made, and without keys that nobody declared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataSection(Section):
+    """How many pictures took part, and in what.
+
+    Args:
+        used: pictures that take part.
+        refused: pictures that came in and do not; ``catalog.csv`` says why.
+        reasons: how many were refused for each reason, by its code.
+        classes: their names, in the order of the model's probabilities.
+        train: pictures that the classifier was fitted on.
+        validation: of a ready-made split, or held out to compare epochs by.
+        calibration: held out for temperature, sets and thresholds.
+        test: measured on, and nothing else.
+        duplicates: pictures that are byte for byte the same as another.
+        near_duplicates: pictures that have a near-duplicate.
+        cropped_share: the share of a picture's area that cropping to a square drops, the mean over all.
+        digest: SHA-256 of all contents, independent of names and order.
+    """
+
+    used: int
+    refused: int
+    reasons: dict[str, int] = Field(default_factory=dict)
+    classes: list[str]
+    train: int = 0
+    validation: int = 0
+    calibration: int = 0
+    test: int = 0
+    duplicates: int = 0
+    near_duplicates: int = 0
+    cropped_share: float = 0.0
+    digest: str = ""
+
+
+class Corrections(Section):
+    """What a table of corrected labels changed."""
+
+    table: str
+    relabelled: int
+    left_out: int
+    unchanged: int
+
+
+class Bin(Section):
+    """Answers whose probability lies between ``low`` and ``high``: how many, what they promise, how many are right."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float | None
+    accuracy_interval: Interval
+
+
+class ClassCalibration(Section):
+    """How well the probability of one class is calibrated, one against the rest."""
+
+    brier: float | None
+    ece: float | None
+    reliability: list[Bin] = Field(default_factory=list)
+
+
+class ClassMeasures(ClassCalibration):
+    """One class; ``support`` is the number of its pictures."""
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
+class Majority(Section):
+    """What always giving the commonest label would achieve."""
+
+    label: str | None
+    accuracy: float | None
+
+
+class Calibration(Section):
+    """Measures of probabilities (``kilat.evaluate.metrics.measure`` says what each is)."""
+
+    log_loss: float | None
+    brier: float | None
+    ece: float | None
+    ece_interval: Interval
+    adaptive_ece: float | None
+    reliability: list[Bin] = Field(default_factory=list)
+
+
+class Uncalibrated(Calibration):
+    """The same before calibration."""
+
+    per_class: dict[str, ClassCalibration] = Field(default_factory=dict)
+
+
+class Coverage(Section):
+    """How often prediction sets hold the right class, and their mean size, for some pictures."""
+
+    n: int
+    coverage: float | None
+    coverage_interval: Interval
+    size: float | None
+
+
+class WorstClass(Section):
+    """The class whose sets hold the right class least often."""
+
+    label: str
+    n: int
+    coverage: float | None
+    coverage_interval: Interval
+
+
+class SizeCoverage(Section):
+    """The coverage of sets of ``low`` to ``high`` classes."""
+
+    low: int
+    high: int
+    n: int
+    coverage: float | None
+    coverage_interval: Interval
+
+
+class SetMeasures(Coverage):
+    """Prediction sets (``kilat.evaluate.conformal.measure_sets``).
+
+    Args:
+        method: ``lac`` or ``raps``.
+        target_coverage: how often they are made to hold the right class.
+        per_class: whether that holds for each class by itself.
+        by_class: measured for the pictures of each class.
+        by_size: measured for sets of each size.
+    """
+
+    method: str
+    target_coverage: float
+    per_class: bool
+    size_interval: Interval
+    empty: float | None
+    single: float | None
+    several: float | None
+    sizes: list[int]
+    worst_class: WorstClass | None
+    by_class: dict[str, Coverage]
+    by_size: list[SizeCoverage]
+
+
+class Flagged(Section):
+    """How many of ``n`` pictures count as unknown."""
+
+    n: int
+    flagged: int
+    share: float | None
+    interval: Interval
+
+
+class OtherClasses(Flagged):
+    """Pictures of classes that the model does not know: how many it notices, and how well the score tells them."""
+
+    auroc: float
+
+
+class FlaggedTest(Flagged):
+    """Pictures of the model's own classes, and of others where there are any."""
+
+    other_classes: OtherClasses | None = None
+
+
+class WithoutLeaked(Section):
+    """The accuracy on test pictures without a near-duplicate among the training pictures."""
+
+    n: int
+    leaked: int
+    accuracy: float | None
+    accuracy_interval: Interval
+
+
+class Measures(Calibration):
+    """Everything that is measured on one part of the pictures (``kilat.evaluate.metrics.measure``)."""
+
+    n: int
+    accuracy: float | None
+    accuracy_interval: Interval
+    balanced_accuracy: float | None
+    balanced_accuracy_interval: Interval
+    top_k: dict[str, float | None]
+    majority: Majority
+    confusion: list[list[int]]
+    per_class: dict[str, ClassMeasures]
+    uncalibrated: Uncalibrated | None = None
+    sets: SetMeasures | None = None
+    unknown: FlaggedTest | None = None
+    without_leaked: WithoutLeaked | None = None
+
+
+class TriedL2(Section):
+    """One L2 penalty in cross-validation."""
+
+    l2_penalty: float
+    log_loss: float
+    accuracy: float
+
+
+class CurvePoint(Section):
+    """One point of the learning curve: of ``n`` held-out pictures, ``correct`` after fitting on ``pictures``."""
+
+    pictures: int
+    correct: int
+    n: int
+
+
+class HeadSection(Section):
+    """The linear head on a frozen backbone.
+
+    Args:
+        l2_penalty: the chosen one.
+        l2_penalties: what was tried.
+        class_weight: ``balanced`` or None.
+        curve: the learning curve.
+        temperature: what its logits are divided by; absent where a fine-tuned network replaced it.
+    """
+
+    l2_penalty: float
+    l2_penalties: list[TriedL2]
+    class_weight: str | None
+    curve: list[CurvePoint]
+    temperature: float | None = None
+
+
+class FitSection(Section):
+    """A training by gradient.
+
+    Args:
+        epochs: how many were run.
+        best_epoch: whose weights are kept, from 1.
+        stop_reason: why training ended, as a code.
+        batch: pictures an update.
+        micro_batch: pictures computed at once.
+        rollbacks: how often a loss that was not finite sent it back.
+        averaged: over how many epochs weights were averaged.
+        temperature: what the logits are divided by; absent where the frozen head was kept.
+    """
+
+    epochs: int
+    best_epoch: int
+    stop_reason: str
+    optimizer: str
+    schedule: str
+    batch: int
+    micro_batch: int
+    precision: str
+    device: str
+    devices: int
+    rollbacks: int
+    averaged: int
+    parameters: int
+    trainable: int
+    macs: int
+    temperature: float | None = None
+
+
+class Part(Section):
+    """The main measures of one part of the pictures."""
+
+    n: int
+    accuracy: float | None
+    accuracy_interval: Interval
+    log_loss: float | None
+    brier: float | None
+    ece: float | None
+
+
+class TestAndValidation(Section):
+    """The main measures of one of two classifiers."""
+
+    test: Part
+    validation: Part
+
+
+class PairedDifference(Section):
+    """Fine-tuned against frozen on the same validation pictures (``kilat.evaluate.comparison.Comparison``)."""
+
+    n: int
+    log_loss_gain: float
+    standard_error: float
+    accuracy_before: float
+    accuracy_after: float
+    needed: float
+
+
+class ComparisonSection(Section):
+    """Fine-tuning beside the frozen result that it began with, on the same split."""
+
+    kept: Literal["fine_tuned", "frozen"]
+    fine_tuned: TestAndValidation
+    frozen: TestAndValidation
+    validation: PairedDifference
+
+
+class UnknownSection(Section):
+    """How pictures unlike the training pictures are noticed.
+
+    Args:
+        methods: the scores that are added up.
+        rate: the share of ordinary pictures that may count as unknown.
+        auroc: how well each combination told classes that were left out.
+        left_out: in how many rounds classes were left out.
+        test: how many of the test pictures count as unknown.
+    """
+
+    methods: list[str]
+    rate: float
+    auroc: dict[str, float]
+    left_out: int
+    test: Flagged
+
+
+class CheckSection(Section):
+    """What was found in the data; a finding is a ``kilat.check.finding.Finding`` as a document."""
+
+    serious: int
+    findings: list[dict[str, Any]]
+
+
+class ParitySection(Section):
+    """The model file against the fitted classifier (``kilat.bundle.parity.Parity``)."""
+
+    pictures: int
+    max_difference: float
+    tolerance: float
+    labels_agree: float
+    max_ood_difference: float
+
+
+class ModelSection(Section):
+    """The model file. ``backbone`` and ``features`` describe a frozen one, ``network`` one trained by gradient."""
+
+    backbone: str | None = None
+    features: int | None = None
+    network: str | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    size: int
+    precision: str
+    resize: str
+    bytes: int
+    digest: str
+
+
+class NoteSection(Section):
+    """A note as a code with values (``kilat.locale.notes``)."""
+
+    code: str
+    values: dict[str, Any]
+
+
+class Metrics(Section):
+    """The content of a run's ``metrics.json``; two equal runs differ in ``timing`` alone."""
+
+    schema_: Literal[1] = Field(1, alias="schema")
+    notes: list[NoteSection]
+    data: DataSection
+    corrected: Corrections | None = None
+    test: Measures
+    validation: Measures
+    head: HeadSection | None = None
+    fit: FitSection | None = None
+    comparison: ComparisonSection | None = None
+    unknown: UnknownSection
+    check: CheckSection
+    parity: ParitySection
+    model: ModelSection
+    versions: dict[str, Any]
+    timing: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether a network trained by gradient answers, rather than a head on a frozen backbone."""
+        return self.fit is not None and (self.comparison is None or self.comparison.kept == "fine_tuned")
+
+    @property
+    def temperature(self) -> float:
+        """What the logits are divided by."""
+        section = self.fit if self.is_trained else self.head
+        assert section is not None
+        assert section.temperature is not None
+        return section.temperature
+
+    @property
+    def sentences(self) -> list[str]:
+        """The notes in the language of the environment."""
+        return [Note(note.code, note.values).sentence() for note in self.notes]
+
+    def document(self) -> dict[str, Any]:
+        """Return what JSON holds; ``Metrics.model_validate`` reads it back."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    def with_timing(self, timing: dict[str, float]) -> Self:
+        """Return the same with the seconds of every part."""
+        return self.model_copy(update={"timing": timing})
+
+
+class Evaluation(Section):
+    """What ``kilat.evaluate`` returns: a finished model on other labelled pictures."""
+
+    schema_: Literal[1] = Field(1, alias="schema")
+    data: DataSection
+    test: Measures
+    robustness: dict[str, Any] | None = None
+    timing: dict[str, float]
+
+    def document(self) -> dict[str, Any]:
+        """Return what JSON holds."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
