@@ -36,7 +36,7 @@ import pandas as pd
 from _fine_tuning import Told, accuracy
 
 from kilat.data.catalog import Catalog
-from kilat.data.split import parts
+from kilat.data.split import train_and_test
 from kilat.learn.frozen import held_out
 from kilat.recipe import load
 
@@ -159,7 +159,7 @@ def lists_of(run: Path, folder: Path) -> dict[str, Any]:
     """Which pictures a run trained on, validated on and was tested with, from its catalog."""
     words = dict.fromkeys(("path", "label", "split", "status", "digest"), str)
     catalog = Catalog(pd.read_csv(run / "catalog.csv", dtype=words, keep_default_na=False))
-    classes, learnt, asked = parts(catalog)
+    classes, learnt, asked = train_and_test(catalog)
     # Where the frozen result was kept, which also learnt from them, the catalog does not name the validation pictures;
     # they follow from content and seed.
     training, validation, _calibration = held_out(learnt, classes, load(run / "recipe.yaml"))

@@ -307,7 +307,7 @@ def features(scale: Scale, _place: Path) -> None:
         list(pool.map(runner, [pixels] * _CALLERS))
 
     def whole() -> None:
-        extract_features(source, Catalog.of(source.entries), backbone, resize="crop", cache=None, runner=runner)
+        extract_features(source, Catalog.from_entries(source.entries), backbone, resize="crop", cache=None, runner=runner)
 
     name = "the limit: pictures on the device"
     works: list[tuple[str, Work, int]] = [

@@ -30,7 +30,7 @@ from kilat.check import near_duplicates, nearest_neighbours
 from kilat.data.catalog import Catalog, Entry, content_digest
 from kilat.data.decode import decode
 from kilat.data.image_stats import IMAGE_STATS, image_stats
-from kilat.data.split import assign, folds, hold_out, join_groups, parts, settle_duplicates
+from kilat.data.split import assign_splits, folds, hold_out, merge_groups, resolve_duplicates, train_and_test
 from kilat.runtime.cores import parallel_map
 
 EVERYTHING = ("resize", "crop", "mirror", "brightness", "jpeg")
@@ -126,7 +126,7 @@ def plant(photos: list[Photo], files: list[Path], own: set[frozenset[str]], kind
     began = time.perf_counter()
     found = near_duplicates.find(facts, np.flatnonzero(catalog.used))
     seconds = time.perf_counter() - began
-    join_groups(catalog, found.groups)
+    merge_groups(catalog, found.groups)
     groups = catalog.table["group"].to_numpy()[len(photos) :]
     hits = (groups >= 0) & (groups == catalog.table["group"].to_numpy()[chosen])
     flagged = sum(map(len, found.groups))
@@ -153,13 +153,13 @@ def straddling(catalog: Catalog, found: near_duplicates.NearDuplicates) -> int:
     apart = 0
     for seed in SPLIT_SEEDS:
         anew = Catalog(catalog.table.assign(split=""))
-        join_groups(anew, found.groups)
-        assign(anew, 0.2, seed)
-        _, learnt, asked = parts(anew)
+        merge_groups(anew, found.groups)
+        assign_splits(anew, 0.2, seed)
+        _, learnt, asked = train_and_test(anew)
         apart += int(np.isin(groups_of(anew, asked.rows), groups_of(anew, learnt.rows)).sum())
         numbers = groups_of(anew, learnt.rows, every=True)
         train, held = hold_out(learnt, 0.1, seed)
-        calibration = hold_out(learnt.at(train), 0.1, seed, "calibration")[1]
+        calibration = hold_out(learnt.take(train), 0.1, seed, "calibration")[1]
         sides = np.zeros(len(numbers), int)
         sides[held], sides[train[calibration]] = 1, 2
         for drawn in (folds(learnt, 5, seed), sides):
@@ -177,10 +177,10 @@ def groups_of(catalog: Catalog, rows: NDArray[np.int64], *, every: bool = False)
 def cataloged(photos: list[Photo], sides: list[str]) -> tuple[Catalog, NDArray[np.void]]:
     """Photos as a catalog with byte-identical ones settled, and their facts."""
     sides = sides or [""] * len(photos)
-    catalog = Catalog.of([Entry(photo.name, photo.label, side) for photo, side in zip(photos, sides, strict=True)])
+    catalog = Catalog.from_entries([Entry(photo.name, photo.label, side) for photo, side in zip(photos, sides, strict=True)])
     catalog.table["digest"] = [photo.digest for photo in photos]
     catalog.table["width"], catalog.table["height"] = zip(*(photo.size for photo in photos), strict=True)
-    settle_duplicates(catalog)
+    resolve_duplicates(catalog)
     return catalog, np.array([photo.facts for photo in photos], IMAGE_STATS)
 
 

@@ -42,7 +42,7 @@ def main() -> None:
     given = parser.parse_args()
     measure.opening(__doc__, "pillow")
     source = FolderSource(measure.pictures_of("flowers", given.flowers))
-    table = Catalog.of(source.entries).table
+    table = Catalog.from_entries(source.entries).table
     files = [source.read(row) for row in range(len(table))]
     facts = facts_of_files(files)
     start = time.perf_counter()
@@ -52,7 +52,7 @@ def main() -> None:
     )
     for label in [given.only] if given.only else sorted(set(table["label"])):
         rows = np.flatnonzero(table["label"] == label)
-        colour = tuple(facts["layout"][rows].mean(axis=(0, 1, 2)).round().astype(int).tolist())
+        colour = tuple(facts["colour_grid"][rows].mean(axis=(0, 1, 2)).round().astype(int).tolist())
         for name, change in changes(colour):
             altered = facts.copy()
             altered[rows] = facts_of_files([change(files[row]) for row in rows])

@@ -18,7 +18,7 @@ from kilat.bundle.ood_graph import OodGraph, Part, sensing
 from kilat.bundle.penultimate import tap
 from kilat.errors import RunError
 from kilat.features.backbone import Backbone
-from kilat.features.resize_graph import OPSET, fitting
+from kilat.features.resize_graph import OPSET, resize_nodes
 from kilat.locale import _
 from kilat.probe import CLIP, Head
 from kilat.recipe import Resize
@@ -34,7 +34,7 @@ def export(
     """A backbone with its head as the serialised model; the same parts give the same bytes."""
     network = onnx.load_from_string(backbone.model)
     answer = _joined(_head(head, temperature), sensing(senses, "head.standard", "logits"))
-    return _assembled(fitting(backbone.size, resize), network, answer, len(head.bias), manifest, senses)
+    return _assembled(resize_nodes(backbone.size, resize), network, answer, len(head.bias), manifest, senses)
 
 
 def export_network(
@@ -75,7 +75,7 @@ def export_network(
     answer = _one_unit(temperature) if logits == 1 else _softmax(temperature)
     if senses is not None:
         answer = _joined(answer, sensing(senses, tap(graph), "answer.softened"))
-    return _assembled(fitting(size, resize), graph, answer, classes, manifest, senses)
+    return _assembled(resize_nodes(size, resize), graph, answer, classes, manifest, senses)
 
 
 def _joined(one: Part, other: Part) -> Part:

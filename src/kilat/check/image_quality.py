@@ -290,7 +290,7 @@ def _flat(used: NDArray[np.void]) -> Odd:
 
 
 def _blurred(used: NDArray[np.void], flat: Odd) -> Odd:
-    sharpness = np.asarray(used["focus"], np.float64)
+    sharpness = np.asarray(used["peak_sharpness"], np.float64)
     mask = (sharpness < BLURRED) & _below(sharpness, 0.25) & (robust(np.log(sharpness + 1e-3)) < -FAR / 1.5)
     mask[flat[0]] = False
     usual = max(float(np.median(sharpness)), 1e-9)
@@ -305,7 +305,7 @@ def _tiny(used: NDArray[np.void]) -> Odd:
 
 def _dark(used: NDArray[np.void], flat: Odd) -> Odd:
     bright = _quantile(used, 0.99)
-    strongest = used["layout"].max(axis=(1, 2, 3)) / 255  # a red rose has little luminance and is not dark
+    strongest = used["colour_grid"].max(axis=(1, 2, 3)) / 255  # a red rose has little luminance and is not dark
     mask = (bright < DARK) & (strongest < DARK) & _below(bright) & (robust(bright) < -FAR)
     mask[flat[0]] = False
     return _worst(mask, -bright, [_("99% of it below brightness {b:.0%}").format(b=b) for b in bright])

@@ -108,7 +108,7 @@ def _four_turns(facts: NDArray[np.void]) -> Floats:
     """Edges, tones and colours of every picture, turned counter-clockwise by 0, 90, 180 and 270 degrees."""
     tones = _unit(facts["thumbnail"].reshape(-1, 8, 4, 8, 4).mean(axis=(2, 4), dtype=np.float32), centre=True)
     edges = _unit(np.sqrt(_edges(facts["thumbnail"].astype(np.float32))))
-    red, green, blue = np.moveaxis(facts["layout"].astype(np.float32) / 255, 3, 0)
+    red, green, blue = np.moveaxis(facts["colour_grid"].astype(np.float32) / 255, 3, 0)
     colours = np.stack([red - green, blue - (red + green) / 2], axis=3)
     turns = []
     for turn in range(4):

@@ -329,11 +329,11 @@ def predict(
 ) -> None:
     """Answer what is on pictures."""
     from kilat.bundle.predictor import Refusal, load
-    from kilat.data.listing import pictures_under
+    from kilat.data.listing import list_pictures
 
     classifier = load(model)
     refused = False
-    for answer in classifier.answers(pictures_under(pictures)):
+    for answer in classifier.answers(list_pictures(pictures)):
         refused |= isinstance(answer, Refusal)
         print(_answer_json(answer) if as_json else _answer_line(answer), flush=not as_json)
     raise typer.Exit(1 if refused else 0)
@@ -365,17 +365,17 @@ def drift(
 @app.command("data")
 def known_sets(as_json: Json = False) -> None:
     """List the known data sets."""
-    from kilat.data.datasets import describe
+    from kilat.data.datasets import list_datasets
 
-    sets = describe()
+    sets = list_datasets()
     if as_json:
-        kept = ("name", "about", "pictures", "classes", "download_bytes", "licence", "address", "available")
+        kept = ("name", "description", "pictures", "classes", "download_bytes", "licence", "url", "available")
         _print_json({"sets": [{key: getattr(one, key) for key in kept} for one in sets]})
         return
     for one in sets:
         here = _("here") if one.available else _("to download: {size}").format(size=_bytes(one.download_bytes))
         count = _("{pictures:,} pictures, {classes} classes").format(pictures=one.pictures, classes=len(one.classes))
-        print(f"{one.name}: {one.about}\n  {count}; {one.licence}\n  {one.address} ({here})")
+        print(f"{one.name}: {one.description}\n  {count}; {one.licence}\n  {one.url} ({here})")
 
 
 @app.command()

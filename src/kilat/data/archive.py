@@ -4,10 +4,10 @@ import weakref
 from collections import Counter
 from pathlib import Path
 
-from kilat.data.archive_formats import DAMAGE, Box, Member, Tar, Zip
+from kilat.data.archive_formats import READ_ERRORS, ArchiveFile, Member, TarArchive, ZipArchive
 from kilat.data.catalog import Entry
-from kilat.data.image_file import HIDDEN, OTHER, is_picture, judge, shown
-from kilat.data.layout import EMPTY_CLASS, Found, Tree, in_order, join
+from kilat.data.image_file import HIDDEN, OTHER, has_image_signature, kind_of_file, printable
+from kilat.data.layout import EMPTY_CLASS, FolderTree, FoundFile, join_path, sorted_order
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _
 
@@ -42,10 +42,10 @@ class ArchiveSource:
             self._box.close()
             raise
         weakref.finalize(self, self._box.close)
-        tree = Tree(scan.found, scan.folders)
-        entries = tree.entries() + [Entry(shown(name), "", refused=OUTSIDE) for name in scan.outside]
+        tree = FolderTree(scan.found, scan.folders)
+        entries = tree.entries() + [Entry(printable(name), "", refused=OUTSIDE) for name in scan.outside]
         places = scan.places + [(0, 0)] * len(scan.outside)
-        order = list(range(len(entries))) if self._box.forward else in_order(entries)
+        order = list(range(len(entries))) if self._box.forward else sorted_order(entries)
         self.entries = [entries[i] for i in order]
         self._places = [places[i] for i in order]
         self.skipped = dict(scan.skipped)
@@ -59,7 +59,7 @@ class ArchiveSource:
             raise PictureError(entry.refused)
         try:
             content = self._box.read(start, size)
-        except DAMAGE as error:
+        except READ_ERRORS as error:
             raise PictureError(_("damaged in the archive: {error}").format(error=error)) from error
         if len(content) != size:
             raise PictureError(_("cut off: {there} of {size} bytes are there").format(there=len(content), size=size))
@@ -82,11 +82,11 @@ def stem(name: str) -> str:
     return name[: len(name) - len(suffix)] or name
 
 
-def _open(path: Path) -> Box:
+def _open(path: Path) -> ArchiveFile:
     kind = "zip" if path.name.lower().endswith(".zip") else "tar"
     try:
-        return Zip(path) if kind == "zip" else Tar(path)
-    except DAMAGE as error:
+        return ZipArchive(path) if kind == "zip" else TarArchive(path)
+    except READ_ERRORS as error:
         raise SourceError(
             _("{path} cannot be opened as a {kind} archive: {error}.").format(path=path, kind=kind, error=error),
             hint=_("It may be cut off or misnamed: copy or download it again, or give the unpacked folder."),
@@ -96,8 +96,8 @@ def _open(path: Path) -> Box:
 class _Scan:
     """One pass over the members: the pictures with their places, the folders and what was passed over."""
 
-    def __init__(self, path: Path, box: Box) -> None:
-        self.found: list[Found] = []
+    def __init__(self, path: Path, box: ArchiveFile) -> None:
+        self.found: list[FoundFile] = []
         self.places: list[tuple[int, int]] = []
         self.outside: list[str] = []
         self.folders: dict[str, None] = {}
@@ -107,7 +107,7 @@ class _Scan:
         try:
             for member in box.members():
                 self._take(member)
-        except DAMAGE as error:
+        except READ_ERRORS as error:
             raise SourceError(
                 _("{path} is cut off or damaged after {count} pictures: {error}.").format(
                     path=path, count=len(self.found), error=error
@@ -129,7 +129,7 @@ class _Scan:
     def _is_hidden(self, parts: list[str]) -> bool:
         """Counts each helper once, however much is inside, as on a disk, where it is not entered."""
         for depth, part in enumerate(parts, 1):
-            if judge(part) == "helper":
+            if kind_of_file(part) == "helper":
                 path = "/".join(parts[:depth])
                 self.skipped[HIDDEN] += path not in self._hidden
                 self._hidden.add(path)
@@ -139,21 +139,21 @@ class _Scan:
     def _add_folders(self, parts: list[str]) -> None:
         path = ""
         for part in parts:
-            path = join(path, part)
+            path = join_path(path, part)
             self.folders[path] = None
 
     def _file(self, path: str, name: str, member: Member) -> None:
-        kind = judge(name)
-        if kind == "picture" or (kind == "unknown" and (member.refused or is_picture(member.head()))):
+        kind = kind_of_file(name)
+        if kind == "picture" or (kind == "unknown" and (member.refused or has_image_signature(member.head()))):
             self._add(path, member)
         else:
             self.skipped[OTHER] += 1
 
     def _add(self, path: str, member: Member) -> None:
         if path in self._seen:
-            self.found[self._seen[path]] = Found(path, REPLACED)
+            self.found[self._seen[path]] = FoundFile(path, REPLACED)
         self._seen[path] = len(self.found)
-        self.found.append(Found(path, member.refused))
+        self.found.append(FoundFile(path, member.refused))
         self.places.append((member.start, member.size))
 
 

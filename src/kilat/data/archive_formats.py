@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Protocol, cast
 
-from kilat.data.image_file import HEAD, MOST_BYTES, TOO_LARGE
+from kilat.data.image_file import MAX_BYTES, SIGNATURE_BYTES, TOO_LARGE
 
 LINK = "a link inside an archive"
 
 _LONGEST_HEADER = 1024 * 1024
 
-DAMAGE = (
+READ_ERRORS = (
     EOFError,
     OSError,
     ValueError,
@@ -54,7 +54,7 @@ class Member:
     head: Callable[[], bytes]
 
 
-class Box(Protocol):
+class ArchiveFile(Protocol):
     """What kilat asks of an archive format."""
 
     forward: bool
@@ -73,7 +73,7 @@ class Box(Protocol):
         ...
 
 
-class Zip:
+class ZipArchive:
     """A zip archive: any member can be read at any time."""
 
     forward = False
@@ -103,8 +103,8 @@ class Zip:
     def _head(self, number: int) -> bytes:
         try:
             with self._zip.open(self._infos[number]) as file:
-                return file.read(HEAD)
-        except DAMAGE:
+                return file.read(SIGNATURE_BYTES)
+        except READ_ERRORS:
             return b""
 
 
@@ -123,7 +123,7 @@ def _zip_refusal(info: zipfile.ZipInfo) -> str:
         return "encrypted"
     if (info.external_attr >> 16) & 0o170000 == 0o120000:
         return LINK
-    if info.file_size > MOST_BYTES:
+    if info.file_size > MAX_BYTES:
         return TOO_LARGE
     # The other methods unpack without a limit on what comes out.
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -131,14 +131,14 @@ def _zip_refusal(info: zipfile.ZipInfo) -> str:
     return ""
 
 
-class Tar:
+class TarArchive:
     """A tar archive, plain or compressed; a compressed one is unpacked as it is read, forwards."""
 
     def __init__(self, path: Path) -> None:
         self._stream, self.forward = _tar_stream(path)
         try:
             self._tar = tarfile.TarFile(fileobj=cast(IO[bytes], _Headers(self._stream)))
-        except DAMAGE:
+        except READ_ERRORS:
             self._stream.close()
             raise
 
@@ -153,7 +153,7 @@ class Tar:
             if info.isdir():
                 yield info.name
             else:
-                head = partial(self.read, info.offset_data, min(info.size, HEAD))
+                head = partial(self.read, info.offset_data, min(info.size, SIGNATURE_BYTES))
                 yield Member(info.name, info.offset_data, info.size, _tar_refusal(info), head)
         self._check_end()
 
@@ -207,4 +207,4 @@ def _tar_refusal(info: tarfile.TarInfo) -> str:
         return "not a regular file"
     if info.issparse():
         return "a sparse file"
-    return TOO_LARGE if info.size > MOST_BYTES else ""
+    return TOO_LARGE if info.size > MAX_BYTES else ""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat.data.catalog import Entry
-from kilat.data.image_file import read_file, shown, writable
+from kilat.data.image_file import is_encodable, printable, read_file
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _
 
@@ -75,7 +75,7 @@ class PathsSource:
         self.name = name
         self.skipped: dict[str, int] = {}
         self._paths = [os.fspath(path) for path in paths]
-        self.entries = [Entry(shown(path), label) for path, label in zip(self._paths, labels, strict=True)]
+        self.entries = [Entry(printable(path), label) for path, label in zip(self._paths, labels, strict=True)]
 
     def read(self, index: int) -> bytes:
         """The bytes of the picture."""
@@ -84,4 +84,4 @@ class PathsSource:
     def link(self, index: int) -> str | None:
         """The picture's absolute path, or None where its name is not text that can be written."""
         path = os.path.abspath(self._paths[index])
-        return path if writable(path) else None
+        return path if is_encodable(path) else None

@@ -63,10 +63,10 @@ class Catalog:
 
     def __init__(self, table: pd.DataFrame) -> None:
         self.table = table
-        self.facts: NDArray[Any] = np.zeros(0)
+        self.image_stats: NDArray[Any] = np.zeros(0)
 
     @classmethod
-    def of(cls, entries: list[Entry]) -> "Catalog":
+    def from_entries(cls, entries: list[Entry]) -> "Catalog":
         """A catalog of pictures that nobody has looked at yet."""
         table = pd.DataFrame(
             {

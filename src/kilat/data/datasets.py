@@ -18,7 +18,7 @@ from kilat.data.archive import ArchiveSource
 from kilat.data.arrays import ArraySource
 from kilat.data.binary_formats import CifarSource, read_idx
 from kilat.data.catalog import Source
-from kilat.data.download import Download, fetch
+from kilat.data.download import RemoteFile, fetch
 from kilat.data.folder import FolderSource
 from kilat.errors import SourceError, nearest
 from kilat.locale import _
@@ -27,70 +27,70 @@ from kilat.runtime.progress import Advance
 
 
 @dataclass(frozen=True, slots=True)
-class NamedSet:
+class NamedDataset:
     """A data set that goes by a name.
 
     Args:
         name: the name.
-        about: what it is, in a few words.
+        description: what it is, in a few words.
         pictures: how many there are.
         classes: the class names.
         download_bytes: what a download takes; 0 where it is embedded.
         licence: under which terms it may be used, and by whom.
-        address: where it comes from.
+        url: where it comes from.
         files: the official files.
         available: whether it is here, so that no network is needed.
     """
 
     name: str
-    about: str
+    description: str
     pictures: int
     classes: tuple[str, ...]
     download_bytes: int
     licence: str
-    address: str
-    files: tuple[Download, ...] = ()
+    url: str
+    files: tuple[RemoteFile, ...] = ()
     available: bool = False
 
 
-_FLOWERS = Download(
+_FLOWERS = RemoteFile(
     "https://storage.googleapis.com/download.tensorflow.org/example_images/flower_photos.tgz",
     228_813_984,
     "4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c",
 )
-_CIFAR = Download(
+_CIFAR = RemoteFile(
     "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
     170_052_171,
     "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
 )
 _FASHION_ADDRESS = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 _FASHION = (
-    Download(
+    RemoteFile(
         _FASHION_ADDRESS + "train-images-idx3-ubyte.gz",
         26_421_880,
         "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
     ),
-    Download(
+    RemoteFile(
         _FASHION_ADDRESS + "train-labels-idx1-ubyte.gz",
         29_515,
         "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
     ),
-    Download(
+    RemoteFile(
         _FASHION_ADDRESS + "t10k-images-idx3-ubyte.gz",
         4_422_102,
         "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
     ),
-    Download(
+    RemoteFile(
         _FASHION_ADDRESS + "t10k-labels-idx1-ubyte.gz",
         5_148,
         "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     ),
 )
 
-SETS = {
+DATASETS = {
     each.name: each
     for each in (
-        NamedSet(
+        NamedDataset(
             "digits",
             "handwritten digits, 8×8, grey; comes with scikit-learn",
             1797,
@@ -100,7 +100,7 @@ SETS = {
             "https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
             available=True,
         ),
-        NamedSet(
+        NamedDataset(
             "flowers",
             "photos of five kinds of flowers, many sizes",
             3670,
@@ -110,7 +110,7 @@ SETS = {
             _FLOWERS.url,
             (_FLOWERS,),
         ),
-        NamedSet(
+        NamedDataset(
             "cifar10",
             "small photos of ten kinds of things, 32×32; ready-made train and test",
             60_000,
@@ -120,7 +120,7 @@ SETS = {
             _CIFAR.url,
             (_CIFAR,),
         ),
-        NamedSet(
+        NamedDataset(
             "fashion-mnist",
             "ten kinds of clothing, 28×28, grey; ready-made train and test",
             70_000,
@@ -153,12 +153,12 @@ def data_home() -> Path:
     return cache_home() / "data"
 
 
-def describe(root: Path | None = None) -> list[NamedSet]:
+def list_datasets(root: Path | None = None) -> list[NamedDataset]:
     """Every named set, with ``available`` telling whether it is here (or among the copies in ``root``)."""
-    return [replace(each, available=not each.files or _copy(each, root) is not None) for each in SETS.values()]
+    return [replace(each, available=not each.files or _copy(each, root) is not None) for each in DATASETS.values()]
 
 
-def open_named(name: str, *, root: Path | None = None, advance: Advance | None = None) -> Source:
+def open_dataset(name: str, *, root: Path | None = None, advance: Advance | None = None) -> Source:
     """A named set as a source.
 
     Args:
@@ -169,9 +169,9 @@ def open_named(name: str, *, root: Path | None = None, advance: Advance | None =
     Raises:
         SourceError: there is no such set, no copy of it in ``root``, or no network to get it from.
     """
-    if name not in SETS:
-        raise SourceError(_("There is no data set named {name!r}.").format(name=name), hint=nearest(name, SETS))
-    wanted = SETS[name]
+    if name not in DATASETS:
+        raise SourceError(_("There is no data set named {name!r}.").format(name=name), hint=nearest(name, DATASETS))
+    wanted = DATASETS[name]
     if not wanted.files:
         return _digits()
     opened = _copy(wanted, root)
@@ -181,13 +181,13 @@ def open_named(name: str, *, root: Path | None = None, advance: Advance | None =
             hint=_("Put into it or into {name}/: {wanted}.").format(name=name, wanted=_looked_for(wanted)),
         )
     if opened is None:
-        obtain(wanted, data_home() / name, advance)
+        download(wanted, data_home() / name, advance)
         opened = _copy(wanted, None)
     assert opened is not None
     return opened()
 
 
-def obtain(wanted: NamedSet, folder: Path, advance: Advance | None = None) -> None:
+def download(wanted: NamedDataset, folder: Path, advance: Advance | None = None) -> None:
     """Downloads the files of a set that are not in the folder yet.
 
     Raises:
@@ -207,12 +207,12 @@ def _shifted(advance: Advance | None, before: int, total: int) -> Advance | None
     return (lambda done, _total, note="": advance(before + done, total, note)) if advance else None
 
 
-def _looked_for(wanted: NamedSet) -> str:
+def _looked_for(wanted: NamedDataset) -> str:
     files = ", ".join(file.filename for file in wanted.files)
     return f"{files}, or its pictures in class folders, or in train/ and test/ with class folders"
 
 
-def _copy(wanted: NamedSet, root: Path | None) -> Callable[[], Source] | None:
+def _copy(wanted: NamedDataset, root: Path | None) -> Callable[[], Source] | None:
     """How to open the copy that is here: in ``root/<name>``, in ``root``, or among the downloads if no root is given.
 
     In each place class folders are taken first, then the official files. Copies are not compared with the checksums:
@@ -231,7 +231,7 @@ def _copy(wanted: NamedSet, root: Path | None) -> Callable[[], Source] | None:
     return None
 
 
-def _has_classes(folder: Path, wanted: NamedSet) -> bool:
+def _has_classes(folder: Path, wanted: NamedDataset) -> bool:
     """Whether the folder, or ``train`` in it, holds the classes of the set and no others."""
     # A class such as "T-shirt/top" cannot be a folder's name as it is; the other names settle it.
     sure = {name for name in wanted.classes if "/" not in name}
@@ -260,11 +260,11 @@ def _digits() -> Source:
     return ArraySource(pixels, [str(label) for label in table[:, 64]], "digits")
 
 
-def _flowers(wanted: NamedSet, place: Path) -> Source:
+def _flowers(wanted: NamedDataset, place: Path) -> Source:
     return ArchiveSource(place / wanted.files[0].filename, wanted.name)
 
 
-def _fashion(wanted: NamedSet, place: Path) -> Source:
+def _fashion(wanted: NamedDataset, place: Path) -> Source:
     """All pictures as one array, 55 MB."""
     files = [place / file.filename for file in wanted.files]
     images = [read_idx(file, 3) for file in files[::2]]
@@ -281,7 +281,7 @@ def _fashion(wanted: NamedSet, place: Path) -> Source:
     return ArraySource(np.concatenate(images), names, wanted.name, splits)
 
 
-def _cifar(wanted: NamedSet, place: Path) -> Source:
+def _cifar(wanted: NamedDataset, place: Path) -> Source:
     """The batches are unpacked once into the cache, so that any picture can be read at any time."""
     folder = data_home() / wanted.name / _CIFAR_FOLDER
     if not _has_batches(folder):
@@ -326,7 +326,7 @@ def _write_whole(content: IO[bytes], target: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-_OPENERS: dict[str, Callable[[NamedSet, Path], Source]] = {
+_OPENERS: dict[str, Callable[[NamedDataset, Path], Source]] = {
     "flowers": _flowers,
     "cifar10": _cifar,
     "fashion-mnist": _fashion,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from kilat.data.image_file import HEAD, is_picture
+from kilat.data.image_file import SIGNATURE_BYTES, has_image_signature
 from kilat.errors import PictureError
 from kilat.locale import _
 
@@ -102,7 +102,7 @@ def _open_file(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
-        if is_picture(data[:HEAD]):
+        if has_image_signature(data[:SIGNATURE_BYTES]):
             raise PictureError(_("damaged or cut off")) from None
         raise PictureError(
             _("not a picture in a known format ({formats})").format(formats=", ".join(FORMATS))

@@ -18,7 +18,7 @@ _SECONDS_OF_SILENCE = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Download:
+class RemoteFile:
     """A file at its official address.
 
     Args:
@@ -41,7 +41,7 @@ class CutOffError(Exception):
     """The connection failed or ended early; what came stays for the next attempt."""
 
 
-def fetch(download: Download, folder: Path, advance: Advance | None = None) -> Path:
+def fetch(download: RemoteFile, folder: Path, advance: Advance | None = None) -> Path:
     """The file in ``folder``, downloaded if it is not there yet.
 
     An interrupted download stays as ``<name>.part`` and is gone on with, in this call or a later one.
@@ -64,7 +64,7 @@ def fetch(download: Download, folder: Path, advance: Advance | None = None) -> P
     return target
 
 
-def _obtain(download: Download, part: Path, advance: Advance | None) -> None:
+def _obtain(download: RemoteFile, part: Path, advance: Advance | None) -> None:
     resumed = part.exists()
     _complete(download, part, advance)
     if resumed and not _is_right(download, part):
@@ -81,7 +81,7 @@ def _obtain(download: Download, part: Path, advance: Advance | None) -> None:
         )
 
 
-def _complete(download: Download, part: Path, advance: Advance | None) -> None:
+def _complete(download: RemoteFile, part: Path, advance: Advance | None) -> None:
     """Fills the part file up to the known size, over as many connections as bring it further."""
     before = _size(part)
     while True:
@@ -99,7 +99,7 @@ def _complete(download: Download, part: Path, advance: Advance | None) -> None:
             ) from error
 
 
-def _receive(download: Download, part: Path, advance: Advance | None) -> None:
+def _receive(download: RemoteFile, part: Path, advance: Advance | None) -> None:
     here = _size(part)
     if here > download.size:
         part.unlink()
@@ -157,6 +157,6 @@ def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def _is_right(download: Download, part: Path) -> bool:
+def _is_right(download: RemoteFile, part: Path) -> bool:
     with part.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == download.sha256

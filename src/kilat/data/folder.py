@@ -5,8 +5,17 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from kilat.data.image_file import HEAD, HIDDEN, OTHER, is_picture, judge, read_file, refusal, writable
-from kilat.data.layout import EMPTY_CLASS, Found, Tree, in_order, join
+from kilat.data.image_file import (
+    HIDDEN,
+    OTHER,
+    SIGNATURE_BYTES,
+    has_image_signature,
+    is_encodable,
+    kind_of_file,
+    read_file,
+    refusal,
+)
+from kilat.data.layout import EMPTY_CLASS, FolderTree, FoundFile, join_path, sorted_order
 from kilat.errors import SourceError
 from kilat.locale import _
 
@@ -30,9 +39,9 @@ class FolderSource:
         self._root = os.path.abspath(path)
         self.name = name or os.path.basename(self._root) or "root"
         scan = _Scan(self._root)
-        tree = Tree(scan.found, scan.folders)
+        tree = FolderTree(scan.found, scan.folders)
         entries = tree.entries()
-        order = in_order(entries)
+        order = sorted_order(entries)
         self.entries = [entries[i] for i in order]
         self._real = {k: scan.found[i].path for k, i in enumerate(order) if scan.found[i].path != entries[i].path}
         self.skipped = dict(scan.skipped)
@@ -46,7 +55,7 @@ class FolderSource:
     def link(self, index: int) -> str | None:
         """The picture's absolute path, or None where its name is not text that can be written."""
         path = self._path(index)
-        return path if writable(path) else None
+        return path if is_encodable(path) else None
 
     def _path(self, index: int) -> str:
         return os.path.join(self._root, self._real.get(index) or self.entries[index].path)
@@ -56,7 +65,7 @@ class _Scan:
     """One walk through a folder: the pictures, the folders and what was passed over."""
 
     def __init__(self, root: str) -> None:
-        self.found: list[Found] = []
+        self.found: list[FoundFile] = []
         self.folders: list[str] = []
         self.skipped: Counter[str] = Counter()
         self._root = root
@@ -73,12 +82,12 @@ class _Scan:
         try:
             with os.scandir(os.path.join(self._root, folder)) as items:
                 for item in items:
-                    self._take(item, join(folder, item.name), above)
+                    self._take(item, join_path(folder, item.name), above)
         except OSError as error:
-            self.found.append(Found(folder, f"folder {refusal(error)}"))
+            self.found.append(FoundFile(folder, f"folder {refusal(error)}"))
 
     def _take(self, item: os.DirEntry[str], path: str, above: tuple[_Place, ...]) -> None:
-        kind = judge(item.name)
+        kind = kind_of_file(item.name)
         if kind == "helper":
             self.skipped[HIDDEN] += 1
         elif _is(item.is_dir):
@@ -92,7 +101,7 @@ class _Scan:
         try:
             status = os.stat(item.path)  # DirEntry.inode() is the link's own, so it would not show a loop
         except OSError as error:
-            self.found.append(Found(path, f"folder {refusal(error)}"))
+            self.found.append(FoundFile(path, f"folder {refusal(error)}"))
             return
         here = (status.st_dev, status.st_ino)
         if here in above:
@@ -104,25 +113,25 @@ class _Scan:
     def _file(self, item: os.DirEntry[str], path: str, *, named: bool) -> None:
         if _is(item.is_file):
             if named:
-                self.found.append(Found(path))
+                self.found.append(FoundFile(path))
             else:
                 self._sniff(item, path)
         elif item.is_symlink():
-            self.found.append(Found(path, "broken link"))
+            self.found.append(FoundFile(path, "broken link"))
         elif named:
-            self.found.append(Found(path, "not a regular file"))
+            self.found.append(FoundFile(path, "not a regular file"))
         else:
             self.skipped[OTHER] += 1
 
     def _sniff(self, item: os.DirEntry[str], path: str) -> None:
         try:
             with open(item.path, "rb", buffering=0) as file:
-                picture = is_picture(file.read(HEAD))
+                picture = has_image_signature(file.read(SIGNATURE_BYTES))
         except OSError as error:
-            self.found.append(Found(path, refusal(error)))
+            self.found.append(FoundFile(path, refusal(error)))
             return
         if picture:
-            self.found.append(Found(path))
+            self.found.append(FoundFile(path))
         else:
             self.skipped[OTHER] += 1
 

@@ -31,18 +31,18 @@ HELPERS = frozenset(
 HIDDEN = "hidden or helper file"
 OTHER = "not a picture file"
 
-HEAD = 32
-"""How many first bytes `is_picture` needs."""
+SIGNATURE_BYTES = 32
+"""How many first bytes `has_image_signature` needs."""
 
-MOST_BYTES = 256 * 1024 * 1024
+MAX_BYTES = 256 * 1024 * 1024
 """A picture that takes more is refused, before it is read into memory."""
 
-TOO_LARGE = f"larger than {MOST_BYTES // 1024**2} MiB"
+TOO_LARGE = f"larger than {MAX_BYTES // 1024**2} MiB"
 
 _BITMAP_HEADERS = frozenset((12, 40, 52, 56, 64, 108, 124))
 
 
-def judge(name: str) -> Literal["helper", "picture", "other", "unknown"]:
+def kind_of_file(name: str) -> Literal["helper", "picture", "other", "unknown"]:
     """What a file or folder name promises; ``unknown`` is to be told by the first bytes."""
     if name.startswith(".") or name.lower() in HELPERS:
         return "helper"
@@ -52,7 +52,7 @@ def judge(name: str) -> Literal["helper", "picture", "other", "unknown"]:
     return "other" if suffix in OTHER_SUFFIXES else "unknown"
 
 
-def is_picture(head: bytes) -> bool:
+def has_image_signature(head: bytes) -> bool:
     """Whether a file that starts with these bytes is a JPEG, PNG, GIF, BMP, WebP or TIFF."""
     if head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")):
         return True
@@ -62,9 +62,9 @@ def is_picture(head: bytes) -> bool:
     return head[:2] == b"BM" and len(head) >= 18 and int.from_bytes(head[14:18], "little") in _BITMAP_HEADERS
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
     """The name as text that can be written anywhere: undecodable bytes become backslash escapes."""
-    if writable(name):
+    if is_encodable(name):
         return name
     try:
         return os.fsencode(name).decode("utf-8", "backslashreplace")
@@ -72,7 +72,7 @@ def shown(name: str) -> str:
         return name.encode("utf-8", "backslashreplace").decode()
 
 
-def writable(name: str) -> bool:
+def is_encodable(name: str) -> bool:
     """Whether the name is text that UTF-8 can hold."""
     try:
         name.encode("utf-8")
@@ -99,7 +99,7 @@ def read_file(path: str) -> bytes:
         # A named pipe would wait for ever on opening, so this comes first.
         if not stat.S_ISREG(found.st_mode):
             raise PictureError(_("not a regular file"))
-        if found.st_size > MOST_BYTES:
+        if found.st_size > MAX_BYTES:
             raise PictureError(TOO_LARGE)
         with open(path, "rb", buffering=0) as file:
             content = file.readall()

@@ -17,7 +17,7 @@ VERSION = 1
 THUMBNAIL = 32
 """Side of the thumbnail in pixels."""
 
-LAYOUT = 8
+COLOUR_GRID = 8
 """Side of the layout of colours in pixels."""
 
 STRIP = 4
@@ -35,14 +35,17 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 IMAGE_STATS = np.dtype(
     [
         ("thumbnail", "u1", (THUMBNAIL, THUMBNAIL)),  # luminance of the whole picture, squashed to a square
-        ("layout", "u1", (LAYOUT, LAYOUT, 3)),  # its colours, coarser still
+        ("colour_grid", "u1", (COLOUR_GRID, COLOUR_GRID, 3)),  # its colours, coarser still
         ("brightness", "<f4"),  # mean luminance, 0 to 1
         ("contrast", "<f4"),  # standard deviation of luminance, 0 to 0.5
-        ("dark", "<f4"),  # share of pixels that are nearly black (luminance at most 10 of 255)
-        ("light", "<f4"),  # share of pixels that are nearly white (at least 245)
+        ("dark_share", "<f4"),  # share of pixels that are nearly black (luminance at most 10 of 255)
+        ("light_share", "<f4"),  # share of pixels that are nearly white (at least 245)
         ("quantiles", "<f4", (len(QUANTILES),)),  # of luminance, 0 to 1
         ("sharpness", "<f4"),  # variance of the Laplacian over the variance of luminance, longer side at most 256 px
-        ("focus", "<f4"),  # the same of the Laplacian's energy where it is highest of 8×8 parts: what is in focus
+        (
+            "peak_sharpness",
+            "<f4",
+        ),  # the same of the Laplacian's energy where it is highest of 8×8 parts: what is in focus
         ("colourfulness", "<f4"),  # Hasler and Süsstrunk 2003; 0 for grey, above 60 vivid
         ("border_mean", "<f4", (4,)),  # luminance of the outer strip on each side (top, bottom, left, right), 0 to 255
         ("border_width", "<u2", (4,)),  # lines of one tone from the edge on, in pixels of the full picture, up to DEPTH
@@ -53,7 +56,7 @@ IMAGE_STATS = np.dtype(
         ("format", "S8"),  # as Pillow calls it; empty where there was no file
         ("mode", "S8"),  # as Pillow calls it, before conversion to RGB
         ("quality", "u1"),  # JPEG: 1 to 100 as libjpeg counts, by the nearest of its tables; 0 for other formats
-        ("tables", "<u4"),  # JPEG: a number for the quantisation tables; equal tables, equal number; else 0
+        ("quantization", "<u4"),  # JPEG: a number for the quantisation tables; equal tables, equal number; else 0
         ("subsampling", "i1"),  # JPEG: 0 4:4:4, 1 4:2:2, 2 4:2:0, -1 other; -2 for other formats
         ("progressive", "?"),
         ("orientation", "u1"),  # EXIF, 1 to 8; 1 is upright and what is meant where nothing is said
@@ -124,7 +127,7 @@ def _take_header(record: np.void, header: Image.Image) -> None:
         record["progressive"] = bool(header.info.get("progressive"))
         record["subsampling"] = JpegImagePlugin.get_sampling(header)
         tables = header.quantization
-        record["quality"], record["tables"] = _quality(tuple(tuple(tables[key]) for key in sorted(tables)))
+        record["quality"], record["quantization"] = _quality(tuple(tuple(tables[key]) for key in sorted(tables)))
     if header.info.get("exif") or header.format in {"TIFF", "PNG", "AVIF"}:
         _read_exif(record, header.getexif())
 
@@ -167,11 +170,11 @@ def _measure_tones(record: np.void, grey: Image.Image) -> None:
     mean = counts @ tones / n
     variance = max(counts @ (tones - mean) ** 2 / n, 0.0)
     record["brightness"], record["contrast"] = mean / 255, np.sqrt(variance) / 255
-    record["dark"], record["light"] = counts[:11].sum() / n, counts[245:].sum() / n
+    record["dark_share"], record["light_share"] = counts[:11].sum() / n, counts[245:].sum() / n
     record["quantiles"] = np.searchsorted(counts.cumsum(), np.multiply(QUANTILES, n)) / 255
     if min(grey.size) >= 3 and variance:
         whole, highest = _laplacian(np.asarray(grey))
-        record["sharpness"], record["focus"] = whole / variance, highest / variance
+        record["sharpness"], record["peak_sharpness"] = whole / variance, highest / variance
 
 
 def _laplacian(grey: NDArray[np.uint8]) -> tuple[float, float]:
@@ -193,7 +196,7 @@ def _measure_colours(record: np.void, image: Image.Image, grey: Image.Image) -> 
     # Cut by whole pixels, as above, thumbnails of resized copies differ too much to be recognised.
     thumbnail = grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR, reducing_gap=2.0)
     record["thumbnail"] = np.asarray(thumbnail)
-    record["layout"] = np.asarray(small.reduce(THUMBNAIL // LAYOUT))
+    record["colour_grid"] = np.asarray(small.reduce(THUMBNAIL // COLOUR_GRID))
     red, green, blue = np.asarray(small).reshape(-1, 3).astype(np.float32).T
     sides = np.stack([red - green, (red + green) / 2 - blue])
     record["colourfulness"] = np.hypot(*sides.std(axis=1)) + 0.3 * np.hypot(*sides.mean(axis=1))

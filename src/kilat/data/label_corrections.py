@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from kilat.data.catalog import Entry, Picture, Source
-from kilat.data.layout import label_of
-from kilat.data.table import text_of
+from kilat.data.layout import normalize_label
+from kilat.data.table import read_text
 from kilat.errors import SourceError, nearest
 from kilat.locale import _
 
@@ -35,7 +35,7 @@ _MOST_TO_COMPARE = 100_000
 
 
 @dataclass
-class Corrected:
+class CorrectedSource:
     """A source some of whose pictures have other labels than it gave them.
 
     Args:
@@ -78,7 +78,7 @@ class Corrected:
         }
 
 
-def correct(source: Source, path: str | Path) -> Corrected:
+def apply_corrections(source: Source, path: str | Path) -> CorrectedSource:
     """The same pictures with the labels that a table says.
 
     Args:
@@ -103,7 +103,7 @@ def correct(source: Source, path: str | Path) -> Corrected:
         unchanged += entries[row] == source.entries[row]
     changed = [row for row in rows if entries[row] != source.entries[row]]
     left_out = sum(labels[rows[row]] == LEAVE_OUT for row in changed)
-    return Corrected(source, entries, file.name, frozenset(changed), len(changed) - left_out, left_out, unchanged)
+    return CorrectedSource(source, entries, file.name, frozenset(changed), len(changed) - left_out, left_out, unchanged)
 
 
 def _corrected(entry: Entry, label: str, table: str) -> Entry:
@@ -117,7 +117,7 @@ def _given(file: Path) -> dict[str, str]:
     """What the table says of every path that it says something of."""
     given: dict[str, str] = {}
     for path, cell in _cells(file):
-        label = LEAVE_OUT if cell in _LEAVE_OUT_SPELLINGS else label_of(cell)
+        label = LEAVE_OUT if cell in _LEAVE_OUT_SPELLINGS else normalize_label(cell)
         if path and label and given.setdefault(path, label) != label:
             raise SourceError(
                 _("{file} corrects {path!r} twice, to {given!r} and to {label!r}.").format(
@@ -130,7 +130,7 @@ def _given(file: Path) -> dict[str, str]:
 
 def _cells(file: Path) -> Iterable[tuple[str, str]]:
     """Path and correct label of every row, without the spaces around them."""
-    text = text_of(file)
+    text = read_text(file)
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=lambda mark: sum(name in (PATH, CORRECT) for name in _names(header, mark)))
     try:
@@ -183,7 +183,7 @@ def _rows_of(entries: Sequence[Entry], given: Mapping[str, str], file: Path) -> 
 
 def _plain(path: str) -> str:
     """A path as it is compared: in one spelling of Unicode and of slashes."""
-    return label_of(path.replace("\\", "/").removeprefix("./"))
+    return normalize_label(path.replace("\\", "/").removeprefix("./"))
 
 
 def _labels(given: Mapping[str, str], classes: set[str], file: Path) -> dict[str, str]:

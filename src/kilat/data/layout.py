@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kilat.data.catalog import Entry
-from kilat.data.image_file import shown
+from kilat.data.image_file import printable
 
 SPLIT_FOLDERS = {
     "train": "train",
@@ -21,14 +21,14 @@ NO_SPLIT = "outside the train, validation and test folders"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundFile:
     """A file that came in as a picture: its path from the root, with ``/``, and why it is refused already."""
 
     path: str
     refused: str = ""
 
 
-class Tree:
+class FolderTree:
     """The folders around the pictures.
 
     Args:
@@ -36,7 +36,7 @@ class Tree:
         folders: every folder, with those between, as paths from the root without a trailing ``/``.
     """
 
-    def __init__(self, found: Sequence[Found], folders: Iterable[str]) -> None:
+    def __init__(self, found: Sequence[FoundFile], folders: Iterable[str]) -> None:
         self._found = found
         self._children: dict[str, list[str]] = {}
         for folder in folders:
@@ -53,17 +53,17 @@ class Tree:
 
     def empty_classes(self) -> int:
         """How many class folders hold no picture at any depth."""
-        roots = [join(self.base, name) for name in self.splits] or [self.base]
+        roots = [join_path(self.base, name) for name in self.splits] or [self.base]
         depth = len(split_path(roots[0])) + 1
         filled = {tuple(split_path(folder)[:depth]) for folder in self._direct}
-        classes = (split_path(join(root, name)) for root in roots for name in self._children.get(root, []))
+        classes = (split_path(join_path(root, name)) for root in roots for name in self._children.get(root, []))
         return sum(tuple(parts) not in filled for parts in classes)
 
     def _descend(self) -> str:
         """The folder whose children are classes or splits: below wrappers such as ``flowers/flowers/``."""
         base = ""
         while len(names := self._children.get(base, [])) == 1:
-            inner = join(base, names[0])
+            inner = join_path(base, names[0])
             if inner in self._direct or inner not in self._children:
                 break
             base = inner
@@ -72,11 +72,11 @@ class Tree:
     def _ready_made(self) -> dict[str, str]:
         """Split folders by name, where there is a train folder of class folders and at least one other split."""
         named = {n: SPLIT_FOLDERS[n.lower()] for n in self._children.get(self.base, []) if n.lower() in SPLIT_FOLDERS}
-        trains = [join(self.base, name) for name, split in named.items() if split == "train"]
+        trains = [join_path(self.base, name) for name, split in named.items() if split == "train"]
         ready = any(folder in self._children for folder in trains) and len(set(named.values())) > 1
         return named if ready else {}
 
-    def _entry(self, item: Found) -> Entry:
+    def _entry(self, item: FoundFile) -> Entry:
         prefix = self.base + "/" if self.base else ""
         inside = item.path.startswith(prefix)
         parts = split_path(item.path[len(prefix) :] if inside else "")
@@ -86,21 +86,21 @@ class Tree:
             parts = parts[1:]
             refused = refused or ("" if split else NO_SPLIT)
         label = self._label(parts[0]) if len(parts) > 1 and refused != NO_SPLIT else ""
-        return Entry(shown(item.path), label, split, refused or ("" if label else NO_CLASS))
+        return Entry(printable(item.path), label, split, refused or ("" if label else NO_CLASS))
 
     def _label(self, name: str) -> str:
         """One spelling of the class name, and one string in memory, for all its pictures."""
         if name not in self._labels:
-            self._labels[name] = label_of(name)
+            self._labels[name] = normalize_label(name)
         return self._labels[name]
 
 
-def label_of(name: str) -> str:
+def normalize_label(name: str) -> str:
     """The class name as kilat writes it: composed (NFC), so that one class spelled in two ways is one class."""
-    return unicodedata.normalize("NFC", shown(name))
+    return unicodedata.normalize("NFC", printable(name))
 
 
-def in_order(entries: Sequence[Entry]) -> list[int]:
+def sorted_order(entries: Sequence[Entry]) -> list[int]:
     """The order that is the same on any file system: by class, then by path, by codepoint."""
 
     def key(index: int) -> tuple[str, str, str]:
@@ -110,7 +110,7 @@ def in_order(entries: Sequence[Entry]) -> list[int]:
     return sorted(range(len(entries)), key=key)
 
 
-def join(folder: str, name: str) -> str:
+def join_path(folder: str, name: str) -> str:
     """``folder/name``, where the root is the empty string."""
     return f"{folder}/{name}" if folder else name
 

@@ -4,12 +4,12 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from kilat.data.image_file import judge
+from kilat.data.image_file import kind_of_file
 from kilat.errors import SourceError
 from kilat.locale import _
 
 
-def pictures_under(given: Iterable[Path]) -> list[str]:
+def list_pictures(given: Iterable[Path]) -> list[str]:
     """The files as they were given, and for every folder the pictures below it, in the order of their names.
 
     Hidden and helper files, and files that are not called like pictures, are left out of folders; a file that was
@@ -27,5 +27,5 @@ def pictures_under(given: Iterable[Path]) -> list[str]:
 
 def _below(folder: Path) -> Iterator[str]:
     for where, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if judge(name) != "helper")
-        yield from (os.path.join(where, name) for name in sorted(files) if judge(name) == "picture")
+        folders[:] = sorted(name for name in folders if kind_of_file(name) != "helper")
+        yield from (os.path.join(where, name) for name in sorted(files) if kind_of_file(name) == "picture")

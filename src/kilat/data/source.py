@@ -37,9 +37,9 @@ from kilat.data.archive import SUFFIXES as ARCHIVES
 from kilat.data.archive import ArchiveSource
 from kilat.data.arrays import ArraySource, PathsSource
 from kilat.data.catalog import Source
-from kilat.data.datasets import SETS, open_named
+from kilat.data.datasets import DATASETS, open_dataset
 from kilat.data.folder import FolderSource
-from kilat.data.image_file import HIDDEN, OTHER, shown
+from kilat.data.image_file import HIDDEN, OTHER, printable
 from kilat.data.table import TableSource
 from kilat.errors import SourceError, nearest
 from kilat.locale import _
@@ -72,7 +72,7 @@ def open_source(data: str | Path, *, root: Path | None = None, advance: Advance 
         SourceError: it cannot be read, or does not hold two classes.
     """
     source = find_source(data, root=root, advance=advance)
-    require_classes(source, shown(str(data)))
+    require_classes(source, printable(str(data)))
     return source
 
 
@@ -80,15 +80,15 @@ def find_source(data: str | Path, *, root: Path | None = None, advance: Advance 
     """Like `open_source`, but content with one class: to evaluate a model on it, say."""
     path, name = Path(data).expanduser(), str(data)
     if root is not None:
-        return open_named(name, root=root.expanduser(), advance=advance)
+        return open_dataset(name, root=root.expanduser(), advance=advance)
     if os.path.isdir(path):
         return FolderSource(path)
     if os.path.exists(path):
         return _open_file(path)
-    if name in SETS:
-        return open_named(name, advance=advance)
+    if name in DATASETS:
+        return open_dataset(name, advance=advance)
     raise SourceError(
-        _("There is no folder, table, archive or data set {name!r}.").format(name=shown(name)),
+        _("There is no folder, table, archive or data set {name!r}.").format(name=printable(name)),
         hint=_nearest(path, name),
     )
 
@@ -146,7 +146,7 @@ def _open_file(path: Path) -> Source:
     if lower.endswith(TABLES):
         return TableSource(path)
     raise SourceError(
-        _("{path} is neither a table nor an archive that kilat reads.").format(path=shown(str(path))),
+        _("{path} is neither a table nor an archive that kilat reads.").format(path=printable(str(path))),
         hint=_("Give a folder of class folders, a table ({tables}) or an archive ({archives}).").format(
             tables=", ".join(TABLES), archives=", ".join(ARCHIVES)
         ),
@@ -163,10 +163,10 @@ def _mend(source: Source, where: str) -> str:
 def _nearest(path: Path, name: str) -> str:
     """What the user may have meant: something beside the missing path, or a named set."""
     beside = path.parent
-    siblings = [shown(each.name) for each in beside.iterdir()] if beside.is_dir() else []
+    siblings = [printable(each.name) for each in beside.iterdir()] if beside.is_dir() else []
     close = get_close_matches(path.name, siblings, n=3, cutoff=0.6)
     if close:
-        return f"Did you mean {' or '.join(repr(shown(str(beside / each))) for each in close)}?"
+        return f"Did you mean {' or '.join(repr(printable(str(beside / each))) for each in close)}?"
     if os.sep in name or "." in name:
-        return "Check the path, or give the name of a data set: " + ", ".join(SETS) + "."
-    return nearest(name, SETS)
+        return "Check the path, or give the name of a data set: " + ", ".join(DATASETS) + "."
+    return nearest(name, DATASETS)

@@ -23,7 +23,7 @@ _FEW = 5
 _RANK = {"test": 0, "calibration": 1, "validation": 2, "train": 3, "": 3}
 
 
-def settle_duplicates(catalog: Catalog, corrected: Collection[int] = ()) -> None:
+def resolve_duplicates(catalog: Catalog, corrected: Collection[int] = ()) -> None:
     """Counts every content once: of byte-identical pictures one is used, and none where their labels disagree.
 
     Where a ready-made split holds a picture on two sides, the test keeps it, then calibration, then validation: what is
@@ -53,7 +53,7 @@ def settle_duplicates(catalog: Catalog, corrected: Collection[int] = ()) -> None
                 catalog.refuse(row, f"byte-identical to {table.loc[agreeing[0], 'path']}, which is counted once")
 
 
-def join_groups(catalog: Catalog, groups: Iterable[Sequence[int]]) -> None:
+def merge_groups(catalog: Catalog, groups: Iterable[Sequence[int]]) -> None:
     """Gives rows that belong together one number; byte-identical pictures bring theirs. All stay used.
 
     Args:
@@ -72,7 +72,7 @@ def join_groups(catalog: Catalog, groups: Iterable[Sequence[int]]) -> None:
     catalog.table["group"] = number
 
 
-def assign(catalog: Catalog, fraction: float, seed: int) -> list[str]:
+def assign_splits(catalog: Catalog, fraction: float, seed: int) -> list[str]:
     """Fills in the split of every used picture; returns sentences on what the user should know.
 
     Ready-made splits stay. Where there is no test, ``fraction`` of the training pictures become it. Groups of
@@ -118,30 +118,30 @@ class Part:
     truth: NDArray[np.int64]
     digests: NDArray[np.object_]
     validation: NDArray[np.bool_]
-    keys: NDArray[np.object_]
+    groups: NDArray[np.object_]
 
-    def at(self, positions: NDArray[np.int64]) -> "Part":
+    def take(self, positions: NDArray[np.int64]) -> "Part":
         """Those that stand at some positions."""
         return Part(
             self.rows[positions],
             self.truth[positions],
             self.digests[positions],
             self.validation[positions],
-            self.keys[positions],
+            self.groups[positions],
         )
 
     @classmethod
-    def joined(cls, parts: Sequence["Part"]) -> "Part":
+    def concat(cls, parts: Sequence["Part"]) -> "Part":
         """The pictures of several, one after the other."""
         return cls(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(cls)))
 
     @property
-    def commonest(self) -> int:
+    def majority_class(self) -> int:
         """The class with the most pictures."""
         return int(np.bincount(self.truth).argmax())
 
 
-def parts(catalog: Catalog) -> tuple[list[str], Part, Part]:
+def train_and_test(catalog: Catalog) -> tuple[list[str], Part, Part]:
     """The class names, sorted, and the pictures to learn from and to be asked about.
 
     Test pictures of a class that nobody learns are refused here.
@@ -167,7 +167,7 @@ def parts(catalog: Catalog) -> tuple[list[str], Part, Part]:
     return classes, _part(catalog, learnt, classes), _part(catalog, catalog.used & ~learnt, classes)
 
 
-def whole(catalog: Catalog, classes: Sequence[str]) -> Part:
+def all_used(catalog: Catalog, classes: Sequence[str]) -> Part:
     """All used pictures of a catalog whose labels are all among ``classes``.
 
     Raises:
@@ -192,7 +192,7 @@ def folds(learnt: Part, count: int, seed: int) -> NDArray[np.int64]:
     """
     if learnt.validation.any():
         return np.where(learnt.validation, 0, -1)
-    names, group = _numbered(learnt.keys)
+    names, group = _numbered(learnt.groups)
     position = np.array([_position(name, seed, "fold") for name in names])
     members = [np.unique(group[learnt.truth == label]) for label in np.unique(learnt.truth)]
     fold = np.full(len(names), -1, np.int64)
@@ -230,7 +230,7 @@ def hold_out(
         message = f"All {len(held):,} pictures to learn from are set aside for validation, so none is left to train on."
         raise SourceError(message, hint=_("Call the split of those to train on “train”."))
     if not held.any():
-        held, _notes = _draw(learnt.keys, learnt.truth, share, seed, purpose)
+        held, _notes = _draw(learnt.groups, learnt.truth, share, seed, purpose)
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 

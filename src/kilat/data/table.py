@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from kilat.data.catalog import Entry
-from kilat.data.image_file import read_file, writable
-from kilat.data.layout import in_order, label_of
+from kilat.data.image_file import is_encodable, read_file
+from kilat.data.layout import normalize_label, sorted_order
 from kilat.errors import SourceError, nearest
 from kilat.locale import _
 
@@ -49,7 +49,7 @@ class TableSource:
         self._folder = os.path.abspath(file.parent)
         rows = _parquet_rows(file) if file.suffix.lower() == ".parquet" else _csv_rows(file)
         entries = self._entries(rows)
-        self.entries = [entries[i] for i in in_order(entries)]
+        self.entries = [entries[i] for i in sorted_order(entries)]
         self.skipped: dict[str, int] = {}
 
     def read(self, index: int) -> bytes:
@@ -59,7 +59,7 @@ class TableSource:
     def link(self, index: int) -> str | None:
         """The picture's absolute path, or None where its name is not text that can be written."""
         path = self._path(self.entries[index].path)
-        return path if writable(path) else None
+        return path if is_encodable(path) else None
 
     def _path(self, path: str) -> str:
         return os.path.normpath(os.path.join(self._folder, path))
@@ -71,7 +71,7 @@ class TableSource:
         return self._once(entries)
 
     def _entry(self, number: int, row: _Row, default: str) -> Entry:
-        path, label, marked = row[0], label_of(row[1]) if row[1].strip() else "", row[2].strip()
+        path, label, marked = row[0], normalize_label(row[1]) if row[1].strip() else "", row[2].strip()
         split = SPLIT_VALUES.get(marked.lower(), "") if marked else default
         if not path.strip():
             return Entry(f"row {number}", label, split, "no path")
@@ -96,7 +96,7 @@ class TableSource:
 
 
 def _csv_rows(file: Path) -> list[_Row]:
-    lines = io.StringIO(text_of(file), newline="")
+    lines = io.StringIO(read_text(file), newline="")
     delimiter = _delimiter(next(lines, ""))
     lines.seek(0)
     reader = csv.reader(lines, delimiter=delimiter)
@@ -113,7 +113,7 @@ def _csv_rows(file: Path) -> list[_Row]:
         ) from error
 
 
-def text_of(file: Path) -> str:
+def read_text(file: Path) -> str:
     """The text of a table.
 
     Raises:

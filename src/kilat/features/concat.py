@@ -11,7 +11,7 @@ from kilat.features.backbone import Backbone, Block
 from kilat.locale import _
 
 
-def join(backbones: Sequence[Backbone], *, flip_average: bool = False) -> Backbone:
+def concat(backbones: Sequence[Backbone], *, flip_average: bool = False) -> Backbone:
     """One backbone that gives the features of all of them, one after the other.
 
     Args:

@@ -336,6 +336,6 @@ class Extractor:
         table = self.catalog.table
         table["digest"] = self.digests
         table["width"], table["height"] = (self.facts[side].astype(np.int64) for side in ("width", "height"))
-        self.catalog.facts = self.facts
+        self.catalog.image_stats = self.facts
         for row, reason in self.reasons.items():
             self.catalog.refuse(row, reason)

@@ -29,7 +29,7 @@ NAMES = tuple(LITE)
 OPSET = 18
 IR_VERSION = 9
 STRIDE = 32
-USUAL_SIDES = {NAME: 224, "efficientnet_lite1": 256, "efficientnet_lite2": 256}
+DEFAULT_SIZES = {NAME: 224, "efficientnet_lite1": 256, "efficientnet_lite2": 256}
 """At which they look at photos; the sisters were trained at 240 and 260, which are no multiples of the stride."""
 LOG_FLOOR = 1e-3
 """Added to a variance before its logarithm, so that a channel that sees nothing stays finite."""

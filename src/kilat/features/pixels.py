@@ -17,7 +17,7 @@ from kilat.runtime.progress import Advance, ignore
 
 Pixels = NDArray[np.uint8]
 
-MOST_SEEN_AGAIN = 2048
+MAX_OOD_REFERENCE = 2048
 """At so many of the training pictures at most a finished network looks once more, to notice what is unlike them."""
 
 _SIZES = (16, 224)
@@ -45,10 +45,10 @@ class PixelDataset:
     size: int
     pixels: Pixels | None
     classes: list[str]
-    training: Part
+    train: Part
     validation: Part
     calibration: Part
-    asked: Part
+    test: Part
     notes: list[str]
 
 

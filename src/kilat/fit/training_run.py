@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kilat.data.catalog import Source
-from kilat.features.pixels import MOST_SEEN_AGAIN, PixelDataset
+from kilat.features.pixels import MAX_OOD_REFERENCE, PixelDataset
 from kilat.fit.augment.preview import sheet
 from kilat.fit.checkpoint import Checkpoints
 from kilat.fit.distributed import group as parallel
@@ -159,11 +159,11 @@ def begin(
     pictures: Pictures = Streaming(source, seen.size, recipe.input.resize, device)
     if seen.pixels is not None:
         pictures = InMemory(seen.pixels, device)
-    normaliser = _normaliser(recipe, layers, pictures, seen.training.rows)
+    normaliser = _normaliser(recipe, layers, pictures, seen.train.rows)
     sighted = PixelNetwork(layers, seen.size, normaliser.mean, normaliser.std, recipe.input.colour)
     summary = summarise(layers, name=name, channels=channels(recipe), size=seen.size)
     task = TrainSpec(
-        sighted, pictures, seen.training, seen.validation, seen.classes, recipe, device, _asked_later(seen)
+        sighted, pictures, seen.train, seen.validation, seen.classes, recipe, device, _asked_later(seen)
     )
     counts = Counts(summary.total, summary.trainable, summary.macs)
     return Job(task, counts, list(cast(list[str], getattr(layers, "notes", []))), summary)
@@ -192,15 +192,15 @@ def open_backbone(source: Source, seen: PixelDataset, recipe: Recipe, head: Head
         pictures = InMemory(seen.pixels, device)
     network.unfreeze(max((phase.unfreeze for phase in fit.parts), key=_count))
     task = TrainSpec(
-        network, pictures, seen.training, seen.validation, seen.classes, recipe, device, _asked_later(seen)
+        network, pictures, seen.train, seen.validation, seen.classes, recipe, device, _asked_later(seen)
     )
     return Job(task, count(network, network.see, seen.size), [])
 
 
 def _asked_later(seen: PixelDataset) -> int:
     """How many pictures are looked at after training: all that are held out, most of them twice, and some others."""
-    twice = len(seen.asked.rows) + len(seen.calibration.rows)
-    return len(seen.validation.rows) + 2 * twice + min(len(seen.training.rows), MOST_SEEN_AGAIN)
+    twice = len(seen.test.rows) + len(seen.calibration.rows)
+    return len(seen.validation.rows) + 2 * twice + min(len(seen.train.rows), MAX_OOD_REFERENCE)
 
 
 def _eye(name: str, size: int, recipe: Recipe, device: str) -> "FeatureExtractor":

@@ -4,8 +4,8 @@ from kilat.data.catalog import Source
 from kilat.errors import BackboneError, MissingExtra
 from kilat.features import lite
 from kilat.features.backbone import Backbone
-from kilat.features.concat import join
-from kilat.features.extract import OnnxRunner, Runner, working_size
+from kilat.features.concat import concat
+from kilat.features.extract import OnnxRunner, Runner, suggested_size
 from kilat.locale import _
 from kilat.recipe import Features
 from kilat.runtime.extras import has_torch
@@ -26,7 +26,7 @@ def choose(wanted: Features, source: Source, device: str) -> Backbone:
     side = _side(wanted, source)
     precision = wanted.precision if wanted.precision != "auto" else "int8" if device == "cpu" else "fp32"
     found = [_build(name, wanted, side, precision) for name in wanted.backbones]
-    return join(found, flip_average=wanted.flip_average)
+    return concat(found, flip_average=wanted.flip_average)
 
 
 def _is_lite(name: str, wanted: Features) -> bool:
@@ -37,8 +37,8 @@ def _side(wanted: Features, source: Source) -> int | None:
     """The side in pixels that was asked for, or that suits the pictures; None for a timm network's own."""
     if wanted.size != "auto":
         return wanted.size
-    usual = [lite.USUAL_SIDES[name] for name in wanted.backbones if _is_lite(name, wanted)]
-    return working_size(source, max(usual)) if usual else None
+    usual = [lite.DEFAULT_SIZES[name] for name in wanted.backbones if _is_lite(name, wanted)]
+    return suggested_size(source, max(usual)) if usual else None
 
 
 def _build(name: str, wanted: Features, side: int | None, precision: str) -> Backbone:

@@ -159,6 +159,6 @@ def _see(
     pixels = None
     if fits_in_memory(len(source.entries) * recipe.runtime.devices, size):
         advance = progress("Reading pictures")
-        again = Catalog.of(source.entries)  # every picture has its row in the catalog already
+        again = Catalog.from_entries(source.entries)  # every picture has its row in the catalog already
         pixels = read_pixels(source, again, size=size, resize=recipe.features.resize, keep=True, advance=advance)
     return PixelDataset(looked.catalog, size, pixels, looked.classes, *parts, looked.asked, looked.notes)

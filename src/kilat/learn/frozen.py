@@ -20,15 +20,15 @@ from kilat.check.label_issues import Relearn, relearning
 from kilat.check.near_duplicates import NO_NEAR_DUPLICATES, NearDuplicates
 from kilat.check.near_duplicates import find as find_near_duplicates
 from kilat.data.catalog import Catalog, Source
-from kilat.data.label_corrections import Corrected
-from kilat.data.split import Part, assign, folds, hold_out, join_groups, parts, settle_duplicates
+from kilat.data.label_corrections import CorrectedSource
+from kilat.data.split import Part, assign_splits, folds, hold_out, merge_groups, resolve_duplicates, train_and_test
 from kilat.errors import RecipeError, SourceError
 from kilat.evaluate.calibration import apply_temperature, fit_temperature
 from kilat.evaluate.comparison import Comparison
 from kilat.evaluate.metrics import measure
 from kilat.features.backbone import Backbone
 from kilat.features.cache import FeatureCache
-from kilat.features.extract import Floats, cache_space, extract_features
+from kilat.features.extract import Floats, cache_namespace, extract_features
 from kilat.features.pixels import PixelDataset, fits_in_memory, natural_size, read_pixels
 from kilat.learn import backbone as choice
 from kilat.learn import metadata, out_of_distribution, time_budget
@@ -155,7 +155,7 @@ class Result:
 
     def measures(self) -> dict[str, Any]:
         """The sections ``test`` and ``validation`` of ``metrics.json``."""
-        learnt, majority = self.learnt, self.learnt.fitted_on.commonest
+        learnt, majority = self.learnt, self.learnt.fitted_on.majority_class
         parts = {"test": (learnt.asked, self.logits), "validation": learnt.validated}
         return {
             name: measure(
@@ -213,7 +213,7 @@ def look_at(source: Source, recipe: Recipe, timer: Timer, progress: Progress) ->
         looked = _in_time(source, recipe.features, device, until, progress)
     with timer.measure("twins_s"):
         notes, twins = _settle(source, looked.catalog, recipe)
-    classes, learnt, asked = parts(looked.catalog)
+    classes, learnt, asked = train_and_test(looked.catalog)
     return replace(looked, classes=classes, learnt=learnt, asked=asked, notes=[*looked.notes, *notes], twins=twins)
 
 
@@ -223,10 +223,10 @@ def _in_time(source: Source, wanted: Features, device: str, until: float, progre
     for features in time_budget.cheaper(wanted):
         advance = time_budget.watched(progress("Looking at pictures"), until - time.perf_counter())
         try:
-            return _looked(source, Catalog.of(source.entries), features, device, advance)
+            return _looked(source, Catalog.from_entries(source.entries), features, device, advance)
         except time_budget.TooSlowError as slow:
             rate, wanted = slow.rate, features
-    catalog = Catalog.of(source.entries)
+    catalog = Catalog.from_entries(source.entries)
     for row in time_budget.left_out(source, rate, until - time.perf_counter()):
         catalog.refuse(int(row), "left out, so that the time limit is kept")
     return _looked(source, catalog, wanted, device, progress("Looking at some of the pictures"))
@@ -239,7 +239,7 @@ def head_on(looked: Extracted, recipe: Recipe, timer: Timer) -> Learned:
         fitted = fitted_head(looked, looked.learnt, recipe)
     fold = folds(looked.learnt, recipe.head.folds, recipe.runtime.seed)
     return Learned(
-        looked.catalog, looked.classes, looked.learnt, looked.learnt.at(fitted.held_out), fitted.logits, looked.asked,
+        looked.catalog, looked.classes, looked.learnt, looked.learnt.take(fitted.held_out), fitted.logits, looked.asked,
         fitted.answer,
         sense=lambda temperature, trust: out_of_distribution.of_head(
             fitted, looked.learnt, spare, looked.asked, trust, temperature
@@ -274,14 +274,14 @@ def see(source: Source, recipe: Recipe, progress: Progress) -> PixelDataset:
 
 
 def _see(source: Source, recipe: Recipe, progress: Progress) -> tuple[PixelDataset, NearDuplicates]:
-    catalog = Catalog.of(source.entries)
+    catalog = Catalog.from_entries(source.entries)
     size = input_size(recipe, source)
     fits = fits_in_memory(len(source.entries) * recipe.runtime.devices, size)
     keep = {"memory": True, "stream": False, "auto": fits}[recipe.input.cache]
     advance = progress("Reading pictures")
     pixels = read_pixels(source, catalog, size=size, resize=recipe.input.resize, keep=keep, advance=advance)
     notes, twins = _settle(source, catalog, recipe)
-    classes, learnt, asked = parts(catalog)
+    classes, learnt, asked = train_and_test(catalog)
     training, validation, calibration = held_out(learnt, classes, recipe)
     for part, split in ((calibration, "calibration"), (validation, "validation")):
         catalog.table.loc[part.rows, "split"] = split
@@ -305,8 +305,8 @@ def held_out(learnt: Part, classes: list[str], recipe: Recipe) -> tuple[Part, Pa
         SourceError: there are too few to hold any out.
     """
     seed = recipe.runtime.seed
-    rest, validation = (learnt.at(at) for at in hold_out(learnt, recipe.data.validation, seed))
-    training, calibration = (rest.at(at) for at in hold_out(rest, recipe.data.calibration, seed, "calibration"))
+    rest, validation = (learnt.take(at) for at in hold_out(learnt, recipe.data.validation, seed))
+    training, calibration = (rest.take(at) for at in hold_out(rest, recipe.data.calibration, seed, "calibration"))
     if not len(validation.rows):
         raise SourceError(
             _("There are too few pictures to hold any out for validation: {rows} of {classes} classes.").format(
@@ -335,10 +335,10 @@ def train_network(source: Source, recipe: Recipe, timer: Timer, progress: Progre
     graph = trained.graph()
     answers = trained.answer(seen.calibration.rows)
     return Learned(
-        seen.catalog, seen.classes, seen.training, seen.calibration, answers, seen.asked,
+        seen.catalog, seen.classes, seen.train, seen.calibration, answers, seen.test,
         trained.answer,
         sense=lambda temperature, trust: out_of_distribution.of_network(
-            graph, trained.pixels, seen.training, seen.calibration, answers, seen.asked, trust, temperature
+            graph, trained.pixels, seen.train, seen.calibration, answers, seen.test, trust, temperature
         ),
         bundle=lambda temperature, manifest, senses: export_network(
             graph, size=seen.size, resize=recipe.input.resize, temperature=temperature, manifest=manifest, senses=senses
@@ -352,24 +352,24 @@ def train_network(source: Source, recipe: Recipe, timer: Timer, progress: Progre
         shown={
             "history": trained.history,
             "network": begun.summary,
-            "augmented": begun.preview(spread(seen.training)),
+            "augmented": begun.preview(spread(seen.train)),
         },
     )  # fmt: skip
 
 
 def _settle(source: Source, catalog: Catalog, recipe: Recipe) -> tuple[list[str], NearDuplicates]:
     """Duplicates settled, near-duplicates found, and splits drawn; what the user should know of it."""
-    settle_duplicates(catalog, source.changed if isinstance(source, Corrected) else ())
-    twins = find_near_duplicates(catalog.facts, np.flatnonzero(catalog.used))
+    resolve_duplicates(catalog, source.changed if isinstance(source, CorrectedSource) else ())
+    twins = find_near_duplicates(catalog.image_stats, np.flatnonzero(catalog.used))
     if recipe.data.near_duplicates == "together":
-        join_groups(catalog, twins.groups)
-    return [*assign(catalog, recipe.data.test, recipe.runtime.seed), *metadata.skipped(source)], twins
+        merge_groups(catalog, twins.groups)
+    return [*assign_splits(catalog, recipe.data.test, recipe.runtime.seed), *metadata.skipped(source)], twins
 
 
 def _looked(source: Source, catalog: Catalog, wanted: Features, device: str, advance: Advance) -> Extracted:
     """One pass over the pictures, with what was seen before from the cache."""
     backbone = choice.choose(wanted, source, device)
-    cache = FeatureCache(cache_space(backbone, wanted.resize, device))
+    cache = FeatureCache(cache_namespace(backbone, wanted.resize, device))
     try:
         runner = choice.runner(backbone, wanted, device)
         features = extract_features(

@@ -88,7 +88,7 @@ class Spare:
     @classmethod
     def of(cls, features: Floats, learnt: Part, blocks: Sequence[Block], settings: Head) -> "Spare":
         """At most 2,000 of the pictures to learn from."""
-        part = learnt.at(spaced(learnt.truth, _MOST_TRIED))
+        part = learnt.take(spaced(learnt.truth, _MOST_TRIED))
         return cls(features[part.rows], part, blocks, settings)
 
 
@@ -149,7 +149,7 @@ def of_network(
     """
     see = _Eye(graph, pixels)
     wide = see.width(learnt.rows[:1])
-    learnt = learnt.at(spaced(learnt.truth, min(MAX_OOD_REFERENCE, _MOST_NUMBERS // wide)))
+    learnt = learnt.take(spaced(learnt.truth, min(MAX_OOD_REFERENCE, _MOST_NUMBERS // wide)))
     some = np.concatenate(list(see(learnt.rows)))
     projection = _projection(some, min(_width(*some.shape), max(1, _MOST_WEIGHTS // wide)))
 
@@ -251,7 +251,7 @@ def _projection(seen: Floats, width: int) -> Projection:
 
 def _mates(learnt: Part, kept: Ints, held: Ints) -> Ints:
     """For each held-out picture the rows of the index that are itself or its near-duplicates, -1 for none."""
-    names, keys = np.unique(learnt.keys.astype(str), return_inverse=True)
+    names, keys = np.unique(learnt.groups.astype(str), return_inverse=True)
     own = [[] for _ in names]  # type: list[list[int]]
     for place, at in enumerate(kept):
         own[keys[at]].append(place)

@@ -54,8 +54,8 @@ def described(catalog: Catalog) -> dict[str, Any]:
         found["sizes"] = {
             key: used[["width", "height"]].iloc[place].astype(int).tolist() for key, place in places.items()
         }
-    if len(catalog.facts):
-        formats, counts = np.unique(catalog.facts["format"][catalog.used], return_counts=True)
+    if len(catalog.image_stats):
+        formats, counts = np.unique(catalog.image_stats["format"][catalog.used], return_counts=True)
         ranked = sorted(zip(counts.tolist(), formats.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
         found["formats"] = {form.decode("utf-8", "replace"): n for n, form in ranked if form}
     return found

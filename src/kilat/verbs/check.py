@@ -65,7 +65,7 @@ class Check:
 def look_into(trusted: Trusted) -> Checked:
     """All checks, from what a training knows of its pictures by then."""
     learnt = trusted.result.learnt
-    catalog, facts = learnt.catalog, learnt.catalog.facts
+    catalog, facts = learnt.catalog, learnt.catalog.image_stats
     judged = _judged(trusted.result)
     suspects = label_issues.suspect(judged.part.truth, judged.answers, judged.relearn)
     findings = [
@@ -161,14 +161,14 @@ def _judged(result: Result) -> _Judged:
     held, logits, relearn = learnt.held, learnt.held_logits, learnt.relearn
     if learnt.validation is not None and learnt.validation is not learnt.held:
         part, more = learnt.validated
-        held, logits = Part.joined([held, part]), np.concatenate([logits, more])
+        held, logits = Part.concat([held, part]), np.concatenate([logits, more])
 
     def again(kept: NDArray[np.bool_]) -> Floats:
         assert relearn is not None
         return np.concatenate([relearn(kept[: len(logits)]), result.logits])
 
     answers = np.concatenate([logits, result.logits])
-    whole = Part.joined([held, learnt.asked])
+    whole = Part.concat([held, learnt.asked])
     return _Judged(whole, apply_temperature(answers, result.temperature), again if relearn else None)
 
 

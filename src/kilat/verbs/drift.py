@@ -13,7 +13,7 @@ from kilat.bundle.predictor import Answer, Classifier, load
 from kilat.data.archive import SUFFIXES as ARCHIVES
 from kilat.data.catalog import Picture, Source
 from kilat.data.image_file import read_file
-from kilat.data.listing import pictures_under
+from kilat.data.listing import list_pictures
 from kilat.data.source import TABLES, find_source, require_pictures
 from kilat.errors import ModelFileError, PictureError, SourceError
 from kilat.evaluate.drift import FEWEST, compare
@@ -146,7 +146,7 @@ def _pictures(data: Data, progress: Progress) -> tuple[list[str], list[Read]]:
 
 
 def _files(given: list[Path]) -> tuple[list[str], list[Read]]:
-    paths = pictures_under(given)
+    paths = list_pictures(given)
     return paths, [partial(read_file, path) for path in paths]
 
 

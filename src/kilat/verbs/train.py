@@ -14,9 +14,9 @@ from kilat import recipe as recipes
 from kilat.bundle.parity import check, sample
 from kilat.bundle.predictor import Classifier, load
 from kilat.data.catalog import Catalog, Source
-from kilat.data.label_corrections import Corrected, correct
+from kilat.data.label_corrections import CorrectedSource, apply_corrections
 from kilat.data.source import find_source, open_source, require_pictures
-from kilat.data.split import settle_duplicates, whole
+from kilat.data.split import all_used, resolve_duplicates
 from kilat.errors import RecipeError, SourceError
 from kilat.evaluate.calibration import apply_temperature
 from kilat.learn import metadata
@@ -111,7 +111,7 @@ def train(  # noqa: PLR0913 - a choice each
         start = run_folder.Start(_place(data), where, _named(recipe, network), table)
         opened = run_folder.new_folder(Path(runs), name or source.name)
     if labels is not None:
-        source = correct(source, labels)
+        source = apply_corrections(source, labels)
     with opened as folder, _tracker(track, source.name, folder.name, settings) as tracker:
         write_file(folder / run_folder.RECIPE, settings.to_yaml())
         start.write(folder)  # with this file, and so with the recipe, it is a run that can go on
@@ -196,7 +196,7 @@ def _told(result: Result) -> dict[str, Any]:
 
 def _corrected(source: Source) -> dict[str, Any]:
     """What a table of corrected labels changed, where there is one."""
-    return {"corrected": source.facts} if isinstance(source, Corrected) else {}
+    return {"corrected": source.facts} if isinstance(source, CorrectedSource) else {}
 
 
 def _comparison(result: Result) -> dict[str, Any]:
@@ -235,12 +235,12 @@ def evaluate(
     classifier = load(model)
     source = _source(data, root, progress, find_source)
     require_pictures(source, source.name)
-    catalog = Catalog.of(source.entries)
+    catalog = Catalog.from_entries(source.entries)
     strangers = keep_askable(catalog, classifier.classes)
     with timer.measure("answers_s"):
         answers = examine(classifier, source, catalog, progress("Asking the model"), strangers)
-    settle_duplicates(catalog)
-    asked = whole(catalog, classifier.classes)
+    resolve_duplicates(catalog)
+    asked = all_used(catalog, classifier.classes)
     robustness = {}
     if corruptions:
         with timer.measure("robustness_s"):
@@ -341,7 +341,7 @@ def _place(data: str | Path | Source | None) -> str | None:
 def open_data(data: str, root: Path | None, progress: Progress = silent, labels: Path | None = None) -> Source:
     """Labelled pictures as ``train`` gets them."""
     source = _source(data, root, progress, open_source)
-    return source if labels is None else correct(source, labels)
+    return source if labels is None else apply_corrections(source, labels)
 
 
 def _source(

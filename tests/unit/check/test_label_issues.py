@@ -30,7 +30,7 @@ def world(classes=5, spread=1.0, wrong=0.0, count=COUNT, seed=0):
 
 
 def catalog(count):
-    return Catalog.of([Entry(f"{i}.jpg", "a", "train") for i in range(count)])
+    return Catalog.from_entries([Entry(f"{i}.jpg", "a", "train") for i in range(count)])
 
 
 def test_planted_mistakes_are_ranked_first_flagged_and_put_right():

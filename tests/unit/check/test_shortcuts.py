@@ -14,7 +14,7 @@ def made(n: int = 300, classes: int = 3, seed: int = 0):
     facts = np.zeros(n, IMAGE_STATS)
     facts["width"], facts["height"] = generator.integers(200, 400, (2, n))
     facts["bytes"], facts["quality"], facts["format"], facts["mode"] = 20000, 88, b"JPEG", b"RGB"
-    for name in ("brightness", "contrast", "dark", "light", "sharpness"):
+    for name in ("brightness", "contrast", "dark_share", "light_share", "sharpness"):
         facts[name] = generator.uniform(0, 1, n)
     facts["colourfulness"] = generator.uniform(20, 90, n)
     facts["border_mean"] = generator.uniform(0, 255, (n, 4))

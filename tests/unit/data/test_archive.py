@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kilat.data.image_file import MOST_BYTES
+from kilat.data.image_file import MAX_BYTES
 from kilat.data.source import open_source
 from kilat.errors import PictureError, SourceError
 
@@ -149,7 +149,7 @@ def _set_in_directory(path: Path, name: bytes, offset: int, value: bytes) -> Non
 
 @pytest.mark.parametrize(
     ("claimed", "reason"),
-    [(10, "damaged in the archive"), (100_000, "cut off|damaged"), (MOST_BYTES + 1, "larger than 256 MiB")],
+    [(10, "damaged in the archive"), (100_000, "cut off|damaged"), (MAX_BYTES + 1, "larger than 256 MiB")],
 )
 def test_a_zip_member_that_lies_about_its_size(tmp_path, claimed, reason):
     path = zipped(tmp_path / "x.zip", FILES | {"pets/a/lie.jpg": bytes(50_000)})
@@ -163,7 +163,7 @@ def test_a_zip_member_that_lies_about_its_size(tmp_path, claimed, reason):
 
 def test_a_bomb_in_a_compressed_tar_is_refused(tmp_path):
     head = special("pets/a/bomb.jpg", tarfile.REGTYPE)
-    head.size = MOST_BYTES + 1
+    head.size = MAX_BYTES + 1
     stream = zlib.compressobj(1, wbits=31)
     plain = tar(tmp_path / "plain.tar", FILES).read_bytes()[: 4 * 1024]
     with (tmp_path / "x.tgz").open("wb") as file:

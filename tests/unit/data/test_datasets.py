@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from kilat.data.binary_formats import CifarSource, read_idx
-from kilat.data.datasets import SETS, NamedSet, data_home, describe, obtain, open_named
-from kilat.data.download import Download, fetch
+from kilat.data.datasets import DATASETS, NamedDataset, data_home, download, list_datasets, open_dataset
+from kilat.data.download import RemoteFile, fetch
 from kilat.data.source import FolderSource, open_source
 from kilat.errors import SourceError
 
@@ -76,7 +76,7 @@ def server():
 class TestDownload:
     def test_whole_with_progress_and_only_once(self, tmp_path, server):
         seen = []
-        wanted = Download(server.address, len(CONTENT), SHA256)
+        wanted = RemoteFile(server.address, len(CONTENT), SHA256)
         path = fetch(wanted, tmp_path / "x", lambda done, total: seen.append((done, total)))
         assert path.read_bytes() == CONTENT
         assert seen[-1] == (len(CONTENT), len(CONTENT))
@@ -87,31 +87,31 @@ class TestDownload:
 
     def test_gone_on_with_where_an_earlier_run_was_cut_off(self, tmp_path, server):
         (tmp_path / "set.bin.part").write_bytes(CONTENT[:1_234_567])
-        assert fetch(Download(server.address, len(CONTENT), SHA256), tmp_path).read_bytes() == CONTENT
+        assert fetch(RemoteFile(server.address, len(CONTENT), SHA256), tmp_path).read_bytes() == CONTENT
         assert server.asked == ["bytes=1234567-"]
 
     def test_gone_on_with_within_one_run(self, tmp_path, server):
         server.cut_after = 1_000_000
-        assert fetch(Download(server.address, len(CONTENT), SHA256), tmp_path).read_bytes() == CONTENT
+        assert fetch(RemoteFile(server.address, len(CONTENT), SHA256), tmp_path).read_bytes() == CONTENT
         assert server.asked == [None, "bytes=1000000-", "bytes=2000000-"]
 
     def test_a_server_without_ranges_starts_over(self, tmp_path, server):
         server.ranges = False
         (tmp_path / "set.bin.part").write_bytes(CONTENT[:1000])
-        assert fetch(Download(server.address, len(CONTENT), SHA256), tmp_path).read_bytes() == CONTENT
+        assert fetch(RemoteFile(server.address, len(CONTENT), SHA256), tmp_path).read_bytes() == CONTENT
 
     @pytest.mark.parametrize("part", [b"of another file", CONTENT + b"more", bytes(len(CONTENT))])
     def test_a_part_that_does_not_belong_is_replaced(self, tmp_path, server, part):
         (tmp_path / "set.bin.part").write_bytes(part)
-        assert fetch(Download(server.address, len(CONTENT), SHA256), tmp_path).read_bytes() == CONTENT
+        assert fetch(RemoteFile(server.address, len(CONTENT), SHA256), tmp_path).read_bytes() == CONTENT
 
     def test_another_checksum_is_refused_and_deleted(self, tmp_path, server):
         with pytest.raises(SourceError, match="is not the known file: its SHA-256 is not 0000"):
-            fetch(Download(server.address, len(CONTENT), "0" * 64), tmp_path)
+            fetch(RemoteFile(server.address, len(CONTENT), "0" * 64), tmp_path)
         assert not list(tmp_path.glob("set*"))
 
     def test_a_server_that_never_sends_it_all(self, tmp_path, server):
-        server.content, wanted = CONTENT[:1000], Download(server.address, len(CONTENT), SHA256)
+        server.content, wanted = CONTENT[:1000], RemoteFile(server.address, len(CONTENT), SHA256)
         with pytest.raises(SourceError, match="could not be downloaded"):
             fetch(wanted, tmp_path)
         assert not (tmp_path / "set.bin").exists()
@@ -119,28 +119,28 @@ class TestDownload:
     def test_a_server_that_sends_nothing(self, tmp_path, server):
         server.content = b""
         with pytest.raises(SourceError, match="the connection ended after 0 of 3000000 bytes"):
-            fetch(Download(server.address, len(CONTENT), SHA256), tmp_path)
+            fetch(RemoteFile(server.address, len(CONTENT), SHA256), tmp_path)
 
     def test_a_folder_that_cannot_be_written(self, tmp_path, server):
         (tmp_path / "file").touch()
         with pytest.raises(SourceError, match="cannot be written") as caught:
-            fetch(Download(server.address, len(CONTENT), SHA256), tmp_path / "file" / "x")
+            fetch(RemoteFile(server.address, len(CONTENT), SHA256), tmp_path / "file" / "x")
         assert "KILAT_CACHE" in caught.value.hint
 
     def test_without_a_network_it_says_what_to_do(self, tmp_path):
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))
             address = f"http://127.0.0.1:{closed.getsockname()[1]}/set.bin"
-            wanted = NamedSet("x", "", 1, ("a",), 9, "", address, (Download(address, 9, SHA256),))
+            wanted = NamedDataset("x", "", 1, ("a",), 9, "", address, (RemoteFile(address, 9, SHA256),))
             with pytest.raises(SourceError, match="could not be downloaded") as caught:
-                obtain(wanted, tmp_path)
+                download(wanted, tmp_path)
         assert "Connect to the network" in caught.value.hint
         assert "--root FOLDER, with a copy in FOLDER: set.bin" in caught.value.hint
 
     def test_progress_runs_over_all_files(self, tmp_path, server):
         seen = []
-        files = tuple(Download(server.address.replace("set", name), len(CONTENT), SHA256) for name in ("a", "b"))
-        obtain(NamedSet("x", "", 1, (), 2 * len(CONTENT), "", "", files), tmp_path, lambda *now: seen.append(now))
+        files = tuple(RemoteFile(server.address.replace("set", name), len(CONTENT), SHA256) for name in ("a", "b"))
+        download(NamedDataset("x", "", 1, (), 2 * len(CONTENT), "", "", files), tmp_path, lambda *now: seen.append(now))
         assert seen == sorted(seen)
         assert seen[-1] == (2 * len(CONTENT), 2 * len(CONTENT))
         assert {path.name for path in tmp_path.glob("*.bin")} == {"a.bin", "b.bin"}
@@ -166,14 +166,14 @@ def test_digits():
 
 
 def test_descriptions(home, tmp_path):
-    described = {each.name: each for each in describe()}
+    described = {each.name: each for each in list_datasets()}
     assert list(described) == ["digits", "flowers", "cifar10", "fashion-mnist"]
     assert [each.available for each in described.values()] == [True, False, False, False]
     assert described["flowers"].download_bytes == 228_813_984
     assert [len(each.classes) for each in described.values()] == [10, 5, 10, 10]
-    assert all(len(file.sha256) == 64 and file.size > 0 for each in SETS.values() for file in each.files)
-    class_folders(tmp_path / "flowers", SETS["flowers"].classes)
-    assert [each.available for each in describe(tmp_path)] == [True, True, False, False]
+    assert all(len(file.sha256) == 64 and file.size > 0 for each in DATASETS.values() for file in each.files)
+    class_folders(tmp_path / "flowers", DATASETS["flowers"].classes)
+    assert [each.available for each in list_datasets(tmp_path)] == [True, True, False, False]
 
 
 def class_folders(root: Path, classes) -> Path:
@@ -185,7 +185,7 @@ def class_folders(root: Path, classes) -> Path:
 
 def flowers_archive(path: Path) -> None:
     with tarfile.open(path, "w:gz") as archive:
-        for label in SETS["flowers"].classes:
+        for label in DATASETS["flowers"].classes:
             info = tarfile.TarInfo(f"flower_photos/{label}/1.jpg")
             info.size = 3
             archive.addfile(info, io.BytesIO(b"\xff\xd8\xff"))
@@ -193,7 +193,7 @@ def flowers_archive(path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["", "flowers", "flower_photos", "flowers/flower_photos"])
 def test_flowers_from_class_folders(tmp_path, place):
-    class_folders(tmp_path / "copies" / place, SETS["flowers"].classes)
+    class_folders(tmp_path / "copies" / place, DATASETS["flowers"].classes)
     source = open_source("flowers", root=tmp_path / "copies")
     assert (source.name, len(source.entries)) == ("flowers", 5)
     assert source.link(0) is not None
@@ -206,14 +206,14 @@ def test_flowers_from_the_official_archive(tmp_path, place):
     flowers_archive(folder / "flower_photos.tgz")
     source = open_source("flowers", root=tmp_path / "copies")
     assert source.name == "flowers"
-    assert sorted(entry.label for entry in source.entries) == sorted(SETS["flowers"].classes)
+    assert sorted(entry.label for entry in source.entries) == sorted(DATASETS["flowers"].classes)
 
 
 def test_what_was_downloaded_before_needs_no_network(home):
     (home / "flowers").mkdir(parents=True)
     flowers_archive(home / "flowers" / "flower_photos.tgz")
     assert len(open_source("flowers").entries) == 5
-    assert describe()[1].available
+    assert list_datasets()[1].available
 
 
 def test_a_root_of_other_things_is_refused(tmp_path):
@@ -232,7 +232,7 @@ def test_a_root_needs_a_name(tmp_path):
 
 def test_cifar10_from_class_folders_keeps_its_split(tmp_path):
     for split in ("train", "test"):
-        class_folders(tmp_path / "cifar10" / split, SETS["cifar10"].classes)
+        class_folders(tmp_path / "cifar10" / split, DATASETS["cifar10"].classes)
     source = open_source("cifar10", root=tmp_path)
     assert isinstance(source, FolderSource)
     assert sorted(entry.split for entry in source.entries) == ["test"] * 10 + ["train"] * 10
@@ -251,7 +251,7 @@ def batches(folder: Path) -> np.ndarray:
 def assert_is_cifar(source, records):
     assert len(source.entries) == 18
     assert [entry.split for entry in source.entries] == ["train"] * 15 + ["test"] * 3
-    assert source.entries[4].label == SETS["cifar10"].classes[records[1, 1, 0]]
+    assert source.entries[4].label == DATASETS["cifar10"].classes[records[1, 1, 0]]
     assert source.entries[4].path == "data_batch_2.bin[1]"
     pixels = source.read(4)
     assert pixels.shape == (32, 32, 3)
@@ -306,7 +306,7 @@ def fashion(folder: Path) -> np.ndarray:
     folder.mkdir(parents=True)
     images = np.random.default_rng(0).integers(0, 256, (30, 28, 28), np.uint8)
     labels = (np.arange(30) % 10).astype(np.uint8)
-    names = [file.filename for file in SETS["fashion-mnist"].files]
+    names = [file.filename for file in DATASETS["fashion-mnist"].files]
     for name, array in zip(names, (images[:20], labels[:20], images[20:], labels[20:]), strict=True):
         (folder / name).write_bytes(idx(array))
     return images
@@ -315,14 +315,14 @@ def fashion(folder: Path) -> np.ndarray:
 @pytest.mark.parametrize("place", ["", "fashion-mnist"])
 def test_fashion_mnist_from_idx_files(tmp_path, place):
     images = fashion(tmp_path / "copies" / place)
-    source = open_named("fashion-mnist", root=tmp_path / "copies")
+    source = open_dataset("fashion-mnist", root=tmp_path / "copies")
     assert [entry.split for entry in source.entries] == ["train"] * 20 + ["test"] * 10
     assert source.entries[19].label == "Ankle boot"
     assert np.array_equal(source.read(25), images[25])
 
 
 def test_fashion_mnist_from_class_folders(tmp_path):
-    classes = [name.replace("/", "-") for name in SETS["fashion-mnist"].classes]
+    classes = [name.replace("/", "-") for name in DATASETS["fashion-mnist"].classes]
     for split in ("train", "test"):
         class_folders(tmp_path / "fashion-mnist" / split, classes)
     assert len(open_source("fashion-mnist", root=tmp_path).entries) == 20

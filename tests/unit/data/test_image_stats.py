@@ -76,7 +76,7 @@ def test_tones_of_a_picture_of_which_they_are_known():
     pixels[:20], pixels[80:] = 0, 255
     record = facts(pixels)
     assert record["brightness"] == pytest.approx(0.6 * 0.4 + 0.2)
-    assert (record["dark"], record["light"]) == (pytest.approx(0.2), pytest.approx(0.2))
+    assert (record["dark_share"], record["light_share"]) == (pytest.approx(0.2), pytest.approx(0.2))
     assert record["contrast"] == pytest.approx(np.std(pixels / 255), abs=1e-4)
     assert record["quantiles"] == pytest.approx([0, 0, 0.4, 0.4, 0.4, 1, 1])
     assert record["colourfulness"] == 0
@@ -88,7 +88,7 @@ def test_sharpness_falls_with_blur_and_not_with_resolution_or_contrast():
     small = facts(np.asarray(image.resize((512, 384), Image.Resampling.BOX)))
     pale = facts((np.asarray(image) // 2 + 60).astype(np.uint8))
     blurred = facts(np.asarray(image.filter(ImageFilter.GaussianBlur(12))))
-    for field in ("sharpness", "focus"):
+    for field in ("sharpness", "peak_sharpness"):
         assert small[field] == pytest.approx(sharp[field], rel=0.1)
         assert pale[field] == pytest.approx(sharp[field], rel=0.1)
         assert blurred[field] < sharp[field] / 3

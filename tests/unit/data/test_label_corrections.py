@@ -6,7 +6,7 @@ import pytest
 from kilat.data.arrays import ArraySource
 from kilat.data.catalog import Entry
 from kilat.data.folder import FolderSource
-from kilat.data.label_corrections import correct
+from kilat.data.label_corrections import apply_corrections
 from kilat.errors import SourceError
 
 LABELS = ["daisy", "daisy", "roses", "roses", "tulips"]
@@ -23,7 +23,7 @@ def source(labels=LABELS):
 def told(tmp_path, text, labels=LABELS, encoding="utf-8"):
     file = tmp_path / "suspects.csv"
     file.write_text(text, encoding=encoding, newline="")
-    return correct(source(labels), file)
+    return apply_corrections(source(labels), file)
 
 
 def test_labels_are_changed_left_and_left_out(tmp_path):
@@ -99,10 +99,10 @@ def test_what_it_cannot_mean_is_refused(tmp_path, text, message):
 
 def test_no_table_and_no_text(tmp_path):
     with pytest.raises(SourceError, match="No such file"):
-        correct(source(), tmp_path / "none.csv")
+        apply_corrections(source(), tmp_path / "none.csv")
     (tmp_path / "sheet.xlsx").write_bytes(b"PK\x03\x04\xff\xfe")
     with pytest.raises(SourceError, match="not UTF-8"):
-        correct(source(), tmp_path / "sheet.xlsx")
+        apply_corrections(source(), tmp_path / "sheet.xlsx")
 
 
 def test_many_moved_files_are_counted(tmp_path):
@@ -115,7 +115,7 @@ def test_what_was_refused_stays_refused(tmp_path):
     made = source()
     made.entries[0] = Entry("daisy/0.jpg", "daisy", "", "broken link")
     (tmp_path / "s.csv").write_text("path,correct_label\ndaisy/0.jpg,-\n")
-    assert correct(made, tmp_path / "s.csv").entries[0].refused == "broken link"
+    assert apply_corrections(made, tmp_path / "s.csv").entries[0].refused == "broken link"
 
 
 def test_the_folder_is_as_it_was(tmp_path):
@@ -124,7 +124,7 @@ def test_the_folder_is_as_it_was(tmp_path):
         (tmp_path / "data" / label / "1.png").write_bytes(label.encode())
     (tmp_path / "s.csv").write_text("path,correct_label\na/1.png,b\n")
     folder = FolderSource(tmp_path / "data")
-    made = correct(folder, tmp_path / "s.csv")
+    made = apply_corrections(folder, tmp_path / "s.csv")
     assert [e.label for e in made.entries] == ["b", "b"]
     assert [e.label for e in folder.entries] == ["a", "b"]
     assert made.read(0) == b"a"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kilat.data.image_file import MOST_BYTES, is_picture, shown
+from kilat.data.image_file import MAX_BYTES, has_image_signature, printable
 from kilat.data.source import ArraySource, PathsSource, TableSource, find_source, open_source
 from kilat.errors import PictureError, SourceError
 
@@ -123,7 +123,7 @@ class TestFolder:
         (tmp_path / "a/1.jpg").unlink()
         with pytest.raises(PictureError, match=r"^file not found$"):
             source.read(0)
-        os.truncate(tmp_path / "b/1.jpg", MOST_BYTES + 1)
+        os.truncate(tmp_path / "b/1.jpg", MAX_BYTES + 1)
         with pytest.raises(PictureError, match=r"^larger than 256 MiB$"):
             source.read(1)
 
@@ -384,9 +384,9 @@ class TestAtHand:
     ],
 )
 def test_first_bytes(head, picture):
-    assert is_picture(head) is picture
+    assert has_image_signature(head) is picture
 
 
 def test_names_are_shown_as_text_that_can_be_written():
-    assert shown("thé.jpg") == "thé.jpg"
-    assert shown("\ud800.jpg") == "\\ud800.jpg"
+    assert printable("thé.jpg") == "thé.jpg"
+    assert printable("\ud800.jpg") == "\\ud800.jpg"

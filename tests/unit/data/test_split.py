@@ -9,7 +9,16 @@ import pytest
 from scipy.stats import binom
 
 from kilat.data.catalog import Catalog, Entry
-from kilat.data.split import Part, assign, folds, hold_out, join_groups, parts, settle_duplicates, whole
+from kilat.data.split import (
+    Part,
+    all_used,
+    assign_splits,
+    folds,
+    hold_out,
+    merge_groups,
+    resolve_duplicates,
+    train_and_test,
+)
 from kilat.errors import SourceError
 
 Row = tuple[str, str, str, str]
@@ -19,7 +28,7 @@ Row = tuple[str, str, str, str]
 def catalog(rows: Iterable[Row]) -> Catalog:
     """A catalog whose pictures have all been looked at."""
     rows = list(rows)
-    made = Catalog.of([Entry(path, label, split) for path, label, _, split in rows])
+    made = Catalog.from_entries([Entry(path, label, split) for path, label, _, split in rows])
     made.table["digest"] = [hashlib.sha256(content.encode()).hexdigest() for *_, content, _ in rows]
     return made
 
@@ -36,8 +45,8 @@ def sides(made: Catalog) -> dict[str, str]:
 
 def drawn(rows: Iterable[Row], fraction: float = 0.2, seed: int = 0) -> dict[str, str]:
     made = catalog(rows)
-    settle_duplicates(made)
-    assign(made, fraction, seed)
+    resolve_duplicates(made)
+    assign_splits(made, fraction, seed)
     return sides(made)
 
 
@@ -81,18 +90,18 @@ class TestWhoIsAsked:
 
     def test_no_test_at_all(self) -> None:
         made = catalog(self.ROWS + pictures("lone", 1))
-        assert assign(made, 0.0, 0) == []
+        assert assign_splits(made, 0.0, 0) == []
         assert set(made.table["split"]) == {"train"}
-        classes, learnt, asked = parts(made)
+        classes, learnt, asked = train_and_test(made)
         assert (classes, len(learnt.rows), len(asked.rows)) == (["cat", "dog", "lone"], 501, 0)
 
     def test_refused_pictures_are_on_no_side(self) -> None:
         made = catalog(self.ROWS)
         made.refuse(3, "broken")
-        assign(made, 0.2, 0)
+        assign_splits(made, 0.2, 0)
         assert made.table.loc[3, "split"] == ""
         assert (made.table.loc[made.used, "split"] != "").all()
-        _, learnt, asked = parts(made)
+        _, learnt, asked = train_and_test(made)
         assert sorted([*learnt.rows, *asked.rows]) == [i for i in range(500) if i != 3]
 
 
@@ -103,7 +112,7 @@ class TestSmallClasses:
         made = catalog(pictures("big", 50) + pictures("small", count))
         for fraction in (0.2, 0.99):
             made.table["split"] = ""
-            notes = assign(made, fraction, seed)
+            notes = assign_splits(made, fraction, seed)
             few = made.table[made.table["label"] == "small"]["split"]
             asked = int((few == "test").sum())
             assert asked < count
@@ -122,12 +131,12 @@ class TestCopies:
     def test_identical_pictures_count_once(self) -> None:
         copies = [("dog/copy.jpg", "dog", "dog 7", ""), ("dog/again.jpg", "dog", "dog 7", "")]
         made = catalog(pictures("cat", 20) + pictures("dog", 20) + copies)
-        settle_duplicates(made)
+        resolve_duplicates(made)
         why = "byte-identical to dog/7.jpg, which is counted once"
         assert reasons(made) == {"dog/copy.jpg": why, "dog/again.jpg": why}
         assert made.table.loc[[27, 40, 41], "group"].tolist() == [0, 0, 0]
         assert (made.table["group"] >= 0).sum() == 3
-        assign(made, 0.2, 0)
+        assign_splits(made, 0.2, 0)
         assert sides(made) == drawn(pictures("cat", 20) + pictures("dog", 20))
 
     def test_contradicting_labels_refuse_every_copy(self) -> None:
@@ -139,7 +148,7 @@ class TestCopies:
                 ("emu/odd.jpg", "emu", "cat 1", ""),
             ]
         )
-        settle_duplicates(made)
+        resolve_duplicates(made)
         stands = "the same picture stands under 'cat', 'dog', 'emu' (see "
         assert reasons(made) == {
             "cat/1.jpg": stands + "dog/odd.jpg)",
@@ -157,7 +166,7 @@ class TestCopies:
     @pytest.mark.parametrize(("corrected", "used"), [({1}, 1), ({2, 3}, 3), (frozenset(range(1)), 0), ({2, 7}, 2)])
     def test_of_contradicting_labels_one_that_was_corrected_counts(self, corrected: set[int], used: int) -> None:
         made = catalog(self.CONTRADICTING)
-        settle_duplicates(made, corrected)
+        resolve_duplicates(made, corrected)
         assert np.flatnonzero(made.used).tolist() == [used]
         assert set(reasons(made).values()) == {
             f"byte-identical to {self.CONTRADICTING[used][0]}, which is counted once"
@@ -167,20 +176,20 @@ class TestCopies:
     @pytest.mark.parametrize("corrected", [{1, 2}, {0, 1, 2, 3}, {9}, set()])
     def test_corrections_that_contradict_each_other_or_say_nothing_settle_nothing(self, corrected: set[int]) -> None:
         made = catalog(self.CONTRADICTING)
-        settle_duplicates(made, corrected)
+        resolve_duplicates(made, corrected)
         assert not made.used.any()
         assert reasons(made)["test/1.jpg"] == "the same picture stands under 'cat', 'dog', 'emu' (see validation/4.jpg)"
 
     def test_where_labels_agree_corrections_change_nothing(self) -> None:
         rows = [("train/a.jpg", "cat", "leak", "train"), ("test/a.jpg", "cat", "leak", "test")]
         made = catalog(rows)
-        settle_duplicates(made, {0})
+        resolve_duplicates(made, {0})
         assert made.table.loc[made.used, "path"].tolist() == ["test/a.jpg"]
 
     def test_what_is_refused_already_contradicts_nobody(self) -> None:
         made = catalog([*pictures("cat", 2), ("dog/1.jpg", "dog", "cat 1", "")])
         made.refuse(2, "no class folder")
-        settle_duplicates(made)
+        resolve_duplicates(made)
         assert reasons(made) == {"dog/1.jpg": "no class folder"}
 
     def test_of_a_ready_made_leak_the_test_keeps_the_picture_then_the_validation(self) -> None:
@@ -192,7 +201,7 @@ class TestCopies:
             ("val/b.jpg", "cat", "half", "validation"),
         ]
         made = catalog(rows)
-        settle_duplicates(made)
+        resolve_duplicates(made)
         assert made.table.loc[made.used, "path"].tolist() == ["test/a.jpg", "val/b.jpg"]
         assert reasons(made)["train/a.jpg"] == "byte-identical to test/a.jpg, which is counted once"
         assert reasons(made)["train/b.jpg"] == "byte-identical to val/b.jpg, which is counted once"
@@ -210,9 +219,9 @@ class TestCopies:
         ]
         for ready in (True, False):
             made = catalog(rows if ready else [(*row[:3], "") for row in rows])
-            settle_duplicates(made)
-            assign(made, 0.2, 0)
-            _, learnt, asked = parts(made)
+            resolve_duplicates(made)
+            assign_splits(made, 0.2, 0)
+            _, learnt, asked = train_and_test(made)
             assert not set(learnt.digests) & set(asked.digests)
             both = [*learnt.digests, *asked.digests]
             assert len(both) == len(set(both)) == made.used.sum()
@@ -222,13 +231,15 @@ class TestReadyMade:
     def test_it_stays_as_it_is(self) -> None:
         rows = pictures("a", 9, "train") + pictures("b", 9, "test", 50) + pictures("b", 9, "train", 90)
         made = catalog([*rows, ("loose.jpg", "a", "loose", "")])
-        assert assign(made, 0.5, 0) == []
+        assert assign_splits(made, 0.5, 0) == []
         assert made.table["split"].tolist() == [split for *_, split in rows] + ["train"]
 
     def test_without_a_test_it_is_drawn_from_the_training_pictures(self) -> None:
         rows = [row for label in "ab" for row in pictures(label, 40, "train") + pictures(label, 10, "validation", 40)]
         made = catalog(rows)
-        assert assign(made, 0.2, 0) == ["The data brings no test split, so it was drawn from the training pictures."]
+        assert assign_splits(made, 0.2, 0) == [
+            "The data brings no test split, so it was drawn from the training pictures."
+        ]
         table = made.table
         assert (table.loc[[split == "validation" for *_, split in rows], "split"] == "validation").all()
         alone = drawn([(*row[:3], "") for row in rows if row[3] == "train"])
@@ -236,8 +247,8 @@ class TestReadyMade:
 
     def test_a_class_that_is_only_asked_about_is_refused(self) -> None:
         made = catalog(pictures("a", 5, "train") + pictures("b", 5, "train") + pictures("z", 2, "test"))
-        assign(made, 0.2, 0)
-        classes, _, asked = parts(made)
+        assign_splits(made, 0.2, 0)
+        classes, _, asked = train_and_test(made)
         assert classes == ["a", "b"]
         assert len(asked.rows) == 0
         assert reasons(made) == dict.fromkeys(("z/0.jpg", "z/1.jpg"), "no picture of class 'z' to learn from")
@@ -246,8 +257,8 @@ class TestReadyMade:
         made = catalog(
             [row for label in "ab" for row in pictures(label, 8, "train") + pictures(label, 3, "validation", 8)]
         )
-        assign(made, 0.0, 0)
-        _, learnt, _ = parts(made)
+        assign_splits(made, 0.0, 0)
+        _, learnt, _ = train_and_test(made)
         fold = folds(learnt, 5, 0)
         np.testing.assert_array_equal(fold, np.where(made.table["split"] == "validation", 0, -1))
 
@@ -255,8 +266,8 @@ class TestReadyMade:
 class TestParts:
     def test_classes_are_sorted_and_rows_say_where_they_stand(self) -> None:
         made = catalog(pictures("dog", 30) + pictures("cat", 30) + pictures("Ähre", 30))
-        assign(made, 0.3, 0)
-        classes, learnt, asked = parts(made)
+        assign_splits(made, 0.3, 0)
+        classes, learnt, asked = train_and_test(made)
         assert classes == ["cat", "dog", "Ähre"]
         for part in (learnt, asked):
             table = made.table.iloc[part.rows]
@@ -269,9 +280,9 @@ class TestParts:
         for row in (5, 6):
             made.refuse(row, "empty file")
         made.refuse(7, "damaged")
-        assign(made, 0.2, 0)
+        assign_splits(made, 0.2, 0)
         with pytest.raises(SourceError) as caught:
-            parts(made)
+            train_and_test(made)
         assert "at least two classes to learn from" in caught.value.message
         assert "after refusing 3 of 8 pictures there is only 'cat'." in caught.value.message
         assert caught.value.hint == "2 × empty file; 1 × damaged"
@@ -281,14 +292,14 @@ class TestParts:
         made.refuse(0, "empty file")
         made.refuse(1, "empty file")
         with pytest.raises(SourceError, match="there is none"):
-            parts(made)
+            train_and_test(made)
         with pytest.raises(SourceError, match="None of the 2 pictures can be asked about"):
-            whole(made, ["cat"])
+            all_used(made, ["cat"])
 
     def test_the_whole_of_a_catalog_in_another_order_of_classes(self) -> None:
         made = catalog(pictures("b", 2) + pictures("a", 1))
         made.refuse(0, "empty file")
-        part = whole(made, ["z", "a", "b"])
+        part = all_used(made, ["z", "a", "b"])
         assert (part.rows.tolist(), part.truth.tolist()) == ([1, 2], [2, 1])
 
 
@@ -299,8 +310,8 @@ class TestFolds:
         if shuffled is not None:
             rows = [rows[i] for i in np.random.default_rng(shuffled).permutation(len(rows))]
         made = catalog(rows)
-        assign(made, 0.0, 0)
-        _, part, _ = parts(made)
+        assign_splits(made, 0.0, 0)
+        _, part, _ = train_and_test(made)
         return pd.DataFrame({"digest": part.digests, "truth": part.truth, "fold": folds(part, 5, 3)})
 
     def test_every_class_is_spread_evenly_and_so_is_the_whole(self) -> None:
@@ -316,19 +327,19 @@ class TestFolds:
             one.set_index("digest")["fold"].sort_index(), other.set_index("digest")["fold"].sort_index()
         )
         made = catalog(pictures("a", 60) + pictures("b", 40))
-        assign(made, 0.0, 0)
-        _, part, _ = parts(made)
+        assign_splits(made, 0.0, 0)
+        _, part, _ = train_and_test(made)
         assert (folds(part, 5, 3) != folds(part, 5, 4)).any()
         np.testing.assert_array_equal(folds(part, 5, 3), folds(part, 5, 3))
 
     def test_the_fold_is_independent_of_the_test(self) -> None:
         """Were both drawn from one number, the folds of what is left after the test would be lopsided."""
         made = catalog(pictures("a", 1000) + pictures("b", 1000))
-        assign(made, 0.2, 0)
-        _, learnt, _ = parts(made)
+        assign_splits(made, 0.2, 0)
+        _, learnt, _ = train_and_test(made)
         before = catalog(pictures("a", 1000) + pictures("b", 1000))
-        assign(before, 0.0, 0)
-        everyone = parts(before)[1]
+        assign_splits(before, 0.0, 0)
+        everyone = train_and_test(before)[1]
         whole_fold = dict(zip(everyone.digests, folds(everyone, 5, 0), strict=True))
         counts = np.bincount([whole_fold[digest] for digest in learnt.digests], minlength=5)
         assert (counts > 260).all()
@@ -345,8 +356,8 @@ class TestHoldOut:
     @staticmethod
     def learnt(rows: Iterable[Row], test: float = 0.0) -> Part:
         made = catalog(rows)
-        assign(made, test, 0)
-        return parts(made)[1]
+        assign_splits(made, test, 0)
+        return train_and_test(made)[1]
 
     def test_a_share_of_each_class_and_nobody_twice(self) -> None:
         learnt = self.learnt(pictures("a", 1000) + pictures("b", 400))
@@ -405,8 +416,8 @@ class TestGroups:
     @staticmethod
     def grouped(groups: Iterable[Iterable[int]], rows: Iterable[Row] = ROWS) -> Catalog:
         made = catalog(rows)
-        settle_duplicates(made)
-        join_groups(made, [list(group) for group in groups])
+        resolve_duplicates(made)
+        merge_groups(made, [list(group) for group in groups])
         return made
 
     @staticmethod
@@ -434,16 +445,16 @@ class TestGroups:
     @pytest.mark.parametrize("seed", range(5))
     def test_nobody_is_asked_about_a_copy_of_what_was_learnt(self, seed: int) -> None:
         made = self.grouped(self.many())
-        assign(made, 0.2, seed)
+        assign_splits(made, 0.2, seed)
         assert self.divided(made) == []
         share = (made.table["split"] == "test").mean()
         assert 0.12 < share < 0.28
-        _, learnt, _ = parts(made)
+        _, learnt, _ = train_and_test(made)
         groups = made.table["group"].to_numpy()[learnt.rows]
         fold, (train, held) = folds(learnt, 5, seed), hold_out(learnt, 0.2, seed)
         side = np.zeros(len(groups), int)
         side[held] = 1
-        side[train[hold_out(learnt.at(train), 0.2, seed, "calibration")[1]]] = 2
+        side[train[hold_out(learnt.take(train), 0.2, seed, "calibration")[1]]] = 2
         assert set(side) == {0, 1, 2}
         for group in set(groups[groups >= 0]):
             assert len(set(fold[groups == group])) == len(set(side[groups == group])) == 1
@@ -452,22 +463,22 @@ class TestGroups:
     def test_who_has_no_copy_stays_on_its_side(self) -> None:
         groups = self.many()
         made = self.grouped(groups)
-        assign(made, 0.2, 3)
+        assign_splits(made, 0.2, 3)
         alone = made.table["group"] == -1
         before = catalog(self.ROWS)
-        assign(before, 0.2, 3)
+        assign_splits(before, 0.2, 3)
         assert (made.table.loc[alone, "split"] == before.table.loc[alone, "split"]).all()
 
     def test_a_group_goes_where_its_smallest_digest_goes(self) -> None:
         before = catalog(self.ROWS)
-        assign(before, 0.2, 1)
+        assign_splits(before, 0.2, 1)
         rows = [0, 1, 2, 3, 4, 5, 6, 7]
         smallest = before.table.loc[rows, "digest"].idxmin()
         made = self.grouped([rows])
-        assign(made, 0.2, 1)
+        assign_splits(made, 0.2, 1)
         assert set(made.table.loc[rows, "split"]) == {before.table.loc[smallest, "split"]}
-        _, learnt, asked = parts(made)
-        keys = {*learnt.keys[np.isin(learnt.rows, rows)], *asked.keys[np.isin(asked.rows, rows)]}
+        _, learnt, asked = train_and_test(made)
+        keys = {*learnt.groups[np.isin(learnt.rows, rows)], *asked.groups[np.isin(asked.rows, rows)]}
         assert keys == {before.table.loc[smallest, "digest"]}
 
     @pytest.mark.parametrize("seed", range(8))
@@ -475,7 +486,7 @@ class TestGroups:
     def test_in_small_classes_whole_groups_are_moved(self, seed: int, fraction: float) -> None:
         rows = pictures("big", 40) + pictures("small", 12) + pictures("tiny", 4)
         made = self.grouped([(40, 41, 42, 43), (44, 45, 46), (39, 47), (52, 53, 54, 55)], rows)
-        notes = assign(made, fraction, seed)
+        notes = assign_splits(made, fraction, seed)
         assert notes == [
             "Class “tiny” has near copies of a single picture: they are learnt from, but cannot be tested."
         ]
@@ -489,27 +500,27 @@ class TestGroups:
         rows = [row for label in "ab" for row in pictures(label, 40, "train") + pictures(label, 10, "validation", 40)]
         groups = [(row, 40 + row % 10) for row in range(40)]
         made = self.grouped(groups, rows)
-        assign(made, 0.5, 0)
+        assign_splits(made, 0.5, 0)
         assert set(made.table.loc[:39, "split"]) == {"train"}
         assert "test" in set(made.table["split"])
 
     def test_a_ready_made_split_stays_though_it_leaks(self) -> None:
         made = self.grouped([(0, 9)], pictures("a", 9, "train") + pictures("a", 9, "test", 50))
-        assign(made, 0.5, 0)
+        assign_splits(made, 0.5, 0)
         assert made.table.loc[[0, 9], "split"].tolist() == ["train", "test"]
 
     def test_copies_of_one_picture_alone_are_never_held_out(self) -> None:
         made = self.grouped([(0, 1, 2), (3, 10)], pictures("a", 3) + pictures("b", 20))
-        assign(made, 0.0, 0)
-        _, learnt, _ = parts(made)
+        assign_splits(made, 0.0, 0)
+        _, learnt, _ = train_and_test(made)
         fold = folds(learnt, 5, 0)
         assert fold[:3].tolist() == [-1, -1, -1]
         assert fold[3] == fold[10] >= 0
 
     def test_calibration_is_drawn_apart_from_validation(self) -> None:
         made = catalog(self.ROWS)
-        assign(made, 0.0, 0)
-        _, learnt, _ = parts(made)
+        assign_splits(made, 0.0, 0)
+        _, learnt, _ = train_and_test(made)
         one, other = (set(hold_out(learnt, 0.2, 0, purpose)[1]) for purpose in ("validation", "calibration"))
         assert 40 < len(one) < 160
         assert 40 < len(other) < 160

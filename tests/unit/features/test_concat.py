@@ -5,7 +5,7 @@ import pytest
 
 from kilat.errors import BackboneError
 from kilat.features import lite
-from kilat.features.concat import join
+from kilat.features.concat import concat
 from kilat.features.extract import OnnxRunner
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
@@ -18,7 +18,7 @@ def pair():
 
 
 def test_side_by_side(pair):
-    joined = join(pair)
+    joined = concat(pair)
     alone = [OnnxRunner(one)(PIXELS) for one in pair]
     np.testing.assert_array_equal(OnnxRunner(joined)(PIXELS), np.concatenate(alone, 1))
     assert joined.width == sum(one.width for one in pair)
@@ -28,23 +28,23 @@ def test_side_by_side(pair):
 
 
 def test_both_sides(pair):
-    mirrored = OnnxRunner(join(pair, flip_average=True))
-    plain = OnnxRunner(join(pair))
+    mirrored = OnnxRunner(concat(pair, flip_average=True))
+    plain = OnnxRunner(concat(pair))
     np.testing.assert_allclose(mirrored(PIXELS), (plain(PIXELS) + plain(MIRRORED)) / 2, rtol=0, atol=1e-6)
     np.testing.assert_allclose(mirrored(PIXELS), mirrored(MIRRORED), rtol=0, atol=1e-6)
 
 
 def test_one_alone_is_itself(pair):
-    assert join(pair[:1]) is pair[0]
-    assert join(pair[:1], flip_average=True).blocks == pair[0].blocks
+    assert concat(pair[:1]) is pair[0]
+    assert concat(pair[:1], flip_average=True).blocks == pair[0].blocks
 
 
 def test_the_same_parts_give_the_same_bytes(pair):
-    assert join(pair, flip_average=True).digest == join(pair, flip_average=True).digest
-    assert len({join(pair).digest, join(pair[::-1]).digest, join(pair, flip_average=True).digest}) == 3
+    assert concat(pair, flip_average=True).digest == concat(pair, flip_average=True).digest
+    assert len({concat(pair).digest, concat(pair[::-1]).digest, concat(pair, flip_average=True).digest}) == 3
 
 
 def test_different_sizes_are_refused(pair):
     with pytest.raises(BackboneError, match=r"one size; these look at efficientnet_lite0 at 32, .* at 64") as caught:
-        join([pair[0], lite.build(64)])
+        concat([pair[0], lite.build(64)])
     assert caught.value.hint == "Say it: --size 64."

@@ -20,7 +20,7 @@ from kilat.data.source import ArraySource, PathsSource, open_source
 from kilat.features import lite
 from kilat.features.backbone import Backbone
 from kilat.features.cache import CachedFeatures, FeatureCache
-from kilat.features.extract import Floats, OnnxRunner, cache_space, extract_features, working_size
+from kilat.features.extract import Floats, OnnxRunner, cache_namespace, extract_features, suggested_size
 from kilat.features.resize_graph import Resizer
 
 Pixels = NDArray[np.uint8]
@@ -38,7 +38,7 @@ def runner(backbone: Backbone) -> OnnxRunner:
 
 @pytest.fixture
 def cache(tmp_path: Path, backbone: Backbone) -> Iterator[FeatureCache]:
-    opened = FeatureCache(cache_space(backbone, "crop"), tmp_path / "cache")
+    opened = FeatureCache(cache_namespace(backbone, "crop"), tmp_path / "cache")
     yield opened
     opened.close()
 
@@ -75,7 +75,7 @@ def arrays(some: Sequence[Pixels]) -> ArraySource:
 
 
 def seen(source: Source, backbone: Backbone, **options: object) -> tuple[Floats, Catalog]:
-    catalog = Catalog.of(source.entries)
+    catalog = Catalog.from_entries(source.entries)
     options = {"resize": "crop", "cache": None, **options}
     return extract_features(source, catalog, backbone, **options), catalog  # type: ignore[arg-type]
 
@@ -123,10 +123,10 @@ class TestEveryone:
             np.testing.assert_array_equal(features[row], runner(fit(np.asarray(image))[None])[0])
             assert (table.loc[path, "width"], table.loc[path, "height"]) == size
             assert table.loc[path, "digest"] == hashlib.sha256(content).hexdigest()
-            assert catalog.facts[row].tobytes() == image_stats(content, image, size).tobytes()
+            assert catalog.image_stats[row].tobytes() == image_stats(content, image, size).tobytes()
         assert table.loc["b/wide.jpg", ["width", "height"]].tolist() == [600, 600]
         is_refused = np.isin(table.index, list(refused))
-        assert catalog.facts[is_refused].tobytes() == bytes(5 * IMAGE_STATS.itemsize)
+        assert catalog.image_stats[is_refused].tobytes() == bytes(5 * IMAGE_STATS.itemsize)
         assert table.loc["loose.png", "digest"] == ""
 
     def test_a_content_is_looked_at_once(self, folder: Path, backbone: Backbone, runner: OnnxRunner) -> None:
@@ -136,7 +136,7 @@ class TestEveryone:
         rows = {path: row for row, path in enumerate(catalog.table["path"])}
         np.testing.assert_array_equal(features[rows["b/copy.png"]], features[rows["b/0.png"]])
         assert catalog.table.loc[rows["b/copy.png"], "width"] == catalog.table.loc[rows["b/0.png"], "width"]
-        assert catalog.facts[rows["b/copy.png"]] == catalog.facts[rows["b/0.png"]]
+        assert catalog.image_stats[rows["b/copy.png"]] == catalog.image_stats[rows["b/0.png"]]
 
     def test_the_facts_are_known_too(self, folder: Path, backbone: Backbone, cache: FeatureCache) -> None:
         everyone = [seen(open_source(folder), backbone, cache=given)[1].facts for given in (None, cache, cache)]
@@ -204,7 +204,7 @@ class TestTheSameFeatures:
             "from kilat.features import lite; from kilat.features.extract import look\n"
             "source = PathsSource(sys.argv[2:], ['a'] * len(sys.argv[2:]))\n"
             "for precision in ('int8', 'fp32'):\n"
-            "    backbone, catalog = lite.build(64, precision), Catalog.of(source.entries)\n"
+            "    backbone, catalog = lite.build(64, precision), Catalog.from_entries(source.entries)\n"
             "    features = look(source, catalog, backbone, resize='pad', cache=None)\n"
             "    print(features.shape, hashlib.sha256(features.tobytes()).hexdigest())\n"
             "assert runtime.threads() == len(cores)"
@@ -246,7 +246,7 @@ class TestCached:
         cache.put([(digest, CachedFeatures(12, 12, np.ones(backbone.width, np.float32), b"short"))])
         got, again = seen(arrays([one]), backbone, runner=runner, cache=cache)
         np.testing.assert_array_equal(got, right)
-        assert again.facts.tobytes() == catalog.facts.tobytes()
+        assert again.image_stats.tobytes() == catalog.image_stats.tobytes()
 
     def test_refusals_are_not_remembered_as_pictures(
         self, tmp_path: Path, backbone: Backbone, cache: FeatureCache
@@ -278,14 +278,14 @@ class TestCached:
     def test_every_choice_that_changes_the_features_has_a_space_of_its_own(self, backbone: Backbone) -> None:
         others = [lite.build(64), lite.build(32, "fp32")]
         spaces = [
-            cache_space(backbone, "crop"),
-            cache_space(backbone, "pad"),
-            cache_space(backbone, "squash"),
-            cache_space(backbone, "crop", "cuda"),
-            *(cache_space(other, "crop") for other in others),
+            cache_namespace(backbone, "crop"),
+            cache_namespace(backbone, "pad"),
+            cache_namespace(backbone, "squash"),
+            cache_namespace(backbone, "crop", "cuda"),
+            *(cache_namespace(other, "crop") for other in others),
         ]
         assert len(set(spaces)) == len(spaces) == 6
-        assert cache_space(lite.build(32), "crop") == spaces[0]
+        assert cache_namespace(lite.build(32), "crop") == spaces[0]
 
 
 class TestWorkingSize:
@@ -304,18 +304,18 @@ class TestWorkingSize:
         ],
     )
     def test_four_times_the_shorter_side_in_steps_of_32(self, height: int, width: int, size: int) -> None:
-        chosen = working_size(arrays([np.zeros((height, width, 3), np.uint8)] * 3))
+        chosen = suggested_size(arrays([np.zeros((height, width, 3), np.uint8)] * 3))
         assert chosen == size if height != 28 else chosen in (96, 128)
 
     def test_most_pictures_decide(self) -> None:
         small, large = np.zeros((8, 8), np.uint8), np.zeros((300, 300), np.uint8)
-        assert working_size(arrays([small] * 60 + [large] * 40)) == 32
-        assert working_size(arrays([small] * 40 + [large] * 60)) == 224
-        assert working_size(arrays([small] * 600 + [large] * 400)) == 32
+        assert suggested_size(arrays([small] * 60 + [large] * 40)) == 32
+        assert suggested_size(arrays([small] * 40 + [large] * 60)) == 224
+        assert suggested_size(arrays([small] * 600 + [large] * 400)) == 32
 
     def test_what_cannot_be_read_does_not_count(self, tmp_path: Path) -> None:
         for name, content in {"a/1.png": encoded(pictures(1, 8)[0]), "b/1.jpg": b"text", "b/2.jpg": b""}.items():
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_bytes(content)
-        assert working_size(open_source(tmp_path)) == 32
-        assert working_size(PathsSource(["/gone.png"], ["a"])) == 224
+        assert suggested_size(open_source(tmp_path)) == 32
+        assert suggested_size(PathsSource(["/gone.png"], ["a"])) == 224

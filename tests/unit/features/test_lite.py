@@ -84,8 +84,8 @@ def test_the_larger_sisters(name: str, channels: tuple[int, ...], precision: str
 
 
 def test_photos_are_seen_at_a_side_that_fits() -> None:
-    assert set(lite.USUAL_SIDES) == set(lite.NAMES)
-    assert all(side % lite.STRIDE == 0 for side in lite.USUAL_SIDES.values())
+    assert set(lite.DEFAULT_SIZES) == set(lite.NAMES)
+    assert all(side % lite.STRIDE == 0 for side in lite.DEFAULT_SIZES.values())
 
 
 def test_int8_weighs_a_quarter() -> None:

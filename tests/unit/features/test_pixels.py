@@ -50,7 +50,7 @@ class TestLookAtPixels:
     @pytest.mark.parametrize("resize", ["crop", "squash", "pad"])
     def test_every_picture_is_decoded_and_fitted(self, folder, resize):
         source = open_source(folder)
-        catalog = Catalog.of(source.entries)
+        catalog = Catalog.from_entries(source.entries)
         kept = read_pixels(source, catalog, size=16, resize=resize, keep=True)
         assert kept.shape == (13, 16, 16, 3)
         assert kept.dtype == np.uint8
@@ -68,7 +68,7 @@ class TestLookAtPixels:
     @pytest.mark.parametrize("keep", [True, False])
     def test_the_catalog_says_the_same_as_after_looking_through_a_backbone(self, folder, keep):
         source, backbone = open_source(folder), lite.build(32)
-        seen, kept = Catalog.of(source.entries), Catalog.of(source.entries)
+        seen, kept = Catalog.from_entries(source.entries), Catalog.from_entries(source.entries)
         extract_features(source, seen, backbone, resize="crop", cache=None)
         result = read_pixels(source, kept, size=32, resize="crop", keep=keep)
         assert (result is None) == (not keep)
@@ -78,19 +78,19 @@ class TestLookAtPixels:
     def test_progress_comes_to_the_end(self, folder):
         source, told = open_source(folder), []
         read_pixels(
-            source, Catalog.of(source.entries), size=16, resize="pad", keep=False,
+            source, Catalog.from_entries(source.entries), size=16, resize="pad", keep=False,
             advance=lambda done, total: told.append((done, total)),
         )  # fmt: skip
         assert told == [(number, 13) for number in range(1, 14)]
 
     def test_nobody_at_all(self):
         source = ArraySource([], [], "x")
-        kept = read_pixels(source, Catalog.of([]), size=16, resize="pad", keep=True)
+        kept = read_pixels(source, Catalog.from_entries([]), size=16, resize="pad", keep=True)
         assert kept.shape == (0, 16, 16, 3)
 
     def test_a_value_takes_a_byte(self):
         source = ArraySource(noise(500, 64, 64), ["a"] * 500, "x")
-        catalog = Catalog.of(source.entries)
+        catalog = Catalog.from_entries(source.entries)
         tracemalloc.start()
         try:
             kept = read_pixels(source, catalog, size=64, resize="crop", keep=True)

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from kilat.features.resize_graph import OPSET, Resizer, fitting
+from kilat.features.resize_graph import OPSET, Resizer, resize_nodes
 from kilat.recipe import Resize
 
 WAYS: tuple[Resize, ...] = get_args(Resize)
@@ -95,7 +95,7 @@ def test_crop_keeps_the_middle() -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("height", "width"), [(40, 61), (61, 40), (300, 200)])
 def test_a_batch_is_fitted_picture_by_picture(way: Resize, height: int, width: int) -> None:
-    nodes, constants = fitting(64, way)
+    nodes, constants = resize_nodes(64, way)
     image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", "height", "width", 3])
     pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", 64, 64, 3])
     graph = helper.make_graph(nodes, "fit", [image], [pixels], constants)

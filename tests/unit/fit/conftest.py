@@ -39,10 +39,10 @@ def make_training(tmp_path: Path) -> Callable[..., Any]:
         pixels = random.integers(0, 60, (count, side, side, 3)) + 60 * truth[:, None, None, None]
         names = np.array([f"{number}-{changed and number == 3}" for number in range(count)], object)
         whole = Part(np.arange(count), truth, names, np.zeros(count, bool), names)
-        training, validation = whole.at(np.arange(count - 15)), whole.at(np.arange(count - 15, count))
+        training, validation = whole.take(np.arange(count - 15)), whole.take(np.arange(count - 15, count))
         if misled:
             wrong = (validation.truth + 1) % len(classes)
-            validation = Part(validation.rows, wrong, validation.digests, whole.truth, validation.keys)
+            validation = Part(validation.rows, wrong, validation.digests, whole.truth, validation.groups)
         if network is None:
             network = training_run.layered(recipe, side, len(classes))
         sighted = PixelNetwork(network, side, (90.0,), (60.0,))

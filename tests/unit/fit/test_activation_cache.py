@@ -56,7 +56,7 @@ def task(recipe, name="test_resnet"):
     head = Head(features.mean(0), 1 / (features.std(0) + 0.01), weight.astype(np.float32), np.zeros(3, np.float32))
     norms = recipe.fit.batch_norm == "train"
     network = FineTuned([eye], head, flip_average=recipe.features.flip_average, norms=norms)
-    training, validation = whole.at(np.arange(LEARNT)), whole.at(np.arange(LEARNT, COUNT))
+    training, validation = whole.take(np.arange(LEARNT)), whole.take(np.arange(LEARNT, COUNT))
     return TrainSpec(network, Counted(pixels, "cpu"), training, validation, CLASSES, recipe, "cpu", answered_later=HELD)
 
 

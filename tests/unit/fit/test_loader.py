@@ -78,7 +78,7 @@ class TestBothWays:
     @pytest.mark.parametrize("workers", [1, 3])
     def test_the_same_bytes_in_the_same_order(self, tmp_path, kind, workers):
         source = open_source(packed(kind, tmp_path))
-        catalog = Catalog.of(source.entries)
+        catalog = Catalog.from_entries(source.entries)
         kept = read_pixels(source, catalog, size=16, resize="crop", keep=True)
         rows = np.flatnonzero(catalog.used)
         assert len(rows) == 39

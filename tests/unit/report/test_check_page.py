@@ -164,8 +164,8 @@ def test_sizes_and_formats_are_of_used_pictures() -> None:
     )
     catalog = Catalog(table)
     assert described(catalog) == {"sizes": {"smallest": [30, 20], "median": [90, 10], "largest": [500, 400]}}
-    catalog.facts = np.zeros(4, IMAGE_STATS)
-    catalog.facts["format"] = [b"PNG", b"JPEG", b"JPEG", b"GIF"]
+    catalog.image_stats = np.zeros(4, IMAGE_STATS)
+    catalog.image_stats["format"] = [b"PNG", b"JPEG", b"JPEG", b"GIF"]
     made = described(catalog)
     assert made["formats"] == {"JPEG": 2, "PNG": 1}
     text = page_of(**made).text

@@ -43,7 +43,7 @@ def singles(count: int) -> tuple[tuple[int, ...], ...]:
 
 def show(*findings: Finding, album: Album | None = None) -> list[ShownFinding]:
     album = album or Album(400)
-    return shown(findings, album, Catalog.of(album.entries))
+    return shown(findings, album, Catalog.from_entries(album.entries))
 
 
 def test_what_to_do_first_stands_first() -> None:
@@ -133,7 +133,7 @@ def test_findings_without_pictures_are_shown_all_the_same() -> None:
 
 def test_a_report_has_them_beside_samples_and_mistakes() -> None:
     album = Album(60)
-    catalog = Catalog.of(album.entries)
+    catalog = Catalog.from_entries(album.entries)
     predictions = pd.DataFrame(
         {"row": [0, 3], "split": "test", "label": ["a", "b"], "predicted": ["b", "b"], "probability": [0.9, 0.8]}
     )
