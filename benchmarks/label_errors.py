@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 import kilat
-from kilat.check.label_issues import Suspects, relearning, suspect
+from kilat.check.label_issues import HeadRefit, Suspects, suspect
 from kilat.data.label_corrections import CORRECT
 from kilat.data.source import open_source
 from kilat.data.split import folds
@@ -209,7 +209,7 @@ def judge(looked: Extracted, truth: NDArray[np.int64]) -> Judged:
     begin = time.perf_counter()
     answers = apply_temperature(fitted.logits, fit_temperature(fitted.logits, truth[fitted.held_out]))
     fold = folds(learnt, RECIPE.head.folds, RECIPE.runtime.seed)
-    again = relearning(fitted, learnt.rows, truth, fold, len(looked.classes))
+    again = HeadRefit.of(fitted, learnt.rows, truth, fold, len(looked.classes))
     suspects = suspect(truth[fitted.held_out], answers, again)
     seconds = time.perf_counter() - begin
     right = fitted.answer(looked.asked.rows).argmax(1) == looked.asked.truth

@@ -31,8 +31,8 @@ from kilat.runtime.cores import single_threaded_blas
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-Relearn = Callable[[NDArray[np.bool_]], Floats]
-"""Gives the held-out logits ``[n, k]`` of heads that learnt from the pictures of a mask ``[n]`` alone."""
+Refit = Callable[[NDArray[np.bool_]], Floats]
+"""Returns the held-out logits ``[n, k]`` of heads fitted to the pictures of a mask ``[n]`` alone."""
 
 SERIOUS_SHARE = 0.03
 """From this share of wrong labels on they are serious; well-known test sets have 3.3% on average (arXiv 2103.14749)."""
@@ -83,14 +83,14 @@ class Suspects:
         return np.lexsort((self.right, ~self.flagged))
 
 
-def suspect(truth: Ints, probabilities: Floats, relearn: Relearn | None = None) -> Suspects:
+def suspect(truth: Ints, probabilities: Floats, refit: Refit | None = None) -> Suspects:
     """Judges labels by held-out answers.
 
     Args:
         truth: the labels as column indices, ``[n]``.
         probabilities: answers of heads that did not see the pictures they answer, ``[n, k]``; how sharp they are does
             not matter.
-        relearn: for a second round without the candidates of the first, such as `relearning`.
+        refit: for a second round without the candidates of the first, such as a ``HeadRefit``.
 
     Returns:
         The judgements. Where the answers are not clearly better than always naming the commonest label they say
@@ -100,8 +100,8 @@ def suspect(truth: Ints, probabilities: Floats, relearn: Relearn | None = None) 
         everyone = np.ones(len(truth))
         return Suspects(truth, everyone, truth, 1 - everyone, truth, 0.0)
     scores = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-    if relearn is not None and (doubtful := candidates(truth, probabilities)).any():
-        scores = relearn(~doubtful)
+    if refit is not None and (doubtful := candidates(truth, probabilities)).any():
+        scores = refit(~doubtful)
     sharpness, share = _mixture(scores, truth)
     return _judged(scores, truth, sharpness, share)
 
@@ -113,33 +113,50 @@ def _knows(truth: Ints, probabilities: Floats) -> bool:
     return bool(low > np.bincount(truth, minlength=1).max() / max(len(truth), 1))
 
 
-def relearning(fitted: Fitted, rows: Ints, truth: Ints, fold: Ints, classes: int) -> Relearn:
-    """How the heads of a cross-validation learn again, with the same l2_penalty, without some of the pictures.
+@dataclass(frozen=True)
+class HeadRefit:
+    """Fits the heads of a cross-validation again, with the same L2 penalty, without some of the pictures.
+
+    It is data: it pickles, and shares its arrays with the head that it was made from.
 
     Args:
-        fitted: the outcome of `kilat.probe.fit`.
-        rows: where the pictures stand in the features that it was given, ``[m]``.
-        truth: their labels, ``[m]``.
+        scores: of all pictures on the principal components of the head, ``[any number, components + 1]``.
+        rows: where the training pictures stand in ``scores``, ``[m]``.
+        labels: their classes, ``[m]``.
         fold: in which fold each was held out, -1 for never, ``[m]``.
+        held_out: positions among the ``m`` of those that were held out, in the order of the logits, ``[n]``.
         classes: how many there are.
-
-    Returns:
-        A function of a mask over ``fitted.held_out``; a picture that was never held out is always learnt from.
+        l2_penalty: of every head.
     """
 
-    def relearn(kept: NDArray[np.bool_]) -> Floats:
-        weights = np.ones(len(rows), np.float32)
-        weights[fitted.held_out] = kept
-        problem = Problem(fitted.points[rows], truth, weights, classes)
-        numbers = np.unique(fold[fold >= 0])
-        masks = (fold[None] != numbers[:, None]).astype(np.float32)
-        logits = np.zeros((len(rows), classes), np.float32)
-        with single_threaded_blas():
-            for number, head in zip(numbers, problem.solve(masks, [fitted.l2_penalty] * len(masks)), strict=True):
-                logits[fold == number] = problem.points[fold == number] @ head
-        return logits[fitted.held_out]
+    scores: Floats
+    rows: Ints
+    labels: Ints
+    fold: Ints
+    held_out: Ints
+    classes: int
+    l2_penalty: float
 
-    return relearn
+    @classmethod
+    def of(cls, fitted: Fitted, rows: Ints, labels: Ints, fold: Ints, classes: int) -> "HeadRefit":
+        """Return the refit of a head that ``kilat.probe.fit`` gave for the same rows, labels and folds."""
+        return cls(fitted.points, rows, labels, fold, fitted.held_out, classes, fitted.l2_penalty)
+
+    def __call__(self, kept: NDArray[np.bool_]) -> Floats:
+        """Return held-out logits ``[n, classes]`` of heads fitted to the pictures of a mask ``[n]`` over ``held_out``.
+
+        A picture that was never held out is always trained on.
+        """
+        weights = np.ones(len(self.rows), np.float32)
+        weights[self.held_out] = kept
+        problem = Problem(self.scores[self.rows], self.labels, weights, self.classes)
+        numbers = np.unique(self.fold[self.fold >= 0])
+        masks = (self.fold[None] != numbers[:, None]).astype(np.float32)
+        logits = np.zeros((len(self.rows), self.classes), np.float32)
+        with single_threaded_blas():
+            for number, head in zip(numbers, problem.solve(masks, [self.l2_penalty] * len(masks)), strict=True):
+                logits[self.fold == number] = problem.points[self.fold == number] @ head
+        return logits[self.held_out]
 
 
 def candidates(truth: Ints, probabilities: Floats) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from kilat.bundle.assemble import export, export_network
 from kilat.bundle.manifest import Manifest
 from kilat.bundle.ood_graph import OodGraph
 from kilat.bundle.parity import HALF_PRECISION_TOLERANCE, TOLERANCE
-from kilat.check.label_issues import Relearn, relearning
+from kilat.check.label_issues import HeadRefit
 from kilat.check.near_duplicates import NO_NEAR_DUPLICATES, NearDuplicates
 from kilat.check.near_duplicates import find as find_near_duplicates
 from kilat.data.catalog import Catalog, Source
@@ -114,7 +114,7 @@ class Learned:
     validation: Part | None = None
     validation_logits: Floats | None = None
     twins: NearDuplicates = NO_NEAR_DUPLICATES
-    relearn: Relearn | None = None
+    relearn: HeadRefit | None = None
 
     @property
     def validated(self) -> tuple[Part, Floats]:
@@ -252,7 +252,7 @@ def head_on(looked: Extracted, recipe: Recipe, timer: Timer) -> Learned:
         notes=looked.notes,
         tolerance=TOLERANCE if looked.device == "cpu" else HALF_PRECISION_TOLERANCE,
         twins=looked.twins,
-        relearn=relearning(fitted, looked.learnt.rows, looked.learnt.truth, fold, len(looked.classes)),
+        relearn=HeadRefit.of(fitted, looked.learnt.rows, looked.learnt.truth, fold, len(looked.classes)),
     )  # fmt: skip
 
 

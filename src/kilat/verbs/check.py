@@ -152,7 +152,7 @@ class _Judged:
 
     part: Part
     answers: Floats
-    relearn: label_issues.Relearn | None
+    relearn: label_issues.Refit | None
 
 
 def _judged(result: Result) -> _Judged:

@@ -1,5 +1,6 @@
 """Planted mistakes are found and little else is, hard pictures are no mistakes, and any shape of data is survived."""
 
+import pickle
 import subprocess
 import sys
 import warnings
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from kilat.check.label_issues import candidates, findings, relearning, suspect, table
+from kilat.check.label_issues import HeadRefit, candidates, findings, suspect, table
 from kilat.data.catalog import Catalog, Entry
 from kilat.evaluate.calibration import apply_temperature
 from kilat.features.backbone import Block
@@ -126,18 +127,29 @@ def test_heads_that_learn_without_the_candidates_see_systematic_mistakes():
     held = apply_temperature(head.logits, 1.0)
     bad = labels != truth
     alone = suspect(labels, held)
-    again = suspect(labels, held, relearning(head, rows, labels, fold, 3))
+    again = suspect(labels, held, HeadRefit.of(head, rows, labels, fold, 3))
     assert roc_auc_score(bad, -again.right) > 0.97
     assert again.flagged[bad].mean() > max(0.8, alone.flagged[bad].mean())
 
 
-def test_relearning_from_all_pictures_gives_the_same_answers_again():
+def test_a_refit_to_all_pictures_gives_the_same_answers_again():
     _answers, truth, _labels, points = world(classes=3, count=300)
     fold = np.where(np.arange(300) == 7, -1, np.arange(300) % 4)
     everyone = np.concatenate([points, points[:20]])
     head = fit(everyone, np.arange(300), truth, fold, 3, [Block("last", 3)], Head(l2=(1e-2,)))
-    again = relearning(head, np.arange(300), truth, fold, 3)(np.ones(299, bool))
+    again = HeadRefit.of(head, np.arange(300), truth, fold, 3)(np.ones(299, bool))
     np.testing.assert_allclose(apply_temperature(again, 1), apply_temperature(head.logits, 1), atol=0.02)
+
+
+def test_a_refit_pickles_and_copies_no_scores():
+    _answers, truth, _labels, points = world(classes=3, count=300)
+    rows, fold = np.arange(300), np.arange(300) % 4
+    head = fit(points.copy(), rows, truth, fold, 3, [Block("last", 3)], Head(l2=(1e-2,)))
+    refit = HeadRefit.of(head, rows, truth, fold, 3)
+    assert refit.scores is head.scores
+    sent = pickle.loads(pickle.dumps(refit))
+    kept = np.arange(300) % 7 > 0
+    np.testing.assert_array_equal(sent(kept), refit(kept))
 
 
 def test_the_same_twice():
