@@ -2,18 +2,19 @@
 
 import difflib
 import inspect
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args
 
+import typer
 import yaml
 from pydantic import BaseModel
 
+from kilat import cli
 from kilat import recipe as recipes
+from kilat.cli import verb
 from kilat.recipe import fit, network
 from kilat.recipe.augment import Augment
 from kilat.recipe.sections import Input, Trust
@@ -35,14 +36,28 @@ Keras 3 unless it is said otherwise.
 
 
 def commands() -> str:
-    """The command reference as Markdown: Typer's own description, in English whatever the user's language is."""
-    environment = os.environ | {"LANGUAGE": "en", "COLUMNS": "120", "NO_COLOR": "1"}
-    arguments = "-m typer kilat.cli utils docs --name kilat --title Commands".split()
-    text = subprocess.run(
-        [sys.executable, *arguments], env=environment, check=True, capture_output=True, encoding="utf-8"
-    ).stdout
-    text = text.replace("&#x27;", "'").replace("&quot;", '"')
-    return f"{_notice('src/kilat/cli')}\n\n{text.strip()}\n"
+    """Return the command reference as Markdown: what ``kilat --help`` says of every verb."""
+    group = typer.main.get_command(cli.app)
+    assert isinstance(group, verb.Verbs)
+    top = typer.Context(group, info_name="kilat", **group.context_settings)
+    parts = [f"{_notice('src/kilat/cli')}\n\n# Commands", _command(top)]
+    for family, verbs in verb.families(group).items():
+        parts += [f"## {family}", *(_command(typer.Context(one, parent=top, info_name=one.name)) for one in verbs)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _command(context: typer.Context) -> str:
+    """Return what the help of a command says, under a heading where it is a verb."""
+    command: Any = context.command
+    name = context.command_path
+    usage = " ".join([name, *command.collect_usage_pieces(context)])
+    examples = [f"$ {line}" for line in (command.epilog or "").splitlines()]
+    parts = [inspect.cleandoc(command.help), "\n".join(["```console", *(examples or [f"$ {usage}"]), "```"])]
+    if examples:
+        parts = [f"### {name}", *parts, f"Usage: `{usage}`"]
+    records = [one.get_help_record(context) for one in command.get_params(context)]
+    parts.append("\n".join(f"- `{names}`: {' '.join(text.split())}" for names, text in filter(None, records)))
+    return "\n\n".join(parts)
 
 
 def techniques() -> str:

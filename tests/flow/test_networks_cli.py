@@ -88,7 +88,7 @@ class TestSchedule:
     def test_is_drawn_and_told(self, kilat_here):
         done = kilat_here("schedule", "small-cnn")
         assert done.returncode == 0
-        assert done.stdout.endswith("drawing schedule.svg\n")
+        assert done.stdout.endswith("wrote schedule.svg\n")
         assert ET.parse("schedule.svg").getroot().tag == SVG
 
     def test_of_phases_one_after_the_other(self, kilat_here, json_lines):
@@ -137,7 +137,7 @@ class TestPreview:
 
     def test_no_warning_where_nothing_is_mirrored(self, kilat_here):
         done = kilat_here("preview", "digits", "--size", 16, "--set", "horizontal_flip=false", "--out", "other.png")
-        assert done.stdout == "drawing other.png\n"
+        assert done.stdout == "wrote other.png\n"
 
     def test_a_recipe_that_augments_nothing(self, kilat_here):
         done = kilat_here("preview", "digits", "--recipe", "mlp-bn")

@@ -26,5 +26,5 @@ def test_a_table(kilat_here, photos_run, other_photos, tmp_path, monkeypatch):
     assert done.returncode == 0, done.stderr
     assert "24 test pictures" in done.stdout
     assert "JPEG compression" in done.stdout
-    assert "drawing corruptions.svg" in done.stdout
+    assert "wrote corruptions.svg" in done.stdout
     assert (tmp_path / "corruptions.svg").is_file()

@@ -1,0 +1,114 @@
+"""The verbs about pictures and labels: check, drift, preview, data."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kilat.cli import show
+from kilat.cli.options import Choices, Data, Json, Labels, Model, RecipeName, Root, Size, overrides, side
+from kilat.cli.verb import verb
+from kilat.locale import N_, _
+from kilat.runtime import progress_bars
+
+FAMILY = "Know the data"
+
+FOUND = 3
+"""Exit code of verbs that search for trouble, and found some."""
+
+
+@verb(FAMILY, "kilat check flowers/", "kilat check flowers/ --labels checks/flowers/suspects.csv")
+def check(
+    data: Data,
+    name: Annotated[str | None, typer.Option(help=N_("Name of the folder; the data's own by default."))] = None,
+    labels: Labels = None,
+    out: Annotated[Path, typer.Option(help=N_("Folder in which the check's folder is made."))] = Path("checks"),
+    choices: Choices = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Find what is wrong with labelled pictures.
+
+    Exit code 3 where something serious was found.
+    """
+    from kilat.recipe import load
+    from kilat.verbs import check, train
+
+    settings = load("transfer", overrides(choices))
+    with progress_bars.show() as progress:
+        source = train.open_data(data, root, progress, labels)
+        done = check.check(
+            source, settings, name=name or source.name, out=out, command=f"kilat check {data}", progress=progress
+        )
+    if as_json:
+        show.print_json({"folder": str(done.folder), **done.document})
+    else:
+        show.print_check(done.folder, done.document)
+    raise typer.Exit(FOUND if done.document["serious"] else 0)
+
+
+@verb(FAMILY, "kilat drift runs/flowers photos-of-this-week/")
+def drift(
+    model: Model,
+    pictures: Annotated[
+        str, typer.Argument(help=N_("New pictures: a folder, table, archive or known set; labels are ignored."))
+    ],
+    as_json: Json = False,
+) -> None:
+    """Compare new pictures with those a model was made for.
+
+    Exit code 3 where they differ.
+    """
+    from kilat.verbs import drift
+
+    with progress_bars.show() as progress:
+        found = drift.drift(model, pictures, progress=progress)
+    if as_json:
+        show.print_json({"model": str(model), **found})
+    else:
+        print(*drift.sentences(found), sep="\n")
+        print(_("Most different (how far, in standard deviations of known pictures):"))
+        for one in found["most_different"][:10]:
+            print(f"  {one['score']:5.1f}  {one['path']}")
+    raise typer.Exit(FOUND if found["drifted"] else 0)
+
+
+@verb(FAMILY, "kilat preview flowers/ --set augment.rotation=15", "kilat preview digits --recipe mlp-bn")
+def preview(
+    data: Data,
+    recipe: RecipeName = "vgg-cifar",
+    size: Size = None,
+    seed: Annotated[int | None, typer.Option(help=N_("Seed of everything random."))] = None,
+    choices: Choices = None,
+    out: Annotated[Path, typer.Option(help=N_("The PNG file to draw into."))] = Path("preview.png"),
+    root: Root = None,
+) -> None:
+    """Show what augmentation makes of pictures."""
+    from kilat.recipe import load
+    from kilat.runtime.files import write_file
+    from kilat.verbs import inspect, train
+
+    settings = load(recipe, overrides(choices, size=side(size), seed=seed))
+    with progress_bars.show() as progress:
+        source = train.open_data(data, root, progress)
+    sheet, warnings = inspect.preview(source, settings)
+    write_file(out, sheet)
+    for warning in warnings:
+        print(warning)
+    show.print_written(out)
+
+
+@verb(FAMILY, "kilat data", "kilat data --json", name="data")
+def known_sets(as_json: Json = False) -> None:
+    """List the known data sets."""
+    from kilat.data.datasets import list_datasets
+
+    sets = list_datasets()
+    if as_json:
+        kept = ("name", "description", "pictures", "classes", "download_bytes", "licence", "url", "available")
+        show.print_json({"sets": [{key: getattr(one, key) for key in kept} for one in sets]})
+        return
+    for one in sets:
+        here = _("here") if one.available else _("to download: {size}").format(size=show.size(one.download_bytes))
+        counts = f"{show.pictures(one.pictures)}, {show.classes(len(one.classes))}"
+        print(f"{one.name}: {one.description}\n  {counts}; {one.licence}\n  {one.url} ({here})")

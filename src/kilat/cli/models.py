@@ -1,0 +1,92 @@
+"""The verbs that use a finished model: predict, eval, import."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kilat.cli import show
+from kilat.cli.options import Data, Json, Model, Root
+from kilat.cli.verb import verb
+from kilat.locale import N_
+from kilat.runtime import progress_bars
+
+FAMILY = "Use a model"
+
+
+@verb(FAMILY, "kilat predict runs/flowers photo.jpg", "kilat predict runs/flowers/model.onnx photos/ --json")
+def predict(
+    model: Model,
+    pictures: Annotated[list[Path], typer.Argument(help=N_("Pictures, or folders of pictures."))],
+    as_json: Json = False,
+) -> None:
+    """Say what is on pictures.
+
+    Exit code 1 where some were refused.
+    """
+    from kilat.bundle.predictor import Refusal, load
+    from kilat.data.listing import list_pictures
+
+    classifier = load(model)
+    refused = False
+    for answer in classifier.answers(list_pictures(pictures)):
+        refused |= isinstance(answer, Refusal)
+        show.print_answer(answer, as_json=as_json)
+    raise typer.Exit(1 if refused else 0)
+
+
+@verb(FAMILY, "kilat eval runs/flowers new-photos/", "kilat eval runs/flowers new-photos/ --corruptions", name="eval")
+def evaluate(
+    model: Model,
+    data: Data,
+    corruptions: Annotated[
+        bool, typer.Option("--corruptions", help=N_("Also under noise, blur, weather and compression."))
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, help=N_("How many pictures to corrupt at most."))] = 200,
+    out: Annotated[Path, typer.Option(help=N_("The SVG file to draw that into."))] = Path("corruptions.svg"),
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a model on other labelled pictures."""
+    from kilat.report import robustness, svg_canvas
+    from kilat.runtime.files import write_file
+    from kilat.verbs.train import evaluate
+
+    with progress_bars.show() as progress:
+        metrics = evaluate(model, data, root=root, progress=progress, corruptions=corruptions, limit=limit)
+    if corruptions:
+        write_file(out, svg_canvas.standalone(robustness.figure(metrics["robustness"])))
+    if as_json:
+        show.print_json({"model": str(model), "metrics": metrics})
+        return
+    show.print_test(metrics)
+    if corruptions:
+        print(robustness.table(metrics["robustness"]))
+        show.print_written(out)
+
+
+@verb(FAMILY, "kilat import model.keras --classes daisy,rose,tulip --data photos/", name="import")
+def import_model(
+    model: Annotated[Path, typer.Argument(help=N_("A Keras classifier: model.keras or model.h5."))],
+    classes: Annotated[str, typer.Option(help=N_("Class names in the order of its outputs: daisy,rose,tulip"))],
+    pixels: Annotated[str, typer.Option(help=N_("Its range of pixel values: 0..255, 0..1 or -1..1."))] = "0..255",
+    resize: Annotated[
+        str, typer.Option(help=N_("How pictures that are not square are resized: crop, squash or pad."))
+    ] = "squash",
+    data: Annotated[str | None, typer.Option(help=N_("Pictures to compare the two models on."))] = None,
+    out: Annotated[Path, typer.Option(help=N_("The model file to write."))] = Path("model.onnx"),
+    as_json: Json = False,
+) -> None:
+    """Turn a saved Keras classifier into a kilat model.
+
+    The two are compared on real pictures.
+    """
+    from kilat.verbs import inspect, train
+
+    with progress_bars.show() as progress:
+        source = None if data is None else train.open_data(data, None, progress)
+        facts = inspect.import_keras(model, classes.split(","), pixels, resize, source, out)
+    if as_json:
+        show.print_json({"model": str(out), **facts})
+    else:
+        show.print_written(out)

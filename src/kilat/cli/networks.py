@@ -1,0 +1,158 @@
+"""The verbs about recipes and networks before training: recipes, backbones, summary, shape, schedule, lr-find."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from kilat.cli import show
+from kilat.cli.options import (
+    Choices,
+    Data,
+    Json,
+    RecipeArgument,
+    RecipeName,
+    Root,
+    Size,
+    Weights,
+    complete_recipe,
+    overrides,
+    side,
+)
+from kilat.cli.verb import verb
+from kilat.locale import N_, _
+from kilat.runtime import progress_bars
+
+FAMILY = "Recipes and networks"
+
+
+@verb(FAMILY, "kilat recipes", "kilat recipes vgg-cifar > mine.yaml")
+def recipes(
+    name: Annotated[
+        str | None,
+        typer.Argument(help=N_("The one to print, to be copied and edited."), autocompletion=complete_recipe),
+    ] = None,
+) -> None:
+    """List the built-in recipes, or print one."""
+    from kilat.recipe import about, built_in, text
+
+    if name:
+        print(text(name), end="")
+        return
+    for one in built_in():
+        print(f"{one}: {about(one)}")
+
+
+@verb(FAMILY, "kilat backbones convnext --sort accuracy", "kilat backbones --here")
+def backbones(
+    search: Annotated[str, typer.Argument(help=N_("Part of a name, or a pattern such as 'convnext*in22k*'."))] = "",
+    sort: Annotated[
+        Literal["name", "parameters", "macs", "accuracy"], typer.Option(help=N_("What decides the order."))
+    ] = "name",
+    limit: Annotated[int, typer.Option(min=1, help=N_("How many to show."))] = 20,
+    here: Annotated[bool, typer.Option("--here", help=N_("Only those whose weights are on this machine."))] = False,
+    as_json: Json = False,
+) -> None:
+    """List or search the pretrained networks."""
+    from kilat.model import registry
+
+    with progress_bars.show() as progress:
+        found = registry.find(search, sort=sort, limit=limit, here=here, advance=progress(_("Counting")))
+    if as_json:
+        show.print_json(registry.document(found))
+    else:
+        print(registry.table(found))
+
+
+@verb(FAMILY, "kilat summary vgg-cifar", "kilat summary runs/flowers --out network.svg")
+def summary(
+    recipe: Annotated[
+        str, typer.Argument(help=N_("A recipe, a model.onnx, or a run folder."), autocompletion=complete_recipe)
+    ],
+    classes: Annotated[int | None, typer.Option(help=N_("How many classes to assume."))] = None,
+    weights: Weights = None,
+    size: Size = None,
+    choices: Choices = None,
+    out: Annotated[Path | None, typer.Option(help=N_("Draw the network into this SVG file."))] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the layers of a network, and draw it.
+
+    Shapes, parameters, multiply-accumulates and receptive fields.
+    """
+    from kilat.report import network_diagram, svg_canvas
+    from kilat.runtime.files import write_file
+    from kilat.verbs import inspect
+
+    found = inspect.summarise(recipe, overrides(choices, weights=weights, size=side(size)), classes)
+    if out:
+        write_file(out, svg_canvas.standalone(network_diagram.volumes(found.rows, found.input_shape)))
+    if as_json:
+        show.print_json(inspect.document(found))
+    else:
+        print(inspect.table(found))
+
+
+@verb(FAMILY, "kilat shape 32x32, kernel 3, stride 2, same")
+def shape(
+    question: Annotated[list[str], typer.Argument(help=N_("Such as: 7x7, kernel 3, stride 2, valid"))],
+) -> None:
+    """Calculate what kernel, stride and padding make of a shape."""
+    from kilat.recipe.shapes import answer
+
+    print(answer(" ".join(question)))
+
+
+@verb(FAMILY, "kilat schedule vgg-cifar --set fit.schedule.name=one_cycle")
+def schedule(
+    recipe: RecipeArgument,
+    steps: Annotated[int, typer.Option(help=N_("Steps in each epoch."))] = 100,
+    choices: Choices = None,
+    out: Annotated[Path, typer.Option(help=N_("The SVG file to draw into."))] = Path("schedule.svg"),
+    as_json: Json = False,
+) -> None:
+    """Draw the learning rate over the epochs of a recipe."""
+    from kilat.recipe import load
+    from kilat.report import curves, svg_canvas
+    from kilat.runtime.files import write_file
+    from kilat.verbs import inspect
+
+    settings = load(recipe, overrides(choices))
+    epochs, rates = inspect.rates(settings, steps)
+    write_file(out, svg_canvas.standalone(curves.schedule(epochs, [rates], [settings.fit.schedule.name])))
+    if as_json:
+        show.print_json({"epochs": epochs, "rates": rates, "drawing": str(out)})
+        return
+    for epoch, rate in list(zip(epochs, rates, strict=True))[:: max(1, len(epochs) // 12)]:
+        print(f"{epoch:8.2f}  {rate:.3g}")
+    show.print_written(out)
+
+
+@verb(FAMILY, "kilat lr-find flowers/ --recipe small-cnn", name="lr-find")
+def find_rate(  # noqa: PLR0917 - an option each
+    data: Data,
+    recipe: RecipeName = "vgg-cifar",
+    steps: Annotated[int, typer.Option(min=10, help=N_("How many rates to try."))] = 100,
+    weights: Weights = None,
+    size: Size = None,
+    choices: Choices = None,
+    out: Annotated[Path, typer.Option(help=N_("The SVG file to draw into."))] = Path("lr-find.svg"),
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Try learning rates from too low to too high, and suggest one."""
+    from kilat.recipe import load
+    from kilat.report import curves, svg_canvas
+    from kilat.runtime.files import write_file
+    from kilat.verbs import inspect, train
+
+    settings = load(recipe, overrides(choices, weights=weights, size=side(size)))
+    with progress_bars.show() as progress:
+        source = train.open_data(data, root, progress)
+        found = inspect.find_rate(source, settings, steps, progress)
+    write_file(out, svg_canvas.standalone(curves.rate_finder(found.rates, found.losses, found.suggestion)))
+    if as_json:
+        show.print_json({**vars(found), "drawing": str(out)})
+    else:
+        print(_("suggested learning rate {rate:.2g}").format(rate=found.suggestion))
+        show.print_written(out)

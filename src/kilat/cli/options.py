@@ -1,0 +1,47 @@
+"""Arguments and options that several verbs share, and what a recipe makes of them."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kilat.locale import N_
+
+
+def complete_recipe(incomplete: str) -> list[str]:
+    """Return the built-in recipes that begin with what was typed so far."""
+    from kilat.recipe import built_in
+
+    return [name for name in built_in() if name.startswith(incomplete)]
+
+
+Data = Annotated[
+    str,
+    typer.Argument(help=N_("Labelled pictures: a folder of class folders, a CSV table, a zip or tar, or a known set.")),
+]
+RecipeName = Annotated[str, typer.Option(help=N_("A built-in recipe, or a YAML file."), autocompletion=complete_recipe)]
+RecipeArgument = Annotated[
+    str, typer.Argument(help=N_("A built-in recipe, or a YAML file."), autocompletion=complete_recipe)
+]
+Weights = Annotated[str | None, typer.Option(help=N_("A file with the network's weights; 'none' for random ones."))]
+Size = Annotated[str | None, typer.Option(help=N_("Side of the network's input in pixels, or 'auto'."))]
+Choices = Annotated[
+    list[str] | None,
+    typer.Option("--set", help=N_("One value of the recipe, such as features.resize=pad; may be repeated.")),
+]
+Labels = Annotated[Path | None, typer.Option(help=N_("A suspects.csv with corrected labels."))]
+Root = Annotated[Path | None, typer.Option(help=N_("Folder that already holds copies of known sets."))]
+Json = Annotated[bool, typer.Option("--json", help=N_("Print the result as JSON."))]
+Model = Annotated[Path, typer.Argument(help=N_("A model.onnx, or the run folder that holds it."))]
+
+
+def overrides(choices: list[str] | None, **given: Any) -> dict[str, Any]:
+    """Return the values of a recipe that were given on the command line: options of their own, and ``--set``."""
+    from kilat.recipe import parse_override
+
+    return {key: value for key, value in given.items() if value is not None} | dict(map(parse_override, choices or []))
+
+
+def side(size: str | None) -> int | str | None:
+    """Return the value of ``--size``: pixels as a number, anything else as it was written."""
+    return int(size) if size and size.isdigit() else size

@@ -1,0 +1,134 @@
+"""What verbs print: results in sentences, or as one line of JSON."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kilat.locale import _, ngettext
+
+if TYPE_CHECKING:
+    from kilat.bundle.predictor import Prediction, Refusal
+
+_MARKS = {"serious": "!!", "look": " !", "note": "  "}
+"""How much a finding matters, the most serious first."""
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print a document as one line of strict JSON."""
+    print(json.dumps(document, ensure_ascii=False, allow_nan=False, default=str))
+
+
+def print_run(folder: Path, metrics: dict[str, Any]) -> None:
+    """Print what a training came to, and where its report and its model are."""
+    _print_counts(metrics["data"], metrics["timing"]["total_s"])
+    print_test(metrics)
+    if metrics.get("comparison"):
+        from kilat.report.comparison import sentences
+
+        print(*sentences(metrics["comparison"]), sep="\n")
+    _print_findings([one for one in metrics["check"]["findings"] if one["severity"] == "serious"])
+    print(_("report  {path}").format(path=folder / "report.html"))
+    print(_("model   {path}").format(path=folder / "model.onnx"))
+
+
+def print_check(folder: Path, document: dict[str, Any]) -> None:
+    """Print what a check found, and where its page and its table of suspected labels are."""
+    _print_counts(document["data"], document["timing"]["total_s"])
+    _print_findings(document["findings"])
+    if not document["findings"]:
+        print(_("Nothing was found that needs your attention."))
+    print(_("page    {path}").format(path=folder / "check.html"))
+    print(_("labels  {path}").format(path=folder / "suspects.csv"))
+
+
+def print_test(metrics: dict[str, Any]) -> None:
+    """Print the measures on the test pictures."""
+    test = metrics["test"]
+    if not test["n"]:
+        print(_("There are no pictures to test on."))
+        return
+    low, high = test["accuracy_interval"]
+    accuracy = ngettext(
+        "accuracy {accuracy:.1%} on {count:,} test picture (95% interval {low:.1%} to {high:.1%})",
+        "accuracy {accuracy:.1%} on {count:,} test pictures (95% interval {low:.1%} to {high:.1%})",
+        test["n"],
+    )
+    print(accuracy.format(accuracy=test["accuracy"], count=test["n"], low=low, high=high))
+    print(
+        _("balanced accuracy {balanced:.1%}, log loss {loss:.3f}, calibration error {ece:.3f}").format(
+            balanced=test["balanced_accuracy"], loss=test["log_loss"], ece=test["ece"]
+        )
+    )
+    if sets := test.get("sets"):
+        print(
+            _(
+                "sets contain the true class in {coverage:.1%} (target {target:.0%}), {size:.2f} classes on average"
+            ).format(coverage=sets["coverage"], target=sets["target_coverage"], size=sets["size"])
+        )
+    if unknown := test.get("unknown"):
+        print(_("{share:.1%} of them are taken for none of the classes").format(share=unknown["share"]))
+        if others := unknown.get("other_classes"):
+            sentence = ngettext(
+                "of {count:,} picture of other classes {share:.1%} is (AUROC {auroc:.3f})",
+                "of {count:,} pictures of other classes {share:.1%} are (AUROC {auroc:.3f})",
+                others["n"],
+            )
+            print(sentence.format(count=others["n"], share=others["share"], auroc=others["auroc"]))
+
+
+def print_answer(answer: "Prediction | Refusal", *, as_json: bool) -> None:
+    """Print one answer, or why there is none; lines for people appear at once."""
+    from kilat.bundle.predictor import Refusal
+
+    if as_json and isinstance(answer, Refusal):
+        error = {"kind": answer.error.kind, "message": answer.error.message}
+        print_json({"path": answer.path, "error": error})
+    elif as_json:
+        print_json(vars(answer))
+    elif isinstance(answer, Refusal):
+        line = _("{path}: refused: {reason}").format(path=answer.path, reason=answer.error.message)
+        print(line, flush=True)
+    elif answer.unknown:
+        line = _("{path}: none of these (nearest: {label} {probability:.1%})").format(**vars(answer))
+        print(line, flush=True)
+    else:
+        others = [f"{name} {answer.probabilities[name]:.1%}" for name in answer.set if name != answer.label]
+        more = _(" or {others}").format(others=", ".join(others)) if others else ""
+        print(f"{answer.path}: {answer.label} {answer.probability:.1%}{more}", flush=True)
+
+
+def print_written(path: Path) -> None:
+    """Print the name of a file that was written."""
+    print(_("wrote {path}").format(path=path))
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in MB or GB."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
+
+
+def pictures(count: int) -> str:
+    """Return a number of pictures in words."""
+    return ngettext("{count:,} picture", "{count:,} pictures", count).format(count=count)
+
+
+def classes(count: int) -> str:
+    """Return a number of classes in words."""
+    return ngettext("{count:,} class", "{count:,} classes", count).format(count=count)
+
+
+def _print_counts(data: dict[str, Any], seconds: float) -> None:
+    print(
+        _("{pictures} of {classes}, {refused:,} refused; {seconds:.1f} s").format(
+            pictures=pictures(data["used"]),
+            classes=classes(len(data["classes"])),
+            refused=data["refused"],
+            seconds=seconds,
+        )
+    )
+
+
+def _print_findings(findings: list[dict[str, Any]]) -> None:
+    """Print the titles of findings, the serious ones first; a mark says how much each matters."""
+    for finding in sorted(findings, key=lambda one: list(_MARKS).index(one["severity"])):
+        print(f"{_MARKS[finding['severity']]} {finding['title']}")

@@ -1,0 +1,124 @@
+"""How a verb is declared: its family, its examples, and its help, which is translated when it is shown.
+
+Typer would print families of verbs by itself, but with rich, whose import takes longer than everything else that
+``kilat --help`` does.
+"""
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from kilat.locale import N_, _
+
+F = TypeVar("F", bound=Callable[..., None])
+
+FAMILIES = (N_("Train"), N_("Use a model"), N_("Know the data"), N_("Recipes and networks"), N_("Housekeeping"))
+"""In the order in which the help lists them."""
+
+
+class Verb(TyperCommand):
+    """A verb whose help ends with examples (its ``epilog``, a command a line)."""
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        """Write what the verb does."""
+        _write_help(self.help, formatter)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options, in two sections."""
+        _write_parameters(self.get_params(ctx), ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples as they are, however wide the terminal is."""
+        with formatter.section(_("Examples")):
+            for line in (self.epilog or "").splitlines():
+                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+class Verbs(TyperGroup):
+    """All verbs, listed in families."""
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        """Write what kilat does."""
+        _write_help(self.help, formatter)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options of kilat itself, then its verbs."""
+        _write_parameters(self.get_params(ctx), ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write every verb with the first sentence of its help, the verbs of a family together."""
+        widest = max(map(len, self.commands))
+        for name, members in families(self).items():
+            rows = [(f"{verb.name:<{widest}}", _translated(verb.help).partition("\n\n")[0]) for verb in members]
+            with formatter.section(_(name)):
+                formatter.write_dl(rows)
+
+
+def families(verbs: TyperGroup) -> dict[str, list[Verb]]:
+    """Return the verbs of every family, in the order of the help."""
+    every = [verb for verb in verbs.commands.values() if isinstance(verb, Verb)]
+    return {name: [verb for verb in every if verb.rich_help_panel == name] for name in FAMILIES}
+
+
+def verb(family: str, *examples: str, name: str | None = None) -> Callable[[F], F]:
+    """Return a decorator that makes a function a verb.
+
+    Args:
+        family: one of ``FAMILIES``.
+        examples: commands that its help ends with.
+        name: of the verb, where it is not the function's.
+    """
+    assert family in FAMILIES
+    return app.command(name, cls=Verb, rich_help_panel=family, epilog="\n".join(examples))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import kilat
+
+        print(f"kilat {kilat.__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    name="kilat",
+    cls=Verbs,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def options_of_kilat_itself(
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=_print_version, help=N_("Show the version and exit.")
+    ),
+) -> None:
+    """Turn a folder of labelled pictures into a tested, explained, portable image classifier."""
+
+
+def _write_parameters(parameters: list[Any], ctx: Any, formatter: Any) -> None:
+    for kind, title in (("argument", _("Arguments")), ("option", _("Options"))):
+        shown = [copy.copy(one) for one in parameters if one.param_type_name == kind]
+        for parameter in shown:
+            parameter.help = _translated(parameter.help)
+        if records := [record for one in shown if (record := one.get_help_record(ctx))]:
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def _write_help(text: str | None, formatter: Any) -> None:
+    formatter.write_paragraph()
+    with formatter.indentation():
+        formatter.write_text(_translated(text))
+
+
+def _translated(text: str | None) -> str:
+    return _(inspect.cleandoc(text)) if text else ""  # the translation of an empty text is a catalog's header
