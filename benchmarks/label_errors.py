@@ -207,12 +207,12 @@ def judge(looked: Extracted, truth: NDArray[np.int64]) -> Judged:
     learnt = replace(looked.learnt, truth=truth)
     fitted = fitted_head(replace(looked, features=looked.features.copy()), learnt, RECIPE)
     begin = time.perf_counter()
-    answers = apply_temperature(fitted.logits, fit_temperature(fitted.logits, truth[fitted.held_out]))
+    answers = apply_temperature(fitted.held_out_logits, fit_temperature(fitted.held_out_logits, truth[fitted.held_out]))
     fold = folds(learnt, RECIPE.head.folds, RECIPE.runtime.seed)
     again = HeadRefit.of(fitted, learnt.rows, truth, fold, len(looked.classes))
     suspects = suspect(truth[fitted.held_out], answers, again)
     seconds = time.perf_counter() - begin
-    right = fitted.answer(looked.asked.rows).argmax(1) == looked.asked.truth
+    right = fitted.logits(looked.asked.rows).argmax(1) == looked.asked.truth
     return Judged(fitted.held_out, suspects, float(right.mean()), seconds)
 
 

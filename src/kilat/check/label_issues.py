@@ -25,7 +25,7 @@ from kilat.data.catalog import Catalog
 from kilat.data.label_corrections import CORRECT
 from kilat.evaluate.metrics import wilson_interval
 from kilat.locale import _
-from kilat.probe import Fitted
+from kilat.probe import FittedHead
 from kilat.probe.regression import Problem
 from kilat.runtime.cores import single_threaded_blas
 
@@ -138,9 +138,9 @@ class HeadRefit:
     l2_penalty: float
 
     @classmethod
-    def of(cls, fitted: Fitted, rows: Ints, labels: Ints, fold: Ints, classes: int) -> "HeadRefit":
+    def of(cls, fitted: FittedHead, rows: Ints, labels: Ints, fold: Ints, classes: int) -> "HeadRefit":
         """Return the refit of a head that ``kilat.probe.fit`` gave for the same rows, labels and folds."""
-        return cls(fitted.points, rows, labels, fold, fitted.held_out, classes, fitted.l2_penalty)
+        return cls(fitted.scores, rows, labels, fold, fitted.held_out, classes, fitted.l2_penalty)
 
     def __call__(self, kept: NDArray[np.bool_]) -> Floats:
         """Return held-out logits ``[n, classes]`` of heads fitted to the pictures of a mask ``[n]`` over ``held_out``.
@@ -155,7 +155,7 @@ class HeadRefit:
         logits = np.zeros((len(self.rows), self.classes), np.float32)
         with single_threaded_blas():
             for number, head in zip(numbers, problem.solve(masks, [self.l2_penalty] * len(masks)), strict=True):
-                logits[self.fold == number] = problem.points[self.fold == number] @ head
+                logits[self.fold == number] = problem.scores[self.fold == number] @ head
         return logits[self.held_out]
 
 

@@ -1,31 +1,20 @@
 """Fine-tuning: from the frozen result to a network trained further, which replaces it only if it is better."""
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from kilat.bundle.assemble import export_network
 from kilat.data.catalog import Catalog, Source
 from kilat.data.split import Part
 from kilat.evaluate.comparison import compare
 from kilat.features.pixels import PixelDataset, fits_in_memory, read_pixels
-from kilat.learn import metadata, out_of_distribution
 from kilat.learn.device import training_device
-from kilat.learn.frozen import (
-    Extracted,
-    Learned,
-    TrainingOptions,
-    fitted_head,
-    head_on,
-    held_out,
-    look_at,
-    serving_twice,
-    spread,
-)
+from kilat.learn.frozen import Extracted, extract, fit_head, head_on
+from kilat.learn.learned import Learned
+from kilat.learn.network import TrainingOptions, network_artifact, split_logits
+from kilat.learn.splits import hold_out_parts, preview_rows, shared_calibration
+from kilat.learn.time_budget import TimeBudget
 from kilat.locale import _
+from kilat.locale.notes import Note
 from kilat.probe import Head
 from kilat.recipe import Recipe, label_safety
 from kilat.runtime.extras import require_torch
@@ -33,132 +22,92 @@ from kilat.runtime.progress import Progress
 from kilat.runtime.timer import Timer
 
 if TYPE_CHECKING:
-    from kilat.fit.training_run import Job
+    from kilat.fit.training_run import TrainingRun
 
-_LATE = 0.4
-"""Of a time limit: once so much of it is gone when the frozen result is there, too little is left for another head and
-a training that could gain anything."""
+Parts = tuple[Part, Part, Part]
+"""The pictures to train on, for validation and for calibration."""
 
 
-def fine_tune(source: Source, recipe: Recipe, timer: Timer, progress: Progress, told: TrainingOptions) -> Learned:
-    """A head is fitted on a frozen backbone, both are trained further, and the better of the two results is kept.
+def finetune(
+    source: Source, recipe: Recipe, timer: Timer, budget: TimeBudget, progress: Progress, options: TrainingOptions
+) -> Learned:
+    """Fit a head on a frozen backbone, train both further, and keep the better of the two results.
 
-    Two heads are fitted: one on all pictures to learn from, which is the frozen result, and one without the validation
-    pictures, which is where training begins, and whose answers to these pictures it has to beat.
+    Two heads are fitted: one on all pictures but the test pictures, which is the frozen result, and one without the
+    validation pictures as well, from which training starts, and whose answers to these pictures it has to beat.
     """
-    require_torch("Fine-tuning a backbone")
+    require_torch(_("Fine-tuning a backbone"))
     from kilat.fit.distributed import group
 
     group.require(recipe.runtime.devices, training_device(recipe.runtime.device))
-    looked = look_at(source, recipe, timer, progress)
-    recipe = recipe.model_copy(update={"features": looked.wanted})  # a time limit may have made it less
-    parts = held_out(looked.learnt, looked.classes, recipe)
-    training, validation, _calibration = parts
-    frozen = head_on(replace(looked, features=looked.features.copy()), recipe, timer)  # a head writes over them
-    if _is_late(timer, recipe):
-        return _only(frozen)
+    extracted = extract(source, recipe, timer, budget, progress)
+    recipe = extracted.recipe
+    parts = train, validation, calibration = hold_out_parts(extracted.train, extracted.classes, recipe)
+    frozen = head_on(extracted, timer, overwrite_features=False)
+    if budget.is_late_for_finetuning:
+        return replace(frozen, notes=[*frozen.notes, Note("no_time_to_finetune")])
     with timer.measure("head_s"):
-        start = fitted_head(looked, training, recipe)
+        start = fit_head(extracted, train, overwrite_features=True)
     before = start.answer(validation.rows)
-    tuned = _go_on(source, looked, parts, start.head, recipe, timer, progress, told)
-    return _better(frozen, replace(tuned, facts={**frozen.facts, **tuned.facts}), before)
-
-
-def _is_late(timer: Timer, recipe: Recipe) -> bool:
-    limit = recipe.runtime.time_limit
-    return limit is not None and time.perf_counter() - timer.started > _LATE * limit
-
-
-def _only(frozen: Learned) -> Learned:
-    sentence = _("The time limit left no room for fine-tuning: this is the frozen result alone.")
-    return replace(frozen, notes=[*frozen.notes, sentence])
-
-
-def _go_on(
-    source: Source,
-    looked: Extracted,
-    parts: tuple[Part, Part, Part],
-    head: Head,
-    recipe: Recipe,
-    timer: Timer,
-    progress: Progress,
-    told: TrainingOptions,
-) -> Learned:
-    """What the backbone and its head come to when they are trained further on pixels."""
-    training, validation, calibration = parts
-    deadline = None if recipe.runtime.time_limit is None else timer.started + recipe.runtime.time_limit
     with timer.measure("pictures_s"):
-        begun = _open(source, looked, parts, head, recipe, progress)
-    advance = progress("Training")
+        training = _training_run(source, extracted, parts, start.head, progress)
+    advance = progress(_("Training"))
     with timer.measure("fit_s"):
-        trained = begun.train(told.folder, deadline=deadline, on_epoch=told.on_epoch, advance=advance)
-        after, answers = trained.answer(validation.rows), trained.answer(calibration.rows)
-    graph = trained.graph()
-    return Learned(
-        looked.catalog, looked.classes, training, calibration, answers, looked.asked,
-        trained.answer,
-        sense=lambda temperature, trust: out_of_distribution.of_network(
-            graph, trained.pixels, training, calibration, answers, looked.asked, trust, temperature
-        ),
-        bundle=lambda temperature, manifest, senses: export_network(
-            graph, size=looked.backbone.size, resize=recipe.features.resize, temperature=temperature, manifest=manifest,
-            senses=senses,
-        ),
-        validation=validation,
-        validation_logits=after,
-        twins=looked.twins,
-        network=metadata.trained(looked.backbone.name, graph, looked.backbone.size, trained.facts),
-        facts={"fit": trained.facts},
+        trained = training.train(options.folder, deadline=budget.deadline, on_epoch=options.on_epoch, advance=advance)
+        split = split_logits(trained, training.dataset)
+    comparison = compare(validation.truth, before, split.validation_logits)
+    fit_section = {"fit": trained.facts}
+    common = {
+        "comparison": comparison,
+        "history": trained.history,
+        "augmented": training.preview(preview_rows(train)),
+    }
+    if not comparison.is_better:
+        trained.close()
+        return replace(frozen, alternative=split, sections={**fit_section, **frozen.sections}, **common)
+    extracted.catalog.set_split(calibration.rows, "calibration")
+    extracted.catalog.set_split(validation.rows, "validation")  # they may be the same
+    name, size, resize = extracted.backbone.name, extracted.backbone.size, recipe.features.resize
+    learned = Learned(
+        recipe,
+        extracted.catalog,
+        split,
+        network_artifact(trained, split, extracted.catalog, name, size, resize),
+        sections={**frozen.sections, **fit_section},
         notes=[
-            *looked.notes, *serving_twice(validation, calibration), *trained.notes,
-            *label_safety.altered_meanings(recipe.augment, looked.classes),
+            *extracted.notes,
+            *shared_calibration(validation, calibration),
+            *trained.notes,
+            *label_safety.altered_meanings(recipe.augment, extracted.classes),
         ],
-        shown={"history": trained.history, "augmented": begun.preview(spread(training))},
-    )  # fmt: skip
+        near_duplicates=extracted.near_duplicates,
+        alternative=frozen.split,
+        **common,
+    )
+    trained.close()
+    return learned
 
 
-def opened(source: Source, recipe: Recipe, progress: Progress) -> "Job":
-    """A backbone with its fitted head, before the first step of its training."""
-    looked = look_at(source, recipe, Timer(), progress)
-    parts = held_out(looked.learnt, looked.classes, recipe)
-    return _open(source, looked, parts, fitted_head(looked, parts[0], recipe).head, recipe, progress)
+def prepare_finetuning(source: Source, recipe: Recipe, progress: Progress) -> "TrainingRun":
+    """Return a backbone with its fitted head, before the first update of its training."""
+    extracted = extract(source, recipe, Timer(), TimeBudget(), progress)
+    parts = hold_out_parts(extracted.train, extracted.classes, recipe)
+    head = fit_head(extracted, parts[0], overwrite_features=True).head
+    return _training_run(source, extracted, parts, head, progress)
 
 
-def _open(
-    source: Source, looked: Extracted, parts: tuple[Part, Part, Part], head: Head, recipe: Recipe, progress: Progress
-) -> "Job":
+def _training_run(
+    source: Source, extracted: Extracted, parts: Parts, head: Head, progress: Progress
+) -> "TrainingRun":
+    """The training of backbone and head on pixels, which are kept in memory where they fit."""
     from kilat.fit import training_run
 
-    seen = _see(source, looked, parts, recipe, progress)
-    return training_run.open_backbone(source, seen, recipe, head, device=training_device(recipe.runtime.device))
-
-
-def _better(frozen: Learned, tuned: Learned, before: NDArray[np.float32]) -> Learned:
-    """The one of the two that validation pictures find better, in doubt the frozen one; the other as its rival.
-
-    Args:
-        frozen: fitted on all pictures to learn from.
-        tuned: trained without the validation pictures.
-        before: what the head answered to these where training began, ``[n, classes]``.
-    """
-    validation, after = tuned.validated
-    comparison = compare(validation.truth, before, after)
-    if comparison.is_better:
-        for part, split in ((tuned.held, "calibration"), (validation, "validation")):  # they may be the same
-            tuned.catalog.table.loc[part.rows, "split"] = split
-        return replace(tuned, rival=frozen, comparison=comparison)
-    facts = {"fit": tuned.facts["fit"], **frozen.facts}
-    return replace(frozen, rival=tuned, comparison=comparison, facts=facts, shown=tuned.shown, notes=tuned.notes)
-
-
-def _see(
-    source: Source, looked: Extracted, parts: tuple[Part, Part, Part], recipe: Recipe, progress: Progress
-) -> PixelDataset:
-    """The pixels that the backbone looks at, in memory where they fit."""
-    size = looked.backbone.size
+    recipe, size, catalog = extracted.recipe, extracted.backbone.size, extracted.catalog
     pixels = None
     if fits_in_memory(len(source.entries) * recipe.runtime.devices, size):
-        advance = progress("Reading pictures")
+        advance = progress(_("Reading pictures"))
         again = Catalog.from_entries(source.entries)  # every picture has its row in the catalog already
         pixels = read_pixels(source, again, size=size, resize=recipe.features.resize, keep=True, advance=advance)
-    return PixelDataset(looked.catalog, size, pixels, looked.classes, *parts, looked.asked, looked.notes)
+    dataset = PixelDataset(catalog, size, pixels, extracted.classes, *parts, extracted.test, extracted.notes)
+    device = training_device(recipe.runtime.device)
+    return training_run.open_backbone(source, dataset, recipe, head, device=device)

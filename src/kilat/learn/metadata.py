@@ -17,7 +17,7 @@ from kilat.data.split import Part
 from kilat.evaluate.comparison import Comparison
 from kilat.features.backbone import Backbone
 from kilat.locale import _
-from kilat.probe import Fitted
+from kilat.probe import FittedHead
 from kilat.recipe import Recipe, Resize
 
 _STRONG_IMBALANCE = 5
@@ -85,13 +85,13 @@ def data(catalog: Catalog, classes: list[str], recipe: Recipe) -> dict[str, Any]
     }
 
 
-def head(fitted: Fitted, recipe: Recipe) -> dict[str, Any]:
+def head(fitted: FittedHead, recipe: Recipe) -> dict[str, Any]:
     """The section ``head``: what was tried, what was chosen."""
     return {
         "l2_penalty": fitted.l2_penalty,
-        "l2_penalties": [vars(one) for one in fitted.l2_penalties],
+        "l2_penalties": [vars(one) for one in fitted.cross_validation],
         "class_weight": recipe.head.class_weight,
-        "curve": [{"pictures": n, "correct": right, "n": of} for n, right, of in fitted.curve],
+        "curve": [{"pictures": n, "correct": right, "n": of} for n, right, of in fitted.learning_curve],
     }
 
 

@@ -1,12 +1,13 @@
-"""How a finished classifier comes to notice what it never learnt: an embedding, and a detector of the unknown on it.
+"""How a finished classifier notices pictures of none of its classes: an embedding, and a detector fitted on it.
 
-For a head on a frozen backbone the embedding is the leading principal components that the head works in anyway, and
-classes are left out for good, head included. For a network trained by gradient it is what its last layer is given,
-in few components; that the network saw the classes that are left out cannot be undone, so their logits are dropped.
+For a head on a frozen backbone the embedding is the leading principal components that the head works in anyway, and to
+choose among methods classes are left out for good, head included. For a network trained by gradient it is what its last
+layer is given, in few components; that it was trained on the classes that are left out cannot be undone, so their
+logits are dropped.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +17,11 @@ from kilat.bundle.ood_graph import OodGraph, Projection
 from kilat.bundle.penultimate import tapped
 from kilat.data.split import Part, folds
 from kilat.evaluate.out_of_distribution import MOST_KEPT, WIDTH, Detector, Space, Trial, choose, compare, spaced
-from kilat.features.backbone import Block
 from kilat.features.pixels import MAX_OOD_REFERENCE
-from kilat.probe import Fitted, fit
+from kilat.learn.learned import FeatureSample, HeadArtifact, NetworkArtifact, RowValues, SplitLogits
+from kilat.probe import fit
 from kilat.probe.components import leading
-from kilat.recipe import Head, Trust
+from kilat.recipe import Trust
 from kilat.runtime.cores import parallel_map, threads
 from kilat.runtime.onnx_session import make_session
 
@@ -32,12 +33,12 @@ REFERENCE = 1000
 """How many embeddings the file keeps for new pictures to be compared with."""
 
 _ROUNDS = 5
-_MOST_TRIED = 2_000
-_COMPONENTS_TRIED = 384
-_PICTURES_A_COMPONENT = 8
+_SAMPLE = 2_000
+_TRIAL_COMPONENTS = 384
+_PICTURES_PER_COMPONENT = 8
 _MOST_FOR_COMPONENTS = 4096
 _MOST_NUMBERS = 1 << 27
-"""Held at once: of networks that lay whole maps before their last layer fewer pictures are looked at."""
+"""In memory at once: of networks that lay whole maps before their last layer fewer pictures are embedded."""
 
 _MOST_WEIGHTS = 1 << 22
 """Of the projection in the file: of such networks the embedding is narrower."""
@@ -48,176 +49,165 @@ class OodDetection:
     """What a classifier notices beside its classes.
 
     Args:
-        senses: what goes into the model file.
-        auroc: how well each way tells classes that were left out (``kilat.evaluate.out_of_distribution.compare``).
+        graph: what goes into the model file.
+        auroc: how well each combination of methods told classes that were left out.
         rounds: in how many rounds classes were left out.
-        embed: the embeddings ``[n, d]`` of rows of the catalog.
-        asked: those of the test pictures, ``[n, d]``.
-        distances: of the held-out pictures to the nearest other one that was learnt from, ``[n]``.
+        test_embeddings: of the test pictures, ``[n, d]``.
+        calibration_distances: of the calibration pictures to the nearest other training picture, ``[n]``.
     """
 
-    senses: OodGraph
+    graph: OodGraph
     auroc: dict[str, float]
     rounds: int
-    embed: Callable[[Ints], Floats]
-    asked: Floats
-    distances: Floats
+    test_embeddings: Floats
+    calibration_distances: Floats
 
     @property
-    def asked_distances(self) -> Floats:
-        """Of the test pictures to the nearest one that was learnt from, ``[n]``."""
-        return self.senses.detector.space.nearest(self.asked)
+    def test_distances(self) -> Floats:
+        """Of the test pictures to the nearest training picture, ``[n]``."""
+        return self.graph.detector.space.nearest(self.test_embeddings)
 
 
 @dataclass(frozen=True)
-class Spare:
-    """A part of the pictures as the backbone saw them, to leave classes out of; a head writes over the features.
+class Embedded:
+    """The embeddings of a network trained by gradient.
 
     Args:
-        features: ``[n, features]``.
-        part: the pictures.
-        blocks: how the features are laid out.
-        settings: of the head.
+        projection: from what its last layer is given to the embedding.
+        sample: training pictures that new ones are compared with.
+        embeddings: of the sample, the calibration and test pictures, and those of the parity gate.
     """
 
-    features: Floats
-    part: Part
-    blocks: Sequence[Block]
-    settings: Head
-
-    @classmethod
-    def of(cls, features: Floats, learnt: Part, blocks: Sequence[Block], settings: Head) -> "Spare":
-        """At most 2,000 of the pictures to learn from."""
-        part = learnt.take(spaced(learnt.truth, _MOST_TRIED))
-        return cls(features[part.rows], part, blocks, settings)
+    projection: Projection
+    sample: Part
+    embeddings: RowValues
 
 
-def of_head(fitted: Fitted, learnt: Part, spare: Spare, asked: Part, trust: Trust, temperature: float) -> OodDetection:
-    """Of a head on a frozen backbone.
+def fit_detector(split: SplitLogits, artifact: HeadArtifact | NetworkArtifact, trust: Trust) -> OodDetection:
+    """Fit the detector of pictures of none of the classes.
 
     Args:
-        fitted: the head.
-        learnt: the pictures that it was fitted on.
-        spare: some of them, to find out by what left-out classes are noticed.
-        asked: the test pictures.
+        split: the parts of the split, and their logits.
+        artifact: what answers.
         trust: the recipe's section.
-        temperature: what logits are divided by.
     """
-    held = fitted.held_out
-    width = _width(len(learnt.rows), fitted.points.shape[1] - 1)
-
-    def embed(rows: Ints) -> Floats:
-        return np.ascontiguousarray(fitted.points[rows, :width])
-
-    tried = [] if trust.methods else _head_trials(spare, fitted.l2_penalty * len(learnt.rows) / len(spare.part.rows))
-    aurocs = compare(tried)
-    kept = spaced(learnt.truth, MOST_KEPT)
-    space = Space.of(embed(learnt.rows), learnt.truth, kept)
-    methods = trust.methods or choose(aurocs)
-    mates = _mates(learnt, kept, held)
-    known = embed(learnt.rows[held])
-    soft = fitted.logits / np.float32(temperature)
-    detector = Detector.fit(space, methods, known, soft, rate=trust.false_positive_rate, mates=mates)
-    projection = Projection(np.zeros(len(fitted.basis), np.float32), np.ascontiguousarray(fitted.basis[:, :width]))
-    # Test pictures alone: the components were fitted on the others, which lie further apart in them than new ones do.
-    tested = embed(asked.rows)
-    senses = OodGraph(projection, detector, tested[spaced(asked.truth, REFERENCE)])
-    return OodDetection(senses, aurocs, len(tried), embed, tested, space.nearest(known, mates))
+    if isinstance(artifact, HeadArtifact):
+        return _of_head(split, artifact, trust)
+    return _of_network(split, artifact, trust)
 
 
-def of_network(
-    graph: bytes,
-    pixels: Callable[[Ints], Iterable[Pixels]],
-    learnt: Part,
-    held: Part,
-    logits: Floats,
-    asked: Part,
-    trust: Trust,
-    temperature: float,
-) -> OodDetection:
-    """Of a network trained by gradient.
+def embedding_width(pictures: int, most: int) -> int:
+    """Return how many components so many pictures allow an embedding to have."""
+    return max(1, min(WIDTH, most, pictures // _PICTURES_PER_COMPONENT))
+
+
+def sample_of(train: Part) -> Part:
+    """Return at most 2,000 of the training pictures, to leave classes out of."""
+    return train.take(spaced(train.truth, _SAMPLE))
+
+
+def embed_pictures(
+    graph: bytes, pixels: Callable[[Ints], Iterable[Pixels]], split: SplitLogits, gate: Ints
+) -> Embedded:
+    """Embed the pictures that are needed once a network is trained.
 
     Args:
         graph: the network as ONNX, from ``pixels`` to ``logits``.
         pixels: gives the pictures of rows of the catalog, in batches uint8 ``[n, size, size, 3]``.
-        learnt: the pictures that it was trained on.
-        held: pictures that it never saw.
-        logits: its answers to them, ``[n, classes]``.
-        asked: the test pictures.
-        trust: the recipe's section.
-        temperature: what logits are divided by.
+        split: the parts of the split.
+        gate: rows of the pictures of the parity gate.
     """
-    see = _Eye(graph, pixels)
-    wide = see.width(learnt.rows[:1])
-    learnt = learnt.take(spaced(learnt.truth, min(MAX_OOD_REFERENCE, _MOST_NUMBERS // wide)))
-    some = np.concatenate(list(see(learnt.rows)))
-    projection = _projection(some, min(_width(*some.shape), max(1, _MOST_WEIGHTS // wide)))
+    session = make_session(tapped(graph), threads=threads())
+    (name,) = (output.name for output in session.get_outputs()[:1])
 
-    def embed(rows: Ints) -> Floats:
-        nobody = np.zeros((0, projection.basis.shape[1]), np.float32)
-        return np.concatenate([nobody, *map(projection, see(rows))])
+    def activations(rows: Ints) -> Iterator[Floats]:
+        for batch in pixels(rows) if len(rows) else ():
+            yield np.asarray(session.run([name], {"pixels": batch})[0], np.float32)
 
-    embeddings, known = projection(some), embed(held.rows)
-    soft = logits / np.float32(temperature)
-    tried = [] if trust.methods else _network_trials(embeddings, learnt.truth, known, soft, held.truth)
-    aurocs = compare(tried)
-    space = Space.of(embeddings, learnt.truth)
-    detector = Detector.fit(space, trust.methods or choose(aurocs), known, soft, rate=trust.false_positive_rate)
-    tested = embed(asked.rows)
-    # Where the test is small, other pictures that the network never saw stand in.
-    more = known[spaced(held.truth, max(0, REFERENCE - len(tested)))]
-    senses = OodGraph(projection, detector, np.concatenate([tested[spaced(asked.truth, REFERENCE)], more]))
-    return OodDetection(senses, aurocs, len(tried), embed, tested, space.nearest(known))
+    wide = int(next(activations(split.train.rows[:1])).shape[1])
+    sample = split.train.take(spaced(split.train.truth, min(MAX_OOD_REFERENCE, _MOST_NUMBERS // wide)))
+    trained_on = np.concatenate(list(activations(sample.rows)))
+    width = min(embedding_width(*trained_on.shape), max(1, _MOST_WEIGHTS // wide))
+    projection = _principal_components(trained_on, width)
+    embeddings = [(sample.rows, projection(trained_on))]
+    for rows in (split.calibration.rows, split.test.rows, gate):
+        batches = [np.zeros((0, width), np.float32), *map(projection, activations(rows))]
+        embeddings.append((rows, np.concatenate(batches)))
+    return Embedded(projection, sample, RowValues.concat(embeddings))
 
 
-class _Eye:
-    """What a network's last layer is given, for rows of the catalog, batch by batch ``[n, seen]``."""
+def _of_head(split: SplitLogits, artifact: HeadArtifact, trust: Trust) -> OodDetection:
+    train, calibration, test = split.train, split.calibration, split.test
+    trials = [] if trust.methods else _head_trials(artifact.sample)
+    auroc = compare(trials)
+    kept = spaced(train.truth, MOST_KEPT)
+    space = Space.of(artifact.embeddings(train.rows), train.truth, kept)
+    # The calibration pictures are training pictures, each answered by the head of the fold that left it out.
+    own_rows = _own_rows(train, kept, artifact.fitted.held_out)
+    calibration_embeddings = artifact.embeddings(calibration.rows)
+    detector = Detector.fit(
+        space,
+        trust.methods or choose(auroc),
+        calibration_embeddings,
+        split.calibration_logits / np.float32(split.temperature),
+        rate=trust.false_positive_rate,
+        mates=own_rows,
+    )
+    # Test pictures alone: the components were fitted on the others, which lie further apart in them than new ones do.
+    test_embeddings = artifact.embeddings(test.rows)
+    graph = OodGraph(artifact.projection, detector, test_embeddings[spaced(test.truth, REFERENCE)])
+    distances = space.nearest(calibration_embeddings, own_rows)
+    return OodDetection(graph, auroc, len(trials), test_embeddings, distances)
 
-    def __init__(self, graph: bytes, pixels: Callable[[Ints], Iterable[Pixels]]) -> None:
-        self.session = make_session(tapped(graph), threads=threads())
-        self.pixels = pixels
 
-    def __call__(self, rows: Ints) -> Iterator[Floats]:
-        name = self.session.get_outputs()[0].name
-        for some in self.pixels(rows) if len(rows) else ():
-            yield np.asarray(self.session.run([name], {"pixels": some})[0], np.float32)
+def _of_network(split: SplitLogits, artifact: NetworkArtifact, trust: Trust) -> OodDetection:
+    sample, calibration, test = artifact.sample, split.calibration, split.test
+    embeddings, known = artifact.embeddings(sample.rows), artifact.embeddings(calibration.rows)
+    scaled = split.calibration_logits / np.float32(split.temperature)
+    trials = [] if trust.methods else _network_trials(embeddings, sample.truth, known, scaled, calibration.truth)
+    auroc = compare(trials)
+    space = Space.of(embeddings, sample.truth)
+    methods = trust.methods or choose(auroc)
+    detector = Detector.fit(space, methods, known, scaled, rate=trust.false_positive_rate)
+    test_embeddings = artifact.embeddings(test.rows)
+    # Where there are few test pictures, others that the network was not trained on stand in.
+    more = known[spaced(calibration.truth, max(0, REFERENCE - len(test_embeddings)))]
+    reference = np.concatenate([test_embeddings[spaced(test.truth, REFERENCE)], more])
+    graph = OodGraph(artifact.projection, detector, reference)
+    return OodDetection(graph, auroc, len(trials), test_embeddings, space.nearest(known))
 
-    def width(self, rows: Ints) -> int:
-        """How many numbers it is given of a picture."""
-        return int(next(iter(self(rows))).shape[1])
 
-
-def _head_trials(spare: Spare, l2_penalty: float) -> list[Trial]:
-    """Rounds in which some classes are learnt by neither head nor components, and a fifth of the others is held out."""
-    truth, count = spare.part.truth, len(spare.part.rows)
-    fold = folds(spare.part, _ROUNDS, 0)
+def _head_trials(sample: FeatureSample) -> list[Trial]:
+    """Rounds in which neither head nor components are fitted on some classes, nor on a fifth of the other pictures."""
+    truth, count = sample.part.truth, len(sample.part.rows)
+    fold = folds(sample.part, _ROUNDS, 0)
     rounds = _rounds(truth)
-    settings = spare.settings.model_copy(update={"l2": (l2_penalty,), "components": _COMPONENTS_TRIED})
+    settings = sample.settings.model_copy(update={"l2": (sample.l2_penalty,), "components": _TRIAL_COMPONENTS})
 
-    def trial(at: int) -> Trial | None:
-        is_new = np.isin(truth, rounds[at])
-        taken = np.flatnonzero(~is_new & (fold != at))
-        asked = np.setdiff1d(np.arange(count), taken)
-        known, labels = np.unique(truth[taken], return_inverse=True)
-        if len(known) < 2 or is_new[asked].all():
+    def trial(number: int) -> Trial | None:
+        is_new = np.isin(truth, rounds[number])
+        train = np.flatnonzero(~is_new & (fold != number))
+        rest = np.setdiff1d(np.arange(count), train)
+        known, labels = np.unique(truth[train], return_inverse=True)
+        if len(known) < 2 or is_new[rest].all():
             return None
-        never = np.full(len(taken), -1)
-        fitted = fit(spare.features.copy(), taken, labels, never, len(known), spare.blocks, settings)
-        width = _width(len(taken), fitted.points.shape[1] - 1)
+        never = np.full(len(train), -1)
+        fitted = fit(sample.features, train, labels, never, len(known), sample.blocks, settings)
+        width = embedding_width(len(train), fitted.points.shape[1] - 1)
         points = np.ascontiguousarray(fitted.points[:, :width])
-        return Trial(points[taken], labels, points[asked], fitted.answer(asked), is_new[asked])
+        return Trial(points[train], labels, points[rest], fitted.answer(rest), is_new[rest])
 
     return [one for one in parallel_map(trial, range(len(rounds))) if one is not None]
 
 
-def _network_trials(embeddings: Floats, truth: Ints, held: Floats, logits: Floats, held_truth: Ints) -> list[Trial]:
-    """Rounds in which the detector knows nothing of some classes, though the network learnt them."""
+def _network_trials(embeddings: Floats, truth: Ints, known: Floats, logits: Floats, known_truth: Ints) -> list[Trial]:
+    """Rounds in which the detector knows nothing of some classes, though the network was trained on them."""
     trials = []
-    for group in _rounds(truth):
-        taken, is_new = ~np.isin(truth, group), np.isin(held_truth, group)
-        known = np.setdiff1d(np.unique(truth), group)
-        if is_new.any() and not is_new.all() and taken.any():
-            trials.append(Trial(embeddings[taken], truth[taken], held, logits[:, known], is_new))
+    for left_out in _rounds(truth):
+        train, is_new = ~np.isin(truth, left_out), np.isin(known_truth, left_out)
+        classes = np.setdiff1d(np.unique(truth), left_out)
+        if is_new.any() and not is_new.all() and train.any():
+            trials.append(Trial(embeddings[train], truth[train], known, logits[:, classes], is_new))
     return trials
 
 
@@ -229,34 +219,30 @@ def _rounds(truth: Ints) -> list[Ints]:
     return [np.sort(group) for group in np.array_split(classes, min(_ROUNDS, len(classes)))]
 
 
-def _width(pictures: int, most: int) -> int:
-    """How many components so many pictures allow an embedding to have."""
-    return max(1, min(WIDTH, most, pictures // _PICTURES_A_COMPONENT))
-
-
-def _projection(seen: Floats, width: int) -> Projection:
+def _principal_components(activations: Floats, width: int) -> Projection:
     """The leading principal components of some rows, of mean square length one."""
-    some = seen[np.linspace(0, len(seen) - 1, min(len(seen), _MOST_FOR_COMPONENTS)).round().astype(np.int64)]
+    spread = np.linspace(0, len(activations) - 1, min(len(activations), _MOST_FOR_COMPONENTS)).round()
+    some = activations[spread.astype(np.int64)]
     offset = some.mean(0)
     centred = some - offset
     if len(some) < some.shape[1]:
-        mixtures, squares = leading(centred @ centred.T, width)
-        basis = centred.T @ (mixtures / np.sqrt(squares))
+        vectors, squares = leading(centred @ centred.T, width)
+        basis = centred.T @ (vectors / np.sqrt(squares))
     else:
         basis, _ = leading(centred.T @ centred, width)
-    placed = centred @ basis
-    length = max(math.sqrt(float(np.einsum("nd,nd->", placed, placed, dtype=np.float64)) / len(placed)), 1e-12)
+    scores = centred @ basis
+    length = max(math.sqrt(float(np.einsum("nd,nd->", scores, scores, dtype=np.float64)) / len(scores)), 1e-12)
     return Projection(offset, (basis / length).astype(np.float32))
 
 
-def _mates(learnt: Part, kept: Ints, held: Ints) -> Ints:
-    """For each held-out picture the rows of the index that are itself or its near-duplicates, -1 for none."""
-    names, keys = np.unique(learnt.groups.astype(str), return_inverse=True)
-    own = [[] for _ in names]  # type: list[list[int]]
-    for place, at in enumerate(kept):
-        own[keys[at]].append(place)
-    most = max((len(places) for places in own), default=1)
+def _own_rows(train: Part, kept: Ints, positions: Ints) -> Ints:
+    """For each of some training pictures, which kept ones are itself or its near-duplicates, padded with -1."""
+    names, group = np.unique(train.groups.astype(str), return_inverse=True)
+    members = [[] for _ in names]  # type: list[list[int]]
+    for position, at in enumerate(kept):
+        members[group[at]].append(position)
+    most = max((len(own) for own in members), default=1)
     table = np.full((len(names), max(most, 1)), -1, np.int64)
-    for key, places in enumerate(own):
-        table[key, : len(places)] = places
-    return table[keys[held]]
+    for row, own in enumerate(members):
+        table[row, : len(own)] = own
+    return table[group[positions]]

@@ -1,26 +1,25 @@
-"""A linear head on cached features: multinomial logistic regression, its l2_penalty chosen by cross-validation.
+"""A linear head on cached features: multinomial logistic regression, its L2 penalty chosen by cross-validation.
 
-How it costs a second instead of half a minute: the standardised features are turned once into few coordinates
-(``components``), and then all folds and l2_penalties are fitted at the same time (``regression``).
+How it costs a second instead of half a minute: the standardised features are turned once into a few principal
+components (``components``), and then all folds and penalties are fitted at the same time (``regression``).
 
-Standardisation and components see all training features, never a label; every fitted weight sees its folds alone.
+Standardisation and components use all training features, never a label; every fitted weight uses its folds alone.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kilat.features.backbone import Block
-from kilat.probe.components import PrincipalComponents, coordinates, standardise
+from kilat.probe.components import principal_components, standardise
 from kilat.probe.regression import Problem
 from kilat.recipe import Head as Settings
+from kilat.runtime.array_types import Floats, Ints
 from kilat.runtime.cores import parallel_map, single_threaded_blas
 
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 S = TypeVar("S", np.int64, np.float32)
 
 _SEARCH_CELLS = 100_000
@@ -31,7 +30,7 @@ _LEAST_FOR_CURVE = 40
 
 @dataclass(frozen=True)
 class Head:
-    """A fitted linear head: ``clip((features - mean) * scale, ±CLIP) @ weight + bias`` are the logits.
+    """A linear head: ``clip((features - mean) * scale, ±CLIP) @ weight + bias`` are the logits.
 
     Args:
         mean: ``[features]``.
@@ -46,49 +45,58 @@ class Head:
     bias: Floats
 
     def logits(self, features: Floats) -> Floats:
-        """Logits ``[n, classes]`` of features ``[n, features]``."""
+        """Return logits ``[n, classes]`` of features ``[n, features]``."""
         logits: Floats = standardise(features, self.mean, self.scale) @ self.weight + self.bias
         return logits
 
 
 @dataclass(frozen=True)
-class TriedPenalty:
-    """How one l2_penalty of the penalty did on held-out pictures."""
+class PenaltyResult:
+    """What cross-validation found of one L2 penalty."""
 
     l2_penalty: float
     log_loss: float
     accuracy: float
 
 
+class CurvePoint(NamedTuple):
+    """A point of the learning curve: after training on ``pictures``, ``correct`` of ``n`` held-out answers."""
+
+    pictures: int
+    correct: int
+    n: int
+
+
 @dataclass(frozen=True)
-class Fitted:
-    """A head with what cross-validation said of it.
+class FittedHead:
+    """A head, what cross-validation found, and the scores of all pictures on the components that it works in.
 
     Args:
-        head: fitted on all pictures.
-        l2_penalty: of the L2 penalty that was chosen.
-        l2_penalties: what was tried, the strongest first.
-        held_out: which pictures were held out once, positions in the order given to ``fit``.
-        logits: theirs, from heads that did not see them, ``[len(held_out), classes]``.
-        curve: how many pictures were learnt from, how many held-out answers were right, and of how many.
-        points: all pictures in the coordinates that the head was fitted in.
-        solution: the head in those coordinates.
-        basis: from standardised features to those coordinates, ``[features, components]``.
+        head: fitted on all training pictures.
+        l2_penalty: the one that was chosen.
+        cross_validation: every penalty that was tried, the strongest first.
+        held_out: the pictures that were held out once, as positions in the ``rows`` given to ``fit``, rising.
+        held_out_logits: theirs, from heads of the other folds, ``[len(held_out), classes]``.
+        learning_curve: accuracy on the first fold by how many of the other pictures were trained on.
+        scores: of all pictures whose features were given to ``fit``, ``[any number, components + 1]``; the last column
+            is a constant one. Where ``fit`` was allowed to overwrite the features, they lie in the same memory.
+        coefficients: the head on those scores, ``[components + 1, classes]``, the bias last.
+        basis: from standardised features to scores, ``[features, components]``.
     """
 
     head: Head
     l2_penalty: float
-    l2_penalties: tuple[TriedPenalty, ...]
+    cross_validation: tuple[PenaltyResult, ...]
     held_out: Ints
-    logits: Floats
-    curve: tuple[tuple[int, int, int], ...]
-    points: Floats
-    solution: Floats
+    held_out_logits: Floats
+    learning_curve: tuple[CurvePoint, ...]
+    scores: Floats
+    coefficients: Floats
     basis: Floats
 
-    def answer(self, rows: Ints) -> Floats:
-        """The head's logits ``[n, classes]`` of some rows of the features that were given to ``fit``."""
-        logits: Floats = self.points[rows] @ self.solution
+    def logits(self, rows: Ints) -> Floats:
+        """Return the head's logits ``[n, classes]`` of some rows of the features that were given to ``fit``."""
+        logits: Floats = self.scores[rows] @ self.coefficients
         return logits
 
 
@@ -100,129 +108,135 @@ def fit(
     classes: int,
     blocks: Sequence[Block],
     settings: Settings,
-) -> Fitted:
-    """Fits a head.
+    *,
+    overwrite_features: bool = False,
+) -> FittedHead:
+    """Fit a head, its penalty chosen by the least log loss on held-out pictures.
 
     Args:
-        features: of all pictures, ``[any number, features]``; written over, so that a large set needs no second room.
-        rows: which of them to learn from, ``[n]``.
-        labels: class of each of those, ``[n]``.
+        features: of all pictures, ``[any number, features]``. Only read, unless ``overwrite_features``.
+        rows: those of the training pictures, ``[n]``.
+        labels: class of each training picture, ``[n]``.
         fold: in which fold each is held out, -1 for never, ``[n]``.
-        classes: how many there are.
+        classes: number of classes.
         blocks: how the features are laid out.
-        settings: the recipe's section. A l2_penalty is that of the L2 penalty on the mean loss over pictures; the one
-            with the least log loss on held-out pictures is chosen.
+        settings: the recipe's section; its penalties are those on the mean loss over pictures.
+        overwrite_features: whether the caller hands the features over (as SciPy's ``overwrite_a``): scores are written
+            into their memory, so that a large set needs no room for both, and they must not be used afterwards.
     """
     with single_threaded_blas():
-        place = coordinates(features, rows, blocks, settings.components)
+        components = principal_components(
+            features, rows, blocks, settings.components, overwrite_features=overwrite_features
+        )
+        # Over all pictures, those that are not trained on with a weight of zero: choosing rows would copy them.
+        count, ones = len(features), np.ones((1, len(features)), np.float32)
         weights = _class_weights(labels, classes, settings.class_weight)
-        # Over all pictures, those that are not learnt from with a weight of zero: choosing rows would copy them.
-        spots = len(features), rows
-        problem = Problem(place.points, _at(*spots, labels, 0), _at(*spots, weights, 0.0), classes)
-        fitted = _fit(place, problem, _at(*spots, fold, -1), settings)
-    position = _at(*spots, np.arange(len(rows)), -1)[fitted.held_out]
-    order = np.argsort(position)
-    return replace(fitted, held_out=position[order], logits=fitted.logits[order])
+        problem = Problem(
+            components.scores, _scatter(count, rows, labels, 0), _scatter(count, rows, weights, 0.0), classes
+        )
+        folds = _scatter(count, rows, fold, -1)
+        results, by_fold = _cross_validate(problem, folds, sorted(settings.l2, reverse=True))
+        l2_penalty = min(results, key=lambda result: result.log_loss).l2_penalty
+        if by_fold is None:
+            masks = _training_masks(folds)
+            by_fold = problem.solve(masks, [l2_penalty] * len(masks))
+        held_out, held_out_logits = _held_out(problem, folds, by_fold)
+        start = np.mean(by_fold, axis=0) if by_fold else None
+        (coefficients,) = problem.solve(ones, [l2_penalty], start)
+        curve = _learning_curve(problem, folds, l2_penalty, by_fold[0]) if by_fold else ()
+    positions = _scatter(count, rows, np.arange(len(rows)), -1)[held_out]
+    order = np.argsort(positions)
+    return FittedHead(
+        Head(components.mean, components.scale, components.basis @ coefficients[:-1], coefficients[-1]),
+        l2_penalty,
+        results,
+        positions[order],
+        held_out_logits[order],
+        curve,
+        components.scores,
+        coefficients,
+        components.basis,
+    )
 
 
-def _at(count: int, rows: Ints, values: NDArray[S], otherwise: float) -> NDArray[S]:
-    """Values that stand at some of ``count`` rows, something else at the others."""
-    spread_out = np.full(count, otherwise, values.dtype)
-    spread_out[rows] = values
-    return spread_out
+def _scatter(count: int, rows: Ints, values: NDArray[S], fill: float) -> NDArray[S]:
+    """Return an array of ``count`` values, those given at their rows and ``fill`` elsewhere."""
+    scattered = np.full(count, fill, values.dtype)
+    scattered[rows] = values
+    return scattered
 
 
-def _fit(place: PrincipalComponents, problem: Problem, fold: Ints, settings: Settings) -> Fitted:
-    tried = _search(problem, fold, sorted(settings.l2, reverse=True))
-    l2_penalty = tried.best.l2_penalty
-    masks = _without_each(fold)
-    solutions = tried.solutions or problem.solve(masks, [l2_penalty] * len(masks))
-    held_out, logits = _held_out(problem, fold, solutions)
-    start = np.mean(solutions, axis=0) if solutions else None
-    (solution,) = problem.solve(np.ones((1, len(fold)), np.float32), [l2_penalty], start)
-    head = Head(place.mean, place.scale, place.basis @ solution[:-1], solution[-1])
-    curve = _learning_curve(problem, fold, l2_penalty, solutions[0] if solutions else None)
-    return Fitted(head, l2_penalty, tried.l2_penalties, held_out, logits, curve, problem.points, solution, place.basis)
-
-
-@dataclass(frozen=True)
-class _Search:
-    """What came of every l2_penalty; ``solutions`` are the best one's, a fold each, where no sample was taken."""
-
-    l2_penalties: tuple[TriedPenalty, ...]
-    solutions: list[Floats]
-
-    @property
-    def best(self) -> TriedPenalty:
-        return min(self.l2_penalties, key=lambda s: s.log_loss)
-
-
-def _search(problem: Problem, fold: Ints, l2_penalties: Sequence[float]) -> _Search:
-    """Cross-validates every l2_penalty, on a sample where there are many pictures.
+def _cross_validate(
+    problem: Problem, folds: Ints, l2_penalties: Sequence[float]
+) -> tuple[tuple[PenaltyResult, ...], list[Floats] | None]:
+    """Cross-validate every penalty, on a sample where there are many pictures.
 
     A penalty is a prior, and counts for less the more pictures there are: what is right for a sample of ``m`` pictures
     is scaled by ``m / n`` for all ``n``.
+
+    Returns:
+        The result of every penalty, and the coefficients of the best one for each fold; None where a sample was taken.
     """
-    most = max(_SEARCH_LEAST, _SEARCH_CELLS // problem.classes)
-    learnt = np.flatnonzero(problem.weights)
-    rows = learnt[_thinned(problem.labels[learnt], most)]
-    sample, sample_fold = (problem, fold) if len(rows) == len(learnt) else (problem.part(rows), fold[rows])
-    scaling = len(rows) / len(learnt)
-    masks = _without_each(sample_fold)
+    training = np.flatnonzero(problem.weights)
+    rows = training[_stratified(problem.labels[training], max(_SEARCH_LEAST, _SEARCH_CELLS // problem.classes))]
+    is_sample = len(rows) < len(training)
+    sample, sample_folds = (problem.subset(rows), folds[rows]) if is_sample else (problem, folds)
+    masks, tried = _training_masks(sample_folds), len(l2_penalties)
     if not len(masks):
-        return _Search((TriedPenalty(l2_penalties[len(l2_penalties) // 2], 0.0, 0.0),), [])
-    solutions = sample.solve(np.repeat(masks, len(l2_penalties), axis=0), list(l2_penalties) * len(masks))
-    tried, per_strength = [], [solutions[which :: len(l2_penalties)] for which in range(len(l2_penalties))]
-    for l2_penalty, ones in zip(l2_penalties, per_strength, strict=True):
-        held, logits = _held_out(sample, sample_fold, ones)
-        right = logits.argmax(1) == sample.labels[held]
-        tried.append(TriedPenalty(l2_penalty * scaling, _log_loss(logits, sample.labels[held]), float(right.mean())))
-    best = int(np.argmin([one.log_loss for one in tried]))
-    return _Search(tuple(tried), per_strength[best] if sample is problem else [])
+        return (PenaltyResult(l2_penalties[tried // 2], 0.0, 0.0),), None
+    solved = sample.solve(np.repeat(masks, tried, axis=0), list(l2_penalties) * len(masks))
+    results = []
+    for index, l2_penalty in enumerate(l2_penalties):
+        held_out, logits = _held_out(sample, sample_folds, solved[index::tried])
+        labels = sample.labels[held_out]
+        accuracy = float((logits.argmax(1) == labels).mean())
+        results.append(PenaltyResult(l2_penalty * (len(rows) / len(training)), _log_loss(logits, labels), accuracy))
+    best = int(np.argmin([result.log_loss for result in results]))
+    return tuple(results), None if is_sample else solved[best::tried]
 
 
-def _without_each(fold: Ints) -> Floats:
-    """For every fold the mask of what is not in it, ``[folds, n]``."""
-    numbers = np.unique(fold[fold >= 0])
-    masks: Floats = (fold[None] != numbers[:, None]).astype(np.float32)
+def _training_masks(folds: Ints) -> Floats:
+    """Return for every fold the mask of what is not in it, ``[folds, n]``."""
+    numbers = np.unique(folds[folds >= 0])
+    masks: Floats = (folds[None] != numbers[:, None]).astype(np.float32)
     return masks
 
 
-def _held_out(problem: Problem, fold: Ints, solutions: Sequence[Floats]) -> tuple[Ints, Floats]:
-    """Which pictures were held out, and their logits from the heads (a fold each) that did not see them."""
-    logits = np.zeros((len(fold), problem.classes), np.float32)
-    for number, solution in zip(np.unique(fold[fold >= 0]), solutions, strict=True):
-        held = fold == number
-        logits[held] = problem.points[held] @ solution
-    rows = np.flatnonzero(fold >= 0)
+def _held_out(problem: Problem, folds: Ints, by_fold: Sequence[Floats]) -> tuple[Ints, Floats]:
+    """Return the rows that are held out once, and their logits from the head of the other folds."""
+    logits = np.zeros((len(folds), problem.classes), np.float32)
+    for number, coefficients in zip(np.unique(folds[folds >= 0]), by_fold, strict=True):
+        held_out = folds == number
+        logits[held_out] = problem.scores[held_out] @ coefficients
+    rows = np.flatnonzero(folds >= 0)
     return rows, logits[rows]
 
 
-def _learning_curve(
-    problem: Problem, fold: Ints, l2_penalty: float, whole: Floats | None
-) -> tuple[tuple[int, int, int], ...]:
-    """How many pictures of the first fold are answered rightly after learning from a part of the others.
+def _learning_curve(problem: Problem, folds: Ints, l2_penalty: float, all_others: Floats) -> tuple[CurvePoint, ...]:
+    """Measure on the first fold heads that were trained on parts of the others; ``all_others`` is that of all of them.
 
-    ``whole`` is the head that learnt from all of the others.
+    There is no curve of few pictures.
     """
-    held = np.flatnonzero(fold == 0)
-    rest = np.flatnonzero((fold != 0) & (problem.weights > 0))
-    if len(rest) < _LEAST_FOR_CURVE or whole is None:
+    test = np.flatnonzero(folds == 0)
+    training = np.flatnonzero((folds != 0) & (problem.weights > 0))
+    if len(training) < _LEAST_FOR_CURVE:
         return ()
 
-    def learn(share: float) -> tuple[int, Floats]:
-        part = rest[_thinned(problem.labels[rest], round(len(rest) * share))]
-        everyone = np.ones((1, len(part)), np.float32)
-        (solution,) = problem.part(part).solve(everyone, [l2_penalty * len(rest) / len(part)])
-        return len(part), solution
+    def train(share: float) -> tuple[int, Floats]:
+        part = training[_stratified(problem.labels[training], round(len(training) * share))]
+        ones = np.ones((1, len(part)), np.float32)
+        (coefficients,) = problem.subset(part).solve(ones, [l2_penalty * len(training) / len(part)])
+        return len(part), coefficients
 
-    points = parallel_map(learn, _CURVE)
-    answers = [(count, (problem.points[held] @ head).argmax(1)) for count, head in [*points, (len(rest), whole)]]
-    return tuple((count, int((answer == problem.labels[held]).sum()), len(held)) for count, answer in answers)
+    trained = [*parallel_map(train, _CURVE), (len(training), all_others)]
+    predicted = [(pictures, (problem.scores[test] @ head).argmax(1)) for pictures, head in trained]
+    return tuple(
+        CurvePoint(pictures, int((classes == problem.labels[test]).sum()), len(test)) for pictures, classes in predicted
+    )
 
 
-def _thinned(labels: Ints, most: int) -> Ints:
-    """Positions of about ``most`` pictures, the same share of every class and at least one, evenly spaced."""
+def _stratified(labels: Ints, most: int) -> Ints:
+    """Return positions of about ``most`` pictures, the same share of every class and at least one, evenly spaced."""
     if len(labels) <= most:
         return np.arange(len(labels))
     kept = []
@@ -234,6 +248,7 @@ def _thinned(labels: Ints, most: int) -> Ints:
 
 
 def _class_weights(labels: Ints, classes: int, weighting: str | None) -> Floats:
+    """Return the weight of every picture, ``[n]``: 1, or such that all classes weigh the same."""
     if weighting != "balanced":
         return np.ones(len(labels), np.float32)
     counts = np.bincount(labels, minlength=classes)

@@ -123,8 +123,8 @@ def test_heads_that_learn_without_the_candidates_see_systematic_mistakes():
     dice = np.random.default_rng(1)
     labels = np.where(dice.random(len(truth)) < 0.15, (truth + 1) % 3, truth)
     fold, rows = np.arange(len(truth)) % 5, np.arange(len(truth))
-    head = fit(points.copy(), rows, labels, fold, 3, [Block("last", 3)], Head())
-    held = apply_temperature(head.logits, 1.0)
+    head = fit(points, rows, labels, fold, 3, [Block("last", 3)], Head())
+    held = apply_temperature(head.held_out_logits, 1.0)
     bad = labels != truth
     alone = suspect(labels, held)
     again = suspect(labels, held, HeadRefit.of(head, rows, labels, fold, 3))
@@ -138,13 +138,13 @@ def test_a_refit_to_all_pictures_gives_the_same_answers_again():
     everyone = np.concatenate([points, points[:20]])
     head = fit(everyone, np.arange(300), truth, fold, 3, [Block("last", 3)], Head(l2=(1e-2,)))
     again = HeadRefit.of(head, np.arange(300), truth, fold, 3)(np.ones(299, bool))
-    np.testing.assert_allclose(apply_temperature(again, 1), apply_temperature(head.logits, 1), atol=0.02)
+    np.testing.assert_allclose(apply_temperature(again, 1), apply_temperature(head.held_out_logits, 1), atol=0.02)
 
 
 def test_a_refit_pickles_and_copies_no_scores():
     _answers, truth, _labels, points = world(classes=3, count=300)
     rows, fold = np.arange(300), np.arange(300) % 4
-    head = fit(points.copy(), rows, truth, fold, 3, [Block("last", 3)], Head(l2=(1e-2,)))
+    head = fit(points, rows, truth, fold, 3, [Block("last", 3)], Head(l2=(1e-2,)))
     refit = HeadRefit.of(head, rows, truth, fold, 3)
     assert refit.scores is head.scores
     sent = pickle.loads(pickle.dumps(refit))
