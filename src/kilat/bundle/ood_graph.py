@@ -1,6 +1,6 @@
 """The part of a model file that notices what was never learnt, as ONNX: ``embedding`` and ``unknown``.
 
-The same arithmetic as ``kilat.evaluate.out_of_distribution.Detector``, step by step, so that bare ONNX Runtime gives
+The same arithmetic as ``kilat.evaluate.out_of_distribution.OodDetector``, step by step, so that bare ONNX Runtime gives
 the same answers.
 """
 
@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from kilat.evaluate.out_of_distribution import LEAST_SQUARE, Detector
+from kilat.evaluate.out_of_distribution import LEAST_SQUARE, OodDetector
 
 Floats = NDArray[np.float32]
 Part = tuple[Sequence[onnx.NodeProto], Sequence[onnx.TensorProto]]
@@ -48,7 +48,7 @@ class OodGraph:
     """
 
     projection: Projection
-    detector: Detector
+    detector: OodDetector
     reference: Floats
 
 
@@ -71,8 +71,8 @@ def sensing(senses: OodGraph, seen: str, logits: str) -> Part:
 
 
 class _Writer:
-    def __init__(self, detector: Detector) -> None:
-        self.detector, self.space = detector, detector.space
+    def __init__(self, detector: OodDetector) -> None:
+        self.detector, self.statistics = detector, detector.statistics
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
@@ -81,17 +81,19 @@ class _Writer:
         write = {"knn": self._nearest, "mahalanobis": self._mahalanobis}.get(method)
         raw = write() if write else self._surprise(method, logits)
         at = self.detector.methods.index(method)
-        centre = self.constant(f"unknown.{method}.centre", self.detector.centres[at])
+        centre = self.constant(f"unknown.{method}.centre", self.detector.medians[at])
         spread = self.constant(f"unknown.{method}.spread", self.detector.spreads[at])
         centred = self.node("Sub", [raw, centre], f"unknown.{method}.centred")
         return self.node("Div", [centred, spread], f"unknown.{method}.standard")
 
     def _nearest(self) -> str:
         # As half-precision numbers the index takes half the room; they were rounded so before anything was measured.
-        stored = numpy_helper.from_array(np.ascontiguousarray(self.space.index.T.astype(np.float16)), "unknown.index")
+        stored = numpy_helper.from_array(
+            np.ascontiguousarray(self.statistics.index.T.astype(np.float16)), "unknown.index"
+        )
         self.constants.append(stored)
         index = self.node("Cast", ["unknown.index"], "unknown.index.full", to=TensorProto.FLOAT)
-        lengths = np.einsum("md,md->m", self.space.index, self.space.index)
+        lengths = np.einsum("md,md->m", self.statistics.index, self.statistics.index)
         own = self._square("unknown.knn.own", "embedding", keep=True)
         beyond = self._distances("unknown.knn", "embedding", index, lengths)
         squares = self.node("Add", [own, beyond], "unknown.knn.squares")
@@ -100,19 +102,19 @@ class _Writer:
         return self.node("Sqrt", [self.node("Max", [nearest, least], "unknown.knn.kept")], "unknown.knn.distance")
 
     def _mahalanobis(self) -> str:
-        within = self.constant("unknown.within", self.space.within)
+        within = self.constant("unknown.within", self.statistics.within_whitening)
         place = self.node("MatMul", ["embedding", within], "unknown.mahalanobis.place")
-        means = self.constant("unknown.means", self.space.means)
+        means = self.constant("unknown.means", self.statistics.class_means)
         turned = self.node("Transpose", [means], "unknown.means.turned", perm=[1, 0])
-        lengths = np.einsum("kd,kd->k", self.space.means, self.space.means)
+        lengths = np.einsum("kd,kd->k", self.statistics.class_means, self.statistics.class_means)
         distances = self._distances("unknown.mahalanobis", place, turned, lengths)
         which = self.node("ArgMin", [distances], "unknown.mahalanobis.which", axis=1, keepdims=0)
         nearest = self.node("Gather", [means, which], "unknown.mahalanobis.nearest", axis=0)
         apart = self.node("Sub", [place, nearest], "unknown.mahalanobis.apart")
         inside = self._square("unknown.apart.square", apart, keep=False)
-        overall = self.constant("unknown.overall", self.space.overall)
+        overall = self.constant("unknown.overall", self.statistics.total_whitening)
         whole = self.node("MatMul", ["embedding", overall], "unknown.mahalanobis.whole")
-        away = self.node("Sub", [whole, self.constant("unknown.centre", self.space.centre)], "unknown.away")
+        away = self.node("Sub", [whole, self.constant("unknown.centre", self.statistics.total_mean)], "unknown.away")
         square = self._square("unknown.away.square", away, keep=False)
         return self.node("Sub", [inside, square], "unknown.mahalanobis.relative")
 

@@ -1,6 +1,6 @@
-"""None of these: a score of how unlike all training pictures a picture is, from its embedding and its logits.
+"""Out of distribution: a score of how unlike all training pictures a picture is, from its embedding and its logits.
 
-Four methods, each larger the stranger a picture is, alone or standardised and added up:
+Four methods, each higher the less a picture is like the training pictures, alone or standardised and added up:
 
 - ``knn``: distance to the nearest training picture (Sun et al. 2022, arXiv 2204.06507, on embeddings that keep their
   length, since pictures that are far from everything lie nearer to the origin or further out);
@@ -9,7 +9,7 @@ Four methods, each larger the stranger a picture is, alone or standardised and a
 - ``max_softmax``: the likeliest class's probability, negated (Hendrycks and Gimpel 2017, arXiv 1610.02136).
 
 Which of them is taken follows from classes that are left out of the training one after the other, which needs no
-outside pictures. What comes from another class of the same kind is hardest; what comes from another world altogether is
+outside pictures. Another class of the same kind is hardest to detect; what comes from another world altogether is
 recognised by its distance alone, and leaving classes out does not show that, so ``knn`` takes part in every choice.
 """
 
@@ -18,24 +18,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kilat.recipe import METHODS
+from kilat.runtime.array_types import Doubles, Flags, Floats, Ints
 from kilat.runtime.cores import parallel_map, single_threaded_blas
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 COMBINATIONS = (
     ("knn",), ("knn", "mahalanobis"), ("knn", "energy"), ("knn", "max_softmax"), ("knn", "mahalanobis", "energy"),
 )  # fmt: skip
 """What is chosen among; in doubt the earlier one."""
 
-MOST_KEPT = 8192
-"""How many training pictures the nearest is looked for among; of more, as many are drawn from every class alike."""
+MAX_INDEX = 8192
+"""How many training pictures the nearest is searched among; of more, as large a share of every class is drawn."""
 
-WIDTH = 128
-"""Of an embedding, at most."""
+MAX_WIDTH = 128
+"""The largest width of an embedding."""
 
 _SHRINKAGE = 0.1
 LEAST_SQUARE = 1e-4
@@ -48,217 +45,226 @@ _NEVER = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
-class Space:
-    """Training pictures as the methods need them.
+class EmbeddingStatistics:
+    """What the methods need of the training embeddings: an index for the nearest one, and Gaussian statistics.
 
     Args:
         index: embeddings of training pictures, ``[m, d]``, each a float16 number.
-        within: turns deviations from a class's mean into ones of unit covariance, ``[d, d]``.
-        means: of the classes, times ``within``, ``[k, d]``.
-        overall: the same as ``within`` of deviations from the mean of all, ``[d, d]``.
-        centre: the mean of all, times ``overall``, ``[d]``.
+        within_whitening: turns deviations from a class's mean into ones of unit covariance, ``[d, d]``.
+        class_means: the means of the classes, whitened by ``within_whitening``, ``[k, d]``.
+        total_whitening: as ``within_whitening``, of deviations from the mean of all, ``[d, d]``.
+        total_mean: the mean of all, whitened by ``total_whitening``, ``[d]``.
     """
 
     index: Floats
-    within: Floats
-    means: Floats
-    overall: Floats
-    centre: Floats
+    within_whitening: Floats
+    class_means: Floats
+    total_whitening: Floats
+    total_mean: Floats
 
     @classmethod
-    def of(cls, embeddings: Floats, truth: Ints, index: Ints | None = None) -> "Space":
-        """Learns where the training pictures lie.
+    def fit(cls, embeddings: Floats, truth: Ints, index: Ints | None = None) -> "EmbeddingStatistics":
+        """Compute the statistics of training embeddings.
 
         Args:
-            embeddings: of them, ``[n, d]``.
-            truth: their classes, ``[n]``; classes without a picture are passed over.
+            embeddings: ``[n, d]``.
+            truth: their classes, ``[n]``; classes without a picture are ignored.
             index: positions of those to keep for ``knn``; all by default.
         """
         exact = embeddings.astype(np.float64)
-        classes, place = np.unique(truth, return_inverse=True)
-        counts = np.bincount(place)
-        means = np.stack([np.bincount(place, column) / counts for column in exact.T], axis=1)
-        away = exact - exact.mean(0)
-        within, overall = _whitening(exact - means[place], _LEAST_WITHIN * away.var()), _whitening(away)
+        classes, labels = np.unique(truth, return_inverse=True)
+        counts = np.bincount(labels)
+        means = np.stack([np.bincount(labels, column) / counts for column in exact.T], axis=1)
+        deviations = exact - exact.mean(0)
+        within = _whitening(exact - means[labels], _LEAST_WITHIN * deviations.var())
+        total = _whitening(deviations)
         kept = embeddings if index is None else embeddings[index]
-        parts = (kept.astype(np.float16), within, means @ within, overall, exact.mean(0) @ overall)
+        parts = (kept.astype(np.float16), within, means @ within, total, exact.mean(0) @ total)
         assert len(classes) == len(means)
         return cls(*(part.astype(np.float32) for part in parts))
 
-    def measure(self, method: str, embeddings: Floats, logits: Floats, mates: Ints | None = None) -> Floats:
-        """How strange pictures are by one method, ``[n]``.
+    def score(self, method: str, embeddings: Floats, logits: Floats, excluded: Ints | None = None) -> Floats:
+        """Return the scores of pictures by one method, ``[n]``, higher for what is less like the training pictures.
 
         Args:
             method: one of ``METHODS``.
             embeddings: of the pictures, ``[n, d]``.
-            logits: their answers, ``[n, k]``.
-            mates: for pictures that are in the index themselves, which rows of the index not to look at, ``[n, m]`` as
-                a list of positions a picture, -1 for none.
+            logits: of the pictures, ``[n, k]``.
+            excluded: for pictures that are in the index themselves, the rows of the index that each is not compared
+                with, ``[n, m]`` as a list of positions a picture, -1 for none.
         """
         if method == "knn":
-            return self.nearest(embeddings, mates)
+            return self.nearest_distance(embeddings, excluded)
         if method == "mahalanobis":
             return self._mahalanobis(embeddings)
         top = logits.max(1)
         total = np.exp(logits - top[:, None]).sum(1)
-        strangeness: Floats = -(top + np.log(total)) if method == "energy" else -1 / total
-        return strangeness
+        scores: Floats = -(top + np.log(total)) if method == "energy" else -1 / total
+        return scores
 
-    def nearest(self, embeddings: Floats, mates: Ints | None = None) -> Floats:
-        """Distances to the nearest picture of the index, ``[n]``; see ``measure`` for ``mates``."""
+    def nearest_distance(self, embeddings: Floats, excluded: Ints | None = None) -> Floats:
+        """Return the distances to the nearest picture of the index, ``[n]``; see ``score`` for ``excluded``."""
         lengths = np.einsum("md,md->m", self.index, self.index)
 
-        def some(start: int) -> Floats:
+        def nearest_squares(start: int) -> Floats:
             part = embeddings[start : start + _ROWS]
             squares = np.einsum("nd,nd->n", part, part)[:, None] + lengths - 2 * (part @ self.index.T)
-            if mates is not None:
-                row, which = np.nonzero(mates[start : start + _ROWS] >= 0)
-                squares[row, mates[start + row, which]] = np.inf
+            if excluded is not None:
+                row, column = np.nonzero(excluded[start : start + _ROWS] >= 0)
+                squares[row, excluded[start + row, column]] = np.inf
             nearest: Floats = squares.min(1)
             return nearest
 
         with single_threaded_blas():
-            squares = parallel_map(some, range(0, len(embeddings), _ROWS))
+            squares = parallel_map(nearest_squares, range(0, len(embeddings), _ROWS))
         distances: Floats = np.sqrt(np.maximum(np.concatenate([*squares, np.zeros(0, np.float32)]), LEAST_SQUARE))
         return distances
 
     def _mahalanobis(self, embeddings: Floats) -> Floats:
-        place = embeddings @ self.within
-        nearest = (np.einsum("kd,kd->k", self.means, self.means) - 2 * (place @ self.means.T)).argmin(1)
+        whitened = embeddings @ self.within_whitening
+        lengths = np.einsum("kd,kd->k", self.class_means, self.class_means)
+        nearest = (lengths - 2 * (whitened @ self.class_means.T)).argmin(1)
         # The same sums give the distance as well, but of classes that lie close together only their rounding.
-        apart, away = place - self.means[nearest], embeddings @ self.overall - self.centre
-        distance: Floats = np.einsum("nd,nd->n", apart, apart) - np.einsum("nd,nd->n", away, away)
+        from_class = whitened - self.class_means[nearest]
+        from_all = embeddings @ self.total_whitening - self.total_mean
+        distance: Floats = np.einsum("nd,nd->n", from_class, from_class) - np.einsum("nd,nd->n", from_all, from_all)
         return distance
 
 
 @dataclass(frozen=True)
-class Detector:
-    """Says of pictures that they are none of these.
+class OodDetector:
+    """Detects pictures that are none of the classes.
 
     Args:
-        space: the training pictures.
-        methods: whose strangeness is added up.
-        centres: the median strangeness of known pictures by each method.
+        statistics: of the training embeddings.
+        methods: whose standardised scores are added up.
+        medians: the median score of in-distribution pictures by each method.
         spreads: from there to their 95% quantile.
         threshold: of the sum, above which a picture counts as unknown.
-        rate: the share of known pictures that lie above it all the same.
+        false_positive_rate: the share of in-distribution pictures that lie above it all the same.
     """
 
-    space: Space
+    statistics: EmbeddingStatistics
     methods: tuple[str, ...]
-    centres: tuple[float, ...]
+    medians: tuple[float, ...]
     spreads: tuple[float, ...]
     threshold: float
-    rate: float
+    false_positive_rate: float
 
     @classmethod
     def fit(
         cls,
-        space: Space,
+        statistics: EmbeddingStatistics,
         methods: tuple[str, ...],
         embeddings: Floats,
         logits: Floats,
         *,
-        rate: float,
-        mates: Ints | None = None,
-    ) -> "Detector":
-        """Standardises the methods, and sets the threshold, on known pictures.
+        false_positive_rate: float,
+        excluded: Ints | None = None,
+    ) -> "OodDetector":
+        """Standardise the methods, and set the threshold, on in-distribution pictures.
 
-        The threshold is a conformal quantile: another known picture lies above it with a probability of at most
-        ``rate``. Of fewer than ``1 / rate - 1`` pictures the strangest sets it, which promises less; of none, none ever
-        lies above it.
+        The threshold is a conformal quantile: another such picture lies above it with a probability of at most
+        ``false_positive_rate``. Of fewer than ``1 / false_positive_rate - 1`` pictures the highest score sets it, which
+        promises less; of none, none ever lies above it.
 
         Args:
-            space: the training pictures.
+            statistics: of the training embeddings.
             methods: to add up.
-            embeddings: of pictures that trained nothing (or are passed over as ``mates``), ``[n, d]``.
-            logits: their answers from a head that did not see them, ``[n, k]``.
-            rate: share of false alarms, above 0 and below 1.
-            mates: see ``Space.measure``.
+            embeddings: of pictures that trained nothing (or are ``excluded`` from the index), ``[n, d]``.
+            logits: theirs from a head that was not trained on them, ``[n, k]``.
+            false_positive_rate: above 0 and below 1.
+            excluded: see ``EmbeddingStatistics.score``.
         """
-        each = [space.measure(method, embeddings, logits, mates) for method in methods]
-        centres, spreads = zip(*(_standard(one) for one in each), strict=True)
-        total = np.sort(_total(each, centres, spreads))
-        rank = min(math.ceil((len(total) + 1) * (1 - rate)), len(total))
+        scores = [statistics.score(method, embeddings, logits, excluded) for method in methods]
+        medians, spreads = zip(*(_median_and_spread(score) for score in scores), strict=True)
+        total = np.sort(_standardised_sum(scores, medians, spreads))
+        rank = min(math.ceil((len(total) + 1) * (1 - false_positive_rate)), len(total))
         threshold = float(total[rank - 1]) if rank else _NEVER
-        return cls(space, methods, centres, spreads, threshold, max(rate, 1 / (len(total) + 1)))
+        reached = max(false_positive_rate, 1 / (len(total) + 1))
+        return cls(statistics, methods, medians, spreads, threshold, reached)
 
     def score(self, embeddings: Floats, logits: Floats) -> Floats:
-        """How far above the threshold pictures lie, ``[n]``: unknown where it is above 0.
+        """Return how far above the threshold pictures lie, ``[n]``: unknown where it is above 0.
 
         Args:
             embeddings: ``[n, d]``.
             logits: ``[n, k]``.
         """
-        each = [self.space.measure(method, embeddings, logits) for method in self.methods]
-        return _total(each, self.centres, self.spreads) - np.float32(self.threshold)
+        scores = [self.statistics.score(method, embeddings, logits) for method in self.methods]
+        return _standardised_sum(scores, self.medians, self.spreads) - np.float32(self.threshold)
 
 
 @dataclass(frozen=True)
-class Trial:
+class LeftOutTrial:
     """One round in which some classes were left out.
 
     Args:
-        learnt: embeddings of pictures of the other classes that were learnt from, ``[n, d]``.
-        truth: their classes, ``[n]``.
-        embeddings: of pictures that were not learnt from, ``[m, d]``.
-        logits: their answers among the other classes, ``[m, k]``.
-        is_new: which of them are of a class that was left out, ``[m]``.
+        train_embeddings: of the training pictures of the other classes, ``[n, d]``.
+        train_truth: their classes, ``[n]``.
+        embeddings: of pictures that were not trained on, ``[m, d]``.
+        logits: theirs among the other classes, ``[m, k]``.
+        is_left_out: which of them are of a class that was left out, ``[m]``.
     """
 
-    learnt: Floats
-    truth: Ints
+    train_embeddings: Floats
+    train_truth: Ints
     embeddings: Floats
     logits: Floats
-    is_new: NDArray[np.bool_]
+    is_left_out: Flags
 
 
-def compare(trials: Sequence[Trial]) -> dict[str, float]:
-    """How well each method and each combination tells left-out classes from the others.
+def compare_methods(trials: Sequence[LeftOutTrial]) -> dict[str, float]:
+    """Measure how well each method and each combination tells left-out classes from the others.
 
     Returns:
         Under ``knn``, ``knn+energy`` and so on the mean area under the ROC curve over all trials.
     """
-    found: dict[str, list[float]] = {}
+    aurocs: dict[str, list[float]] = {}
     for trial in trials:
-        space = Space.of(trial.learnt, trial.truth, spaced(trial.truth, MOST_KEPT // 4))
-        each = {}
+        kept = stratified_sample(trial.train_truth, MAX_INDEX // 4)
+        statistics = EmbeddingStatistics.fit(trial.train_embeddings, trial.train_truth, kept)
+        scores = {}
         for method in METHODS if trial.logits.shape[1] > 1 else ("knn",):
-            raw = space.measure(method, trial.embeddings, trial.logits)
-            centre, width = _standard(raw[~trial.is_new])
-            each[method] = (raw - np.float32(centre)) / np.float32(width)
-        for names in {(name,) for name in each} | set(COMBINATIONS):
-            if set(names) <= set(each):
-                total = np.sum([each[name] for name in names], axis=0)
-                found.setdefault("+".join(names), []).append(auroc(total[~trial.is_new], total[trial.is_new]))
+            raw = statistics.score(method, trial.embeddings, trial.logits)
+            median, spread = _median_and_spread(raw[~trial.is_left_out])
+            scores[method] = (raw - np.float32(median)) / np.float32(spread)
+        for names in {(name,) for name in scores} | set(COMBINATIONS):
+            if set(names) <= set(scores):
+                total = np.sum([scores[name] for name in names], axis=0)
+                area = auroc(total[~trial.is_left_out], total[trial.is_left_out])
+                aurocs.setdefault("+".join(names), []).append(area)
     order = ["+".join(names) for names in (*((name,) for name in METHODS), *COMBINATIONS[1:])]
-    return {name: float(np.mean(found[name])) for name in order if name in found}
+    return {name: float(np.mean(aurocs[name])) for name in order if name in aurocs}
 
 
-def choose(aurocs: dict[str, float]) -> tuple[str, ...]:
-    """The combination with ``knn`` in it that tells left-out classes best; ``knn`` alone where nothing was tried."""
+def choose_methods(aurocs: dict[str, float]) -> tuple[str, ...]:
+    """Choose the combination with ``knn`` that tells left-out classes best; ``knn`` alone where nothing was tried."""
     allowed = {"+".join(names): names for names in COMBINATIONS if "+".join(names) in aurocs}
     best = max(allowed, key=lambda name: aurocs[name], default="knn")
     return allowed.get(best, ("knn",))
 
 
-def auroc(known: Floats, new: Floats) -> float:
-    """The probability that a new picture scores higher than a known one, ties counted half (Mann and Whitney 1947)."""
-    order = np.sort(known)
-    below, until = (np.searchsorted(order, new, side).sum() for side in ("left", "right"))
-    return float((below + until) / 2 / (len(known) * len(new)))
+def auroc(in_distribution: Floats, ood: Floats) -> float:
+    """Return the area under the ROC curve of scores: how often one out of distribution is higher than one within.
+
+    Ties count half (Mann and Whitney 1947).
+    """
+    order = np.sort(in_distribution)
+    below, until = (np.searchsorted(order, ood, side).sum() for side in ("left", "right"))
+    return float((below + until) / 2 / (len(in_distribution) * len(ood)))
 
 
-def spaced(truth: Ints, most: int) -> Ints:
-    """Positions of at most ``most`` pictures, the same share of every class and evenly spaced, rising."""
+def stratified_sample(truth: Ints, most: int) -> Ints:
+    """Return positions of at most ``most`` pictures, the same share of every class and evenly spaced, rising."""
     if len(truth) <= most:
         return np.arange(len(truth))
     order = np.argsort(truth, kind="stable")
     return np.sort(order[np.linspace(0, len(order) - 1, most).round().astype(np.int64)])
 
 
-def _whitening(deviations: NDArray[np.float64], least: float = 0.0) -> NDArray[np.float64]:
-    """The inverse root of their covariance, shrunk towards a sphere so that few pictures do.
+def _whitening(deviations: Doubles, least: float = 0.0) -> Doubles:
+    """Return the inverse root of their covariance, shrunk towards a sphere so that few pictures do.
 
     The sphere has their mean variance, or ``least`` where that is larger: the inverse of almost nothing, which is how
     a network may leave the pictures of a class apart, would make rounding large.
@@ -266,22 +272,22 @@ def _whitening(deviations: NDArray[np.float64], least: float = 0.0) -> NDArray[n
     covariance = deviations.T @ deviations / max(len(deviations), 1)
     mean = max(np.trace(covariance) / len(covariance), least, 1e-12)
     values, vectors = np.linalg.eigh((1 - _SHRINKAGE) * covariance + _SHRINKAGE * mean * np.eye(len(covariance)))
-    root: NDArray[np.float64] = vectors / np.sqrt(values)
+    root: Doubles = vectors / np.sqrt(values)
     return root
 
 
-def _standard(values: Floats) -> tuple[float, float]:
-    """The median, and how far above it the 95% quantile lies; where they are all alike, no less than a hundredth."""
-    centre, upper = np.quantile(values.astype(np.float64), [0.5, _UPPER]) if len(values) else (0.0, 1.0)
+def _median_and_spread(values: Floats) -> tuple[float, float]:
+    """Return the median, and how far above it the 95% quantile lies; where all are alike, no less than a hundredth."""
+    median, upper = np.quantile(values.astype(np.float64), [0.5, _UPPER]) if len(values) else (0.0, 1.0)
     # Of answers that are all sure, or pictures that are all near, a smaller spread would be rounding, and differ from
     # one way to compute it to the next.
-    return float(centre), max(float(upper - centre), _LEAST_SPREAD * max(1.0, abs(float(centre))))
+    return float(median), max(float(upper - median), _LEAST_SPREAD * max(1.0, abs(float(median))))
 
 
-def _total(each: Sequence[Floats], centres: Sequence[float], spreads: Sequence[float]) -> Floats:
+def _standardised_sum(scores: Sequence[Floats], medians: Sequence[float], spreads: Sequence[float]) -> Floats:
     parts = [
-        (one - np.float32(centre)) / np.float32(width)
-        for one, centre, width in zip(each, centres, spreads, strict=True)
+        (score - np.float32(median)) / np.float32(spread)
+        for score, median, spread in zip(scores, medians, spreads, strict=True)
     ]
     total: Floats = np.sum(parts, axis=0, dtype=np.float32)
     return total

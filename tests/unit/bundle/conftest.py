@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from kilat.bundle.assemble import export
 from kilat.bundle.manifest import Manifest
 from kilat.bundle.ood_graph import OodGraph, Projection
-from kilat.evaluate.out_of_distribution import Detector, Space
+from kilat.evaluate.out_of_distribution import EmbeddingStatistics, OodDetector
 from kilat.features.backbone import Backbone, Block
 from kilat.features.resize_graph import OPSET
 from kilat.probe import Head
@@ -69,8 +69,12 @@ def senses(head: Head) -> OodGraph:
     basis = np.array([[1, 0], [0, 1], [-1, -1]], np.float32)
     projection = Projection(np.full(3, -0.25, np.float32), basis)
     embeddings = projection((features - head.mean) * head.scale)
-    detector = Detector.fit(
-        Space.of(embeddings[:90], truth[:90]), ("knn", "energy"), embeddings[90:], head.logits(features[90:]), rate=0.1
+    detector = OodDetector.fit(
+        EmbeddingStatistics.fit(embeddings[:90], truth[:90]),
+        ("knn", "energy"),
+        embeddings[90:],
+        head.logits(features[90:]),
+        false_positive_rate=0.1,
     )
     return OodGraph(projection, detector, embeddings[:7])
 
@@ -110,8 +114,10 @@ def make_senses() -> Callable[..., OodGraph]:
         seen = random.normal(size=(len(truth), width)) + random.normal(size=(classes, width))[truth]
         logits = random.normal(size=(len(truth), classes)).astype(np.float32) + 3 * np.eye(classes)[truth]
         embeddings = projection(seen.astype(np.float32))
-        space = Space.of(embeddings[:kept], truth[:kept])
-        detector = Detector.fit(space, methods, embeddings[kept:], logits[kept:].astype(np.float32), rate=0.05)
+        statistics = EmbeddingStatistics.fit(embeddings[:kept], truth[:kept])
+        detector = OodDetector.fit(
+            statistics, methods, embeddings[kept:], logits[kept:].astype(np.float32), false_positive_rate=0.05
+        )
         return OodGraph(projection, detector, embeddings[:9])
 
     return make

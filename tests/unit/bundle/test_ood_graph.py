@@ -13,7 +13,7 @@ from kilat.bundle.assemble import export_network
 from kilat.bundle.ood_graph import OodGraph, Projection, sensing
 from kilat.bundle.penultimate import tapped
 from kilat.evaluate.calibration import apply_temperature
-from kilat.evaluate.out_of_distribution import Detector, Space
+from kilat.evaluate.out_of_distribution import EmbeddingStatistics, OodDetector
 from kilat.features.resize_graph import OPSET
 from kilat.recipe import METHODS
 
@@ -79,9 +79,9 @@ def test_exact_copies_of_what_is_kept():
     random = np.random.default_rng(0)
     places = (random.normal(size=(300, 128)) / 11).astype(np.float16).astype(np.float32)
     logits = random.normal(size=(300, 3)).astype(np.float32)
-    space = Space.of(places, np.arange(300) % 3)
+    statistics = EmbeddingStatistics.fit(places, np.arange(300) % 3)
     away = places + (0.02 * random.normal(size=places.shape)).astype(np.float32)
-    detector = Detector.fit(space, ("knn",), away, logits, rate=0.05)
+    detector = OodDetector.fit(statistics, ("knn",), away, logits, false_positive_rate=0.05)
     projection = Projection(np.zeros(128, np.float32), np.eye(128, dtype=np.float32))
     senses = OodGraph(projection, detector, places[:3])
     (unknown,) = alone(senses, 3).run(["unknown"], {"seen": places, "logits": logits})
@@ -99,7 +99,13 @@ def test_pictures_that_are_all_alike_and_answers_that_are_all_sure(methods):
     truth = np.arange(200) % 2
     places = (np.eye(8)[truth] + 1e-4 * random.normal(size=(200, 8))).astype(np.float32)
     logits = (60 * np.eye(2)[truth] + 0.01 * random.normal(size=(200, 2))).astype(np.float32)
-    detector = Detector.fit(Space.of(places[:100], truth[:100]), methods, places[100:], logits[100:], rate=0.05)
+    detector = OodDetector.fit(
+        EmbeddingStatistics.fit(places[:100], truth[:100]),
+        methods,
+        places[100:],
+        logits[100:],
+        false_positive_rate=0.05,
+    )
     projection = Projection(np.zeros(8, np.float32), np.eye(8, dtype=np.float32))
     (unknown,) = alone(OodGraph(projection, detector, places[:3]), 2).run(
         ["unknown"], {"seen": places, "logits": logits}
@@ -110,12 +116,14 @@ def test_pictures_that_are_all_alike_and_answers_that_are_all_sure(methods):
 def test_a_detector_that_knew_no_picture_never_speaks(make_senses):
     senses = make_senses(9)
     none = np.zeros((0, 5), np.float32), np.zeros((0, 3), np.float32)
-    quiet = replace(senses, detector=Detector.fit(senses.detector.space, ("knn", "energy"), *none, rate=0.05))
+    quiet = replace(
+        senses, detector=OodDetector.fit(senses.detector.statistics, ("knn", "energy"), *none, false_positive_rate=0.05)
+    )
     seen, logits = asked(20, 9, 3)
     (unknown,) = alone(quiet, 3).run(["unknown"], {"seen": 1000 * seen, "logits": logits})
     assert (unknown < 0).all()
     np.testing.assert_array_equal(unknown, quiet.detector.score(senses.projection(1000 * seen), logits))
-    assert quiet.detector.rate == 1
+    assert quiet.detector.false_positive_rate == 1
 
 
 def test_a_batch_answers_as_its_pictures_do(make_senses):
