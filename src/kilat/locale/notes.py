@@ -1,16 +1,62 @@
 """Notes: what changes how far a result can be believed, as a code with values, translated when it is shown.
 
-Whoever finds something worth saying makes a ``Note``; it is kept in ``metrics.json`` as it is, and becomes a sentence on
-the terminal and in the report.
+Whoever finds something worth saying makes a ``Note``; it is kept in ``metrics.json`` as it is, and becomes a sentence
+on the terminal and in the report.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kilat.locale import _, ngettext
+from kilat.locale import N_, _, ngettext
+from kilat.locale.lists import listed
 
-NOTES: dict[str, str | tuple[str, str]] = {}
+NOTES: dict[str, str | tuple[str, str]] = {
+    # the data (kilat.data)
+    "skipped_hidden": (
+        N_("One hidden or helper file was skipped."),
+        N_("{count:,} hidden or helper files were skipped."),
+    ),
+    "skipped_not_a_picture": (
+        N_("One file that is not a picture was skipped."),
+        N_("{count:,} files that are not pictures were skipped."),
+    ),
+    "skipped_empty_class_folder": (
+        N_("One class folder without pictures was skipped."),
+        N_("{count:,} class folders without pictures were skipped."),
+    ),
+    "skipped_folder_loop": (
+        N_("One folder that leads back to itself was skipped."),
+        N_("{count:,} folders that lead back to themselves were skipped."),
+    ),
+    "test_drawn_from_train": N_("The data has no test split, so the test pictures were drawn from the training pictures."),
+    "class_with_single_picture": N_("Class “{label}” has a single picture: it is trained on, but cannot be tested."),
+    "class_with_single_group": N_(
+        "All pictures of class “{label}” are near-duplicates of each other: they are trained on, but cannot be tested."
+    ),
+    "class_without_test_pictures": N_("Class “{label}” has so few pictures that none is in the test set."),
+    # augmentation that can turn a picture of one class into one of another (kilat.recipe.label_safety)
+    "label_safety_horizontal_flip": N_(
+        "augment.horizontal_flip mirrors pictures left to right, which can change the meaning of {classes}. "
+        "Switch it off if it does; `kilat preview` shows the augmented pictures."
+    ),
+    "label_safety_vertical_flip": N_(
+        "augment.vertical_flip turns pictures upside down, which can change the meaning of {classes}. "
+        "Switch it off if it does; `kilat preview` shows the augmented pictures."
+    ),
+    "label_safety_rotation": N_(
+        "augment.{option} turns pictures by up to {degrees:g} degrees, which can change the meaning of {classes}. "
+        "Switch it off if it does; `kilat preview` shows the augmented pictures."
+    ),
+    "label_safety_crop": N_(
+        "augment.resized_crop shows as little as {share:.0%} of pictures, which can change the meaning of {classes}. "
+        "Switch it off if it does; `kilat preview` shows the augmented pictures."
+    ),
+    "label_safety_colour": N_(
+        "augment.{option} changes the colours of pictures, which can change the meaning of {classes}. "
+        "Switch it off if it does; `kilat preview` shows the augmented pictures."
+    ),
+}
 """The sentence of every code; where there is a singular, both, chosen by the value ``count``."""
 
 
@@ -20,7 +66,7 @@ class Note:
 
     Args:
         code: a key of ``NOTES``.
-        values: what its sentence names; numbers and strings that JSON can hold.
+        values: what its sentence names; numbers, strings and lists of names, as JSON can hold them.
     """
 
     code: str
@@ -30,7 +76,12 @@ class Note:
         """Return the note as a sentence in the language of the environment."""
         template = NOTES[self.code]
         text = _(template) if isinstance(template, str) else ngettext(*template, int(self.values["count"]))
-        return text.format(**self.values)
+        lists = {
+            name: listed([f"'{one}'" for one in value])
+            for name, value in self.values.items()
+            if isinstance(value, list)
+        }
+        return text.format(**{**self.values, **lists})
 
     def document(self) -> dict[str, Any]:
         """Return the note as JSON holds it."""

@@ -1,9 +1,11 @@
 """Where augmentation can change what a class means, and where it says nothing."""
 
+import json
+
 import pytest
 
 from kilat.recipe import Augment
-from kilat.recipe.label_safety import altered_meanings
+from kilat.recipe.label_safety import unsafe_augmentations
 
 EVERYTHING = Augment(
     horizontal_flip=True, vertical_flip=True, rotation=180, shear=20, zoom=0.2, brightness=0.2, contrast=0.2,
@@ -15,8 +17,8 @@ FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 
 
 def named(augment, classes):
-    """The classes that the sentences name."""
-    return {name for sentence in altered_meanings(augment, classes) for name in classes if f"'{name}'" in sentence}
+    """Return the classes that the notes name."""
+    return {name for note in unsafe_augmentations(augment, classes) for name in note.values["classes"]}
 
 
 @pytest.mark.parametrize(
@@ -28,17 +30,17 @@ def named(augment, classes):
     ],
     ids=lambda classes: classes[0],
 )  # fmt: skip
-def test_no_false_alarms(classes):
-    assert altered_meanings(EVERYTHING, classes) == []
+def test_no_false_positives(classes):
+    assert unsafe_augmentations(EVERYTHING, classes) == []
 
 
 @pytest.mark.parametrize("classes", [DIGITS, ["left", "right"], ["red", "green"]], ids=lambda classes: classes[0])
-def test_nothing_chosen_nothing_said(classes):
-    assert altered_meanings(Augment(), classes) == []
+def test_no_augmentation_no_notes(classes):
+    assert unsafe_augmentations(Augment(), classes) == []
     harmless = Augment(
         crop=4, width_shift=0.1, shear=10, zoom=0.2, rotation=15, resized_crop=0.5, cutout=8, erasing=0.5, mixup=0.2
     )
-    assert altered_meanings(harmless, classes) == []
+    assert unsafe_augmentations(harmless, classes) == []
 
 
 @pytest.mark.parametrize(
@@ -73,17 +75,30 @@ def test_classes_whose_meaning_is_at_stake(choice, classes, wanted):
     assert named(Augment(**choice), classes) == {name.strip() for name in wanted.split(separator)}
 
 
-def test_the_sentence_says_which_line_which_classes_and_what_to_do():
-    (sentence,) = altered_meanings(Augment(horizontal_flip=True, crop=4), DIGITS)
-    assert sentence == (
-        "augment.horizontal_flip mirrors pictures left to right, which can change what these classes mean: "
-        "'1', '2', '3', '4', '5', '6' and 2 more. Switch it off if it does; `kilat preview` shows what becomes of "
-        "pictures."
+def test_the_sentence_names_the_option_the_classes_and_what_to_do():
+    (note,) = unsafe_augmentations(Augment(horizontal_flip=True, crop=4), DIGITS)
+    assert note.values["classes"] == list("12345679")
+    assert note.sentence() == (
+        "augment.horizontal_flip mirrors pictures left to right, which can change the meaning of "
+        "'1', '2', '3', '4', '5' and 3 more. Switch it off if it does; `kilat preview` shows the augmented pictures."
     )
 
 
-def test_each_choice_gets_a_sentence_of_its_own():
-    sentences = altered_meanings(Augment(horizontal_flip=True, vertical_flip=True, rotation=120), ["6", "9"])
-    lines = ["augment.horizontal_flip", "augment.vertical_flip", "augment.rotation"]
-    assert [sentence.split()[0] for sentence in sentences] == lines
-    assert "120 degrees" in sentences[2]
+def test_each_option_gets_a_note_of_its_own():
+    augment = Augment(horizontal_flip=True, vertical_flip=True, rotation=120, resized_crop=0.3)
+    notes = unsafe_augmentations(augment, ["6", "9"])
+    options = ["augment.horizontal_flip", "augment.vertical_flip", "augment.rotation", "augment.resized_crop"]
+    assert [note.sentence().split()[0] for note in notes] == options
+    assert "120 degrees" in notes[2].sentence()
+    assert "30% of pictures" in notes[3].sentence()
+
+
+def test_one_policy_can_change_both_directions_and_colours():
+    notes = unsafe_augmentations(Augment(trivialaugment=True), ["red left", "green left", "red right", "green right"])
+    assert [note.code for note in notes] == ["label_safety_rotation", "label_safety_colour"]
+    assert {note.values["option"] for note in notes} == {"trivialaugment"}
+
+
+def test_notes_are_what_json_can_hold():
+    notes = unsafe_augmentations(EVERYTHING, ["left", "right", "red 6", "green 6"])
+    assert json.loads(json.dumps([note.document() for note in notes])) == [note.document() for note in notes]
