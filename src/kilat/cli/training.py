@@ -9,7 +9,6 @@ from kilat.cli import show
 from kilat.cli.options import Choices, Json, Labels, RecipeName, Root, Size, Weights, overrides, side
 from kilat.cli.verb import verb
 from kilat.locale import N_
-from kilat.runtime import progress_bars
 
 FAMILY = "Train"
 
@@ -54,21 +53,19 @@ def train(  # noqa: PLR0917 - an option each
         choices, backbone=backbone, weights=weights, size=side(size), epochs=epochs, batch=batch,
         time_limit=time_limit, device=device, devices=devices, seed=seed,
     )  # fmt: skip
-    with progress_bars.show() as progress:
-        run = train(
-            data,
-            recipe,
-            preset=preset,
-            name=name,
-            runs=runs,
-            root=root,
-            resume=resume,
-            labels=labels,
-            track=track,
-            progress=progress,
-            **values,
-        )
+    run = train(
+        data,
+        recipe,
+        preset=preset,
+        name=name,
+        runs=runs,
+        root=root,
+        resume=resume,
+        labels=labels,
+        track=track,
+        **values,
+    )
     if as_json:
-        show.print_json({"run": str(run.folder), "metrics": run.metrics})
+        show.print_json({"run": str(run.folder), "metrics": run.metrics.document()})
     else:
-        show.print_run(run.folder, run.metrics)
+        show.print_run(run.folder, run.metrics.document())

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kilat.data.catalog import Catalog, Source
+from kilat.data.catalog import Source
 from kilat.data.split import Part
 from kilat.evaluate.comparison import compare
 from kilat.features.pixels import PixelDataset, fits_in_memory, read_pixels
@@ -48,13 +48,13 @@ def finetune(
         return replace(frozen, notes=[*frozen.notes, Note("no_time_to_finetune")])
     with timer.measure("head_s"):
         start = fit_head(extracted, train, overwrite_features=True)
-    before = start.answer(validation.rows)
+    before = start.logits(validation.rows)
     with timer.measure("pictures_s"):
-        training = _training_run(source, extracted, parts, start.head, progress)
+        dataset, training = _training_run(source, extracted, parts, start.head, progress)
     advance = progress(_("Training"))
     with timer.measure("fit_s"):
         trained = training.train(options.folder, deadline=budget.deadline, on_epoch=options.on_epoch, advance=advance)
-        split = split_logits(trained, training.dataset)
+        split = split_logits(trained, dataset)
     comparison = compare(validation.truth, before, split.validation_logits)
     fit_section = {"fit": trained.facts}
     common = {
@@ -78,7 +78,7 @@ def finetune(
             *extracted.notes,
             *shared_calibration(validation, calibration),
             *trained.notes,
-            *label_safety.altered_meanings(recipe.augment, extracted.classes),
+            *label_safety.unsafe_augmentations(recipe.augment, extracted.classes),
         ],
         near_duplicates=extracted.near_duplicates,
         alternative=frozen.split,
@@ -93,12 +93,12 @@ def prepare_finetuning(source: Source, recipe: Recipe, progress: Progress) -> "T
     extracted = extract(source, recipe, Timer(), TimeBudget(), progress)
     parts = hold_out_parts(extracted.train, extracted.classes, recipe)
     head = fit_head(extracted, parts[0], overwrite_features=True).head
-    return _training_run(source, extracted, parts, head, progress)
+    return _training_run(source, extracted, parts, head, progress)[1]
 
 
 def _training_run(
     source: Source, extracted: Extracted, parts: Parts, head: Head, progress: Progress
-) -> "TrainingRun":
+) -> tuple[PixelDataset, "TrainingRun"]:
     """The training of backbone and head on pixels, which are kept in memory where they fit."""
     from kilat.fit import training_run
 
@@ -106,8 +106,15 @@ def _training_run(
     pixels = None
     if fits_in_memory(len(source.entries) * recipe.runtime.devices, size):
         advance = progress(_("Reading pictures"))
-        again = Catalog.from_entries(source.entries)  # every picture has its row in the catalog already
-        pixels = read_pixels(source, again, size=size, resize=recipe.features.resize, keep=True, advance=advance)
+        pixels = read_pixels(
+            source,
+            catalog.used,
+            size=size,
+            resize=recipe.features.resize,
+            keep=True,
+            image_stats=False,
+            advance=advance,
+        ).pixels
     dataset = PixelDataset(catalog, size, pixels, extracted.classes, *parts, extracted.test, extracted.notes)
     device = training_device(recipe.runtime.device)
-    return training_run.open_backbone(source, dataset, recipe, head, device=device)
+    return dataset, training_run.open_backbone(source, dataset, recipe, head, device=device)

@@ -16,7 +16,7 @@ from kilat.data.catalog import SPLITS, Catalog, Source
 from kilat.data.split import Part
 from kilat.evaluate.comparison import Comparison
 from kilat.features.backbone import Backbone
-from kilat.locale import _
+from kilat.locale.notes import Note
 from kilat.probe import FittedHead
 from kilat.recipe import Recipe, Resize
 
@@ -26,8 +26,8 @@ _PACKAGES = ("kilat", "numpy", "onnx", "onnxruntime", "pillow")
 
 
 @dataclass(frozen=True)
-class Described:
-    """What is said of a network, whichever way it learnt.
+class NetworkInfo:
+    """What is said of a network, whichever way it was trained.
 
     Args:
         name: of the backbone, or of the recipe.
@@ -36,7 +36,7 @@ class Described:
         digest: SHA-256 of its graph.
         opset: of its operators.
         packages: that had a hand in it, beside kilat's own.
-        facts: more for the section ``model``.
+        section: more for the section ``model`` of ``metrics.json``.
     """
 
     name: str
@@ -45,37 +45,37 @@ class Described:
     digest: str
     opset: int
     packages: tuple[str, ...] = ()
-    facts: dict[str, Any] = field(default_factory=dict)
+    section: dict[str, Any] = field(default_factory=dict)
 
 
-def described(backbone: Backbone) -> Described:
-    """What is said of a frozen backbone."""
-    facts = {"backbone": backbone.name, "features": backbone.width}
-    return Described(
-        backbone.name, backbone.size, backbone.precision, backbone.digest, _opset(backbone.model), facts=facts
-    )
+def backbone_info(backbone: Backbone) -> NetworkInfo:
+    """Return what is said of a frozen backbone."""
+    section = {"backbone": backbone.name, "features": backbone.width}
+    opset = _opset(backbone.model)
+    return NetworkInfo(backbone.name, backbone.size, backbone.precision, backbone.digest, opset, section=section)
 
 
-def trained(name: str, graph: bytes, size: int, fit: dict[str, Any]) -> Described:
-    """What is said of a network trained by gradient."""
-    facts = {"network": name, "parameters": fit["parameters"], "macs": fit["macs"]}
+def network_info(name: str, graph: bytes, size: int, fit: dict[str, Any]) -> NetworkInfo:
+    """Return what is said of a network trained by gradient, ``fit`` being its section of ``metrics.json``."""
+    section = {"network": name, "parameters": fit["parameters"], "macs": fit["macs"]}
     digest = hashlib.sha256(graph).hexdigest()
-    return Described(name, size, "fp32", digest, _opset(graph), packages=("torch", "timm"), facts=facts)
+    return NetworkInfo(name, size, "fp32", digest, _opset(graph), packages=("torch", "timm"), section=section)
 
 
 def cropped_share(width: int, height: int, resize: Resize) -> float:
-    """The share of a picture's area that fitting it into a square drops, 0 to 1."""
+    """Return the share of a picture's area that fitting it into a square drops, 0 to 1."""
     return 1 - min(width, height) / max(width, height) if resize == "crop" else 0.0
 
 
 def data(catalog: Catalog, classes: list[str], recipe: Recipe) -> dict[str, Any]:
-    """The section ``data``: how many pictures took part and in what."""
+    """Return the section ``data``: how many pictures took part and in what."""
     used = catalog.table[catalog.used]
     sizes = used[["width", "height"]].to_numpy()
     cut = [cropped_share(int(w), int(h), recipe.resize) for w, h in sizes]
     return {
         "used": len(used),
         "refused": len(catalog.table) - len(used),
+        "reasons": catalog.refusal_counts,
         "classes": classes,
         **{split: int((used["split"] == split).sum()) for split in SPLITS},
         "duplicates": int((catalog.table["digest"].ne("") & catalog.table.duplicated("digest")).sum()),
@@ -86,7 +86,7 @@ def data(catalog: Catalog, classes: list[str], recipe: Recipe) -> dict[str, Any]
 
 
 def head(fitted: FittedHead, recipe: Recipe) -> dict[str, Any]:
-    """The section ``head``: what was tried, what was chosen."""
+    """Return the section ``head``: what was tried, what was chosen."""
     return {
         "l2_penalty": fitted.l2_penalty,
         "l2_penalties": [vars(one) for one in fitted.cross_validation],
@@ -95,24 +95,29 @@ def head(fitted: FittedHead, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def comparison(kept: dict[str, Any], rival: dict[str, Any], found: Comparison) -> dict[str, Any]:
-    """The section ``comparison``: fine-tuning beside the frozen result that it began with, on the same split."""
-    sides = (kept, rival) if found.is_better else (rival, kept)
-    names = ("fine_tuned", "frozen")
+def comparison(kept: dict[str, Any], alternative: dict[str, Any], found: Comparison) -> dict[str, Any]:
+    """Return the section ``comparison``: fine-tuning beside the frozen result that it began with, on the same split.
+
+    Args:
+        kept: the sections ``test`` and ``validation`` of what was kept.
+        alternative: those of the other one.
+        found: on the validation pictures.
+    """
+    fine_tuned, frozen = (kept, alternative) if found.is_better else (alternative, kept)
     return {
-        "kept": names[0] if found.is_better else names[1],
+        "kept": "fine_tuned" if found.is_better else "frozen",
         **{
-            name: {part: {key: side[part][key] for key in _COMPARED} for part in ("test", "validation")}
-            for name, side in zip(names, sides, strict=True)
+            name: {part: {key: measures[part][key] for key in _COMPARED} for part in ("test", "validation")}
+            for name, measures in (("fine_tuned", fine_tuned), ("frozen", frozen))
         },
         "validation": {**vars(found), "needed": found.needed},
     }
 
 
-def model(network: Described, file: bytes, recipe: Recipe) -> dict[str, Any]:
-    """The section ``model``: which network, and how large the file is."""
+def model(network: NetworkInfo, file: bytes, recipe: Recipe) -> dict[str, Any]:
+    """Return the section ``model``: which network, and how large the file is."""
     return {
-        **network.facts,
+        **network.section,
         "size": network.size,
         "precision": network.precision,
         "resize": recipe.resize,
@@ -121,23 +126,37 @@ def model(network: Described, file: bytes, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def manifest(network: Described, recipe: Recipe, metrics: dict[str, Any], thresholds: dict[str, Any]) -> Manifest:
-    """The document inside the model file."""
+def manifest(
+    network: NetworkInfo,
+    recipe: Recipe,
+    data: dict[str, Any],
+    measures: dict[str, dict[str, Any]],
+    thresholds: dict[str, Any],
+) -> Manifest:
+    """Return the document inside the model file.
+
+    Args:
+        network: what is said of it.
+        recipe: what was really done.
+        data: the section of ``metrics.json``.
+        measures: its sections ``test`` and ``validation``.
+        thresholds: of prediction sets and unknown pictures.
+    """
     kept = ("n", "accuracy", "accuracy_interval", "balanced_accuracy", "log_loss", "ece")
     return Manifest(
-        classes=tuple(metrics["data"]["classes"]),
+        classes=tuple(data["classes"]),
         size=network.size,
         backbone={"name": network.name, "precision": network.precision, "digest": network.digest},
         recipe=recipe.model_dump(mode="json"),
         thresholds=thresholds,
-        measures={part: {key: metrics[part][key] for key in kept} for part in ("test", "validation")},
-        digests={"data": metrics["data"]["digest"]},
+        measures={part: {key: measures[part][key] for key in kept} for part in ("test", "validation")},
+        digests={"data": data["digest"]},
         versions=versions(network),
     )
 
 
-def versions(network: Described) -> dict[str, Any]:
-    """Of Python, of the packages that had a hand in it, and of the graph's operators."""
+def versions(network: NetworkInfo) -> dict[str, Any]:
+    """Return the versions of Python, of the packages that had a hand in it, and of the graph's operators."""
     packages = {name: importlib.metadata.version(name) for name in (*_PACKAGES, *network.packages)}
     return {"python": platform.python_version(), **packages, "opset": network.opset}
 
@@ -147,9 +166,14 @@ def _opset(graph: bytes) -> int:
 
 
 def predictions(catalog: Catalog, classes: list[str], parts: list[tuple[Part, NDArray[np.float32]]]) -> pd.DataFrame:
-    """One row per picture that was asked without having been learnt from: truth, answer, probability.
+    """Return a row per picture that was answered without having been trained on: its label and what was predicted.
 
-    Validation answers are those of cross-validation.
+    The answers to validation pictures of a head on a frozen backbone are those of cross-validation.
+
+    Args:
+        catalog: every picture that came in.
+        classes: their names.
+        parts: pictures with their probabilities, ``[n, classes]``.
     """
     frames = []
     for part, probabilities in parts:
@@ -165,25 +189,17 @@ def predictions(catalog: Catalog, classes: list[str], parts: list[tuple[Part, ND
     return pd.concat(frames).sort_values("row").reset_index(drop=True)
 
 
-def skipped(source: Source) -> list[str]:
-    """A sentence on the files that were no pictures, where there were any."""
-    if not source.skipped:
-        return []
-    counts = ", ".join(f"{reason}: {count:,}" for reason, count in source.skipped.items())
-    return [_("Passed over, because they are no pictures: {counts}.").format(counts=counts)]
+def skipped_files(source: Source) -> list[Note]:
+    """Return a note for every kind of files that were not pictures."""
+    return [Note(f"skipped_{code}", {"count": count}) for code, count in source.skipped.items()]
 
 
-def imbalance(truth: NDArray[np.int64], classes: list[str], recipe: Recipe) -> list[str]:
-    """A sentence where some class has far more pictures to learn from than another."""
-    counts = np.bincount(truth, minlength=len(classes))
+def imbalance(labels: NDArray[np.int64], classes: list[str], recipe: Recipe) -> list[Note]:
+    """Return a note where some class has far more training pictures than another, and nothing weighs them."""
+    counts = np.bincount(labels, minlength=len(classes))
     most, least = int(counts.argmax()), int(counts.argmin())
     section, weight = ("head", recipe.head.class_weight) if recipe.model is None else ("fit", recipe.fit.class_weight)
     if counts[most] < _STRONG_IMBALANCE * counts[least] or weight:
         return []
-    sentence = _(
-        "Class “{most}” has {many} pictures to learn from, “{least}” has {few}. Where rare classes matter as much, "
-        "train with --set {section}.class_weight=balanced."
-    )
-    return [
-        sentence.format(most=classes[most], many=counts[most], least=classes[least], few=counts[least], section=section)
-    ]
+    values = {"largest": classes[most], "most": int(counts[most]), "smallest": classes[least]}
+    return [Note("class_imbalance", {**values, "count": int(counts[least]), "section": section})]

@@ -398,6 +398,11 @@ class Metrics(Section):
         return self.fit is not None and (self.comparison is None or self.comparison.kept == "fine_tuned")
 
     @property
+    def measured(self) -> Measures:
+        """The measures to go by: of the test set, or of validation where there is no test set."""
+        return self.test if self.test.n else self.validation
+
+    @property
     def temperature(self) -> float:
         """What the logits are divided by."""
         section = self.fit if self.is_trained else self.head
@@ -423,6 +428,7 @@ class Evaluation(Section):
     """What ``kilat.evaluate`` returns: a finished model on other labelled pictures."""
 
     schema_: Literal[1] = Field(1, alias="schema")
+    notes: list[NoteSection]
     data: DataSection
     test: Measures
     robustness: dict[str, Any] | None = None

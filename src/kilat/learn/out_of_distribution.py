@@ -16,11 +16,20 @@ from numpy.typing import NDArray
 from kilat.bundle.ood_graph import OodGraph, Projection
 from kilat.bundle.penultimate import tapped
 from kilat.data.split import Part, folds
-from kilat.evaluate.out_of_distribution import MOST_KEPT, WIDTH, Detector, Space, Trial, choose, compare, spaced
+from kilat.evaluate.out_of_distribution import (
+    MAX_INDEX,
+    MAX_WIDTH,
+    EmbeddingStatistics,
+    LeftOutTrial,
+    OodDetector,
+    choose_methods,
+    compare_methods,
+    stratified_sample,
+)
 from kilat.features.pixels import MAX_OOD_REFERENCE
 from kilat.learn.learned import FeatureSample, HeadArtifact, NetworkArtifact, RowValues, SplitLogits
 from kilat.probe import fit
-from kilat.probe.components import leading
+from kilat.probe.components import leading_eigenvectors
 from kilat.recipe import Trust
 from kilat.runtime.cores import parallel_map, threads
 from kilat.runtime.onnx_session import make_session
@@ -65,7 +74,7 @@ class OodDetection:
     @property
     def test_distances(self) -> Floats:
         """Of the test pictures to the nearest training picture, ``[n]``."""
-        return self.graph.detector.space.nearest(self.test_embeddings)
+        return self.graph.detector.statistics.nearest_distance(self.test_embeddings)
 
 
 @dataclass(frozen=True)
@@ -98,12 +107,12 @@ def fit_detector(split: SplitLogits, artifact: HeadArtifact | NetworkArtifact, t
 
 def embedding_width(pictures: int, most: int) -> int:
     """Return how many components so many pictures allow an embedding to have."""
-    return max(1, min(WIDTH, most, pictures // _PICTURES_PER_COMPONENT))
+    return max(1, min(MAX_WIDTH, most, pictures // _PICTURES_PER_COMPONENT))
 
 
 def sample_of(train: Part) -> Part:
     """Return at most 2,000 of the training pictures, to leave classes out of."""
-    return train.take(spaced(train.truth, _SAMPLE))
+    return train.take(stratified_sample(train.truth, _SAMPLE))
 
 
 def embed_pictures(
@@ -125,7 +134,7 @@ def embed_pictures(
             yield np.asarray(session.run([name], {"pixels": batch})[0], np.float32)
 
     wide = int(next(activations(split.train.rows[:1])).shape[1])
-    sample = split.train.take(spaced(split.train.truth, min(MAX_OOD_REFERENCE, _MOST_NUMBERS // wide)))
+    sample = split.train.take(stratified_sample(split.train.truth, min(MAX_OOD_REFERENCE, _MOST_NUMBERS // wide)))
     trained_on = np.concatenate(list(activations(sample.rows)))
     width = min(embedding_width(*trained_on.shape), max(1, _MOST_WEIGHTS // wide))
     projection = _principal_components(trained_on, width)
@@ -139,24 +148,24 @@ def embed_pictures(
 def _of_head(split: SplitLogits, artifact: HeadArtifact, trust: Trust) -> OodDetection:
     train, calibration, test = split.train, split.calibration, split.test
     trials = [] if trust.methods else _head_trials(artifact.sample)
-    auroc = compare(trials)
-    kept = spaced(train.truth, MOST_KEPT)
-    space = Space.of(artifact.embeddings(train.rows), train.truth, kept)
+    auroc = compare_methods(trials)
+    kept = stratified_sample(train.truth, MAX_INDEX)
+    statistics = EmbeddingStatistics.fit(artifact.embeddings(train.rows), train.truth, kept)
     # The calibration pictures are training pictures, each answered by the head of the fold that left it out.
     own_rows = _own_rows(train, kept, artifact.fitted.held_out)
     calibration_embeddings = artifact.embeddings(calibration.rows)
-    detector = Detector.fit(
-        space,
-        trust.methods or choose(auroc),
+    detector = OodDetector.fit(
+        statistics,
+        trust.methods or choose_methods(auroc),
         calibration_embeddings,
         split.calibration_logits / np.float32(split.temperature),
-        rate=trust.false_positive_rate,
-        mates=own_rows,
+        false_positive_rate=trust.false_positive_rate,
+        excluded=own_rows,
     )
     # Test pictures alone: the components were fitted on the others, which lie further apart in them than new ones do.
     test_embeddings = artifact.embeddings(test.rows)
-    graph = OodGraph(artifact.projection, detector, test_embeddings[spaced(test.truth, REFERENCE)])
-    distances = space.nearest(calibration_embeddings, own_rows)
+    graph = OodGraph(artifact.projection, detector, test_embeddings[stratified_sample(test.truth, REFERENCE)])
+    distances = statistics.nearest_distance(calibration_embeddings, own_rows)
     return OodDetection(graph, auroc, len(trials), test_embeddings, distances)
 
 
@@ -165,26 +174,26 @@ def _of_network(split: SplitLogits, artifact: NetworkArtifact, trust: Trust) -> 
     embeddings, known = artifact.embeddings(sample.rows), artifact.embeddings(calibration.rows)
     scaled = split.calibration_logits / np.float32(split.temperature)
     trials = [] if trust.methods else _network_trials(embeddings, sample.truth, known, scaled, calibration.truth)
-    auroc = compare(trials)
-    space = Space.of(embeddings, sample.truth)
-    methods = trust.methods or choose(auroc)
-    detector = Detector.fit(space, methods, known, scaled, rate=trust.false_positive_rate)
+    auroc = compare_methods(trials)
+    statistics = EmbeddingStatistics.fit(embeddings, sample.truth)
+    methods = trust.methods or choose_methods(auroc)
+    detector = OodDetector.fit(statistics, methods, known, scaled, false_positive_rate=trust.false_positive_rate)
     test_embeddings = artifact.embeddings(test.rows)
     # Where there are few test pictures, others that the network was not trained on stand in.
-    more = known[spaced(calibration.truth, max(0, REFERENCE - len(test_embeddings)))]
-    reference = np.concatenate([test_embeddings[spaced(test.truth, REFERENCE)], more])
+    more = known[stratified_sample(calibration.truth, max(0, REFERENCE - len(test_embeddings)))]
+    reference = np.concatenate([test_embeddings[stratified_sample(test.truth, REFERENCE)], more])
     graph = OodGraph(artifact.projection, detector, reference)
-    return OodDetection(graph, auroc, len(trials), test_embeddings, space.nearest(known))
+    return OodDetection(graph, auroc, len(trials), test_embeddings, statistics.nearest_distance(known))
 
 
-def _head_trials(sample: FeatureSample) -> list[Trial]:
+def _head_trials(sample: FeatureSample) -> list[LeftOutTrial]:
     """Rounds in which neither head nor components are fitted on some classes, nor on a fifth of the other pictures."""
     truth, count = sample.part.truth, len(sample.part.rows)
     fold = folds(sample.part, _ROUNDS, 0)
     rounds = _rounds(truth)
     settings = sample.settings.model_copy(update={"l2": (sample.l2_penalty,), "components": _TRIAL_COMPONENTS})
 
-    def trial(number: int) -> Trial | None:
+    def trial(number: int) -> LeftOutTrial | None:
         is_new = np.isin(truth, rounds[number])
         train = np.flatnonzero(~is_new & (fold != number))
         rest = np.setdiff1d(np.arange(count), train)
@@ -193,21 +202,23 @@ def _head_trials(sample: FeatureSample) -> list[Trial]:
             return None
         never = np.full(len(train), -1)
         fitted = fit(sample.features, train, labels, never, len(known), sample.blocks, settings)
-        width = embedding_width(len(train), fitted.points.shape[1] - 1)
-        points = np.ascontiguousarray(fitted.points[:, :width])
-        return Trial(points[train], labels, points[rest], fitted.answer(rest), is_new[rest])
+        width = embedding_width(len(train), fitted.scores.shape[1] - 1)
+        points = np.ascontiguousarray(fitted.scores[:, :width])
+        return LeftOutTrial(points[train], labels, points[rest], fitted.logits(rest), is_new[rest])
 
     return [one for one in parallel_map(trial, range(len(rounds))) if one is not None]
 
 
-def _network_trials(embeddings: Floats, truth: Ints, known: Floats, logits: Floats, known_truth: Ints) -> list[Trial]:
+def _network_trials(
+    embeddings: Floats, truth: Ints, known: Floats, logits: Floats, known_truth: Ints
+) -> list[LeftOutTrial]:
     """Rounds in which the detector knows nothing of some classes, though the network was trained on them."""
     trials = []
     for left_out in _rounds(truth):
         train, is_new = ~np.isin(truth, left_out), np.isin(known_truth, left_out)
         classes = np.setdiff1d(np.unique(truth), left_out)
         if is_new.any() and not is_new.all() and train.any():
-            trials.append(Trial(embeddings[train], truth[train], known, logits[:, classes], is_new))
+            trials.append(LeftOutTrial(embeddings[train], truth[train], known, logits[:, classes], is_new))
     return trials
 
 
@@ -226,10 +237,10 @@ def _principal_components(activations: Floats, width: int) -> Projection:
     offset = some.mean(0)
     centred = some - offset
     if len(some) < some.shape[1]:
-        vectors, squares = leading(centred @ centred.T, width)
+        vectors, squares = leading_eigenvectors(centred @ centred.T, width)
         basis = centred.T @ (vectors / np.sqrt(squares))
     else:
-        basis, _ = leading(centred.T @ centred, width)
+        basis, _ = leading_eigenvectors(centred.T @ centred, width)
     scores = centred @ basis
     length = max(math.sqrt(float(np.einsum("nd,nd->", scores, scores, dtype=np.float64)) / len(scores)), 1e-12)
     return Projection(offset, (basis / length).astype(np.float32))

@@ -1,11 +1,10 @@
-"""A frozen pass within a time limit: an estimate after the first pictures, and what to do where it would take too long.
+"""The time budget of a run: made once, passed down, and the only place that divides a limit into shares."""
 
-What was looked at before is in the cache, so giving up early loses little.
-"""
-
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,77 +12,83 @@ from numpy.typing import NDArray
 from kilat.data.catalog import Source
 from kilat.features import lite
 from kilat.recipe import Features
-from kilat.runtime.progress import Advance
+from kilat.runtime.deadline import Deadline
 
-_FIRST_SECONDS = 2.0
-_FIRST_PICTURES = 48
-_EARLY = 0.25
-"""The share of the pictures after which a pass that is only somewhat too slow is let go on."""
-_MUCH = 1.5
-_LEAST = 40
-_MARGIN = 0.8
+_HEAD_FEATURES = 0.6
+"""All features must be extracted by then: the head, the checks and the model file need the rest."""
+_FINETUNE_FEATURES = 0.35
+"""The same where a training follows."""
+_LATEST_FINETUNE = 0.4
+"""Once so much is gone when the frozen result is there, too little is left for another head and a training that could
+gain anything."""
+ACTIVATION_CACHE = 0.5
+"""Of the time that is left when training begins, the most that computing frozen stages beforehand may take: else there
+is none for the epochs that would gain by it."""
 
-
-class TooSlowError(Exception):
-    """A pass would not end in time.
-
-    Args:
-        rate: pictures a second.
-    """
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
+_RATE_MARGIN = 0.8
+_LEAST_PER_CLASS = 40
 
 
-def watched(advance: Advance, seconds: float, now: Callable[[], float] = time.perf_counter) -> Advance:
-    """A progress that gives up a pass which would take longer than some seconds, as its first pictures tell.
+@dataclass(frozen=True)
+class TimeBudget:
+    """How long a run may take.
 
     Args:
-        advance: told as well.
-        seconds: that the pass may take.
+        limit: seconds for everything, None for as long as it takes.
+        started: when the run began, on the clock ``now``.
         now: the clock.
     """
-    began = now()
 
-    def watching(done: int, total: int, note: str = "") -> None:
-        advance(done, total, note)
-        gone = now() - began
-        if gone < _FIRST_SECONDS or done < _FIRST_PICTURES:
-            return
-        needed = gone / done * total
-        if needed > seconds * (1 if done < _EARLY * total else _MUCH):
-            raise TooSlowError(done / gone)
+    limit: float | None = None
+    started: float = 0.0
+    now: Callable[[], float] = time.perf_counter
 
-    return watching
+    @property
+    def deadline(self) -> Deadline | None:
+        """When everything must be over."""
+        return None if self.limit is None else Deadline(self.started + self.limit, self.now)
+
+    def for_features(self, *, before_finetuning: bool) -> float:
+        """Return the seconds that are left for extracting features; infinite without a limit."""
+        if self.limit is None:
+            return math.inf
+        share = _FINETUNE_FEATURES if before_finetuning else _HEAD_FEATURES
+        return self.started + share * self.limit - self.now()
+
+    @property
+    def is_late_for_finetuning(self) -> bool:
+        """Whether a fine-tuning that began now could no longer gain anything."""
+        return self.limit is not None and self.now() - self.started > _LATEST_FINETUNE * self.limit
 
 
-def cheaper(wanted: Features) -> Iterator[Features]:
-    """What was wanted, and then what is looked at where that takes too long: one backbone, in int8."""
-    yield wanted
-    quick = wanted.model_copy(update={"backbone": wanted.backbones[0], "flip_average": False})
-    if quick.backbone in lite.NAMES and quick.weights is None:
-        quick = quick.model_copy(update={"precision": "int8"})
-    if quick != wanted:
-        yield quick
+def cheaper_features(features: Features) -> Iterator[Features]:
+    """Yield what was asked for, and then what is extracted where that takes too long: one backbone, in int8."""
+    yield features
+    cheap = features.model_copy(update={"backbone": features.backbones[0], "flip_average": False})
+    if cheap.backbone in lite.NAMES and cheap.weights is None:
+        cheap = cheap.model_copy(update={"precision": "int8"})
+    if cheap != features:
+        yield cheap
 
 
-def left_out(source: Source, rate: float, seconds: float) -> NDArray[np.int64]:
-    """The rows that are not looked at so that the others fit: the same share of every class and split, evenly spread.
+def rows_to_leave_out(source: Source, rate: float, seconds: float) -> NDArray[np.int64]:
+    """Return the rows that are not extracted so that the others can be in time.
+
+    The same share of every class and split is left out, evenly spread; 40 of each are kept in any case.
 
     Args:
         source: the pictures.
-        rate: how many are looked at in a second.
+        rate: pictures that are extracted in a second.
         seconds: that there are.
     """
-    share = _MARGIN * rate * seconds / max(1, len(source.entries))
-    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    share = _RATE_MARGIN * rate * seconds / max(1, len(source.entries))
+    strata: dict[tuple[str, str], list[int]] = defaultdict(list)
     for row, entry in enumerate(source.entries):
         if not entry.refused:
-            groups[entry.label, entry.split].append(row)
+            strata[entry.label, entry.split].append(row)
     rows: list[int] = []
-    for members in groups.values():
-        count = min(len(members), max(_LEAST, round(share * len(members))))
+    for members in strata.values():
+        count = min(len(members), max(_LEAST_PER_CLASS, round(share * len(members))))
         kept = set(np.linspace(0, len(members) - 1, count).round().astype(int).tolist())
-        rows += [row for place, row in enumerate(members) if place not in kept]
+        rows += [row for position, row in enumerate(members) if position not in kept]
     return np.array(sorted(rows), np.int64)

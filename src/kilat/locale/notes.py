@@ -30,6 +30,10 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("{count:,} folders that lead back to themselves were skipped."),
     ),
     "test_drawn_from_train": N_("The data has no test split, so the test pictures were drawn from the training pictures."),
+    "unknown_class": (
+        N_("One picture of class “{label}” was left out: the model has no such class, but {classes}."),
+        N_("{count:,} pictures of class “{label}” were left out: the model has no such class, but {classes}."),
+    ),
     "class_with_single_picture": N_("Class “{label}” has a single picture: it is trained on, but cannot be tested."),
     "class_with_single_group": N_(
         "All pictures of class “{label}” are near-duplicates of each other: they are trained on, but cannot be tested."
@@ -56,6 +60,31 @@ NOTES: dict[str, str | tuple[str, str]] = {
         "augment.{option} changes the colours of pictures, which can change the meaning of {classes}. "
         "Switch it off if it does; `kilat preview` shows the augmented pictures."
     ),
+    # learning (kilat.learn)
+    "time_limit_backbone": N_(
+        "The time limit left no room for {wanted} as asked: the features are those of {backbone} in {precision}."
+    ),
+    "time_limit_pictures": (
+        N_("The time limit left out one of {total:,} pictures."),
+        N_("The time limit left out {count:,} of {total:,} pictures."),
+    ),
+    "no_time_to_finetune": N_("The time limit left no room for fine-tuning: this is the frozen result alone."),
+    "feature_cache": N_("The feature cache was not used: {reason}."),
+    "validation_serves_calibration": (
+        N_("There are too few pictures to keep any for calibration: the one validation picture serves for both."),
+        N_("There are too few pictures to keep any for calibration: the {count:,} validation pictures serve for both."),
+    ),
+    "class_imbalance": (
+        N_(
+            "Class “{largest}” has {most:,} training pictures, “{smallest}” has one. Where rare classes matter as "
+            "much, train with --set {section}.class_weight=balanced."
+        ),
+        N_(
+            "Class “{largest}” has {most:,} training pictures, “{smallest}” has {count:,}. Where rare classes matter "
+            "as much, train with --set {section}.class_weight=balanced."
+        ),
+    ),
+    "tracking_stopped": N_("MLflow stopped logging this run: {reason}"),
 }
 """The sentence of every code; where there is a singular, both, chosen by the value ``count``."""
 

@@ -1,81 +1,94 @@
-"""Asks a finished model about every picture of a source, each accounted for in a catalog."""
+"""What a finished model answers to the pictures of a source: which of them it can be measured on, then its answers."""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kilat.bundle.predictor import Answer, Classifier
-from kilat.data.catalog import Catalog, Picture, Source, content_digest
-from kilat.errors import PictureError, nearest
+from kilat.data.catalog import Catalog, Picture, PictureRecords, Source, content_digest
+from kilat.errors import PictureError
+from kilat.locale.notes import Note
+from kilat.locale.refusals import Refusal
+from kilat.runtime.array_types import Floats, Ints
 from kilat.runtime.progress import Advance
 
-STRANGERS = 1000
-"""Pictures of other classes that are asked about at most, to see whether the model notices them."""
+MAX_OOD_PICTURES = 1000
+"""Pictures of other classes that are classified at most, to measure whether the model finds them unknown."""
+
+_NAMED_CLASSES = 5
 
 
-def keep_askable(catalog: Catalog, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    """Refuses what the model cannot be measured on: unknown classes, and pictures that a ready-made split trains on.
+def select_test_pictures(catalog: Catalog, classes: Sequence[str]) -> tuple[Ints, list[Note]]:
+    """Refuse what a model cannot be measured on, and make the rest the test set.
+
+    Refused are pictures of classes that the model does not have and, where the data has a test split of its own,
+    pictures of its other splits.
+
+    Args:
+        catalog: of labelled pictures; its refusals and splits are written.
+        classes: the model's.
 
     Returns:
-        Rows of pictures of unknown classes, at most ``STRANGERS``, on which can be measured whether it notices them.
+        Rows of refused pictures of other classes, out of distribution for the model, evenly spread and at most
+        ``MAX_OOD_PICTURES``; and a note on each of the commonest classes that the model does not have.
     """
-    table = catalog.table
-    strangers = _strangers(catalog, classes)
-    for row in table.index[catalog.used & ~table["label"].isin(classes)]:
-        label = table.loc[row, "label"]
-        catalog.refuse(row, f"the model knows no class '{label}'. {nearest(label, classes)}")
-    if (table.loc[catalog.used, "split"] == "test").any():
-        for row in table.index[catalog.used & (table["split"] != "test")]:
-            catalog.refuse(row, f"belongs to the split '{table.loc[row, 'split']}', and there is one called 'test'")
-    table["split"] = "test"
-    return strangers
-
-
-def _strangers(catalog: Catalog, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    table, used = catalog.table, catalog.used
-    asked = (table["split"] == "test").to_numpy()
-    foreign = used & ~table["label"].isin(classes).to_numpy()
-    rows = np.flatnonzero(foreign & asked if (used & asked).any() else foreign)
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), STRANGERS)).round().astype(np.int64))]
+    labels, splits, used = catalog.table["label"], catalog.table["split"], catalog.used
+    is_test = np.asarray(splits == "test")
+    is_other = used & ~np.asarray(labels.isin(classes))
+    candidates = np.flatnonzero(is_other & (is_test if (used & is_test).any() else True))
+    count = min(len(candidates), MAX_OOD_PICTURES)
+    ood_rows = candidates[np.unique(np.linspace(0, len(candidates) - 1, count).round().astype(np.int64))]
+    other_labels = labels[is_other].astype(str)
+    catalog.refuse({int(row): Refusal("unknown_class", label) for row, label in other_labels.items()})
+    if (catalog.used & is_test).any():
+        refused = splits[catalog.used & ~is_test]
+        catalog.refuse({int(row): Refusal("other_split", split) for row, split in refused.items()})
+    catalog.set_split(np.ones(len(labels), bool), "test")
+    notes = [
+        Note(
+            "unknown_class",
+            {
+                "count": int(count),
+                "label": str(label),
+                "classes": get_close_matches(str(label), classes) or list(classes[:_NAMED_CLASSES]),
+            },
+        )
+        for label, count in other_labels.value_counts().head(_NAMED_CLASSES).items()
+    ]
+    return ood_rows, notes
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model said of every row of a catalog; zeros where a picture was refused.
+    """What a model answers to every row of a catalog; zeros where a picture was refused.
 
     Args:
         probabilities: float32 ``[rows, classes]``.
-        unknown: how far each lies above the threshold of unknown pictures, float32 ``[rows]``; NaN where refused.
-        embeddings: float32 ``[rows, d]``.
+        unknown: how far the out-of-distribution score of each lies above its threshold, float32 ``[rows]``; NaN where
+            refused.
     """
 
-    probabilities: NDArray[np.float32]
-    unknown: NDArray[np.float32]
-    embeddings: NDArray[np.float32]
+    probabilities: Floats
+    unknown: Floats
 
 
-def examine(
-    classifier: Classifier,
-    source: Source,
-    catalog: Catalog,
-    advance: Advance,
-    strangers: Sequence[int] | NDArray[np.int64] = (),
-) -> Answers:
-    """Asks about every used picture, and fills in the catalog's digests and refusals.
+def classify(classifier: Classifier, source: Source, catalog: Catalog, advance: Advance, ood_rows: Ints) -> Answers:
+    """Classify every used picture of a source, and record digests and refusals in the catalog.
 
     Args:
         classifier: the model.
         source: where the pictures are.
         catalog: of them.
-        advance: told how many are done.
-        strangers: rows to ask about as well, though they were refused.
+        advance: called with how many are done.
+        ood_rows: rows that are classified as well, though they were refused.
     """
-    rows = np.union1d(np.flatnonzero(catalog.used), np.asarray(strangers, np.int64))
+    rows = np.union1d(np.flatnonzero(catalog.used), ood_rows)
     answers: list[Answer | None] = [None] * len(catalog.table)
     digests = [""] * len(catalog.table)
+    refusals: dict[int, Refusal] = {}
 
     def read() -> Iterator[Picture | PictureError]:
         for row in rows:
@@ -89,16 +102,14 @@ def examine(
 
     for done, (row, outcome) in enumerate(zip(rows, classifier.outcomes(read()), strict=True), 1):
         if isinstance(outcome, PictureError):
-            catalog.refuse(int(row), outcome.message)
+            refusals[int(row)] = outcome.refusal
         else:
             answers[row] = outcome
         advance(done, len(rows))
-    catalog.table["digest"] = digests
-    width = max((len(one.embedding) for one in answers if one), default=0)
-    nothing = Answer(np.zeros(len(classifier.classes), np.float32), math.nan, np.zeros(width, np.float32))
-    whole = [one or nothing for one in answers]
+    catalog.record_pictures(PictureRecords(digests, refusals))
+    no_answer = Answer(np.zeros(len(classifier.classes), np.float32), math.nan, np.zeros(0, np.float32))
+    filled = [answer or no_answer for answer in answers]
     return Answers(
-        np.array([one.probabilities for one in whole], np.float32).reshape(len(whole), -1),
-        np.array([one.unknown for one in whole], np.float32),
-        np.array([one.embedding for one in whole], np.float32).reshape(len(whole), width),
+        np.array([answer.probabilities for answer in filled], np.float32).reshape(len(filled), -1),
+        np.array([answer.unknown for answer in filled], np.float32),
     )

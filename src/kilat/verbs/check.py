@@ -1,4 +1,4 @@
-"""Knowing the data before it is believed: all checks together, as part of every training and as a verb by itself."""
+"""``kilat.check``: what is wrong with labelled pictures; every training does the same checks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,21 +8,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from kilat import recipe as recipes
 from kilat.check import image_quality, label_issues, near_duplicates, shortcuts
 from kilat.check.finding import Finding
-from kilat.data.catalog import Catalog, Source
+from kilat.data.catalog import Catalog
 from kilat.data.split import Part
-from kilat.evaluate.calibration import apply_temperature
 from kilat.evaluate.metrics import wilson_interval
-from kilat.learn.frozen import Learned, Result, fit_head
-from kilat.learn.uncertainty import Trusted, trust
+from kilat.learn.frozen import learn_head
+from kilat.learn.learned import Learned, SplitLogits
+from kilat.learn.time_budget import TimeBudget
+from kilat.learn.uncertainty import Uncertainty, fit_uncertainty
 from kilat.recipe import Recipe
 from kilat.report import check_page
-from kilat.report.findings import shown
+from kilat.report.findings import shown as show_findings
+from kilat.runtime import progress_bars
 from kilat.runtime.files import write_file, write_json
-from kilat.runtime.progress import Progress, silent
+from kilat.runtime.progress import Progress
 from kilat.runtime.timer import Timer
 from kilat.verbs import run_folder
+from kilat.verbs.open_data import Data, Labels, open_data
 
 Floats = NDArray[np.float32]
 
@@ -35,7 +39,7 @@ class Checked:
         catalog: every picture that came in.
         findings: worth doing something about.
         suspects: the table of labels to look at, with a column to fill in (``suspects.csv``).
-        leaked: rows of test pictures that have a near copy among those learnt from.
+        leaked: rows of test pictures that have a near-duplicate among the training pictures.
     """
 
     catalog: Catalog
@@ -43,158 +47,152 @@ class Checked:
     suspects: pd.DataFrame
     leaked: list[int]
 
-    @property
-    def serious(self) -> int:
-        """How many findings make figures or the classifier wrong."""
-        return sum(finding.severity == "serious" for finding in self.findings)
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The section ``check`` of ``metrics.json``."""
-        return {"serious": self.serious, "findings": [_document(one, self.catalog) for one in self.findings]}
+    def section(self) -> dict[str, Any]:
+        """Return the section ``check`` of ``metrics.json``."""
+        paths = self.catalog.table["path"].tolist()
+        return {
+            "serious": sum(finding.severity == "serious" for finding in self.findings),
+            "findings": [finding.document(paths) for finding in self.findings],
+        }
 
 
 @dataclass(frozen=True)
 class Check:
-    """The outcome of the verb ``check``: its folder, and what ``check --json`` prints."""
+    """The outcome of ``kilat.check``.
+
+    Args:
+        folder: with the page ``check.html`` and the table ``suspects.csv``.
+        document: what ``kilat check --json`` prints.
+        findings: what was found, the most serious first.
+    """
 
     folder: Path
     document: dict[str, Any]
+    findings: list[Finding]
+
+    def __repr__(self) -> str:
+        return f"Check({str(self.folder)!r}, findings={len(self.findings)}, serious={self.document['serious']})"
 
 
-def look_into(trusted: Trusted) -> Checked:
-    """All checks, from what a training knows of its pictures by then."""
-    learnt = trusted.result.learnt
-    catalog, facts = learnt.catalog, learnt.catalog.image_stats
-    judged = _judged(trusted.result)
-    suspects = label_issues.suspect(judged.part.truth, judged.answers, judged.relearn)
-    findings = [
-        *near_duplicates.findings(learnt.twins, catalog.table),
-        *shortcuts.find(catalog.table, facts),
-        *label_issues.findings(suspects, judged.part.rows, learnt.classes),
-        *image_quality.find(catalog.table, facts, _distances(trusted)),
-    ]
-    table = label_issues.table(suspects, judged.part.rows, learnt.classes, catalog)
-    return Checked(catalog, findings, table, near_duplicates.leaked(learnt.twins, catalog.table))
-
-
-def without(leaked: list[int], asked: Part, answers: Floats) -> dict[str, Any] | None:
-    """Accuracy on the test pictures that have no near copy among those learnt from; None where all are such.
-
-    Args:
-        leaked: rows that do.
-        asked: the test pictures.
-        answers: their probabilities, ``[n, classes]``.
-    """
-    if not leaked:
-        return None
-    clean = ~np.isin(asked.rows, leaked)
-    right, n = int((answers.argmax(1) == asked.truth)[clean].sum()), int(clean.sum())
-    share = right / n if n else None
-    return {"n": n, "leaked": int((~clean).sum()), "accuracy": share, "accuracy_interval": wilson_interval(right, n)}
-
-
-def check(source: Source, recipe: Recipe, *, name: str, out: Path, command: str, progress: Progress = silent) -> Check:
-    """Looks at every picture once, and writes a folder with what was found: a page and the table of suspected labels.
+def check(
+    data: Data,
+    recipe: str | Path | dict[str, Any] | Recipe = "transfer",
+    *,
+    labels: Labels | None = None,
+    name: str | None = None,
+    out: str | Path = "checks",
+    root: str | Path | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+    **overrides: Any,
+) -> Check:
+    """Look for what is wrong with labelled pictures, and write a folder with a page and the table of suspected labels.
 
     Args:
-        source: labelled pictures; a ready-made test split stays what it is, and none is drawn.
-        recipe: how a frozen backbone looks.
-        name: of the folder; where it is taken, the next free number is added.
+        data: labelled pictures, as for ``kilat.train``; a ready-made test split stays what it is, and none is drawn.
+        recipe: of which the sections about frozen backbones count.
+        labels: with pictures, the label of each; with other data, a table of corrected labels.
+        name: of the folder; the data's own name by default. Where it is taken, the next free number is added.
         out: where the folder is made.
-        command: by which this was asked for, to be shown.
-        progress: told about long tasks as they begin.
+        root: a folder that already holds copies of a known set.
+        command: that asked for this, to be shown on the page.
+        progress: called as long tasks go on; by default bars in a terminal or a notebook.
+        overrides: single choices of the recipe.
 
     Raises:
         KilatError: the data cannot be read.
     """
     timer = Timer()
-    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"test": 0.0})})
-    with run_folder.new_folder(out, name) as folder:
-        learnt = fit_head(source, recipe, timer, progress)
-        with timer.measure("checks_s"):
-            checked = look_into(trust(Result.of(learnt), recipe.trust.model_copy(update={"unknown": "knn"})))
-        right = _cross_validated(learnt)
-        with timer.measure("report_s"):
+    recipe = recipes.load(recipe, {**overrides, "data.test": 0.0})
+    with progress_bars.show(progress) as shown:
+        source = open_data(data, labels, root, shown)
+        with run_folder.new_folder(Path(out), name or source.name) as folder:
+            learned = learn_head(source, recipe, timer, TimeBudget(recipe.runtime.time_limit, timer.started), shown)
+            catalog, used = learned.catalog, learned.catalog.table[learned.catalog.used]
+            with timer.measure("checks_s"):
+                trust = recipe.trust.model_copy(update={"unknown": "knn"})
+                checked = look_into(fit_uncertainty(learned, trust))
             summary = {
-                "used": int(learnt.catalog.used.sum()),
-                "refused": int((~learnt.catalog.used).sum()),
-                "classes": learnt.catalog.table.loc[learnt.catalog.used, "label"].value_counts().to_dict(),
-                "cross_validated": right,
-                "suspects_file": run_folder.SUSPECTS if len(checked.suspects) else None,
-                "command": command,
-                **check_page.described(learnt.catalog),
+                "used": len(used),
+                "refused": len(catalog.table) - len(used),
+                "classes": used["label"].value_counts().to_dict(),
+                "cross_validated": _cross_validated(learned.split),
             }
-            summary["seconds"] = timer.timings()["total_s"]
-            found = shown(checked.findings, source, learnt.catalog)
-            write_file(folder / run_folder.CHECK, check_page.render(name, found, summary))
-        write_suspects(folder, checked)
-        write_file(folder / run_folder.CATALOG, learnt.catalog.table.to_csv(index=False))
-        document = {
-            "schema": 1,
-            "data": {key: summary[key] for key in ("used", "refused", "classes")},
-            "cross_validated": right,
-            **checked.document,
-            "timing": timer.timings(),
-        }
-        write_json(folder / "check.json", document)
-    return Check(folder, document)
+            with timer.measure("report_s"):
+                found = show_findings(checked.findings, source, catalog)
+                page = {
+                    **summary,
+                    "suspects_file": run_folder.SUSPECTS if len(checked.suspects) else None,
+                    "command": command or f"kilat check {source.name}",
+                    "seconds": timer.timings()["total_s"],
+                    **check_page.described(catalog),
+                }
+                write_file(folder / run_folder.CHECK, check_page.render(folder.name, found, page))
+            run_folder.write_suspects(folder, checked.suspects)
+            write_file(folder / run_folder.CATALOG, catalog.table.to_csv(index=False))
+            document = {
+                "schema": 1,
+                "data": {key: summary[key] for key in ("used", "refused", "classes")},
+                "notes": [note.document() for note in learned.notes],
+                "cross_validated": summary["cross_validated"],
+                **checked.section(),
+                "timing": timer.timings(),
+            }
+            write_json(folder / "check.json", document)
+    return Check(folder, document, checked.findings)
 
 
-def write_suspects(folder: Path, checked: Checked) -> None:
-    """The table of suspected labels, so that spreadsheets read its letters rightly."""
-    write_file(folder / run_folder.SUSPECTS, "\ufeff" + checked.suspects.to_csv(index=False))
+def look_into(uncertainty: Uncertainty) -> Checked:
+    """Do all checks, with what a training knows of its pictures by then."""
+    learned = uncertainty.learned
+    catalog, split = learned.catalog, learned.split
+    answered, logits = [split.calibration, split.test], [split.calibration_logits, split.test_logits]
+    if split.is_calibrated_apart:
+        answered, logits = [split.validation, *answered], [split.validation_logits, *logits]
+    pictures, probabilities = Part.concat(answered), split.calibrated(np.concatenate(logits))
+    suspects = label_issues.suspect(pictures.truth, probabilities, _refit(learned))
+    distances = np.full(len(catalog.table), np.nan)  # of every row to the nearest other picture
+    distances[split.calibration.rows] = uncertainty.ood.calibration_distances
+    distances[split.test.rows] = uncertainty.ood.test_distances
+    findings = [
+        *near_duplicates.findings(learned.near_duplicates, catalog.table),
+        *shortcuts.find(catalog.table, catalog.image_stats),
+        *label_issues.findings(suspects, pictures.rows, learned.classes),
+        *image_quality.find(catalog.table, catalog.image_stats, distances),
+    ]
+    table = label_issues.table(suspects, pictures.rows, learned.classes, catalog)
+    return Checked(catalog, findings, table, near_duplicates.leaked(learned.near_duplicates, catalog.table))
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """Pictures whose labels are judged, by answers that did not learn from them."""
+def measure_without(leaked: list[int], split: SplitLogits) -> dict[str, Any] | None:
+    """Return the accuracy on the test pictures that have no near-duplicate among the training pictures, if some have.
 
-    part: Part
-    answers: Floats
-    relearn: label_issues.Refit | None
-
-
-def _judged(result: Result) -> _Judged:
-    """All pictures that something answers to without having learnt from them."""
-    learnt = result.learnt
-    held, logits, relearn = learnt.held, learnt.held_logits, learnt.relearn
-    if learnt.validation is not None and learnt.validation is not learnt.held:
-        part, more = learnt.validated
-        held, logits = Part.concat([held, part]), np.concatenate([logits, more])
-
-    def again(kept: NDArray[np.bool_]) -> Floats:
-        assert relearn is not None
-        return np.concatenate([relearn(kept[: len(logits)]), result.logits])
-
-    answers = np.concatenate([logits, result.logits])
-    whole = Part.concat([held, learnt.asked])
-    return _Judged(whole, apply_temperature(answers, result.temperature), again if relearn else None)
-
-
-def _distances(trusted: Trusted) -> NDArray[np.float64]:
-    """Of every row of the catalog to the nearest other picture; NaN for those that were not compared."""
-    learnt = trusted.result.learnt
-    distances = np.full(len(learnt.catalog.table), np.nan)
-    distances[learnt.held.rows] = trusted.sensed.distances
-    distances[learnt.asked.rows] = trusted.sensed.asked_distances
-    return distances
-
-
-def _cross_validated(learnt: Learned) -> dict[str, Any] | None:
-    right, n = int((learnt.held_logits.argmax(1) == learnt.held.truth).sum()), len(learnt.held.rows)
-    return {"accuracy": right / n, "accuracy_interval": wilson_interval(right, n), "n": n} if n else None
-
-
-def _document(finding: Finding, catalog: Catalog) -> dict[str, Any]:
-    """A finding for programs: pictures by their paths."""
-    paths = catalog.table["path"]
+    Args:
+        leaked: rows of those that have one.
+        split: the test pictures and their logits.
+    """
+    if not leaked:
+        return None
+    clean = ~np.isin(split.test.rows, leaked)
+    correct, n = int((split.test_probabilities.argmax(1) == split.test.truth)[clean].sum()), int(clean.sum())
+    accuracy = correct / n if n else None
     return {
-        "kind": finding.kind,
-        "severity": finding.severity,
-        "title": finding.title,
-        "advice": finding.advice,
-        "pictures": [[str(paths[row]) for row in group] for group in finding.groups],
-        "captions": list(finding.captions),
-        "facts": finding.facts,
+        "n": n,
+        "leaked": int((~clean).sum()),
+        "accuracy": accuracy,
+        "accuracy_interval": wilson_interval(correct, n),
     }
+
+
+def _refit(learned: Learned) -> label_issues.Refit | None:
+    """How the logits of calibration and test pictures come out with heads fitted without some of them."""
+    head_refit, test_logits = learned.head_refit, learned.split.test_logits
+    if head_refit is None:
+        return None
+    count = len(learned.split.calibration.rows)
+    return lambda kept: np.concatenate([head_refit(kept[:count]), test_logits])
+
+
+def _cross_validated(split: SplitLogits) -> dict[str, Any] | None:
+    correct, n = int((split.validation_logits.argmax(1) == split.validation.truth).sum()), len(split.validation.rows)
+    return {"accuracy": correct / n, "accuracy_interval": wilson_interval(correct, n), "n": n} if n else None

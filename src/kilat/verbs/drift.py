@@ -40,7 +40,7 @@ def drift(model: str | Path, data: Data, *, progress: Progress = silent) -> dict
         progress: told about long tasks as they begin.
 
     Returns:
-        - ``schema`` 1; ``pictures`` that were answered, ``refused``, and ``reasons`` for that with how many pictures;
+        - ``schema`` 1; ``pictures`` that were answered, ``refused``, and ``reasons``: how many by refusal code;
           ``compared`` and ``reference``: how many were compared with how many.
         - ``p_value``, ``drifted`` (whether it is at most 0.01), ``distance``, ``auroc``: see
           ``kilat.evaluate.drift.Drift``.
@@ -61,7 +61,7 @@ def drift(model: str | Path, data: Data, *, progress: Progress = silent) -> dict
     advance = progress(_("Asking the model"))
     for done, (path, outcome) in enumerate(zip(paths, classifier.outcomes(_content(reads)), strict=True), 1):
         if isinstance(outcome, PictureError):
-            refusals[outcome.message] += 1
+            refusals[outcome.refusal.code] += 1
         else:
             asked.append(path)
             answers.append(outcome)

@@ -16,7 +16,7 @@ from kilat.data.catalog import Source
 from kilat.errors import SourceError
 from kilat.locale import _
 from kilat.runtime.timer import Timer
-from kilat.verbs.train import make
+from kilat.verbs.train import fit
 
 Pictures = Sequence[str | Path] | Sequence[NDArray[np.uint8]] | NDArray[Any]
 
@@ -82,7 +82,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         }
         settings = recipes.load(self.recipe, {name: value for name, value in choices.items() if value is not None})
         self.classes_, codes = np.unique(labels, return_inverse=True)
-        made = make(_source(X, [str(self.classes_[code]) for code in codes]), settings, Timer())
+        made = fit(_source(X, [str(self.classes_[code]) for code in codes]), settings, Timer())
         self.classifier_, self.metrics_, self.catalog_ = made.classifier, made.metrics, made.catalog.table
         return self
 

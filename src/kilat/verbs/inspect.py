@@ -1,9 +1,9 @@
-"""What can be seen and tried before a network is trained: its layers, its rates, its augmented pictures."""
+"""What can be looked at before training: a network's layers, its learning rates, and its augmented pictures."""
 
 import io
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,18 +11,17 @@ from kilat.bundle import layer_table
 from kilat.bundle.predictor import load as load_model
 from kilat.data.catalog import Source
 from kilat.data.decode import decode
-from kilat.errors import MissingExtra, PictureError, RecipeError, SourceError, nearest
+from kilat.errors import PictureError, RecipeError, SourceError
 from kilat.features.resize_graph import Resizer
 from kilat.learn.device import training_device
-from kilat.learn.finetune import opened
-from kilat.learn.frozen import input_size, see
+from kilat.learn.finetune import prepare_finetuning
+from kilat.learn.network import input_size, read_dataset
 from kilat.locale import _
-from kilat.recipe import Network, Recipe, Resize, load
-from kilat.recipe.label_safety import altered_meanings
+from kilat.locale.notes import Note
+from kilat.recipe import Network, Recipe, load
+from kilat.recipe.label_safety import unsafe_augmentations
 from kilat.recipe.network_summary import Summary
-from kilat.recipe.network_summary import table as text
-from kilat.runtime.extras import has_torch, require_torch
-from kilat.runtime.files import write_file
+from kilat.runtime.extras import require_torch
 from kilat.runtime.progress import Progress, silent
 from kilat.verbs import run_folder
 
@@ -30,162 +29,158 @@ if TYPE_CHECKING:
     from kilat.fit.lr_finder import Finding
 
 PREVIEWED = 6
-_POINTS = 400
+"""Pictures on a preview, of different classes."""
+
+_CURVE_POINTS = 400
 
 
-def summarise(given: str, overrides: dict[str, Any], classes: int | None = None) -> Summary:
-    """The layers of a network; pretrained weights are not fetched for that.
-
-    Of a model file whose recipe lists no layers, what its graph says.
+def summarise(model: str, overrides: dict[str, Any], classes: int | None = None) -> Summary:
+    """Return the layers of a network; pretrained weights are not downloaded for it.
 
     Args:
-        given: a recipe with a section ``model``, a model file, or the folder of a run.
-        overrides: single choices of the recipe.
-        classes: how many to assume; the recipe's own guess where this is None.
+        model: a recipe with a section ``model``, a model file, or a run folder. Where the recipe inside a model file
+            lists no layers, they are those of its graph.
+        overrides: values of the recipe.
+        classes: how many to assume; None for as many as the recipe says.
+
+    Raises:
+        KilatError: the recipe or the model cannot be read, or it has no network.
     """
-    path = Path(given)
+    path = Path(model)
     if path.suffix == ".onnx" or path.is_dir():
-        found = load_model(path).manifest.recipe
-        if not (found.get("model") or {}).get("layers"):  # frozen backbone, imported, or from Python
+        manifest = load_model(path).manifest
+        if not (manifest.recipe.get("model") or {}).get("layers"):  # frozen backbone, imported, or from Python
             return layer_table.summarise((path / run_folder.MODEL if path.is_dir() else path).read_bytes())
-    recipe, name = _described(given, overrides)
-    model = require_network(recipe)
-    require_torch("Building a network")
+        own = {"model.classes": len(manifest.classes), "input.size": manifest.size}
+        recipe, name = load(manifest.recipe, {**own, **overrides}), str(manifest.backbone["name"])
+    else:
+        recipe, name = load(model, overrides), path.stem
+    network = _require_network(recipe)
+    require_torch(_("Building a network"))
     from kilat.fit.training_run import channels, layered
-    from kilat.model.summary import summarise as summary
+    from kilat.model import summary
 
-    if not model.layers:
+    if not network.layers:
         raise RecipeError(_("The network was given from Python; only its author can build it again."))
-    bare = recipe.model_copy(update={"model": model.model_copy(update={"weights": "none"})})
+    with_random_weights = recipe.model_copy(update={"model": network.model_copy(update={"weights": "none"})})
     size = input_size(recipe, None)
-    return summary(layered(bare, size, classes or model.classes), name=name, channels=channels(recipe), size=size)
+    built = layered(with_random_weights, size, classes or network.classes)
+    return summary.summarise(built, name=name, channels=channels(recipe), size=size)
 
 
-def _described(given: str, overrides: dict[str, Any]) -> tuple[Recipe, str]:
-    """The recipe that a name, a file or a finished model stands for, and what to call its network."""
-    path = Path(given)
-    if path.suffix != ".onnx" and not path.is_dir():
-        return load(given, overrides), path.stem
-    manifest = load_model(path).manifest
-    recipe = load(manifest.recipe, {"model.classes": len(manifest.classes), "input.size": manifest.size, **overrides})
-    return recipe, str(manifest.backbone["name"])
-
-
-def table(summary: Summary) -> str:
-    """The layers as text."""
-    return text(summary)
-
-
-def document(summary: Summary) -> dict[str, Any]:
-    """The layers as a document."""
-    totals = {"total": summary.total, "trainable": summary.trainable, "macs": summary.macs}
+def summary_document(summary: Summary) -> dict[str, Any]:
+    """Return the layers as JSON holds them."""
     return {
         "name": summary.name,
         "input": list(summary.input_shape),
         "layers": [vars(row) for row in summary.rows],
-        **totals,
+        "total": summary.total,
+        "trainable": summary.trainable,
+        "macs": summary.macs,
     }
 
 
-def import_keras(
-    model: Path, classes: list[str], pixels: str, resize: str, source: Source | None, out: Path
-) -> dict[str, Any]:
-    """Writes a saved Keras classifier as a kilat model; what it is."""
-    if resize not in get_args(Resize):
-        raise RecipeError(
-            _("There is no way to fit pictures called '{resize}'.").format(resize=resize),
-            hint=nearest(resize, get_args(Resize)),
-        )
-    if not has_torch():
-        raise MissingExtra(_("Reading Keras models"), "keras")
-    from kilat.verbs.import_keras import import_keras as read
-
-    file, facts = read(model, classes=classes, scale=pixels, resize=cast(Resize, resize), source=source)
-    write_file(out, file)
-    return facts
-
-
-def rates(recipe: Recipe, steps_per_epoch: int) -> tuple[list[float], list[float]]:
-    """The learning rate over the epochs of a recipe, all phases one after the other.
+def learning_rates(recipe: Recipe, steps_per_epoch: int) -> tuple[list[float], list[float]]:
+    """Return the learning rate over a training, all phases one after the other.
 
     Returns:
-        Places, in epochs, and the rate at each.
+        Epochs, from 0 and with fractions, and the rate at each.
+
+    Raises:
+        RecipeError: the recipe trains nothing by gradient.
     """
     if not recipe.is_opened:
-        require_network(recipe)
-    require_torch("A learning-rate schedule")
+        _require_network(recipe)
+    require_torch(_("A learning-rate schedule"))
     from kilat.fit.schedules import curve
 
-    places: list[float] = []
-    values: list[float] = []
+    epochs: list[float] = []
+    rates: list[float] = []
     start = 0
     for phase in recipe.fit.parts:
-        base = phase.learning_rate or recipe.fit.optimizer.rate
-        total = phase.epochs * steps_per_epoch
-        epochs, found = curve(recipe.fit.schedule, base, per_epoch=steps_per_epoch, total=total, points=_POINTS)
-        places += [start + epoch for epoch in epochs]
-        values += found
+        phase_epochs, phase_rates = curve(
+            recipe.fit.schedule,
+            phase.learning_rate or recipe.fit.optimizer.rate,
+            per_epoch=steps_per_epoch,
+            total=phase.epochs * steps_per_epoch,
+            points=_CURVE_POINTS,
+        )
+        epochs += [start + epoch for epoch in phase_epochs]
+        rates += phase_rates
         start += phase.epochs
-    return places, values
+    return epochs, rates
 
 
-def find_rate(source: Source, recipe: Recipe, steps: int, progress: Progress = silent) -> "Finding":
-    """A learning-rate range test on real pictures (Smith, arXiv 1506.01186)."""
+def find_learning_rate(source: Source, recipe: Recipe, steps: int, progress: Progress = silent) -> "Finding":
+    """Run a learning-rate range test on real pictures (Smith, arXiv 1506.01186).
+
+    Args:
+        source: labelled pictures.
+        recipe: that trains a network or fine-tunes a backbone.
+        steps: how many rates to try, each for one update.
+        progress: called as long tasks begin.
+
+    Raises:
+        RecipeError: the recipe trains nothing by gradient.
+    """
     if not recipe.is_opened:
-        require_network(recipe)
-    require_torch("Trying learning rates")
+        _require_network(recipe)
+    require_torch(_("Trying learning rates"))
     from kilat.fit import training_run
 
     if recipe.is_opened:
-        begun = opened(source, recipe, progress)
+        training = prepare_finetuning(source, recipe, progress)
     else:
-        seen = see(source, recipe, progress)
-        begun = training_run.begin(source, seen, recipe, device=training_device(recipe.runtime.device), name="network")
-    with tempfile.TemporaryDirectory() as nowhere:
-        return begun.find_rate(steps, Path(nowhere), progress("Trying rates"))
+        dataset, _near_duplicates = read_dataset(source, recipe, progress)
+        device = training_device(recipe.runtime.device)
+        training = training_run.begin(source, dataset, recipe, device=device, name="network")
+    with tempfile.TemporaryDirectory() as folder:
+        return training.find_rate(steps, Path(folder), progress(_("Trying learning rates")))
 
 
-def preview(source: Source, recipe: Recipe) -> tuple[bytes, list[str]]:
-    """What augmentation makes of a few pictures of different classes, side by side.
+def preview(source: Source, recipe: Recipe) -> tuple[bytes, list[Note]]:
+    """Draw what augmentation makes of a few pictures of different classes, a row each.
 
     Returns:
-        The sheet as PNG, and sentences about changes that can alter what a class means.
+        The drawing as PNG, and notes on augmentation that can change what a class means.
 
     Raises:
         RecipeError: the recipe augments nothing.
-        SourceError: no picture can be read.
+        SourceError: none of the pictures can be read.
     """
     if not recipe.augment.is_any:
-        raise RecipeError(_("This recipe augments nothing."), hint=_("Say what, such as --set augment.rotation=15."))
-    require_torch("Augmenting pictures")
+        raise RecipeError(
+            _("This recipe augments nothing."), hint=_("Choose something, such as --set augment.rotation=15.")
+        )
+    require_torch(_("Augmenting pictures"))
     from kilat.fit.augment.preview import sheet
 
     size = input_size(recipe, source)
-    fit = Resizer(size, recipe.input.resize)
+    resizer = Resizer(size, recipe.input.resize)
     labels = [entry.label for entry in source.entries]
     firsts = np.sort(np.unique(labels, return_index=True)[1])
     pixels = []
     for row in firsts[np.unique(np.linspace(0, len(firsts) - 1, PREVIEWED).round().astype(int))]:
         try:
-            pixels.append(fit(np.asarray(decode(source.read(int(row)), shrink_to=size)[0])))
+            pixels.append(resizer(np.asarray(decode(source.read(int(row)), shrink_to=size)[0])))
         except PictureError:
             continue
     if not pixels:
-        raise SourceError(_("None of the pictures that were to be shown can be read."))
+        raise SourceError(_("None of the pictures for the preview can be read."))
     file = io.BytesIO()
     sheet(np.stack(pixels), recipe.augment, seed=recipe.runtime.seed).save(file, "PNG")
-    return file.getvalue(), altered_meanings(recipe.augment, sorted(set(labels)))
+    return file.getvalue(), unsafe_augmentations(recipe.augment, sorted(set(labels)))
 
 
-def require_network(recipe: Recipe) -> Network:
-    """The network of a recipe.
+def _require_network(recipe: Recipe) -> Network:
+    """Return the network of a recipe.
 
     Raises:
         RecipeError: it has none.
     """
     if recipe.model is None:
         raise RecipeError(
-            _("This recipe fits a head on a frozen backbone; there is no network in it that is trained by gradient."),
+            _("This recipe fits a head on a frozen backbone; it trains no network."),
             hint=_("Take one with a section model, such as vgg-cifar."),
         )
     return recipe.model

@@ -1,21 +1,29 @@
-"""The run folder ``runs/<name>/``: what is written where. Files appear whole or not at all."""
+"""The run folder ``runs/<name>/``: what is written where, and read again. Files appear whole or not at all."""
 
 import contextlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
 
 from kilat.errors import KilatError, RunError
+from kilat.learn.metrics import Metrics
 from kilat.locale import _
-from kilat.runtime.files import write_json
+from kilat.recipe import Recipe
+from kilat.runtime.files import write_file, write_json
 
 MODEL, REPORT, METRICS = "model.onnx", "report.html", "metrics.json"
 RECIPE, CATALOG, PREDICTIONS = "recipe.yaml", "catalog.csv", "predictions.csv"
 START, HISTORY, CHECKPOINTS = "run.json", "history.csv", "checkpoints"
-SUSPECTS, CHECK = "suspects.csv", "check.html"
+SUSPECTS, CHECK, ILLUSTRATIONS = "suspects.csv", "check.html", "report.json"
+
+Row = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,7 @@ class Start:
 
     Args:
         data: the folder, table, archive or known set; None where it was given from Python.
-        root: where copies of a known set lie.
+        root: a folder that already holds copies of a known set.
         network: the name of the network.
         labels: the table of corrected labels; None where there is none.
     """
@@ -34,16 +42,21 @@ class Start:
     network: str
     labels: str | None = None
 
-    def write(self, folder: Path) -> None:
-        """Into the run's folder."""
-        write_json(folder / START, {"schema": 1, **asdict(self)})
+    @classmethod
+    def of(cls, data: object, labels: object, root: str | Path | None, network: str) -> "Start":
+        """Return the start of a run that may be resumed from another folder; what is no path cannot be written down."""
+        place = None
+        if isinstance(data, str | Path):
+            place = str(Path(data).resolve() if Path(data).exists() else data)
+        table = str(Path(labels).resolve()) if isinstance(labels, str | Path) else None
+        return cls(place, None if root is None else str(Path(root).resolve()), network, table)
 
     @classmethod
     def read(cls, folder: Path) -> "Start":
-        """From the run's folder.
+        """Return the start of the run in a folder.
 
         Raises:
-            KilatError: it is no folder of a run, or the run is finished.
+            KilatError: it is not the folder of a run, or the run is finished.
         """
         if (folder / METRICS).exists():
             raise KilatError(
@@ -54,16 +67,88 @@ class Start:
             return cls(document["data"], document["root"], document["network"], document.get("labels"))
         except (OSError, ValueError, KeyError, TypeError):
             raise KilatError(
-                _("{folder} is not the folder of a run that was begun: it has no sound {start}.").format(
-                    folder=folder, start=START
+                _("{folder} is not the folder of a run that was begun: it has no sound {file}.").format(
+                    folder=folder, file=START
                 ),
                 hint=_("Give a folder such as runs/flowers, or start anew without --resume."),
             ) from None
 
 
+class History:
+    """The rows of the epochs of a training, kept in ``history.csv`` and passed on to who listens.
+
+    Args:
+        folder: of the run.
+        listeners: called with every row.
+    """
+
+    def __init__(self, folder: Path, listeners: Sequence[Callable[[Row], object]]) -> None:
+        self.folder, self.listeners = folder, listeners
+        self.rows: list[Row] = []
+
+    def append(self, row: Row) -> None:
+        """Keep one more epoch."""
+        self.rows.append(row)
+        write_file(self.folder / HISTORY, pd.DataFrame(self.rows).to_csv(index=False))
+        for listen in self.listeners:
+            listen(row)
+
+
+def begin(folder: Path, recipe: Recipe, start: Start) -> None:
+    """Write recipe and start: with them it is a run that can be resumed."""
+    write_file(folder / RECIPE, recipe.to_yaml())
+    write_json(folder / START, {"schema": 1, **asdict(start)})
+
+
+def write_suspects(folder: Path, suspects: pd.DataFrame) -> None:
+    """Write the table of suspected labels, in a way that spreadsheets read its letters rightly."""
+    write_file(folder / SUSPECTS, "\ufeff" + suspects.to_csv(index=False))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return a table of the run; what is text in it stays text, and numbers are what was written, bit for bit.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    text = dict.fromkeys(("path", "label", "split", "status", "code", "detail", "digest", "predicted"), str)
+    try:
+        return pd.read_csv(path, dtype=text, keep_default_na=False, float_precision="round_trip")
+    except (OSError, ValueError) as error:
+        raise RunError(_("{path} cannot be read: {error}.").format(path=path, error=error)) from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a document of the run.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise RunError(_("{path} cannot be read: {error}.").format(path=path, error=error)) from None
+
+
+def read_metrics(folder: Path) -> Metrics:
+    """Return the content of ``metrics.json``.
+
+    Raises:
+        RunError: it cannot be read, or is not that of this version.
+    """
+    try:
+        return Metrics.model_validate(read_json(folder / METRICS))
+    except ValidationError as error:
+        raise RunError(
+            _("{path} was not written by this version of kilat: {error}.").format(
+                path=folder / METRICS, error=error.errors()[0]["loc"]
+            )
+        ) from None
+
+
 @contextlib.contextmanager
 def new_folder(runs: Path, name: str) -> Iterator[Path]:
-    """A fresh folder for a run; where the name is taken, the next free number is added.
+    """Yield a fresh folder for a run; where the name is taken, the next free number is added.
 
     The folder is removed again if the run does not come to its end, unless it has checkpoints to go on from.
 

@@ -5,92 +5,76 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from kilat import recipe as recipes
-from kilat.bundle.parity import check, sample
-from kilat.bundle.predictor import Classifier, load
-from kilat.data.catalog import Catalog, Source
-from kilat.data.label_corrections import CorrectedSource, apply_corrections
-from kilat.data.source import find_source, open_source, require_pictures
-from kilat.data.split import all_used, resolve_duplicates
-from kilat.errors import RecipeError, SourceError
-from kilat.evaluate.calibration import apply_temperature
+from kilat.bundle import parity
+from kilat.bundle.predictor import Classifier
+from kilat.data.catalog import Source
+from kilat.data.label_corrections import CorrectedSource
+from kilat.errors import RecipeError
 from kilat.learn import metadata
-from kilat.learn.finetune import fine_tune
-from kilat.learn.frozen import Learned, Result, Row, TrainingOptions, fit_head, train_network
-from kilat.learn.uncertainty import measured, trust
+from kilat.learn.finetune import finetune
+from kilat.learn.frozen import learn_head
+from kilat.learn.learned import Learned, Row
+from kilat.learn.metrics import Metrics
+from kilat.learn.network import TrainingOptions, learn_network
+from kilat.learn.time_budget import TimeBudget
+from kilat.learn.uncertainty import fit_uncertainty
 from kilat.locale import _
+from kilat.locale.notes import Note
 from kilat.recipe import Recipe
 from kilat.report import content, page
+from kilat.runtime import progress_bars
 from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress, silent
 from kilat.runtime.timer import Timer
 from kilat.verbs import run_folder
-from kilat.verbs.answers import examine, keep_askable
-from kilat.verbs.check import Checked, look_into, without, write_suspects
-from kilat.verbs.robustness import LIMIT, measure_robustness
+from kilat.verbs.check import Checked, look_into, measure_without
+from kilat.verbs.open_data import Data, Labels, open_data
+from kilat.verbs.run import Run
 
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run: its folder, what was measured, and the classifier."""
-
-    folder: Path
-    metrics: dict[str, Any]
-    classifier: Classifier
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run comes to before it is written down."""
-
-    model: bytes
-    classifier: Classifier
-    metrics: dict[str, Any]
-    catalog: Catalog
-    predictions: pd.DataFrame
-    notes: list[str]
-    shown: dict[str, Any]
-    checked: Checked
+Given = str | Path | dict[str, Any] | Recipe
 
 
 def train(  # noqa: PLR0913 - a choice each
-    data: str | Path | Source | None = None,
-    recipe: str | Path | dict[str, Any] | Recipe = "transfer",
+    data: Data | None = None,
+    recipe: Given = "transfer",
     *,
+    labels: Labels | None = None,
     preset: str | None = None,
     network: Any = None,
     name: str | None = None,
     runs: str | Path = "runs",
     root: str | Path | None = None,
     resume: str | Path | None = None,
-    labels: str | Path | None = None,
     track: bool = False,
-    progress: Progress = silent,
+    on_epoch: Callable[[Row], None] = lambda row: None,
+    progress: Progress | None = None,
     **overrides: Any,
 ) -> Run:
-    """Trains a classifier and writes its run folder.
+    """Train a classifier and write its run folder.
 
     Args:
-        data: a folder of class folders, a table, an archive, the name of a known set, or a source; a run that goes on
-            knows its own.
+        data: a folder of class folders, a table, an archive, the name of a known set, or a source; or pictures: paths,
+            or uint8 arrays ``[n, height, width(, 3)]``. A run that is resumed knows its own.
         recipe: a built-in name, a YAML file, a dictionary or a recipe.
-        preset: ``fast``, ``good`` or ``best``, in the place of a recipe: one dial from which backbones, resolution,
-            training and its length follow.
+        labels: with pictures, the label of each, ``[n]``; with other data, a table of corrected labels, such as the
+            ``suspects.csv`` of an earlier run with its last column filled in.
+        preset: ``fast``, ``good`` or ``best``, instead of a recipe: backbones, resolution, training and its length
+            follow from it.
         network: a ``torch.nn.Module`` to train instead of a recipe's layers: normalised float planes
             ``[n, channels, size, size]`` to logits ``[n, classes]`` (or ``[n, 1]``, for two classes).
         name: of the run; the data's own name by default.
         runs: the folder in which the run's folder is made.
-        root: where copies of a known set lie already.
+        root: a folder that already holds copies of a known set.
         resume: the folder of a run that was stopped, to go on with it, by its own recipe.
-        labels: a table of corrected labels, such as the ``suspects.csv`` of an earlier run with its last column filled
-            in.
-        track: whether MLflow is told.
-        progress: told about long tasks as they begin.
+        track: whether the run is logged to MLflow.
+        on_epoch: called with the row of every epoch of a training by gradient.
+        progress: called as long tasks go on (``kilat.runtime.progress``); by default bars in a terminal or a notebook.
         overrides: single choices of the recipe, such as ``seed=1`` or ``**{"fit.optimizer.name": "nadam"}``.
 
     Raises:
@@ -98,215 +82,172 @@ def train(  # noqa: PLR0913 - a choice each
     """
     timer = Timer()
     recipe = recipes.of_preset(preset, recipe)
-    if resume is not None:
-        folder, start = Path(resume), run_folder.Start.read(Path(resume))
-        settings = _own_recipe(folder, overrides if recipe == "transfer" else {"recipe": recipe, **overrides})
-        labels = labels or start.labels
-        source = _source(data or start.data, root or start.root, progress, open_source)
-        opened: contextlib.AbstractContextManager[Path] = contextlib.nullcontext(folder)
-    else:
-        settings = _recipe(recipe, network, overrides)
-        source = _source(data, root, progress, open_source)
-        where, table = (None if one is None else str(Path(one).resolve()) for one in (root, labels))
-        start = run_folder.Start(_place(data), where, _named(recipe, network), table)
-        opened = run_folder.new_folder(Path(runs), name or source.name)
-    if labels is not None:
-        source = apply_corrections(source, labels)
-    with opened as folder, _tracker(track, source.name, folder.name, settings) as tracker:
-        write_file(folder / run_folder.RECIPE, settings.to_yaml())
-        start.write(folder)  # with this file, and so with the recipe, it is a run that can go on
-        history: list[Row] = []
+    with progress_bars.show(progress) as shown, contextlib.ExitStack() as stack:
+        if resume is None:
+            chosen = _choose(recipe, network, overrides)
+            source = open_data(data, labels, root, shown)
+            start = run_folder.Start.of(data, labels, root, _network_name(recipe, network))
+            folder = stack.enter_context(run_folder.new_folder(Path(runs), name or source.name))
+        else:
+            folder, start = Path(resume), run_folder.Start.read(Path(resume))
+            chosen = _recipe_of(folder, overrides if recipe == "transfer" else {"recipe": recipe, **overrides})
+            source = open_data(data or start.data, labels or start.labels, root or start.root, shown)
+        run_folder.begin(folder, chosen, start)
+        tracker, listeners = None, [on_epoch]
+        if track:
+            from kilat.fit.tracking import Tracker
 
-        def on_epoch(row: Row) -> None:
-            history.append(row)
-            write_file(folder / run_folder.HISTORY, pd.DataFrame(history).to_csv(index=False))
-            tracker.epoch(row)
-
-        told = TrainingOptions(folder / run_folder.CHECKPOINTS, start.network, network, on_epoch)
-        made = make(source, settings, timer, progress, told)
-        if tracker.trouble:
-            made.notes.append(tracker.trouble)
-        _write(folder, source, settings, made, timer)
-        tracker.finish(
-            made.metrics, [folder / file for file in (run_folder.MODEL, run_folder.REPORT, run_folder.METRICS)]
-        )
-    return Run(folder, made.metrics, made.classifier)
+            tracker = stack.enter_context(Tracker(source.name, folder.name, chosen.model_dump(mode="json")))
+            listeners = [tracker.epoch, on_epoch]
+        history = run_folder.History(folder, listeners)
+        options = TrainingOptions(folder / run_folder.CHECKPOINTS, start.network, network, history.append)
+        outcome = fit(source, chosen, timer, shown, options)
+        if tracker and tracker.trouble:
+            outcome.notes.append(Note("tracking_stopped", {"reason": tracker.trouble}))
+        run = write(folder, source, outcome, timer)
+        if tracker:
+            files = (run_folder.MODEL, run_folder.REPORT, run_folder.METRICS)
+            tracker.finish(run.metrics.document(), [folder / file for file in files])
+    return run
 
 
-def make(
-    source: Source, recipe: Recipe, timer: Timer, progress: Progress = silent, told: TrainingOptions | None = None
-) -> Outcome:
-    """The stages in order: look, split, learn, calibrate, evaluate, bundle, parity gate."""
-    with tempfile.TemporaryDirectory() as nowhere:
-        learnt = _learn(source, recipe, timer, progress, told or TrainingOptions(Path(nowhere)))
-    with timer.measure("evaluation_s"):
-        result = Result.of(learnt)
-        metrics = {
-            "schema": 1,
-            "data": metadata.data(learnt.catalog, learnt.classes, recipe) | _corrected(source),
-            **result.measures(),
-            **_told(result),
-            **_comparison(result),
+def write(folder: Path, source: Source, outcome: "Outcome", timer: Timer) -> Run:
+    """Write everything that a run leaves in its folder; the metrics last, since with them it counts as finished."""
+    learned = outcome.learned
+    predictions = outcome.predictions()
+    with timer.measure("report_s"):
+        metrics = outcome.metrics(timer.timings())
+        shown = {
+            "findings": outcome.checked.findings,
+            "history": learned.history,
+            "network": learned.summary,
+            "augmented": learned.augmented,
         }
-        notes = [*learnt.notes, *metadata.imbalance(learnt.fitted_on.truth, learnt.classes, recipe)]
-    with timer.measure("trust_s"):
-        trusted = trust(result, recipe.trust)
-        metrics["unknown"] = trusted.unknown
-        metrics["test"] |= {"sets": trusted.measured_sets, "unknown": trusted.unknown["test"]}
-        predictions = trusted.predictions()
+        html = page.render(
+            content.gather(
+                folder.name,
+                source,
+                learned.catalog,
+                predictions,
+                metrics.document(),
+                learned.recipe.to_yaml(),
+                metrics.sentences,
+                shown,
+            )
+        )
+    metrics = outcome.metrics(timer.timings())
+    write_file(folder / run_folder.MODEL, outcome.model)
+    write_file(folder / run_folder.RECIPE, learned.recipe.to_yaml())
+    write_file(folder / run_folder.CATALOG, learned.catalog.table.to_csv(index=False))
+    write_file(folder / run_folder.PREDICTIONS, predictions.to_csv(index=False))
+    run_folder.write_suspects(folder, outcome.checked.suspects)
+    run = Run(folder, outcome.classifier)
+    write_file(folder / run_folder.REPORT, html)
+    write_json(folder / run_folder.METRICS, metrics.document())
+    return run
+
+
+def fit(
+    source: Source,
+    recipe: Recipe,
+    timer: Timer,
+    progress: Progress = silent,
+    options: TrainingOptions | None = None,
+) -> "Outcome":
+    """Call the stages in order: features or pixels, splits, learning, uncertainty, checks, model file, parity gate."""
+    with tempfile.TemporaryDirectory() as nowhere:
+        learned = learn(source, recipe, timer, progress, options or TrainingOptions(Path(nowhere)))
+    split = learned.split
+    with timer.measure("evaluation_s"):
+        measures = split.measures()
+        comparison = None
+        if learned.alternative is not None and learned.comparison is not None:
+            comparison = metadata.comparison(measures, learned.alternative.measures(), learned.comparison)
+    with timer.measure("uncertainty_s"):
+        uncertainty = fit_uncertainty(learned, recipe.trust)
+        measures["test"] |= {"sets": uncertainty.set_measures(), "unknown": uncertainty.unknown_section()["test"]}
     with timer.measure("check_s"):
-        checked = look_into(trusted)
-        metrics["check"] = checked.document
-        if fewer := without(checked.leaked, learnt.asked, result.answers):
-            metrics["test"]["without_leaked"] = fewer
+        checked = look_into(uncertainty)
+        if fewer := measure_without(checked.leaked, split):
+            measures["test"]["without_leaked"] = fewer
+    data = metadata.data(learned.catalog, learned.classes, learned.recipe)
     with timer.measure("bundle_s"):
-        manifest = metadata.manifest(learnt.network, recipe, metrics, trusted.thresholds)
-        model = learnt.bundle(result.temperature, manifest, trusted.sensed.senses)
+        info = learned.artifact.info
+        manifest = metadata.manifest(info, learned.recipe, data, measures, uncertainty.thresholds())
+        model = learned.artifact.assemble(split.temperature, manifest, uncertainty.ood.graph)
         classifier = Classifier(model)
     with timer.measure("parity_s"):
-        rows = sample(np.flatnonzero(learnt.catalog.used))
-        expected = apply_temperature(learnt.answer(rows), result.temperature), trusted.strangeness(rows)
-        parity = check(classifier, source, rows, *expected, learnt.tolerance)
-    metrics |= {
-        "parity": vars(parity),
-        "model": metadata.model(learnt.network, model, recipe),
+        rows = parity.sample(np.flatnonzero(learned.catalog.used))
+        probabilities, scores = split.calibrated(learned.artifact.logits(rows)), uncertainty.scores(rows)
+        gate = parity.check(classifier, source, rows, probabilities, scores, learned.artifact.tolerance)
+    sections = {
+        "data": data,
+        **({"corrected": source.counts} if isinstance(source, CorrectedSource) else {}),
+        **measures,
+        **_learning_sections(learned),
+        **({"comparison": comparison} if comparison else {}),
+        "unknown": uncertainty.unknown_section(),
+        "check": checked.section(),
+        "parity": vars(gate),
+        "model": metadata.model(info, model, learned.recipe),
         "versions": manifest.versions,
     }
-    shown = {**learnt.shown, "findings": checked.findings}
-    return Outcome(model, classifier, metrics, learnt.catalog, predictions, notes, shown, checked)
+    notes = [*learned.notes, *metadata.imbalance(split.train.truth, learned.classes, recipe)]
+    return Outcome(learned, model, classifier, sections, notes, checked)
 
 
-def _learn(source: Source, recipe: Recipe, timer: Timer, progress: Progress, told: TrainingOptions) -> Learned:
-    """A head on a frozen backbone, that and fine-tuning, or a whole network, as the recipe says."""
+def learn(source: Source, recipe: Recipe, timer: Timer, progress: Progress, options: TrainingOptions) -> Learned:
+    """Fit a head on a frozen backbone, fine-tune it, or train a whole network, as the recipe says."""
+    budget = TimeBudget(recipe.runtime.time_limit, timer.started)
     if recipe.model is not None:
-        return train_network(source, recipe, timer, progress, told)
-    return (
-        fine_tune(source, recipe, timer, progress, told)
-        if recipe.is_opened
-        else fit_head(source, recipe, timer, progress)
-    )
+        return learn_network(source, recipe, timer, budget, progress, options)
+    if recipe.is_opened:
+        return finetune(source, recipe, timer, budget, progress, options)
+    return learn_head(source, recipe, timer, budget, progress)
 
 
-def _told(result: Result) -> dict[str, Any]:
-    """The sections about the learning; the temperature stands in that of what answers."""
-    sections = {name: dict(facts) for name, facts in result.learnt.facts.items()}
-    sections[list(sections)[-1]]["temperature"] = result.temperature
-    return sections
-
-
-def _corrected(source: Source) -> dict[str, Any]:
-    """What a table of corrected labels changed, where there is one."""
-    return {"corrected": source.facts} if isinstance(source, CorrectedSource) else {}
-
-
-def _comparison(result: Result) -> dict[str, Any]:
-    """The section ``comparison``, where fine-tuning and the frozen result it began with stand side by side."""
-    rival, found = result.learnt.rival, result.learnt.comparison
-    if rival is None or found is None:
-        return {}
-    return {"comparison": metadata.comparison(result.measures(), Result.of(rival).measures(), found)}
-
-
-def evaluate(
-    model: str | Path,
-    data: str | Path | Source,
-    *,
-    root: str | Path | None = None,
-    progress: Progress = silent,
-    corruptions: bool = False,
-    limit: int = LIMIT,
-) -> dict[str, Any]:
-    """The same measures on other labelled pictures, in the shape of ``metrics.json``.
-
-    Where the data brings its own test split, only that is asked about.
+@dataclass(frozen=True)
+class Outcome:
+    """What a run comes to before it is written down.
 
     Args:
-        model: a ``model.onnx``, or the run folder that holds it.
-        data: labelled pictures, as for ``train``; one class is enough.
-        root: where copies of a known set lie already.
-        progress: told about long tasks as they begin.
-        corruptions: whether to measure ``robustness`` as well, on corrupted copies of the pictures.
-        limit: of how many pictures at most.
-
-    Raises:
-        KilatError: the model or the data cannot be read, or no picture of a class that the model knows is left.
+        learned: the classifier as it was learned.
+        model: the model file.
+        classifier: that file, loaded.
+        sections: of ``metrics.json``.
+        notes: what changes how far to believe it.
+        checked: what was found in the data.
     """
-    timer = Timer()
-    classifier = load(model)
-    source = _source(data, root, progress, find_source)
-    require_pictures(source, source.name)
-    catalog = Catalog.from_entries(source.entries)
-    strangers = keep_askable(catalog, classifier.classes)
-    with timer.measure("answers_s"):
-        answers = examine(classifier, source, catalog, progress("Asking the model"), strangers)
-    resolve_duplicates(catalog)
-    asked = all_used(catalog, classifier.classes)
-    robustness = {}
-    if corruptions:
-        with timer.measure("robustness_s"):
-            advance = progress("Asking about corrupted pictures")
-            found = measure_robustness(classifier, source, asked.rows, asked.truth, limit=limit, advance=advance)
-            robustness = {"robustness": found}
-    return {
-        "schema": 1,
-        "data": {
-            "used": len(asked.rows),
-            "refused": len(catalog.table) - len(asked.rows),
-            "reasons": catalog.refused["reason"].value_counts().to_dict(),
-            "classes": list(classifier.classes),
-        },
-        "test": measured(classifier, asked, answers, strangers),
-        **robustness,
-        "timing": timer.timings(),
-    }
+
+    learned: Learned
+    model: bytes
+    classifier: Classifier
+    sections: dict[str, Any]
+    notes: list[Note]
+    checked: Checked
+
+    def metrics(self, timing: dict[str, float]) -> Metrics:
+        """Return what was measured, with the seconds of every part."""
+        notes = [note.document() for note in self.notes]
+        return Metrics.model_validate({"schema": 1, "notes": notes, **self.sections, "timing": timing})
+
+    def predictions(self) -> pd.DataFrame:
+        """Return a row per picture that was answered without having been trained on."""
+        split = self.learned.split
+        parts = [(split.test, split.test_probabilities), (split.calibration, split.calibration_probabilities)]
+        if split.is_calibrated_apart:
+            parts.append((split.validation, split.calibrated(split.validation_logits)))
+        return metadata.predictions(self.learned.catalog, split.classes, parts)
 
 
-def _write(folder: Path, source: Source, recipe: Recipe, made: Outcome, timer: Timer) -> None:
-    """Everything that a run leaves in its folder; the measures last, since with them it counts as finished."""
-    with timer.measure("report_s"):
-        text = recipe.to_yaml()
-        told = content.gather(
-            folder.name, source, made.catalog, made.predictions, made.metrics, text, made.notes, made.shown
-        )
-        made.metrics["timing"] = timer.timings()
-        html = page.render(told)
-    made.metrics["timing"] = timer.timings()
-    write_file(folder / run_folder.MODEL, made.model)
-    write_file(folder / run_folder.REPORT, html)
-    write_file(folder / run_folder.CATALOG, made.catalog.table.to_csv(index=False))
-    write_suspects(folder, made.checked)
-    write_file(folder / run_folder.PREDICTIONS, made.predictions.drop(columns="row").to_csv(index=False))
-    write_json(folder / run_folder.METRICS, made.metrics)
+def _learning_sections(learned: Learned) -> dict[str, Any]:
+    """The sections about the learning; the temperature stands in that of what answers."""
+    *others, answers = learned.sections
+    sections = {name: learned.sections[name] for name in others}
+    return {**sections, answers: {**learned.sections[answers], "temperature": learned.split.temperature}}
 
 
-def _tracker(wanted: bool, experiment: str, name: str, recipe: Recipe) -> Any:
-    """MLflow, or nobody."""
-    if not wanted:
-        return _Untracked()
-    from kilat.fit.tracking import Tracker
-
-    return Tracker(experiment, name, recipe.model_dump(mode="json"))
-
-
-class _Untracked:
-    """Keeps nothing anywhere."""
-
-    trouble = ""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def epoch(self, row: Row) -> None:
-        """Nothing."""
-
-    def finish(self, metrics: dict[str, Any], files: list[Path]) -> None:
-        """Nothing."""
-
-
-def _recipe(recipe: str | Path | dict[str, Any] | Recipe, network: Any, overrides: dict[str, Any]) -> Recipe:
+def _choose(recipe: Given, network: Any, overrides: dict[str, Any]) -> Recipe:
     """The recipe with single choices overridden; a network from Python takes the place of its layers."""
     if network is None:
         return recipes.load(recipe, overrides)
@@ -315,42 +256,19 @@ def _recipe(recipe: str | Path | dict[str, Any] | Recipe, network: Any, override
     return recipes.load(base, {"model.module": kind, "model.layers": (), **overrides})
 
 
-def _own_recipe(folder: Path, overrides: dict[str, Any]) -> Recipe:
+def _recipe_of(folder: Path, overrides: dict[str, Any]) -> Recipe:
+    """The recipe of a run that is resumed, which nothing may change."""
     if overrides:
-        given = ", ".join(overrides)
         raise RecipeError(
-            _("A run that goes on keeps its own recipe; these were given: {given}.").format(given=given),
+            _("A run that is resumed keeps its own recipe; these were given: {names}.").format(
+                names=", ".join(overrides)
+            ),
             hint=_("Leave them out."),
         )
     return recipes.load(folder / run_folder.RECIPE)
 
 
-def _named(recipe: str | Path | dict[str, Any] | Recipe, network: Any) -> str:
+def _network_name(recipe: Given, network: Any) -> str:
     if network is not None:
         return type(network).__qualname__
     return Path(recipe).stem if isinstance(recipe, str | Path) else "network"
-
-
-def _place(data: str | Path | Source | None) -> str | None:
-    """Where the data is, for a run that goes on later, perhaps from another folder."""
-    if not isinstance(data, str | Path):
-        return None
-    return str(Path(data).resolve() if Path(data).exists() else data)
-
-
-def open_data(data: str, root: Path | None, progress: Progress = silent, labels: Path | None = None) -> Source:
-    """Labelled pictures as ``train`` gets them."""
-    source = _source(data, root, progress, open_source)
-    return source if labels is None else apply_corrections(source, labels)
-
-
-def _source(
-    data: str | Path | Source | None, root: str | Path | None, progress: Progress, find: Callable[..., Source]
-) -> Source:
-    if data is None:
-        raise SourceError(
-            _("No data was given to learn from."), hint=_("Give a folder with a folder of pictures per class.")
-        )
-    if not isinstance(data, str | Path):
-        return data
-    return find(data, root=Path(root) if root else None, advance=progress("Downloading (bytes)"))

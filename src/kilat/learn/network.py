@@ -1,0 +1,160 @@
+"""A network trained by gradient from its first weights, measured on pictures that are held out for that."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kilat.bundle import parity
+from kilat.check.near_duplicates import NearDuplicates
+from kilat.data.catalog import Catalog, Source
+from kilat.data.split import train_and_test
+from kilat.errors import RecipeError
+from kilat.features.pixels import PixelDataset, fits_in_memory, natural_size, read_pixels
+from kilat.learn import metadata
+from kilat.learn.device import training_device
+from kilat.learn.learned import Learned, NetworkArtifact, Row, RowValues, SplitLogits
+from kilat.learn.out_of_distribution import embed_pictures
+from kilat.learn.splits import hold_out_parts, preview_rows, shared_calibration, split_catalog
+from kilat.learn.time_budget import TimeBudget
+from kilat.locale import _
+from kilat.recipe import Recipe, Resize, label_safety
+from kilat.runtime.extras import require_torch
+from kilat.runtime.progress import Progress
+from kilat.runtime.timer import Timer
+
+if TYPE_CHECKING:
+    from kilat.fit.training_run import Trained
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What only a training by gradient needs to be given.
+
+    Args:
+        folder: of its checkpoints.
+        name: of the network.
+        network: a ``torch.nn.Module`` instead of the recipe's layers.
+        on_epoch: called with the row of every epoch.
+    """
+
+    folder: Path
+    name: str = "network"
+    network: Any = None
+    on_epoch: Callable[[Row], None] = lambda row: None
+
+
+def learn_network(
+    source: Source, recipe: Recipe, timer: Timer, budget: TimeBudget, progress: Progress, options: TrainingOptions
+) -> Learned:
+    """Train the network of a recipe."""
+    require_torch(_("Training a network by gradient"))
+    from kilat.fit import training_run
+    from kilat.fit.distributed import group
+
+    device = training_device(recipe.runtime.device)
+    group.require(recipe.runtime.devices, device)
+    with timer.measure("pictures_s"):
+        dataset, near_duplicates = read_dataset(source, recipe, progress)
+    advance = progress(_("Training"))
+    with timer.measure("fit_s"):
+        training = training_run.begin(
+            source, dataset, recipe, device=device, network=options.network, name=options.name
+        )
+        trained = training.train(options.folder, deadline=budget.deadline, on_epoch=options.on_epoch, advance=advance)
+        split = split_logits(trained, dataset)
+    artifact = network_artifact(trained, split, dataset.catalog, options.name, dataset.size, recipe.input.resize)
+    learned = Learned(
+        recipe,
+        dataset.catalog,
+        split,
+        artifact,
+        sections={"fit": trained.facts},
+        notes=[*dataset.notes, *trained.notes, *label_safety.unsafe_augmentations(recipe.augment, dataset.classes)],
+        near_duplicates=near_duplicates,
+        history=trained.history,
+        summary=training.summary,
+        augmented=training.preview(preview_rows(dataset.train)),
+    )
+    trained.close()
+    return learned
+
+
+def read_dataset(source: Source, recipe: Recipe, progress: Progress) -> tuple[PixelDataset, NearDuplicates]:
+    """Read every picture once, and draw the splits.
+
+    Raises:
+        SourceError: there are too few to hold any out.
+    """
+    catalog = Catalog.from_entries(source.entries)
+    size = input_size(recipe, source)
+    fits = fits_in_memory(len(source.entries) * recipe.runtime.devices, size)
+    keep = {"memory": True, "stream": False, "auto": fits}[recipe.input.cache]
+    advance = progress(_("Reading pictures"))
+    decoded = read_pixels(source, catalog.used, size=size, resize=recipe.input.resize, keep=keep, advance=advance)
+    catalog.record_pictures(decoded)
+    notes, near_duplicates = split_catalog(source, catalog, recipe)
+    classes, pictures, test = train_and_test(catalog)
+    train, validation, calibration = hold_out_parts(pictures, classes, recipe)
+    catalog.set_split(calibration.rows, "calibration")
+    catalog.set_split(validation.rows, "validation")
+    notes = [*notes, *shared_calibration(validation, calibration)]
+    return PixelDataset(
+        catalog, size, decoded.pixels, classes, train, validation, calibration, test, notes
+    ), near_duplicates
+
+
+def split_logits(trained: "Trained", dataset: PixelDataset) -> SplitLogits:
+    """Return what a trained network answers to the pictures that it was not trained on."""
+    validation = trained.answer(dataset.validation.rows)
+    is_apart = dataset.calibration is not dataset.validation
+    return SplitLogits(
+        dataset.classes,
+        dataset.train,
+        dataset.validation,
+        validation,
+        dataset.calibration,
+        trained.answer(dataset.calibration.rows) if is_apart else validation,
+        dataset.test,
+        trained.answer(dataset.test.rows),
+    )
+
+
+def network_artifact(
+    trained: "Trained", split: SplitLogits, catalog: Catalog, name: str, size: int, resize: Resize
+) -> NetworkArtifact:
+    """Export a trained network, and keep what it says of the pictures that are needed from here on."""
+    graph = trained.graph()
+    gate = parity.sample(np.flatnonzero(catalog.used))
+    embedded = embed_pictures(graph, trained.pixels, split, gate)
+    return NetworkArtifact(
+        metadata.network_info(name, graph, size, trained.facts),
+        graph,
+        size,
+        resize,
+        RowValues.concat([(split.test.rows, split.test_logits), (gate, trained.answer(gate))]),
+        embedded.embeddings,
+        embedded.sample,
+        embedded.projection,
+    )
+
+
+def input_size(recipe: Recipe, source: Source | None) -> int:
+    """Return the side in pixels of a network's input: of the recipe, the backbone's own, or the pictures' own.
+
+    Raises:
+        RecipeError: it follows from the pictures, and there are none.
+    """
+    if recipe.input.size != "auto":
+        return recipe.input.size
+    if recipe.model is not None and recipe.model.backbone is not None:
+        from kilat.model.timm_networks import default_size
+
+        return default_size(recipe.model.backbone.name)
+    if source is None:
+        raise RecipeError(
+            _("The size of the input follows from the pictures."), hint=_("Give it: --set input.size=32.")
+        )
+    return natural_size(source)

@@ -1,0 +1,103 @@
+"""``kilat.evaluate``: a finished model measured on other labelled pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kilat.bundle.predictor import Classifier, load
+from kilat.data.catalog import Catalog
+from kilat.data.source import require_pictures
+from kilat.data.split import Part, all_used, resolve_duplicates
+from kilat.evaluate.metrics import measure
+from kilat.evaluate.out_of_distribution import auroc
+from kilat.learn.metrics import Evaluation
+from kilat.learn.uncertainty import count_flagged, set_measures
+from kilat.locale import _
+from kilat.runtime import progress_bars
+from kilat.runtime.progress import Progress
+from kilat.runtime.timer import Timer
+from kilat.verbs.answers import Answers, classify, select_test_pictures
+from kilat.verbs.open_data import Data, Labels, open_data
+from kilat.verbs.robustness import LIMIT, measure_robustness
+
+
+def evaluate(
+    model: str | Path | Classifier,
+    data: Data,
+    *,
+    labels: Labels | None = None,
+    root: str | Path | None = None,
+    corruptions: bool = False,
+    limit: int = LIMIT,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure a finished model on other labelled pictures, as a run measures its own test pictures.
+
+    Where the data brings its own test split, only that is used.
+
+    Args:
+        model: a ``model.onnx``, the run folder that holds it, or a classifier.
+        data: labelled pictures, as for ``kilat.train``; one class is enough.
+        labels: with pictures, the label of each; with other data, a table of corrected labels.
+        root: a folder that already holds copies of a known set.
+        corruptions: whether to measure ``robustness`` as well, on corrupted copies of the pictures.
+        limit: of how many pictures at most.
+        progress: called as long tasks go on; by default bars in a terminal or a notebook.
+
+    Raises:
+        KilatError: the model or the data cannot be read, or no picture of a class that the model knows is left.
+    """
+    timer = Timer()
+    classifier = model if isinstance(model, Classifier) else load(model)
+    with progress_bars.show(progress) as shown:
+        source = open_data(data, labels, root, shown, one_class=True)
+        require_pictures(source, source.name)
+        catalog = Catalog.from_entries(source.entries)
+        ood_rows, notes = select_test_pictures(catalog, classifier.classes)
+        with timer.measure("answers_s"):
+            answers = classify(classifier, source, catalog, shown(_("Classifying pictures")), ood_rows)
+        resolve_duplicates(catalog)
+        test = all_used(catalog, classifier.classes)
+        robustness = {}
+        if corruptions:
+            with timer.measure("robustness_s"):
+                advance = shown(_("Classifying corrupted pictures"))
+                found = measure_robustness(classifier, source, test.rows, test.truth, limit=limit, advance=advance)
+                robustness = {"robustness": found}
+    return Evaluation.model_validate(
+        {
+            "schema": 1,
+            "notes": [note.document() for note in notes],
+            "data": {
+                "used": len(test.rows),
+                "refused": len(catalog.table) - len(test.rows),
+                "reasons": catalog.refusal_counts,
+                "classes": list(classifier.classes),
+            },
+            "test": measure_answers(classifier, test, answers, ood_rows),
+            **robustness,
+            "timing": timer.timings(),
+        }
+    )
+
+
+def measure_answers(classifier: Classifier, test: Part, answers: Answers, ood_rows: np.ndarray) -> dict[str, Any]:
+    """Return the measures of a finished model's answers, sets and unknown pictures included.
+
+    Args:
+        classifier: the model.
+        test: pictures of its classes.
+        answers: to every row of the catalog.
+        ood_rows: rows of pictures of other classes.
+    """
+    probabilities = answers.probabilities[test.rows]
+    measures = measure(test.truth, probabilities, classifier.classes)
+    measures["sets"] = set_measures(classifier.sets, probabilities, test, classifier.classes)
+    if "unknown" in classifier.manifest.thresholds:
+        known, others = answers.unknown[test.rows], answers.unknown[ood_rows]
+        others = others[~np.isnan(others)]
+        measures["unknown"] = count_flagged(known)
+        if len(others):
+            measures["unknown"]["other_classes"] = count_flagged(others) | {"auroc": auroc(known, others)}
+    return measures
