@@ -1,5 +1,6 @@
 """The verbs about pictures and labels: check, drift, preview, data."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -31,19 +32,21 @@ def check(
 
     Exit code 3 where something serious was found.
     """
-    from kilat.recipe import load
-    from kilat.verbs import check, train
+    from kilat.verbs.check import check
 
-    settings = load("transfer", overrides(choices))
-    with progress_bars.show() as progress:
-        source = train.open_data(data, root, progress, labels)
-        done = check.check(
-            source, settings, name=name or source.name, out=out, command=f"kilat check {data}", progress=progress
-        )
+    done = check(
+        data,
+        labels=labels,
+        name=name,
+        out=out,
+        root=root,
+        command=f"kilat check {shlex.quote(data)}",
+        **overrides(choices),
+    )
     if as_json:
         show.print_json({"folder": str(done.folder), **done.document})
     else:
-        show.print_check(done.folder, done.document)
+        show.print_check(done)
     raise typer.Exit(FOUND if done.document["serious"] else 0)
 
 
@@ -86,15 +89,16 @@ def preview(
     """Show what augmentation makes of pictures."""
     from kilat.recipe import load
     from kilat.runtime.files import write_file
-    from kilat.verbs import inspect, train
+    from kilat.verbs import inspect
+    from kilat.verbs.open_data import open_data
 
     settings = load(recipe, overrides(choices, size=side(size), seed=seed))
     with progress_bars.show() as progress:
-        source = train.open_data(data, root, progress)
-    sheet, warnings = inspect.preview(source, settings)
+        source = open_data(data, root=root, progress=progress)
+    sheet, notes = inspect.preview(source, settings)
     write_file(out, sheet)
-    for warning in warnings:
-        print(warning)
+    for note in notes:
+        print(note.sentence())
     show.print_written(out)
 
 

@@ -50,18 +50,19 @@ def evaluate(
     """Measure a model on other labelled pictures."""
     from kilat.report import robustness, svg_canvas
     from kilat.runtime.files import write_file
-    from kilat.verbs.train import evaluate
+    from kilat.verbs.evaluate import evaluate
 
-    with progress_bars.show() as progress:
-        metrics = evaluate(model, data, root=root, progress=progress, corruptions=corruptions, limit=limit)
-    if corruptions:
-        write_file(out, svg_canvas.standalone(robustness.figure(metrics["robustness"])))
+    evaluation = evaluate(model, data, root=root, corruptions=corruptions, limit=limit)
+    if evaluation.robustness is not None:
+        write_file(out, svg_canvas.standalone(robustness.figure(evaluation.robustness)))
+    document = evaluation.document()
     if as_json:
-        show.print_json({"model": str(model), "metrics": metrics})
+        show.print_json({"model": str(model), "metrics": document})
         return
-    show.print_test(metrics)
-    if corruptions:
-        print(robustness.table(metrics["robustness"]))
+    show.print_notes(document["notes"])
+    show.print_test(evaluation.test)
+    if evaluation.robustness is not None:
+        print(robustness.table(evaluation.robustness))
         show.print_written(out)
 
 
@@ -81,12 +82,15 @@ def import_model(
 
     The two are compared on real pictures.
     """
-    from kilat.verbs import inspect, train
+    from kilat.runtime.files import write_file
+    from kilat.verbs.import_keras import import_keras
+    from kilat.verbs.open_data import open_data
 
     with progress_bars.show() as progress:
-        source = None if data is None else train.open_data(data, None, progress)
-        facts = inspect.import_keras(model, classes.split(","), pixels, resize, source, out)
+        source = None if data is None else open_data(data, progress=progress)
+    file, described = import_keras(model, classes=classes.split(","), scale=pixels, resize=resize, source=source)
+    write_file(out, file)
     if as_json:
-        show.print_json({"model": str(out), **facts})
+        show.print_json({"model": str(out), **described})
     else:
         show.print_written(out)

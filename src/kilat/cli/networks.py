@@ -80,6 +80,7 @@ def summary(
 
     Shapes, parameters, multiply-accumulates and receptive fields.
     """
+    from kilat.recipe.network_summary import table
     from kilat.report import network_diagram, svg_canvas
     from kilat.runtime.files import write_file
     from kilat.verbs import inspect
@@ -88,9 +89,9 @@ def summary(
     if out:
         write_file(out, svg_canvas.standalone(network_diagram.volumes(found.rows, found.input_shape)))
     if as_json:
-        show.print_json(inspect.document(found))
+        show.print_json(inspect.summary_document(found))
     else:
-        print(inspect.table(found))
+        print(table(found))
 
 
 @verb(FAMILY, "kilat shape 32x32, kernel 3, stride 2, same")
@@ -118,7 +119,7 @@ def schedule(
     from kilat.verbs import inspect
 
     settings = load(recipe, overrides(choices))
-    epochs, rates = inspect.rates(settings, steps)
+    epochs, rates = inspect.learning_rates(settings, steps)
     write_file(out, svg_canvas.standalone(curves.schedule(epochs, [rates], [settings.fit.schedule.name])))
     if as_json:
         show.print_json({"epochs": epochs, "rates": rates, "drawing": str(out)})
@@ -144,12 +145,13 @@ def find_rate(  # noqa: PLR0917 - an option each
     from kilat.recipe import load
     from kilat.report import curves, svg_canvas
     from kilat.runtime.files import write_file
-    from kilat.verbs import inspect, train
+    from kilat.verbs import inspect
+    from kilat.verbs.open_data import open_data
 
     settings = load(recipe, overrides(choices, weights=weights, size=side(size)))
     with progress_bars.show() as progress:
-        source = train.open_data(data, root, progress)
-        found = inspect.find_rate(source, settings, steps, progress)
+        source = open_data(data, root=root, progress=progress)
+        found = inspect.find_learning_rate(source, settings, steps, progress)
     write_file(out, svg_canvas.standalone(curves.rate_finder(found.rates, found.losses, found.suggestion)))
     if as_json:
         show.print_json({**vars(found), "drawing": str(out)})

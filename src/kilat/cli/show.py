@@ -1,15 +1,19 @@
 """What verbs print: results in sentences, or as one line of JSON."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kilat.locale import _, ngettext
+from kilat.locale.notes import Note
 
 if TYPE_CHECKING:
     from kilat.bundle.predictor import Prediction, Refusal
+    from kilat.learn.metrics import Measures, Metrics
+    from kilat.verbs.check import Check
 
-_MARKS = {"serious": "!!", "look": " !", "note": "  "}
+_MARKS = {"serious": "!!", "warning": " !", "note": "  "}
 """How much a finding matters, the most serious first."""
 
 
@@ -18,62 +22,70 @@ def print_json(document: dict[str, Any]) -> None:
     print(json.dumps(document, ensure_ascii=False, allow_nan=False, default=str))
 
 
-def print_run(folder: Path, metrics: dict[str, Any]) -> None:
+def print_run(folder: Path, metrics: "Metrics") -> None:
     """Print what a training came to, and where its report and its model are."""
-    _print_counts(metrics["data"], metrics["timing"]["total_s"])
-    print_test(metrics)
-    if metrics.get("comparison"):
+    _print_counts(metrics.data.used, len(metrics.data.classes), metrics.data.refused, metrics.timing["total_s"])
+    print_test(metrics.test)
+    if metrics.comparison is not None:
         from kilat.report.comparison import sentences
 
-        print(*sentences(metrics["comparison"]), sep="\n")
-    _print_findings([one for one in metrics["check"]["findings"] if one["severity"] == "serious"])
+        print(*sentences(metrics.comparison), sep="\n")
+    print_notes(metrics.document()["notes"])
+    _print_findings([one for one in metrics.check.findings if one["severity"] == "serious"])
     print(_("report  {path}").format(path=folder / "report.html"))
     print(_("model   {path}").format(path=folder / "model.onnx"))
 
 
-def print_check(folder: Path, document: dict[str, Any]) -> None:
+def print_check(check: "Check") -> None:
     """Print what a check found, and where its page and its table of suspected labels are."""
-    _print_counts(document["data"], document["timing"]["total_s"])
-    _print_findings(document["findings"])
-    if not document["findings"]:
+    data, seconds = check.document["data"], check.document["timing"]["total_s"]
+    _print_counts(data["used"], len(data["classes"]), data["refused"], seconds)
+    print_notes(check.document["notes"])
+    _print_findings(check.document["findings"])
+    if not check.findings:
         print(_("Nothing was found that needs your attention."))
-    print(_("page    {path}").format(path=folder / "check.html"))
-    print(_("labels  {path}").format(path=folder / "suspects.csv"))
+    print(_("page    {path}").format(path=check.folder / "check.html"))
+    print(_("labels  {path}").format(path=check.folder / "suspects.csv"))
 
 
-def print_test(metrics: dict[str, Any]) -> None:
+def print_notes(notes: Iterable[dict[str, Any]]) -> None:
+    """Print what changes how far a result can be believed; a note is a ``code`` with ``values``."""
+    for note in notes:
+        print(Note(**note).sentence())
+
+
+def print_test(test: "Measures") -> None:
     """Print the measures on the test pictures."""
-    test = metrics["test"]
-    if not test["n"]:
+    if test.accuracy is None or test.accuracy_interval is None:
         print(_("There are no pictures to test on."))
         return
-    low, high = test["accuracy_interval"]
+    low, high = test.accuracy_interval
     accuracy = ngettext(
         "accuracy {accuracy:.1%} on {count:,} test picture (95% interval {low:.1%} to {high:.1%})",
         "accuracy {accuracy:.1%} on {count:,} test pictures (95% interval {low:.1%} to {high:.1%})",
-        test["n"],
+        test.n,
     )
-    print(accuracy.format(accuracy=test["accuracy"], count=test["n"], low=low, high=high))
+    print(accuracy.format(accuracy=test.accuracy, count=test.n, low=low, high=high))
     print(
         _("balanced accuracy {balanced:.1%}, log loss {loss:.3f}, calibration error {ece:.3f}").format(
-            balanced=test["balanced_accuracy"], loss=test["log_loss"], ece=test["ece"]
+            balanced=test.balanced_accuracy, loss=test.log_loss, ece=test.ece
         )
     )
-    if sets := test.get("sets"):
+    if test.sets is not None:
         print(
             _(
                 "sets contain the true class in {coverage:.1%} (target {target:.0%}), {size:.2f} classes on average"
-            ).format(coverage=sets["coverage"], target=sets["target_coverage"], size=sets["size"])
+            ).format(coverage=test.sets.coverage, target=test.sets.target_coverage, size=test.sets.size)
         )
-    if unknown := test.get("unknown"):
-        print(_("{share:.1%} of them are taken for none of the classes").format(share=unknown["share"]))
-        if others := unknown.get("other_classes"):
+    if test.unknown is not None:
+        print(_("{share:.1%} of them are taken for none of the classes").format(share=test.unknown.share))
+        if (others := test.unknown.other_classes) is not None:
             sentence = ngettext(
                 "of {count:,} picture of other classes {share:.1%} is (AUROC {auroc:.3f})",
                 "of {count:,} pictures of other classes {share:.1%} are (AUROC {auroc:.3f})",
-                others["n"],
+                others.n,
             )
-            print(sentence.format(count=others["n"], share=others["share"], auroc=others["auroc"]))
+            print(sentence.format(count=others.n, share=others.share, auroc=others.auroc))
 
 
 def print_answer(answer: "Prediction | Refusal", *, as_json: bool) -> None:
@@ -117,18 +129,17 @@ def classes(count: int) -> str:
     return ngettext("{count:,} class", "{count:,} classes", count).format(count=count)
 
 
-def _print_counts(data: dict[str, Any], seconds: float) -> None:
+def _print_counts(used: int, class_count: int, refused: int, seconds: float) -> None:
     print(
         _("{pictures} of {classes}, {refused:,} refused; {seconds:.1f} s").format(
-            pictures=pictures(data["used"]),
-            classes=classes(len(data["classes"])),
-            refused=data["refused"],
-            seconds=seconds,
+            pictures=pictures(used), classes=classes(class_count), refused=refused, seconds=seconds
         )
     )
 
 
 def _print_findings(findings: list[dict[str, Any]]) -> None:
     """Print the titles of findings, the serious ones first; a mark says how much each matters."""
+    from kilat.check import sentences
+
     for finding in sorted(findings, key=lambda one: list(_MARKS).index(one["severity"])):
-        print(f"{_MARKS[finding['severity']]} {finding['title']}")
+        print(_MARKS[finding["severity"]], sentences.title(finding["kind"], finding["values"]))

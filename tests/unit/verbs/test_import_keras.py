@@ -22,10 +22,9 @@ from keras import layers
 from sklearn.datasets import load_sample_image
 
 from kilat.bundle.predictor import Classifier
-from kilat.data.source import ArraySource
+from kilat.data.arrays import ArraySource
 from kilat.errors import MissingExtra, ModelFileError, RecipeError, RunError, SourceError
 from kilat.features.resize_graph import Resizer
-from kilat.verbs import import_keras as module
 from kilat.verbs.import_keras import import_keras
 
 NAMES = ("ant", "bee", "cat")
@@ -49,13 +48,13 @@ def sequential(units: int = 3, activation: str | None = "softmax", size: int = 1
 
 
 def functional():
-    """Residual, batch norms that have seen something, depthwise, strides with `same`, a model inside the model."""
+    """Residual, batch norms that are not new, depthwise, strides with `same`, a model inside the model."""
     keras.utils.set_random_seed(2)
     given = keras.Input((15, 15, 3))
     values = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(layers.Rescaling(1 / 255)(given))
     values = layers.ReLU(max_value=6)(layers.BatchNormalization()(values))
-    beside = layers.DepthwiseConv2D(3, padding="same", activation="gelu")(values)
-    values = layers.Add()([values, layers.BatchNormalization()(beside)])
+    branch = layers.DepthwiseConv2D(3, padding="same", activation="gelu")(values)
+    values = layers.Add()([values, layers.BatchNormalization()(branch)])
     values = layers.GlobalAveragePooling2D()(layers.SpatialDropout2D(0.1)(values))
     inner = keras.Sequential([keras.Input((8,)), layers.Dense(3), layers.Softmax()])
     model = keras.Model(given, inner(values))
@@ -76,10 +75,10 @@ def pictures() -> list[np.ndarray]:
 
 def keras_answers(model, low: float = 0, high: float = 255, resize: str = "squash") -> np.ndarray:
     size, channels = model.input_shape[1], model.input_shape[3]
-    seen = np.stack([Resizer(size, resize)(picture) for picture in pictures()])
+    resized = np.stack([Resizer(size, resize)(picture) for picture in pictures()])
     if channels == 1:
-        seen = np.stack([np.asarray(Image.fromarray(one).convert("L")) for one in seen])[..., None]
-    return model.predict(low + seen.astype(np.float32) / 255 * (high - low), verbose=0)
+        resized = np.stack([np.asarray(Image.fromarray(one).convert("L")) for one in resized])[..., None]
+    return model.predict(low + resized.astype(np.float32) / 255 * (high - low), verbose=0)
 
 
 def kilat_answers(file: bytes) -> np.ndarray:
@@ -91,30 +90,34 @@ def kilat_answers(file: bytes) -> np.ndarray:
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
 def test_the_answers_are_those_of_keras(build, suffix, tmp_path):
     model = build()
-    file, facts = import_keras(saved(model, tmp_path / f"model{suffix}"), classes=NAMES)
+    file, described = import_keras(saved(model, tmp_path / f"model{suffix}"), classes=NAMES)
     wanted = keras_answers(model)
     np.testing.assert_allclose(kilat_answers(file), wanted, atol=1e-4)
     assert np.ptp(wanted, axis=0).max() > 0.01
-    assert facts["parity"]["pictures"] == 64
-    assert facts["parity"]["max_difference"] < 1e-4
-    assert (facts["classes"], facts["size"], facts["output"]) == (list(NAMES), model.input_shape[1], "softmax")
-    assert facts["parameters"] == model.count_params()
+    assert described["parity"]["pictures"] == 64
+    assert described["parity"]["max_difference"] < 1e-4
+    assert (described["classes"], described["size"], described["output"]) == (
+        list(NAMES),
+        model.input_shape[1],
+        "softmax",
+    )
+    assert described["parameters"] == model.count_params()
 
 
 def test_one_unit_with_a_sigmoid(tmp_path):
     model = sequential(1, "sigmoid")
-    file, facts = import_keras(saved(model, tmp_path / "model.keras"), classes=("no", "yes"))
+    file, described = import_keras(saved(model, tmp_path / "model.keras"), classes=("no", "yes"))
     yes = keras_answers(model)
     np.testing.assert_allclose(kilat_answers(file), np.hstack([1 - yes, yes]), atol=1e-4)
-    assert facts["output"] == "sigmoid"
+    assert described["output"] == "sigmoid"
 
 
-def test_a_sigmoid_that_is_quite_sure(tmp_path):
+def test_a_sigmoid_that_rounds_to_one(tmp_path):
     """Its probabilities are 1 to the last bit of float32, from which no logit comes back."""
     model = sequential(1, "sigmoid")
     model.layers[-1].bias.assign([30.0])
-    file, facts = import_keras(saved(model, tmp_path / "model.keras"), classes=("no", "yes"))
-    assert facts["parity"]["max_difference"] < 1e-6
+    file, described = import_keras(saved(model, tmp_path / "model.keras"), classes=("no", "yes"))
+    assert described["parity"]["max_difference"] < 1e-6
     assert kilat_answers(file)[:, 1].min() > 0.999
 
 
@@ -122,12 +125,12 @@ def test_a_sigmoid_that_is_quite_sure(tmp_path):
 def test_a_model_that_gives_logits(units, tmp_path):
     model = sequential(units, None)
     names = NAMES if units == 3 else ("no", "yes")
-    file, facts = import_keras(saved(model, tmp_path / "model.keras"), classes=names)
+    file, described = import_keras(saved(model, tmp_path / "model.keras"), classes=names)
     logits = keras_answers(model).astype(float)
     logits = logits if units == 3 else np.hstack([np.zeros_like(logits), logits])
     wanted = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(kilat_answers(file), wanted, atol=1e-4)
-    assert facts["output"] == "linear"
+    assert described["output"] == "linear"
 
 
 @pytest.mark.parametrize(
@@ -150,9 +153,9 @@ def mixed():
 
 def test_mixed_precision_becomes_float32(mixed, tmp_path):
     model = sequential()
-    file, facts = import_keras(saved(model, tmp_path / "model.keras"), classes=NAMES)
+    file, described = import_keras(saved(model, tmp_path / "model.keras"), classes=NAMES)
     np.testing.assert_allclose(kilat_answers(file), keras_answers(model), atol=0.05)
-    assert facts["parity"]["max_difference"] < 1e-4
+    assert described["parity"]["max_difference"] < 1e-4
 
 
 def test_the_file_says_what_it_is(tmp_path):
@@ -181,8 +184,8 @@ def test_pictures_of_the_user_are_compared_where_they_can_be_read(tmp_path):
 
 def test_an_unfaithful_export_is_stopped(tmp_path, monkeypatch):
     path = saved(sequential(), tmp_path / "model.keras")
-    scaled = module._scaled
-    monkeypatch.setattr(module, "_scaled", lambda pixels, scale, *, grey: 0.3 * scaled(pixels, scale, grey=grey))
+    predict = keras.Model.predict
+    monkeypatch.setattr(keras.Model, "predict", lambda self, pixels, **given: predict(self, 0.3 * pixels, **given))
     with pytest.raises(RunError, match="does not answer as the fitted model does"):
         import_keras(path, classes=NAMES)
 
@@ -199,7 +202,7 @@ def refused(model_or_path, tmp_path, classes=NAMES) -> str:
 def test_a_lambda_is_never_run(tmp_path):
     code = layers.Lambda(lambda values: [values, open("executed", "w")][0], output_shape=(12, 12, 3))  # noqa: PTH123, SIM115
     model = keras.Sequential([keras.Input((12, 12, 3)), code, layers.Flatten(), layers.Dense(3)])
-    assert "holds a Lambda layer, which is code inside the file" in refused(model, tmp_path)
+    assert "contains a Lambda layer, which is code inside the file" in refused(model, tmp_path)
 
 
 def altered(path, change):
@@ -258,9 +261,9 @@ def plain(shape, *tail):
         (lambda: plain((12,), layers.Dense(3)), "takes [12]"),
         (lambda: plain((8, 8, 3), layers.Conv2D(3, 1)), "gives [8, 8, 3]"),
         (lambda: sequential(4), "has 4 outputs, but 3 class names were given"),
-        (lambda: sequential(1), "has 1 outputs, but 3 class names were given"),
-        (lambda: sequential(3, "sigmoid"), "ends in sigmoid of 3 outputs"),
-        (lambda: sequential(3, "tanh"), "ends in tanh of 3 outputs"),
+        (lambda: sequential(1), "has 1 output, but 3 class names were given"),
+        (lambda: sequential(3, "sigmoid"), "ends in sigmoid with 3 outputs"),
+        (lambda: sequential(3, "tanh"), "ends in tanh with 3 outputs"),
     ],
 )
 def test_models_that_are_no_classifiers_of_square_pictures(build, message, tmp_path):
@@ -272,7 +275,7 @@ def test_files_that_are_no_keras_models(tmp_path):
     model = sequential()
     whole = {suffix: saved(model, tmp_path / f"m{suffix}").read_bytes() for suffix in (".keras", ".h5")}
     model.save_weights(tmp_path / "model.weights.h5")
-    assert "holds weights, but not the layers" in refused(tmp_path / "model.weights.h5", tmp_path)
+    assert "contains weights, but not the layers they belong to" in refused(tmp_path / "model.weights.h5", tmp_path)
     empty = io.BytesIO()
     zipfile.ZipFile(empty, "w").close()
     contents = {"cut.keras": whole[".keras"][:3000], "cut.h5": whole[".h5"][:3000], "a.keras": whole[".h5"]}
@@ -296,15 +299,20 @@ def test_weights_that_are_cut_off(tmp_path):
 
 
 @pytest.mark.parametrize("names", [(), ("one",), ("a", "a"), ("a", "")])
-def test_names_that_cannot_be_meant(names, tmp_path):
+def test_invalid_class_names(names, tmp_path):
     with pytest.raises(RecipeError, match="two classes or more"):
         import_keras(tmp_path / "model.keras", classes=names)
 
 
-def test_a_scale_that_there_is_not(tmp_path):
+def test_an_unknown_scale(tmp_path):
     with pytest.raises(RecipeError, match=r"no scale '0\.\.2'") as caught:
         import_keras(tmp_path / "model.keras", classes=NAMES, scale="0..2")
     assert "'0..255'" in caught.value.hint
+
+
+def test_an_unknown_way_to_resize(tmp_path):
+    with pytest.raises(RecipeError, match="no way to resize pictures called 'stretch'"):
+        import_keras(tmp_path / "model.keras", classes=NAMES, resize="stretch")
 
 
 def test_without_keras_it_says_what_to_install(monkeypatch, tmp_path):
@@ -315,7 +323,7 @@ def test_without_keras_it_says_what_to_install(monkeypatch, tmp_path):
 
 def test_keras_on_another_backend(monkeypatch, tmp_path):
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
-    with pytest.raises(RunError, match="Keras already computes with jax") as caught:
+    with pytest.raises(RunError, match="Keras already runs on jax") as caught:
         import_keras(tmp_path / "model.keras", classes=NAMES)
     assert "KERAS_BACKEND=torch" in caught.value.hint
 
