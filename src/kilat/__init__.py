@@ -6,24 +6,36 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kilat.bundle.predictor import Classifier, Prediction, load
     from kilat.errors import KilatError
-    from kilat.verbs.estimator import ImageClassifier
-    from kilat.verbs.train import Run, train
+    from kilat.verbs.check import Check, check
+    from kilat.verbs.drift import drift
+    from kilat.verbs.estimator import ImageClassifier, ImageEmbedder
+    from kilat.verbs.evaluate import evaluate
+    from kilat.verbs.run import Run
+    from kilat.verbs.train import train
 
 _HOMES = {
+    "Check": "kilat.verbs.check",
     "Classifier": "kilat.bundle.predictor",
     "ImageClassifier": "kilat.verbs.estimator",
+    "ImageEmbedder": "kilat.verbs.estimator",
     "KilatError": "kilat.errors",
     "Prediction": "kilat.bundle.predictor",
-    "Run": "kilat.verbs.train",
+    "Run": "kilat.verbs.run",
+    "check": "kilat.verbs.check",
+    "drift": "kilat.verbs.drift",
+    "evaluate": "kilat.verbs.evaluate",
     "load": "kilat.bundle.predictor",
     "train": "kilat.verbs.train",
 }
 
-__all__ = ["Classifier", "ImageClassifier", "KilatError", "Prediction", "Run", "load", "train"]
+__all__ = [
+    "Check", "Classifier", "ImageClassifier", "ImageEmbedder", "KilatError", "Prediction", "Run", "check", "drift",
+    "evaluate", "load", "train",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name when it is first asked for, so that `import kilat` costs nothing."""
+    """Import a public name when it is first asked for, so that `import kilat` costs nothing."""
     if name == "__version__":
         return import_module("importlib.metadata").version("kilat")
     if name not in _HOMES:
