@@ -33,7 +33,7 @@ import _measure as measure
 import numpy as np
 from numpy.typing import NDArray
 
-from kilat.evaluate.conformal import Method, Sets, measure_sets
+from kilat.evaluate.conformal import ConformalSets, Method, measure_sets
 from kilat.learn.frozen import Result, fit_head
 from kilat.recipe import load
 from kilat.runtime.progress import silent
@@ -137,7 +137,7 @@ def ways(
     for method in METHODS:
         for per_class in (False, True):
             for coverage in COVERAGES:
-                sets = Sets.fit(
+                sets = ConformalSets.fit(
                     probabilities[fitted], truth[fitted], coverage=coverage, method=method, per_class=per_class
                 )
                 name = f"{method} a class" if per_class else method

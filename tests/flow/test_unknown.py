@@ -16,7 +16,7 @@ import kilat
 from kilat.bundle.predictor import Classifier
 from kilat.data.source import ArraySource
 from kilat.errors import RecipeError
-from kilat.evaluate.conformal import Sets
+from kilat.evaluate.conformal import ConformalSets
 
 COUNT = 700
 
@@ -71,13 +71,13 @@ class TestDigits:
         assert all(answer.label in "0123456789" for answer in answers)
 
     def test_few_digits_are(self, digits_run):
-        alarms = digits_run.metrics["unknown"]["test"]
-        assert alarms["n"] == digits_run.metrics["test"]["n"]
-        assert alarms["interval"][0] <= digits_run.metrics["unknown"]["rate"] == 0.05
+        alarms = digits_run.metrics.unknown.test
+        assert alarms["n"] == digits_run.metrics.test.n
+        assert alarms["interval"][0] <= digits_run.metrics.unknown.rate == 0.05
         assert alarms["share"] == alarms["flagged"] / alarms["n"] < 0.1
 
     def test_classes_that_were_left_out_are_told_from_the_others(self, digits_run):
-        measured = digits_run.metrics["unknown"]
+        measured = digits_run.metrics.unknown
         assert measured["left_out"] == 5
         assert measured["methods"][0] == "knn"
         assert measured["auroc"]["+".join(measured["methods"])] > 0.8
@@ -87,11 +87,11 @@ class TestDigits:
         catalog = pd.read_csv(plain.folder / "catalog.csv")
         rows = np.flatnonzero(catalog["split"] == "test")
         answers = plain.classifier.predict([digits[0][row] for row in rows])
-        assert sum(answer.unknown for answer in answers) == plain.metrics["unknown"]["test"]["flagged"]
+        assert sum(answer.unknown for answer in answers) == plain.metrics.unknown.test.flagged
         sizes = [len(answer.set) for answer in answers]
         covered = [digits[1][row] in answer.set for row, answer in zip(rows, answers, strict=True)]
-        assert np.mean(sizes) == pytest.approx(plain.metrics["test"]["sets"]["size"])
-        assert np.mean(covered) == pytest.approx(plain.metrics["test"]["sets"]["coverage"])
+        assert np.mean(sizes) == pytest.approx(plain.metrics.test.sets.size)
+        assert np.mean(covered) == pytest.approx(plain.metrics.test.sets.coverage)
 
     def test_bare_onnx_runtime_says_the_same(self, plain, digits, strange):
         session = ort.InferenceSession(plain.folder / "model.onnx", providers=["CPUExecutionProvider"])
@@ -122,19 +122,19 @@ class TestChoices:
     def test_more_coverage_makes_larger_sets(self, plain, train):
         careful = train(coverage=0.99)
         assert (sets_in(plain)["coverage"], sets_in(careful)["coverage"]) == (0.9, 0.99)
-        assert careful.metrics["test"]["sets"]["target_coverage"] == 0.99
-        assert careful.metrics["test"]["sets"]["size"] > plain.metrics["test"]["sets"]["size"]
-        assert careful.metrics["test"]["sets"]["coverage"] >= plain.metrics["test"]["sets"]["coverage"]
-        assert careful.metrics["test"]["log_loss"] == plain.metrics["test"]["log_loss"]
+        assert careful.metrics.test.sets.target_coverage == 0.99
+        assert careful.metrics.test.sets.size > plain.metrics.test.sets.size
+        assert careful.metrics.test.sets.coverage >= plain.metrics.test.sets.coverage
+        assert careful.metrics.test.log_loss == plain.metrics.test.log_loss
 
     def test_adaptive_sets_for_every_class(self, train, digits):
         run = train(**{"trust.sets": "raps", "trust.per_class": True, "trust.coverage": 0.8})
         sets = sets_in(run)
         assert (sets["method"], sets["coverage"], len(sets["thresholds"])) == ("raps", 0.8, 10)
-        measured = run.metrics["test"]["sets"]
+        measured = run.metrics.test.sets
         assert (measured["method"], measured["target_coverage"], measured["per_class"]) == ("raps", 0.8, True)
         probabilities = run.classifier.predict_proba(digits[0][:50])
-        members = Sets.from_dict(sets, 10).members(probabilities, never_empty=True)
+        members = ConformalSets.from_dict(sets, 10).members(probabilities, never_empty=True)
         for prediction, row, inside in zip(run.classifier.predict(digits[0][:50]), probabilities, members, strict=True):
             assert prediction.set == [
                 run.classifier.classes[at] for at in np.argsort(-row, kind="stable") if inside[at]
@@ -150,16 +150,16 @@ class TestChoices:
     )
     def test_how_the_unknown_is_noticed(self, train, strange, given, methods, least):
         run = train(unknown=given)
-        assert unknown_in(run)["methods"] == run.metrics["unknown"]["methods"] == methods
-        assert (run.metrics["unknown"]["auroc"], run.metrics["unknown"]["left_out"]) == ({}, 0)
-        assert run.metrics["parity"]["max_ood_difference"] < 0.01
+        assert unknown_in(run)["methods"] == run.metrics.unknown.methods == methods
+        assert (run.metrics.unknown.auroc, run.metrics.unknown.left_out) == ({}, 0)
+        assert run.metrics.parity.max_ood_difference < 0.01
         assert np.mean([answer.unknown for answer in run.classifier.predict(strange)]) >= least
 
     def test_more_false_alarms(self, plain, train):
         loud = train(false_positive_rate=0.3)
-        assert unknown_in(loud)["rate"] == loud.metrics["unknown"]["rate"] == 0.3
-        alarms = loud.metrics["unknown"]["test"]
-        assert alarms["flagged"] > plain.metrics["unknown"]["test"]["flagged"]
+        assert unknown_in(loud)["rate"] == loud.metrics.unknown.rate == 0.3
+        alarms = loud.metrics.unknown.test
+        assert alarms["flagged"] > plain.metrics.unknown.test.flagged
         assert alarms["interval"][0] <= 0.3
 
     @pytest.mark.parametrize(
@@ -231,10 +231,10 @@ def weights(run):
 class TestNetwork:
     def test_some_pictures_are_kept_aside(self, learnt):
         counts = {split: len(split_rows(learnt, split)) for split in ("train", "validation", "calibration", "test")}
-        assert sum(counts.values()) == learnt.metrics["data"]["used"]
-        assert {split: learnt.metrics["data"][split] for split in counts} == counts
+        assert sum(counts.values()) == learnt.metrics.data.used
+        assert {split: learnt.metrics.data[split] for split in counts} == counts
         assert 80 <= counts["calibration"] <= 150
-        assert learnt.metrics["validation"]["n"] == counts["validation"]
+        assert learnt.metrics.validation.n == counts["validation"]
         answered = list(csv.DictReader(io.StringIO((learnt.folder / "predictions.csv").read_text("utf-8"))))
         splits = [row["split"] for row in answered]
         for split in ("validation", "calibration", "test"):
@@ -251,17 +251,17 @@ class TestNetwork:
         assert split_rows(other, "calibration").tolist() == rows.tolist()
         assert len(weights(learnt)) >= 4
         assert weights(other) == weights(learnt)
-        assert other.metrics["fit"]["temperature"] > learnt.metrics["fit"]["temperature"]
-        assert other.metrics["validation"]["accuracy"] == learnt.metrics["validation"]["accuracy"]
+        assert other.metrics.fit.temperature > learnt.metrics.fit.temperature
+        assert other.metrics.validation.accuracy == learnt.metrics.validation.accuracy
         assert sets_in(other)["thresholds"] != sets_in(learnt)["thresholds"]
-        assert other.metrics["test"]["sets"]["size"] > learnt.metrics["test"]["sets"]["size"]
+        assert other.metrics.test.sets.size > learnt.metrics.test.sets.size
 
     def test_sets_and_thresholds_come_from_them(self, learnt, digits):
         images, labels = digits
         rows = split_rows(learnt, "calibration")
         answers = list(learnt.classifier.outcomes(images[row] for row in rows))
         truth = np.array([learnt.classifier.classes.index(labels[row]) for row in rows])
-        sets = Sets.fit(np.stack([one.probabilities for one in answers]), truth)
+        sets = ConformalSets.fit(np.stack([one.probabilities for one in answers]), truth)
         assert sets_in(learnt)["thresholds"] == pytest.approx(sets.thresholds, abs=1e-4)
         strange = np.array([one.unknown for one in answers])
         assert np.sort(strange)[math.ceil((len(rows) + 1) * 0.95) - 1] == pytest.approx(0, abs=1e-2)
@@ -274,9 +274,9 @@ class TestNetwork:
         assert 10 < len(answer.embedding) <= 24
         assert learnt.classifier.reference.shape[1] == len(answer.embedding)
         assert np.mean([one.unknown for one in learnt.classifier.predict(strange)]) > 0.5
-        assert learnt.metrics["unknown"]["test"]["share"] < 0.15
-        assert learnt.metrics["unknown"]["left_out"] == 5
-        assert learnt.metrics["parity"]["max_ood_difference"] < 0.01
+        assert learnt.metrics.unknown.test.share < 0.15
+        assert learnt.metrics.unknown.left_out == 5
+        assert learnt.metrics.parity.max_ood_difference < 0.01
         again = Classifier((learnt.folder / "model.onnx").read_bytes())
         assert again.predict(digits[0][0])[0].set == learnt.classifier.predict(digits[0][0])[0].set
 
@@ -295,7 +295,7 @@ class TestNetwork:
         source = ArraySource(images[few], [labels[row] for row in few], "few")
         run = learn(source, **{"data.calibration": 0.001, "data.validation": 0.4, "data.test": 0.2})
         assert len(split_rows(run, "calibration")) == 0
-        assert run.metrics["validation"]["n"] == len(split_rows(run, "validation")) > 0
+        assert run.metrics.validation.n == len(split_rows(run, "validation")) > 0
         assert "Too few pictures to keep any aside for calibration" in (run.folder / "report.html").read_text("utf-8")
         answered = list(csv.DictReader(io.StringIO((run.folder / "predictions.csv").read_text("utf-8"))))
         paths = [row["path"] for row in answered]
@@ -308,8 +308,8 @@ def test_one_unit_notices_too(learn, digits, strange):
     source = ArraySource(images[chosen], [labels[row] for row in chosen], "zeros and ones")
     layers = ["flatten", {"dense": 8}, {"activation": "relu"}, {"dense": 1}]
     run = learn(source, **{"model.layers": layers, "fit.loss": "binary_cross_entropy"})
-    assert run.metrics["unknown"]["methods"] == ["knn"]
-    assert run.metrics["parity"]["max_ood_difference"] < 0.01
+    assert run.metrics.unknown.methods == ["knn"]
+    assert run.metrics.parity.max_ood_difference < 0.01
     assert sum(one.unknown for one in run.classifier.predict(strange)) > 20
 
 

@@ -29,7 +29,7 @@ class Manifest:
         size: side in pixels at which the network looks.
         backbone: ``name``, ``precision`` and ``digest`` of the network.
         recipe: the resolved recipe.
-        thresholds: ``set``: how prediction sets are made (``kilat.evaluate.conformal.Sets.to_dict``); ``unknown``:
+        thresholds: ``set``: as ``kilat.evaluate.conformal.ConformalSets.to_dict`` writes it; ``unknown``:
             by which ``methods`` strange pictures are noticed, and the false-positive ``rate`` among known ones.
         measures: accuracy and its interval on the test pictures, and on how many.
         digests: SHA-256 of the training pictures' digests.

@@ -18,7 +18,7 @@ from kilat.bundle.onnx_safety import refuse_foreign
 from kilat.data.decode import Pixels, decode
 from kilat.data.image_file import read_file
 from kilat.errors import ModelFileError, PictureError
-from kilat.evaluate.conformal import Sets
+from kilat.evaluate.conformal import ConformalSets
 from kilat.locale import _
 from kilat.runtime.cores import threads
 from kilat.runtime.onnx_session import make_session
@@ -262,11 +262,13 @@ def _require_contract(session: ort.InferenceSession, classes: int, where: str) -
         )
 
 
-def _sets(manifest: Manifest, where: str) -> Sets:
+def _sets(manifest: Manifest, where: str) -> ConformalSets:
     """How the file makes prediction sets; with every class in them where it does not say."""
     given = manifest.thresholds.get("set")
     try:
-        return Sets("lac", 1.0, (-math.inf,)) if given is None else Sets.from_dict(given, len(manifest.classes))
+        if given is None:
+            return ConformalSets("lac", 1.0, (-math.inf,))
+        return ConformalSets.from_dict(given, len(manifest.classes))
     except ValueError as error:
         raise ModelFileError(
             _("{where} has a damaged header: its prediction sets cannot be meant ({error}).").format(
@@ -286,11 +288,7 @@ def _many(pictures: Iterable[Given] | Given) -> Iterable[Any]:
 def _content(picture: Given) -> bytes | Pixels:
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim not in (2, 3):
-            raise PictureError(
-                _("pixels must be uint8 [height, width(, 3)], not {dtype} {shape}").format(
-                    dtype=picture.dtype, shape=list(picture.shape)
-                )
-            )
+            raise PictureError("wrong_pixels", f"{picture.dtype} {list(picture.shape)}")
         return picture
     if isinstance(picture, bytes):
         return picture
@@ -299,7 +297,7 @@ def _content(picture: Given) -> bytes | Pixels:
 
 def _answered(answer: Prediction | Refusal) -> Prediction:
     if isinstance(answer, Refusal):
-        raise PictureError(f"{answer.path or 'a picture'}: {answer.error.message}")
+        raise PictureError(answer.error.refusal.code, answer.error.refusal.detail, answer.path)
     return answer
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kilat.evaluate.conformal import Sets, measure_sets
+from kilat.evaluate.conformal import ConformalSets, measure_sets
 from kilat.evaluate.metrics import measure, wilson_interval
 from kilat.report import uncertainty
 from kilat.report.findings import ShownFinding
@@ -30,7 +30,7 @@ def answered(asked: float = 0.9, *, promise: bool = False) -> dict[str, Any]:
     truth = random.integers(3, size=600)
     logits[np.arange(600), truth] += 2
     probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    members = Sets.fit(probabilities[:300], truth[:300], coverage=0.9).members(probabilities[300:])
+    members = ConformalSets.fit(probabilities[:300], truth[:300], coverage=0.9).members(probabilities[300:])
     sets = measure_sets(members, truth[300:], NAMES)
     measured = measure(truth[300:], probabilities[300:], NAMES, uncalibrated=probabilities[300:] ** 2)
     return {**measured, "sets": {"method": "lac", "target_coverage": asked, "per_class": promise, **sets}}
