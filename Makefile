@@ -33,8 +33,8 @@ test: $(VENV)/.full ## run the tests; offline once installed
 test-all: $(VENV)/.full ## also those that need the shared pictures ($KILAT_DATA or ../shared/data) or a GPU
 	$(BIN)/python -m pytest --all $(PARALLEL) $(ARGS)
 
-coverage: $(VENV)/.full ## run the tests and measure their coverage; fails below the floor in pyproject.toml
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(PARALLEL) $(ARGS)
+coverage: ARGS := --cov --cov-report=term:skip-covered $(ARGS)
+coverage: test ## run the tests and measure their coverage; fails below the floor in pyproject.toml
 
 lint: $(VENV)/.full ## style, formatting, types, and whether the generated pages of docs/reference are current
 	$(BIN)/ruff check .

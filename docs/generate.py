@@ -1,12 +1,13 @@
-"""Writes docs/reference/: cli.md from the command line, techniques.md from the recipe; with --check only compares."""
+"""Writes the pages of docs/reference/ that follow from the code; with --check only compares."""
 
 import difflib
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 import yaml
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 from kilat import cli
 from kilat import recipe as recipes
 from kilat.cli import verb
+from kilat.learn.metrics import Metrics
 from kilat.recipe import fit, network
 from kilat.recipe.augment import Augment
 from kilat.recipe.sections import Input, Trust
@@ -32,6 +34,16 @@ Every line below goes into a recipe, under the section that stands above its tab
 defaults. Lines, names and defaults are checked against the code when this page is written. They mean what they mean in
 Keras 3 unless it is said otherwise.
 [Networks](../guide/networks.md) shows how a recipe is trained.
+"""
+
+
+_METRICS = """\
+# metrics.json
+
+Every run writes what it measured into `metrics.json`; `kilat train --json` prints the same, and `run.metrics` in Python
+is it as an object with these names. A section or key that does not apply is absent, and what cannot be measured is
+`null`. Keys are added, never renamed. Two equal runs differ in `timing` alone.
+The schema for programs is [metrics.schema.json](metrics.schema.json).
 """
 
 
@@ -169,7 +181,68 @@ def _notice(source: str) -> str:
     return f"<!-- Written by docs/generate.py from {source}: change it there, then run `make docs`. -->"
 
 
-PAGES = {"reference/cli.md": commands, "reference/techniques.md": techniques}
+def metrics() -> str:
+    """Return the reference of ``metrics.json``: every section with its keys, their types, and what the code says."""
+    parts = [_notice("src/kilat/learn/metrics.py"), _METRICS]
+    for section in _sections(Metrics):
+        text = (inspect.getdoc(section) or "").partition("\n\nArgs:")[0]
+        said = _arguments(section)
+        rows = [
+            f"| `{field.alias or name}` | {_type(field.annotation)} | {said.get(name, '')} |"
+            for name, field in section.model_fields.items()
+        ]
+        parts += [f"## {section.__name__}", _plain(text), "\n".join(["| key | type | |", "| --- | --- | --- |", *rows])]
+    return "\n\n".join(parts) + "\n"
+
+
+def metrics_schema() -> str:
+    """Return the JSON schema of ``metrics.json``."""
+    return json.dumps(Metrics.model_json_schema(by_alias=True), indent=1) + "\n"
+
+
+def _sections(section: type[BaseModel]) -> list[type[BaseModel]]:
+    """A model and all models in its fields, each once, in the order in which they are first named."""
+    found = [section]
+    for one in found:
+        for field in one.model_fields.values():
+            found += [kind for kind in _models(field.annotation) if kind not in found]
+    return found
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [kind for inner in get_args(annotation) for kind in _models(inner)]
+
+
+def _type(annotation: Any) -> str:
+    """A type as a reader of JSON calls it, models with a link to their section."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
+    inner = get_args(annotation)
+    match get_origin(annotation):
+        case None:
+            names = {int: "integer", float: "number", str: "string", bool: "true or false", type(None): "null"}
+            text = names.get(annotation, "anything")
+        case origin if origin is list:
+            text = f"list of {_type(inner[0])}"
+        case origin if origin is dict:
+            text = f"{_type(inner[1])} by name"
+        case origin if origin is tuple:
+            text = "[low, high]"
+        case origin if origin is Literal:
+            text = " or ".join(f"`{json.dumps(value)}`" for value in inner)
+        case _:
+            text = " or ".join(_type(one) for one in inner)
+    return text
+
+
+PAGES = {
+    "reference/cli.md": commands,
+    "reference/techniques.md": techniques,
+    "reference/metrics.md": metrics,
+    "reference/metrics.schema.json": metrics_schema,
+}
 
 
 def main() -> int:
