@@ -49,7 +49,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kilat.data.arrays import ArraySource
-from kilat.data.catalog import Catalog
 from kilat.features.extract import extract_features
 from kilat.fit import training_run
 from kilat.fit.checkpoint import Checkpoints
@@ -307,7 +306,7 @@ def features(scale: Scale, _place: Path) -> None:
         list(pool.map(runner, [pixels] * _CALLERS))
 
     def whole() -> None:
-        extract_features(source, Catalog.from_entries(source.entries), backbone, resize="crop", cache=None, runner=runner)
+        extract_features(source, np.ones(len(source.entries), bool), backbone, resize="crop", cache=None, runner=runner)
 
     name = "the limit: pictures on the device"
     works: list[tuple[str, Work, int]] = [

@@ -1,9 +1,10 @@
-"""KilatError and its few kinds: what was given, why it is refused, how to mend it."""
+"""KilatError and its few kinds: what was given, why it is refused, what to do about it."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 from kilat.locale import _
+from kilat.locale.refusals import Refusal
 
 
 class KilatError(Exception):
@@ -11,15 +12,20 @@ class KilatError(Exception):
 
     Args:
         message: what was given and why it is refused.
-        mend: what to do about it; shown on a line of its own.
+        hint: what to do about it; shown on a line of its own.
     """
 
     kind = "error"
     exit_code = 2
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        self.message, self.hint = message, hint
+        self._message, self.hint = message, hint
         super().__init__(f"{message}\n{hint}" if hint else message)
+
+    @property
+    def message(self) -> str:
+        """What was given and why it is refused."""
+        return self._message
 
 
 class SourceError(KilatError):
@@ -29,9 +35,28 @@ class SourceError(KilatError):
 
 
 class PictureError(KilatError):
-    """One picture that is refused; ``message`` is the reason that the catalog records."""
+    """One picture that is refused.
+
+    Args:
+        code: why, a key of ``kilat.locale.refusals.REFUSALS``.
+        detail: what its sentence names.
+        path: of the picture, where the message is to name it.
+    """
 
     kind = "picture"
+
+    def __init__(self, code: str, detail: str = "", path: str = "") -> None:
+        self.refusal, self.path, self.hint = Refusal(code, detail), path, ""
+        Exception.__init__(self, code, detail, path)
+
+    @property
+    def message(self) -> str:
+        """Why the picture is refused, in the language of the environment."""
+        sentence = self.refusal.sentence()
+        return f"{self.path}: {sentence}" if self.path else sentence
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class RecipeError(KilatError):
@@ -41,7 +66,7 @@ class RecipeError(KilatError):
 
 
 class BackboneError(KilatError):
-    """A backbone that does not exist, cannot be looked through, or whose weights cannot be trusted."""
+    """A backbone that does not exist, gives no features, or whose weights cannot be trusted."""
 
     kind = "backbone"
 
@@ -72,10 +97,10 @@ class RunError(KilatError):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A sentence with the valid names nearest to ``name``, or with all of them where they are few."""
+    """Return a sentence with the valid names nearest to ``name``, or with the first of all where none is near."""
     names = list(valid)
     close = get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
-        return f"Did you mean {' or '.join(repr(n) for n in close)}?"
+        return _("Did you mean {names}?").format(names=_(" or ").join(repr(n) for n in close))
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-    return f"Valid names: {shown}." if names else ""
+    return _("Valid names: {names}.").format(names=shown) if names else ""

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from kilat.bundle.manifest import KEY, REFERENCE, Manifest, unpack
 from kilat.bundle.onnx_safety import refuse_foreign
-from kilat.data.decode import Pixels, decode
+from kilat.data.decode import decode
 from kilat.data.image_file import read_file
 from kilat.errors import ModelFileError, PictureError
 from kilat.evaluate.conformal import ConformalSets
 from kilat.locale import _
+from kilat.runtime.array_types import Pixels
 from kilat.runtime.cores import threads
 from kilat.runtime.onnx_session import make_session
 

@@ -6,16 +6,14 @@ from pathlib import Path
 
 from kilat.data.archive_formats import READ_ERRORS, ArchiveFile, Member, TarArchive, ZipArchive
 from kilat.data.catalog import Entry
-from kilat.data.image_file import HIDDEN, OTHER, has_image_signature, kind_of_file, printable
-from kilat.data.layout import EMPTY_CLASS, FolderTree, FoundFile, join_path, sorted_order
+from kilat.data.image_file import has_image_signature, kind_of_file, printable
+from kilat.data.layout import EMPTY_CLASS, HIDDEN, OTHER, FolderTree, FoundFile, join_path, sorted_order
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _
+from kilat.locale.refusals import Refusal
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 SUFFIXES = (".zip", *TAR_SUFFIXES)
-
-OUTSIDE = "path leads out of the archive"
-REPLACED = "replaced by a later member of the same name"
 
 
 class ArchiveSource:
@@ -29,7 +27,7 @@ class ArchiveSource:
         name: what to call it; the file's name without its endings if empty.
 
     Attributes:
-        skipped: how many files did not come in as pictures, by reason.
+        skipped: how many files did not come in as pictures, by a code of ``kilat.data.layout``.
     """
 
     def __init__(self, path: str | Path, name: str = "") -> None:
@@ -43,7 +41,9 @@ class ArchiveSource:
             raise
         weakref.finalize(self, self._box.close)
         tree = FolderTree(scan.found, scan.folders)
-        entries = tree.entries() + [Entry(printable(name), "", refused=OUTSIDE) for name in scan.outside]
+        entries = tree.entries() + [
+            Entry(printable(name), "", refused=Refusal("outside_archive")) for name in scan.outside
+        ]
         places = scan.places + [(0, 0)] * len(scan.outside)
         order = list(range(len(entries))) if self._box.forward else sorted_order(entries)
         self.entries = [entries[i] for i in order]
@@ -56,15 +56,15 @@ class ArchiveSource:
         """The bytes of the picture."""
         entry, (start, size) = self.entries[index], self._places[index]
         if entry.refused:
-            raise PictureError(entry.refused)
+            raise PictureError(entry.refused.code, entry.refused.detail)
         try:
             content = self._box.read(start, size)
         except READ_ERRORS as error:
-            raise PictureError(_("damaged in the archive: {error}").format(error=error)) from error
+            raise PictureError("damaged_in_archive", str(error) or type(error).__name__) from error
         if len(content) != size:
-            raise PictureError(_("cut off: {there} of {size} bytes are there").format(there=len(content), size=size))
+            raise PictureError("truncated", f"{len(content)}/{size} bytes")
         if not content:
-            raise PictureError(_("empty file"))
+            raise PictureError("empty_file")
         return content
 
     def link(self, index: int) -> str | None:
@@ -151,7 +151,7 @@ class _Scan:
 
     def _add(self, path: str, member: Member) -> None:
         if path in self._seen:
-            self.found[self._seen[path]] = FoundFile(path, REPLACED)
+            self.found[self._seen[path]] = FoundFile(path, Refusal("replaced_in_archive"))
         self._seen[path] = len(self.found)
         self.found.append(FoundFile(path, member.refused))
         self.places.append((member.start, member.size))

@@ -13,9 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Protocol, cast
 
-from kilat.data.image_file import MAX_BYTES, SIGNATURE_BYTES, TOO_LARGE
-
-LINK = "a link inside an archive"
+from kilat.data.image_file import LIMIT, MAX_BYTES, SIGNATURE_BYTES
+from kilat.locale.refusals import Refusal
 
 _LONGEST_HEADER = 1024 * 1024
 
@@ -43,14 +42,14 @@ class Member:
         name: its path as the archive writes it.
         start: where the box that read it finds it again.
         size: how many bytes it says it has.
-        refused: why it is refused already; empty where it is not.
+        refused: why it is refused before it is read; None where it is not.
         head: gives its first bytes; to be called before the next member is asked for.
     """
 
     name: str
     start: int
     size: int
-    refused: str
+    refused: Refusal | None
     head: Callable[[], bytes]
 
 
@@ -118,17 +117,17 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
         return info.filename
 
 
-def _zip_refusal(info: zipfile.ZipInfo) -> str:
+def _zip_refusal(info: zipfile.ZipInfo) -> Refusal | None:
     if info.flag_bits & 0x1:
-        return "encrypted"
+        return Refusal("encrypted")
     if (info.external_attr >> 16) & 0o170000 == 0o120000:
-        return LINK
+        return Refusal("archive_link")
     if info.file_size > MAX_BYTES:
-        return TOO_LARGE
+        return Refusal("too_large", LIMIT)
     # The other methods unpack without a limit on what comes out.
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return "packed by a method other than deflate"
-    return ""
+        return Refusal("compression_method")
+    return None
 
 
 class TarArchive:
@@ -200,11 +199,11 @@ def _tar_stream(path: Path) -> tuple[IO[bytes], bool]:
     return path.open("rb"), False
 
 
-def _tar_refusal(info: tarfile.TarInfo) -> str:
+def _tar_refusal(info: tarfile.TarInfo) -> Refusal | None:
     if info.issym() or info.islnk():
-        return LINK
+        return Refusal("archive_link")
     if not info.isreg():
-        return "not a regular file"
+        return Refusal("not_a_regular_file")
     if info.issparse():
-        return "a sparse file"
-    return TOO_LARGE if info.size > MAX_BYTES else ""
+        return Refusal("sparse_file")
+    return Refusal("too_large", LIMIT) if info.size > MAX_BYTES else None

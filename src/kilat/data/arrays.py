@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kilat.data.catalog import Entry
 from kilat.data.image_file import is_encodable, printable, read_file
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _
-
-Pixels = NDArray[np.uint8]
+from kilat.runtime.array_types import Pixels
 
 
 class ArraySource:
@@ -44,12 +42,8 @@ class ArraySource:
     def read(self, index: int) -> Pixels:
         """The pixels of the picture."""
         pixels = np.asarray(self._images[index])
-        if pixels.dtype != np.uint8:
-            raise PictureError(_("pixels are {dtype}, not uint8").format(dtype=pixels.dtype))
-        if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] != 3):
-            raise PictureError(
-                _("shape {shape} is neither [height, width] nor [height, width, 3]").format(shape=pixels.shape)
-            )
+        if pixels.dtype != np.uint8 or (pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] != 3)):
+            raise PictureError("wrong_pixels", f"{pixels.dtype} {list(pixels.shape)}")
         return pixels
 
     def link(self, index: int) -> str | None:

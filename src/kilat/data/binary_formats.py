@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kilat.data.catalog import Entry
-from kilat.data.image_file import refusal
+from kilat.data.image_file import unreadable
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _
-
-Pixels = NDArray[np.uint8]
+from kilat.runtime.array_types import Pixels
 
 _MOST_IDX_BYTES = 1 << 30
 """A damaged header must not fill the memory."""
@@ -52,9 +50,9 @@ class CifarSource:
                 file.seek(record * self.RECORD + 1)
                 content = file.read(self.RECORD - 1)
         except OSError as error:
-            raise PictureError(refusal(error)) from error
+            raise unreadable(error) from error
         if len(content) != self.RECORD - 1:
-            raise PictureError(_("cut off"))
+            raise PictureError("truncated", f"{len(content)}/{self.RECORD - 1} bytes")
         planes = np.frombuffer(content, np.uint8)
         return np.ascontiguousarray(planes.reshape(3, 32, 32).transpose(1, 2, 0))
 

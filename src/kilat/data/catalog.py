@@ -1,12 +1,18 @@
-"""The catalog: one row for every picture that came in, used or refused, and why."""
+"""The catalog: one row for every picture that came in, used or refused, and why.
+
+Each column is written by one method of ``Catalog``, and nowhere else.
+"""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from kilat.locale.refusals import Refusal, refusal_heading
 
 Picture = bytes | NDArray[np.uint8]
 """A picture as it came: the bytes of an image file, or uint8 pixels ``[height, width]`` or ``[height, width, 3]``."""
@@ -16,19 +22,19 @@ SPLITS = ("train", "validation", "calibration", "test")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A picture that a source offers, before anyone has read it.
+    """A picture that a source offers, before it is read.
 
     Args:
         path: where it is, as the user knows it: relative to the folder, table or archive.
-        label: its class name; empty where the source could not tell (then ``refused`` says why).
-        split: ``train``, ``validation`` or ``test`` where the source comes ready-made, else empty.
-        refused: why it is refused before it is read; empty where it is not.
+        label: its class name; empty where the source has none (then ``refused`` says why).
+        split: ``train``, ``validation`` or ``test`` where the source comes with splits, else empty.
+        refused: why it is refused before it is read; None where it is not.
     """
 
     path: str
     label: str
     split: str = ""
-    refused: str = ""
+    refused: Refusal | None = None
 
 
 class Source(Protocol):
@@ -37,28 +43,48 @@ class Source(Protocol):
     name: str
     entries: list[Entry]
     skipped: dict[str, int]
-    """How many files were no pictures and so never came in, by why."""
+    """How many files did not come in as pictures, by a code of ``kilat.data.layout``."""
 
     def read(self, index: int) -> Picture:
-        """The picture of ``entries[index]``.
+        """Return the picture of ``entries[index]``.
 
         Raises:
-            PictureError: it cannot be read; the message is the reason for the catalog.
+            PictureError: it cannot be read.
         """
         ...
 
     def link(self, index: int) -> str | None:
-        """The absolute path of the picture's own file, or None where it has none (archives, arrays)."""
+        """Return the absolute path of the picture's own file, or None where it has none (archives, arrays)."""
         ...
 
 
-class Catalog:
-    """A table with the columns ``path, label, split, status, digest, width, height, group``.
+@dataclass(frozen=True)
+class PictureRecords:
+    """What one pass over the pictures of a source found out.
 
-    ``status`` is ``used`` or ``refused: reason``; ``digest`` the SHA-256 of the content (hexadecimal, empty where it
-    could not be read); ``group`` the number that byte-identical pictures and near-duplicates share. Rows stand in the
-    source's order. ``facts`` is what was measured of each picture (``kilat.data.image_stats.IMAGE_STATS``, ``[rows]``,
-    zeros where one was refused) once the pictures were read.
+    Args:
+        digests: SHA-256 of each picture's content, hexadecimal, ``[rows]``; empty where it was not read.
+        refusals: why pictures were refused, by row.
+        image_stats: ``kilat.data.image_stats.IMAGE_STATS``, ``[rows]``, zeros where a picture was refused; ``[0]``
+            where nothing was measured.
+    """
+
+    digests: Sequence[str]
+    refusals: Mapping[int, Refusal]
+    image_stats: NDArray[Any] = field(default_factory=lambda: np.zeros(0))
+
+
+class Catalog:
+    """A table with the columns ``path, label, split, status, code, detail, digest, width, height, group``.
+
+    Rows stand in the source's order. ``status`` is ``used`` or ``refused``; then ``code`` and ``detail`` say why
+    (``kilat.locale.refusals``). ``digest`` is the SHA-256 of the content, hexadecimal, empty where it could not be
+    read; ``width`` and ``height`` are in pixels; ``group`` is the number that byte-identical pictures and
+    near-duplicates share, -1 for a picture without any.
+
+    Attributes:
+        table: the table, to be read.
+        image_stats: what was measured of each picture, once the pictures were read; see ``PictureRecords``.
     """
 
     def __init__(self, table: pd.DataFrame) -> None:
@@ -66,14 +92,17 @@ class Catalog:
         self.image_stats: NDArray[Any] = np.zeros(0)
 
     @classmethod
-    def from_entries(cls, entries: list[Entry]) -> "Catalog":
-        """A catalog of pictures that nobody has looked at yet."""
+    def from_entries(cls, entries: Sequence[Entry]) -> "Catalog":
+        """Return the catalog of pictures that have not been read yet."""
+        refused = [entry.refused for entry in entries]
         table = pd.DataFrame(
             {
-                "path": [e.path for e in entries],
-                "label": [e.label for e in entries],
-                "split": [e.split for e in entries],
-                "status": [f"refused: {e.refused}" if e.refused else "used" for e in entries],
+                "path": [entry.path for entry in entries],
+                "label": [entry.label for entry in entries],
+                "split": [entry.split for entry in entries],
+                "status": ["refused" if refusal else "used" for refusal in refused],
+                "code": [refusal.code if refusal else "" for refusal in refused],
+                "detail": [refusal.detail if refusal else "" for refusal in refused],
                 "digest": "",
                 "width": 0,
                 "height": 0,
@@ -82,24 +111,63 @@ class Catalog:
         )
         return cls(table)
 
+    def copy(self) -> "Catalog":
+        """Return a catalog whose table can be written without changing this one."""
+        other = Catalog(self.table.copy())
+        other.image_stats = self.image_stats
+        return other
+
     @property
     def used(self) -> NDArray[np.bool_]:
         """Which rows take part, as a mask over all rows."""
         return np.asarray(self.table["status"] == "used")
 
-    def refuse(self, row: int, reason: str) -> None:
-        """Takes a picture out, with the reason."""
-        self.table.loc[row, "status"] = f"refused: {reason}"
-
     @property
     def refused(self) -> pd.DataFrame:
-        """The rows that were refused, with ``path``, ``label`` and ``reason``."""
-        rows = self.table.loc[~self.used, ["path", "label", "status"]]
-        return rows.assign(reason=rows["status"].str.removeprefix("refused: ")).drop(columns="status")
+        """The rows that were refused, with ``path``, ``label``, ``code`` and ``detail``."""
+        return self.table.loc[~self.used, ["path", "label", "code", "detail"]]
+
+    @property
+    def refusal_counts(self) -> dict[str, int]:
+        """How many pictures were refused, by code, the commonest first."""
+        return {str(code): int(count) for code, count in self.refused["code"].value_counts().items()}
+
+    def refusal_summary(self) -> str:
+        """Return the three commonest refusals with their counts, as text in the language of the environment."""
+        refused = self.refused
+        commonest = list(self.refusal_counts.items())[:3]
+        return "; ".join(
+            f"{count:,} × {refusal_heading(code, refused.loc[refused['code'] == code, 'detail'])}"
+            for code, count in commonest
+        )
+
+    def record_pictures(self, records: PictureRecords) -> None:
+        """Write ``digest``, ``width``, ``height`` and the image stats, and refuse what could not be used."""
+        self.table["digest"] = list(records.digests)
+        if len(records.image_stats):
+            for side in ("width", "height"):
+                self.table[side] = records.image_stats[side].astype(np.int64)
+        self.image_stats = records.image_stats
+        self.refuse(records.refusals)
+
+    def refuse(self, refusals: Mapping[int, Refusal]) -> None:
+        """Write ``status``, ``code`` and ``detail`` of the pictures that are taken out, by row."""
+        rows = list(refusals)
+        self.table.loc[rows, "status"] = "refused"
+        self.table.loc[rows, "code"] = [refusal.code for refusal in refusals.values()]
+        self.table.loc[rows, "detail"] = [refusal.detail for refusal in refusals.values()]
+
+    def set_split(self, rows: NDArray[np.int64] | NDArray[np.bool_], split: str) -> None:
+        """Write ``split`` of some rows: positions, or a mask over all rows."""
+        self.table.loc[rows, "split"] = split
+
+    def set_groups(self, numbers: NDArray[np.int64]) -> None:
+        """Write ``group`` of every row, ``[rows]``."""
+        self.table["group"] = numbers
 
 
 def content_digest(picture: Picture) -> bytes:
-    """SHA-256 of a picture's bytes; of an array, of its shape and values."""
+    """Return the SHA-256 of a picture's bytes; of an array, of its shape and values."""
     if isinstance(picture, bytes):
         return hashlib.sha256(picture).digest()
     return hashlib.sha256(repr(picture.shape).encode() + np.ascontiguousarray(picture).tobytes()).digest()

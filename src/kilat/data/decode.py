@@ -9,14 +9,11 @@ import io
 import warnings
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kilat.data.image_file import SIGNATURE_BYTES, has_image_signature
 from kilat.errors import PictureError
-from kilat.locale import _
-
-Pixels = NDArray[np.uint8]
+from kilat.runtime.array_types import Pixels
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF")
 """The only decoders that are ever asked, whatever a file is called. JPEG also opens MPO, as many phones write it."""
@@ -61,13 +58,12 @@ def decode(picture: bytes | Pixels, *, shrink_to: int | None = None) -> tuple[Im
     except PictureError:
         raise
     except Image.DecompressionBombError:
-        raise PictureError(_("more than {max_pixels:,} pixels").format(max_pixels=MAX_PIXELS)) from None
+        raise PictureError("too_many_pixels", f"> {MAX_PIXELS:,}") from None
     except MemoryError:
-        raise PictureError(_("not enough memory to decode it")) from None
+        raise PictureError("out_of_memory") from None
     except Exception as error:  # a decoder may raise anything on hostile bytes
-        raise PictureError(
-            _("cannot be decoded: {reason}").format(reason=str(error) or type(error).__name__)
-        ) from error
+        reason = str(error) or type(error).__name__
+        raise PictureError("truncated" if "truncated" in reason.lower() else "undecodable", reason) from error
 
 
 def picture_size(picture: bytes | Pixels) -> tuple[int, int] | None:
@@ -86,27 +82,21 @@ def _open(picture: bytes | Pixels) -> Image.Image:
     image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else _open_file(picture)
     width, height = image.size
     if not width * height:
-        raise PictureError(_("no pixels"))
+        raise PictureError("no_pixels")
     if width * height > MAX_PIXELS:
-        raise PictureError(
-            _("{width}×{height} pixels, more than {max_pixels:,}").format(
-                width=width, height=height, max_pixels=MAX_PIXELS
-            )
-        )
+        raise PictureError("too_many_pixels", f"{width}×{height}")
     return image
 
 
 def _open_file(data: bytes) -> Image.Image:
     if not data:
-        raise PictureError(_("empty file"))
+        raise PictureError("empty_file")
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         if has_image_signature(data[:SIGNATURE_BYTES]):
-            raise PictureError(_("damaged or cut off")) from None
-        raise PictureError(
-            _("not a picture in a known format ({formats})").format(formats=", ".join(FORMATS))
-        ) from None
+            raise PictureError("damaged") from None
+        raise PictureError("not_an_image") from None
 
 
 def _orientation(image: Image.Image) -> int:
@@ -134,5 +124,5 @@ def _from_deep(image: Image.Image) -> Image.Image:
     values = np.asarray(image, np.float64)
     top = 1.0 if image.mode == "F" else 65535.0
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:
-        raise PictureError(_("samples of mode {mode} outside 0 to {top:g}").format(mode=image.mode, top=top))
+        raise PictureError("sample_range", f"[0, {top:g}]")
     return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8)).convert("RGB")

@@ -6,20 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kilat.data.image_file import (
-    HIDDEN,
-    OTHER,
     SIGNATURE_BYTES,
     has_image_signature,
     is_encodable,
     kind_of_file,
     read_file,
-    refusal,
+    unreadable,
 )
-from kilat.data.layout import EMPTY_CLASS, FolderTree, FoundFile, join_path, sorted_order
+from kilat.data.layout import EMPTY_CLASS, HIDDEN, LOOP, OTHER, FolderTree, FoundFile, join_path, sorted_order
 from kilat.errors import SourceError
 from kilat.locale import _
-
-LOOP = "folder that leads back to itself"
+from kilat.locale.refusals import Refusal
 
 _Place = tuple[int, int]
 
@@ -32,7 +29,7 @@ class FolderSource:
         name: what to call it; the folder's own name if empty.
 
     Attributes:
-        skipped: how many files did not come in as pictures, by reason.
+        skipped: how many files did not come in as pictures, by a code of ``kilat.data.layout``.
     """
 
     def __init__(self, path: str | Path, name: str = "") -> None:
@@ -73,7 +70,9 @@ class _Scan:
             status = os.stat(root)
             os.scandir(root).close()
         except OSError as error:
-            raise SourceError(_("The folder {root} {refusal}.").format(root=root, refusal=refusal(error))) from error
+            raise SourceError(
+                _("The folder {root} cannot be read: {reason}.").format(root=root, reason=error.strerror)
+            ) from error
         self._waiting: list[tuple[str, tuple[_Place, ...]]] = [("", ((status.st_dev, status.st_ino),))]
         while self._waiting:
             self._walk(*self._waiting.pop())
@@ -84,7 +83,7 @@ class _Scan:
                 for item in items:
                     self._take(item, join_path(folder, item.name), above)
         except OSError as error:
-            self.found.append(FoundFile(folder, f"folder {refusal(error)}"))
+            self.found.append(FoundFile(folder, _folder_refusal(error)))
 
     def _take(self, item: os.DirEntry[str], path: str, above: tuple[_Place, ...]) -> None:
         kind = kind_of_file(item.name)
@@ -101,7 +100,7 @@ class _Scan:
         try:
             status = os.stat(item.path)  # DirEntry.inode() is the link's own, so it would not show a loop
         except OSError as error:
-            self.found.append(FoundFile(path, f"folder {refusal(error)}"))
+            self.found.append(FoundFile(path, _folder_refusal(error)))
             return
         here = (status.st_dev, status.st_ino)
         if here in above:
@@ -117,9 +116,9 @@ class _Scan:
             else:
                 self._sniff(item, path)
         elif item.is_symlink():
-            self.found.append(FoundFile(path, "broken link"))
+            self.found.append(FoundFile(path, Refusal("broken_link")))
         elif named:
-            self.found.append(FoundFile(path, "not a regular file"))
+            self.found.append(FoundFile(path, Refusal("not_a_regular_file")))
         else:
             self.skipped[OTHER] += 1
 
@@ -128,12 +127,16 @@ class _Scan:
             with open(item.path, "rb", buffering=0) as file:
                 picture = has_image_signature(file.read(SIGNATURE_BYTES))
         except OSError as error:
-            self.found.append(FoundFile(path, refusal(error)))
+            self.found.append(FoundFile(path, unreadable(error).refusal))
             return
         if picture:
             self.found.append(FoundFile(path))
         else:
             self.skipped[OTHER] += 1
+
+
+def _folder_refusal(error: OSError) -> Refusal:
+    return Refusal("folder_unreadable", (error.strerror or str(error)).lower())
 
 
 def _is(ask: Callable[[], bool]) -> bool:

@@ -5,7 +5,6 @@ import stat
 from typing import Literal
 
 from kilat.errors import PictureError
-from kilat.locale import _
 
 _PICTURES = """
     jpg jpeg jpe jfif jif png apng bmp dib gif webp tif tiff ppm pgm pbm pnm avif avifs heic heif hif
@@ -28,16 +27,14 @@ HELPERS = frozenset(
 )
 """Names, beside those that start with a dot, that a system or a program leaves among the pictures."""
 
-HIDDEN = "hidden or helper file"
-OTHER = "not a picture file"
-
 SIGNATURE_BYTES = 32
 """How many first bytes `has_image_signature` needs."""
 
 MAX_BYTES = 256 * 1024 * 1024
 """A picture that takes more is refused, before it is read into memory."""
 
-TOO_LARGE = f"larger than {MAX_BYTES // 1024**2} MiB"
+LIMIT = f"{MAX_BYTES // 1024**2} MiB"
+"""The same as text: the detail of the refusal ``too_large``."""
 
 _BITMAP_HEADERS = frozenset((12, 40, 52, 56, 64, 108, 124))
 
@@ -81,11 +78,11 @@ def is_encodable(name: str) -> bool:
     return True
 
 
-def refusal(error: OSError) -> str:
-    """The reason for the catalog when the system would not give a file."""
+def unreadable(error: OSError) -> PictureError:
+    """Return the refusal of a picture whose file the system did not give."""
     if isinstance(error, FileNotFoundError):
-        return "file not found"
-    return f"cannot be read: {(error.strerror or str(error)).lower()}"
+        return PictureError("file_not_found")
+    return PictureError("unreadable", (error.strerror or str(error)).lower())
 
 
 def read_file(path: str) -> bytes:
@@ -98,15 +95,15 @@ def read_file(path: str) -> bytes:
         found = os.stat(path)
         # A named pipe would wait for ever on opening, so this comes first.
         if not stat.S_ISREG(found.st_mode):
-            raise PictureError(_("not a regular file"))
+            raise PictureError("not_a_regular_file")
         if found.st_size > MAX_BYTES:
-            raise PictureError(TOO_LARGE)
+            raise PictureError("too_large", LIMIT)
         with open(path, "rb", buffering=0) as file:
             content = file.readall()
     except ValueError as error:  # a NUL inside the path
-        raise PictureError(_("not a possible file name")) from error
+        raise PictureError("invalid_file_name") from error
     except OSError as error:
-        raise PictureError(refusal(error)) from error
+        raise unreadable(error) from error
     if not content:
-        raise PictureError(_("empty file"))
+        raise PictureError("empty_file")
     return content

@@ -21,6 +21,7 @@ from kilat.data.layout import normalize_label
 from kilat.data.table import read_text
 from kilat.errors import SourceError, nearest
 from kilat.locale import _
+from kilat.locale.refusals import Refusal
 
 PATH, CORRECT = "path", "correct_label"
 LEAVE_OUT = "-"
@@ -68,7 +69,7 @@ class CorrectedSource:
         return self.source.link(index)
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def counts(self) -> dict[str, Any]:
         """What was corrected, as numbers that JSON can hold."""
         return {
             "table": self.table,
@@ -110,7 +111,11 @@ def _corrected(entry: Entry, label: str, table: str) -> Entry:
     """An entry as the table wants it; one that was refused already stays refused, for its own reason."""
     if entry.refused:
         return entry
-    return replace(entry, refused=f"left out by {table}") if label == LEAVE_OUT else replace(entry, label=label)
+    return (
+        replace(entry, refused=Refusal("left_out_by_table", table))
+        if label == LEAVE_OUT
+        else replace(entry, label=label)
+    )
 
 
 def _given(file: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kilat.data.catalog import Entry
 from kilat.data.image_file import printable
+from kilat.locale.refusals import Refusal
 
 SPLIT_FOLDERS = {
     "train": "train",
@@ -15,17 +16,28 @@ SPLIT_FOLDERS = {
     "test": "test",
 }
 
-EMPTY_CLASS = "empty class folder"
-NO_CLASS = "no class folder"
-NO_SPLIT = "outside the train, validation and test folders"
+HIDDEN = "hidden"
+OTHER = "not_a_picture"
+EMPTY_CLASS = "empty_class_folder"
+LOOP = "folder_loop"
+"""Codes of ``Source.skipped``: hidden and helper files, files that are no pictures, class folders without pictures, and
+folders that lead back to themselves."""
+
+_NO_CLASS = Refusal("no_class_folder")
+_NO_SPLIT = Refusal("outside_splits")
 
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A file that came in as a picture: its path from the root, with ``/``, and why it is refused already."""
+    """A file that came in as a picture.
+
+    Args:
+        path: from the root, with ``/``.
+        refused: why it is refused before it is read; None where it is not.
+    """
 
     path: str
-    refused: str = ""
+    refused: Refusal | None = None
 
 
 class FolderTree:
@@ -84,9 +96,9 @@ class FolderTree:
         if self.splits and len(parts) > 1:
             split = self.splits.get(parts[0], "")
             parts = parts[1:]
-            refused = refused or ("" if split else NO_SPLIT)
-        label = self._label(parts[0]) if len(parts) > 1 and refused != NO_SPLIT else ""
-        return Entry(printable(item.path), label, split, refused or ("" if label else NO_CLASS))
+            refused = refused or (None if split else _NO_SPLIT)
+        label = self._label(parts[0]) if len(parts) > 1 and refused is not _NO_SPLIT else ""
+        return Entry(printable(item.path), label, split, refused or (None if label else _NO_CLASS))
 
     def _label(self, name: str) -> str:
         """One spelling of the class name, and one string in memory, for all its pictures."""

@@ -36,13 +36,14 @@ from pathlib import Path
 from kilat.data.archive import SUFFIXES as ARCHIVES
 from kilat.data.archive import ArchiveSource
 from kilat.data.arrays import ArraySource, PathsSource
-from kilat.data.catalog import Source
+from kilat.data.catalog import Catalog, Source
 from kilat.data.datasets import DATASETS, open_dataset
 from kilat.data.folder import FolderSource
-from kilat.data.image_file import HIDDEN, OTHER, printable
+from kilat.data.image_file import printable
+from kilat.data.layout import HIDDEN, OTHER
 from kilat.data.table import TableSource
 from kilat.errors import SourceError, nearest
-from kilat.locale import _
+from kilat.locale import _, ngettext
 from kilat.runtime.progress import Advance
 
 __all__ = [
@@ -104,10 +105,12 @@ def require_classes(source: Source, where: str) -> None:
     if len(classes) < 2:
         count = sum(not entry.refused for entry in source.entries)
         raise SourceError(
-            _("{where} holds one class, {name!r}, of {count} pictures; a classifier needs at least two.").format(
-                where=where, name=classes.pop(), count=count
-            ),
-            hint=_mend(source, where),
+            ngettext(
+                "{where} has one class, {name!r}, with one picture; a classifier needs at least two classes.",
+                "{where} has one class, {name!r}, with {count:,} pictures; a classifier needs at least two classes.",
+                count,
+            ).format(where=where, name=classes.pop(), count=count),
+            hint=_hint(source, where),
         )
 
 
@@ -119,23 +122,25 @@ def require_pictures(source: Source, where: str) -> None:
     """
     if not source.entries:
         files = source.skipped.get(HIDDEN, 0) + source.skipped.get(OTHER, 0)
-        found = f"{files} files, none of them pictures" if files else "nothing in it"
-        raise SourceError(
-            _(
-                "No pictures in {where}: {found}. Looked for JPEG, PNG, WebP, GIF, BMP and TIFF files in class folders."
-            ).format(where=where, found=found),
-            hint=_mend(source, where),
-        )
+        found = _("No pictures in {where}: it is empty.")
+        if files:
+            found = ngettext(
+                "No pictures in {where}: one file, which is not a picture.",
+                "No pictures in {where}: {count:,} files, none of them a picture.",
+                files,
+            )
+        looked_for = _("kilat looks for JPEG, PNG, WebP, GIF, BMP and TIFF files in class folders.")
+        raise SourceError(f"{found.format(where=where, count=files)} {looked_for}", hint=_hint(source, where))
     if all(entry.refused for entry in source.entries):
-        reasons: dict[str, int] = {}
-        for entry in source.entries:
-            reasons[entry.refused] = reasons.get(entry.refused, 0) + 1
-        most = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:3]
         raise SourceError(
-            _("None of the {count} pictures in {where} can be used: {most}.").format(
-                count=len(source.entries), where=where, most=", ".join(f"{reason} ({count})" for reason, count in most)
+            ngettext(
+                "The only picture in {where} cannot be used: {reasons}.",
+                "None of the {count:,} pictures in {where} can be used: {reasons}.",
+                len(source.entries),
+            ).format(
+                count=len(source.entries), where=where, reasons=Catalog.from_entries(source.entries).refusal_summary()
             ),
-            hint=_mend(source, where),
+            hint=_hint(source, where),
         )
 
 
@@ -153,20 +158,23 @@ def _open_file(path: Path) -> Source:
     )
 
 
-def _mend(source: Source, where: str) -> str:
+def _hint(source: Source, where: str) -> str:
     if isinstance(source, TableSource):
-        return "Give every row a path, as seen from the table's folder, and a label, of at least two different ones."
+        return _("Give every row a path, relative to the table's folder, and a label; use at least two labels.")
     folder = where.rstrip("/") if os.path.isdir(where) else "pictures"
-    return f"Put the pictures of each class in a folder of its own: {folder}/cats/1.jpg, {folder}/dogs/1.jpg."
+    return _(
+        "Put the pictures of each class into a folder of its own: {folder}/cats/1.jpg, {folder}/dogs/1.jpg."
+    ).format(folder=folder)
 
 
 def _nearest(path: Path, name: str) -> str:
-    """What the user may have meant: something beside the missing path, or a named set."""
-    beside = path.parent
-    siblings = [printable(each.name) for each in beside.iterdir()] if beside.is_dir() else []
+    """Return a hint at what the user may have meant: something in the same folder, or a named data set."""
+    folder = path.parent
+    siblings = [printable(each.name) for each in folder.iterdir()] if folder.is_dir() else []
     close = get_close_matches(path.name, siblings, n=3, cutoff=0.6)
     if close:
-        return f"Did you mean {' or '.join(repr(printable(str(beside / each))) for each in close)}?"
+        names = _(" or ").join(repr(printable(str(folder / each))) for each in close)
+        return _("Did you mean {names}?").format(names=names)
     if os.sep in name or "." in name:
-        return "Check the path, or give the name of a data set: " + ", ".join(DATASETS) + "."
+        return _("Check the path, or give the name of a data set: {names}.").format(names=", ".join(DATASETS))
     return nearest(name, DATASETS)

@@ -1,9 +1,9 @@
-"""Who learns and who is asked: byte-identical pictures settled, the test split drawn by content, folds for the rest.
+"""Which pictures train and which test: duplicates resolved, the test set drawn by content, folds for the rest.
 
-A picture's side follows from the SHA-256 of its content and the seed alone, so adding, removing or renaming other
-pictures moves nobody. Each class is drawn from at the same rate; only in classes so small that chance would leave none
-to learn from, or none to ask, one picture is moved. Near-duplicates go as one: by the smallest digest among them, their
-key.
+The split of a picture follows from the SHA-256 of its content and the seed alone, so adding, removing or renaming other
+pictures moves none. Each class is drawn from at the same rate; only in classes so small that chance would leave none
+to train on, or none to test on, one picture is moved. Near-duplicates are drawn together: by the smallest digest among
+them, which stands for their group.
 """
 
 import hashlib
@@ -17,89 +17,92 @@ from numpy.typing import NDArray
 
 from kilat.data.catalog import Catalog
 from kilat.errors import SourceError
-from kilat.locale import _
+from kilat.locale import _, ngettext
+from kilat.locale.notes import Note
+from kilat.locale.refusals import Refusal
 
 _FEW = 5
-_RANK = {"test": 0, "calibration": 1, "validation": 2, "train": 3, "": 3}
+"""Of a class with fewer groups, chance may draw none; with so many, at least one is drawn."""
+
+_DUPLICATE_RANK = {"test": 0, "calibration": 1, "validation": 2, "train": 3, "": 3}
 
 
 def resolve_duplicates(catalog: Catalog, corrected: Collection[int] = ()) -> None:
-    """Counts every content once: of byte-identical pictures one is used, and none where their labels disagree.
+    """Count every content once: of byte-identical pictures use one, and none where their labels differ.
 
-    Where a ready-made split holds a picture on two sides, the test keeps it, then calibration, then validation: what is
-    asked must not have been learnt.
+    Where ready-made splits share a picture, the test set keeps it, then calibration, then validation: no picture may
+    be both trained on and tested.
 
     Args:
         catalog: with digests.
-        corrected: rows whose label a person gave: where labels disagree but those of these rows do not, theirs counts.
+        corrected: rows whose label a person gave: where labels differ but those of these rows do not, theirs counts.
     """
     table = catalog.table
     used = table[catalog.used]
-    for number, (_digest, twins) in enumerate(
+    numbers = table["group"].to_numpy().copy()
+    refusals: dict[int, Refusal] = {}
+    for number, (_digest, copies) in enumerate(
         used[used.duplicated("digest", keep=False)].groupby("digest", sort=False)
     ):
-        table.loc[twins.index, "group"] = number
-        rows = sorted(twins.index, key=lambda row: (_RANK[str(table.loc[row, "split"])], row))
-        labels = dict(twins["label"])
+        numbers[copies.index] = number
+        rank = copies["split"].map(_DUPLICATE_RANK).to_dict()
+        rows = sorted(copies.index, key=lambda row: (rank[row], row))
+        labels, paths = dict(copies["label"]), dict(copies["path"])
         agreeing = rows if len(set(labels.values())) == 1 else [row for row in rows if row in corrected]
-        if len({labels[row] for row in agreeing}) != 1:
-            named = ", ".join(f"'{label}'" for label in list(dict.fromkeys(labels.values()))[:4])
-            for row in rows:
-                other = next(r for r in rows if labels[r] != labels[row])
-                catalog.refuse(row, f"the same picture stands under {named} (see {table.loc[other, 'path']})")
+        if len({labels[row] for row in agreeing}) == 1:
+            kept = agreeing[0]
+            refusals |= {row: Refusal("duplicate", paths[kept]) for row in rows if row != kept}
             continue
         for row in rows:
-            if row != agreeing[0]:
-                catalog.refuse(row, f"byte-identical to {table.loc[agreeing[0], 'path']}, which is counted once")
+            other = next(r for r in rows if labels[r] != labels[row])
+            refusals[row] = Refusal("label_conflict", paths[other])
+    catalog.set_groups(numbers)
+    catalog.refuse(refusals)
 
 
 def merge_groups(catalog: Catalog, groups: Iterable[Sequence[int]]) -> None:
-    """Gives rows that belong together one number; byte-identical pictures bring theirs. All stay used.
+    """Give rows that belong together one group number, together with their byte-identical copies. All stay used.
 
     Args:
-        catalog: with duplicates settled.
+        catalog: with duplicates resolved.
         groups: rows that are near-duplicates of each other.
     """
-    number = catalog.table["group"].to_numpy().copy()
-    free = int(number.max(initial=-1)) + 1
+    numbers = catalog.table["group"].to_numpy().copy()
+    free = int(numbers.max(initial=-1)) + 1
     for group in groups:
         rows = np.asarray(group)
-        known = np.unique(number[rows][number[rows] >= 0])
+        known = np.unique(numbers[rows][numbers[rows] >= 0])
         if not len(known):
             known, free = np.array([free]), free + 1
-        number[rows] = known[0]
-        number[np.isin(number, known[1:])] = known[0]
-    catalog.table["group"] = number
+        numbers[rows] = known[0]
+        numbers[np.isin(numbers, known[1:])] = known[0]
+    catalog.set_groups(numbers)
 
 
-def assign_splits(catalog: Catalog, fraction: float, seed: int) -> list[str]:
-    """Fills in the split of every used picture; returns sentences on what the user should know.
+def assign_splits(catalog: Catalog, fraction: float, seed: int) -> list[Note]:
+    """Give every used picture a split, and return notes on what the user should know.
 
-    Ready-made splits stay. Where there is no test, ``fraction`` of the training pictures become it. Groups of
+    Ready-made splits stay. Where there is no test set, ``fraction`` of the training pictures become it. Groups of
     near-duplicates become it as a whole, or not at all.
 
     Args:
-        catalog: with digests, duplicates settled.
-        fraction: share of pictures for the test, 0 to below 1.
-        seed: another seed draws another test.
+        catalog: with digests, duplicates resolved.
+        fraction: share of pictures for the test set, 0 to below 1.
+        seed: another seed draws another test set.
     """
-    table = catalog.table
-    used = catalog.used
-    ready = bool((table["split"] != "").any())
-    if ready and (table.loc[used, "split"] == "test").any():
-        table.loc[used & (table["split"] == ""), "split"] = "train"
+    splits, used = catalog.table["split"], catalog.used
+    ready = bool((splits != "").any())
+    if ready and (splits[used] == "test").any():
+        catalog.set_split(used & (splits == "").to_numpy(), "train")
         return []
-    notes = []
-    if ready:
-        notes.append(_("The data brings no test split, so it was drawn from the training pictures."))
-    keys = _keys(catalog)
-    is_open = used & table["split"].isin(["", "train"]).to_numpy()
-    table.loc[is_open, "split"] = "train"
-    drawn = is_open & ~np.isin(keys, keys[used & ~is_open])
-    labels = table.loc[drawn, "label"].to_numpy(object)
-    test, told = _draw(keys[drawn], labels, fraction, seed, "test")
-    table.loc[np.flatnonzero(drawn)[test], "split"] = "test"
-    return [*notes, *told]
+    keys = _group_keys(catalog)
+    is_open = used & splits.isin(["", "train"]).to_numpy()
+    catalog.set_split(is_open, "train")
+    drawn = np.flatnonzero(is_open & ~np.isin(keys, keys[used & ~is_open]))
+    labels = catalog.table["label"].to_numpy(object)[drawn]
+    test, notes = _draw(keys[drawn], labels, fraction, seed, "test")
+    catalog.set_split(drawn[test], "test")
+    return [Note("test_drawn_from_train"), *notes] if ready else notes
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,8 @@ class Part:
         truth: class of each, ``[n]``.
         digests: their contents, ``[n]``.
         validation: which of them a ready-made split sets aside for validation, ``[n]``.
-        keys: what must stay on one side has one key, ``[n]``; for a picture without near-duplicates its digest.
+        groups: equal for pictures that must stay in the same split, ``[n]``; for a picture without near-duplicates its
+            digest.
     """
 
     rows: NDArray[np.int64]
@@ -121,18 +125,12 @@ class Part:
     groups: NDArray[np.object_]
 
     def take(self, positions: NDArray[np.int64]) -> "Part":
-        """Those that stand at some positions."""
-        return Part(
-            self.rows[positions],
-            self.truth[positions],
-            self.digests[positions],
-            self.validation[positions],
-            self.groups[positions],
-        )
+        """Return the pictures at some positions."""
+        return Part(*(getattr(self, one.name)[positions] for one in fields(self)))
 
     @classmethod
     def concat(cls, parts: Sequence["Part"]) -> "Part":
-        """The pictures of several, one after the other."""
+        """Return the pictures of several parts, one after the other."""
         return cls(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(cls)))
 
     @property
@@ -142,59 +140,66 @@ class Part:
 
 
 def train_and_test(catalog: Catalog) -> tuple[list[str], Part, Part]:
-    """The class names, sorted, and the pictures to learn from and to be asked about.
+    """Return the class names, sorted, the pictures that are not for the test, and those that are.
 
-    Test pictures of a class that nobody learns are refused here.
+    Test pictures of a class without training pictures are refused here.
 
     Raises:
-        SourceError: fewer than two classes are left to learn.
+        SourceError: fewer than two classes have training pictures.
     """
     table = catalog.table
-    learnt = catalog.used & (table["split"] != "test").to_numpy()
-    classes = sorted(table.loc[learnt, "label"].unique())
+    train = catalog.used & (table["split"] != "test").to_numpy()
+    classes = sorted(table.loc[train, "label"].unique())
     if len(classes) < 2:
-        found = f"only '{classes[0]}'" if classes else "none"
-        refused = int((~catalog.used).sum())
-        raise SourceError(
-            _(
-                "A classifier needs pictures of at least two classes to learn from; after refusing "
-                "{refused:,} of {count:,} pictures there is {found}."
-            ).format(refused=refused, count=len(table), found=found),
-            hint=_reasons(catalog),
+        found = _("there is only '{label}'").format(label=classes[0]) if classes else _("there is none")
+        message = ngettext(
+            "A classifier needs training pictures of at least two classes; after refusing {refused:,} of {count:,} "
+            "picture, {found}.",
+            "A classifier needs training pictures of at least two classes; after refusing {refused:,} of {count:,} "
+            "pictures, {found}.",
+            len(table),
         )
-    for row in table.index[catalog.used & ~table["label"].isin(classes)]:
-        catalog.refuse(row, f"no picture of class '{table.loc[row, 'label']}' to learn from")
-    return classes, _part(catalog, learnt, classes), _part(catalog, catalog.used & ~learnt, classes)
+        raise SourceError(
+            message.format(refused=int((~catalog.used).sum()), count=len(table), found=found),
+            hint=catalog.refusal_summary(),
+        )
+    foreign = table.loc[catalog.used & ~table["label"].isin(classes).to_numpy(), "label"]
+    catalog.refuse(
+        {int(row): Refusal("no_training_class", label) for row, label in zip(foreign.index, foreign, strict=True)}
+    )
+    return classes, _part(catalog, train, classes), _part(catalog, catalog.used & ~train, classes)
 
 
 def all_used(catalog: Catalog, classes: Sequence[str]) -> Part:
-    """All used pictures of a catalog whose labels are all among ``classes``.
+    """Return all used pictures of a catalog whose labels are all among ``classes``.
 
     Raises:
         SourceError: there are none.
     """
     if not catalog.used.any():
-        raise SourceError(
-            _("None of the {count:,} pictures can be asked about.").format(count=len(catalog.table)),
-            hint=_reasons(catalog),
+        message = ngettext(
+            "The only picture cannot be evaluated.",
+            "None of the {count:,} pictures can be evaluated.",
+            len(catalog.table),
         )
+        raise SourceError(message.format(count=len(catalog.table)), hint=catalog.refusal_summary())
     return _part(catalog, catalog.used, classes)
 
 
-def folds(learnt: Part, count: int, seed: int) -> NDArray[np.int64]:
-    """In which fold of cross-validation each picture is held out.
+def folds(pictures: Part, count: int, seed: int) -> NDArray[np.int64]:
+    """Return in which fold of cross-validation each picture is held out.
 
-    Folds are stratified and follow from content and seed. A group of near-duplicates is held out as a whole; one that
-    is all there is of a class is never. A ready-made validation split is the only fold.
+    Folds are stratified and follow from content and seed. A group of near-duplicates is held out as a whole, and never
+    if it is all there is of a class. A ready-made validation split is the only fold.
 
     Returns:
         int64 ``[n]``, 0 to ``count - 1``, and -1 for pictures that are never held out, such as the only one of a class.
     """
-    if learnt.validation.any():
-        return np.where(learnt.validation, 0, -1)
-    names, group = _numbered(learnt.groups)
+    if pictures.validation.any():
+        return np.where(pictures.validation, 0, -1)
+    names, group = _unique(pictures.groups)
     position = np.array([_position(name, seed, "fold") for name in names])
-    members = [np.unique(group[learnt.truth == label]) for label in np.unique(learnt.truth)]
+    members = [np.unique(group[pictures.truth == label]) for label in np.unique(pictures.truth)]
     fold = np.full(len(names), -1, np.int64)
     placed = np.isin(np.arange(len(names)), [own[0] for own in members if len(own) == 1])
     for offset, own in enumerate(members):
@@ -205,33 +210,39 @@ def folds(learnt: Part, count: int, seed: int) -> NDArray[np.int64]:
 
 
 def hold_out(
-    learnt: Part, share: float, seed: int, purpose: str = "validation"
+    pictures: Part, share: float, seed: int, purpose: str = "validation"
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which pictures a network is trained on, and which are held out, such as to measure it on between epochs.
+    """Return which pictures a network is trained on, and which are held out, such as to validate between epochs.
 
-    A ready-made validation split is used as it is. Otherwise a share of each class is drawn by content, like the test,
-    and groups of near-duplicates as a whole.
+    A ready-made validation split is used as it is. Otherwise a share of each class is drawn by content, like the test
+    set, and groups of near-duplicates as a whole.
 
     Args:
-        learnt: the pictures to learn from.
+        pictures: to choose from.
         share: of them to hold out, above 0 and below 1.
         seed: another seed draws others.
-        purpose: what for; another purpose draws others too, and takes no ready-made split.
+        purpose: what for; another purpose draws others too, and uses no ready-made split.
 
     Returns:
-        Positions in ``learnt``, rising: to train on, and held out. At least one of every class is trained on, and one
+        Positions in ``pictures``, rising: to train on, and held out. At least one of every class is trained on, and one
         held out where the class has five that are no near-duplicates; of smaller classes chance may draw none.
 
     Raises:
         SourceError: a ready-made validation split leaves nothing to train on.
     """
-    held = learnt.validation if purpose == "validation" else np.zeros(len(learnt.rows), bool)
-    if held.all():
-        message = f"All {len(held):,} pictures to learn from are set aside for validation, so none is left to train on."
-        raise SourceError(message, hint=_("Call the split of those to train on “train”."))
-    if not held.any():
-        held, _notes = _draw(learnt.groups, learnt.truth, share, seed, purpose)
-    return np.flatnonzero(~held), np.flatnonzero(held)
+    held_out = pictures.validation if purpose == "validation" else np.zeros(len(pictures.rows), bool)
+    if held_out.all():
+        message = ngettext(
+            "The only training picture is set aside for validation, so none is left to train on.",
+            "All {count:,} training pictures are set aside for validation, so none is left to train on.",
+            len(held_out),
+        )
+        raise SourceError(
+            message.format(count=len(held_out)), hint=_("Give the pictures to train on the split “train”.")
+        )
+    if not held_out.any():
+        held_out, _notes = _draw(pictures.groups, pictures.truth, share, seed, purpose)
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def _part(catalog: Catalog, mask: NDArray[np.bool_], classes: Sequence[str]) -> Part:
@@ -239,11 +250,11 @@ def _part(catalog: Catalog, mask: NDArray[np.bool_], classes: Sequence[str]) -> 
     truth = pd.Index(classes).get_indexer(pd.Index(table["label"]))
     validation = (table["split"] == "validation").to_numpy()
     digests = table["digest"].to_numpy(object)
-    return Part(np.flatnonzero(mask), truth.astype(np.int64), digests, validation, _keys(catalog)[mask])
+    return Part(np.flatnonzero(mask), truth.astype(np.int64), digests, validation, _group_keys(catalog)[mask])
 
 
-def _keys(catalog: Catalog) -> NDArray[np.object_]:
-    """For every row, the smallest digest of its group; of a picture without one, its own."""
+def _group_keys(catalog: Catalog) -> NDArray[np.object_]:
+    """Return the smallest digest of every row's group; of a picture without a group, its own."""
     table = catalog.table
     keys = table["digest"].to_numpy(object).copy()
     grouped = table[table["group"] >= 0]
@@ -252,55 +263,42 @@ def _keys(catalog: Catalog) -> NDArray[np.object_]:
     return keys
 
 
-def _reasons(catalog: Catalog) -> str:
-    """The commonest reasons for refusals, as a sentence."""
-    counts = catalog.refused["reason"].value_counts().head(3)
-    return "; ".join(f"{count:,} × {reason}" for reason, count in counts.items())
-
-
 def _draw(
     keys: NDArray[np.object_], classes: NDArray[Any], share: float, seed: int, purpose: str
-) -> tuple[NDArray[np.bool_], list[str]]:
-    """Which pictures are drawn, all of one key or none; and what to say of classes too small to obey the rate."""
-    names, group = _numbered(keys)
+) -> tuple[NDArray[np.bool_], list[Note]]:
+    """Return which pictures are drawn, all of one key or none, and notes on classes too small to be drawn from."""
+    names, group = _unique(keys)
     position = np.array([_position(name, seed, purpose) for name in names])
     drawn = position < share
-    notes: list[str] = []
+    notes: list[Note] = []
     if not share:
         return drawn[group], notes
-    labels, code = _numbered(classes)
+    labels, code = _unique(classes)
     members = [np.unique(group[code == number]) for number in range(len(labels))]
     for label, own, pictures in zip(labels, members, np.bincount(code), strict=True):
-        if note := _obey(drawn, position, own, int(pictures)):
-            notes.append(note.format(label=label))
+        if len(own) == 1:
+            drawn[own] = False
+            single = "class_with_single_picture" if pictures == 1 else "class_with_single_group"
+            notes.append(Note(single, {"label": str(label)}))
+            continue
+        if drawn[own].all():
+            drawn[own[np.argmax(position[own])]] = False
+        if not drawn[own].any() and len(own) < _FEW:
+            notes.append(Note("class_without_test_pictures", {"label": str(label)}))
+        elif not drawn[own].any():
+            drawn[own[np.argmin(position[own])]] = True
     for own in members:  # a group of two classes may have been drawn for the sake of the other one
         if drawn[own].all():
             drawn[own[np.argmax(position[own])]] = False
     return drawn[group], notes
 
 
-def _obey(drawn: NDArray[np.bool_], position: NDArray[np.float64], own: NDArray[np.int64], pictures: int) -> str:
-    """Moves one group of a class that is so small that all or none were drawn; what to say of it."""
-    if len(own) == 1:
-        drawn[own] = False
-        if pictures == 1:
-            return _("Class “{label}” has a single picture: it is learnt from, but cannot be tested.")
-        return _("Class “{label}” has near copies of a single picture: they are learnt from, but cannot be tested.")
-    if drawn[own].all():
-        drawn[own[np.argmax(position[own])]] = False
-    if not drawn[own].any():
-        if len(own) < _FEW:
-            return _("Class “{label}” has so few pictures that none fell into the test.")
-        drawn[own[np.argmin(position[own])]] = True
-    return ""
-
-
-def _numbered(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The different values, sorted, and the number of each one's own."""
+def _unique(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the different values, sorted, and for every value its number among them."""
     different, number = np.unique(values, return_inverse=True)
     return different, number.astype(np.int64)
 
 
 def _position(digest: str, seed: int, purpose: str) -> float:
-    """Where a content falls between 0 and 1: uniform, and independent for every seed and purpose."""
+    """Return where a content falls between 0 and 1: uniform, and independent for every seed and purpose."""
     return int.from_bytes(hashlib.sha256(f"{purpose} {seed} {digest}".encode()).digest()[:8]) / 2**64

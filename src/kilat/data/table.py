@@ -6,6 +6,7 @@ import io
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from kilat.data.image_file import is_encodable, read_file
 from kilat.data.layout import normalize_label, sorted_order
 from kilat.errors import SourceError, nearest
 from kilat.locale import _
+from kilat.locale.refusals import Refusal
 
 PATHS = ("path", "file", "filename", "image", "image_path", "filepath")
 LABELS = ("label", "class", "category", "target")
@@ -74,12 +76,12 @@ class TableSource:
         path, label, marked = row[0], normalize_label(row[1]) if row[1].strip() else "", row[2].strip()
         split = SPLIT_VALUES.get(marked.lower(), "") if marked else default
         if not path.strip():
-            return Entry(f"row {number}", label, split, "no path")
+            return Entry(f"row {number}", label, split, Refusal("no_path"))
         if not label:
-            return Entry(path, "", split, "no label")
+            return Entry(path, "", split, Refusal("no_label"))
         if marked and not split:
-            return Entry(path, label, "", f"unknown split {marked!r}: use train, validation or test")
-        return Entry(path, label, split, "" if os.path.exists(self._path(path)) else "file not found")
+            return Entry(path, label, "", Refusal("unknown_split", marked))
+        return Entry(path, label, split, None if os.path.exists(self._path(path)) else Refusal("file_not_found"))
 
     def _once(self, entries: list[Entry]) -> list[Entry]:
         """Refuses what is listed again, and whatever is listed under more than one label."""
@@ -89,9 +91,9 @@ class TableSource:
                 listed[os.path.normcase(self._path(entry.path))].append(index)
         for same in listed.values():
             labels = sorted({entries[i].label for i in same})
-            reason = "listed twice" if len(labels) == 1 else f"listed under labels {' and '.join(labels)}"
+            refusal = Refusal("listed_twice") if len(labels) == 1 else Refusal("several_labels", ", ".join(labels))
             for i in same[1:] if len(labels) == 1 else same:
-                entries[i] = Entry(entries[i].path, entries[i].label, entries[i].split, reason)
+                entries[i] = replace(entries[i], refused=refusal)
         return entries
 
 

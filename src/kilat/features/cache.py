@@ -1,8 +1,8 @@
 """Feature vectors kept between runs: one SQLite file, keyed by content, backbone and preprocessing.
 
-SQLite's journal makes it safe under kills and concurrent runs; every vector carries a checksum besides, so that a
-damaged disk gives a miss, never a wrong vector. A cache that cannot be used (full disk, no permission) costs the
-saving, not the run. When it outgrows its limit the vectors that were not asked for longest go first.
+SQLite's journal makes it safe under kills and concurrent runs; every vector has a checksum besides, so that a damaged
+disk gives a miss, never a wrong vector. A cache that cannot be used (full disk, no permission) costs the saving, not
+the run. When it outgrows its limit the vectors that were used longest ago go first.
 """
 
 import contextlib
@@ -16,25 +16,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kilat.errors import RunError
 from kilat.locale import _
+from kilat.runtime.array_types import Floats
 from kilat.runtime.files import cache_home
 
-Floats = NDArray[np.float32]
 DEFAULT_LIMIT = 8 << 30
 """Bytes that the cache may take; ``KILAT_CACHE_LIMIT`` (in bytes) says otherwise."""
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS looks (
-    space BLOB NOT NULL, content BLOB NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
-    vector BLOB NOT NULL, facts BLOB NOT NULL, checksum INTEGER NOT NULL, used_at INTEGER NOT NULL,
-    UNIQUE (space, content)
+CREATE TABLE IF NOT EXISTS pictures (
+    namespace BLOB NOT NULL, content BLOB NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
+    vector BLOB NOT NULL, image_stats BLOB NOT NULL, checksum INTEGER NOT NULL, used_at INTEGER NOT NULL,
+    UNIQUE (namespace, content)
 )
 """
-_EARLIER = "DROP TABLE IF EXISTS features"  # it knew no facts
-_SELECT = "SELECT content, width, height, vector, facts, checksum, used_at FROM looks"
+_EARLIER = ("features", "looks")
+"""Tables of earlier versions, which are dropped."""
+_SELECT = "SELECT content, width, height, vector, image_stats, checksum, used_at FROM pictures"
+_ROW_BYTES = "length(vector) + length(image_stats) + 128"
 _ROWS_PER_QUERY = 500
 _DAY = 86_400
 _BUSY_MILLISECONDS = 30_000
@@ -42,73 +43,79 @@ _BUSY_MILLISECONDS = 30_000
 
 @dataclass(frozen=True)
 class CachedFeatures:
-    """What the cache knows of a picture: its full size, its feature vector (float32), and the facts of it, as bytes."""
+    """What the cache keeps of a picture: its full size, its feature vector, and its image stats as bytes."""
 
     width: int
     height: int
     vector: Floats
-    facts: bytes = b""
+    image_stats: bytes = b""
 
 
 class FeatureCache:
-    """The feature vectors of one space, that is of one backbone with one preprocessing.
+    """The feature vectors of one namespace, that is of one backbone with one preprocessing.
 
     Args:
-        space: digest of backbone and preprocessing.
-        folder: where the file lies; None for ``cache_home()``.
+        namespace: digest of backbone and preprocessing.
+        folder: of the file; None for ``cache_home()``.
+
+    Attributes:
+        path: of the file.
+        trouble: why the cache cannot be used; empty where it can.
     """
 
-    def __init__(self, space: bytes, folder: Path | None = None) -> None:
-        self.space = space
+    def __init__(self, namespace: bytes, folder: Path | None = None) -> None:
+        self.namespace = namespace
         self.path = (folder or cache_home()) / "features.sqlite"
         self.limit = limit()
         self.trouble = ""
         self.long_unused: list[bytes] = []
         self.connection: sqlite3.Connection | None = None
-        self._open()
+        try:
+            self.connection = connect(self.path)
+        except (OSError, sqlite3.Error) as error:
+            self._give_up(error)
 
     def get(self, contents: Sequence[bytes]) -> dict[bytes, CachedFeatures]:
-        """What is known of these contents (digests); those that are unknown or damaged are left out."""
+        """Return what is known of these contents (digests); those that are unknown or damaged are left out."""
         found: dict[bytes, CachedFeatures] = {}
         for start in range(0, len(contents), _ROWS_PER_QUERY):
             some = contents[start : start + _ROWS_PER_QUERY]
             marks = ",".join("?" * len(some))
-            query = f"{_SELECT} WHERE space = ? AND content IN ({marks})"
-            for content, width, height, vector, facts, checksum, used_at in self._execute(query, (self.space, *some)):
-                sound = isinstance(vector, bytes) and isinstance(facts, bytes)
-                if sound and _checksum(vector, facts, width, height) == checksum:
-                    found[content] = CachedFeatures(width, height, np.frombuffer(vector, np.float32), facts)
+            query = f"{_SELECT} WHERE namespace = ? AND content IN ({marks})"
+            for content, width, height, vector, stats, checksum, used_at in self._execute(
+                query, (self.namespace, *some)
+            ):
+                sound = isinstance(vector, bytes) and isinstance(stats, bytes)
+                if sound and _checksum(vector, stats, width, height) == checksum:
+                    found[content] = CachedFeatures(width, height, np.frombuffer(vector, np.float32), stats)
                     if used_at < time.time() - _DAY:
                         self.long_unused.append(content)
         return found
 
     def put(self, items: Iterable[tuple[bytes, CachedFeatures]]) -> None:
-        """Remembers some vectors in one transaction."""
+        """Keep some vectors, by the digests of their contents, in one transaction."""
         now = int(time.time())
-        rows = [
-            (self.space, content, width, height, data, seen.facts, _checksum(data, seen.facts, width, height), now)
-            for content, seen in items
-            for data, width, height in [(seen.vector.tobytes(), seen.width, seen.height)]
-        ]
-        self._write("INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        rows = []
+        for content, item in items:
+            data, stats = item.vector.tobytes(), item.image_stats
+            checksum = _checksum(data, stats, item.width, item.height)
+            rows.append((self.namespace, content, item.width, item.height, data, stats, checksum, now))
+        self._write("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def close(self) -> None:
-        """Notes what was asked for, shrinks the cache to its limit, and closes it."""
-        self._touch()
+        """Write down which vectors were used, shrink the cache to its limit, and close it."""
+        # The time of use only tells what to drop first, so one that is less than a day old is left as it is.
+        now = int(time.time())
+        query = "UPDATE pictures SET used_at = ? WHERE namespace = ? AND content = ?"
+        self._write(query, [(now, self.namespace, content) for content in self.long_unused])
         if self.connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 shrink(self.connection, self.limit)
             self.connection.close()
             self.connection = None
 
-    def _open(self) -> None:
-        try:
-            self.connection = connect(self.path)
-        except (OSError, sqlite3.Error) as error:
-            self._give_up(error)
-
     def _give_up(self, error: Exception) -> None:
-        self.trouble = f"The feature cache {self.path} is not used: {error}."
+        self.trouble = str(error)
         if self.connection is not None:
             self.connection.close()
             self.connection = None
@@ -133,15 +140,9 @@ class FeatureCache:
         except sqlite3.Error as error:
             self._give_up(error)
 
-    def _touch(self) -> None:
-        """Notes what was used again after more than a day: it is only there to tell what to drop first."""
-        now = int(time.time())
-        query = "UPDATE looks SET used_at = ? WHERE space = ? AND content = ?"
-        self._write(query, [(now, self.space, content) for content in self.long_unused])
-
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Opens the file, and starts anew where it is no database any more."""
+    """Open the file, and start a new one where it is no longer a database."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         return _connect(path)
@@ -153,50 +154,51 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def shrink(connection: sqlite3.Connection, allowed: int) -> None:
-    """Drops the vectors that were not used longest until the rest fits into so many bytes."""
+    """Drop the vectors that were used longest ago until the rest fits into so many bytes."""
     taken = _bytes(connection)
     if taken <= allowed:
         return
-    (everything,) = connection.execute("SELECT total(length(vector) + length(facts) + 128) FROM looks").fetchone()
+    (everything,) = connection.execute(f"SELECT total({_ROW_BYTES}) FROM pictures").fetchone()  # noqa: S608
     room = 0.9 * allowed * everything / taken  # pages are not filled to the brim, so the file is larger than its rows
     total, keep = 0, 0
-    order = "FROM looks ORDER BY used_at DESC, space, content"
-    for (size,) in connection.execute(f"SELECT length(vector) + length(facts) + 128 {order}"):
+    order = "FROM pictures ORDER BY used_at DESC, namespace, content"
+    for (size,) in connection.execute(f"SELECT {_ROW_BYTES} {order}"):
         total += size
         if total > room:
             break
         keep += 1
     with connection:
         connection.execute(
-            f"DELETE FROM looks WHERE (space, content) IN (SELECT space, content {order} LIMIT -1 OFFSET ?)",  # noqa: S608
+            f"DELETE FROM pictures WHERE (namespace, content) IN "  # noqa: S608
+            f"(SELECT namespace, content {order} LIMIT -1 OFFSET ?)",
             (keep,),
         )
     connection.executescript("PRAGMA incremental_vacuum")  # execute() would stop after the first page
 
 
 def limit() -> int:
-    """Bytes that the cache may take.
+    """Return how many bytes the cache may take.
 
     Raises:
-        RunError: the environment says something that is no number.
+        RunError: ``KILAT_CACHE_LIMIT`` is not a number of bytes.
     """
     given = os.environ.get("KILAT_CACHE_LIMIT") or str(DEFAULT_LIMIT)
     if not given.isdecimal():
         raise RunError(
-            _("KILAT_CACHE_LIMIT is '{given}', which is no number of bytes.").format(given=given),
-            hint=_("For 2 GB: 2000000000."),
+            _("KILAT_CACHE_LIMIT is '{value}', which is not a number of bytes.").format(value=given),
+            hint=_("For 2 GB give 2000000000."),
         )
     return int(given)
 
 
 def usage() -> tuple[Path, int, int]:
-    """The folder of the cache, the bytes that its feature vectors take, and how many there are."""
+    """Return the folder of the cache, the bytes that its feature vectors take, and how many there are."""
     path = cache_home() / "features.sqlite"
     if not path.exists():
         return cache_home(), 0, 0
     try:
         with contextlib.closing(connect(path)) as connection:
-            (count,) = connection.execute("SELECT count(*) FROM looks").fetchone()
+            (count,) = connection.execute("SELECT count(*) FROM pictures").fetchone()
             return cache_home(), _bytes(connection), count
     except sqlite3.Error as error:
         if not _is_damage(error):
@@ -205,14 +207,14 @@ def usage() -> tuple[Path, int, int]:
 
 
 def clear() -> int:
-    """Forgets all feature vectors; returns the bytes that they took."""
-    folder, size, _ = usage()
+    """Delete all feature vectors, and return the bytes that they took."""
+    folder, size, _count = usage()
     path = folder / "features.sqlite"
     if size:
         try:
             with contextlib.closing(connect(path)) as connection:
                 with connection:
-                    connection.execute("DELETE FROM looks")
+                    connection.execute("DELETE FROM pictures")
                 connection.execute("VACUUM")
         except sqlite3.Error as error:
             if not _is_damage(error):
@@ -222,7 +224,7 @@ def clear() -> int:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Opens the file; where several do so for the first time at once, SQLite does not wait for them by itself."""
+    """Open the file; where several do so for the first time at once, SQLite does not wait for them by itself."""
     until = time.monotonic() + _BUSY_MILLISECONDS / 1000
     while True:
         connection = sqlite3.connect(path, timeout=_BUSY_MILLISECONDS / 1000)
@@ -230,7 +232,8 @@ def _connect(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(_EARLIER)
+            for table in _EARLIER:
+                connection.execute(f"DROP TABLE IF EXISTS {table}")
             connection.execute(_SCHEMA)
             return connection
         except sqlite3.Error as error:
@@ -241,7 +244,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _is_damage(error: Exception) -> bool:
-    """Whether the file is no database any more, rather than busy, full or not to be written to."""
+    """Return whether the file is no longer a database, rather than busy, full or read-only."""
     return getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -251,8 +254,8 @@ def _remove(path: Path) -> None:
             part.unlink()
 
 
-def _checksum(vector: bytes, facts: bytes, width: int, height: int) -> int:
-    return zlib.crc32(f"{width} {height} {len(vector)}".encode(), zlib.crc32(facts, zlib.crc32(vector)))
+def _checksum(vector: bytes, stats: bytes, width: int, height: int) -> int:
+    return zlib.crc32(f"{width} {height} {len(vector)}".encode(), zlib.crc32(stats, zlib.crc32(vector)))
 
 
 def _bytes(connection: sqlite3.Connection) -> int:

@@ -1,7 +1,7 @@
-"""The one pass over the pictures: read, hash, look up or decode and look through, every picture accounted for.
+"""The one pass over the pictures: read, hash, find in the cache or decode and run the network; every picture counts.
 
-Reading happens in order on the calling thread, some pictures ahead; worker threads decode and run the network, one
-picture (or a few small ones) at a time, each on one core. That keeps all cores busy without batches: its activations
+Pictures are read in order on the calling thread, some ahead; worker threads decode them and run the network, one
+picture (or a few small ones) at a time, each on one core. That keeps all cores busy without large batches: activations
 stay in the core's own cache, and decoding overlaps with inference by itself.
 """
 
@@ -16,30 +16,41 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from kilat.data.catalog import Catalog, Picture, Source, content_digest
-from kilat.data.decode import Pixels, decode, picture_size
+from kilat.data.catalog import Picture, PictureRecords, Source, content_digest
+from kilat.data.decode import decode, picture_size
 from kilat.data.image_stats import IMAGE_STATS, image_stats
-from kilat.data.image_stats import VERSION as FACTS_VERSION
+from kilat.data.image_stats import VERSION as IMAGE_STATS_VERSION
 from kilat.errors import PictureError
 from kilat.features.backbone import Backbone
 from kilat.features.cache import CachedFeatures, FeatureCache
 from kilat.features.resize_graph import Resizer
+from kilat.locale.refusals import Refusal
 from kilat.recipe import Resize
+from kilat.runtime.array_types import Flags, Floats, Pixels
 from kilat.runtime.cores import threads
 from kilat.runtime.onnx_session import make_session
 from kilat.runtime.progress import Advance, ignore
 
-Floats = NDArray[np.float32]
+PREPROCESSING = f"decode 1, resize 2, image stats {IMAGE_STATS_VERSION}"
+"""Part of every cache key: a number is raised when decoding or resizing changes the pixels that the network gets."""
 
-PREPROCESSING = f"decode 1, fitting 2, facts {FACTS_VERSION}"
-"""Part of every cache key: raised when decoding or fitting changes what the network gets to see."""
-
-_NATURAL = 4
+_ENLARGEMENT = 4
 _SMALLEST = 32
 _SAMPLE = 64
 _PIXELS_PER_BATCH = 224 * 224
 _PUT_EVERY = 128
 _READ_AHEAD = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extraction(PictureRecords):
+    """What one pass made of every picture, and what it found out about each.
+
+    Args:
+        features: ``[rows, width]``, zeros where a picture was refused or not wanted.
+    """
+
+    features: NDArray[Any]
 
 
 class Runner(Protocol):
@@ -48,7 +59,7 @@ class Runner(Protocol):
     batch: int
 
     def __call__(self, pixels: Pixels) -> Floats:
-        """The features of a batch."""
+        """Return the features of a batch."""
         ...
 
 
@@ -60,29 +71,29 @@ class OnnxRunner:
         self.batch = batch_size(backbone.size)
 
     def __call__(self, pixels: Pixels) -> Floats:
-        """The features of a batch."""
+        """Return the features of a batch."""
         (features,) = self.session.run(["features"], {"pixels": pixels})
         return np.asarray(features, np.float32)
 
 
 def suggested_size(source: Source, largest: int = 224, stride: int = 32) -> int:
-    """The side in pixels at which to look at these pictures: four times their own, in the network's stride.
+    """Return the side in pixels at which a backbone does well: four times the pictures' own, in the network's stride.
 
-    Small pictures are enlarged because the network halves the resolution five times. Beyond fourfold cross-validation
+    Small pictures are enlarged because the network halves the resolution five times. Beyond fourfold, cross-validation
     gains little (CIFAR-10) or nothing (digits, Fashion-MNIST), and the time grows with the square.
 
     Args:
         source: the pictures.
-        largest: the side at which the network looks at photos.
+        largest: the side for photos.
         stride: of the network; ``largest`` is a multiple of it.
     """
     side = median_side(source)
-    natural = largest if side is None else _NATURAL * side
-    return int(np.clip(round(natural / stride) * stride, _SMALLEST, largest))
+    size = largest if side is None else _ENLARGEMENT * side
+    return int(np.clip(round(size / stride) * stride, _SMALLEST, largest))
 
 
 def median_side(source: Source) -> float | None:
-    """The median shorter side in pixels of a sample from all over the source; None where none could be read."""
+    """Return the median shorter side in pixels of a sample from all over the source; None where none can be read."""
     step = max(1, len(source.entries) // _SAMPLE)
     sides = []
     for index in range(0, len(source.entries), step):
@@ -98,36 +109,35 @@ def median_side(source: Source) -> float | None:
 
 def extract_features(
     source: Source,
-    catalog: Catalog,
+    used: Flags,
     backbone: Backbone,
     *,
     resize: Resize,
     cache: FeatureCache | None,
     runner: Runner | None = None,
     advance: Advance = ignore,
-) -> Floats:
-    """Looks at every picture once and fills in the catalog's digests, sizes and refusals.
+) -> Extraction:
+    """Extract the features of every picture once.
 
     Args:
         source: where the pictures come from.
-        catalog: its entries; rows that are already refused are passed over.
+        used: which of them, a mask over its entries; the others are not read.
         backbone: the network.
-        resize: how pictures that are not square are fitted.
+        resize: how pictures that are not square are fitted into the network's square.
         cache: where known vectors are, and new ones go; None for neither.
         runner: what runs the network; by default ONNX Runtime on the CPU.
         advance: called as pictures are done.
 
     Returns:
-        float32 ``[rows of the catalog, features]``; zeros where a picture was refused.
+        features float32 ``[entries, width]``, with digests, refusals and image stats.
     """
-    runner = runner or OnnxRunner(backbone)
     features = np.zeros((len(source.entries), backbone.width), np.float32)
-    Extractor(source, catalog, Preprocessor(backbone.size, resize), runner, features, advance, cache).run()
-    return features
+    preprocessor = Preprocessor(backbone.size, resize)
+    return Extractor(source, used, preprocessor, runner or OnnxRunner(backbone), features, advance, cache=cache).run()
 
 
 def cache_namespace(backbone: Backbone, resize: Resize, device: str = "cpu") -> bytes:
-    """The key under which vectors of this backbone with this preprocessing are kept."""
+    """Return the key under which vectors of this backbone with this preprocessing are kept."""
     what = f"{backbone.digest} {backbone.size} {resize} {device} {PREPROCESSING} {ort.__version__}"
     return hashlib.sha256(what.encode()).digest()[:16]
 
@@ -136,206 +146,199 @@ class Preprocessor:
     """Decodes pictures and fits them into the network's square; safe to use from several threads."""
 
     def __init__(self, size: int, resize: Resize) -> None:
-        self.size, self.fit = size, Resizer(size, resize)
+        self.size, self.resize = size, Resizer(size, resize)
 
     def __call__(self, picture: Picture) -> Pixels:
-        """A picture as ``[size, size, 3]``.
+        """Return a picture as ``[size, size, 3]``.
 
         Raises:
-            PictureError: it cannot be decoded; the message is the reason.
+            PictureError: it cannot be decoded.
         """
-        return self.fit(np.asarray(decode(picture, shrink_to=self.size)[0]))
+        return self.resize(np.asarray(decode(picture, shrink_to=self.size)[0]))
 
-    def study(self, picture: Picture) -> tuple[Pixels, np.void]:
-        """A picture as ``[size, size, 3]``, and the facts of it, a record of ``IMAGE_STATS``.
+    def decode_with_stats(self, picture: Picture) -> tuple[Pixels, np.void]:
+        """Return a picture as ``[size, size, 3]``, and its image stats, a record of ``IMAGE_STATS``.
 
         Raises:
-            PictureError: it cannot be decoded; the message is the reason.
+            PictureError: it cannot be decoded.
         """
         image, full = decode(picture, shrink_to=self.size)
-        return self.fit(np.asarray(image)), image_stats(picture, image, full)
+        return self.resize(np.asarray(image)), image_stats(picture, image, full)
 
 
 class Transform(Protocol):
-    """What a pass makes of pixels uint8 ``[n, size, size, 3]``: a row for each, ``[n, width]``. Thread-safe."""
+    """What a pass makes of pixels uint8 ``[n, size, size, 3]``: a vector for each, ``[n, width]``. Thread-safe."""
 
     batch: int
 
     def __call__(self, pixels: Pixels) -> NDArray[Any]:
-        """The rows of a batch."""
+        """Return the vectors of a batch."""
         ...
 
 
 def batch_size(size: int) -> int:
-    """How many pictures of this side a worker takes at a time: as many as make one of 224 pixels."""
+    """Return how many pictures of this side a worker takes at a time: as many as make one of 224 pixels."""
     return max(1, _PIXELS_PER_BATCH // size**2)
 
 
 @dataclass
 class _Job:
-    """A picture on its way: where it stands in the catalog, its digest, and what was read."""
+    """A picture on its way: its row, its digest, and what was read; then its vector, or why it was refused."""
 
     row: int
     digest: bytes
     picture: Picture
-
-
-@dataclass
-class _Outcome:
-    """What became of a picture: its row and the facts of it, or why it was refused."""
-
-    job: _Job
-    facts: np.void | None = None
-    row: NDArray[Any] | None = None
-    reason: str = ""
+    stats: np.void | None = None
+    vector: NDArray[Any] | None = None
+    refusal: Refusal | None = None
 
 
 class Extractor:
-    """Reads, hashes, decodes and views every picture once, and fills in the catalog.
+    """Reads, hashes, decodes and transforms every wanted picture once.
 
     Args:
         source: where the pictures come from.
-        catalog: its entries; gets their digests, sizes and refusals.
-        frame: how pictures come into the square.
-        view: what is made of their pixels.
-        rows: where that goes, zeros ``[rows of the catalog, width]`` of the view's type.
+        used: which of them are wanted, a mask over its entries; the others are not read.
+        preprocessor: how pictures come into the square.
+        transform: what is made of their pixels.
+        features: where that goes, zeros ``[entries, width]`` of the transform's type.
         advance: called as pictures are done.
-        cache: where known rows are, and new ones go; None for neither. It holds float32 only.
+        cache: where known vectors are, and new ones go; None for neither. It holds float32 only, and image stats.
+        measure: whether image stats are measured.
     """
 
     def __init__(
         self,
         source: Source,
-        catalog: Catalog,
-        frame: Preprocessor,
-        view: Transform,
-        rows: NDArray[Any],
+        used: Flags,
+        preprocessor: Preprocessor,
+        transform: Transform,
+        features: NDArray[Any],
         advance: Advance,
+        *,
         cache: FeatureCache | None = None,
+        measure: bool = True,
     ) -> None:
-        self.source, self.catalog, self.frame, self.view = source, catalog, frame, view
-        self.rows, self.advance, self.cache = rows, advance, cache
+        self.source, self.used, self.preprocessor, self.transform = source, used, preprocessor, transform
+        self.features, self.advance, self.cache, self.measure = features, advance, cache, measure
         self.total = len(source.entries)
-        self.wanted = catalog.used
         self.digests = [""] * self.total
-        self.facts = np.zeros(self.total, IMAGE_STATS)
-        self.reasons: dict[int, str] = {}
+        self.stats = np.zeros(self.total if measure else 0, IMAGE_STATS)
+        self.refusals: dict[int, Refusal] = {}
         self.first: dict[bytes, int] = {}
-        self.twins: list[tuple[int, int]] = []
+        self.duplicates: list[tuple[int, int]] = []
         self.fresh: list[tuple[bytes, CachedFeatures]] = []
         self.done = 0
 
-    def run(self) -> None:
-        """Goes over all pictures; what was seen before an error or an interruption is in the cache."""
+    def run(self) -> Extraction:
+        """Go over all pictures; what was extracted before an error or an interruption is in the cache."""
         workers = threads()
-        ahead = workers + max(1, 2 * workers // self.view.batch)  # large batches hold enough pictures as it is
-        with ThreadPoolExecutor(workers, thread_name_prefix="kilat-look") as pool:
-            waiting: deque[Future[list[_Outcome]]] = deque()
+        ahead = workers + max(1, 2 * workers // self.transform.batch)  # large batches hold enough pictures as it is
+        with ThreadPoolExecutor(workers, thread_name_prefix="kilat-extract") as pool:
+            waiting: deque[Future[list[_Job]]] = deque()
             try:
                 for batch in self._batches():
-                    waiting.append(pool.submit(self._look, batch))
+                    waiting.append(pool.submit(self._process, batch))
                     while len(waiting) > ahead:
-                        self._settle(waiting.popleft().result())
+                        self._collect(waiting.popleft().result())
                 while waiting:
-                    self._settle(waiting.popleft().result())
+                    self._collect(waiting.popleft().result())
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
             finally:
                 self._save()
-        self._fill_catalog()
+        for row, first in self.duplicates:
+            if first in self.refusals:
+                self.refusals[row] = self.refusals[first]
+            else:
+                self._keep(row, self.features[first], self.stats[first] if self.measure else None)
+        return Extraction(digests=self.digests, refusals=self.refusals, image_stats=self.stats, features=self.features)
 
     def _batches(self) -> Iterator[list[_Job]]:
-        """The pictures that must be looked at, in order, a batch at a time; the others are settled on the way."""
+        """Yield the pictures that the network must be run on, in order, a batch at a time."""
         batch: list[_Job] = []
         for start in range(0, self.total, _READ_AHEAD):
-            for job in self._unknown(range(start, min(start + _READ_AHEAD, self.total))):
+            for job in self._read_unknown(range(start, min(start + _READ_AHEAD, self.total))):
                 batch.append(job)
-                if len(batch) == self.view.batch:
+                if len(batch) == self.transform.batch:
                     yield batch
                     batch = []
         if batch:
             yield batch
 
-    def _unknown(self, rows: range) -> list[_Job]:
-        """Reads some pictures, in order, and keeps those that neither the cache nor this pass has seen yet."""
+    def _read_unknown(self, rows: range) -> list[_Job]:
+        """Read some pictures, in order, and return those that neither the cache nor this pass knows yet."""
         pictures = [(row, picture) for row in rows if (picture := self._read(row)) is not None]
         digests = [content_digest(picture) for _, picture in pictures]
         known = self.cache.get(digests) if self.cache else {}
         jobs = []
+        expected = self.features.shape[1], IMAGE_STATS.itemsize
         for (row, picture), digest in zip(pictures, digests, strict=True):
             self.digests[row] = digest.hex()
-            seen = known.get(digest)
+            cached = known.get(digest)
             if digest in self.first:
-                self.twins.append((row, self.first[digest]))
-            elif seen is not None and (len(seen.vector), len(seen.facts)) == (self.rows.shape[1], IMAGE_STATS.itemsize):
+                self.duplicates.append((row, self.first[digest]))
+            elif cached is not None and (len(cached.vector), len(cached.image_stats)) == expected:
                 self.first[digest] = row
-                self._note(row, np.frombuffer(seen.facts, IMAGE_STATS)[0], seen.vector)
+                self._keep(row, cached.vector, np.frombuffer(cached.image_stats, IMAGE_STATS)[0])
             else:
                 self.first[digest] = row
                 jobs.append(_Job(row, digest, picture))
         for _ in range(len(rows) - len(jobs)):
-            self._advance()
+            self._count()
         return jobs
 
     def _read(self, row: int) -> Picture | None:
-        if not self.wanted[row]:
+        if not self.used[row]:
             return None
         try:
             return self.source.read(row)
         except PictureError as error:
-            self.reasons[row] = error.message
+            self.refusals[row] = error.refusal
             return None
 
-    def _look(self, batch: list[_Job]) -> list[_Outcome]:
-        """Runs on a worker: decodes a batch and views what could be decoded."""
-        outcomes, decoded, pixels = [], [], []
+    def _process(self, batch: list[_Job]) -> list[_Job]:
+        """Decode a batch, and run the transform on what could be decoded; runs on a worker thread."""
+        decoded, pixels = [], []
         for job in batch:
             try:
-                square, facts = self.frame.study(job.picture)
+                if self.measure:
+                    square, job.stats = self.preprocessor.decode_with_stats(job.picture)
+                else:
+                    square = self.preprocessor(job.picture)
                 pixels.append(square)
-                outcomes.append(_Outcome(job, facts))
-                decoded.append(outcomes[-1])
+                decoded.append(job)
             except PictureError as error:
-                outcomes.append(_Outcome(job, reason=error.message))
+                job.refusal = error.refusal
         if pixels:
-            for outcome, row in zip(decoded, self.view(np.stack(pixels)), strict=True):
-                outcome.row = row
-        return outcomes
+            for job, vector in zip(decoded, self.transform(np.stack(pixels)), strict=True):
+                job.vector = vector
+        return batch
 
-    def _settle(self, outcomes: list[_Outcome]) -> None:
-        for outcome in outcomes:
-            if outcome.row is None or outcome.facts is None:
-                self.reasons[outcome.job.row] = outcome.reason
-            else:
-                self._note(outcome.job.row, outcome.facts, outcome.row)
-                if self.cache:
-                    size = int(outcome.facts["width"]), int(outcome.facts["height"])
-                    self.fresh.append((outcome.job.digest, CachedFeatures(*size, outcome.row, outcome.facts.tobytes())))
-            self._advance()
+    def _collect(self, batch: list[_Job]) -> None:
+        for job in batch:
+            if job.refusal is not None:
+                self.refusals[job.row] = job.refusal
+            elif job.vector is not None:
+                self._keep(job.row, job.vector, job.stats)
+                if self.cache and job.stats is not None:
+                    size = int(job.stats["width"]), int(job.stats["height"])
+                    self.fresh.append((job.digest, CachedFeatures(*size, job.vector, job.stats.tobytes())))
+            self._count()
         if len(self.fresh) >= _PUT_EVERY:
             self._save()
 
-    def _note(self, at: int, facts: np.void, row: NDArray[Any]) -> None:
-        self.rows[at], self.facts[at] = row, facts
+    def _keep(self, row: int, vector: NDArray[Any], stats: np.void | None) -> None:
+        self.features[row] = vector
+        if self.measure:
+            self.stats[row] = stats
 
     def _save(self) -> None:
         if self.cache:
             self.cache.put(self.fresh)
         self.fresh = []
 
-    def _advance(self) -> None:
+    def _count(self) -> None:
         self.done += 1
         self.advance(self.done, self.total)
-
-    def _fill_catalog(self) -> None:
-        for row, first in self.twins:
-            self.rows[row], self.facts[row] = self.rows[first], self.facts[first]
-            if first in self.reasons:
-                self.reasons[row] = self.reasons[first]
-        table = self.catalog.table
-        table["digest"] = self.digests
-        table["width"], table["height"] = (self.facts[side].astype(np.int64) for side in ("width", "height"))
-        self.catalog.image_stats = self.facts
-        for row, reason in self.reasons.items():
-            self.catalog.refuse(row, reason)

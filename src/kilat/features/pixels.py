@@ -1,4 +1,4 @@
-"""The one pass over the pictures for a network that is trained on their pixels: nothing is viewed, pixels are kept."""
+"""The pass over the pictures for a network that is trained on pixels: decoded, and kept in memory where they fit."""
 
 import contextlib
 import os
@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kilat.data.catalog import Catalog, Source
+from kilat.data.catalog import Catalog, PictureRecords, Source
 from kilat.data.split import Part
 from kilat.features.extract import Extractor, Preprocessor, batch_size, median_side
+from kilat.locale.notes import Note
 from kilat.recipe import Resize
+from kilat.runtime.array_types import Flags, Pixels
 from kilat.runtime.progress import Advance, ignore
 
-Pixels = NDArray[np.uint8]
-
 MAX_OOD_REFERENCE = 2048
-"""At so many of the training pictures at most a finished network looks once more, to notice what is unlike them."""
+"""A trained network gives embeddings of this many training pictures at most, to find what is unlike them."""
 
 _SIZES = (16, 224)
 _SHARE = 4
@@ -27,18 +26,18 @@ _UNKNOWN_MEMORY = 8 << 30
 
 @dataclass(frozen=True)
 class PixelDataset:
-    """The pictures as a network that learns by gradient gets to see them, and who is asked what.
+    """The pictures for a network that is trained by gradient, and how they are split.
 
     Args:
         catalog: every picture that came in, with its split.
-        size: side in pixels at which they are looked at.
+        size: side in pixels at which the network gets them.
         pixels: all of them, uint8 ``[rows, size, size, 3]``; None where they are streamed.
         classes: their names.
-        training: to learn from.
+        train: the training pictures.
         validation: to measure on between epochs.
-        calibration: that nothing sees until the network is finished.
-        asked: the test pictures.
-        notes: sentences worth saying.
+        calibration: that nothing is decided on before the network is finished.
+        test: the test pictures.
+        notes: what the user should know.
     """
 
     catalog: Catalog
@@ -49,11 +48,23 @@ class PixelDataset:
     validation: Part
     calibration: Part
     test: Part
-    notes: list[str]
+    notes: list[Note]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedPictures(PictureRecords):
+    """What one pass decoded, and what it found out about each picture.
+
+    Args:
+        pixels: uint8 ``[rows, size, size, 3]``, zeros where a picture was refused or not wanted; None where none are
+            kept.
+    """
+
+    pixels: Pixels | None
 
 
 def natural_size(source: Source) -> int:
-    """The pictures' own side in pixels: the median shorter side of a sample, 16 to 224; 224 where none can be read."""
+    """Return the pictures' own side in pixels: the median shorter side of a sample, 16 to 224 (224 if none is read)."""
     low, high = _SIZES
     side = median_side(source)
     return high if side is None else int(np.clip(round(side), low, high))
@@ -61,55 +72,54 @@ def natural_size(source: Source) -> int:
 
 def read_pixels(
     source: Source,
-    catalog: Catalog,
+    used: Flags,
     *,
     size: int,
     resize: Resize,
     keep: bool,
+    image_stats: bool = True,
     advance: Advance = ignore,
-) -> Pixels | None:
-    """Decodes every picture once and fills in the catalog's digests, sizes and refusals.
+) -> DecodedPictures:
+    """Decode every picture once.
 
     Args:
         source: where the pictures come from.
-        catalog: its entries; rows that are already refused are passed over.
+        used: which of them, a mask over its entries; the others are not read.
         size: side of the square in pixels.
-        resize: how pictures that are not square are fitted.
+        resize: how pictures that are not square are fitted into it.
         keep: whether the pixels are kept; without, the pass only finds out which pictures cannot be used.
+        image_stats: whether image stats are measured; a second pass over the same pictures needs none.
         advance: called as pictures are done.
-
-    Returns:
-        uint8 ``[rows of the catalog, size, size, 3]``, zeros where a picture was refused; None where none are kept.
     """
-    width = size * size * 3 if keep else 0
-    rows = np.zeros((len(source.entries), width), np.uint8)
-    Extractor(source, catalog, Preprocessor(size, resize), _Kept(size, width), rows, advance).run()
-    return rows.reshape(-1, size, size, 3) if keep else None
+    transform = _Flattened(size, size * size * 3 if keep else 0)
+    pixels = np.zeros((len(source.entries), transform.width), np.uint8)
+    found = Extractor(source, used, Preprocessor(size, resize), transform, pixels, advance, measure=image_stats).run()
+    return DecodedPictures(
+        digests=found.digests,
+        refusals=found.refusals,
+        image_stats=found.image_stats,
+        pixels=pixels.reshape(-1, size, size, 3) if keep else None,
+    )
 
 
 def fits_in_memory(pictures: int, size: int) -> bool:
-    """Whether so many pictures of this side, decoded, take at most a quarter of the memory that is free to take."""
+    """Return whether so many decoded pictures of this side take at most a quarter of the available memory."""
     return has_room(pictures * size * size * 3)
 
 
 def has_room(size: int) -> bool:
-    """Whether so many bytes take at most a quarter of the memory that is free to take."""
-    return size <= _memory() // _SHARE
+    """Return whether so many bytes take at most a quarter of the memory that this process can still have."""
+    return size <= min([_free(), *_group_limits()]) // _SHARE
 
 
-class _Kept:
-    """The pixels themselves, as far as they are kept."""
+class _Flattened:
+    """The pixels themselves as vectors, cut to a width."""
 
     def __init__(self, size: int, width: int) -> None:
         self.batch, self.width = batch_size(size), width
 
     def __call__(self, pixels: Pixels) -> Pixels:
         return pixels.reshape(len(pixels), -1)[:, : self.width]
-
-
-def _memory() -> int:
-    """Bytes of memory that this process can have: what is free, and no more than its control group may use."""
-    return min([_free(), *_group_limits()])
 
 
 def _free() -> int:
@@ -122,7 +132,7 @@ def _free() -> int:
 
 
 def _group_limits() -> list[int]:
-    """The limits of the control groups that this process is in: those of a container or of a cluster's job."""
+    """Return the limits of the control groups of this process: those of a container or of a cluster's job."""
     limits = []
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text("utf-8").splitlines():

@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from kilat.recipe import Resize
+from kilat.runtime.array_types import Pixels
 from kilat.runtime.onnx_session import make_session
-
-Pixels = NDArray[np.uint8]
 
 OPSET = 18
 _IR_VERSION = 9

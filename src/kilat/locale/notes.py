@@ -29,7 +29,7 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("One folder that leads back to itself was skipped."),
         N_("{count:,} folders that lead back to themselves were skipped."),
     ),
-    "test_drawn_from_train": N_("The data has no test split, so the test pictures were drawn from the training pictures."),
+    "test_drawn_from_train": N_("The data has no test split: the test pictures were drawn from the training pictures."),
     "unknown_class": (
         N_("One picture of class “{label}” was left out: the model has no such class, but {classes}."),
         N_("{count:,} pictures of class “{label}” were left out: the model has no such class, but {classes}."),
@@ -60,6 +60,25 @@ NOTES: dict[str, str | tuple[str, str]] = {
         "augment.{option} changes the colours of pictures, which can change the meaning of {classes}. "
         "Switch it off if it does; `kilat preview` shows the augmented pictures."
     ),
+    # networks of layers (kilat.model)
+    "selu_other_activations": N_(
+        "This network of SELUs has other activations as well ({names}), so it does not normalise itself."
+    ),
+    "selu_normalisation": N_(
+        "This network of SELUs has normalisation layers, so it does not need to normalise itself."
+    ),
+    "selu_residual": N_("This network of SELUs has residual layers, whose sums no longer have a variance of 1."),
+    "selu_init": N_("A network of SELUs normalises itself only with first weights from lecun_normal (here: {names})."),
+    "selu_convolutions": N_(
+        "That a network of SELUs normalises itself is proven for dense layers only; this one has convolutions."
+    ),
+    "selu_spatial_dropout": N_(
+        "Spatial dropout changes mean and variance in a network of SELUs; the recipe's dropout is alpha dropout."
+    ),
+    # the list of backbones (kilat.model.registry)
+    "backbones_none_on_this_machine": N_("None of these is on this machine."),
+    "backbones_more": N_("{count:,} more: narrow the search, or take --limit {all}."),
+    "backbones_need_torch": N_("More than a thousand others come with the extra 'torch': pip install 'kilat[torch]'"),
     # learning (kilat.learn)
     "time_limit_backbone": N_(
         "The time limit left no room for {wanted} as asked: the features are those of {backbone} in {precision}."
