@@ -1,22 +1,23 @@
 """What is left of a model's accuracy under corruption: which pictures, at what size, counted how."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from kilat.bundle.manifest import KEY
+from kilat.bundle.assemble import export_network
+from kilat.bundle.manifest import Manifest
 from kilat.bundle.predictor import Classifier
 from kilat.data.catalog import Entry
 from kilat.evaluate.corruptions import CORRUPTIONS, GROUPS
 from kilat.evaluate.metrics import wilson_interval
-from kilat.verbs.robustness import choose, measure_robustness
+from kilat.features.resize_graph import OPSET
+from kilat.verbs.robustness import choose_pictures, measure_robustness
 
 Pixels = np.ndarray
-Alter = Callable[[Callable[[onnx.ModelProto], object]], bytes]
+SIDE = 4
 
 
 class Arrays:
@@ -27,10 +28,10 @@ class Arrays:
 
     def __init__(self, pictures: list[Pixels]) -> None:
         self.pictures, self.entries = pictures, [Entry(str(i), "") for i in range(len(pictures))]
-        self.asked: list[int] = []
+        self.read_rows: list[int] = []
 
     def read(self, index: int) -> Pixels:
-        self.asked.append(index)
+        self.read_rows.append(index)
         return self.pictures[index]
 
     def link(self, index: int) -> str | None:
@@ -44,16 +45,35 @@ def coloured(channel: int, strength: int, height: int = 40, width: int = 40) -> 
     return picture
 
 
-@pytest.fixture
-def classifier(small: bytes) -> Classifier:
-    return Classifier(small)
+def colour_classifier(**manifest: Any) -> Classifier:
+    """Answers which of three colours is strongest in the mean of a picture; ``manifest`` says what the file claims."""
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["float", "axes"], ["logits"], keepdims=0),
+    ]
+    axes = numpy_helper.from_array(np.array([1, 2]), "axes")
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", SIDE, SIDE, 3])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])
+    graph = helper.make_graph(nodes, "colours", [pixels], [logits], [axes])
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+    given = {"size": SIDE, "recipe": {"imported": "colours", "resize": "crop"}, **manifest}
+    document = Manifest(
+        classes=("red", "green", "blue"), backbone={}, thresholds={}, measures={}, digests={}, versions={}, **given
+    )
+    file = export_network(network.SerializeToString(), size=SIDE, resize="crop", temperature=85, manifest=document)
+    return Classifier(file)
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return colour_classifier()
 
 
 def measured(classifier: Classifier, pictures: list[Pixels], truth: list[int], **choices: int) -> dict:
     return measure_robustness(classifier, Arrays(pictures), np.arange(len(truth)), np.array(truth), **choices)
 
 
-def test_what_no_corruption_hides_stays_right(classifier: Classifier) -> None:
+def test_what_no_corruption_hides_stays_correct(classifier: Classifier) -> None:
     found = measured(classifier, [coloured(i % 3, 150) for i in range(6)], [0, 1, 2] * 2)
     assert found["n"] == 6
     assert found["clean"] == {"accuracy": 1.0, "accuracy_interval": wilson_interval(6, 6)}
@@ -92,7 +112,7 @@ def test_the_interval_of_a_mean_is_as_wide_as_pictures_differ(classifier: Classi
     assert steady["accuracy_interval"] == pytest.approx(wilson_interval(2, 4))
 
 
-def test_equal_asking_gives_equal_answers_whatever_else_is_asked(classifier: Classifier) -> None:
+def test_equal_seeds_give_equal_numbers(classifier: Classifier) -> None:
     pictures, truth = [coloured(i % 3, 8) for i in range(6)], [0, 1, 2] * 2
     first = measured(classifier, pictures, truth)
     assert first == measured(classifier, pictures, truth)
@@ -101,22 +121,22 @@ def test_equal_asking_gives_equal_answers_whatever_else_is_asked(classifier: Cla
 
 def test_at_most_so_many_pictures_are_read_evenly_over_the_classes(classifier: Classifier) -> None:
     truth = np.array([0] * 50 + [1] * 2 + [2] * 30)
-    chosen = choose(truth, 20, 0)
+    chosen = choose_pictures(truth, 20, 0)
     assert np.bincount(truth[chosen]).tolist() == [9, 2, 9]
     assert (np.diff(chosen) > 0).all()
-    assert np.array_equal(chosen, choose(truth, 20, 0))
-    assert not np.array_equal(chosen, choose(truth, 20, 1))
-    assert np.array_equal(choose(truth, 1000, 0), np.arange(82))
-    assert len(np.unique(truth[choose(truth, 2, 0)])) == 2
-    source, told = Arrays([coloured(0, 150)] * 5), []
+    assert np.array_equal(chosen, choose_pictures(truth, 20, 0))
+    assert not np.array_equal(chosen, choose_pictures(truth, 20, 1))
+    assert np.array_equal(choose_pictures(truth, 1000, 0), np.arange(82))
+    assert len(np.unique(truth[choose_pictures(truth, 2, 0)])) == 2
+    source, calls = Arrays([coloured(0, 150)] * 5), []
     rows = np.array([0, 1, 3, 4])
     found = measure_robustness(
-        classifier, source, rows, np.zeros(4, int), limit=3, advance=lambda done, total: told.append((done, total))
+        classifier, source, rows, np.zeros(4, int), limit=3, advance=lambda done, total: calls.append((done, total))
     )
     assert found["n"] == 3
-    assert set(source.asked) < set(rows)
-    assert source.asked == sorted(source.asked)
-    assert told[-1] == (3, 3)
+    assert set(source.read_rows) < set(rows)
+    assert source.read_rows == sorted(source.read_rows)
+    assert calls[-1] == (3, 3)
 
 
 def test_no_pictures_give_no_numbers(classifier: Classifier) -> None:
@@ -127,34 +147,18 @@ def test_no_pictures_give_no_numbers(classifier: Classifier) -> None:
     assert found["relative_drop"] is None
 
 
-@pytest.fixture
-def saying(altered: Alter) -> Callable[..., Classifier]:
-    """The small classifier, but for what its document says of itself; its graph stays as it is."""
-
-    def say(**choices: Any) -> Classifier:
-        def change(model: onnx.ModelProto) -> None:
-            (entry,) = (entry for entry in model.metadata_props if entry.key == KEY)
-            entry.value = json.dumps(json.loads(entry.value) | choices)
-
-        return Classifier(altered(change))
-
-    return say
-
-
-def test_a_picture_is_corrupted_at_the_models_size_or_at_its_own_if_that_is_smaller(saying: Any) -> None:
+def test_a_picture_is_corrupted_at_the_models_size_or_at_its_own_if_that_is_smaller() -> None:
     shapes = [(400, 300), (150, 500), (100, 120), (33, 32), (9, 9), (3, 5)]
-    found = measured(saying(size=150), [coloured(0, 150, *shape) for shape in shapes], [0] * 6)
+    found = measured(colour_classifier(size=150), [coloured(0, 150, *shape) for shape in shapes], [0] * 6)
     assert found["tables"] == {"32": 3, "64": 1, "224": 2}
     assert found["clean"]["accuracy"] == 1
 
 
-def test_the_models_own_way_of_fitting_is_kept(saying: Any) -> None:
-    """Only the middle third of the picture is red: a crop sees nothing else, a squash sees more green."""
+def test_pictures_are_resized_as_the_model_does() -> None:
+    """Only the middle third of the picture is red: a crop has nothing else, a squash more green."""
     picture = np.concatenate([coloured(1, 150), coloured(0, 100), coloured(1, 150)], axis=1)
-    for resize, right in (("crop", 1.0), ("squash", 0.0)):
-        of_network, of_features = (
-            {"model": {"layers": []}, "input": {"resize": resize}},
-            {"features": {"resize": resize}},
-        )
+    for resize, accuracy in (("crop", 1.0), ("squash", 0.0)):
+        of_network = {"model": {"layers": []}, "input": {"resize": resize}}
+        of_features = {"features": {"resize": resize}}
         for recipe in (of_network, of_features, {"imported": "model.keras", "resize": resize}):
-            assert measured(saying(recipe=recipe), [picture], [0])["clean"]["accuracy"] == right
+            assert measured(colour_classifier(recipe=recipe), [picture], [0])["clean"]["accuracy"] == accuracy
