@@ -16,20 +16,20 @@ TOLERANCE = 1e-10  # of the temperature's logarithm
 
 
 def fit_temperature(logits: NDArray[np.floating[Any]], truth: NDArray[np.integer[Any]]) -> float:
-    """The temperature under which these answers have the lowest log loss.
+    """Fit the temperature under which logits have the lowest log loss.
 
     The log loss is convex in 1 / temperature, so its slope has one root, which Newton's method finds inside a
-    shrinking bracket; the loss on these answers is therefore never above that of temperature 1.
+    shrinking bracket; the loss on these pictures is therefore never above that of temperature 1.
 
     Args:
-        logits: finite scores of answers the head was not fitted on, [n, k].
+        logits: of pictures that the head was not fitted on, finite, [n, k].
         truth: the true classes as column indices, [n].
 
     Returns:
         A temperature in 0.05..20: 20 when the logits are worse than guessing, and 1 when the loss does not depend on
-        it, as with n = 0. When every answer is right no temperature is too low for the loss, though n right answers
-        prove no certainty: then the answers get the mean probability of (n + 1) / (n + 2), which is Laplace's rule of
-        succession, but a temperature of 1 at most.
+        it, as with n = 0. When every prediction is right no temperature is too low for the loss, though n right ones
+        prove no certainty: then their mean probability becomes (n + 1) / (n + 2), which is Laplace's rule of
+        succession, but the temperature is 1 at most.
     """
     low, high = -math.log(HIGHEST_TEMPERATURE), -math.log(LOWEST_TEMPERATURE)
     rises_at_low = _slope_and_curvature(logits, truth, math.exp(low))[0] >= 0
@@ -37,12 +37,12 @@ def fit_temperature(logits: NDArray[np.floating[Any]], truth: NDArray[np.integer
     if rises_at_low and falls_at_high:
         return 1.0
     if rises_at_low or falls_at_high:
-        return HIGHEST_TEMPERATURE if rises_at_low else _modest(logits)
+        return HIGHEST_TEMPERATURE if rises_at_low else _for_all_correct(logits)
     return math.exp(-_root(logits, truth, low, high))
 
 
 def apply_temperature(logits: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.float32]:
-    """The softmax of ``logits / temperature``, [n, k], computed in double precision and rounded to float32 at the end.
+    """Return the softmax of ``logits / temperature``, [n, k], computed in double precision, rounded to float32.
 
     The order of the classes stays, except that probabilities closer than float32 can tell apart become equal.
     """
@@ -52,19 +52,19 @@ def apply_temperature(logits: NDArray[np.floating[Any]], temperature: float) -> 
     return probabilities
 
 
-def _modest(logits: NDArray[np.floating[Any]]) -> float:
-    """The temperature, at most 1, under which n answers that are all right are believed as far as n can show."""
-    deserved = (len(logits) + 1) / (len(logits) + 2)
+def _for_all_correct(logits: NDArray[np.floating[Any]]) -> float:
+    """Return the temperature, at most 1, that gives n predictions, all correct, the confidence that n can show."""
+    target = (len(logits) + 1) / (len(logits) + 2)
     low, high = LOWEST_TEMPERATURE, 1.0
     for _ in range(40):
         middle = math.sqrt(low * high)
-        believed = float(apply_temperature(logits, middle).max(axis=1).mean(dtype=np.float64))
-        low, high = (middle, high) if believed > deserved else (low, middle)
+        confidence = float(apply_temperature(logits, middle).max(axis=1).mean(dtype=np.float64))
+        low, high = (middle, high) if confidence > target else (low, middle)
     return high
 
 
 def _root(logits: NDArray[np.floating[Any]], truth: NDArray[np.integer[Any]], low: float, high: float) -> float:
-    """The logarithm of 1 / temperature at which the slope, negative at ``low`` and positive at ``high``, is zero.
+    """Return the logarithm of 1 / temperature at which the slope is zero; negative at ``low``, positive at ``high``.
 
     A Newton step is taken where it stays in the bracket and is at most half the last step; the bracket is halved
     otherwise, so the search cannot crawl.
@@ -84,10 +84,10 @@ def _root(logits: NDArray[np.floating[Any]], truth: NDArray[np.integer[Any]], lo
 def _slope_and_curvature(
     logits: NDArray[np.floating[Any]], truth: NDArray[np.integer[Any]], inverse: float
 ) -> tuple[float, float]:
-    """First and second derivative of the summed log loss by 1 / temperature.
+    """Return first and second derivative of the summed log loss by 1 / temperature.
 
     They are the sums over the pictures of the mean logit less the true one, and of the logits' variance, both under
-    the softened probabilities.
+    the probabilities at that temperature.
     """
     slope = curvature = 0.0
     for block in _blocks(len(logits)):
@@ -104,7 +104,7 @@ def _blocks(n: int) -> Iterator[slice]:
 
 
 def _centred(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """The logits less the largest of each row, so that no exponential overflows."""
+    """Return the logits less the largest of each row, so that no exponential overflows."""
     exact = logits.astype(np.float64)
     exact -= exact.max(axis=1, keepdims=True)
     return exact

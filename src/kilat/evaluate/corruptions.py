@@ -25,11 +25,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kilat.errors import RecipeError, nearest
+from kilat.evaluate.image_filters import (
+    copy_in_turn,
+    gaussian_blur,
+    motion_blur,
+    random_neighbours,
+    sample_bilinear,
+    smooth_shifts,
+    three_point_warp,
+    zoom_middle,
+)
 from kilat.evaluate.textures import FROST_TINTS, frost, plasma
 from kilat.locale import _
-
-Pixels = NDArray[np.uint8]
-Floats = NDArray[np.float32]
+from kilat.runtime.array_types import Floats, Pixels
 
 GROUPS = {
     "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
@@ -123,13 +131,13 @@ _LEVELS: dict[str, tuple[tuple[Any, ...], ...]] = {
 
 
 def corrupt(pixels: Pixels, name: str, severity: int, rng: np.random.Generator) -> Pixels:
-    """A corrupted copy of a picture.
+    """Return a corrupted copy of a picture.
 
     Args:
         pixels: uint8 ``[h, w, 3]``, each side of ``SMALLEST`` pixels or more.
         name: one of ``CORRUPTIONS``.
         severity: 1 to 5.
-        rng: what the corruption draws from; the same state gives the same picture.
+        rng: random numbers; the same state gives the same picture.
 
     Returns:
         uint8 ``[h, w, 3]``; values are cut off to whole numbers, as in the reference.
@@ -143,7 +151,8 @@ def corrupt(pixels: Pixels, name: str, severity: int, rng: np.random.Generator) 
         )
     if severity not in SEVERITIES:
         raise RecipeError(
-            _("There is no severity {severity}.").format(severity=severity), hint=_("Severities are 1, 2, 3, 4 and 5.")
+            _("There is no severity {severity}.").format(severity=severity),
+            hint=_("Severities: {severities}.").format(severities=", ".join(map(str, SEVERITIES))),
         )
     assert pixels.dtype == np.uint8, "8-bit pixels"
     assert pixels.ndim == 3, "height, width, channels"
@@ -151,12 +160,12 @@ def corrupt(pixels: Pixels, name: str, severity: int, rng: np.random.Generator) 
     assert min(pixels.shape[:2]) >= SMALLEST, "a picture of at least 8 pixels a side"
     level = _LEVELS[name][SIDES.index(table_side(pixels))][severity - 1]
     changed = _MAKERS[name](pixels, level, rng)
-    cut: Pixels = np.clip(changed, 0, 255).astype(np.uint8)
-    return cut
+    corrupted: Pixels = np.clip(changed, 0, 255).astype(np.uint8)
+    return corrupted
 
 
 def table_side(pixels: Pixels) -> int:
-    """Which of ``SIDES`` a picture's constants are of: the nearest to its shorter side, as a ratio."""
+    """Return the one of ``SIDES`` whose constants a picture gets: the nearest to its shorter side, as a ratio."""
     shorter = min(pixels.shape[:2])
     return min(SIDES, key=lambda side: max(side / shorter, shorter / side))
 
@@ -170,7 +179,7 @@ def _shot_noise(pixels: Pixels, photons: int, rng: np.random.Generator) -> NDArr
 
 
 def _impulse_noise(pixels: Pixels, share: float, rng: np.random.Generator) -> Pixels:
-    """Salt and pepper, each in half of that share of the values (each colour on its own)."""
+    """Add salt and pepper, each in half of that share of the values (each colour on its own)."""
     draw = rng.random(pixels.shape, np.float32)
     noisy = pixels.copy()
     noisy[draw < share] = 255
@@ -197,7 +206,7 @@ def _defocus_blur(pixels: Pixels, level: tuple[float, float], _rng: np.random.Ge
 
 @functools.cache
 def _disk(radius: float, softness: float) -> Floats:
-    """A disk with a slightly blurred edge, as the reference draws it: in a square of at least 17 pixels."""
+    """Draw a disk with a slightly blurred edge as the reference does: in a square of at least 17 pixels."""
     from scipy import ndimage
 
     reach = max(8, int(radius))
@@ -214,97 +223,31 @@ def _disk(radius: float, softness: float) -> Floats:
 
 def _glass_blur(pixels: Pixels, level: tuple[float, int, int], rng: np.random.Generator) -> Floats:
     deviation, reach, rounds = level
-    blurred = _blurred(pixels, deviation).astype(np.uint8)
+    blurred = gaussian_blur(pixels, deviation).astype(np.uint8)
     origin = np.arange(blurred[..., 0].size)
     for _round in range(rounds):
-        origin = origin[_scattered(_neighbours(pixels.shape[0], pixels.shape[1], reach, rng))]
-    return _blurred(blurred.reshape(-1, 3)[origin].reshape(pixels.shape), deviation)
-
-
-def _neighbours(height: int, width: int, reach: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """A neighbour for each pixel, as indices ``[height * width]``; at the border the pixel itself."""
-    chosen = np.arange(height * width).reshape(height, width)
-    inside = chosen[reach + 1 : height - reach + 1, reach + 1 : width - reach + 1]
-    across, down = rng.integers(-reach, reach, (2, *inside.shape))
-    inside += down * width + across
-    return chosen.ravel()
-
-
-def _scattered(neighbours: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each pixel comes from when all copy their neighbours in place, one after the other, the last one first.
-
-    A neighbour that stands later has copied before, perhaps from one later still: such chains are followed to their
-    ends, all at once and twice as far each time, which is a tenth of the time of copying one by one.
-    """
-    last = np.maximum(neighbours, np.arange(len(neighbours)))
-    while not np.array_equal(further := last[last], last):
-        last = further
-    return neighbours[last]
-
-
-def _blurred(pixels: Pixels, deviation: float) -> Floats:
-    """A Gaussian blur, cut off at four deviations, the border repeated."""
-    reach = int(4 * deviation + 0.5)
-    steps = np.arange(-reach, reach + 1)
-    weights = np.exp(-(steps**2) / (2 * deviation**2))
-    still = np.zeros_like(steps)
-    return _mixed(_mixed(pixels, weights, steps, still), weights, still, steps)
+        origin = origin[copy_in_turn(random_neighbours(pixels.shape[0], pixels.shape[1], reach, rng))]
+    return gaussian_blur(blurred.reshape(-1, 3)[origin].reshape(pixels.shape), deviation)
 
 
 def _motion_blur(pixels: Pixels, level: tuple[int, float], rng: np.random.Generator) -> Floats:
-    return _moved(pixels, *level, angle=rng.uniform(-45, 45))
-
-
-def _moved(image: Pixels, radius: int, deviation: float, angle: float) -> Floats:
-    """Motion blur as ImageMagick defines it: half a Gaussian along a line of whole pixels, the border repeated."""
-    steps = np.arange(2 * radius + 1)
-    turn = np.deg2rad(angle)
-    down, across = (np.ceil(steps * part - 0.5).astype(int) for part in (np.sin(turn), np.cos(turn)))
-    return _mixed(image, np.exp(-(steps**2) / (2 * deviation**2)), down, across)
-
-
-def _mixed(
-    image: Pixels | Floats, weights: NDArray[np.float64], down: NDArray[np.int_], across: NDArray[np.int_]
-) -> Floats:
-    """The mean of copies of an image ``[h, w, ...]``, each with its weight and taken from so many pixels away."""
-    height, width = image.shape[:2]
-    margins = [(-side.min(initial=0), side.max(initial=0)) for side in (down, across)]
-    padded = np.pad(image, margins + [(0, 0)] * (image.ndim - 2), mode="edge").astype(np.float32)
-    total, part = np.zeros(image.shape, np.float32), np.empty(image.shape, np.float32)
-    for weight, y, x in zip(weights / weights.sum(), down + margins[0][0], across + margins[1][0], strict=True):
-        total += np.multiply(padded[y : y + height, x : x + width], np.float32(weight), out=part)
-    return total
+    return motion_blur(pixels, *level, angle=rng.uniform(-45, 45))
 
 
 def _zoom_blur(pixels: Pixels, level: tuple[float, float], _rng: np.random.Generator) -> Floats:
     factors = np.arange(1, *level)
     picture, total = Image.fromarray(pixels), pixels.astype(np.float32)
     for factor in factors:
-        total += _zoomed(picture, float(factor))
+        total += zoom_middle(picture, float(factor))
     return total / np.float32(len(factors) + 1)
-
-
-def _zoomed(picture: Image.Image, factor: float) -> NDArray[Any]:
-    """The middle of a picture, enlarged to its size."""
-    (left, right), (top, bottom) = (_window(side, factor) for side in picture.size)
-    return np.asarray(picture.resize(picture.size, Image.Resampling.BILINEAR, (left, top, right, bottom)))
-
-
-def _window(side: int, factor: float) -> tuple[float, float]:
-    """From where to where a side is seen after `scipy.ndimage.zoom`, which matches the centres of the end pixels."""
-    kept = int(np.ceil(side / factor))
-    enlarged = round(kept * factor)
-    step = (kept - 1) / (enlarged - 1)
-    start = (side - kept) // 2 + (enlarged - side) // 2 * step + (1 - step) / 2
-    return start, min(start + side * step, side)
 
 
 def _snow(pixels: Pixels, level: tuple[Any, ...], rng: np.random.Generator) -> Floats:
     mean, deviation, zoom, threshold, radius, motion, share = level
     noise = np.float32(mean) + np.float32(deviation) * rng.standard_normal(pixels.shape[:2], np.float32)
-    flakes = _zoomed(Image.fromarray(noise), zoom)
+    flakes = zoom_middle(Image.fromarray(noise), zoom)
     flakes = np.where(flakes < threshold, 0, 255 * flakes.clip(0, 1)).astype(np.uint8)
-    falling = np.rint(_moved(flakes, radius, motion, angle=rng.uniform(-135, -45)))[..., None]
+    falling = np.rint(motion_blur(flakes, radius, motion, angle=rng.uniform(-135, -45)))[..., None]
     picture = pixels.astype(np.float32)
     grey = picture @ np.array([0.299, 0.587, 0.114], np.float32)
     white = np.maximum(picture, 1.5 * grey[..., None] + np.float32(127.5))
@@ -316,8 +259,8 @@ def _frost(pixels: Pixels, level: tuple[float, float, float], rng: np.random.Gen
     share, weight, scale = level
     ice = frost(int(rng.integers(len(FROST_TINTS))), scale)
     rows, columns = (rng.integers(len(ice)) + np.arange(side) for side in pixels.shape[:2])
-    seen = ice[rows[:, None] % len(ice), columns % len(ice)]
-    mixed: Floats = np.float32(share) * pixels + np.float32(weight) * seen
+    crop = ice[rows[:, None] % len(ice), columns % len(ice)]
+    mixed: Floats = np.float32(share) * pixels + np.float32(weight) * crop
     return mixed
 
 
@@ -331,7 +274,7 @@ def _fog(pixels: Pixels, level: tuple[float, float], rng: np.random.Generator) -
 
 
 def _brightness(pixels: Pixels, amount: float, _rng: np.random.Generator) -> Floats:
-    """Raises the value of hue, saturation and value, which scales the three colours alike; black becomes grey."""
+    """Raise the value in HSV, which scales the three colours alike; black becomes grey."""
     value = pixels.max(2, keepdims=True).astype(np.float32)
     raised = np.minimum(value + np.float32(255 * amount), 255)
     brighter: Floats = np.where(value > 0, pixels * (raised / np.maximum(value, 1)), raised)
@@ -345,60 +288,15 @@ def _contrast(pixels: Pixels, amount: float, _rng: np.random.Generator) -> Float
 
 
 def _elastic_transform(pixels: Pixels, level: tuple[float, float, float], rng: np.random.Generator) -> Floats:
-    """Three points move and the plane with them, then every pixel by smooth random shifts."""
+    """Move three points and the plane with them, then every pixel by smooth random shifts."""
     height, width, _ = pixels.shape
     shift, smoothness, push = (share * min(height, width) for share in level)
     down, across = np.indices((height, width), np.float32)
-    planes = _sampled(pixels.transpose(2, 0, 1).astype(np.float32), *_pushed(down, across, push, rng))
+    planes = sample_bilinear(pixels.transpose(2, 0, 1).astype(np.float32), *three_point_warp(down, across, push, rng))
     if shift:
-        down += _smooth_shifts(height, width, smoothness, rng) * np.float32(shift)
-        across += _smooth_shifts(height, width, smoothness, rng) * np.float32(shift)
-    return _sampled(planes, down, across).transpose(1, 2, 0)
-
-
-def _pushed(down: Floats, across: Floats, push: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Where each pixel comes from in the affine map that moves three points by up to ``push``."""
-    height, width = down.shape
-    middle, reach = np.array([height // 2, width // 2]), min(height, width) // 3
-    points = middle + reach * np.array([[1, 1], [1, -1], [-1, -1]])
-    there = np.column_stack([points + rng.uniform(-push, push, (3, 2)), np.ones(3)])
-    back = np.linalg.lstsq(there, points, rcond=None)[0].astype(np.float32)
-    rows, columns = (down * back[0, i] + across * back[1, i] + back[2, i] for i in (0, 1))
-    return rows, columns
-
-
-def _smooth_shifts(height: int, width: int, smoothness: float, rng: np.random.Generator) -> Floats:
-    noise = 2 * rng.random((height, width), np.float32) - np.float32(1)
-    smooth: Floats = _smoothing(height, smoothness) @ noise @ _smoothing(width, smoothness).T
-    return smooth
-
-
-@functools.lru_cache(32)
-def _smoothing(side: int, deviation: float) -> Floats:
-    """A Gaussian filter with mirrored borders as a matrix: as wide as the picture, it is quicker so."""
-    from scipy import ndimage
-
-    identity = np.eye(side, dtype=np.float32)
-    matrix: Floats = ndimage.gaussian_filter1d(identity, deviation, axis=0, mode="reflect", truncate=3)
-    return matrix
-
-
-def _sampled(planes: Floats, down: Floats, across: Floats) -> Floats:
-    """Values of planes ``[3, h, w]`` between their pixels, bilinear, mirrored beyond the border."""
-    height, width = down.shape
-    top, left = np.floor(down), np.floor(across)
-    lower, righter = down - top, across - left
-    rows = [_mirrored(top.astype(np.int32) + i, height) * width for i in (0, 1)]
-    columns = [_mirrored(left.astype(np.int32) + i, width) for i in (0, 1)]
-    flat = planes.reshape(3, -1)
-    above, below = ((1 - righter) * flat.take(r + columns[0], 1) + righter * flat.take(r + columns[1], 1) for r in rows)
-    sampled: Floats = (1 - lower) * above + lower * below
-    return sampled
-
-
-def _mirrored(index: NDArray[np.int32], side: int) -> NDArray[np.int32]:
-    folded = index % (2 * side)
-    return np.minimum(folded, 2 * side - 1 - folded)
+        down += smooth_shifts(height, width, smoothness, rng) * np.float32(shift)
+        across += smooth_shifts(height, width, smoothness, rng) * np.float32(shift)
+    return sample_bilinear(planes, down, across).transpose(1, 2, 0)
 
 
 def _pixelate(pixels: Pixels, share: float, _rng: np.random.Generator) -> Pixels:

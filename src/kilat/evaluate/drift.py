@@ -1,32 +1,29 @@
-"""Whether new pictures still look like those a model was made for: a two-sample test on embeddings.
+"""Drift: whether new pictures differ from those that a model was made for, by a two-sample test on embeddings.
 
 The energy distance (Székely and Rizzo 2013) is taken twice, between embeddings as they are and with every component
 brought to the same spread; the larger of the two, in standard deviations of its permutations, is the statistic. As they
 are, the leading components weigh most, which tell classes apart: another mix of classes moves those. Brought to one
 spread, the many small components count as well, in which blur, compression and foreign pictures show.
 
-Nothing is assumed about how embeddings are spread: shuffling which picture came from where gives the p-value. It holds
-for any number of pictures that were treated alike. Those that a model learnt from were not: their embeddings lie
-farther apart than others from the same source. None may be in the reference.
+Nothing is assumed about the distribution of embeddings: shuffling which picture came from where gives the p-value. It
+holds for any number of pictures that were treated alike. Training pictures were not: their embeddings lie farther apart
+than others from the same source. None may be in the reference.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kilat.evaluate.out_of_distribution import auroc
+from kilat.runtime.array_types import Doubles, Floats, Ints
 from kilat.runtime.cores import parallel_map, single_threaded_blas
 
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
+MIN_PICTURES = 10
+"""Fewer pictures, on either side, are not compared."""
 
-FEWEST = 10
-"""Of fewer pictures, on either side, nothing is said."""
-
-MOST = 1000
-"""Of more pictures, on either side, so many are compared, evenly drawn."""
+MAX_PICTURES = 1000
+"""Of more pictures, on either side, so many are compared, evenly spaced."""
 
 PERMUTATIONS = 999
 
@@ -41,12 +38,12 @@ class Drift:
     """How new pictures differ from the reference.
 
     Args:
-        compared: how many new pictures the test looked at.
+        compared: number of new pictures that the test compared.
         p_value: how often pictures of one source would differ as much, from 0.001 to 1.
         distance: by how much a reference and a new picture lie farther apart than two of the same side do, as a share;
             0 where they do not, 1 where each side is a single point.
-        auroc: how often the new one of a reference and a new picture is known by its likeness to other new ones; 0.5
-            is guessing.
+        auroc: how often the new one of a reference and a new picture is recognised by its likeness to other new ones;
+            0.5 is guessing.
         scores: how much more each new picture is like the others than like the reference, in standard deviations from
             the mean of reference pictures, ``[m]``.
     """
@@ -59,35 +56,35 @@ class Drift:
 
 
 def compare(reference: Floats, new: Floats, *, permutations: int = PERMUTATIONS, seed: int = 0) -> Drift:
-    """Compares embeddings of new pictures with those of pictures that the model never learnt.
+    """Compare embeddings of new pictures with those of pictures that the model was not trained on.
 
     Args:
-        reference: ``[n, d]``, at least ``FEWEST``.
-        new: ``[m, d]``, at least ``FEWEST``.
+        reference: ``[n, d]``, at least ``MIN_PICTURES``.
+        new: ``[m, d]``, at least ``MIN_PICTURES``.
         permutations: how often pictures are shuffled for the p-value.
-        seed: decides the shuffling.
+        seed: of the shuffling.
     """
-    assert min(len(reference), len(new)) >= FEWEST, "nothing can be said of so few pictures"
-    reference, taken = reference[_evenly(len(reference))], _evenly(len(new))
-    both = np.concatenate([reference, new[taken]])
+    assert min(len(reference), len(new)) >= MIN_PICTURES, "too few pictures to compare"
+    reference, compared = reference[_evenly_spaced(len(reference))], _evenly_spaced(len(new))
+    both = np.concatenate([reference, new[compared]])
     n = len(reference)
     with single_threaded_blas():
-        scales = [np.ones(both.shape[1], np.float32), _one_spread(both)]
-        parts = [_distances(both * scale, both * scale) for scale in scales]
-        units = [scale / (part.mean(dtype=np.float64) or 1.0) for scale, part in zip(scales, parts, strict=True)]
-        p_value = _p_value(parts, n, permutations, seed)
-        away = _Away(both, n, units)
-        scores = away.scores(new, taken)
-    return Drift(len(taken), p_value, away.distance, away.auroc, scores)
+        scales = [np.ones(both.shape[1], np.float32), _unit_spread(both)]
+        distances = [_distances(both * scale, both * scale) for scale in scales]
+        p_value = _p_value(distances, n, permutations, seed)
+        units = [scale / (part.mean(dtype=np.float64) or 1.0) for scale, part in zip(scales, distances, strict=True)]
+        witness = _Witness(both, n, units)
+        scores = witness.scores(new, compared)
+    return Drift(len(compared), p_value, witness.distance, witness.auroc, scores)
 
 
-def _evenly(count: int) -> NDArray[np.int64]:
-    """Positions of at most ``MOST`` of so many pictures."""
-    return np.linspace(0, count - 1, min(count, MOST)).round().astype(np.int64)
+def _evenly_spaced(count: int) -> Ints:
+    """Return positions of at most ``MAX_PICTURES`` of so many pictures."""
+    return np.linspace(0, count - 1, min(count, MAX_PICTURES)).round().astype(np.int64)
 
 
-def _one_spread(embeddings: Floats) -> Floats:
-    """What brings every component to the same spread; a component that does not vary stays out."""
+def _unit_spread(embeddings: Floats) -> Floats:
+    """Return the scale that brings every component to the same spread; 0 for one that does not vary."""
     deviations = embeddings.std(0, dtype=np.float64)
     varies = deviations > _ROUNDING * deviations.max()
     scale: Floats = np.divide(1, deviations, out=np.zeros_like(deviations), where=varies).astype(np.float32)
@@ -95,7 +92,7 @@ def _one_spread(embeddings: Floats) -> Floats:
 
 
 def _distances(one: Floats, other: Floats) -> Floats:
-    """Euclidean distances ``[n, m]``."""
+    """Return Euclidean distances ``[n, m]``."""
     squares = np.einsum("nd,nd->n", one, one)[:, None] + np.einsum("md,md->m", other, other)
     squares -= 2 * (one @ other.T)
     distances: Floats = np.sqrt(np.maximum(squares, 0, out=squares), out=squares)
@@ -104,17 +101,17 @@ def _distances(one: Floats, other: Floats) -> Floats:
     return distances
 
 
-def _p_value(parts: Sequence[Floats], n: int, permutations: int, seed: int) -> float:
-    """The share of shufflings, the given order among them, after which the first ``n`` differ as much or more."""
-    sides = np.zeros((permutations + 1, len(parts[0])), np.float32)
+def _p_value(distances: Sequence[Floats], n: int, permutations: int, seed: int) -> float:
+    """Return the share of shufflings, the given order among them, after which the first ``n`` differ as much."""
+    sides = np.zeros((permutations + 1, len(distances[0])), np.float32)
     sides[:, :n] = 1
     sides[1:] = np.random.default_rng(seed).permuted(sides[1:], axis=1)
-    largest = np.max([_standard(_energies(part, sides)) for part in parts], axis=0)
+    largest = np.max([_standardised(_energies(part, sides)) for part in distances], axis=0)
     return float(np.mean(largest >= largest[0] - _ROUNDING))
 
 
 def _energies(distances: Floats, sides: Floats) -> Doubles:
-    """The energy distance for every division into two sides, up to a factor that is the same for all, ``[sides]``.
+    """Return the energy distance for every division into two sides, up to a factor that all share, ``[sides]``.
 
     For weights that add up to 1 on one side and -1 on the other it is ``-weights @ distances @ weights``. Since these
     add up to 0, the distances can be centred, which keeps single precision exact enough.
@@ -122,20 +119,20 @@ def _energies(distances: Floats, sides: Floats) -> Doubles:
     means = distances.mean(0, dtype=np.float64).astype(np.float32)
     centred = distances - means - means[:, None] + means.mean()
 
-    def some(start: int) -> Doubles:
+    def energies_of_block(start: int) -> Doubles:
         block = sides[start : start + _BLOCK]
         energies: Doubles = -np.einsum("pn,pn->p", block, block @ centred, dtype=np.float64)
         return energies
 
-    return np.concatenate(parallel_map(some, range(0, len(sides), _BLOCK)))
+    return np.concatenate(parallel_map(energies_of_block, range(0, len(sides), _BLOCK)))
 
 
-def _standard(values: Doubles) -> Doubles:
-    standard: Doubles = (values - values.mean()) / (values.std() or 1.0)
-    return standard
+def _standardised(values: Doubles) -> Doubles:
+    standardised: Doubles = (values - values.mean()) / (values.std() or 1.0)
+    return standardised
 
 
-class _Away:
+class _Witness:
     """How much nearer pictures are to the new ones than to the reference: the witness function of the distance.
 
     Args:
@@ -147,9 +144,9 @@ class _Away:
     def __init__(self, both: Floats, n: int, units: Sequence[Doubles]) -> None:
         self.both, self.n, self.m = both, n, len(both) - n
         self.units = [unit.astype(np.float32) for unit in units]
-        self.apart = self._between(both)
-        self.to_reference = self.apart[:, :n].sum(1, dtype=np.float64)
-        self.to_new = self.apart[:, n:].sum(1, dtype=np.float64)
+        self.distances = self._total_distances(both)
+        self.to_reference = self.distances[:, :n].sum(1, dtype=np.float64)
+        self.to_new = self.distances[:, n:].sum(1, dtype=np.float64)
 
     @property
     def distance(self) -> float:
@@ -161,39 +158,38 @@ class _Away:
 
     @property
     def auroc(self) -> float:
-        """How well one half of the pictures tells which side each of the other half is from, both ways round."""
+        """How well each half of the pictures tells which side those of the other half are from, mean of both."""
         half = np.arange(self.n + self.m) % 2
         is_new = np.arange(self.n + self.m) >= self.n
 
-        def told(asked: int) -> float:
-            known, rows = half != asked, self.apart[half == asked]
+        def of_half(tested: int) -> float:
+            known, rows = half != tested, self.distances[half == tested]
             witness = rows[:, known & ~is_new].mean(1) - rows[:, known & is_new].mean(1)
-            return auroc(witness[~is_new[half == asked]], witness[is_new[half == asked]])
+            return auroc(witness[~is_new[half == tested]], witness[is_new[half == tested]])
 
-        return (told(0) + told(1)) / 2
+        return (of_half(0) + of_half(1)) / 2
 
-    def scores(self, new: Floats, taken: NDArray[np.int64]) -> Floats:
-        """The witness at every new picture, itself left out, beside that of the reference, ``[all new]``."""
+    def scores(self, new: Floats, compared: Ints) -> Floats:
+        """Return the witness at every new picture, itself left out, against that of the reference, ``[all new]``."""
         n, m = self.n, self.m
-        known = self.to_reference[:n] / (n - 1) - self.to_new[:n] / m
+        reference = self.to_reference[:n] / (n - 1) - self.to_new[:n] / m
         witness = np.concatenate(
             parallel_map(lambda start: self._witness(new[start : start + _BLOCK]), range(0, len(new), _BLOCK))
         )
-        witness[taken] = self.to_reference[n:] / n - self.to_new[n:] / (m - 1)
-        scores: Floats = ((witness - known.mean()) / (known.std() or 1.0)).astype(np.float32)
+        witness[compared] = self.to_reference[n:] / n - self.to_new[n:] / (m - 1)
+        scores: Floats = ((witness - reference.mean()) / (reference.std() or 1.0)).astype(np.float32)
         return scores
 
     def _witness(self, pictures: Floats) -> Doubles:
-        apart = self._between(pictures)
-        difference: Doubles = apart[:, : self.n].mean(1, dtype=np.float64) - apart[:, self.n :].mean(
-            1, dtype=np.float64
-        )
-        return difference
+        distances = self._total_distances(pictures)
+        to_reference = distances[:, : self.n].mean(1, dtype=np.float64)
+        witness: Doubles = to_reference - distances[:, self.n :].mean(1, dtype=np.float64)
+        return witness
 
-    def _between(self, pictures: Floats) -> Floats:
-        """Distances from some pictures to all that are compared; both kinds added up."""
+    def _total_distances(self, pictures: Floats) -> Floats:
+        """Return distances from some pictures to all that are compared; both kinds added up."""
         total: Floats = np.zeros((len(pictures), len(self.both)), np.float32)
         for unit in self.units:
-            placed = self.both * unit
-            total += _distances(placed if pictures is self.both else pictures * unit, placed)
+            scaled = self.both * unit
+            total += _distances(scaled if pictures is self.both else pictures * unit, scaled)
         return total

@@ -1,4 +1,4 @@
-"""Measures of a classifier's answers, with 95% intervals, as plain numbers that JSON can hold.
+"""Metrics of a classifier's predictions, with 95% intervals, as plain numbers that JSON can hold.
 
 NumPy alone: the tests compare every number with scikit-learn and SciPy, whose import would cost more than the work.
 Everything is summed in double precision over blocks of rows and divided once, so neither the order nor the size of
@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from kilat.runtime.array_types import Doubles, Ints
 
 Z95 = 1.959963984540054  # the standard normal's 97.5% quantile
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
@@ -25,24 +24,24 @@ ROWS_PER_BLOCK = 2048
 
 
 class _Rows(NamedTuple):
-    """What the measures need of each of n pictures; every array is [n]."""
+    """What the metrics need of each of n pictures; every array is [n]."""
 
-    truth: Integers
-    predicted: Integers
-    rank: Integers  # how many classes stand before the true one; 0 when the answer is right
-    confidence: Floats
-    truth_probability: Floats
-    squared_error: Floats
-    of_class: "_PerClass"
+    truth: Ints
+    predicted: Ints
+    rank: Ints  # how many classes stand before the true one; 0 when the prediction is correct
+    confidence: Doubles
+    truth_probability: Doubles
+    squared_error: Doubles
+    sums: "_ClassSums"
 
 
-class _PerClass(NamedTuple):
-    """Sums over the n pictures, for each of k classes by itself: is a picture of it, and how probable was that said?"""
+class _ClassSums(NamedTuple):
+    """Sums over the n pictures, for each of k classes against the rest: is a picture of it, how probable was that?"""
 
-    squared_error: Floats  # [k]
-    counts: Integers  # pictures whose probability of the class lies in a bin, [k, BINS]
-    said: Floats  # those probabilities, [k, BINS]
-    true: Integers  # how many of those pictures are of the class, [k, BINS]
+    squared_error: Doubles  # [k]
+    counts: Ints  # pictures whose probability of the class lies in a bin, [k, BINS]
+    confidence: Doubles  # the sum of those probabilities, [k, BINS]
+    correct: Ints  # how many of those pictures are of the class, [k, BINS]
 
 
 def measure(
@@ -53,14 +52,14 @@ def measure(
     uncalibrated: NDArray[np.floating[Any]] | None = None,
     majority: int | None = None,
 ) -> dict[str, Any]:
-    """Every measure of n answers among k classes.
+    """Compute every metric of n predictions among k classes.
 
     Args:
         truth: the true classes as indices into ``classes``, [n].
         probabilities: one finite distribution a row, [n, k]. Among equal probabilities the lowest index ranks first.
         classes: the k class names.
-        uncalibrated: the same answers before calibration, [n, k]; adds ``uncalibrated`` to the result.
-        majority: the class that "always the commonest" answers, usually the commonest in training;
+        uncalibrated: the same before calibration, [n, k]; adds ``uncalibrated`` to the result.
+        majority: the class that the majority baseline always predicts, usually the commonest in training;
             the commonest in ``truth`` when not given.
 
     Returns:
@@ -78,26 +77,26 @@ def measure(
           Nixon et al. 2019, arXiv 1904.01685); a picture on an edge counts in both bins with its parts, and equal
           probabilities as one, so the order of the pictures does not matter.
         - ``top_k``: share with the true class among the k likeliest, for k of 3 and 5 below the number of classes.
-        - ``majority``: the commonest class and the accuracy of always answering it.
+        - ``majority``: the commonest class and the accuracy of always predicting it.
         - ``confusion``: counts, rows true, columns predicted. ``per_class``: precision is None for a class that is
           never predicted, recall for one that never occurs, F1 for one that does neither. ``brier``, ``ece`` and
-          ``reliability`` of a class are those of the question whether a picture is of it, asked of all n pictures (one
+          ``reliability`` of a class are those of the question whether a picture is of it, over all n pictures (one
           against the rest; Kull et al. 2019, arXiv 1910.12656): the squared error, whose sum over the classes is
           ``brier`` above, and the gap between the probability of the class and the share that are of it, over 15
           equal-width bins. ``reliability`` of single classes is left out for more than 100 classes.
         - ``uncalibrated``: ``log_loss``, ``brier``, the calibration errors, ``reliability``, and ``per_class`` with
           ``brier``, ``ece`` and ``reliability``.
     """
-    rows = _look(truth, probabilities)
+    rows = _read(truth, probabilities)
     confusion = _confusion(rows, len(classes))
-    right, support = np.diagonal(confusion), confusion.sum(axis=1)
-    seen = support > 0
+    correct, support = np.diagonal(confusion), confusion.sum(axis=1)
+    occurs = support > 0
     result: dict[str, Any] = {
         "n": len(rows.truth),
-        **_accuracy(int(right.sum()), len(rows.truth)),
-        "balanced_accuracy": _mean(right[seen] / support[seen]),
-        "balanced_accuracy_interval": mean_share_interval(right[seen], support[seen]),
-        **_probability_measures(rows),
+        **_accuracy(int(correct.sum()), len(rows.truth)),
+        "balanced_accuracy": _mean(correct[occurs] / support[occurs]),
+        "balanced_accuracy_interval": mean_share_interval(correct[occurs], support[occurs]),
+        **_probability_metrics(rows),
         "top_k": {str(k): _mean(rows.rank < k) for k in TOP_K if k < len(classes)},
         "majority": _majority(support, classes, majority),
         "confusion": confusion.tolist(),
@@ -105,9 +104,9 @@ def measure(
         "reliability": _reliability(rows),
     }
     if uncalibrated is not None:
-        before = _look(truth, uncalibrated)
+        before = _read(truth, uncalibrated)
         result["uncalibrated"] = {
-            **_probability_measures(before),
+            **_probability_metrics(before),
             "per_class": dict(zip(classes, _one_against_rest(before), strict=True)),
             "reliability": _reliability(before),
         }
@@ -115,7 +114,7 @@ def measure(
 
 
 def wilson_interval(successes: int, n: int) -> list[float] | None:
-    """The 95% score interval of a share (Wilson 1927), ``[low, high]``; None when n is 0."""
+    """Return the 95% score interval of a share (Wilson 1927), ``[low, high]``; None when n is 0."""
     if n == 0:
         return None
     share, spread = successes / n, Z95**2 / n
@@ -127,7 +126,7 @@ def wilson_interval(successes: int, n: int) -> list[float] | None:
 
 
 def mean_share_interval(successes: NDArray[np.integer[Any]], n: NDArray[np.integer[Any]]) -> list[float] | None:
-    """A 95% score interval of the mean of k independent shares, such as the recalls behind balanced accuracy.
+    """Return a 95% score interval of the mean of k independent shares, such as the recalls of balanced accuracy.
 
     It holds every mean b that the observed one is within 1.96 standard errors of, the error being taken at the shares
     that are likeliest given b (the idea of Wilson's interval, carried to several strata as in Miettinen and Nurminen
@@ -137,7 +136,7 @@ def mean_share_interval(successes: NDArray[np.integer[Any]], n: NDArray[np.integ
     where the classes of one picture are much the easier ones.
 
     Args:
-        successes: right answers per class, [k].
+        successes: correct predictions per class, [k].
         n: pictures per class, [k], each at least 1.
 
     Returns:
@@ -149,8 +148,8 @@ def mean_share_interval(successes: NDArray[np.integer[Any]], n: NDArray[np.integ
     return [_lowest_mean(successes.astype(float), n), 1 - _lowest_mean(wrong.astype(float), n)]
 
 
-def calibration_interval(counts: NDArray[Any], right: NDArray[Any], said: NDArray[Any]) -> list[float] | None:
-    """A 95% interval of the expected calibration error that an endless test would show in these bins.
+def calibration_interval(counts: NDArray[Any], correct: NDArray[Any], confidence: NDArray[Any]) -> list[float] | None:
+    """Return a 95% interval of the expected calibration error that an endless test would show in these bins.
 
     The measured error is too large, since chance makes gaps where there are none: the bootstrap adds chance once more,
     and its intervals, turned round its bias, held the true error of a calibrated classifier in half of the simulated
@@ -161,8 +160,8 @@ def calibration_interval(counts: NDArray[Any], right: NDArray[Any], said: NDArra
 
     Args:
         counts: pictures in each bin, [bins].
-        right: right answers among them, [bins].
-        said: their confidences, summed, [bins].
+        correct: correct predictions among them, [bins].
+        confidence: the sum of their confidences, [bins].
 
     Returns:
         ``[low, high]``, or None when there is no picture. It begins at 0 where chance alone explains the gaps.
@@ -170,12 +169,13 @@ def calibration_interval(counts: NDArray[Any], right: NDArray[Any], said: NDArra
     n = counts.sum()
     if n == 0:
         return None
-    gaps, likely = (said - right) / n, (right + 1) / (counts + 2)  # Laplace's, lest one picture pass for certainty
+    gaps = (confidence - correct) / n
+    likely = (correct + 1) / (counts + 2)  # Laplace's, lest one picture pass for certainty
     chance = np.sqrt(counts * likely * (1 - likely)) / n * _normals()
     measured = float(np.abs(gaps).sum())
 
-    def error(share: float) -> float:
-        """The true error under which this share of the tests measure less than was measured."""
+    def true_error(share: float) -> float:
+        """Return the true error under which this share of the tests measure less than was measured."""
         low, high = 0.0, 8.0
         for _ in range(25):
             middle = (low + high) / 2
@@ -183,17 +183,17 @@ def calibration_interval(counts: NDArray[Any], right: NDArray[Any], said: NDArra
             low, high = (middle, high) if less.mean() > share else (low, middle)
         return low * measured
 
-    return [error(0.975), min(max(error(0.025), measured), 1.0)]
+    return [true_error(0.975), min(max(true_error(0.025), measured), 1.0)]
 
 
 @cache
-def _normals() -> Floats:
-    """The same draws for every interval."""
+def _normals() -> Doubles:
+    """Return the same draws for every interval."""
     return np.random.default_rng(0).standard_normal((500, BINS))
 
 
-def _lowest_mean(successes: Floats, n: NDArray[np.integer[Any]]) -> float:
-    """The lower end of `mean_share_interval`, by bisection on the logarithm of the Lagrange multiplier."""
+def _lowest_mean(successes: Doubles, n: NDArray[np.integer[Any]]) -> float:
+    """Return the lower end of `mean_share_interval`, by bisection on the logarithm of the Lagrange multiplier."""
     observed = float((successes / n).mean())
     low, high = -30.0, 30.0
     for _ in range(50):
@@ -204,40 +204,40 @@ def _lowest_mean(successes: Floats, n: NDArray[np.integer[Any]]) -> float:
     return float(_likeliest_shares(successes, n, float(np.exp(low))).mean())
 
 
-def _likeliest_shares(successes: Floats, n: NDArray[np.integer[Any]], multiplier: float) -> Floats:
-    """The shares of highest binomial likelihood whose mean is held down with this Lagrange multiplier, [k].
+def _likeliest_shares(successes: Doubles, n: NDArray[np.integer[Any]], multiplier: float) -> Doubles:
+    """Return the likeliest shares (binomial) whose mean is held down with this Lagrange multiplier, [k].
 
     They solve s/p - (n - s)/(1 - p) = multiplier; this form of the quadratic's root subtracts no near-equal numbers.
     """
     root = np.sqrt((multiplier - n) ** 2 + 4 * multiplier * (n - successes))
-    shares: Floats = np.minimum(2 * successes / (multiplier + n + root), 1)
+    shares: Doubles = np.minimum(2 * successes / (multiplier + n + root), 1)
     return shares
 
 
-def _variance_of_mean(shares: Floats, n: NDArray[np.integer[Any]]) -> float:
+def _variance_of_mean(shares: Doubles, n: NDArray[np.integer[Any]]) -> float:
     mean = shares.mean()
     of_each = np.where(n > 1, shares * (1 - shares) / np.maximum(n - 1, 1), mean * (1 - mean))
     return float(of_each.sum()) / len(n) ** 2
 
 
-def _look(truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]) -> _Rows:
-    """One pass over the probabilities, block by block."""
+def _read(truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]) -> _Rows:
+    """Read the probabilities once, block by block."""
     labels = np.asarray(truth, dtype=np.int64)
     assert probabilities.shape[:1] == labels.shape, "one row of probabilities a picture"
     assert not len(labels) or 0 <= labels.min() <= labels.max() < probabilities.shape[1], "truth indexes the classes"
     n, k = probabilities.shape
-    of_class = _PerClass(np.zeros(k), np.zeros((k, BINS), np.int64), np.zeros((k, BINS)), np.zeros((k, BINS), np.int64))
+    sums = _ClassSums(np.zeros(k), np.zeros((k, BINS), np.int64), np.zeros((k, BINS)), np.zeros((k, BINS), np.int64))
     ranks, reals = np.empty((2, n), np.int64), np.empty((3, n))
-    rows = _Rows(labels, *ranks, *reals, of_class)  # type: ignore[call-arg]  # mypy cannot count rows
+    rows = _Rows(labels, *ranks, *reals, sums)  # type: ignore[call-arg]  # mypy cannot count rows
     for start in range(0, len(labels), ROWS_PER_BLOCK):
         block = slice(start, start + ROWS_PER_BLOCK)
-        _look_at_block(rows, block, probabilities[block])
+        _fill_block(rows, block, probabilities[block])
     assert np.isfinite(rows.squared_error).all(), "probabilities are finite"
     return rows
 
 
-def _look_at_block(rows: _Rows, block: slice, probabilities: NDArray[np.floating[Any]]) -> None:
-    """Fills this block of ``rows`` from its probabilities."""
+def _fill_block(rows: _Rows, block: slice, probabilities: NDArray[np.floating[Any]]) -> None:
+    """Fill a block of ``rows`` from its probabilities."""
     truth, each = rows.truth[block], np.arange(len(probabilities))
     predicted, true = probabilities.argmax(axis=1), probabilities[each, truth][:, None]
     before = np.arange(probabilities.shape[1]) < truth[:, None]
@@ -246,28 +246,28 @@ def _look_at_block(rows: _Rows, block: slice, probabilities: NDArray[np.floating
     rows.confidence[block] = probabilities[each, predicted]
     rows.truth_probability[block] = true[:, 0]
     exact = probabilities.astype(np.float64)
-    _look_at_classes(rows.of_class, truth, exact)
+    _add_block(rows.sums, truth, exact)
     exact[each, truth] -= 1
     np.square(exact, out=exact)
     rows.squared_error[block] = exact.sum(axis=1)
-    rows.of_class.squared_error[:] += exact.sum(axis=0)
+    rows.sums.squared_error[:] += exact.sum(axis=0)
 
 
-def _look_at_classes(sums: _PerClass, truth: Integers, probabilities: Floats) -> None:
-    """Adds a block to the sums of each class. At most 14 classes a row are likelier than 1/15: the rest is bin 0."""
+def _add_block(sums: _ClassSums, truth: Ints, probabilities: Doubles) -> None:
+    """Add a block to the sums of each class. At most 14 classes a row are likelier than 1/15: the rest is bin 0."""
     k = probabilities.shape[1]
-    likely = probabilities > EDGES[1]
-    row, column = np.nonzero(likely)
+    is_above_bin_0 = probabilities > EDGES[1]
+    row, column = np.nonzero(is_above_bin_0)
     values = probabilities[row, column]
-    place = column * BINS + _bin(values)
-    counts = np.bincount(place, minlength=k * BINS).reshape(k, BINS)
+    cell = column * BINS + _bin(values)
+    counts = np.bincount(cell, minlength=k * BINS).reshape(k, BINS)
     counts[:, 0] = len(truth) - counts.sum(axis=1)
     sums.counts[:] += counts
-    said = np.bincount(place, values, minlength=k * BINS).reshape(k, BINS)
-    said[:, 0] = np.where(likely, 0, probabilities).sum(axis=0)
-    sums.said[:] += said
-    of_truth = truth * BINS + _bin(probabilities[np.arange(len(truth)), truth])
-    sums.true[:] += np.bincount(of_truth, minlength=k * BINS).reshape(k, BINS)
+    confidence = np.bincount(cell, values, minlength=k * BINS).reshape(k, BINS)
+    confidence[:, 0] = np.where(is_above_bin_0, 0, probabilities).sum(axis=0)
+    sums.confidence[:] += confidence
+    true_cell = truth * BINS + _bin(probabilities[np.arange(len(truth)), truth])
+    sums.correct[:] += np.bincount(true_cell, minlength=k * BINS).reshape(k, BINS)
 
 
 def _mean(values: NDArray[Any]) -> float | None:
@@ -278,25 +278,26 @@ def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _accuracy(right: int, n: int) -> dict[str, Any]:
-    return {"accuracy": _share(right, n), "accuracy_interval": wilson_interval(right, n)}
+def _accuracy(correct: int, n: int) -> dict[str, Any]:
+    return {"accuracy": _share(correct, n), "accuracy_interval": wilson_interval(correct, n)}
 
 
-def _probability_measures(rows: _Rows) -> dict[str, Any]:
-    right = rows.rank == 0
-    bins = _bin(rows.confidence)
-    counts, hits, said = (np.bincount(bins, weights, minlength=BINS) for weights in (None, right, rows.confidence))
+def _probability_metrics(rows: _Rows) -> dict[str, Any]:
+    is_correct, bins = rows.rank == 0, _bin(rows.confidence)
+    counts, correct, confidence = (
+        np.bincount(bins, weights, minlength=BINS) for weights in (None, is_correct, rows.confidence)
+    )
     return {
         "log_loss": _mean(-np.log(np.clip(rows.truth_probability, SMALLEST_PROBABILITY, 1))),
         "brier": _mean(rows.squared_error),
-        "ece": _calibration_error(said - hits, len(bins)),
-        "ece_interval": calibration_interval(counts, hits, said),
-        "adaptive_ece": _adaptive_error(rows.confidence, right),
+        "ece": _calibration_error(confidence - correct, len(bins)),
+        "ece_interval": calibration_interval(counts, correct, confidence),
+        "adaptive_ece": _adaptive_error(rows.confidence, is_correct),
     }
 
 
-def _bin(confidence: Floats) -> Integers:
-    """The bin (low, high] of each probability, [n]."""
+def _bin(confidence: Doubles) -> Ints:
+    """Return the bin (low, high] of each probability, [n]."""
     return np.searchsorted(EDGES[1:-1], confidence, side="left")
 
 
@@ -304,12 +305,12 @@ def _calibration_error(gaps: NDArray[Any], n: int) -> float | None:
     return float(np.abs(gaps).sum()) / n if n else None
 
 
-def _adaptive_error(confidence: Floats, right: NDArray[np.bool_]) -> float | None:
-    """The calibration error over bins that each hold n / 15 pictures, the last part of a picture included."""
-    values, place, counts = np.unique(confidence, return_inverse=True, return_counts=True)
+def _adaptive_error(confidence: Doubles, is_correct: NDArray[np.bool_]) -> float | None:
+    """Return the calibration error over bins of n / 15 pictures each, the last part of a picture included."""
+    values, index, counts = np.unique(confidence, return_inverse=True, return_counts=True)
     if not len(values):
         return None
-    gaps = counts * values - np.bincount(place, right)
+    gaps = counts * values - np.bincount(index, is_correct)
     edges = EDGES * len(confidence)
     until = np.interp(edges, np.append(0, counts.cumsum()), np.append(0, gaps.cumsum()))
     return _calibration_error(np.diff(until), len(confidence))
@@ -317,37 +318,39 @@ def _adaptive_error(confidence: Floats, right: NDArray[np.bool_]) -> float | Non
 
 def _reliability(rows: _Rows) -> list[dict[str, Any]]:
     bins = _bin(rows.confidence)
-    counts, right = (np.bincount(chosen, minlength=BINS) for chosen in (bins, bins[rows.rank == 0]))
-    return _filled_bins(counts, right, np.bincount(bins, rows.confidence, minlength=BINS))
+    counts, correct = (np.bincount(chosen, minlength=BINS) for chosen in (bins, bins[rows.rank == 0]))
+    return _filled_bins(counts, correct, np.bincount(bins, rows.confidence, minlength=BINS))
 
 
-def _filled_bins(counts: Integers, right: Integers, said: NDArray[Any]) -> list[dict[str, Any]]:
+def _filled_bins(counts: Ints, correct: Ints, confidence: NDArray[Any]) -> list[dict[str, Any]]:
     return [
         {
             "low": float(EDGES[b]),
             "high": float(EDGES[b + 1]),
             "n": int(counts[b]),
-            "confidence": float(said[b] / counts[b]),
-            **_accuracy(int(right[b]), int(counts[b])),
+            "confidence": float(confidence[b] / counts[b]),
+            **_accuracy(int(correct[b]), int(counts[b])),
         }
         for b in np.flatnonzero(counts)
     ]
 
 
 def _one_against_rest(rows: _Rows) -> list[dict[str, Any]]:
-    """How well calibrated the probability of each class is by itself."""
-    sums, n = rows.of_class, len(rows.truth)
+    """Return how well calibrated the probability of each class is, one against the rest."""
+    sums, n = rows.sums, len(rows.truth)
     measures: list[dict[str, Any]] = [
         {"brier": float(error) / n if n else None, "ece": _calibration_error(gaps, n)}
-        for error, gaps in zip(sums.squared_error, sums.said - sums.true, strict=True)
+        for error, gaps in zip(sums.squared_error, sums.confidence - sums.correct, strict=True)
     ]
     if len(measures) <= MOST_DRAWN:
-        for of, counts, true, said in zip(measures, sums.counts, sums.true, sums.said, strict=True):
-            of["reliability"] = _filled_bins(counts, true, said)
+        for section, counts, correct, confidence in zip(
+            measures, sums.counts, sums.correct, sums.confidence, strict=True
+        ):
+            section["reliability"] = _filled_bins(counts, correct, confidence)
     return measures
 
 
-def _majority(support: Integers, classes: Sequence[str], index: int | None) -> dict[str, Any]:
+def _majority(support: Ints, classes: Sequence[str], index: int | None) -> dict[str, Any]:
     n = int(support.sum())
     if index is None:
         if n == 0:
@@ -356,19 +359,21 @@ def _majority(support: Integers, classes: Sequence[str], index: int | None) -> d
     return {"label": classes[index], "accuracy": _share(int(support[index]), n)}
 
 
-def _confusion(rows: _Rows, k: int) -> Integers:
+def _confusion(rows: _Rows, k: int) -> Ints:
     return np.bincount(rows.truth * k + rows.predicted, minlength=k * k).reshape(k, k)
 
 
-def _per_class(rows: _Rows, confusion: Integers, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _per_class(rows: _Rows, confusion: Ints, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
     counts = zip(confusion.diagonal().tolist(), confusion.sum(0).tolist(), confusion.sum(1).tolist(), strict=True)
     return {
         name: {
-            "precision": _share(right, predicted),
-            "recall": _share(right, support),
-            "f1": _share(2 * right, predicted + support),
+            "precision": _share(correct, predicted),
+            "recall": _share(correct, support),
+            "f1": _share(2 * correct, predicted + support),
             "support": support,
             **calibration,
         }
-        for name, (right, predicted, support), calibration in zip(classes, counts, _one_against_rest(rows), strict=True)
+        for name, (correct, predicted, support), calibration in zip(
+            classes, counts, _one_against_rest(rows), strict=True
+        )
     }

@@ -3,11 +3,9 @@
 import functools
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-Floats = NDArray[np.float32]
-Pixels = NDArray[np.uint8]
+from kilat.runtime.array_types import Floats, Pixels
 
 FROST_SIDE = 512
 FROST_TINTS = (
@@ -24,24 +22,24 @@ _NEEDLE = 9.0  # how much longer than wide a crystal is
 
 
 def plasma(side: int, decay: float, rng: np.random.Generator) -> Floats:
-    """A cloud by the diamond-square algorithm, float32 ``[side, side]`` from 0 to 1, that repeats seamlessly.
+    """Draw a cloud by the diamond-square algorithm, float32 ``[side, side]`` from 0 to 1, that repeats seamlessly.
 
     Args:
         side: a power of two.
         decay: from one octave to the next, the spread of the noise falls by its square, as in the reference.
-        rng: what the noise is drawn from.
+        rng: random numbers for the noise.
     """
     assert side & (side - 1) == 0, "diamond-square doubles its grid"
     grid, spread = np.zeros((1, 1), np.float32), np.float32(1)
     while len(grid) < side:
-        grid = _doubled(grid, spread, rng)
+        grid = plasma_octave(grid, spread, rng)
         spread /= np.float32(decay**2)
     cloud: Floats = (grid - grid.min()) / max(np.ptp(grid), np.finfo(np.float32).tiny)
     return cloud
 
 
-def _doubled(grid: Floats, spread: np.float32, rng: np.random.Generator) -> Floats:
-    """The grid with the middles of its squares, then those of the diamonds, each the mean of four and some noise."""
+def plasma_octave(grid: Floats, spread: np.float32, rng: np.random.Generator) -> Floats:
+    """Add to a grid the middles of its squares, then of its diamonds, each the mean of four points plus noise."""
     n = len(grid)
     noise = spread * (2 * rng.random((3, n, n), np.float32) - 1)
     below, right = np.roll(grid, -1, 0), np.roll(grid, -1, 1)
@@ -55,7 +53,7 @@ def _doubled(grid: Floats, spread: np.float32, rng: np.random.Generator) -> Floa
 
 @functools.cache
 def frost(tint: int, scale: float) -> Pixels:
-    """Frost on a window, uint8 ``[side, side, 3]``, that repeats seamlessly; the same whenever it is asked for.
+    """Draw frost on a window, uint8 ``[side, side, 3]``, that repeats seamlessly; the same at every call.
 
     Args:
         tint: one of ``FROST_TINTS``.
@@ -63,15 +61,15 @@ def frost(tint: int, scale: float) -> Pixels:
     """
     mean, spread = FROST_TINTS[tint]
     side = round(FROST_SIDE * scale)
-    ice = np.asarray(Image.fromarray(_crystals()).resize((side, side), Image.Resampling.BOX))
+    ice = np.asarray(Image.fromarray(frost_crystals()).resize((side, side), Image.Resampling.BOX))
     ice = (ice - ice.mean()) / ice.std()
     tinted: Pixels = np.clip(np.array(mean) + spread * ice[..., None], 0, 255).astype(np.uint8)
     return tinted
 
 
 @functools.cache
-def _crystals() -> Floats:
-    """Patches of needles, each patch grown in its own direction, over thicker and thinner ice."""
+def frost_crystals() -> Floats:
+    """Draw patches of needles, each patch grown in its own direction, over thicker and thinner ice."""
     rng = np.random.default_rng(0)
     angles = np.pi * (np.arange(_DIRECTIONS) + rng.random(_DIRECTIONS)) / _DIRECTIONS
     claims = np.stack([_noise(rng, 2.0, 10) for _ in angles])
@@ -84,7 +82,7 @@ def _crystals() -> Floats:
 
 
 def _ridges(rng: np.random.Generator, angle: float) -> Floats:
-    """Bright needles along one direction: octaves of ridged noise (after Musgrave), of mean 0 and spread 1."""
+    """Draw bright needles along one direction: octaves of ridged noise (after Musgrave), of mean 0 and spread 1."""
     total = np.zeros((FROST_SIDE, FROST_SIDE), np.float32)
     for octave in range(3):
         noise = _noise(rng, 1.6, 14 * 2**octave, angle)
@@ -94,7 +92,7 @@ def _ridges(rng: np.random.Generator, angle: float) -> Floats:
 
 
 def _noise(rng: np.random.Generator, slope: float, lowest: float, angle: float | None = None) -> Floats:
-    """Noise whose amplitude falls with frequency from ``lowest`` waves a side on; stretched along a direction if given.
+    """Draw noise whose amplitude falls with frequency from ``lowest`` waves a side on, stretched along an angle if any.
 
     Mean 0, spread 1, float32 ``[FROST_SIDE, FROST_SIDE]``, periodic.
     """

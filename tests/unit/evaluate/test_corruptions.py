@@ -9,10 +9,19 @@ from PIL import Image
 from scipy import ndimage
 
 from kilat.errors import RecipeError
-from kilat.evaluate import corruptions, textures
+from kilat.evaluate import textures
 from kilat.evaluate.corruptions import CORRUPTIONS, GROUPS, SEVERITIES, corrupt, table_side
-
-Pixels = corruptions.Pixels
+from kilat.evaluate.image_filters import (
+    copy_in_turn,
+    gaussian_blur,
+    motion_blur,
+    random_neighbours,
+    sample_bilinear,
+    smooth_shifts,
+    three_point_warp,
+    zoom_middle,
+)  # fmt: skip
+from kilat.runtime.array_types import Pixels
 
 TABLES = (32, 64, 224)
 
@@ -123,14 +132,14 @@ def test_defocus_is_the_mean_over_a_disk(severity: int) -> None:
 
 def test_glass_blur_copies_one_pixel_after_the_other() -> None:
     height, width, reach = 13, 17, 2
-    chosen = corruptions._neighbours(height, width, reach, generator())
+    chosen = random_neighbours(height, width, reach, generator())
     moved = np.arange(height * width)
     for row in range(height - reach, reach, -1):
         for column in range(width - reach, reach, -1):
             pixel = row * width + column
             assert abs(chosen[pixel] // width - row) <= reach
             moved[pixel] = moved[chosen[pixel]]
-    assert np.array_equal(corruptions._scattered(chosen), moved)
+    assert np.array_equal(copy_in_turn(chosen), moved)
     assert (moved != np.arange(len(moved))).mean() > 0.4
 
 
@@ -147,17 +156,17 @@ def test_the_blur_of_glass_is_a_gaussian() -> None:
     before = scene(40, 60)
     for deviation in (0.05, 0.7, 1.5):
         expected = ndimage.gaussian_filter(before.astype(float), (deviation, deviation, 0), mode="nearest")
-        assert corruptions._blurred(before, deviation) == pytest.approx(expected, abs=1e-3)
+        assert gaussian_blur(before, deviation) == pytest.approx(expected, abs=1e-3)
 
 
 def test_motion_leaves_half_a_gaussian_behind_every_point() -> None:
     point = np.zeros((41, 41), np.uint8)
     point[20, 20] = 255
-    trail = corruptions._moved(point, radius=10, deviation=3, angle=0)
+    trail = motion_blur(point, radius=10, deviation=3, angle=0)
     weights = np.exp(-(np.arange(21) ** 2) / 18)
     assert trail[20, 20::-1] == pytest.approx(255 * weights / weights.sum(), abs=1e-4)
     assert np.delete(trail, 20, axis=0).max() == 0
-    assert corruptions._moved(point, 10, 3, angle=-90)[20:, 20] == pytest.approx(trail[20, 20::-1], abs=1e-4)
+    assert motion_blur(point, 10, 3, angle=-90)[20:, 20] == pytest.approx(trail[20, 20::-1], abs=1e-4)
     still = corrupt(flat(224, 99), "motion_blur", 5, generator())
     assert set(np.unique(still)) <= {98, 99}  # what leaves at one border comes in at the other as it is there
 
@@ -171,7 +180,7 @@ def test_a_zoom_is_that_of_scipy(factor: float) -> None:
     larger = ndimage.zoom(middle, factor, order=1)
     trim = [(enlarged - side) // 2 for enlarged, side in zip(larger.shape, before.shape, strict=True)]
     expected = larger[trim[0] : trim[0] + 60, trim[1] : trim[1] + 90]
-    assert corruptions._zoomed(Image.fromarray(before), factor) == pytest.approx(expected, abs=0.02)
+    assert zoom_middle(Image.fromarray(before), factor) == pytest.approx(expected, abs=0.02)
 
 
 def test_zoom_blur_leaves_the_middle_and_smears_the_border() -> None:
@@ -199,7 +208,7 @@ def test_frost_is_mixed_in_with_the_weights_of_the_reference() -> None:
 
 def test_frost_is_the_same_every_time_and_repeats_seamlessly() -> None:
     ice = textures.frost(0, 0.3).astype(float)
-    textures._crystals.cache_clear()
+    textures.frost_crystals.cache_clear()
     textures.frost.cache_clear()
     assert np.array_equal(ice, textures.frost(0, 0.3))
     for axis in (0, 1):
@@ -217,13 +226,14 @@ def test_plasma_is_rougher_where_it_decays_less() -> None:
 
 def test_each_octave_of_plasma_is_the_mean_of_four_and_noise() -> None:
     grid = generator().random((4, 4), np.float32)
-    finer = textures._doubled(grid, np.float32(0), generator())
+    finer = textures.plasma_octave(grid, np.float32(0), generator())
     assert np.array_equal(finer[::2, ::2], grid)
     assert finer[3, 3] == pytest.approx(grid[1:3, 1:3].mean())
     assert finer[2, 3] == pytest.approx((finer[1, 3] + finer[3, 3] + finer[2, 2] + finer[2, 4]) / 4)
     assert finer[3, 2] == pytest.approx((finer[2, 2] + finer[4, 2] + finer[3, 1] + finer[3, 3]) / 4)
     noisy = [
-        textures._doubled(grid, np.float32(1), generator(seed))[1::2, 1::2] - finer[1::2, 1::2] for seed in range(200)
+        textures.plasma_octave(grid, np.float32(1), generator(seed))[1::2, 1::2] - finer[1::2, 1::2]
+        for seed in range(200)
     ]
     assert np.var(noisy) == pytest.approx(1 / 3, rel=0.05)
 
@@ -260,14 +270,14 @@ def test_contrast_draws_values_to_the_mean_of_their_colour(severity: int, amount
 
 
 def test_elastic_shifts_are_smooth_and_as_far_as_the_reference_says() -> None:
-    shifts = corruptions._smooth_shifts(100, 120, 3.0, generator())
+    shifts = smooth_shifts(100, 120, 3.0, generator())
     noise = 2 * generator().random((100, 120), np.float32) - 1
     assert shifts == pytest.approx(ndimage.gaussian_filter(noise, 3.0, mode="reflect", truncate=3), abs=1e-5)
 
 
 def test_the_elastic_plane_follows_its_three_points() -> None:
     down, across = np.indices((90, 90), np.float32)
-    rows, columns = corruptions._pushed(down, across, 9.0, generator())
+    rows, columns = three_point_warp(down, across, 9.0, generator())
     moved = generator().uniform(-9, 9, (3, 2))
     for (y, x), (dy, dx) in zip(((75, 75), (75, 15), (15, 15)), moved, strict=True):
         at = [[y + dy], [x + dx]]
@@ -279,7 +289,7 @@ def test_values_between_pixels_are_those_of_scipy() -> None:
     planes = scene(30, 40).transpose(2, 0, 1).astype(np.float32)
     at = generator().uniform([[-20], [-20]], [[50], [60]], (2, 1200)).reshape(2, 30, 40).astype(np.float32)
     expected = [ndimage.map_coordinates(plane, at, order=1, mode="reflect") for plane in planes]
-    assert corruptions._sampled(planes, *at) == pytest.approx(np.array(expected), abs=0.01)
+    assert sample_bilinear(planes, *at) == pytest.approx(np.array(expected), abs=0.01)
 
 
 @pytest.mark.parametrize(("side", "shares"), [(32, (0.95, 0.65)), (64, (0.9, 0.5)), (224, (0.6, 0.25))])

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from kilat.evaluate.drift import FEWEST, MOST, compare
+from kilat.evaluate.drift import MAX_PICTURES, MIN_PICTURES, compare
 
 
 def normal(n, seed=0, d=6, shift=0.0):
@@ -76,11 +76,11 @@ def test_the_pictures_that_differ_come_first():
 
 
 def test_more_than_a_thousand_are_sampled_and_all_of_them_scored():
-    new = normal(MOST + 500, 1)
+    new = normal(MAX_PICTURES + 500, 1)
     new[700:800] += 4
     found = compare(normal(50), new, permutations=9)
-    assert found.compared == MOST
-    assert len(found.scores) == MOST + 500
+    assert found.compared == MAX_PICTURES
+    assert len(found.scores) == MAX_PICTURES + 500
     assert set(np.argsort(-found.scores)[:100]) == set(range(700, 800))
 
 
@@ -91,6 +91,6 @@ def test_the_same_again_byte_for_byte():
 
 
 def test_pictures_that_are_all_the_same_do_not_differ():
-    found = compare(np.ones((20, 3), np.float32), np.ones((FEWEST, 3), np.float32))
+    found = compare(np.ones((20, 3), np.float32), np.ones((MIN_PICTURES, 3), np.float32))
     assert (found.p_value, found.distance, found.auroc) == (1, 0, 0.5)
     assert not found.scores.any()
