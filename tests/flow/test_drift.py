@@ -8,9 +8,9 @@ import onnx
 import pytest
 from PIL import Image
 
+from kilat import drift
 from kilat.bundle.manifest import REFERENCE
 from kilat.errors import ModelFileError, SourceError
-from kilat.verbs.drift import drift
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def test_noisy_pictures_have_drifted(photos_run, noisy, kilat_here, json_lines):
     assert found["p_value"] <= 0.01
     assert found["auroc"] > 0.7
     assert (found["schema"], found["pictures"], found["refused"], found["compared"]) == (1, 24, 0, 24)
-    assert sum(found["answers"].values()) == pytest.approx(1)
-    assert set(found["answers"]) == {"temple", "flower"}
+    assert sum(found["predicted"].values()) == pytest.approx(1)
+    assert set(found["predicted"]) == {"temple", "flower"}
     assert set(found["unknown"]) == {"flagged", "share", "expected", "p_value"}
     scores = [one["score"] for one in found["most_different"]]
     assert len(scores) == 20
@@ -47,7 +47,7 @@ def test_pictures_of_the_same_kind_have_not(photos_run, make_photos, tmp_path, k
     done = kilat_here("drift", photos_run.folder, alike)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "No drift was found" in done.stdout
-    assert "Pictures answered: 20; refused: 0" in done.stdout
+    assert "Pictures classified: 20; refused: 0" in done.stdout
 
 
 def test_labels_do_not_matter(photos_run, noisy, tmp_path):
@@ -59,18 +59,19 @@ def test_labels_do_not_matter(photos_run, noisy, tmp_path):
     shutil.copytree(noisy, nested / "other")
     for data in (table, nested.parent, [noisy]):
         found = drift(photos_run.folder, data)
-        assert found["pictures"] == 24
-        assert found["p_value"] == drift(photos_run.folder, noisy)["p_value"]
+        assert found.pictures == 24
+        assert found.p_value == drift(photos_run.folder, noisy).p_value
 
 
 def test_what_cannot_be_read_is_counted_with_its_reason(photos_run, noisy):
     (noisy / "broken.jpg").write_bytes(b"no picture")
     found = drift(photos_run.folder, noisy)
-    assert (found["pictures"], found["refused"]) == (24, 1)
-    assert sum(found["reasons"].values()) == 1
+    assert (found.pictures, found.refused) == (24, 1)
+    assert found.reasons == {"not_an_image": 1}
+    assert repr(found) == f"DriftReport(drifted={found.drifted}, p_value={found.p_value:.3f}, pictures=24)"
 
 
-def test_of_too_few_nothing_is_said(photos_run, noisy, tmp_path, kilat_here):
+def test_too_few_are_refused(photos_run, noisy, tmp_path, kilat_here):
     few = tmp_path / "few"
     few.mkdir()
     for path in sorted(noisy.iterdir())[:9]:
@@ -81,7 +82,7 @@ def test_of_too_few_nothing_is_said(photos_run, noisy, tmp_path, kilat_here):
     assert kilat_here("drift", photos_run.folder, tmp_path / "gone").returncode == 2
 
 
-def test_a_model_that_keeps_no_reference_says_how_to_mend_it(photos_run, noisy, tmp_path):
+def test_a_model_that_keeps_no_reference_says_what_to_do(photos_run, noisy, tmp_path):
     model = onnx.load(photos_run.folder / "model.onnx")
     kept = {one.key: one.value for one in model.metadata_props if one.key != REFERENCE}
     for name, more in (("none", {}), ("few", {REFERENCE: "1:AAA="}), ("damaged", {REFERENCE: "1:" + "AAAA" * 14})):
@@ -89,7 +90,7 @@ def test_a_model_that_keeps_no_reference_says_how_to_mend_it(photos_run, noisy, 
         onnx.save(model, tmp_path / f"{name}.onnx")
     with pytest.raises(ModelFileError, match=r"keeps no pictures[\s\S]*kilat train DATA"):
         drift(tmp_path / "none.onnx", noisy)
-    with pytest.raises(ModelFileError, match="keeps 1;"):
+    with pytest.raises(ModelFileError, match="keeps 1 picture to compare"):
         drift(tmp_path / "few.onnx", noisy)
     with pytest.raises(ModelFileError, match="damaged"):
         drift(tmp_path / "damaged.onnx", noisy)

@@ -1,4 +1,4 @@
-"""``kilat.ImageClassifier`` among scikit-learn's tools."""
+"""``kilat.ImageClassifier`` and ``kilat.ImageEmbedder`` among scikit-learn's tools."""
 
 import io
 import pickle
@@ -52,19 +52,19 @@ def test_default_parameters_are_plain():
     estimator_checks.check_parameters_default_constructible("ImageClassifier", ImageClassifier())
 
 
-def test_right_answers_in_the_callers_own_labels(fitted, digits):
+def test_predictions_in_the_callers_own_labels(fitted, digits):
     pictures, digit = digits
     assert is_classifier(fitted)
     assert fitted.classes_.tolist() == [0, 1, 2]
-    answers = fitted.predict(pictures[100:])
-    assert answers.dtype == digit.dtype
-    assert answers.shape == (50,)
+    predicted = fitted.predict(pictures[100:])
+    assert predicted.dtype == digit.dtype
+    assert predicted.shape == (50,)
     assert fitted.score(pictures[100:], digit[100:]) > 0.95
     probabilities = fitted.predict_proba(pictures[100:])
     assert probabilities.dtype == np.float32
     assert probabilities.shape == (50, 3)
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
-    assert (fitted.classes_[probabilities.argmax(1)] == answers).all()
+    assert (fitted.classes_[probabilities.argmax(1)] == predicted).all()
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_cross_validation(digits):
     assert scores.mean() > 0.9
 
 
-def test_answers_held_out_by_scikit_learn(digits):
+def test_predictions_held_out_by_scikit_learn(digits):
     pictures, digit = digits
     probabilities = cross_val_predict(ImageClassifier(size=32), pictures, digit, cv=2, method="predict_proba")
     assert (probabilities.argmax(1) == digit).mean() > 0.9
@@ -130,13 +130,13 @@ def test_grid_search_in_a_pipeline(digits):
 
 
 def test_not_fitted():
-    for ask in ("predict", "predict_proba"):
+    for method in ("predict", "predict_proba"):
         with pytest.raises(NotFittedError):
-            getattr(ImageClassifier(), ask)(np.zeros((1, 8, 8), np.uint8))
+            getattr(ImageClassifier(), method)(np.zeros((1, 8, 8), np.uint8))
 
 
 @pytest.mark.parametrize(
-    ("pictures", "told"),
+    ("pictures", "message"),
     [
         (np.zeros((4, 8, 8)), "uint8"),
         (np.zeros((4, 64), np.uint8), "uint8"),
@@ -145,12 +145,12 @@ def test_not_fitted():
         ([], "no pictures"),
     ],
 )
-def test_what_is_no_picture_is_refused_with_a_hint(pictures, told):
-    with pytest.raises(SourceError, match=told):
+def test_what_is_no_picture_is_refused_with_a_hint(pictures, message):
+    with pytest.raises(SourceError, match=message):
         ImageClassifier().fit(pictures, [0, 1] * (len(pictures) // 2))
 
 
-def test_floats_are_refused_when_asked_too(fitted):
+def test_predict_refuses_floats(fitted):
     with pytest.raises(SourceError, match="astype"):
         fitted.predict(np.zeros((2, 8, 8)))
 
@@ -163,13 +163,13 @@ def test_labels_must_match(digits):
         ImageClassifier().fit(pictures[:10], np.zeros(10, int))
 
 
-def test_wrong_parameters_are_told_at_fit(digits):
+def test_fit_names_all_invalid_parameters(digits):
     pictures, digit = digits
     estimator = ImageClassifier(size=4, resize="stretch", class_weight="even")
     with pytest.raises(RecipeError) as error:
         estimator.fit(pictures, digit)
-    for told in ("features.size", "features.resize", "head.class_weight"):
-        assert told in str(error.value)
+    for path in ("features.size", "features.resize", "head.class_weight"):
+        assert path in str(error.value)
 
 
 def test_paths_and_a_broken_one_among_them(make_photos, tmp_path):
@@ -181,7 +181,7 @@ def test_paths_and_a_broken_one_among_them(make_photos, tmp_path):
     estimator = ImageClassifier(size=64).fit(paths, labels)
     refused = estimator.catalog_[estimator.catalog_["status"] != "used"]
     assert refused["path"].tolist() == [str(broken)]
-    assert "not a picture" in refused["status"].item()
+    assert refused["code"].item() == "not_an_image"
     assert estimator.score(paths[1:], labels[1:]) > 0.9
     assert (estimator.predict([str(path) for path in paths[1:]]) == estimator.predict(paths[1:])).all()
     with pytest.raises(PictureError, match="not a picture"):
@@ -196,10 +196,10 @@ def test_pictures_of_different_shapes(digits):
     assert estimator.score(mixed[100:], digit[100:]) > 0.8
 
 
-@pytest.mark.parametrize("keep", ["pickle", "joblib"])
-def test_kept_and_read_again(fitted, digits, keep):
+@pytest.mark.parametrize("how", ["pickle", "joblib"])
+def test_serialised_and_read_again(fitted, digits, how):
     pictures, _ = digits
-    if keep == "pickle":
+    if how == "pickle":
         again = pickle.loads(pickle.dumps(fitted))
     else:
         buffer = io.BytesIO()
@@ -210,21 +210,21 @@ def test_kept_and_read_again(fitted, digits, keep):
     assert again.get_params() == fitted.get_params()
 
 
-def test_what_it_measured(fitted):
-    assert fitted.metrics_["validation"]["n"] == 100
-    assert fitted.metrics_["validation"]["accuracy"] > 0.9
-    assert fitted.metrics_["test"]["n"] == 0
+def test_metrics_of_inner_cross_validation(fitted):
+    assert fitted.metrics_.validation.n == 100
+    assert fitted.metrics_.validation.accuracy > 0.9
+    assert fitted.metrics_.test.n == 0
 
 
-def test_a_single_picture_per_class_can_be_learnt(digits):
+def test_a_single_picture_per_class_is_enough(digits):
     pictures, digit = digits
     first = [int(np.flatnonzero(digit == d)[0]) for d in range(3)]
     estimator = ImageClassifier(size=32).fit(pictures[first], digit[first])
     assert (estimator.predict(pictures[first]) == digit[first]).all()
-    assert estimator.metrics_["validation"]["n"] == 0
+    assert estimator.metrics_.validation.n == 0
 
 
-def test_what_is_not_given_is_left_to_the_recipe(digits):
+def test_the_recipe_decides_what_is_not_given(digits):
     pictures, digit = digits
     recipe = {"features": {"size": 32, "resize": "pad"}, "head": {"class_weight": "balanced"}, "runtime": {"seed": 5}}
     estimator = ImageClassifier(recipe, resize="squash").fit(pictures[:30], digit[:30])

@@ -62,18 +62,17 @@ def drift(
 
     Exit code 3 where they differ.
     """
-    from kilat.verbs import drift
+    from kilat.verbs.drift import drift
 
-    with progress_bars.show() as progress:
-        found = drift.drift(model, pictures, progress=progress)
+    report = drift(model, pictures)
     if as_json:
-        show.print_json({"model": str(model), **found})
+        show.print_json({"model": str(model), **report.document()})
     else:
-        print(*drift.sentences(found), sep="\n")
+        print(*report.sentences(), sep="\n")
         print(_("Most different (how far, in standard deviations of known pictures):"))
-        for one in found["most_different"][:10]:
+        for one in report.most_different[:10]:
             print(f"  {one['score']:5.1f}  {one['path']}")
-    raise typer.Exit(FOUND if found["drifted"] else 0)
+    raise typer.Exit(FOUND if report.drifted else 0)
 
 
 @verb(FAMILY, "kilat preview flowers/ --set augment.rotation=15", "kilat preview digits --recipe mlp-bn")

@@ -59,8 +59,8 @@ def evaluate(
     if as_json:
         show.print_json({"model": str(model), "metrics": document})
         return
-    show.print_notes(document["notes"])
     show.print_test(evaluation.test)
+    show.print_notes(document["notes"])
     if evaluation.robustness is not None:
         print(robustness.table(evaluation.robustness))
         show.print_written(out)

@@ -106,7 +106,7 @@ def classify(classifier: Classifier, source: Source, catalog: Catalog, advance: 
         else:
             answers[row] = outcome
         advance(done, len(rows))
-    catalog.record_pictures(PictureRecords(digests, refusals))
+    catalog.record_pictures(PictureRecords(digests=digests, refusals=refusals))
     no_answer = Answer(np.zeros(len(classifier.classes), np.float32), math.nan, np.zeros(0, np.float32))
     filled = [answer or no_answer for answer in answers]
     return Answers(

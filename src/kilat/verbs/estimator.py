@@ -1,21 +1,24 @@
-"""kilat as a scikit-learn estimator, for pipelines, cross-validation and grid search."""
+"""kilat among scikit-learn's tools: ``kilat.ImageClassifier`` and ``kilat.ImageEmbedder``."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from kilat import recipe as recipes
-from kilat.bundle.predictor import Given
-from kilat.data.arrays import ArraySource, PathsSource
-from kilat.data.catalog import Source
-from kilat.errors import SourceError
+from kilat.errors import PictureError, RecipeError, SourceError, nearest
+from kilat.features.cache import FeatureCache
+from kilat.features.extract import cache_namespace, extract_features
+from kilat.learn import backbone as backbones
+from kilat.learn.device import inference_device
 from kilat.locale import _
+from kilat.runtime.array_types import Floats
 from kilat.runtime.timer import Timer
+from kilat.verbs.open_data import require_pictures_or_paths, source_of_pictures
 from kilat.verbs.train import fit
 
 Pictures = Sequence[str | Path] | Sequence[NDArray[np.uint8]] | NDArray[Any]
@@ -24,21 +27,21 @@ Pictures = Sequence[str | Path] | Sequence[NDArray[np.uint8]] | NDArray[Any]
 class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A classifier of pictures: paths, or uint8 arrays ``[n, height, width(, 3)]`` (or a list of such arrays).
 
-    All pictures given to ``fit`` are learnt from; scikit-learn's own tools hold some back. Byte-identical pictures
+    ``fit`` trains on all pictures that it is given; scikit-learn's own tools hold some out. Byte-identical pictures
     count once. Pictures that cannot be decoded are left out of ``fit`` (see ``catalog_``) and refused by ``predict``.
 
     Args:
         recipe: a built-in name, a YAML file, a dictionary or a recipe.
-        backbone: the network; like all that follow, None leaves the choice to the recipe.
-        size: side in pixels at which to look, or ``auto``.
-        resize: how pictures that are not square are fitted: ``crop``, ``squash`` or ``pad``.
-        class_weight: ``balanced`` where rare classes matter as much.
+        backbone: the pretrained network; like all that follow, None leaves the choice to the recipe.
+        size: side of the network's input in pixels, or ``auto``.
+        resize: how pictures that are not square are resized: ``crop``, ``squash`` or ``pad``.
+        class_weight: ``balanced`` where rare classes count as much as common ones.
         random_state: the seed; it decides the folds of the inner cross-validation.
 
     Attributes:
         classes_: the labels, sorted, ``[classes]``.
-        classifier_: the finished classifier, as ``kilat.load`` gives it.
-        metrics_: what inner cross-validation measured, under ``validation``.
+        classifier_: the finished classifier, as ``kilat.load`` returns it.
+        metrics_: what inner cross-validation measured, under ``validation``; typed, as ``kilat.Run.metrics``.
         catalog_: one row per picture given to ``fit``: used, or refused and why.
     """
 
@@ -60,83 +63,151 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: Pictures, y: ArrayLike) -> Self:
-        """Learns from pictures and their labels.
+        """Train on pictures and their labels.
 
         Raises:
-            KilatError: the pictures or the parameters cannot be used, with the reason.
+            KilatError: the pictures or the parameters are invalid; the message says why.
         """
         labels = np.asarray(y)
-        if labels.ndim != 1 or len(labels) != len(X):
+        if labels.ndim != 1:
             raise SourceError(
-                _("There are {pictures} pictures, but labels of shape {shape}.").format(
-                    pictures=len(X), shape=labels.shape
+                _("Labels must be a list, one for each picture, not an array of shape {shape}.").format(
+                    shape=labels.shape
                 )
             )
-        choices = {
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        source = source_of_pictures(X, [str(self.classes_[code]) for code in codes], "X")
+        overrides = {
             "backbone": self.backbone,
             "size": self.size,
             "resize": self.resize,
             "class_weight": self.class_weight,
             "seed": self.random_state,
-            "test": 0.0,
         }
-        settings = recipes.load(self.recipe, {name: value for name, value in choices.items() if value is not None})
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        made = fit(_source(X, [str(self.classes_[code]) for code in codes]), settings, Timer())
-        self.classifier_, self.metrics_, self.catalog_ = made.classifier, made.metrics, made.catalog.table
+        given = {name: value for name, value in overrides.items() if value is not None}
+        timer = Timer()
+        outcome = fit(source, recipes.load(self.recipe, {**given, "test": 0.0}), timer)
+        self.classifier_, self.catalog_ = outcome.classifier, outcome.learned.catalog.table
+        self.metrics_ = outcome.metrics(timer.timings())
         return self
 
-    def predict_proba(self, X: Pictures) -> NDArray[np.float32]:
-        """Calibrated probabilities, float32 ``[n, classes]``, in the order of ``classes_``.
+    def predict_proba(self, X: Pictures) -> Floats:
+        """Return calibrated probabilities, float32 ``[n, classes]``, in the order of ``classes_``.
 
         Raises:
             PictureError: a picture cannot be read.
         """
         check_is_fitted(self)
-        known = {name: column for column, name in enumerate(self.classifier_.classes)}
-        answers = self.classifier_.predict_proba(_pictures(X))
+        trained = {name: column for column, name in enumerate(self.classifier_.classes)}
+        answers = self.classifier_.predict_proba(require_pictures_or_paths(X))
         probabilities = np.zeros((len(answers), len(self.classes_)), np.float32)
         for column, label in enumerate(self.classes_):
-            if str(label) in known:
-                probabilities[:, column] = answers[:, known[str(label)]]
+            if str(label) in trained:  # not a class whose pictures were all refused
+                probabilities[:, column] = answers[:, trained[str(label)]]
         return probabilities
 
     def predict(self, X: Pictures) -> NDArray[Any]:
-        """The likeliest label of each picture, ``[n]``."""
+        """Return the most probable label of each picture, ``[n]``."""
         probabilities = self.predict_proba(X)
         return np.asarray(self.classes_[probabilities.argmax(1)])
 
 
-def _pictures(X: Pictures) -> list[Given]:
-    """A picture per element.
+class ImageEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Features of pictures from a frozen pretrained backbone, for any estimator of scikit-learn.
 
-    Raises:
-        SourceError: these are neither paths nor uint8 pixels.
+    Pictures are paths, or uint8 arrays ``[n, height, width(, 3)]`` (or a list of such arrays). ``fit`` trains nothing:
+    it settles the size and precision of the network, so that every later picture gets the same features however it
+    comes.
+
+    Args:
+        features: ``embedding`` for the pooled output of the backbone's last stage; ``all`` for the mean and the log
+            variance of every channel of all its stages as well, which kilat's own heads are fitted on.
+        backbone: the pretrained network, any timm name with the extra ``torch``; None for EfficientNet-Lite0.
+        size: side of the network's input in pixels; None for four times the pictures' own, at most the backbone's.
+        resize: how pictures that are not square are resized: ``crop``, ``squash`` or ``pad``; None for ``crop``.
+        precision: ``int8`` or ``fp32``; None for int8 where the backbone has it and a CPU computes.
+        cache: whether features are taken from the feature cache and kept in it.
+
+    Attributes:
+        backbone_: the network, with its size, precision and the layout of its features.
+        n_features_out_: how many features a picture gets.
     """
-    pictures = list(X)
-    for picture in pictures:
-        if isinstance(picture, str | Path):
-            continue
-        if not (isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim in (2, 3)):
-            what = (
-                f"{picture.dtype} of shape {picture.shape}" if isinstance(picture, np.ndarray) else repr(picture)[:60]
-            )
-            raise SourceError(
-                _(
-                    "A picture was given as {what}; pictures are paths or uint8 arrays [height, width] or "
-                    "[height, width, 3]."
-                ).format(what=what),
-                hint=_("Scale pixels to 0..255 and convert them with .astype('uint8')."),
-            )
-    return pictures
 
+    def __init__(
+        self,
+        features: Literal["embedding", "all"] = "embedding",
+        *,
+        backbone: str | None = None,
+        size: int | str | None = None,
+        resize: str | None = None,
+        precision: str | None = None,
+        cache: bool = True,
+    ) -> None:
+        self.features = features
+        self.backbone = backbone
+        self.size = size
+        self.resize = resize
+        self.precision = precision
+        self.cache = cache
 
-def _source(X: Pictures, labels: list[str]) -> Source:
-    pictures = _pictures(X)
-    if not pictures:
-        raise SourceError(_("There are no pictures to learn from."))
-    if all(isinstance(picture, str | Path) for picture in pictures):
-        return PathsSource([str(picture) for picture in pictures], labels)
-    if any(isinstance(picture, str | Path) for picture in pictures):
-        raise SourceError(_("Paths and arrays are mixed; give one kind."))
-    return ArraySource(pictures, labels, "X")  # type: ignore[arg-type]
+    def fit(self, X: Pictures, y: Any = None) -> Self:
+        """Check the parameters, and settle size and precision of the network; ``y`` is ignored.
+
+        Raises:
+            KilatError: the pictures or the parameters are invalid; the message says why.
+        """
+        if self.features not in ("embedding", "all"):
+            raise RecipeError(
+                _("There are no features called '{features}'.").format(features=self.features),
+                hint=nearest(str(self.features), ("embedding", "all")),
+            )
+        source = source_of_pictures(X, [""] * len(X), "X")
+        self.backbone_ = backbones.choose(self._settings(), source, inference_device("auto"))
+        self.n_features_out_ = int(self._columns().sum())
+        return self
+
+    def transform(self, X: Pictures) -> Floats:
+        """Return the features of pictures, float32 ``[n, n_features_out_]``.
+
+        Raises:
+            PictureError: a picture cannot be read.
+            SourceError: these are neither paths nor uint8 pixels.
+        """
+        check_is_fitted(self)
+        if not len(X):
+            return np.zeros((0, self.n_features_out_), np.float32)
+        source, settings = source_of_pictures(X, [""] * len(X), "X"), self._settings()
+        device = inference_device("auto")
+        cache = FeatureCache(cache_namespace(self.backbone_, settings.resize, device)) if self.cache else None
+        try:
+            extraction = extract_features(
+                source,
+                np.ones(len(X), bool),
+                self.backbone_,
+                resize=settings.resize,
+                cache=cache,
+                runner=backbones.runner(self.backbone_, settings, device),
+            )
+        finally:
+            if cache is not None:
+                cache.close()
+        for row, refusal in extraction.refusals.items():
+            raise PictureError(refusal.code, refusal.detail, source.entries[row].path)
+        features: Floats = extraction.features[:, self._columns()]
+        return features
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return a name for each feature: the part of the network that it comes from, and its number there."""
+        check_is_fitted(self)
+        names = [f"{block.name}.{number}" for block in self.backbone_.blocks for number in range(block.width)]
+        return np.array(names, object)[self._columns()]
+
+    def _settings(self) -> recipes.Features:
+        given = {"backbone": self.backbone, "size": self.size, "resize": self.resize, "precision": self.precision}
+        overrides = {f"features.{name}": value for name, value in given.items() if value is not None}
+        return recipes.load("transfer", overrides).features
+
+    def _columns(self) -> NDArray[np.bool_]:
+        """Which features of the backbone are given, a mask; of several joined backbones each has its own last stage."""
+        wanted = [self.features == "all" or block.name.rpartition(".")[2] == "last" for block in self.backbone_.blocks]
+        return np.repeat(wanted, [block.width for block in self.backbone_.blocks])
