@@ -51,7 +51,7 @@ class ConformalSets:
         method: ``lac`` or ``raps``.
         coverage: the share of sets that shall hold the right class.
         thresholds: the conformity score from which on a class belongs into the set; one for all classes, or one a class
-            (Mondrian: the coverage is promised for each by itself). -inf takes a class in always.
+            (Mondrian: the coverage is guaranteed for each by itself). -inf takes a class in always.
         penalty: of RAPS, lambda, a rank.
         k_reg: of RAPS, up to which rank nothing is charged.
     """
@@ -75,18 +75,18 @@ class ConformalSets:
         """Compute the thresholds under which sets have the target coverage.
 
         RAPS chooses its penalty and ``k_reg`` on a fifth of the pictures (at most about 2,000), which then set no
-        threshold: choosing by the same labels would bend the promise. Below 100 pictures, where a fifth says nothing,
-        or twice those that the promise needs, it takes 0.01 and 1 and keeps all of them.
+        threshold: choosing by the same labels would void the guarantee. Below 100 pictures, where a fifth says nothing,
+        or twice those that the guarantee needs, it takes 0.01 and 1 and keeps all of them.
 
         One threshold a class needs enough pictures of that class (9 for 90%, `least_pictures`). The classes with
-        fewer share the threshold of them all together, so that the promise holds on their average; where even
+        fewer share the threshold of them all together, so that the guarantee holds on their average; where even
         together they are too few, they have the threshold of all pictures. To take them in always would keep the
-        promise as well, but one rare class would stand in every set.
+        guarantee as well, but one rare class would stand in every set.
 
         Args:
             probabilities: of calibration pictures, which trained nothing, [n, k].
             truth: their classes, [n].
-            coverage: above 0 and below 1. Where there are too few pictures to promise it, all classes are taken in.
+            coverage: above 0 and below 1. Where there are too few pictures to guarantee it, all classes are taken in.
             method: ``lac`` or ``raps``.
             per_class: whether the coverage is to hold for each class by itself.
         """
@@ -172,7 +172,7 @@ class ConformalSets:
 
 
 def least_pictures(coverage: float) -> int:
-    """Return how many pictures, or pictures of a class, it takes at least to promise a coverage."""
+    """Return how many pictures, or pictures of a class, it takes at least to guarantee a coverage."""
     return math.ceil(coverage / (1 - coverage) - 1e-9)
 
 
@@ -260,7 +260,7 @@ def _tune_raps(probabilities: Floats, truth: Integers, coverage: float) -> tuple
 
 
 def _quantile_rank(count: int, coverage: float) -> int:
-    """Return which of the ordered scores is the threshold; more than there are where too few to promise anything."""
+    """Return which of the ordered scores is the threshold; more than there are where too few for any guarantee."""
     return math.ceil((count + 1) * coverage - 1e-9)  # 0.07 * 100 is a little above 7
 
 

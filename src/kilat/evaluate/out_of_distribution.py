@@ -166,7 +166,7 @@ class OodDetector:
 
         The threshold is a conformal quantile: another such picture lies above it with a probability of at most
         ``false_positive_rate``. Of fewer than ``1 / false_positive_rate - 1`` pictures the highest score sets it, which
-        promises less; of none, none ever lies above it.
+        guarantees less; of none, none ever lies above it.
 
         Args:
             statistics: of the training embeddings.
@@ -279,7 +279,7 @@ def _whitening(deviations: Doubles, least: float = 0.0) -> Doubles:
 def _median_and_spread(values: Floats) -> tuple[float, float]:
     """Return the median, and how far above it the 95% quantile lies; where all are alike, no less than a hundredth."""
     median, upper = np.quantile(values.astype(np.float64), [0.5, _UPPER]) if len(values) else (0.0, 1.0)
-    # Of answers that are all sure, or pictures that are all near, a smaller spread would be rounding, and differ from
+    # Of logits that are all high, or pictures that are all near, a smaller spread would be rounding, and differ from
     # one way to compute it to the next.
     return float(median), max(float(upper - median), _LEAST_SPREAD * max(1.0, abs(float(median))))
 

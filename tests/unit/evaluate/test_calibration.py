@@ -53,20 +53,20 @@ def test_scaled_logits_scale_the_temperature_and_shifted_or_permuted_ones_leave_
 
 def test_the_range_ends_what_the_data_leave_open():
     truth = np.array([0, 1, 2])
-    right = np.eye(3)
-    assert fit_temperature(-right, truth) == 20
-    assert fit_temperature(right * 1e-3, truth) == pytest.approx(0.05)
+    one_hot = np.eye(3)
+    assert fit_temperature(-one_hot, truth) == 20
+    assert fit_temperature(one_hot * 1e-3, truth) == pytest.approx(0.05)
 
 
 def test_answers_that_are_all_right_are_believed_by_laplaces_rule_of_succession():
     for count in (1, 3, 100):
         truth = np.arange(count) % 3
-        right = np.eye(3)[truth]
-        temperature = fit_temperature(right, truth)
-        assert apply_temperature(right, temperature).max(axis=1).mean() == pytest.approx(
+        one_hot = np.eye(3)[truth]
+        temperature = fit_temperature(one_hot, truth)
+        assert apply_temperature(one_hot, temperature).max(axis=1).mean() == pytest.approx(
             (count + 1) / (count + 2), abs=1e-6
         )
-        assert fit_temperature(right * 100, truth) == 1
+        assert fit_temperature(one_hot * 100, truth) == 1
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def any_case(seed):
     if random.random() < 0.3:
         logits = logits.round()
     truth = random.integers(k, size=n)
-    learnt = random.random(n) < random.random()
-    truth[learnt] = logits[learnt].argmax(axis=1)
+    is_informative = random.random(n) < random.random()
+    truth[is_informative] = logits[is_informative].argmax(axis=1)
     return logits.astype(np.float32), truth
 
 

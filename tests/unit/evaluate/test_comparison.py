@@ -7,7 +7,7 @@ from scipy import stats
 from kilat.evaluate.comparison import NOISE, compare
 
 
-def answers(n, signal, seed):
+def predictions(n, signal, seed):
     """Logits of three classes that say more of the truth the larger the signal is."""
     random = np.random.default_rng(seed)
     truth = np.random.default_rng(0).integers(0, 3, n)
@@ -15,8 +15,8 @@ def answers(n, signal, seed):
 
 
 def test_clearly_better_and_clearly_worse():
-    truth, weak = answers(400, 1.0, 1)
-    _, strong = answers(400, 3.0, 2)
+    truth, weak = predictions(400, 1.0, 1)
+    _, strong = predictions(400, 3.0, 2)
     assert compare(truth, weak, strong).is_better
     assert not compare(truth, strong, weak).is_better
     found = compare(truth, weak, strong)
@@ -25,21 +25,22 @@ def test_clearly_better_and_clearly_worse():
 
 
 def test_the_same_answers_are_no_gain_however_confident():
-    truth, logits = answers(300, 2.0, 1)
+    truth, logits = predictions(300, 2.0, 1)
     found = compare(truth, logits, 7 * logits)
     assert abs(found.log_loss_gain) < 1e-5
     assert not found.is_better
 
 
 def test_equal_ones_win_about_as_often_as_noise_does():
-    truth = answers(300, 2.0, 0)[0]
+    truth = predictions(300, 2.0, 0)[0]
     wins = [
-        compare(truth, answers(300, 2.0, 2 * i + 1)[1], answers(300, 2.0, 2 * i + 2)[1]).is_better for i in range(300)
+        compare(truth, predictions(300, 2.0, 2 * i + 1)[1], predictions(300, 2.0, 2 * i + 2)[1]).is_better
+        for i in range(300)
     ]
     expected = stats.norm.sf(NOISE)
     assert sum(wins) / 300 == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 300))
 
 
 def test_one_picture_proves_nothing():
-    truth, logits = answers(1, 1.0, 1)
+    truth, logits = predictions(1, 1.0, 1)
     assert not compare(truth, logits, logits + 5 * np.eye(3, dtype=np.float32)[truth]).is_better

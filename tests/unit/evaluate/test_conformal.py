@@ -42,11 +42,11 @@ def slow_members(sets, row):
 @pytest.mark.parametrize(("coverage", "n"), [(0.8, 4), (0.9, 9), (0.9, 200), (0.95, 500), (0.07, 99)])
 def test_lac_takes_the_probability_of_the_right_class_at_the_rank_of_the_theory(coverage, n):
     probabilities, truth = predictions(n, 4)
-    right = np.sort(covered(probabilities, truth))[::-1]
+    true_probability = np.sort(covered(probabilities, truth))[::-1]
     (threshold,) = ConformalSets.fit(probabilities, truth, coverage=coverage).thresholds
-    assert threshold == right[round((n + 1) * coverage + 0.499) - 1]
+    assert threshold == true_probability[round((n + 1) * coverage + 0.499) - 1]
     at_least = math.floor((n + 1) * coverage) / n
-    assert (right >= threshold).mean() >= at_least
+    assert (true_probability >= threshold).mean() >= at_least
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -13,7 +13,7 @@ from sklearn.calibration import calibration_curve
 from kilat.evaluate.metrics import calibration_interval, mean_share_interval, measure, wilson_interval
 
 
-def answers(n, k, seed=0, dtype=np.float32):
+def predictions(n, k, seed=0, dtype=np.float32):
     """Truth, probabilities that know something of it, and class names."""
     random = np.random.default_rng(seed)
     truth = random.integers(k, size=n)
@@ -22,8 +22,8 @@ def answers(n, k, seed=0, dtype=np.float32):
     return truth, (weights / weights.sum(axis=1, keepdims=True)).astype(dtype), [f"class {i}" for i in range(k)]
 
 
-def answered(measured):
-    """What ``per_class`` says of the answers, without what it says of the probabilities."""
+def without_calibration(measured):
+    """Return the sections of ``per_class`` without the metrics of probabilities."""
     names = ("precision", "recall", "f1", "support")
     return {label: {name: of[name] for name in names} for label, of in measured["per_class"].items()}
 
@@ -34,7 +34,7 @@ def none_if_undefined(values):
 
 @pytest.mark.parametrize(("n", "k"), [(1, 2), (7, 3), (40, 2), (500, 4), (3000, 12), (60, 100)])
 def test_the_numbers_are_those_of_scikit_learn(n, k):
-    truth, probabilities, classes = answers(n, k)
+    truth, probabilities, classes = predictions(n, k)
     got, predicted, every = measure(truth, probabilities, classes), probabilities.argmax(1), np.arange(k)
 
     assert got["n"] == n
@@ -55,7 +55,7 @@ def test_the_numbers_are_those_of_scikit_learn(n, k):
 
 
 def test_the_log_loss_is_that_of_scikit_learn_to_the_last_digits_and_finite_at_zero():
-    truth, probabilities, classes = answers(300, 5, dtype=np.float64)
+    truth, probabilities, classes = predictions(300, 5, dtype=np.float64)
     assert measure(truth, probabilities, classes)["log_loss"] == pytest.approx(
         reference.log_loss(truth, probabilities), rel=1e-13
     )
@@ -68,7 +68,7 @@ def test_the_log_loss_is_that_of_scikit_learn_to_the_last_digits_and_finite_at_z
 
 @pytest.mark.parametrize("k", [2, 3, 4, 5, 6, 30])
 def test_top_k_is_given_below_the_number_of_classes(k):
-    truth, probabilities, classes = answers(400, k)
+    truth, probabilities, classes = predictions(400, k)
     got = measure(truth, probabilities, classes)["top_k"]
     assert list(got) == [str(top) for top in (3, 5) if top < k]
     for top, share in got.items():
@@ -93,14 +93,14 @@ def obvious_calibration_error(truth, probabilities, bins=15):
             if b / bins < row.max() <= (b + 1) / bins
         ]
         if inside:
-            confidence, right = np.mean(inside, axis=0)
-            total += len(inside) / len(truth) * abs(confidence - right)
+            confidence, correct = np.mean(inside, axis=0)
+            total += len(inside) / len(truth) * abs(confidence - correct)
     return total
 
 
 @pytest.mark.parametrize(("n", "k"), [(1, 2), (20, 2), (700, 3), (700, 40)])
 def test_calibration_error_and_reliability_against_the_definition(n, k):
-    truth, probabilities, classes = answers(n, k)
+    truth, probabilities, classes = predictions(n, k)
     got = measure(truth, probabilities, classes)
     assert got["ece"] == pytest.approx(obvious_calibration_error(truth, probabilities), abs=1e-12)
     assert sum(b["n"] for b in got["reliability"]) == n
@@ -119,9 +119,9 @@ def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
 
 @pytest.mark.parametrize(("n", "k"), [(15, 2), (1500, 3), (750, 40)])
 def test_the_adaptive_error_is_that_of_scikit_learns_bins_of_equal_size(n, k):
-    truth, probabilities, classes = answers(n, k, dtype=np.float64)
-    right, confidence = probabilities.argmax(1) == truth, probabilities.max(1)
-    share, mean = calibration_curve(right, confidence, n_bins=15, strategy="quantile")
+    truth, probabilities, classes = predictions(n, k, dtype=np.float64)
+    correct, confidence = probabilities.argmax(1) == truth, probabilities.max(1)
+    share, mean = calibration_curve(correct, confidence, n_bins=15, strategy="quantile")
     got = measure(truth, probabilities, classes)["adaptive_ece"]
     assert got == pytest.approx(np.abs(share - mean).mean(), abs=1e-12)
 
@@ -129,41 +129,41 @@ def test_the_adaptive_error_is_that_of_scikit_learns_bins_of_equal_size(n, k):
 @pytest.mark.parametrize("n", [1, 7, 100, 1001])
 def test_bins_of_equal_size_take_parts_of_pictures_and_equal_probabilities_as_one(n):
     """Every picture copied 15 times fills whole bins; copies of equal probability are in no order."""
-    truth, probabilities, classes = answers(n, 3, seed=n)
+    truth, probabilities, classes = predictions(n, 3, seed=n)
     probabilities = (probabilities * 32).round() / 32
-    confidence, right = probabilities.max(1).astype(float), probabilities.argmax(1) == truth
-    gaps = [confidence[i] - right[confidence == confidence[i]].mean() for i in np.argsort(confidence)]
+    confidence, correct = probabilities.max(1).astype(float), probabilities.argmax(1) == truth
+    gaps = [confidence[i] - correct[confidence == confidence[i]].mean() for i in np.argsort(confidence)]
     expected = np.abs(np.repeat(gaps, 15).reshape(15, n).sum(axis=1)).sum() / (15 * n)
     assert measure(truth, probabilities, classes)["adaptive_ece"] == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(("n", "k"), [(1, 2), (300, 2), (400, 7), (50, 120)])
 def test_each_class_by_itself_is_calibrated_as_the_definition_says(n, k):
-    truth, probabilities, classes = answers(n, k)
+    truth, probabilities, classes = predictions(n, k)
     got = measure(truth, probabilities, classes)
     for c, name in enumerate(classes):
-        of, said, true = got["per_class"][name], probabilities[:, c].astype(float), truth == c
+        of, confidence, true = got["per_class"][name], probabilities[:, c].astype(float), truth == c
         edges = np.arange(16) / 15
-        bins = [(said > low) & (said <= high) for low, high in pairwise(edges)]
-        bins[0] |= said == 0
-        error = sum(abs(said[b].sum() - true[b].sum()) for b in bins) / n
+        bins = [(confidence > low) & (confidence <= high) for low, high in pairwise(edges)]
+        bins[0] |= confidence == 0
+        error = sum(abs(confidence[b].sum() - true[b].sum()) for b in bins) / n
         assert of["ece"] == pytest.approx(error, abs=1e-12)
-        assert of["brier"] == pytest.approx(reference.mean_squared_error(true, said), abs=1e-12)
+        assert of["brier"] == pytest.approx(reference.mean_squared_error(true, confidence), abs=1e-12)
         assert ("reliability" in of) == (k <= 100)
         if k <= 100:
             filled = [b for b in bins if b.any()]
             assert [b["n"] for b in of["reliability"]] == [b.sum() for b in filled]
             assert [b["accuracy"] for b in of["reliability"]] == [true[b].mean() for b in filled]
-            assert [b["confidence"] for b in of["reliability"]] == pytest.approx([said[b].mean() for b in filled])
+            assert [b["confidence"] for b in of["reliability"]] == pytest.approx([confidence[b].mean() for b in filled])
     assert sum(of["brier"] for of in got["per_class"].values()) == pytest.approx(got["brier"], rel=1e-12)
 
 
 def simulated(n, shift, random):
-    """A test of n answers whose confidences are too high by ``shift``: counts, right ones and confidences of bins."""
+    """Simulate n predictions whose confidences are too high by ``shift``: counts, correct ones, confidences of bins."""
     confidence = random.uniform(0.3, 1, n)
     bins = np.ceil(confidence * 15).astype(int) - 1
-    right = random.random(n) < confidence - shift
-    return [np.bincount(bins, weights, minlength=15) for weights in (None, right, confidence)]
+    correct = random.random(n) < confidence - shift
+    return [np.bincount(bins, weights, minlength=15) for weights in (None, correct, confidence)]
 
 
 @pytest.mark.parametrize("n", [100, 2000])
@@ -178,10 +178,10 @@ def test_the_interval_of_the_calibration_error_covers_it(n, shift):
 def test_the_interval_holds_the_measured_error_and_shrinks():
     widths = []
     for n in (100, 1000, 10_000):
-        counts, right, said = simulated(n, 0.1, np.random.default_rng(n))
-        low, high = calibration_interval(counts, right, said)
-        assert 0 <= low <= np.abs(said - right).sum() / n <= high <= 1
-        assert calibration_interval(counts, right, said) == [low, high]
+        counts, correct, confidence = simulated(n, 0.1, np.random.default_rng(n))
+        low, high = calibration_interval(counts, correct, confidence)
+        assert 0 <= low <= np.abs(confidence - correct).sum() / n <= high <= 1
+        assert calibration_interval(counts, correct, confidence) == [low, high]
         widths.append(high - low)
     assert widths[0] > 2 * widths[1] > 4 * widths[2]
 
@@ -196,13 +196,13 @@ def test_wilson_intervals_are_those_of_scipy(n):
 
 
 @pytest.mark.parametrize("pictures", [30, 400, 100_000])
-@pytest.mark.parametrize("right", [0, 0.3, 0.9, 1])
-def test_the_interval_of_one_class_is_wilsons_with_one_picture_less(pictures, right):
+@pytest.mark.parametrize("correct", [0, 0.3, 0.9, 1])
+def test_the_interval_of_one_class_is_wilsons_with_one_picture_less(pictures, correct):
     """With one share the constrained likelihood has nothing to choose, and the score interval is in closed form."""
-    share, spread = right, 1.959963984540054**2 / (pictures - 1)
+    share, spread = correct, 1.959963984540054**2 / (pictures - 1)
     centre = (share + spread / 2) / (1 + spread)
     half = np.sqrt(spread * (share * (1 - share) + spread / 4)) / (1 + spread)
-    got = mean_share_interval(np.array([round(right * pictures)]), np.array([pictures]))
+    got = mean_share_interval(np.array([round(correct * pictures)]), np.array([pictures]))
     assert got == pytest.approx([centre - half, centre + half], abs=1e-9)
 
 
@@ -235,7 +235,7 @@ def test_the_interval_of_the_mean_share_contains_it_and_is_symmetric(n):
         ([0.8] * 60, [1] * 60),
         (np.linspace(0.99, 0.3, 30), np.maximum(1, 200 // np.arange(1, 31))),
     ],
-    ids=["three small classes", "imbalance", "nearly all right", "one picture a class", "long tail"],
+    ids=["three small classes", "imbalance", "nearly all correct", "one picture a class", "long tail"],
 )
 def test_the_interval_of_balanced_accuracy_covers_it(shares, n):
     """Within three standard errors of 0.95 over 300 simulated test sets."""
@@ -272,13 +272,13 @@ def test_one_picture():
     assert got["adaptive_ece"] == pytest.approx(0.25)
     assert got["ece_interval"][0] <= 0.25 <= got["ece_interval"][1] <= 1
     assert got["top_k"] == {}
-    assert answered(got)["a"] == {"precision": None, "recall": None, "f1": None, "support": 0}
+    assert without_calibration(got)["a"] == {"precision": None, "recall": None, "f1": None, "support": 0}
     assert got["per_class"]["a"]["brier"] == got["per_class"]["b"]["brier"] == pytest.approx(0.0625)
 
 
 def test_undefined_is_none_class_by_class():
     truth, predicted = np.array([0, 0, 1]), np.array([0, 2, 0])
-    per_class = answered(measure(truth, np.eye(4)[predicted], list("abcd")))
+    per_class = without_calibration(measure(truth, np.eye(4)[predicted], list("abcd")))
     assert per_class["a"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
     assert per_class["b"] == {"precision": None, "recall": 0, "f1": 0, "support": 1}
     assert per_class["c"] == {"precision": 0, "recall": None, "f1": 0, "support": 0}
@@ -292,8 +292,8 @@ def test_the_majority_is_the_given_class_or_the_commonest_here():
 
 
 def test_uncalibrated_answers_have_their_own_measures():
-    truth, probabilities, classes = answers(200, 4)
-    _, others, _ = answers(200, 4, seed=1)
+    truth, probabilities, classes = predictions(200, 4)
+    _, others, _ = predictions(200, 4, seed=1)
     got, alone = measure(truth, probabilities, classes, uncalibrated=others), measure(truth, others, classes)
     names = ("log_loss", "brier", "ece", "ece_interval", "adaptive_ece", "reliability")
     before = got["uncalibrated"]
@@ -304,14 +304,14 @@ def test_uncalibrated_answers_have_their_own_measures():
 
 
 def test_the_order_of_classes_and_of_pictures_does_not_matter():
-    truth, probabilities, classes = answers(5000, 7)
+    truth, probabilities, classes = predictions(5000, 7)
     random = np.random.default_rng(2)
     rows, columns = random.permutation(5000), random.permutation(7)
     moved = measure(np.argsort(columns)[truth[rows]], probabilities[rows][:, columns], [classes[c] for c in columns])
     got = measure(truth, probabilities, classes)
     for name in set(got) - {"confusion", "per_class", "majority", "reliability"}:
         assert moved[name] == pytest.approx(got[name], rel=1e-12)
-    assert answered(moved) == answered(got)
+    assert without_calibration(moved) == without_calibration(got)
     for label, of in got["per_class"].items():
         for name in ("brier", "ece"):
             assert moved["per_class"][label][name] == pytest.approx(of[name], rel=1e-12)
@@ -319,7 +319,7 @@ def test_the_order_of_classes_and_of_pictures_does_not_matter():
 
 
 def test_small_integer_labels_and_json():
-    truth, probabilities, classes = answers(300, 200)
+    truth, probabilities, classes = predictions(300, 200)
     got = measure(truth.astype(np.uint8), probabilities, classes, uncalibrated=probabilities)
     assert got == measure(truth, probabilities, classes, uncalibrated=probabilities)
     assert json.loads(json.dumps(got, allow_nan=False)) == got

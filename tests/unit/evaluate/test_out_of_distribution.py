@@ -168,22 +168,22 @@ class TestThreshold:
         statistics, own = EmbeddingStatistics.fit(embeddings, truth), np.arange(300)[:, None]
         with_itself = OodDetector.fit(statistics, ("knn",), embeddings, logits, false_positive_rate=0.05)
         without = OodDetector.fit(statistics, ("knn",), embeddings, logits, false_positive_rate=0.05, excluded=own)
-        others, soft, _ = clouds(500, 3, 6, seed=8)
-        assert (with_itself.score(others, soft) > 0).mean() > 0.9
-        assert (without.score(others, soft) > 0).mean() < 0.15
+        others, query_logits, _ = clouds(500, 3, 6, seed=8)
+        assert (with_itself.score(others, query_logits) > 0).mean() > 0.9
+        assert (without.score(others, query_logits) > 0).mean() < 0.15
 
     def test_the_score_is_the_sum_of_standardised_methods_less_the_threshold(self):
         embeddings, logits, truth = clouds(200, 3, 5)
         statistics = EmbeddingStatistics.fit(embeddings[:100], truth[:100])
-        calibration, soft = embeddings[100:], logits[100:] / 10
-        detector = OodDetector.fit(statistics, METHODS, calibration, soft, false_positive_rate=0.1)
+        calibration, scaled = embeddings[100:], logits[100:] / 10
+        detector = OodDetector.fit(statistics, METHODS, calibration, scaled, false_positive_rate=0.1)
         total = np.zeros(100)
         for method in METHODS:
-            raw = statistics.score(method, calibration, soft).astype(float)
+            raw = statistics.score(method, calibration, scaled).astype(float)
             middle = np.quantile(raw, 0.5)
             total += (raw - middle) / (np.quantile(raw, 0.95) - middle)
         expected = total - np.sort(total)[math.ceil(101 * 0.9) - 1]
-        np.testing.assert_allclose(detector.score(calibration, soft), expected, atol=1e-4)
+        np.testing.assert_allclose(detector.score(calibration, scaled), expected, atol=1e-4)
 
     def test_equal_pictures_give_an_equal_detector(self):
         one, other = (
@@ -199,18 +199,18 @@ def trial(seed, informative):
     random = np.random.default_rng(seed)
     embeddings, logits, truth = clouds(400, 3, 6, seed)
     is_left_out = np.arange(200) % 3 == 0
-    queries, soft = embeddings[200:].copy(), logits[200:].copy()
+    queries, query_logits = embeddings[200:].copy(), logits[200:].copy()
     if informative == "knn":  # far from everything along one direction of the classes, with logits as high as ever
         queries[is_left_out] *= 4
     elif informative == "energy":  # among the others, with low logits for every class
-        soft[is_left_out] -= 30
+        query_logits[is_left_out] -= 30
     elif informative == "max_softmax":
-        soft[is_left_out] = (
-            soft[is_left_out].mean(1, keepdims=True) + 4 + 0.01 * random.normal(size=(is_left_out.sum(), 3))
+        query_logits[is_left_out] = (
+            query_logits[is_left_out].mean(1, keepdims=True) + 4 + 0.01 * random.normal(size=(is_left_out.sum(), 3))
         )
     elif informative == "mahalanobis":  # in the direction in which pictures of a class hardly differ
         queries[is_left_out] = embeddings[200:][is_left_out] + np.eye(6, dtype=np.float32)[0] * 0.5
-    return LeftOutTrial(embeddings[:200], truth[:200], queries, soft.astype(np.float32), is_left_out)
+    return LeftOutTrial(embeddings[:200], truth[:200], queries, query_logits.astype(np.float32), is_left_out)
 
 
 class TestChoice:
