@@ -177,7 +177,9 @@ def groups_of(catalog: Catalog, rows: NDArray[np.int64], *, every: bool = False)
 def cataloged(photos: list[Photo], sides: list[str]) -> tuple[Catalog, NDArray[np.void]]:
     """Photos as a catalog with byte-identical ones settled, and their facts."""
     sides = sides or [""] * len(photos)
-    catalog = Catalog.from_entries([Entry(photo.name, photo.label, side) for photo, side in zip(photos, sides, strict=True)])
+    catalog = Catalog.from_entries(
+        [Entry(photo.name, photo.label, side) for photo, side in zip(photos, sides, strict=True)]
+    )
     catalog.table["digest"] = [photo.digest for photo in photos]
     catalog.table["width"], catalog.table["height"] = zip(*(photo.size for photo in photos), strict=True)
     resolve_duplicates(catalog)
@@ -252,7 +254,7 @@ def index(count: int, wide: int = 64) -> dict[str, float]:
     vectors[copy] = vectors[first] + noise
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     began = time.perf_counter()
-    near, _ = nearest_neighbours.nearest(vectors, 4)
+    near, _ = nearest_neighbours.nearest_neighbours(vectors, 4)
     seconds = time.perf_counter() - began
     hit = (near[first] == copy[:, None]).any(1) | (near[copy] == first[:, None]).any(1)
     return {"seconds": seconds, "recall": float(hit.mean()), "planted": planted}

@@ -97,13 +97,13 @@ def facts_of_files(files: list[bytes]) -> Facts:
 def outcome(table: pd.DataFrame, facts: Facts, label: str) -> str:
     """The warning that names the class, in one line."""
     found = shortcuts.find(table, facts)
-    own = [f for f in found if any(rule["class"] == label for rule in f.facts["rules"])]
+    own = [f for f in found if any(rule["label"] == label for rule in f.values["rules"])]
     if not own:
         return f"MISSED ({len(found)} other warnings)"
-    rule = next(rule for rule in own[0].facts["rules"] if rule["class"] == label)
+    rule = next(rule for rule in own[0].values["rules"] if rule["label"] == label)
     low, high = rule["balanced_accuracy_interval"]
     return (
-        f"{own[0].severity:8} {own[0].facts['group']:12} {rule['balanced_accuracy']:.1%} ({low:.1%} to {high:.1%}) "
+        f"{own[0].severity:8} {own[0].values['group']:12} {rule['balanced_accuracy']:.1%} ({low:.1%} to {high:.1%}) "
         f"{rule['pictures_with']} of {rule['pictures']} have {rule['has']}, {rule['others_with']} of {rule['others']} "
         f"others; {len(found) - 1} other warnings"
     )

@@ -1,9 +1,9 @@
-"""Pictures that lie on their side or stand on their head, told by what "up" looks like in the rest of the set.
+"""Pictures that lie on their side or upside down, recognised by what "up" looks like in the rest of the set.
 
-Every thumbnail is seen in its four quarter turns. A ridge regression on random Fourier features (Rahimi and Recht 2007)
-of its tones, edges and colours learns to score the turn that the set has as it is above the three others; each picture
-is scored by folds that did not see it. Only where that tells up reliably is anything said: flowers from above, textures
-and satellite pictures have no up, and stay silent.
+Every thumbnail is taken in its four rotations by quarter turns. A ridge regression on random Fourier features (Rahimi
+and Recht 2007) of its tones, edges and colours is fitted to score pictures as they are above their three rotations;
+each picture is scored by a fold that left it out. Nothing is said unless that recognises up reliably: flowers from
+above, textures and satellite pictures have no up.
 """
 
 from collections.abc import Iterator
@@ -12,26 +12,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from kilat.runtime.array_types import Floats, Ints
 
 LEAST = 200
-"""Fewer pictures teach nothing."""
+"""Of fewer pictures nothing is said."""
 
 RELIABLE = 0.9
-"""Share of pictures whose up must be told right, held out, before any is said to be turned."""
+"""Share of held-out pictures whose up must be recognised before any is said to be rotated."""
 
 HOPELESS = 0.75
-"""The same on few pictures, below which more are not asked."""
+"""The same on a first sample, below which no more pictures are tried."""
 
 SURE = 1.1
-"""How far, as a share of the usual lead of up, another turn must lead to be believed."""
+"""How far another rotation must lead to be believed, as a share of the median lead of up."""
 
 RARE = 0.05
-"""More pictures than this share cannot be turned: then the set has several ups."""
+"""Where more than this share seems rotated, the set has several ups, and nothing is said."""
 
 _FOLDS = 5
-_LEARNT = 2500
-_TRIED = 600
+_FITTED = 2500
+_FIRST_SAMPLE = 600
 _BLOCK = 2000
 _VALUES = 4 * 4 * 8 + 8 * 8 + 8 * 8 * 2
 _WAVES = 512
@@ -39,86 +39,90 @@ _GAMMA = 0.3
 _RIDGE = 1e-4
 
 
-def turned(facts: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.int64], float]:
-    """Which pictures are turned.
+def find_rotated(image_stats: NDArray[np.void]) -> tuple[Ints, Ints, float]:
+    """Find the pictures that are not upright.
 
     Args:
-        facts: ``kilat.data.image_stats.IMAGE_STATS``, one record a picture, without near-duplicates (they would
-            stand in two folds).
+        image_stats: ``kilat.data.image_stats.IMAGE_STATS``, one record a picture, without byte-identical ones (they
+            would stand in two folds).
 
     Returns:
-        Their numbers, the surest first; by how many degrees each must be turned counter-clockwise to stand upright;
-        and the share of pictures whose up is told right, held out (nan where there are too few to learn from).
+        Their positions, the surest first; by how many degrees each must be rotated counter-clockwise to stand upright;
+        and the share of held-out pictures whose up is recognised (NaN where there are too few to fit anything).
     """
-    nothing = np.zeros(0, np.int64)
-    if len(facts) < LEAST:
-        return nothing, nothing, float("nan")
-    *_tried, share = _learnt(facts, _TRIED)
+    none = np.zeros(0, np.int64)
+    if len(image_stats) < LEAST:
+        return none, none, float("nan")
+    *_fitted, share = _cross_validate(image_stats, _FIRST_SAMPLE)
     if share < HOPELESS:
-        return nothing, nothing, share
-    sample, weights, scores, share = _learnt(facts, _LEARNT)
+        return none, none, share
+    sample, weights, sample_scores, share = _cross_validate(image_stats, _FITTED)
     if share < RELIABLE:
-        return nothing, nothing, share
-    usual = float(np.median(scores[:, 0] - scores[:, 1:].max(axis=1)))
-    everyone = scores
-    if len(sample) < len(facts):
-        everyone = np.concatenate([block @ weights for block in _blocks(facts)])
-        everyone[sample] = scores
-    lead = everyone[:, 1:].max(axis=1) - everyone[:, 0]
-    found = np.flatnonzero(lead > SURE * usual)
-    if len(found) > RARE * len(facts):
-        return nothing, nothing, share
-    found = found[np.argsort(-lead[found], kind="stable")]
-    return found, 90 * (everyone[found, 1:].argmax(axis=1) + 1), share
+        return none, none, share
+    median_lead = float(np.median(sample_scores[:, 0] - sample_scores[:, 1:].max(axis=1)))
+    scores = sample_scores
+    if len(sample) < len(image_stats):
+        scores = np.concatenate([block @ weights for block in _fourier_features(image_stats)])
+        scores[sample] = sample_scores
+    lead = scores[:, 1:].max(axis=1) - scores[:, 0]
+    rotated = np.flatnonzero(lead > SURE * median_lead)
+    if len(rotated) > RARE * len(image_stats):
+        return none, none, share
+    rotated = rotated[np.argsort(-lead[rotated], kind="stable")]
+    return rotated, 90 * (scores[rotated, 1:].argmax(axis=1) + 1), share
 
 
-def _learnt(facts: NDArray[np.void], most: int) -> tuple[NDArray[np.int64], Floats, Floats, float]:
-    """Which pictures were learnt from, the weights, their scores ``[n, 4]`` held out, and how often up scores best."""
-    sample = np.unique(np.linspace(0, len(facts) - 1, min(len(facts), most)).astype(np.int64))
-    facts = facts[sample]
+def _cross_validate(image_stats: NDArray[np.void], most: int) -> tuple[Ints, Floats, Floats, float]:
+    """Fit on an even sample of the pictures.
+
+    Returns:
+        The sample; weights fitted on all of it; its held-out scores ``[n, 4]``; how often up has the highest one.
+    """
+    sample = np.unique(np.linspace(0, len(image_stats) - 1, min(len(image_stats), most)).astype(np.int64))
+    image_stats = image_stats[sample]
     target = np.array([0.75, -0.25, -0.25, -0.25], np.float32)
-    fold = np.arange(len(facts)) % _FOLDS
-    seen = [np.concatenate([*_blocks(facts[fold == k])]) for k in range(_FOLDS)]
-    squares = np.stack([(flat := x.reshape(-1, _WAVES)).T @ flat for x in seen])
-    products = np.stack([np.einsum("nrd,r->d", x, target) for x in seen])
-    scores = np.zeros((len(facts), 4), np.float32)
+    fold = np.arange(len(image_stats)) % _FOLDS
+    features = [np.concatenate([*_fourier_features(image_stats[fold == k])]) for k in range(_FOLDS)]
+    squares = np.stack([(flat := x.reshape(-1, _WAVES)).T @ flat for x in features])
+    products = np.stack([np.einsum("nrd,r->d", x, target) for x in features])
+    scores = np.zeros((len(image_stats), 4), np.float32)
     for k in range(_FOLDS):
-        scores[fold == k] = seen[k] @ _ridge(squares.sum(axis=0) - squares[k], products.sum(axis=0) - products[k])
+        scores[fold == k] = features[k] @ _ridge(squares.sum(axis=0) - squares[k], products.sum(axis=0) - products[k])
     share = float((scores.argmax(axis=1) == 0).mean())
     return sample, _ridge(squares.sum(axis=0), products.sum(axis=0)), scores, share
 
 
 def _ridge(squares: Floats, products: Floats) -> Floats:
-    strength = _RIDGE * np.trace(squares)
-    solved = np.linalg.solve(squares.astype(np.float64) + strength * np.eye(len(squares)), products)
-    return solved.astype(np.float32)
+    penalty = _RIDGE * np.trace(squares)
+    weights = np.linalg.solve(squares.astype(np.float64) + penalty * np.eye(len(squares)), products)
+    return weights.astype(np.float32)
 
 
-def _blocks(facts: NDArray[np.void]) -> Iterator[Floats]:
-    """Random Fourier features of the four turns, ``[pictures, 4, waves]``, some pictures at a time."""
+def _fourier_features(image_stats: NDArray[np.void]) -> Iterator[Floats]:
+    """Random Fourier features of the four rotations, ``[pictures, 4, waves]``, a block of pictures at a time."""
     generator = np.random.default_rng(0)
     waves = generator.normal(0, np.sqrt(2 * _GAMMA), (_VALUES, _WAVES)).astype(np.float32)
     phases = generator.uniform(0, 2 * np.pi, _WAVES).astype(np.float32)
-    for start in range(0, len(facts), _BLOCK):
-        views = _four_turns(facts[start : start + _BLOCK])
-        yield np.cos(views @ waves + phases) * np.float32(np.sqrt(2 / _WAVES))
+    for start in range(0, len(image_stats), _BLOCK):
+        rotations = _rotations(image_stats[start : start + _BLOCK])
+        yield np.cos(rotations @ waves + phases) * np.float32(np.sqrt(2 / _WAVES))
 
 
-def _four_turns(facts: NDArray[np.void]) -> Floats:
-    """Edges, tones and colours of every picture, turned counter-clockwise by 0, 90, 180 and 270 degrees."""
-    tones = _unit(facts["thumbnail"].reshape(-1, 8, 4, 8, 4).mean(axis=(2, 4), dtype=np.float32), centre=True)
-    edges = _unit(np.sqrt(_edges(facts["thumbnail"].astype(np.float32))))
-    red, green, blue = np.moveaxis(facts["colour_grid"].astype(np.float32) / 255, 3, 0)
+def _rotations(image_stats: NDArray[np.void]) -> Floats:
+    """Edges, tones and colours of every picture, rotated counter-clockwise by 0, 90, 180 and 270 degrees."""
+    tones = _unit(image_stats["thumbnail"].reshape(-1, 8, 4, 8, 4).mean(axis=(2, 4), dtype=np.float32), centre=True)
+    edges = _unit(np.sqrt(_gradient_histograms(image_stats["thumbnail"].astype(np.float32))))
+    red, green, blue = np.moveaxis(image_stats["colour_grid"].astype(np.float32) / 255, 3, 0)
     colours = np.stack([red - green, blue - (red + green) / 2], axis=3)
-    turns = []
+    rotations = []
     for turn in range(4):
-        edges_turned = np.roll(np.rot90(edges, turn, (1, 2)), 2 * turn, axis=3)  # directions turn with the picture
-        parts = edges_turned, np.rot90(tones, turn, (1, 2)), np.rot90(colours, turn, (1, 2))
-        turns.append(np.concatenate([part.reshape(len(facts), -1) for part in parts], axis=1))
-    return np.stack(turns, axis=1)
+        rotated_edges = np.roll(np.rot90(edges, turn, (1, 2)), 2 * turn, axis=3)  # directions turn with the picture
+        parts = rotated_edges, np.rot90(tones, turn, (1, 2)), np.rot90(colours, turn, (1, 2))
+        rotations.append(np.concatenate([part.reshape(len(image_stats), -1) for part in parts], axis=1))
+    return np.stack(rotations, axis=1)
 
 
-def _edges(tones: Floats) -> Floats:
+def _gradient_histograms(tones: Floats) -> Floats:
     """Histograms of gradients (Dalal and Triggs 2005): 8 directions in 4×4 cells."""
     padded = np.pad(tones, ((0, 0), (1, 1), (1, 1)), mode="edge")
     right = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
@@ -130,7 +134,7 @@ def _edges(tones: Floats) -> Floats:
 
 
 def _unit(values: NDArray[Any], centre: bool = False) -> Floats:
-    """Every picture's values at length 1; a picture without any stays at 0."""
+    """Every picture's values scaled to length 1; a picture without any stays at 0."""
     flat = values.reshape(len(values), -1)
     if centre:
         flat = flat - flat.mean(axis=1, keepdims=True)

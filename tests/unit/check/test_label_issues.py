@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from kilat.check.label_issues import HeadRefit, candidates, findings, suspect, table
+from kilat.check.confident_learning import candidates
+from kilat.check.head_refit import HeadRefit
+from kilat.check.label_issues import find_label_issues, findings, table
 from kilat.data.catalog import Catalog, Entry
 from kilat.evaluate.calibration import apply_temperature
 from kilat.features.backbone import Block
@@ -20,13 +22,13 @@ COUNT = 1500
 
 
 def world(classes=5, spread=1.0, wrong=0.0, count=COUNT, seed=0):
-    """Bayes-optimal answers to Gaussian classes, their true classes and labels some of which were drawn anew."""
-    dice = np.random.default_rng(seed)
-    truth = np.sort(dice.integers(0, classes, count))
-    points = 3 * np.eye(classes)[truth] + spread * dice.normal(size=(count, classes))
+    """Bayes-optimal answers to Gaussian classes, true classes, labels of which some are wrong, and the points."""
+    generator = np.random.default_rng(seed)
+    truth = np.sort(generator.integers(0, classes, count))
+    points = 3 * np.eye(classes)[truth] + spread * generator.normal(size=(count, classes))
     labels = truth.copy()
-    bad = dice.permutation(count)[: round(wrong * count)]
-    labels[bad] = (truth[bad] + dice.integers(1, classes, len(bad))) % classes
+    bad = generator.permutation(count)[: round(wrong * count)]
+    labels[bad] = (truth[bad] + generator.integers(1, classes, len(bad))) % classes
     return apply_temperature(3 * points / spread**2, 1.0), truth, labels, points.astype(np.float32)
 
 
@@ -34,43 +36,43 @@ def catalog(count):
     return Catalog.from_entries([Entry(f"{i}.jpg", "a", "train") for i in range(count)])
 
 
-def test_planted_mistakes_are_ranked_first_flagged_and_put_right():
+def test_planted_mistakes_are_ranked_first_flagged_and_corrected():
     probabilities, truth, labels, _points = world(wrong=0.1)
-    found = suspect(labels, probabilities)
+    found = find_label_issues(labels, probabilities)
     bad = labels != truth
-    assert roc_auc_score(bad, -found.right) > 0.98
+    assert roc_auc_score(bad, -found.label_probability) > 0.98
     assert bad[found.flagged].mean() > 0.9
     assert found.flagged[bad].mean() > 0.85
     assert (found.suggested[found.flagged & bad] == truth[found.flagged & bad]).mean() > 0.95
-    assert found.share == pytest.approx(0.1, abs=0.015)
+    assert found.noise_rate == pytest.approx(0.1, abs=0.015)
 
 
 def test_the_probabilities_mean_what_they_say():
     probabilities, truth, labels, _points = world(wrong=0.2, spread=1.5, count=40_000)
-    found = suspect(labels, probabilities)
-    right = found.right[found.right < 0.99]
-    assert right.mean() == pytest.approx((labels == truth)[found.right < 0.99].mean(), abs=0.03)
-    told = found.probability[found.flagged].mean()
-    assert told == pytest.approx((found.suggested == truth)[found.flagged].mean(), abs=0.03)
+    found = find_label_issues(labels, probabilities)
+    right = found.label_probability[found.label_probability < 0.99]
+    assert right.mean() == pytest.approx((labels == truth)[found.label_probability < 0.99].mean(), abs=0.03)
+    suggested = found.suggested_probability[found.flagged].mean()
+    assert suggested == pytest.approx((found.suggested == truth)[found.flagged].mean(), abs=0.03)
 
 
 def test_hard_pictures_with_right_labels_are_left_alone():
     probabilities, truth, _labels, _points = world(spread=2.0)
     assert (probabilities.argmax(1) == truth).mean() < 0.9
-    found = suspect(truth, probabilities)
+    found = find_label_issues(truth, probabilities)
     assert candidates(truth, probabilities).mean() > 0.03
     assert found.flagged.mean() < 0.01
-    assert found.share < 0.01
+    assert found.noise_rate < 0.01
 
 
 def noisy(seed, classes, prior, wrong, round_to=None):
     """Labels and answers of a classifier that errs; rounded logits make ties of many kinds."""
-    dice = np.random.default_rng(seed)
-    truth = dice.choice(classes, dice.integers(2, 600), p=prior / np.sum(prior))
-    logits = dice.choice([0.5, 1, 3, 8]) * np.eye(classes)[truth] + dice.normal(size=(len(truth), classes))
+    generator = np.random.default_rng(seed)
+    truth = generator.choice(classes, generator.integers(2, 600), p=prior / np.sum(prior))
+    logits = generator.choice([0.5, 1, 3, 8]) * np.eye(classes)[truth] + generator.normal(size=(len(truth), classes))
     answers = apply_temperature(logits if round_to is None else logits.round(round_to), 1.0)
-    labels = np.where(dice.random(len(truth)) < wrong, dice.choice(truth, len(truth)), truth)
-    return labels, answers.astype(dice.choice([np.float32, np.float64]))
+    labels = np.where(generator.random(len(truth)) < wrong, generator.choice(truth, len(truth)), truth)
+    return labels, answers.astype(generator.choice([np.float32, np.float64]))
 
 
 def cleanlab_flags(labels, probabilities, monkeypatch):
@@ -104,31 +106,34 @@ def test_of_candidates_as_good_as_each_other_the_first_are_taken():
 
 def test_judging_labels_needs_neither_cleanlab_nor_scikit_learn():
     code = (
-        "import sys, numpy as np; from kilat.check.label_issues import suspect"
-        "; suspect(np.arange(9) % 2, np.eye(2)[[0] * 9])"
+        "import sys, numpy as np; from kilat.check.label_issues import find_label_issues"
+        "; find_label_issues(np.arange(9) % 2, np.eye(2)[[0] * 9])"
         "; print({'cleanlab', 'sklearn', 'scipy'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
 
-def test_how_sharp_the_answers_are_does_not_matter():
+def test_the_temperature_of_the_answers_does_not_matter():
     probabilities, _truth, labels, _points = world(wrong=0.1)
-    plain, blunt = suspect(labels, probabilities), suspect(labels, apply_temperature(np.log(probabilities), 2.0))
+    plain, blunt = (
+        find_label_issues(labels, probabilities),
+        find_label_issues(labels, apply_temperature(np.log(probabilities), 2.0)),
+    )
     np.testing.assert_array_equal(plain.flagged, blunt.flagged)
 
 
-def test_heads_that_learn_without_the_candidates_see_systematic_mistakes():
+def test_heads_fitted_without_the_candidates_find_systematic_mistakes():
     _answers, truth, _labels, points = world(classes=3)
-    dice = np.random.default_rng(1)
-    labels = np.where(dice.random(len(truth)) < 0.15, (truth + 1) % 3, truth)
+    generator = np.random.default_rng(1)
+    labels = np.where(generator.random(len(truth)) < 0.15, (truth + 1) % 3, truth)
     fold, rows = np.arange(len(truth)) % 5, np.arange(len(truth))
     head = fit(points, rows, labels, fold, 3, [Block("last", 3)], Head())
     held = apply_temperature(head.held_out_logits, 1.0)
     bad = labels != truth
-    alone = suspect(labels, held)
-    again = suspect(labels, held, HeadRefit.of(head, rows, labels, fold, 3))
-    assert roc_auc_score(bad, -again.right) > 0.97
+    alone = find_label_issues(labels, held)
+    again = find_label_issues(labels, held, HeadRefit.of(head, rows, labels, fold, 3))
+    assert roc_auc_score(bad, -again.label_probability) > 0.97
     assert again.flagged[bad].mean() > max(0.8, alone.flagged[bad].mean())
 
 
@@ -152,91 +157,93 @@ def test_a_refit_pickles_and_copies_no_scores():
     np.testing.assert_array_equal(sent(kept), refit(kept))
 
 
-def test_the_same_twice():
+def test_the_result_is_deterministic():
     probabilities, _truth, labels, _points = world(wrong=0.1)
-    first, second = suspect(labels, probabilities), suspect(labels, probabilities)
-    assert first.right.tobytes() == second.right.tobytes()
+    first, second = find_label_issues(labels, probabilities), find_label_issues(labels, probabilities)
+    assert first.label_probability.tobytes() == second.label_probability.tobytes()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 @pytest.mark.parametrize("classes", [2, 5])
 def test_a_handful_of_pictures(count, classes):
     probabilities = np.full((count, classes), 1 / classes, np.float32)
-    found = suspect(np.arange(count), probabilities, lambda kept: np.log(probabilities))
-    assert findings(found, np.arange(count), list("abcde"[:classes])) == []
+    found = find_label_issues(np.arange(count), probabilities, lambda kept: np.log(probabilities))
+    assert findings(found, np.arange(count), list("abcde"[:classes]), catalog(count)) == []
     assert len(table(found, np.arange(count), list("abcde"[:classes]), catalog(count))) <= count
 
 
-def test_classes_that_nobody_has_and_classes_of_one():
+def test_classes_without_pictures_and_classes_of_one():
     probabilities, _truth, labels, _points = world(classes=4, count=200)
     wider = np.concatenate([probabilities, np.full((200, 2), 1e-9, np.float32)], axis=1)
     labels[0] = 5
-    found = suspect(labels, wider, lambda kept: np.log(wider))
+    found = find_label_issues(labels, wider, lambda kept: np.log(wider))
     assert found.flagged.tolist() == [True] + [False] * 199
 
 
 def test_many_classes():
-    dice = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     labels = np.arange(3000) % 1000
-    logits = dice.normal(size=(3000, 1000)).astype(np.float32)
+    logits = generator.normal(size=(3000, 1000)).astype(np.float32)
     logits[np.arange(3000), labels] += 12
     labels[:90] = (labels[:90] + 500) % 1000
-    found = suspect(labels, apply_temperature(logits, 1.0))
+    found = find_label_issues(labels, apply_temperature(logits, 1.0))
     assert np.flatnonzero(found.flagged).tolist() == list(range(90))
-    assert found.share == pytest.approx(0.03, abs=0.005)
+    assert found.noise_rate == pytest.approx(0.03, abs=0.005)
 
 
-def test_findings_say_how_many_and_what_they_may_be():
+def test_findings_count_the_pictures_and_name_label_and_answer():
     probabilities, truth, labels, _points = world(wrong=0.1, spread=0.5)
-    found = suspect(labels, probabilities)
+    found = find_label_issues(labels, probabilities)
     rows = np.arange(COUNT) + 10
-    first = findings(found, rows, list("abcde"))[0]
+    first = findings(found, rows, list("abcde"), catalog(COUNT + 10))[0]
     assert (first.kind, first.severity) == ("suspected_labels", "serious")
-    assert first.title == f"{found.flagged.sum()} of 1,500 pictures look mislabelled ({found.flagged.mean():.1%})."
+    assert first.title() == f"{found.flagged.sum()} of 1,500 pictures look mislabelled ({found.flagged.mean():.1%})."
     worst = first.groups[0][0] - 10
-    assert first.captions[0].startswith(f"{'abcde'[labels[worst]]} → {'abcde'[truth[worst]]}? ")
-    assert first.count == first.facts["flagged"] == found.flagged.sum()
+    assert first.captions()[0].startswith(f"label: {'abcde'[labels[worst]]}, answer: {'abcde'[truth[worst]]} (")
+    assert first.count == first.values["count"] == found.flagged.sum()
 
 
-def test_one_wrong_label_is_worth_a_look():
-    probabilities, _truth, labels, _points = world(spread=0.5)
+def test_one_wrong_label_is_a_warning_that_names_it():
+    probabilities, truth, labels, _points = world(spread=0.5)
     labels[3] = 4
-    (only,) = findings(suspect(labels, probabilities), np.arange(COUNT), list("abcde"))
-    assert (only.severity, only.title) == ("look", "1 of 1,500 pictures looks mislabelled.")
+    (only,) = findings(find_label_issues(labels, probabilities), np.arange(COUNT), list("abcde"), catalog(COUNT))
+    assert only.severity == "warning"
+    named = f"3.jpg is labelled “e”, the answer is “{'abcde'[truth[3]]}”"
+    assert only.title() == f"1 of 1,500 pictures looks mislabelled: {named}."
     assert only.groups == ((3,),)
 
 
 def test_classes_that_look_alike_are_named_with_pictures():
     probabilities, truth, labels, _points = world()
-    dice = np.random.default_rng(2)
+    generator = np.random.default_rng(2)
     unsure = truth < 2
-    shown = np.where(dice.random(COUNT) < 0.3, 1 - truth, truth)[unsure]
+    shown = np.where(generator.random(COUNT) < 0.3, 1 - truth, truth)[unsure]
     probabilities[unsure] = 0.7 * np.eye(5, dtype=np.float32)[shown] + 0.3 * np.eye(5, dtype=np.float32)[1 - shown]
-    alike = findings(suspect(labels, probabilities), np.arange(COUNT), list("abcde"))[-1]
-    assert (alike.kind, alike.severity) == ("classes_alike", "look")
-    assert alike.title.startswith("“a” and “b” look alike: ")
-    low, high = alike.facts["pairs"][0]["interval"]
-    assert low < alike.facts["pairs"][0]["share"] < high
+    alike = findings(find_label_issues(labels, probabilities), np.arange(COUNT), list("abcde"), catalog(COUNT))[-1]
+    assert (alike.kind, alike.severity) == ("classes_alike", "warning")
+    assert alike.title().startswith("“a” and “b” look alike: ")
+    low, high = alike.values["pairs"][0]["interval"]
+    assert low < alike.values["pairs"][0]["share"] < high
     assert all(truth[row] < 2 for row in alike.groups[0])
 
 
 def test_the_table_begins_with_the_suspected_and_goes_on_with_the_contradicted():
     probabilities, _truth, labels, _points = world(wrong=0.1)
-    found = suspect(labels, probabilities)
+    found = find_label_issues(labels, probabilities)
     written = table(found, np.arange(COUNT), list("abcde"), catalog(COUNT))
     suspected = int(found.flagged.sum())
     assert written["suspected"].tolist() == [True] * suspected + [False] * (len(written) - suspected)
-    assert written["right"][:suspected].is_monotonic_increasing
+    assert written["label_probability"][:suspected].is_monotonic_increasing
     assert (written["label"] != written["suggested"]).all()
     assert (written["correct_label"] == "").all()
     assert suspected < len(written) <= 2 * suspected
 
 
 @pytest.mark.parametrize("n", [0, 4, 170])
-def test_answers_that_know_nothing_suspect_nobody(n):
+def test_uninformative_answers_doubt_no_label(n):
     random = np.random.default_rng(n)
     truth = random.integers(0, 3, n)
     answers = random.dirichlet([0.2] * 3, n).astype(np.float32).reshape(n, 3)
-    suspects = suspect(truth, answers)
-    assert not suspects.flagged.any()
-    assert findings(suspects, np.arange(n), ["a", "b", "c"]) == []
+    issues = find_label_issues(truth, answers)
+    assert not issues.flagged.any()
+    assert findings(issues, np.arange(n), ["a", "b", "c"], catalog(n)) == []

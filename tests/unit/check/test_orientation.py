@@ -1,19 +1,19 @@
-"""Pictures that are not upright: found where the set has an up, silence where it has none."""
+"""Pictures that are not upright: found where the set has an up, and nothing where it has none."""
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from kilat.check.orientation import RELIABLE, turned
+from kilat.check.orientation import RELIABLE, find_rotated
 from kilat.data.image_stats import IMAGE_STATS, image_stats
 
 
-def facts_of_all(pictures):
-    facts = np.zeros(len(pictures), IMAGE_STATS)
+def stats_of_all(pictures):
+    stats = np.zeros(len(pictures), IMAGE_STATS)
     for row, pixels in enumerate(pictures):
-        facts[row] = image_stats(pixels, Image.fromarray(pixels).convert("RGB"), pixels.shape[1::-1])
-    return facts
+        stats[row] = image_stats(pixels, Image.fromarray(pixels).convert("RGB"), pixels.shape[1::-1])
+    return stats
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +21,11 @@ def digits():
     return [np.rint(image * 255 / 16).astype(np.uint8) for image in load_digits().images]
 
 
-def test_turned_digits_are_found_with_the_angle_that_mends_them(digits):
+def test_rotated_digits_are_found_with_the_angle_that_puts_them_right(digits):
     generator = np.random.default_rng(0)
     planted = dict(zip(generator.choice(len(digits), 36, replace=False).tolist(), [1, 2, 3] * 12, strict=True))
     pictures = [np.rot90(image, planted.get(row, 0)).copy() for row, image in enumerate(digits)]
-    found, degrees, share = turned(facts_of_all(pictures))
+    found, degrees, share = find_rotated(stats_of_all(pictures))
     right = [
         planted.get(row) == (-angle // 90) % 4 for row, angle in zip(found.tolist(), degrees.tolist(), strict=True)
     ]
@@ -34,20 +34,20 @@ def test_turned_digits_are_found_with_the_angle_that_mends_them(digits):
     assert np.mean(right) >= 0.9
 
 
-def test_a_set_without_an_up_stays_silent():
+def test_nothing_is_found_in_a_set_without_an_up():
     ring = np.random.default_rng(0).integers(0, 256, (300, 16, 16), np.uint8)
-    found, degrees, share = turned(facts_of_all(list(ring)))
+    found, degrees, share = find_rotated(stats_of_all(list(ring)))
     assert len(found) == len(degrees) == 0
     assert share < 0.5
 
 
-def test_few_pictures_teach_nothing(digits):
-    found, _degrees, share = turned(facts_of_all(digits[:50]))
+def test_nothing_is_found_among_few_pictures(digits):
+    found, _degrees, share = find_rotated(stats_of_all(digits[:50]))
     assert len(found) == 0
     assert np.isnan(share)
 
 
-def test_the_same_pictures_get_the_same_answer(digits):
-    facts = facts_of_all([np.rot90(image, row % 50 == 0).copy() for row, image in enumerate(digits[:400])])
-    first, second = turned(facts), turned(facts)
+def test_the_result_is_deterministic(digits):
+    stats = stats_of_all([np.rot90(image, row % 50 == 0).copy() for row, image in enumerate(digits[:400])])
+    first, second = find_rotated(stats), find_rotated(stats)
     assert all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))

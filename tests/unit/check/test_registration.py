@@ -1,10 +1,10 @@
-"""Crops are found where they were cut, gains do not matter, and what is another picture stays unlike."""
+"""Crops are found where they were cut, gains do not matter, and other pictures do not correlate."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from kilat.check.registration import band_pass, compare
+from kilat.check.registration import band_pass, register
 
 
 def scene(seed, side=256):
@@ -31,45 +31,45 @@ def thumbnails(images):
 SCENES = [scene(seed) for seed in range(12)]
 
 
-def test_a_picture_is_like_itself_at_its_own_place():
-    alike, place = compare(thumbnails(SCENES), thumbnails(SCENES))
-    np.testing.assert_allclose(alike, 1, atol=1e-5)
-    np.testing.assert_allclose(place, np.tile([1, 0, 1, 0], (12, 1)), atol=1e-4)
+def test_a_picture_is_registered_to_itself_by_the_identity():
+    correlation, parameters = register(thumbnails(SCENES), thumbnails(SCENES))
+    np.testing.assert_allclose(correlation, 1, atol=1e-5)
+    np.testing.assert_allclose(parameters, np.tile([1, 0, 1, 0], (12, 1)), atol=1e-4)
 
 
 @pytest.mark.parametrize("box", [(20, 5, 250, 240), (0, 0, 232, 232), (24, 24, 256, 256), (10, 0, 246, 256)])
 def test_a_crop_is_found_where_it_was_cut_from_both_sides(box):
     left, top, right, bottom = box
     whole, cut = thumbnails(SCENES), thumbnails([image.crop(box) for image in SCENES])
-    alike, place = compare(cut, whole)
-    assert np.median(alike) > 0.985
+    correlation, parameters = register(cut, whole)
+    assert np.median(correlation) > 0.985
     expected = [(right - left) / 256, (left + right) / 512 - 0.5, (bottom - top) / 256, (top + bottom) / 512 - 0.5]
-    np.testing.assert_allclose(np.median(place, axis=0), expected, atol=0.01)
-    backwards, _ = compare(whole, cut)
+    np.testing.assert_allclose(np.median(parameters, axis=0), expected, atol=0.01)
+    backwards, _ = register(whole, cut)
     assert np.median(backwards) > 0.98
 
 
 def test_brightness_and_contrast_do_not_matter():
     dimmed = (thumbnails(SCENES) * 0.7 + 20).astype(np.uint8)
-    assert compare(thumbnails(SCENES), dimmed)[0].min() > 0.99
+    assert register(thumbnails(SCENES), dimmed)[0].min() > 0.99
 
 
-def test_other_pictures_stay_unlike_in_every_position():
+def test_other_pictures_correlate_in_no_position():
     pictures = thumbnails(SCENES)
     one, other = np.triu_indices(12, 1)
-    assert compare(pictures[one], pictures[other])[0].max() < 0.8
+    assert register(pictures[one], pictures[other])[0].max() < 0.8
 
 
-def test_bright_above_and_dark_below_is_no_likeness():
-    """Gradients that half of all landscapes have in common correlate nearly perfectly, if nothing takes them out."""
+def test_bright_above_and_dark_below_is_no_similarity():
+    """Gradients that half of all landscapes have in common correlate nearly perfectly, unless they are filtered out."""
     sky = np.linspace(230, 30, 32)[:, None]
     dice = np.random.default_rng(0)
     one, other = (np.clip(sky + 12 * dice.normal(size=(32, 32)), 0, 255).astype(np.uint8) for _ in range(2))
     assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.95
-    assert compare(one[None], other[None])[0][0] < 0.9
+    assert register(one[None], other[None])[0][0] < 0.9
 
 
-def test_the_band_pass_takes_out_the_mean_and_keeps_middle_frequencies():
+def test_the_band_pass_removes_the_mean_and_keeps_middle_frequencies():
     waves = np.cos(2 * np.pi * np.arange(32) / 8)
     pictures = np.stack([np.full((32, 32), 100.0), 100 + 50 * np.outer(waves, waves)]).astype(np.float32)
     passed = band_pass(pictures)
@@ -77,14 +77,14 @@ def test_the_band_pass_takes_out_the_mean_and_keeps_middle_frequencies():
     assert passed[1].std() > 0.6 * pictures[1].std()
 
 
-def test_pairs_that_cannot_become_alike_enough_are_still_judged_unlike():
+def test_pairs_that_are_not_compared_closely_are_still_different():
     pictures = thumbnails(SCENES)
-    full, early = compare(pictures, pictures[::-1])[0], compare(pictures, pictures[::-1], 0.03)[0]
+    full, early = register(pictures, pictures[::-1])[0], register(pictures, pictures[::-1], 0.03)[0]
     assert (1 - early > 0.03).all()
     assert (1 - full > 0.03).all()
 
 
 def test_there_may_be_no_pairs():
     nothing = np.zeros((0, 32, 32), np.uint8)
-    alike, place = compare(nothing, nothing)
-    assert (alike.shape, place.shape) == ((0,), (0, 4))
+    correlation, parameters = register(nothing, nothing)
+    assert (correlation.shape, parameters.shape) == ((0,), (0, 4))

@@ -1,0 +1,45 @@
+"""What the catalog alone shows: pictures that cannot be used, and classes of uneven sizes or with few pictures."""
+
+import pandas as pd
+
+from kilat.check.finding import Finding
+
+UNEVEN = 10
+"""The largest class over the smallest."""
+
+FEW = 20
+"""Pictures in a class that are few to train on, and to be measured on."""
+
+
+def find(table: pd.DataFrame) -> list[Finding]:
+    """Return findings about a catalog's table: refused pictures, imbalance, classes with few pictures."""
+    return [*_refused(table), *_class_sizes(table)]
+
+
+def _refused(table: pd.DataFrame) -> list[Finding]:
+    """The refused pictures, those with the same refusal code together, the commonest first."""
+    refused = table[table["status"] != "used"]
+    if not len(refused):
+        return []
+    groups = sorted(refused.groupby("code", sort=True).groups.items(), key=lambda item: -len(item[1]))
+    captions = []
+    for code, rows in groups:
+        details = refused.loc[rows, "detail"].unique()
+        captions.append({"code": str(code), "detail": str(details[0]) if len(details) == 1 else "…"})
+    values = {"count": len(refused), "n": len(table), "path": str(refused.loc[groups[0][1][0], "path"]), **captions[0]}
+    rows_by_code = tuple(tuple(map(int, rows)) for _code, rows in groups)
+    return [Finding("refused", "warning", values, rows_by_code, tuple(captions))]
+
+
+def _class_sizes(table: pd.DataFrame) -> list[Finding]:
+    labelled = table[(table["status"] == "used") & (table["label"] != "")]
+    by_label = labelled["label"].value_counts().sort_index().sort_values(kind="stable")
+    counts = {str(label): int(count) for label, count in by_label.items()}
+    findings = []
+    if len(counts) > 1 and by_label.iloc[-1] >= UNEVEN * by_label.iloc[0]:
+        smallest, *_others, largest = counts
+        findings.append(Finding("imbalance", "warning", {"counts": counts, "largest": largest, "smallest": smallest}))
+    few = {label: count for label, count in counts.items() if count < FEW}
+    if few:
+        findings.append(Finding("few_pictures", "warning", {"counts": few, "limit": FEW}))
+    return findings

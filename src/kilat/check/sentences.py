@@ -1,0 +1,311 @@
+"""The sentences of findings, made from their values when they are shown.
+
+For every kind there is a title (what was found), advice (what to do about it) and a caption for each group of pictures.
+The keys of the values stand in the functions below, and nowhere else is a sentence about a finding.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kilat.check import shortcut_sentences
+from kilat.locale import _, ngettext
+from kilat.locale.lists import listed
+from kilat.locale.refusals import refusal_sentence
+
+Values = Mapping[str, Any]
+
+
+def title(kind: str, values: Values) -> str:
+    """Return what was found, a sentence with its numbers."""
+    if kind in _TITLES:
+        return _TITLES[kind](values)
+    return _picture_title(kind, values["count"]).format(**values)
+
+
+def advice(kind: str, values: Values) -> str:
+    """Return what to do about it, a sentence or two."""
+    if kind == "shortcut":
+        return shortcut_sentences.advice(values)
+    if kind in _PICTURE_KINDS:
+        return _picture_advice(kind, values["count"])
+    return _dataset_advice(kind, values)
+
+
+def caption(kind: str, values: Values) -> str:
+    """Return what there is to say of one group of pictures; empty where there is nothing."""
+    if kind == "shortcut":
+        return shortcut_sentences.caption(values)
+    if kind in _DUPLICATE_KINDS:
+        return ", ".join(_change(change) for change in values["changes"]) or _("saved again")
+    if kind == "refused":
+        return refusal_sentence(values["code"], values["detail"])
+    if kind == "classes_alike":
+        (a, b), (low, high) = values["classes"], values["interval"]
+        text = _("{a} ↔ {b}: {share:.1%} ({low:.1%} to {high:.1%}, n={n:,})")
+        return text.format(a=a, b=b, low=low, high=high, share=values["share"], n=values["n"])
+    templates = {
+        "suspected_labels": _("label: {label}, answer: {suggested} ({probability:.0%})"),
+        "uniform": _("{share:.0%} of the range of tones"),
+        "blurred": _("sharpness {share:.1%} of the median"),
+        "tiny": "{width}×{height}",
+        "underexposed": _("99% of it is below brightness {brightness:.0%}"),
+        "overexposed": _("99% of it is above brightness {brightness:.0%}"),
+        "extreme_aspect": "{width}×{height}",
+        "rotated": _("rotate by {degrees}° counter-clockwise"),
+        "exif_rotated": _("EXIF orientation {orientation}"),
+        "outlier": _("{ratio:.1f} times the median distance"),
+    }
+    return templates.get(kind, "").format(**values)
+
+
+_DUPLICATE_KINDS = {"leak", "conflicting_duplicates", "validation_leak", "near_duplicates"}
+_PICTURE_KINDS = {
+    "refused", "uniform", "blurred", "tiny", "underexposed", "overexposed", "extreme_aspect", "rotated", "grey",
+    "coloured", "exif_rotated", "outlier",
+}  # fmt: skip
+
+
+def _change(change: str) -> str:
+    return {
+        "mirrored": _("mirrored"),
+        "cropped": _("cropped"),
+        "brightness": _("brighter or darker"),
+        "resized": _("resized"),
+    }[change]
+
+
+def _picture_title(kind: str, count: int) -> str:
+    """What a kind of odd pictures is called: one is named by its path, several are counted."""
+    return {
+        "uniform": ngettext(
+            "{path} is nearly uniform: there is next to nothing to see in it.",
+            "{count:,} pictures are nearly uniform: there is next to nothing to see in them.",
+            count,
+        ),
+        "blurred": ngettext(
+            "{path} is blurred all over, far more than the rest.",
+            "{count:,} pictures are blurred all over, far more than the rest.",
+            count,
+        ),
+        "tiny": ngettext(
+            "{path} is tiny compared with the rest.", "{count:,} pictures are tiny compared with the rest.", count
+        ),
+        "underexposed": ngettext(
+            "{path} is underexposed: even its bright parts are dark.",
+            "{count:,} pictures are underexposed: even their bright parts are dark.",
+            count,
+        ),
+        "overexposed": ngettext(
+            "{path} is overexposed: even its dark parts are light.",
+            "{count:,} pictures are overexposed: even their dark parts are light.",
+            count,
+        ),
+        "extreme_aspect": ngettext(
+            "{path} is very long or very tall compared with the rest.",
+            "{count:,} pictures are very long or very tall compared with the rest.",
+            count,
+        ),
+        "rotated": ngettext(
+            "{path} seems to lie on its side or upside down.",
+            "{count:,} pictures seem to lie on their side or upside down.",
+            count,
+        ),
+        "grey": ngettext(
+            "{path} is grey, the others are in colour.",
+            "{count:,} pictures are grey, the others are in colour.",
+            count,
+        ),
+        "coloured": ngettext(
+            "{path} is in colour, the others are grey.",
+            "{count:,} pictures are in colour, the others are grey.",
+            count,
+        ),
+        "exif_rotated": ngettext(
+            "{path} is stored rotated, as its EXIF data say.",
+            "{count:,} pictures are stored rotated, as their EXIF data say.",
+            count,
+        ),
+        "outlier": ngettext(
+            "{path} is unlike all other pictures.", "{count:,} pictures are unlike all the others.", count
+        ),
+    }[kind]
+
+
+def _picture_advice(kind: str, count: int) -> str:
+    return {
+        "refused": ngettext(
+            "It was left out of everything: replace or delete it.",
+            "They were left out of everything: replace or delete them.",
+            count,
+        ),
+        "uniform": ngettext(
+            "Remove it, unless that is what its class looks like.",
+            "Remove them, unless that is what their class looks like.",
+            count,
+        ),
+        "blurred": ngettext(
+            "Replace it if the subject cannot be recognised; keep it if the classifier is meant for such pictures.",
+            "Replace them if the subject cannot be recognised; keep them if the classifier is meant for such pictures.",
+            count,
+        ),
+        "tiny": ngettext(
+            "It may be a preview that got in by mistake: use the original instead.",
+            "They may be previews that got in by mistake: use the originals instead.",
+            count,
+        ),
+        "underexposed": ngettext(
+            "Brighten or replace it if the subject cannot be recognised.",
+            "Brighten or replace them if the subject cannot be recognised.",
+            count,
+        ),
+        "overexposed": ngettext(
+            "Replace it if the subject cannot be recognised.",
+            "Replace them if the subject cannot be recognised.",
+            count,
+        ),
+        "extreme_aspect": ngettext(
+            "Crop it to the subject: little of it is left in the square that the network takes.",
+            "Crop them to the subject: little of them is left in the square that the network takes.",
+            count,
+        ),
+        "rotated": ngettext(
+            "Rotate it by the angle given if it is wrong.", "Rotate them by the angle given if they are wrong.", count
+        ),
+        "grey": ngettext(
+            "Keep it if the classifier is meant for grey pictures, too; otherwise replace it.",
+            "Keep them if the classifier is meant for grey pictures, too; otherwise replace them.",
+            count,
+        ),
+        "coloured": ngettext(
+            "Keep it if the classifier is meant for coloured pictures, too; otherwise convert it to grey.",
+            "Keep them if the classifier is meant for coloured pictures, too; otherwise convert them to grey.",
+            count,
+        ),
+        "exif_rotated": ngettext(
+            "kilat rotates it upright; make sure that other programs that read it do the same.",
+            "kilat rotates them upright; make sure that other programs that read them do the same.",
+            count,
+        ),
+        "outlier": ngettext(
+            "Check whether it belongs to the data at all.", "Check whether they belong to the data at all.", count
+        ),
+    }[kind]
+
+
+def _refused(values: Values) -> str:
+    text = ngettext(
+        "1 of {n:,} pictures cannot be used: {path} ({reason}).",
+        "{count:,} of {n:,} pictures cannot be used.",
+        values["count"],
+    )
+    return text.format(**values, reason=refusal_sentence(values["code"], values["detail"]))
+
+
+def _leak(values: Values) -> str:
+    return ngettext(
+        "1 of {n:,} test pictures has a near-duplicate in the training data: {path} is nearly the same as {other}.",
+        "{count:,} of {n:,} test pictures have a near-duplicate in the training data.",
+        values["count"],
+    ).format(**values)
+
+
+def _validation_leak(values: Values) -> str:
+    return ngettext(
+        "1 of {n:,} validation pictures has a near-duplicate in the training set: {path} is nearly the same as "
+        "{other}.",
+        "{count:,} of {n:,} validation pictures have a near-duplicate in the training set.",
+        values["count"],
+    ).format(**values)
+
+
+def _conflicting_duplicates(values: Values) -> str:
+    return ngettext(
+        "Near-duplicates have different labels: {path} is labelled “{label}”, {other} “{other_label}”.",
+        "{groups:,} groups of near-duplicates have different labels within them.",
+        values["groups"],
+    ).format(**values)
+
+
+def _near_duplicates(values: Values) -> str:
+    if values["groups"] == 1:
+        others = values["pictures"] - 1
+        one_group = ngettext(
+            "{path} has a near-duplicate: {other}.", "{path} has {count:,} near-duplicates, such as {other}.", others
+        )
+        return one_group.format(count=others, path=values["path"], other=values["other"])
+    text = _("{pictures:,} pictures are near-duplicates, in {groups:,} groups.")
+    return text.format(pictures=values["pictures"], groups=values["groups"])
+
+
+def _suspected_labels(values: Values) -> str:
+    return ngettext(
+        "1 of {n:,} pictures looks mislabelled: {path} is labelled “{label}”, the answer is “{suggested}”.",
+        "{count:,} of {n:,} pictures look mislabelled ({share:.1%}).",
+        values["count"],
+    ).format(**values)
+
+
+def _classes_alike(values: Values) -> str:
+    first = values["pairs"][0]
+    text = _("“{a}” and “{b}” look alike: {share:.1%} of their {n:,} pictures are taken for the other class.")
+    return text.format(a=first["classes"][0], b=first["classes"][1], share=first["share"], n=first["n"])
+
+
+def _imbalance(values: Values) -> str:
+    largest, smallest = values["largest"], values["smallest"]
+    most, least = values["counts"][largest], values["counts"][smallest]
+    text = _("“{largest}” has {most:,} pictures, “{smallest}” only {least:,}: {ratio:.0f} times as many.")
+    return text.format(largest=largest, most=most, smallest=smallest, least=least, ratio=most / least)
+
+
+def _few_pictures(values: Values) -> str:
+    counts = values["counts"]
+    if len(counts) == 1:
+        ((label, count),) = counts.items()
+        text = ngettext("“{label}” has only {count:,} picture.", "“{label}” has only {count:,} pictures.", count)
+        return text.format(label=label, count=count)
+    names = listed([f"“{label}” ({count:,})" for label, count in counts.items()])
+    text = _("{classes:,} classes have fewer than {limit:,} pictures: {names}.")
+    return text.format(classes=len(counts), limit=values["limit"], names=names)
+
+
+_TITLES = {
+    "refused": _refused,
+    "leak": _leak,
+    "validation_leak": _validation_leak,
+    "conflicting_duplicates": _conflicting_duplicates,
+    "near_duplicates": _near_duplicates,
+    "suspected_labels": _suspected_labels,
+    "classes_alike": _classes_alike,
+    "shortcut": shortcut_sentences.title,
+    "imbalance": _imbalance,
+    "few_pictures": _few_pictures,
+}
+
+
+def _dataset_advice(kind: str, values: Values) -> str:
+    return {
+        "leak": _("Go by the accuracy without these pictures, or move each group to one side of the split."),
+        "validation_leak": _("Move each group to one side of the split, so that the validation accuracy is honest."),
+        "conflicting_duplicates": ngettext(
+            "Check which label is right: the other one teaches the classifier a mistake.",
+            "Check which labels are right: the others teach the classifier mistakes.",
+            values.get("groups", 0),
+        ),
+        "near_duplicates": _(
+            "They stay together on one side of every split that kilat makes; check whether more than one of each is "
+            "of use."
+        ),
+        "suspected_labels": _(
+            "Fill in the column “correct_label” of suspects.csv, then train again with --labels suspects.csv."
+        ),
+        "classes_alike": _(
+            "Check whether a person could tell them apart by these pictures; if not, merge the classes or draw the "
+            "line between them more clearly."
+        ),
+        "imbalance": _(
+            "Collect more pictures of the small classes, and go by the balanced accuracy, in which every class counts "
+            "the same."
+        ),
+        "few_pictures": _("Collect more: that is little to train on, and what is measured on it means little."),
+    }[kind]
