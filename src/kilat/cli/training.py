@@ -68,4 +68,14 @@ def train(  # noqa: PLR0917 - an option each
     if as_json:
         show.print_json({"run": str(run.folder), "metrics": run.metrics.document()})
     else:
-        show.print_run(run.folder, run.metrics.document())
+        show.print_run(run.folder, run.metrics)
+
+
+@verb(FAMILY, "kilat report runs/flowers")
+def report(
+    run: Annotated[Path, typer.Argument(help=N_("Folder of a finished run."))],
+) -> None:
+    """Write the report of a finished run again, from its folder."""
+    from kilat.verbs.run import Run
+
+    show.print_written(Run.open(run).write_report())

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kilat import recipe as recipes
-from kilat.check import image_quality, label_issues, near_duplicates, shortcuts
+from kilat.check import counts, image_quality, label_issues, near_duplicates, shortcuts
 from kilat.check.finding import Finding
 from kilat.data.catalog import Catalog
 from kilat.data.split import Part
@@ -20,7 +20,7 @@ from kilat.learn.time_budget import TimeBudget
 from kilat.learn.uncertainty import Uncertainty, fit_uncertainty
 from kilat.recipe import Recipe
 from kilat.report import check_page
-from kilat.report.findings import shown as show_findings
+from kilat.report.findings import read_and_show
 from kilat.runtime import progress_bars
 from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress
@@ -119,13 +119,13 @@ def check(
                 "cross_validated": _cross_validated(learned.split),
             }
             with timer.measure("report_s"):
-                found = show_findings(checked.findings, source, catalog)
+                found = read_and_show(checked.findings, source, catalog)
                 page = {
                     **summary,
                     "suspects_file": run_folder.SUSPECTS if len(checked.suspects) else None,
                     "command": command or f"kilat check {source.name}",
                     "seconds": timer.timings()["total_s"],
-                    **check_page.described(catalog),
+                    **check_page.sizes_and_formats(catalog),
                 }
                 write_file(folder / run_folder.CHECK, check_page.render(folder.name, found, page))
             run_folder.write_suspects(folder, checked.suspects)
@@ -150,17 +150,18 @@ def look_into(uncertainty: Uncertainty) -> Checked:
     if split.is_calibrated_apart:
         answered, logits = [split.validation, *answered], [split.validation_logits, *logits]
     pictures, probabilities = Part.concat(answered), split.calibrated(np.concatenate(logits))
-    suspects = label_issues.suspect(pictures.truth, probabilities, _refit(learned))
+    issues = label_issues.find_label_issues(pictures.truth, probabilities, _refit(learned))
     distances = np.full(len(catalog.table), np.nan)  # of every row to the nearest other picture
     distances[split.calibration.rows] = uncertainty.ood.calibration_distances
     distances[split.test.rows] = uncertainty.ood.test_distances
     findings = [
         *near_duplicates.findings(learned.near_duplicates, catalog.table),
         *shortcuts.find(catalog.table, catalog.image_stats),
-        *label_issues.findings(suspects, pictures.rows, learned.classes),
+        *label_issues.findings(issues, pictures.rows, learned.classes, catalog),
+        *counts.find(catalog.table),
         *image_quality.find(catalog.table, catalog.image_stats, distances),
     ]
-    table = label_issues.table(suspects, pictures.rows, learned.classes, catalog)
+    table = label_issues.table(issues, pictures.rows, learned.classes, catalog)
     return Checked(catalog, findings, table, near_duplicates.leaked(learned.near_duplicates, catalog.table))
 
 

@@ -12,7 +12,7 @@ from kilat.errors import RunError
 from kilat.learn.metrics import Metrics
 from kilat.locale import _, ngettext
 from kilat.recipe import Recipe
-from kilat.report import content, figures, page
+from kilat.report import figures, page
 from kilat.report.template import percent
 from kilat.runtime.files import write_file
 from kilat.verbs import run_folder
@@ -94,13 +94,14 @@ class Run:
             metrics: of a run that is about to be finished; by default those in the folder.
         """
         return page.render(
-            content.gather(
+            page.Report(
                 self.folder.name,
                 metrics or self.metrics,
+                (self.folder / run_folder.RECIPE).read_text("utf-8"),
                 self.catalog,
                 self.predictions,
                 self.history,
-                (self.folder / run_folder.RECIPE).read_text("utf-8"),
+                run_folder.read_illustrations(self.folder),
             )
         )
 

@@ -7,15 +7,16 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import pandas as pd
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from kilat.errors import KilatError, RunError
 from kilat.learn.metrics import Metrics
 from kilat.locale import _
 from kilat.recipe import Recipe
+from kilat.report.illustrations import Illustrations
 from kilat.runtime.files import write_file, write_json
 
 MODEL, REPORT, METRICS = "model.onnx", "report.html", "metrics.json"
@@ -24,6 +25,7 @@ START, HISTORY, CHECKPOINTS = "run.json", "history.csv", "checkpoints"
 SUSPECTS, CHECK, ILLUSTRATIONS = "suspects.csv", "check.html", "report.json"
 
 Row = dict[str, float]
+D = TypeVar("D", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -118,30 +120,34 @@ def read_table(path: Path) -> pd.DataFrame:
         raise RunError(_("{path} cannot be read: {error}.").format(path=path, error=error)) from None
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return a document of the run.
-
-    Raises:
-        RunError: it cannot be read.
-    """
-    try:
-        return dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError) as error:
-        raise RunError(_("{path} cannot be read: {error}.").format(path=path, error=error)) from None
-
-
 def read_metrics(folder: Path) -> Metrics:
     """Return the content of ``metrics.json``.
 
     Raises:
-        RunError: it cannot be read, or is not that of this version.
+        RunError: it cannot be read, or this version of kilat did not write it.
     """
+    return _read_document(Metrics, folder / METRICS)
+
+
+def read_illustrations(folder: Path) -> Illustrations:
+    """Return the content of ``report.json``.
+
+    Raises:
+        RunError: it cannot be read, or this version of kilat did not write it.
+    """
+    return _read_document(Illustrations, folder / ILLUSTRATIONS)
+
+
+def _read_document(kind: type[D], path: Path) -> D:
     try:
-        return Metrics.model_validate(read_json(folder / METRICS))
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise RunError(_("{path} cannot be read: {reason}.").format(path=path, reason=error.strerror)) from None
     except ValidationError as error:
+        problem = error.errors()[0]
         raise RunError(
-            _("{path} was not written by this version of kilat: {error}.").format(
-                path=folder / METRICS, error=error.errors()[0]["loc"]
+            _("{path} was not written by this version of kilat: {where}: {problem}.").format(
+                path=path, where=".".join(map(str, problem["loc"])) or "document", problem=problem["msg"]
             )
         ) from None
 

@@ -27,7 +27,7 @@ from kilat.learn.uncertainty import fit_uncertainty
 from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.recipe import Recipe
-from kilat.report import content, page
+from kilat.report.illustrations import illustrate
 from kilat.runtime import progress_bars
 from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress, silent
@@ -116,24 +116,13 @@ def write(folder: Path, source: Source, outcome: "Outcome", timer: Timer) -> Run
     learned = outcome.learned
     predictions = outcome.predictions()
     with timer.measure("report_s"):
-        metrics = outcome.metrics(timer.timings())
-        shown = {
-            "findings": outcome.checked.findings,
-            "history": learned.history,
-            "network": learned.summary,
-            "augmented": learned.augmented,
-        }
-        html = page.render(
-            content.gather(
-                folder.name,
-                source,
-                learned.catalog,
-                predictions,
-                metrics.document(),
-                learned.recipe.to_yaml(),
-                metrics.sentences,
-                shown,
-            )
+        illustrations = illustrate(
+            source,
+            learned.catalog,
+            predictions,
+            outcome.checked.findings,
+            network=learned.summary,
+            augmented=learned.augmented,
         )
     metrics = outcome.metrics(timer.timings())
     write_file(folder / run_folder.MODEL, outcome.model)
@@ -141,8 +130,9 @@ def write(folder: Path, source: Source, outcome: "Outcome", timer: Timer) -> Run
     write_file(folder / run_folder.CATALOG, learned.catalog.table.to_csv(index=False))
     write_file(folder / run_folder.PREDICTIONS, predictions.to_csv(index=False))
     run_folder.write_suspects(folder, outcome.checked.suspects)
+    write_json(folder / run_folder.ILLUSTRATIONS, illustrations.to_document())
     run = Run(folder, outcome.classifier)
-    write_file(folder / run_folder.REPORT, html)
+    write_file(folder / run_folder.REPORT, run.render_report(metrics))
     write_json(folder / run_folder.METRICS, metrics.document())
     return run
 
