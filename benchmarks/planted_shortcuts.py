@@ -104,7 +104,7 @@ def outcome(table: pd.DataFrame, facts: Facts, label: str) -> str:
     low, high = rule["balanced_accuracy_interval"]
     return (
         f"{own[0].severity:8} {own[0].values['group']:12} {rule['balanced_accuracy']:.1%} ({low:.1%} to {high:.1%}) "
-        f"{rule['pictures_with']} of {rule['pictures']} have {rule['has']}, {rule['others_with']} of {rule['others']} "
+        f"{rule['pictures_with']} of {rule['pictures']} have this {rule['trait']}, {rule['others_with']} of {rule['others']} "
         f"others; {len(found) - 1} other warnings"
     )
 
