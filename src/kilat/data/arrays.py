@@ -9,7 +9,7 @@ import numpy as np
 from kilat.data.catalog import Entry
 from kilat.data.image_file import is_encodable, printable, read_file
 from kilat.errors import PictureError, SourceError
-from kilat.locale import _
+from kilat.locale import _, ngettext
 from kilat.runtime.array_types import Pixels
 
 
@@ -28,7 +28,9 @@ class ArraySource:
     ) -> None:
         if len(images) != len(labels):
             raise SourceError(
-                _("{pictures} pictures, but {count} labels.").format(pictures=len(images), count=len(labels)),
+                ngettext("1 picture, but {labels}.", "{count} pictures, but {labels}.", len(images)).format(
+                    count=len(images), labels=_label_count(labels)
+                ),
                 hint=_("Give one label per picture."),
             )
         self.name = name
@@ -63,7 +65,9 @@ class PathsSource:
     def __init__(self, paths: Sequence[str | Path], labels: Sequence[str], name: str = "pictures") -> None:
         if len(paths) != len(labels):
             raise SourceError(
-                _("{paths} paths, but {labels} labels.").format(paths=len(paths), labels=len(labels)),
+                ngettext("1 path, but {labels}.", "{count} paths, but {labels}.", len(paths)).format(
+                    count=len(paths), labels=_label_count(labels)
+                ),
                 hint=_("Give one label per path."),
             )
         self.name = name
@@ -79,3 +83,7 @@ class PathsSource:
         """The picture's absolute path, or None where its name is not text that can be written."""
         path = os.path.abspath(self._paths[index])
         return path if is_encodable(path) else None
+
+
+def _label_count(labels: Sequence[str]) -> str:
+    return ngettext("1 label", "{count} labels", len(labels)).format(count=len(labels))

@@ -58,7 +58,7 @@ def decode(picture: bytes | Pixels, *, shrink_to: int | None = None) -> tuple[Im
     except PictureError:
         raise
     except Image.DecompressionBombError:
-        raise PictureError("too_many_pixels", f"> {MAX_PIXELS:,}") from None
+        raise PictureError("too_many_pixels", f"{MAX_PIXELS:,}") from None
     except MemoryError:
         raise PictureError("out_of_memory") from None
     except Exception as error:  # a decoder may raise anything on hostile bytes
@@ -84,7 +84,7 @@ def _open(picture: bytes | Pixels) -> Image.Image:
     if not width * height:
         raise PictureError("no_pixels")
     if width * height > MAX_PIXELS:
-        raise PictureError("too_many_pixels", f"{width}×{height}")
+        raise PictureError("too_many_pixels", f"{MAX_PIXELS:,}")
     return image
 
 

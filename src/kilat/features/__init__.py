@@ -1,1 +1,4 @@
-"""What a frozen network saw in each picture: the embedded backbone, the pass over the pictures, the cache."""
+"""Features of pictures: the embedded backbone, the one pass over the pictures, the cache.
+
+Stands on data, recipe and runtime.
+"""

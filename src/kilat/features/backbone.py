@@ -1,4 +1,4 @@
-"""What a backbone is to the rest of the house: an ONNX graph from pixels to features, and their layout."""
+"""A backbone as the other rooms know it: an ONNX graph from pixels to features, and how these are laid out."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class Block:
-    """A run of neighbouring features that come from one place of the network.
+    """Neighbouring features that come from one layer of the network.
 
     Args:
         name: such as ``stage3.mean``, ``stage3.log_variance`` or ``last``.
@@ -39,7 +39,7 @@ class Backbone:
 
     @property
     def width(self) -> int:
-        """How many features a picture gets."""
+        """How many features a picture has."""
         return sum(block.width for block in self.blocks)
 
     @cached_property

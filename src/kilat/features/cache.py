@@ -38,7 +38,7 @@ _SELECT = "SELECT content, width, height, vector, image_stats, checksum, used_at
 _ROW_BYTES = "length(vector) + length(image_stats) + 128"
 _ROWS_PER_QUERY = 500
 _DAY = 86_400
-_BUSY_MILLISECONDS = 30_000
+_PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,14 @@ class FeatureCache:
     Args:
         namespace: digest of backbone and preprocessing.
         folder: of the file; None for ``cache_home()``.
+        patience: seconds to wait for another process that writes.
 
     Attributes:
         path: of the file.
         trouble: why the cache cannot be used; empty where it can.
     """
 
-    def __init__(self, namespace: bytes, folder: Path | None = None) -> None:
+    def __init__(self, namespace: bytes, folder: Path | None = None, *, patience: float = _PATIENCE) -> None:
         self.namespace = namespace
         self.path = (folder or cache_home()) / "features.sqlite"
         self.limit = limit()
@@ -71,7 +72,7 @@ class FeatureCache:
         self.long_unused: list[bytes] = []
         self.connection: sqlite3.Connection | None = None
         try:
-            self.connection = connect(self.path)
+            self.connection = connect(self.path, patience)
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
 
@@ -141,16 +142,16 @@ class FeatureCache:
             self._give_up(error)
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, patience: float = _PATIENCE) -> sqlite3.Connection:
     """Open the file, and start a new one where it is no longer a database."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return _connect(path)
+        return _connect(path, patience)
     except sqlite3.DatabaseError as error:
         if not _is_damage(error):
             raise
         _remove(path)
-        return _connect(path)
+        return _connect(path, patience)
 
 
 def shrink(connection: sqlite3.Connection, allowed: int) -> None:
@@ -223,11 +224,11 @@ def clear() -> int:
     return size
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, patience: float) -> sqlite3.Connection:
     """Open the file; where several do so for the first time at once, SQLite does not wait for them by itself."""
-    until = time.monotonic() + _BUSY_MILLISECONDS / 1000
+    until = time.monotonic() + patience
     while True:
-        connection = sqlite3.connect(path, timeout=_BUSY_MILLISECONDS / 1000)
+        connection = sqlite3.connect(path, timeout=patience)
         try:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")

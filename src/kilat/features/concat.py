@@ -1,4 +1,4 @@
-"""Several backbones side by side, or one that looks at both sides of a picture, as one backbone with one graph."""
+"""Several backbones, or one that averages over flipped pictures, as one backbone with one graph."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,14 @@ from kilat.locale import _
 
 
 def concat(backbones: Sequence[Backbone], *, flip_average: bool = False) -> Backbone:
-    """One backbone that gives the features of all of them, one after the other.
+    """Return one backbone that gives the features of several, one after the other.
 
     Args:
         backbones: at least one, all for pictures of the same size.
-        flip_average: whether each picture is looked at from both sides, and the features averaged.
+        flip_average: whether features are averaged over each picture and its mirror image.
 
     Raises:
-        BackboneError: they look at pictures of different sizes.
+        BackboneError: they take pictures of different sizes.
     """
     if len(backbones) == 1 and not flip_average:
         return backbones[0]
@@ -27,10 +27,8 @@ def concat(backbones: Sequence[Backbone], *, flip_average: bool = False) -> Back
     if len(set(sizes)) > 1:
         found = ", ".join(f"{backbone.name} at {backbone.size}" for backbone in backbones)
         raise BackboneError(
-            _("Backbones that look side by side need pictures of one size; these look at {found} pixels.").format(
-                found=found
-            ),
-            hint=_("Say it: --size {size}.").format(size=max(sizes)),
+            _("Several backbones need pictures of one size; these take {found} pixels.").format(found=found),
+            hint=_("Set it: --size {size}.").format(size=max(sizes)),
         )
     return Backbone(
         "+".join(backbone.name for backbone in backbones),
@@ -46,38 +44,37 @@ def concat(backbones: Sequence[Backbone], *, flip_average: bool = False) -> Back
 def _graph(backbones: Sequence[Backbone], flip_average: bool) -> bytes:
     size, width = backbones[0].size, sum(backbone.width for backbone in backbones)
     nodes, constants, opsets = [], [], []
-    views = "pixels"
+    pixels = "pixels"
     if flip_average:
-        views = "views"
+        pixels = "both"
+        numbers = {"start": -1, "end": -(2**62), "axis": 2, "shape": (2, -1, width), "pair": 0}
         constants += [
-            _numbers("flip_average.start", -1),
-            _numbers("flip_average.end", -(2**62)),
-            _numbers("flip_average.axis", 2),
+            numpy_helper.from_array(np.atleast_1d(np.array(value, np.int64)), f"flip_average.{name}")
+            for name, value in numbers.items()
         ]
-        constants += [_numbers("flip_average.shape", 2, -1, width)]
-        turned = ["pixels", "flip_average.start", "flip_average.end", "flip_average.axis", "flip_average.start"]
+        sliced = ["pixels", "flip_average.start", "flip_average.end", "flip_average.axis", "flip_average.start"]
         nodes += [
-            helper.make_node("Slice", turned, ["mirrored"]),
-            helper.make_node("Concat", ["pixels", "mirrored"], ["views"], axis=0),
+            helper.make_node("Slice", sliced, ["mirrored"]),
+            helper.make_node("Concat", ["pixels", "mirrored"], ["both"], axis=0),
         ]
-    seen = []
+    outputs = []
     for number, backbone in enumerate(backbones):
-        model = compose.add_prefix(onnx.load_from_string(backbone.model), f"eye{number}.")
+        model = compose.add_prefix(onnx.load_from_string(backbone.model), f"backbone{number}.")
         for node in model.graph.node:
-            node.input[:] = [views if name == f"eye{number}.pixels" else name for name in node.input]
+            node.input[:] = [pixels if name == f"backbone{number}.pixels" else name for name in node.input]
         nodes += model.graph.node
         constants += model.graph.initializer
         opsets += [opset for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
-        seen.append(f"eye{number}.features")
-    nodes.append(helper.make_node("Concat", seen, ["both" if flip_average else "features"], axis=1))
+        outputs.append(f"backbone{number}.features")
+    nodes.append(helper.make_node("Concat", outputs, ["pairs" if flip_average else "features"], axis=1))
     if flip_average:
         nodes += [
-            helper.make_node("Reshape", ["both", "flip_average.shape"], ["pairs"]),
-            helper.make_node("ReduceMean", ["pairs", _axis(constants)], ["features"], keepdims=0),
+            helper.make_node("Reshape", ["pairs", "flip_average.shape"], ["stacked"]),
+            helper.make_node("ReduceMean", ["stacked", "flip_average.pair"], ["features"], keepdims=0),
         ]
     graph = helper.make_graph(
         nodes,
-        "joined",
+        "concat",
         [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", size, size, 3])],
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", width])],
         constants,
@@ -89,12 +86,3 @@ def _graph(backbones: Sequence[Backbone], flip_average: bool) -> bytes:
     )
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
-
-
-def _axis(constants: list[onnx.TensorProto]) -> str:
-    constants.append(_numbers("flip_average.pair", 0))
-    return "flip_average.pair"
-
-
-def _numbers(name: str, *values: int) -> onnx.TensorProto:
-    return numpy_helper.from_array(np.array(values, np.int64), name)

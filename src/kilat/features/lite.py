@@ -1,17 +1,16 @@
 """The embedded backbones: EfficientNet-Lite written directly as an ONNX graph, batch norms folded, in fp32 or int8.
 
 The networks are those of https://github.com/tensorflow/tpu (efficientnet/lite), as timm's ``tf_efficientnet_lite0`` to
-``2`` build them. Lite0 comes with the core, its larger sisters with the extra ``weights``. Their features are what
-every stage saw (Head2Toe, arXiv 2201.03529): the mean and the log variance of each channel after each of the seven
-stages, and the last 1,280 features.
+``2`` build them. Lite0 comes with the core, the larger variants with the extra ``weights``. Their features come from
+every stage (Head2Toe, arXiv 2201.03529): the mean and the log variance of each channel after each of the seven stages,
+and the last 1,280 features.
 
 The int8 form needs no calibration pictures: after ReLU6 an activation lies in 0..6 by construction, and where there is
-no ReLU6 the batch norm says the mean and variance of every channel, so six standard deviations around the mean are
+no ReLU6 the batch norm has the mean and variance of every channel, so six standard deviations around the mean are
 taken (data-free quantization, Nagel et al., arXiv 1906.04721). Weights are quantised per channel, symmetrically.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,9 +30,9 @@ OPSET = 18
 IR_VERSION = 9
 STRIDE = 32
 DEFAULT_SIZES = {NAME: 224, "efficientnet_lite1": 256, "efficientnet_lite2": 256}
-"""At which they look at photos; the sisters were trained at 240 and 260, which are no multiples of the stride."""
+"""Sides for photos; the larger variants were trained at 240 and 260, which are not multiples of the stride."""
 LOG_FLOOR = 1e-3
-"""Added to a variance before its logarithm, so that a channel that sees nothing stays finite."""
+"""Added to a variance before its logarithm, which stays finite where a channel is constant."""
 
 _STRIDES = (1, 2, 2, 2, 1, 2, 1)
 """Of the first block of each stage. The first stage does not expand, the others do so sixfold."""
@@ -46,11 +45,11 @@ _BATCH_NORM_EPSILON = 1e-3
 _DEVIATIONS = 6.0
 _WEIGHT_STEPS = 64
 """Weights take 7 of the 8 bits: two products then never overflow the 16-bit sums of processors without VNNI, so every
-processor gives the same features. Cross-validation on flowers sees no difference (log loss 0.184 against 0.186)."""
+processor gives the same features. Cross-validation on flowers shows no difference (log loss 0.184 against 0.186)."""
 
 
 def build(size: int, precision: str = "int8", name: str = NAME) -> Backbone:
-    """An EfficientNet-Lite as a backbone for square pictures.
+    """Return an EfficientNet-Lite as a backbone for square pictures.
 
     Args:
         size: side of the input in pixels, a multiple of 32.
@@ -65,9 +64,9 @@ def build(size: int, precision: str = "int8", name: str = NAME) -> Backbone:
         below = max(STRIDE, size // STRIDE * STRIDE)
         raise BackboneError(
             _(
-                "EfficientNet-Lite cannot look at pictures of {size} pixels: the side must be a multiple of {stride}."
+                "EfficientNet-Lite cannot take pictures of {size} pixels: the side must be a multiple of {stride}."
             ).format(size=size, stride=STRIDE),
-            hint=_("Take {below} or {above}.").format(below=below, above=below + STRIDE),
+            hint=_("Use {below} or {above}.").format(below=below, above=below + STRIDE),
         )
     graph = _Graph(name, size, int8=precision == "int8")
     graph.write()
@@ -91,13 +90,14 @@ class _Convolution:
 
 @dataclass(frozen=True)
 class _Value:
-    """A tensor of the graph, and what its channels are expected to look like where no ReLU6 bounds them."""
+    """A tensor of the graph, with the expected mean and variance of its channels where no ReLU6 bounds them."""
 
     name: str
     mean: NDArray[np.float64] | None = None
     variance: NDArray[np.float64] | None = None
 
     def range(self) -> tuple[float, float]:
+        """Return the lowest and highest value that it is expected to have."""
         if self.mean is None or self.variance is None:
             return 0.0, 6.0
         reach = _DEVIATIONS * np.sqrt(self.variance)
@@ -115,7 +115,7 @@ class _Graph:
         self.features: list[str] = []
 
     def write(self) -> None:
-        """The whole network, from ``pixels`` to ``features``."""
+        """Write the whole network, from ``pixels`` to ``features``."""
         value = self._convolution("stem", self._pixels(), self._folded("_conv_stem", "_bn0", pixels=True), stride=2)
         number = 0
         side = self.size // 2
@@ -130,16 +130,14 @@ class _Graph:
         self._node("Concat", self.features, "features", axis=1)
 
     def serialise(self) -> bytes:
+        """Return the checked graph as an ONNX model."""
+        width = 2 * sum(_CHANNELS[self.name]) + _LAST
         pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", self.size, self.size, 3])
-        features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", self.width])
+        features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", width])
         graph = helper.make_graph(self.nodes, self.name, [pixels], [features], list(self.constants.values()))
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString(deterministic=True))
-
-    @cached_property
-    def width(self) -> int:
-        return 2 * sum(_CHANNELS[self.name]) + _LAST
 
     def _node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
@@ -151,7 +149,7 @@ class _Graph:
         return name
 
     def _pixels(self) -> _Value:
-        """Pixels scaled to -1..1. In int8 they are already quantised: zero point 128 stands half a step off 127.5."""
+        """Write pixels scaled to -1..1. In int8 they are quantised already: zero point 128 is half a step off 127.5."""
         image = self._node("Transpose", ["pixels"], "planes", perm=[0, 3, 1, 2])
         scale = self._constant("pixel.scale", 1 / 127.5, np.float32)
         if self.int8:
@@ -162,6 +160,7 @@ class _Graph:
         return _Value(self._node("Sub", [scaled, self._constant("one", 1, np.float32)], "input"))
 
     def _folded(self, convolution: str, norm: str, *, pixels: bool = False) -> _Convolution:
+        """Return a convolution with its batch norm folded in; ``pixels`` where its input is the quantised picture."""
         kernel = self.tensors[f"{convolution}.weight"].astype(np.float64)
         gamma, beta, mean, variance = (
             self.tensors[f"{norm}.{part}"].astype(np.float64)
@@ -175,7 +174,7 @@ class _Graph:
         return _Convolution(kernel.astype(np.float32), bias.astype(np.float32), beta, np.abs(gamma))
 
     def _block(self, number: int, value: _Value, stride: int, *, shortcut: bool) -> _Value:
-        """An inverted residual block: expand, depthwise, project, and add what came in where shapes allow."""
+        """Write an inverted residual block: expand, depthwise, project, and add the input where shapes allow."""
         name, source = f"block{number}", f"_blocks.{number}."
         inner = value
         if f"{source}_expand_conv.weight" in self.tensors:
@@ -196,7 +195,7 @@ class _Graph:
         depthwise: bool = False,
         relu6: bool = True,
     ) -> _Value:
-        """A convolution padded as TensorFlow's ``same`` pads it: the odd pixel at the end."""
+        """Write a convolution, padded as TensorFlow's ``same`` pads it: the odd pixel at the end."""
         channels, _, kernel, _ = folded.weight.shape
         padding = kernel - stride
         begin, end = padding // 2, padding - padding // 2
@@ -246,11 +245,11 @@ class _Graph:
         return self._quantised(_Value(output, inner.mean + shortcut.mean, inner.variance + shortcut.variance))
 
     def _pooled(self, name: str, value: _Value) -> None:
-        """The mean of every channel; rows first, since one float32 sum over 12,544 positions loses four digits."""
+        """Write the mean of every channel; rows first, since one float32 sum over 12,544 positions loses four digits."""
         self.features.append(self._over_positions("ReduceMean", value, f"{name}.mean"))
 
     def _statistics(self, name: str, value: _Value, side: int) -> None:
-        """Mean and log variance of every channel. The variance as a mean of squares: nothing large in between."""
+        """Write mean and log variance of every channel; the variance as a mean of squares, nothing large in between."""
         self._pooled(name, value)
         mean = self.features[-1]
         squares = self._over_positions("ReduceSumSquare", value, f"{name}.squares")
@@ -265,7 +264,7 @@ class _Graph:
         self.features.append(self._node("Log", [positive], f"{name}.log_variance"))
 
     def _over_positions(self, operator: str, value: _Value, name: str) -> str:
-        """Reduces every row by an operator, and the rows by their mean, to ``[batch, channels]``."""
+        """Reduce every row by an operator, and the rows by their mean, to ``[batch, channels]``."""
         columns, rows = self._constant("columns", [3], np.int64), self._constant("rows", [2], np.int64)
         reduced = self._node(operator, [value.name, columns], f"{name}.rows", keepdims=0)
         return self._node("ReduceMean", [reduced, rows], name, keepdims=0)

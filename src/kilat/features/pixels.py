@@ -1,10 +1,6 @@
 """The pass over the pictures for a network that is trained on pixels: decoded, and kept in memory where they fit."""
 
-import contextlib
-import os
-import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -14,14 +10,13 @@ from kilat.features.extract import Extractor, Preprocessor, batch_size, median_s
 from kilat.locale.notes import Note
 from kilat.recipe import Resize
 from kilat.runtime.array_types import Flags, Pixels
+from kilat.runtime.memory import has_room
 from kilat.runtime.progress import Advance, ignore
 
 MAX_OOD_REFERENCE = 2048
 """A trained network gives embeddings of this many training pictures at most, to find what is unlike them."""
 
 _SIZES = (16, 224)
-_SHARE = 4
-_UNKNOWN_MEMORY = 8 << 30
 
 
 @dataclass(frozen=True)
@@ -107,11 +102,6 @@ def fits_in_memory(pictures: int, size: int) -> bool:
     return has_room(pictures * size * size * 3)
 
 
-def has_room(size: int) -> bool:
-    """Return whether so many bytes take at most a quarter of the memory that this process can still have."""
-    return size <= min([_free(), *_group_limits()]) // _SHARE
-
-
 class _Flattened:
     """The pixels themselves as vectors, cut to a width."""
 
@@ -120,28 +110,3 @@ class _Flattened:
 
     def __call__(self, pixels: Pixels) -> Pixels:
         return pixels.reshape(len(pixels), -1)[:, : self.width]
-
-
-def _free() -> int:
-    with contextlib.suppress(OSError):
-        if found := re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text("ascii"), re.MULTILINE):
-            return int(found[1]) * 1024
-    with contextlib.suppress(AttributeError, OSError, ValueError):  # macOS tells what is built in
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return _UNKNOWN_MEMORY
-
-
-def _group_limits() -> list[int]:
-    """Return the limits of the control groups of this process: those of a container or of a cluster's job."""
-    limits = []
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text("utf-8").splitlines():
-            _, kinds, inner = line.split(":", 2)
-            if kinds not in ("", "memory"):
-                continue
-            root, name = ("", "memory.max") if not kinds else ("memory", "memory.limit_in_bytes")
-            group = Path("/sys/fs/cgroup") / root / inner.lstrip("/")
-            for folder in (group, *group.parents):
-                with contextlib.suppress(OSError, ValueError):  # "max" is no limit
-                    limits.append(int((folder / name).read_text("ascii")))
-    return limits

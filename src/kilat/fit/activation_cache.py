@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kilat.features.pixels import has_room
 from kilat.fit.distributed.group import SingleProcess
 from kilat.fit.loader import InMemory, Rows
 from kilat.fit.microbatch import Portions
 from kilat.fit.train_state import TrainSpec
 from kilat.learn.time_budget import TooSlowError, watched
 from kilat.locale import _
+from kilat.runtime.memory import has_room
 from kilat.runtime.progress import Advance
 
 _BATCH = 64
@@ -27,26 +27,26 @@ _SHARE = 0.5
 
 
 @runtime_checkable
-class Divided(Protocol):
+class SplitNetwork(Protocol):
     """A network that can be run in two steps, of which only the second one changes; see ``kilat.model.finetuned``."""
 
     size: int
     flip_average: bool
 
     @property
-    def is_divided(self) -> bool:
+    def is_split(self) -> bool:
         """Whether it can, by what is frozen now."""
         ...
 
-    def lower(self, planes: Tensor) -> Tensor:
+    def forward_lower(self, planes: Tensor) -> Tensor:
         """What float planes come to in the first step: float32 rows ``[n, width]``."""
         ...
 
-    def see_upper(self, rows: Tensor) -> Tensor:
+    def logits_upper(self, rows: Tensor) -> Tensor:
         """The logits that it is trained by, from rows."""
         ...
 
-    def answer_upper(self, rows: Tensor) -> Tensor:
+    def forward_upper(self, rows: Tensor) -> Tensor:
         """The logits that it answers with, from the rows of all sides of pictures, ``[n, sides, width]``."""
         ...
 
@@ -87,7 +87,7 @@ class Prepared:
         seconds_each: how long a picture took that is answered; one that is not held takes so much longer.
     """
 
-    network: Divided
+    network: SplitNetwork
     training: CachedActivations
     validation: CachedActivations
     seconds_each: float
@@ -95,7 +95,7 @@ class Prepared:
 
 def prepare(
     task: TrainSpec,
-    network: Divided,
+    network: SplitNetwork,
     group: SingleProcess,
     advance: Advance,
     seconds: float | None = None,
@@ -139,7 +139,7 @@ class _Maker:
     def __init__(
         self,
         task: TrainSpec,
-        network: Divided,
+        network: SplitNetwork,
         group: SingleProcess,
         total: int,
         advance: Advance,
@@ -153,7 +153,7 @@ class _Maker:
     def width(self) -> int:
         """How many numbers are held of one side of a picture."""
         size = self.network.size
-        return self.network.lower(torch.zeros(1, 3, size, size, device=self.task.device)).shape[1]
+        return self.network.forward_lower(torch.zeros(1, 3, size, size, device=self.task.device)).shape[1]
 
     def make(self, rows: Rows, sides: int) -> NDArray[np.float32]:
         """Float32 ``[n, sides, width]``."""
@@ -173,7 +173,7 @@ class _Maker:
         return torch.cat([torch.stack([self._side(planes, side) for side in range(sides)], 1) for planes in parts])
 
     def _side(self, planes: Tensor, side: int) -> Tensor:
-        return self.network.lower(planes.flip(3) if side else planes)
+        return self.network.forward_lower(planes.flip(3) if side else planes)
 
     def _tell(self, pictures: int) -> None:
         self.done += pictures

@@ -42,7 +42,7 @@ REFUSALS = {
     "truncated": N_("cut off: {detail}"),
     "undecodable": N_("cannot be decoded: {detail}"),
     "no_pixels": N_("no pixels"),
-    "too_many_pixels": N_("too many pixels: {detail}"),
+    "too_many_pixels": N_("more than {detail} pixels"),
     "sample_range": N_("sample values outside {detail}"),
     "wrong_pixels": N_("pixels must be uint8 [height, width] or [height, width, 3], not {detail}"),
     "out_of_memory": N_("not enough memory to decode it"),

@@ -15,8 +15,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from kilat.data.decode import FORMATS, MAX_PIXELS, Pixels, decode, picture_size
+from kilat.data.decode import FORMATS, MAX_PIXELS, decode, picture_size
 from kilat.errors import PictureError
+from kilat.locale.refusals import Refusal
+from kilat.runtime.array_types import Pixels
 
 ORIENTATION = 0x0112
 # What kilat.data.decode asks for itself when it is imported, and pytest takes back for every test.
@@ -46,10 +48,10 @@ def pixels(picture: bytes | Pixels, **options: Any) -> NDArray[np.int64]:
     return np.asarray(image, np.int64)
 
 
-def refusal(picture: bytes | Pixels) -> str:
+def refusal(picture: bytes | Pixels) -> Refusal:
     with pytest.raises(PictureError) as caught:
         decode(picture)
-    return caught.value.message
+    return caught.value.refusal
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -134,18 +136,18 @@ class TestDeepGrey:
         np.testing.assert_array_equal(got[..., 0], [[0, 64], [128, 255]])
 
     @pytest.mark.parametrize(
-        ("values", "reason"),
+        ("values", "bounds"),
         [
-            (np.array([[0, 70_000]], np.int32), "samples of mode I outside 0 to 65535"),
-            (np.array([[-1, 5]], np.int32), "samples of mode I outside 0 to 65535"),
-            (np.array([[0, 255]], np.float32), "samples of mode F outside 0 to 1"),
-            (np.array([[-0.5, 1]], np.float32), "samples of mode F outside 0 to 1"),
-            (np.array([[np.nan, 1]], np.float32), "samples of mode F outside 0 to 1"),
-            (np.array([[np.inf, 1]], np.float32), "samples of mode F outside 0 to 1"),
+            (np.array([[0, 70_000]], np.int32), "[0, 65535]"),
+            (np.array([[-1, 5]], np.int32), "[0, 65535]"),
+            (np.array([[0, 255]], np.float32), "[0, 1]"),
+            (np.array([[-0.5, 1]], np.float32), "[0, 1]"),
+            (np.array([[np.nan, 1]], np.float32), "[0, 1]"),
+            (np.array([[np.inf, 1]], np.float32), "[0, 1]"),
         ],
     )
-    def test_what_has_no_scale_is_refused(self, values: NDArray[Any], reason: str) -> None:
-        assert refusal(encoded(Image.fromarray(values), "TIFF")) == reason
+    def test_what_has_no_scale_is_refused(self, values: NDArray[Any], bounds: str) -> None:
+        assert refusal(encoded(Image.fromarray(values), "TIFF")) == Refusal("sample_range", bounds)
 
 
 class TestColours:
@@ -280,7 +282,7 @@ class TestArrays:
 
     @pytest.mark.parametrize("shape", [(0, 4), (4, 0, 3), (2, 2, 5), (2, 2, 2, 3)])
     def test_other_shapes_are_refused(self, shape: tuple[int, ...]) -> None:
-        assert refusal(np.zeros(shape, np.uint8))
+        assert refusal(np.zeros(shape, np.uint8)).code in ("no_pixels", "undecodable")
 
 
 class TestRefusals:
@@ -300,35 +302,36 @@ class TestRefusals:
         ids=["text", "html", "svg", "pdf", "eps", "one zero", "zeros", "zip", "heic"],
     )
     def test_what_is_no_picture_of_a_known_format(self, content: bytes) -> None:
-        assert refusal(content) == f"not a picture in a known format ({', '.join(FORMATS)})"
+        assert refusal(content) == Refusal("not_an_image")
+        assert refusal(content).sentence() == f"not a picture in a known format ({', '.join(FORMATS)})"
         assert picture_size(content) is None
 
     def test_an_empty_file(self) -> None:
-        assert refusal(b"") == "empty file"
+        assert refusal(b"") == Refusal("empty_file")
         assert picture_size(b"") is None
 
     @pytest.mark.parametrize("kind", ["ICO", "TGA", "PCX", "JPEG2000", "ICNS"])
     def test_formats_that_are_not_on_the_list_are_never_decoded(self, kind: str) -> None:
-        assert refusal(encoded(photo(32, 32), kind)).startswith("not a picture in a known format")
+        assert refusal(encoded(photo(32, 32), kind)) == Refusal("not_an_image")
 
     def test_too_many_pixels_are_refused_from_the_header(self) -> None:
         for width, height in ((60_000, 60_000), (2**31 - 1, 1), (13_378, 13_378)):
             assert width * height > MAX_PIXELS
-            assert refusal(png(width, height, b"")) == f"more than {MAX_PIXELS:,} pixels"
+            assert refusal(png(width, height, b"")) == Refusal("too_many_pixels", f"{MAX_PIXELS:,}")
         header = b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0)
-        assert refusal(header) == f"more than {MAX_PIXELS:,} pixels"
-        assert refusal(b"P6 60000 60000 255\n") == f"more than {MAX_PIXELS:,} pixels"
+        assert refusal(header) == Refusal("too_many_pixels", f"{MAX_PIXELS:,}")
+        assert refusal(b"P6 60000 60000 255\n") == Refusal("too_many_pixels", f"{MAX_PIXELS:,}")
 
     def test_a_decompression_bomb(self) -> None:
         width = height = 14_000
         bomb = png(width, height, bytes((width // 8 + 1) * height), depth=1)
         assert len(bomb) < 100_000
-        assert refusal(bomb) == f"more than {MAX_PIXELS:,} pixels"
+        assert refusal(bomb) == Refusal("too_many_pixels", f"{MAX_PIXELS:,}")
 
     def test_a_bomb_in_what_describes_the_picture(self) -> None:
         text = chunk(b"zTXt", b"comment\0\0" + zlib.compress(bytes(80_000_000)))
         assert len(text) < 100_000
-        assert refusal(png(1, 1, b"\0\0", text)).startswith("cannot be decoded: ")
+        assert refusal(png(1, 1, b"\0\0", text)).code == "undecodable"
 
 
 LOSSLESS: list[tuple[str, dict[str, Any]]] = [
@@ -350,21 +353,22 @@ def test_a_file_that_is_cut_off_is_refused_wherever_that_was(kind: str, options:
     """It may lack what follows the pixels; nothing is ever made up for pixels that are not there."""
     whole = encoded(Image.fromarray(noise(19, 23, 3)), kind, **options)
     expected = pixels(whole)
-    reasons = set()
+    refusals = set()
     for length in range(len(whole)):
         try:
             got = pixels(whole[:length])
         except PictureError as error:
-            reasons.add(error.message)
+            refusals.add(error.refusal)
         else:
             assert len(whole) - length < 32
             np.testing.assert_array_equal(got, expected)
-    assert all(len(reason) > 9 for reason in reasons)
+    assert {one.code for one in refusals} <= {"empty_file", "not_an_image", "damaged", "truncated", "undecodable"}
+    assert all(len(one.sentence()) > 9 for one in refusals)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "GIF", "TIFF", "WEBP"])
 def test_what_begins_as_a_picture_is_called_damaged_not_unknown(kind: str) -> None:
-    assert refusal(encoded(photo(20, 20), kind)[:40]).startswith(("damaged or cut off", "cannot be decoded: "))
+    assert refusal(encoded(photo(20, 20), kind)[:40]).code in ("damaged", "truncated", "undecodable")
 
 
 @as_in_use

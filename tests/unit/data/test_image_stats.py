@@ -1,4 +1,4 @@
-"""Facts of a picture: what is measured while it is decoded, and that nothing odd stops it."""
+"""Image stats: what is measured of a picture while it is decoded, and that nothing odd stops it."""
 
 import io
 
@@ -24,7 +24,7 @@ def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
     return buffer.getvalue()
 
 
-def facts(picture, shrink_to=None):
+def stats(picture, shrink_to=None):
     return image_stats(picture, *decode(picture, shrink_to=shrink_to))
 
 
@@ -32,35 +32,35 @@ def test_a_record_is_packed_small_and_the_same_on_every_machine():
     assert IMAGE_STATS.itemsize < 1600
     assert IMAGE_STATS.itemsize == sum(IMAGE_STATS[name].itemsize for name in IMAGE_STATS.names)
     assert not any(IMAGE_STATS[name].base.byteorder == ">" for name in IMAGE_STATS.names)
-    record = facts(encoded(photo()))
+    record = stats(encoded(photo()))
     assert record.dtype == IMAGE_STATS
     assert np.frombuffer(record.tobytes(), IMAGE_STATS)[0] == record
 
 
 @pytest.mark.parametrize("quality", [1, 20, 49, 50, 75, 88, 95, 100])
 def test_jpeg_quality_is_read_from_the_tables(quality):
-    assert facts(encoded(photo(), quality=quality))["quality"] == quality
+    assert stats(encoded(photo(), quality=quality))["quality"] == quality
 
 
 @pytest.mark.parametrize(("name", "number"), [("4:4:4", 0), ("4:2:2", 1), ("4:2:0", 2)])
-def test_what_the_file_says_of_itself(name, number):
+def test_the_header_is_read(name, number):
     exif = Image.Exif()
     exif[0x010F], exif[0x0110], exif[0x0112] = "Canon", "Canon EOS 5D", 6
     data = encoded(photo(), subsampling=name, progressive=True, exif=exif)
-    record = facts(data)
+    record = stats(data)
     assert (record["format"], record["mode"], record["bytes"]) == (b"JPEG", b"RGB", len(data))
     assert (record["subsampling"], record["progressive"]) == (number, True)
     assert (record["camera"], record["orientation"]) == (b"Canon EOS 5D", 6)
     assert (record["width"], record["height"]) == (180, 240)
 
 
-def test_other_formats_and_arrays_have_no_jpeg_facts():
+def test_other_formats_and_arrays_have_no_jpeg_fields():
     for picture, kind, mode in (
         (encoded(photo().convert("P"), "PNG"), b"PNG", b"P"),
         (np.asarray(photo().convert("L")), b"", b"L"),
         (np.asarray(photo()), b"", b"RGB"),
     ):
-        record = facts(picture)
+        record = stats(picture)
         assert (record["format"], record["mode"]) == (kind, mode)
         assert (record["quality"], record["subsampling"], record["orientation"]) == (0, -2, 1)
 
@@ -68,13 +68,13 @@ def test_other_formats_and_arrays_have_no_jpeg_facts():
 def test_the_thumbnail_is_the_luminance_of_the_whole_picture():
     image = photo(320, 64)
     whole = image.convert("L").resize((32, 32), Image.Resampling.BILINEAR)
-    assert np.abs(facts(np.asarray(image))["thumbnail"].astype(float) - np.asarray(whole)).max() <= 3
+    assert np.abs(stats(np.asarray(image))["thumbnail"].astype(float) - np.asarray(whole)).max() <= 3
 
 
-def test_tones_of_a_picture_of_which_they_are_known():
+def test_the_tones_of_a_known_picture():
     pixels = np.full((100, 100, 3), 102, np.uint8)
     pixels[:20], pixels[80:] = 0, 255
-    record = facts(pixels)
+    record = stats(pixels)
     assert record["brightness"] == pytest.approx(0.6 * 0.4 + 0.2)
     assert (record["dark_share"], record["light_share"]) == (pytest.approx(0.2), pytest.approx(0.2))
     assert record["contrast"] == pytest.approx(np.std(pixels / 255), abs=1e-4)
@@ -84,10 +84,10 @@ def test_tones_of_a_picture_of_which_they_are_known():
 
 def test_sharpness_falls_with_blur_and_not_with_resolution_or_contrast():
     image = photo(1024, 768)
-    sharp = facts(np.asarray(image))
-    small = facts(np.asarray(image.resize((512, 384), Image.Resampling.BOX)))
-    pale = facts((np.asarray(image) // 2 + 60).astype(np.uint8))
-    blurred = facts(np.asarray(image.filter(ImageFilter.GaussianBlur(12))))
+    sharp = stats(np.asarray(image))
+    small = stats(np.asarray(image.resize((512, 384), Image.Resampling.BOX)))
+    pale = stats((np.asarray(image) // 2 + 60).astype(np.uint8))
+    blurred = stats(np.asarray(image.filter(ImageFilter.GaussianBlur(12))))
     for field in ("sharpness", "peak_sharpness"):
         assert small[field] == pytest.approx(sharp[field], rel=0.1)
         assert pale[field] == pytest.approx(sharp[field], rel=0.1)
@@ -97,11 +97,11 @@ def test_sharpness_falls_with_blur_and_not_with_resolution_or_contrast():
 @pytest.mark.parametrize("tone", [(0, 0, 0), (255, 255, 255), (128, 128, 128), (200, 30, 60)])
 def test_a_frame_is_measured(tone):
     framed = ImageOps.expand(photo(), 4, tone)
-    record = facts(encoded(framed, quality=88))
+    record = stats(encoded(framed, quality=88))
     assert np.abs(record["border_width"].astype(int) - 4).max() <= 1
     assert record["border_edge"].min() > 0.5
     assert np.abs(record["border_mean"] - np.dot(tone, [0.299, 0.587, 0.114])).max() <= 12
-    assert facts(encoded(photo()))["border_width"].max() == 0
+    assert stats(encoded(photo()))["border_width"].max() == 0
 
 
 def test_a_frame_around_a_large_picture_is_measured_in_its_own_pixels():
@@ -112,14 +112,14 @@ def test_a_frame_around_a_large_picture_is_measured_in_its_own_pixels():
 
 
 def test_bars_are_followed_inwards():
-    record = facts(np.asarray(ImageOps.expand(photo(400, 200), (0, 50), (0, 0, 0))))
+    record = stats(np.asarray(ImageOps.expand(photo(400, 200), (0, 50), (0, 0, 0))))
     assert record["border_width"].tolist() == [50, 50, 0, 0]
     assert record["border_edge"][:2].min() > 0.9
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (2, 3), (8, 8), (9000, 40)])
 def test_odd_sizes_are_measured(size):
-    record = facts(np.full((size[1], size[0]), 7, np.uint8))
+    record = stats(np.full((size[1], size[0]), 7, np.uint8))
     assert (record["width"], record["height"]) == size
     assert all(np.isfinite(record[name]).all() for name in IMAGE_STATS.names if IMAGE_STATS[name].base.kind == "f")
 
@@ -127,5 +127,5 @@ def test_odd_sizes_are_measured(size):
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_damaged_exif_hides_only_itself():
     data = encoded(photo(), exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x0f\x01\x02\0\xff\xff\xff\x7f\0\0\0\x09")
-    record = facts(data)
+    record = stats(data)
     assert (record["format"], record["camera"], record["orientation"]) == (b"JPEG", b"", 1)

@@ -1,4 +1,4 @@
-"""Corrections in a table change labels or leave pictures out; what they cannot mean is refused with a way out."""
+"""Corrections in a table change labels or leave pictures out; invalid ones are refused with a hint."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from kilat.data.catalog import Entry
 from kilat.data.folder import FolderSource
 from kilat.data.label_corrections import apply_corrections
 from kilat.errors import SourceError
+from kilat.locale.refusals import Refusal
 
 LABELS = ["daisy", "daisy", "roses", "roses", "tulips"]
 
@@ -20,19 +21,25 @@ def source(labels=LABELS):
     return made
 
 
-def told(tmp_path, text, labels=LABELS, encoding="utf-8"):
+def corrected(tmp_path, text, labels=LABELS, encoding="utf-8"):
     file = tmp_path / "suspects.csv"
     file.write_text(text, encoding=encoding, newline="")
     return apply_corrections(source(labels), file)
 
 
 def test_labels_are_changed_left_and_left_out(tmp_path):
-    made = told(
+    made = corrected(
         tmp_path, "path,label,correct_label\ndaisy/0.jpg,daisy,roses\ndaisy/1.jpg,daisy,\nroses/2.jpg,roses,-\n"
     )
     assert [e.label for e in made.entries] == ["roses", "daisy", "roses", "roses", "tulips"]
-    assert [e.refused for e in made.entries] == ["", "", "left out by suspects.csv", "", ""]
-    assert made.facts == {"table": "suspects.csv", "relabelled": 1, "left_out": 1, "unchanged": 0}
+    assert [e.refused for e in made.entries] == [
+        None,
+        None,
+        Refusal("left_out_by_table", "suspects.csv"),
+        None,
+        None,
+    ]
+    assert made.counts == {"table": "suspects.csv", "relabelled": 1, "left_out": 1, "unchanged": 0}
     assert made.changed == {0, 2}
     assert made.read(3)[0, 0, 0] == 3
     assert (made.name, made.skipped, made.link(0)) == ("set", {}, None)
@@ -40,7 +47,7 @@ def test_labels_are_changed_left_and_left_out(tmp_path):
 
 @pytest.mark.parametrize("mark", ["-", "–", "—", "−"])
 def test_a_hyphen_that_a_spreadsheet_made_a_dash(tmp_path, mark):
-    assert told(tmp_path, f"path,correct_label\ndaisy/0.jpg,{mark}\n").left_out == 1
+    assert corrected(tmp_path, f"path,correct_label\ndaisy/0.jpg,{mark}\n").left_out == 1
 
 
 @pytest.mark.parametrize(
@@ -55,30 +62,30 @@ def test_a_hyphen_that_a_spreadsheet_made_a_dash(tmp_path, mark):
     ],
 )
 def test_what_spreadsheets_make_of_a_table_is_understood(tmp_path, text, encoding):
-    made = told(tmp_path, text, encoding=encoding)
+    made = corrected(tmp_path, text, encoding=encoding)
     assert (made.relabelled, made.entries[0].label) == (1, "roses")
 
 
 def test_numbers_that_became_decimals(tmp_path):
-    assert told(tmp_path, "path,correct_label\n3/0.jpg,7.0\n", ["3", "7"]).entries[0].label == "7"
+    assert corrected(tmp_path, "path,correct_label\n3/0.jpg,7.0\n", ["3", "7"]).entries[0].label == "7"
 
 
 def test_a_confirmed_label_is_counted_and_changes_nothing(tmp_path):
-    made = told(tmp_path, "path,correct_label\ndaisy/0.jpg,daisy\n")
+    made = corrected(tmp_path, "path,correct_label\ndaisy/0.jpg,daisy\n")
     assert (made.unchanged, made.relabelled, made.changed) == (1, 0, frozenset())
 
 
 def test_a_new_class_needs_two_rows(tmp_path):
     rows = "path,correct_label\ndaisy/0.jpg,lily\ntulips/4.jpg,lily\n"
-    assert [e.label for e in told(tmp_path, rows).entries] == ["lily", "daisy", "roses", "roses", "lily"]
+    assert [e.label for e in corrected(tmp_path, rows).entries] == ["lily", "daisy", "roses", "roses", "lily"]
     with pytest.raises(SourceError, match=r"gives 'lily' as correct label.*\n.*at least 2 rows"):
-        told(tmp_path, "path,correct_label\ndaisy/0.jpg,lily\n")
+        corrected(tmp_path, "path,correct_label\ndaisy/0.jpg,lily\n")
 
 
 @pytest.mark.parametrize("slip", ["Roses", "rosse", "rose"])
-def test_a_slip_of_the_hand_is_no_new_class(tmp_path, slip):
+def test_a_misspelt_class_is_not_a_new_one(tmp_path, slip):
     with pytest.raises(SourceError, match="Did you mean 'roses'"):
-        told(tmp_path, f"path,correct_label\ndaisy/0.jpg,{slip}\ndaisy/1.jpg,{slip}\n")
+        corrected(tmp_path, f"path,correct_label\ndaisy/0.jpg,{slip}\ndaisy/1.jpg,{slip}\n")
 
 
 @pytest.mark.parametrize(
@@ -92,9 +99,9 @@ def test_a_slip_of_the_hand_is_no_new_class(tmp_path, slip):
         ('path,correct_label\n"' + "a" * 200_000, "cannot be read as a table"),
     ],
 )
-def test_what_it_cannot_mean_is_refused(tmp_path, text, message):
+def test_invalid_corrections_are_refused(tmp_path, text, message):
     with pytest.raises(SourceError, match=message):
-        told(tmp_path, text)
+        corrected(tmp_path, text)
 
 
 def test_no_table_and_no_text(tmp_path):
@@ -108,14 +115,14 @@ def test_no_table_and_no_text(tmp_path):
 def test_many_moved_files_are_counted(tmp_path):
     rows = "".join(f"old/{i}.jpg,roses\n" for i in range(9))
     with pytest.raises(SourceError, match="and 4 more, which"):
-        told(tmp_path, f"path,correct_label\n{rows}")
+        corrected(tmp_path, f"path,correct_label\n{rows}")
 
 
 def test_what_was_refused_stays_refused(tmp_path):
     made = source()
-    made.entries[0] = Entry("daisy/0.jpg", "daisy", "", "broken link")
+    made.entries[0] = Entry("daisy/0.jpg", "daisy", "", Refusal("broken_link"))
     (tmp_path / "s.csv").write_text("path,correct_label\ndaisy/0.jpg,-\n")
-    assert apply_corrections(made, tmp_path / "s.csv").entries[0].refused == "broken link"
+    assert apply_corrections(made, tmp_path / "s.csv").entries[0].refused == Refusal("broken_link")
 
 
 def test_the_folder_is_as_it_was(tmp_path):

@@ -1,4 +1,4 @@
-"""A picture's side follows from its content and the seed alone, copies count once, and small classes are said."""
+"""A picture's split follows from its content and the seed alone, copies count once, and small classes get a note."""
 
 import hashlib
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from kilat.data.catalog import Catalog, Entry
+from kilat.data.catalog import Catalog, Entry, PictureRecords
 from kilat.data.split import (
     Part,
     all_used,
@@ -20,16 +20,18 @@ from kilat.data.split import (
     train_and_test,
 )
 from kilat.errors import SourceError
+from kilat.locale.notes import Note
+from kilat.locale.refusals import Refusal
 
 Row = tuple[str, str, str, str]
 """Path, label, content, split."""
 
 
 def catalog(rows: Iterable[Row]) -> Catalog:
-    """A catalog whose pictures have all been looked at."""
+    """A catalog whose pictures have all been read."""
     rows = list(rows)
     made = Catalog.from_entries([Entry(path, label, split) for path, label, _, split in rows])
-    made.table["digest"] = [hashlib.sha256(content.encode()).hexdigest() for *_, content, _ in rows]
+    made.record_pictures(PictureRecords([hashlib.sha256(content.encode()).hexdigest() for *_, content, _ in rows], {}))
     return made
 
 
@@ -37,7 +39,7 @@ def pictures(label: str, count: int, split: str = "", start: int = 0) -> list[Ro
     return [(f"{label}/{i}.jpg", label, f"{label} {i}", split) for i in range(start, start + count)]
 
 
-def sides(made: Catalog) -> dict[str, str]:
+def splits(made: Catalog) -> dict[str, str]:
     """The split of every used content."""
     used = made.table[made.used]
     return dict(zip(used["digest"], used["split"], strict=True))
@@ -47,17 +49,17 @@ def drawn(rows: Iterable[Row], fraction: float = 0.2, seed: int = 0) -> dict[str
     made = catalog(rows)
     resolve_duplicates(made)
     assign_splits(made, fraction, seed)
-    return sides(made)
+    return splits(made)
 
 
-def reasons(made: Catalog) -> dict[str, str]:
-    return dict(zip(made.refused["path"], made.refused["reason"], strict=True))
+def refusals(made: Catalog) -> dict[str, Refusal]:
+    return {path: Refusal(code, detail) for path, _, code, detail in made.refused.itertuples(index=False)}
 
 
-class TestWhoIsAsked:
+class TestDrawnTestSet:
     ROWS = pictures("cat", 300) + pictures("dog", 200)
 
-    def test_the_side_stays_when_pictures_come_go_or_are_renamed(self) -> None:
+    def test_the_split_stays_when_pictures_are_added_removed_or_renamed(self) -> None:
         before = drawn(self.ROWS)
         assert set(before.values()) == {"train", "test"}
         more = drawn(self.ROWS + pictures("dog", 500, start=200) + pictures("emu", 50))
@@ -73,56 +75,56 @@ class TestWhoIsAsked:
     @pytest.mark.parametrize("fraction", [0.05, 0.2, 0.5, 0.9])
     def test_every_class_is_drawn_from_at_the_same_rate(self, fraction: float) -> None:
         for label in ("cat", "dog", "emu"):
-            asked = list(drawn(pictures(label, 2000), fraction).values()).count("test")
-            assert binom.ppf(1e-4, 2000, fraction) <= asked <= binom.ppf(1 - 1e-4, 2000, fraction)
+            count = list(drawn(pictures(label, 2000), fraction).values()).count("test")
+            assert binom.ppf(1e-4, 2000, fraction) <= count <= binom.ppf(1 - 1e-4, 2000, fraction)
 
-    def test_a_larger_test_keeps_the_smaller_one(self) -> None:
+    def test_a_larger_test_set_keeps_the_smaller_one(self) -> None:
         small, large = drawn(self.ROWS, 0.2), drawn(self.ROWS, 0.3)
-        assert {digest for digest, side in small.items() if side == "test"} < {
-            digest for digest, side in large.items() if side == "test"
+        assert {digest for digest, split in small.items() if split == "test"} < {
+            digest for digest, split in large.items() if split == "test"
         }
 
-    def test_another_seed_draws_another_test(self) -> None:
+    def test_another_seed_draws_another_test_set(self) -> None:
         """Independent draws of a fifth share a twenty-fifth of all."""
         first, second = drawn(self.ROWS), drawn(self.ROWS, seed=1)
         both = sum(first[digest] == second[digest] == "test" for digest in first)
         assert 0 < both <= binom.ppf(1 - 1e-4, 500, 0.04)
 
-    def test_no_test_at_all(self) -> None:
+    def test_no_test_set_at_all(self) -> None:
         made = catalog(self.ROWS + pictures("lone", 1))
         assert assign_splits(made, 0.0, 0) == []
         assert set(made.table["split"]) == {"train"}
-        classes, learnt, asked = train_and_test(made)
-        assert (classes, len(learnt.rows), len(asked.rows)) == (["cat", "dog", "lone"], 501, 0)
+        classes, train, test = train_and_test(made)
+        assert (classes, len(train.rows), len(test.rows)) == (["cat", "dog", "lone"], 501, 0)
 
-    def test_refused_pictures_are_on_no_side(self) -> None:
+    def test_refused_pictures_are_in_no_split(self) -> None:
         made = catalog(self.ROWS)
-        made.refuse(3, "broken")
+        made.refuse({3: Refusal("damaged")})
         assign_splits(made, 0.2, 0)
         assert made.table.loc[3, "split"] == ""
         assert (made.table.loc[made.used, "split"] != "").all()
-        _, learnt, asked = train_and_test(made)
-        assert sorted([*learnt.rows, *asked.rows]) == [i for i in range(500) if i != 3]
+        _, train, test = train_and_test(made)
+        assert sorted([*train.rows, *test.rows]) == [i for i in range(500) if i != 3]
 
 
 class TestSmallClasses:
     @pytest.mark.parametrize("seed", range(12))
     @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8])
-    def test_something_is_always_learnt_and_from_five_on_something_asked(self, count: int, seed: int) -> None:
+    def test_a_picture_is_always_trained_on_and_from_five_on_one_tested(self, count: int, seed: int) -> None:
         made = catalog(pictures("big", 50) + pictures("small", count))
         for fraction in (0.2, 0.99):
-            made.table["split"] = ""
+            made.set_split(np.ones(len(made.table), bool), "")
             notes = assign_splits(made, fraction, seed)
             few = made.table[made.table["label"] == "small"]["split"]
-            asked = int((few == "test").sum())
-            assert asked < count
+            tested = int((few == "test").sum())
+            assert tested < count
             if count >= 5:
-                assert asked >= 1
+                assert tested >= 1
                 assert notes == []
             elif count == 1:
-                assert notes == ["Class “small” has a single picture: it is learnt from, but cannot be tested."]
-            elif not asked:
-                assert notes == ["Class “small” has so few pictures that none fell into the test."]
+                assert notes == [Note("class_with_single_picture", {"label": "small"})]
+            elif not tested:
+                assert notes == [Note("class_without_test_pictures", {"label": "small"})]
             else:
                 assert notes == []
 
@@ -132,14 +134,14 @@ class TestCopies:
         copies = [("dog/copy.jpg", "dog", "dog 7", ""), ("dog/again.jpg", "dog", "dog 7", "")]
         made = catalog(pictures("cat", 20) + pictures("dog", 20) + copies)
         resolve_duplicates(made)
-        why = "byte-identical to dog/7.jpg, which is counted once"
-        assert reasons(made) == {"dog/copy.jpg": why, "dog/again.jpg": why}
+        why = Refusal("duplicate", "dog/7.jpg")
+        assert refusals(made) == {"dog/copy.jpg": why, "dog/again.jpg": why}
         assert made.table.loc[[27, 40, 41], "group"].tolist() == [0, 0, 0]
         assert (made.table["group"] >= 0).sum() == 3
         assign_splits(made, 0.2, 0)
-        assert sides(made) == drawn(pictures("cat", 20) + pictures("dog", 20))
+        assert splits(made) == drawn(pictures("cat", 20) + pictures("dog", 20))
 
-    def test_contradicting_labels_refuse_every_copy(self) -> None:
+    def test_different_labels_refuse_every_copy(self) -> None:
         made = catalog(
             [
                 *pictures("cat", 3),
@@ -149,14 +151,13 @@ class TestCopies:
             ]
         )
         resolve_duplicates(made)
-        stands = "the same picture stands under 'cat', 'dog', 'emu' (see "
-        assert reasons(made) == {
-            "cat/1.jpg": stands + "dog/odd.jpg)",
-            "dog/odd.jpg": stands + "cat/1.jpg)",
-            "emu/odd.jpg": stands + "cat/1.jpg)",
+        assert refusals(made) == {
+            "cat/1.jpg": Refusal("label_conflict", "dog/odd.jpg"),
+            "dog/odd.jpg": Refusal("label_conflict", "cat/1.jpg"),
+            "emu/odd.jpg": Refusal("label_conflict", "cat/1.jpg"),
         }
 
-    CONTRADICTING = (
+    CONFLICT = (
         ("test/1.jpg", "cat", "same", "test"),
         ("train/2.jpg", "dog", "same", "train"),
         ("train/3.jpg", "emu", "same", "train"),
@@ -164,21 +165,19 @@ class TestCopies:
     )
 
     @pytest.mark.parametrize(("corrected", "used"), [({1}, 1), ({2, 3}, 3), (frozenset(range(1)), 0), ({2, 7}, 2)])
-    def test_of_contradicting_labels_one_that_was_corrected_counts(self, corrected: set[int], used: int) -> None:
-        made = catalog(self.CONTRADICTING)
+    def test_of_different_labels_one_that_was_corrected_counts(self, corrected: set[int], used: int) -> None:
+        made = catalog(self.CONFLICT)
         resolve_duplicates(made, corrected)
         assert np.flatnonzero(made.used).tolist() == [used]
-        assert set(reasons(made).values()) == {
-            f"byte-identical to {self.CONTRADICTING[used][0]}, which is counted once"
-        }
+        assert set(refusals(made).values()) == {Refusal("duplicate", self.CONFLICT[used][0])}
         assert set(made.table["group"]) == {0}
 
     @pytest.mark.parametrize("corrected", [{1, 2}, {0, 1, 2, 3}, {9}, set()])
-    def test_corrections_that_contradict_each_other_or_say_nothing_settle_nothing(self, corrected: set[int]) -> None:
-        made = catalog(self.CONTRADICTING)
+    def test_corrections_that_differ_or_concern_other_pictures_resolve_nothing(self, corrected: set[int]) -> None:
+        made = catalog(self.CONFLICT)
         resolve_duplicates(made, corrected)
         assert not made.used.any()
-        assert reasons(made)["test/1.jpg"] == "the same picture stands under 'cat', 'dog', 'emu' (see validation/4.jpg)"
+        assert refusals(made)["test/1.jpg"] == Refusal("label_conflict", "validation/4.jpg")
 
     def test_where_labels_agree_corrections_change_nothing(self) -> None:
         rows = [("train/a.jpg", "cat", "leak", "train"), ("test/a.jpg", "cat", "leak", "test")]
@@ -186,13 +185,13 @@ class TestCopies:
         resolve_duplicates(made, {0})
         assert made.table.loc[made.used, "path"].tolist() == ["test/a.jpg"]
 
-    def test_what_is_refused_already_contradicts_nobody(self) -> None:
+    def test_a_picture_that_is_refused_already_is_no_conflict(self) -> None:
         made = catalog([*pictures("cat", 2), ("dog/1.jpg", "dog", "cat 1", "")])
-        made.refuse(2, "no class folder")
+        made.refuse({2: Refusal("no_class_folder")})
         resolve_duplicates(made)
-        assert reasons(made) == {"dog/1.jpg": "no class folder"}
+        assert refusals(made) == {"dog/1.jpg": Refusal("no_class_folder")}
 
-    def test_of_a_ready_made_leak_the_test_keeps_the_picture_then_the_validation(self) -> None:
+    def test_of_a_ready_made_leak_the_test_set_keeps_the_picture_then_the_validation_set(self) -> None:
         rows = [
             ("train/a.jpg", "cat", "leak", "train"),
             ("test/a.jpg", "cat", "leak", "test"),
@@ -203,10 +202,10 @@ class TestCopies:
         made = catalog(rows)
         resolve_duplicates(made)
         assert made.table.loc[made.used, "path"].tolist() == ["test/a.jpg", "val/b.jpg"]
-        assert reasons(made)["train/a.jpg"] == "byte-identical to test/a.jpg, which is counted once"
-        assert reasons(made)["train/b.jpg"] == "byte-identical to val/b.jpg, which is counted once"
+        assert refusals(made)["train/a.jpg"] == Refusal("duplicate", "test/a.jpg")
+        assert refusals(made)["train/b.jpg"] == Refusal("duplicate", "val/b.jpg")
 
-    def test_what_is_asked_has_never_been_learnt(self) -> None:
+    def test_no_content_is_both_trained_on_and_tested(self) -> None:
         dice = np.random.default_rng(0)
         rows = [
             (
@@ -221,9 +220,9 @@ class TestCopies:
             made = catalog(rows if ready else [(*row[:3], "") for row in rows])
             resolve_duplicates(made)
             assign_splits(made, 0.2, 0)
-            _, learnt, asked = train_and_test(made)
-            assert not set(learnt.digests) & set(asked.digests)
-            both = [*learnt.digests, *asked.digests]
+            _, train, test = train_and_test(made)
+            assert not set(train.digests) & set(test.digests)
+            both = [*train.digests, *test.digests]
             assert len(both) == len(set(both)) == made.used.sum()
 
 
@@ -234,32 +233,30 @@ class TestReadyMade:
         assert assign_splits(made, 0.5, 0) == []
         assert made.table["split"].tolist() == [split for *_, split in rows] + ["train"]
 
-    def test_without_a_test_it_is_drawn_from_the_training_pictures(self) -> None:
+    def test_without_a_test_set_it_is_drawn_from_the_training_pictures(self) -> None:
         rows = [row for label in "ab" for row in pictures(label, 40, "train") + pictures(label, 10, "validation", 40)]
         made = catalog(rows)
-        assert assign_splits(made, 0.2, 0) == [
-            "The data brings no test split, so it was drawn from the training pictures."
-        ]
+        assert assign_splits(made, 0.2, 0) == [Note("test_drawn_from_train")]
         table = made.table
         assert (table.loc[[split == "validation" for *_, split in rows], "split"] == "validation").all()
         alone = drawn([(*row[:3], "") for row in rows if row[3] == "train"])
-        assert {digest: side for digest, side in sides(made).items() if side != "validation"} == alone
+        assert {digest: split for digest, split in splits(made).items() if split != "validation"} == alone
 
-    def test_a_class_that_is_only_asked_about_is_refused(self) -> None:
+    def test_a_class_without_training_pictures_is_refused(self) -> None:
         made = catalog(pictures("a", 5, "train") + pictures("b", 5, "train") + pictures("z", 2, "test"))
         assign_splits(made, 0.2, 0)
-        classes, _, asked = train_and_test(made)
+        classes, _, test = train_and_test(made)
         assert classes == ["a", "b"]
-        assert len(asked.rows) == 0
-        assert reasons(made) == dict.fromkeys(("z/0.jpg", "z/1.jpg"), "no picture of class 'z' to learn from")
+        assert len(test.rows) == 0
+        assert refusals(made) == dict.fromkeys(("z/0.jpg", "z/1.jpg"), Refusal("no_training_class", "z"))
 
     def test_its_validation_is_the_only_fold(self) -> None:
         made = catalog(
             [row for label in "ab" for row in pictures(label, 8, "train") + pictures(label, 3, "validation", 8)]
         )
         assign_splits(made, 0.0, 0)
-        _, learnt, _ = train_and_test(made)
-        fold = folds(learnt, 5, 0)
+        _, train, _ = train_and_test(made)
+        fold = folds(train, 5, 0)
         np.testing.assert_array_equal(fold, np.where(made.table["split"] == "validation", 0, -1))
 
 
@@ -267,45 +264,46 @@ class TestParts:
     def test_classes_are_sorted_and_rows_say_where_they_stand(self) -> None:
         made = catalog(pictures("dog", 30) + pictures("cat", 30) + pictures("Ähre", 30))
         assign_splits(made, 0.3, 0)
-        classes, learnt, asked = train_and_test(made)
+        classes, train, test = train_and_test(made)
         assert classes == ["cat", "dog", "Ähre"]
-        for part in (learnt, asked):
+        for part in (train, test):
             table = made.table.iloc[part.rows]
             assert [classes[i] for i in part.truth] == table["label"].tolist()
             assert part.digests.tolist() == table["digest"].tolist()
-        assert (made.table.iloc[asked.rows]["split"] == "test").all()
+        assert (made.table.iloc[test.rows]["split"] == "test").all()
 
-    def test_one_class_left_is_an_error_with_the_commonest_reasons(self) -> None:
-        made = catalog(pictures("cat", 5) + pictures("dog", 3))
-        for row in (5, 6):
-            made.refuse(row, "empty file")
-        made.refuse(7, "damaged")
+    def test_one_class_left_is_an_error_with_the_commonest_refusals(self) -> None:
+        made = catalog(pictures("cat", 5) + pictures("dog", 3) + pictures("emu", 2))
+        made.refuse({row: Refusal("empty_file") for row in (5, 6)})
+        made.refuse({7: Refusal("duplicate", "cat/1.jpg"), 8: Refusal("duplicate", "cat/2.jpg")})
+        made.refuse({9: Refusal("unreadable", "permission denied")})
         assign_splits(made, 0.2, 0)
         with pytest.raises(SourceError) as caught:
             train_and_test(made)
-        assert "at least two classes to learn from" in caught.value.message
-        assert "after refusing 3 of 8 pictures there is only 'cat'." in caught.value.message
-        assert caught.value.hint == "2 × empty file; 1 × damaged"
+        assert "training pictures of at least two classes" in caught.value.message
+        assert "after refusing 5 of 10 pictures, there is only 'cat'." in caught.value.message
+        assert caught.value.hint == (
+            "2 × empty file; 2 × byte-identical to …, which counts once; 1 × cannot be read: permission denied"
+        )
 
     def test_nothing_left_is_an_error(self) -> None:
         made = catalog(pictures("cat", 2))
-        made.refuse(0, "empty file")
-        made.refuse(1, "empty file")
+        made.refuse(dict.fromkeys((0, 1), Refusal("empty_file")))
         with pytest.raises(SourceError, match="there is none"):
             train_and_test(made)
-        with pytest.raises(SourceError, match="None of the 2 pictures can be asked about"):
+        with pytest.raises(SourceError, match="None of the 2 pictures can be evaluated"):
             all_used(made, ["cat"])
 
-    def test_the_whole_of_a_catalog_in_another_order_of_classes(self) -> None:
+    def test_all_used_pictures_in_another_order_of_classes(self) -> None:
         made = catalog(pictures("b", 2) + pictures("a", 1))
-        made.refuse(0, "empty file")
+        made.refuse({0: Refusal("empty_file")})
         part = all_used(made, ["z", "a", "b"])
         assert (part.rows.tolist(), part.truth.tolist()) == ([1, 2], [2, 1])
 
 
 class TestFolds:
     @staticmethod
-    def learnt(*counts: int, shuffled: int | None = None) -> pd.DataFrame:
+    def table_of(*counts: int, shuffled: int | None = None) -> pd.DataFrame:
         rows = [row for label, count in zip("abcdefg", counts, strict=False) for row in pictures(label, count)]
         if shuffled is not None:
             rows = [rows[i] for i in np.random.default_rng(shuffled).permutation(len(rows))]
@@ -314,15 +312,15 @@ class TestFolds:
         _, part, _ = train_and_test(made)
         return pd.DataFrame({"digest": part.digests, "truth": part.truth, "fold": folds(part, 5, 3)})
 
-    def test_every_class_is_spread_evenly_and_so_is_the_whole(self) -> None:
-        table = self.learnt(103, 52, 7, 5)
+    def test_every_class_is_spread_evenly_and_so_are_all_pictures(self) -> None:
+        table = self.table_of(103, 52, 7, 5)
         counts = pd.crosstab(table["truth"], table["fold"])
         assert (counts.max(axis=1) - counts.min(axis=1)).max() <= 1
         assert counts.columns.tolist() == [0, 1, 2, 3, 4]
         assert counts.sum().max() - counts.sum().min() <= 3
 
     def test_a_fold_follows_from_content_and_seed(self) -> None:
-        one, other = self.learnt(60, 40), self.learnt(60, 40, shuffled=1)
+        one, other = self.table_of(60, 40), self.table_of(60, 40, shuffled=1)
         pd.testing.assert_series_equal(
             one.set_index("digest")["fold"].sort_index(), other.set_index("digest")["fold"].sort_index()
         )
@@ -332,21 +330,21 @@ class TestFolds:
         assert (folds(part, 5, 3) != folds(part, 5, 4)).any()
         np.testing.assert_array_equal(folds(part, 5, 3), folds(part, 5, 3))
 
-    def test_the_fold_is_independent_of_the_test(self) -> None:
-        """Were both drawn from one number, the folds of what is left after the test would be lopsided."""
+    def test_the_fold_is_independent_of_the_test_set(self) -> None:
+        """Were both drawn from one number, the folds of what the test set leaves would be lopsided."""
         made = catalog(pictures("a", 1000) + pictures("b", 1000))
         assign_splits(made, 0.2, 0)
-        _, learnt, _ = train_and_test(made)
+        _, train, _ = train_and_test(made)
         before = catalog(pictures("a", 1000) + pictures("b", 1000))
         assign_splits(before, 0.0, 0)
-        everyone = train_and_test(before)[1]
-        whole_fold = dict(zip(everyone.digests, folds(everyone, 5, 0), strict=True))
-        counts = np.bincount([whole_fold[digest] for digest in learnt.digests], minlength=5)
+        everything = train_and_test(before)[1]
+        fold = dict(zip(everything.digests, folds(everything, 5, 0), strict=True))
+        counts = np.bincount([fold[digest] for digest in train.digests], minlength=5)
         assert (counts > 260).all()
         assert (counts < 380).all()
 
     def test_the_only_picture_of_a_class_is_never_held_out(self) -> None:
-        table = self.learnt(10, 1, 2)
+        table = self.table_of(10, 1, 2)
         assert table.loc[table["truth"] == 1, "fold"].tolist() == [-1]
         assert table.loc[table["truth"] == 2, "fold"].min() >= 0
         assert table.loc[table["truth"] == 2, "fold"].nunique() == 2
@@ -354,62 +352,62 @@ class TestFolds:
 
 class TestHoldOut:
     @staticmethod
-    def learnt(rows: Iterable[Row], test: float = 0.0) -> Part:
+    def part_of(rows: Iterable[Row], test: float = 0.0) -> Part:
         made = catalog(rows)
         assign_splits(made, test, 0)
         return train_and_test(made)[1]
 
-    def test_a_share_of_each_class_and_nobody_twice(self) -> None:
-        learnt = self.learnt(pictures("a", 1000) + pictures("b", 400))
-        train, held = hold_out(learnt, 0.1, 0)
-        assert sorted([*train, *held]) == list(range(1400))
+    def test_a_share_of_each_class_and_no_picture_twice(self) -> None:
+        part = self.part_of(pictures("a", 1000) + pictures("b", 400))
+        train, held_out = hold_out(part, 0.1, 0)
+        assert sorted([*train, *held_out]) == list(range(1400))
         assert (np.diff(train) > 0).all()
-        assert (np.diff(held) > 0).all()
+        assert (np.diff(held_out) > 0).all()
         for label, count in enumerate((1000, 400)):
             low, high = binom.interval(0.9999, count, 0.1)
-            assert low <= (learnt.truth[held] == label).sum() <= high
+            assert low <= (part.truth[held_out] == label).sum() <= high
 
     def test_it_follows_from_content_and_seed(self) -> None:
         rows = pictures("a", 200) + pictures("b", 200)
-        one, other = self.learnt(rows), self.learnt(rows[::-1])
+        one, other = self.part_of(rows), self.part_of(rows[::-1])
         contents = set(one.digests[hold_out(one, 0.2, 3)[1]])
         assert contents == set(other.digests[hold_out(other, 0.2, 3)[1]])
         assert contents != set(one.digests[hold_out(one, 0.2, 4)[1]])
-        more = self.learnt(rows + pictures("b", 300, start=200))
+        more = self.part_of(rows + pictures("b", 300, start=200))
         assert contents <= set(more.digests[hold_out(more, 0.2, 3)[1]])
 
-    def test_it_is_independent_of_the_test(self) -> None:
-        """Were both drawn from one number, nobody whom the test left would be held out."""
-        learnt = self.learnt(pictures("a", 1000) + pictures("b", 1000), test=0.3)
-        _, held = hold_out(learnt, 0.2, 0)
-        low, high = binom.interval(0.9999, len(learnt.rows), 0.2)
-        assert low <= len(held) <= high
+    def test_it_is_independent_of_the_test_set(self) -> None:
+        """Were both drawn from one number, no picture that the test set left would be held out."""
+        part = self.part_of(pictures("a", 1000) + pictures("b", 1000), test=0.3)
+        _, held_out = hold_out(part, 0.2, 0)
+        low, high = binom.interval(0.9999, len(part.rows), 0.2)
+        assert low <= len(held_out) <= high
 
     @pytest.mark.parametrize("seed", range(8))
     @pytest.mark.parametrize("share", [0.001, 0.5, 0.999])
-    def test_everyone_is_trained_on_and_large_enough_classes_are_validated_on(self, seed: int, share: float) -> None:
-        learnt = self.learnt(pictures("a", 1) + pictures("b", 2) + pictures("c", 5) + pictures("d", 60))
-        train, held = hold_out(learnt, share, seed)
-        assert set(learnt.truth[train]) == {0, 1, 2, 3}
-        assert {2, 3} <= set(learnt.truth[held])
-        assert 0 not in learnt.truth[held]
+    def test_every_class_is_trained_on_and_large_enough_ones_are_validated_on(self, seed: int, share: float) -> None:
+        part = self.part_of(pictures("a", 1) + pictures("b", 2) + pictures("c", 5) + pictures("d", 60))
+        train, held_out = hold_out(part, share, seed)
+        assert set(part.truth[train]) == {0, 1, 2, 3}
+        assert {2, 3} <= set(part.truth[held_out])
+        assert 0 not in part.truth[held_out]
 
-    def test_a_ready_made_validation_is_used_as_it_is(self) -> None:
-        learnt = self.learnt(
+    def test_a_ready_made_validation_split_is_used_as_it_is(self) -> None:
+        part = self.part_of(
             [row for label in "ab" for row in pictures(label, 8, "train") + pictures(label, 3, "validation", 8)]
         )
-        train, held = hold_out(learnt, 0.5, 0)
-        np.testing.assert_array_equal(held, np.flatnonzero(learnt.validation))
-        np.testing.assert_array_equal(train, np.flatnonzero(~learnt.validation))
+        train, held_out = hold_out(part, 0.5, 0)
+        np.testing.assert_array_equal(held_out, np.flatnonzero(part.validation))
+        np.testing.assert_array_equal(train, np.flatnonzero(~part.validation))
 
     def test_validation_alone_leaves_nothing_to_train_on(self) -> None:
-        learnt = self.learnt(pictures("a", 3, "validation") + pictures("b", 3, "validation"))
+        part = self.part_of(pictures("a", 3, "validation") + pictures("b", 3, "validation"))
         with pytest.raises(SourceError, match="none is left to train on"):
-            hold_out(learnt, 0.5, 0)
+            hold_out(part, 0.5, 0)
 
 
 class TestGroups:
-    """Near-duplicates go as one, whatever is drawn; who has none stays where it was."""
+    """Near-duplicates are drawn together, whatever is drawn; a picture without any stays where it was."""
 
     ROWS = pictures("cat", 300) + pictures("dog", 200)
 
@@ -422,12 +420,12 @@ class TestGroups:
 
     @staticmethod
     def divided(made: Catalog) -> list[int]:
-        """The groups that stand on several sides."""
+        """The groups that lie in several splits."""
         grouped = made.table[made.table["group"] >= 0].groupby("group")["split"]
-        return [number for number, sides in grouped if len(set(sides)) > 1]
+        return [number for number, found in grouped if len(set(found)) > 1]
 
     def many(self) -> list[list[int]]:
-        """Sixty groups of two to four, a third of them of both classes."""
+        """Sixty groups of two to four, some of them of both classes."""
         order = np.random.default_rng(0).permutation(500)
         sizes = [2 + number % 3 for number in range(60)]
         within = [np.sort(part).tolist() for part in np.split(order, np.cumsum(sizes))[:60]]
@@ -436,31 +434,31 @@ class TestGroups:
         assert 10 < len(mixed) < 60
         return within
 
-    def test_numbers_are_joined_with_those_of_identical_pictures(self) -> None:
+    def test_groups_are_merged_with_those_of_identical_pictures(self) -> None:
         rows = [*pictures("cat", 6), ("cat/again.jpg", "cat", "cat 0", ""), ("cat/more.jpg", "cat", "cat 1", "")]
         made = self.grouped([(0, 1), (2, 3), (3, 4)], rows)
         assert made.table["group"].tolist() == [0, 0, 2, 2, 2, -1, 0, 0]
         assert made.used.tolist() == [True] * 6 + [False] * 2
 
     @pytest.mark.parametrize("seed", range(5))
-    def test_nobody_is_asked_about_a_copy_of_what_was_learnt(self, seed: int) -> None:
+    def test_no_group_is_both_trained_on_and_tested(self, seed: int) -> None:
         made = self.grouped(self.many())
         assign_splits(made, 0.2, seed)
         assert self.divided(made) == []
         share = (made.table["split"] == "test").mean()
         assert 0.12 < share < 0.28
-        _, learnt, _ = train_and_test(made)
-        groups = made.table["group"].to_numpy()[learnt.rows]
-        fold, (train, held) = folds(learnt, 5, seed), hold_out(learnt, 0.2, seed)
-        side = np.zeros(len(groups), int)
-        side[held] = 1
-        side[train[hold_out(learnt.take(train), 0.2, seed, "calibration")[1]]] = 2
-        assert set(side) == {0, 1, 2}
+        _, part, _ = train_and_test(made)
+        groups = made.table["group"].to_numpy()[part.rows]
+        fold, (train, validation) = folds(part, 5, seed), hold_out(part, 0.2, seed)
+        purpose = np.zeros(len(groups), int)
+        purpose[validation] = 1
+        purpose[train[hold_out(part.take(train), 0.2, seed, "calibration")[1]]] = 2
+        assert set(purpose) == {0, 1, 2}
         for group in set(groups[groups >= 0]):
-            assert len(set(fold[groups == group])) == len(set(side[groups == group])) == 1
+            assert len(set(fold[groups == group])) == len(set(purpose[groups == group])) == 1
         assert np.bincount(fold).min() > 0.6 * np.bincount(fold).max()
 
-    def test_who_has_no_copy_stays_on_its_side(self) -> None:
+    def test_a_picture_without_copies_stays_in_its_split(self) -> None:
         groups = self.many()
         made = self.grouped(groups)
         assign_splits(made, 0.2, 3)
@@ -477,8 +475,8 @@ class TestGroups:
         made = self.grouped([rows])
         assign_splits(made, 0.2, 1)
         assert set(made.table.loc[rows, "split"]) == {before.table.loc[smallest, "split"]}
-        _, learnt, asked = train_and_test(made)
-        keys = {*learnt.groups[np.isin(learnt.rows, rows)], *asked.groups[np.isin(asked.rows, rows)]}
+        _, train, test = train_and_test(made)
+        keys = {*train.groups[np.isin(train.rows, rows)], *test.groups[np.isin(test.rows, rows)]}
         assert keys == {before.table.loc[smallest, "digest"]}
 
     @pytest.mark.parametrize("seed", range(8))
@@ -487,16 +485,14 @@ class TestGroups:
         rows = pictures("big", 40) + pictures("small", 12) + pictures("tiny", 4)
         made = self.grouped([(40, 41, 42, 43), (44, 45, 46), (39, 47), (52, 53, 54, 55)], rows)
         notes = assign_splits(made, fraction, seed)
-        assert notes == [
-            "Class “tiny” has near copies of a single picture: they are learnt from, but cannot be tested."
-        ]
+        assert notes == [Note("class_with_single_group", {"label": "tiny"})]
         table = made.table
         assert self.divided(made) == []
         small = table.loc[table["label"] == "small", "split"]
         assert set(small) == {"train", "test"}
         assert set(table.loc[table["label"] == "tiny", "split"]) == {"train"}
 
-    def test_what_is_drawn_beside_a_ready_made_validation_is_no_copy_of_it(self) -> None:
+    def test_no_test_picture_is_a_copy_of_a_ready_made_validation_picture(self) -> None:
         rows = [row for label in "ab" for row in pictures(label, 40, "train") + pictures(label, 10, "validation", 40)]
         groups = [(row, 40 + row % 10) for row in range(40)]
         made = self.grouped(groups, rows)
@@ -512,16 +508,16 @@ class TestGroups:
     def test_copies_of_one_picture_alone_are_never_held_out(self) -> None:
         made = self.grouped([(0, 1, 2), (3, 10)], pictures("a", 3) + pictures("b", 20))
         assign_splits(made, 0.0, 0)
-        _, learnt, _ = train_and_test(made)
-        fold = folds(learnt, 5, 0)
+        _, train, _ = train_and_test(made)
+        fold = folds(train, 5, 0)
         assert fold[:3].tolist() == [-1, -1, -1]
         assert fold[3] == fold[10] >= 0
 
     def test_calibration_is_drawn_apart_from_validation(self) -> None:
         made = catalog(self.ROWS)
         assign_splits(made, 0.0, 0)
-        _, learnt, _ = train_and_test(made)
-        one, other = (set(hold_out(learnt, 0.2, 0, purpose)[1]) for purpose in ("validation", "calibration"))
+        _, part, _ = train_and_test(made)
+        one, other = (set(hold_out(part, 0.2, 0, purpose)[1]) for purpose in ("validation", "calibration"))
         assert 40 < len(one) < 160
         assert 40 < len(other) < 160
         assert len(one & other) < 50

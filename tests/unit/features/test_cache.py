@@ -17,19 +17,19 @@ from kilat.errors import RunError
 from kilat.features import cache
 from kilat.features.cache import CachedFeatures, FeatureCache
 
-SPACE = b"a backbone"
-IMAGE_STATS = b"facts of a picture" * 9
+NAMESPACE = b"a backbone"
+IMAGE_STATS = b"stats of a picture" * 9
 
 WRITER = """
 import sys, pathlib, itertools, numpy as np
-from kilat.features.cache import FeatureCache, Seen
+from kilat.features.cache import CachedFeatures, FeatureCache
 def vector(key): return np.random.default_rng(list(key)).random(700, np.float32)
-def seen(key): return Seen(len(key), key[-1] + 1, vector(key), b"facts of a picture" * 9)
+def item(key): return CachedFeatures(len(key), key[-1] + 1, vector(key), b"stats of a picture" * 9)
 store = FeatureCache(b"a backbone", pathlib.Path(sys.argv[1]))
 print("ready", flush=True); sys.stdin.readline()
 for batch in range(int(sys.argv[3])):
     keys = [f"{sys.argv[2]} {batch} {i}".encode() for i in range(8)]
-    store.put([(key, seen(key)) for key in keys])
+    store.put([(key, item(key)) for key in keys])
     print(batch, flush=True)
 print(store.trouble); store.close()
 """
@@ -52,15 +52,15 @@ def keys(name: str, batches: int) -> list[bytes]:
 
 
 def check(found: dict[bytes, CachedFeatures]) -> None:
-    for key, seen in found.items():
+    for key, item in found.items():
         right = expected(key)
-        assert (seen.width, seen.height, seen.facts) == (right.width, right.height, right.facts)
-        assert seen.vector.tobytes() == right.vector.tobytes()
+        assert (item.width, item.height, item.image_stats) == (right.width, right.height, right.image_stats)
+        assert item.vector.tobytes() == right.vector.tobytes()
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[FeatureCache]:
-    opened = FeatureCache(SPACE, tmp_path)
+    opened = FeatureCache(NAMESPACE, tmp_path)
     yield opened
     opened.close()
 
@@ -70,7 +70,7 @@ def changed(folder: Path, statement: str, *values: object) -> None:
         connection.execute(statement, values)
 
 
-def spoilt(path: Path, share: float = 0.02) -> None:
+def damage(path: Path, share: float = 0.02) -> None:
     """Some bytes behind the first page changed."""
     content, dice = bytearray(path.read_bytes()), np.random.default_rng(0)
     for place in dice.integers(4096, len(content), int(len(content) * share)):
@@ -83,7 +83,7 @@ class TestKept:
         odd = np.array([0.1, -0.0, np.inf, np.nan, 1e-45], np.float32)
         store.put([(b"odd", CachedFeatures(3, 4, odd)), (b"one", expected(b"one"))])
         store.close()
-        again = FeatureCache(SPACE, tmp_path)
+        again = FeatureCache(NAMESPACE, tmp_path)
         found = again.get([b"odd", b"one", b"none"])
         again.close()
         assert set(found) == {b"odd", b"one"}
@@ -92,7 +92,7 @@ class TestKept:
         assert (found[b"odd"].width, found[b"odd"].height) == (3, 4)
         check({b"one": found[b"one"]})
 
-    def test_another_space_or_content_is_a_miss(self, store: FeatureCache, tmp_path: Path) -> None:
+    def test_another_namespace_or_content_is_a_miss(self, store: FeatureCache, tmp_path: Path) -> None:
         store.put([(b"one", expected(b"one"))])
         other = FeatureCache(b"another backbone", tmp_path)
         assert other.get([b"one"]) == {}
@@ -130,19 +130,19 @@ class TestDamage:
             "checksum = checksum + 1",
             "width = width + 1",
             "height = 0",
-            "facts = zeroblob(length(facts))",
-            "facts = substr(facts, 1, length(facts) - 1)",
-            "facts = 'text'",
-            "facts = 5",
-            "vector = facts, facts = vector",
-            "vector = substr(vector, 1, 2796), facts = cast(substr(vector, 2797) || facts as blob)",
+            "image_stats = zeroblob(length(image_stats))",
+            "image_stats = substr(image_stats, 1, length(image_stats) - 1)",
+            "image_stats = 'text'",
+            "image_stats = 5",
+            "vector = image_stats, image_stats = vector",
+            "vector = substr(vector, 1, 2796), image_stats = cast(substr(vector, 2797) || image_stats as blob)",
         ],
     )
     def test_a_changed_entry_is_a_miss_and_can_be_put_again(
         self, store: FeatureCache, tmp_path: Path, change: str
     ) -> None:
         store.put([(key, expected(key)) for key in (b"one", b"two")])
-        changed(tmp_path, f"UPDATE looks SET {change} WHERE content = ?", b"one")
+        changed(tmp_path, f"UPDATE pictures SET {change} WHERE content = ?", b"one")
         found = store.get([b"one", b"two"])
         assert set(found) == {b"two"}
         check(found)
@@ -156,22 +156,23 @@ class TestDamage:
             vector = bytearray(expected(b"one").vector.tobytes())
             store.put([(b"one", expected(b"one"))])
             vector[bit // 8] ^= 1 << bit % 8
-            changed(tmp_path, "UPDATE looks SET vector = ?", bytes(vector))
+            changed(tmp_path, "UPDATE pictures SET vector = ?", bytes(vector))
             assert store.get([b"one"]) == {}
 
-    def test_every_single_bit_of_the_facts_counts(self, store: FeatureCache, tmp_path: Path) -> None:
+    def test_every_single_bit_of_the_image_stats_counts(self, store: FeatureCache, tmp_path: Path) -> None:
         for bit in np.random.default_rng(1).integers(0, len(IMAGE_STATS) * 8, 30):
-            facts = bytearray(IMAGE_STATS)
+            stats = bytearray(IMAGE_STATS)
             store.put([(b"one", expected(b"one"))])
-            facts[bit // 8] ^= 1 << bit % 8
-            changed(tmp_path, "UPDATE looks SET facts = ?", bytes(facts))
+            stats[bit // 8] ^= 1 << bit % 8
+            changed(tmp_path, "UPDATE pictures SET image_stats = ?", bytes(stats))
             assert store.get([b"one"]) == {}
 
-    def test_what_earlier_versions_kept_makes_room(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("table", ["features", "looks"])
+    def test_tables_of_earlier_versions_are_dropped(self, tmp_path: Path, table: str) -> None:
         with closing(sqlite3.connect(tmp_path / "features.sqlite")) as connection, connection:
-            connection.execute("CREATE TABLE features (space BLOB, content BLOB, vector BLOB)")
-            connection.execute("INSERT INTO features VALUES (?, ?, zeroblob(100000))", (SPACE, b"one"))
-        fresh = FeatureCache(SPACE, tmp_path)
+            connection.execute(f"CREATE TABLE {table} (space BLOB, content BLOB, vector BLOB)")
+            connection.execute(f"INSERT INTO {table} VALUES (?, ?, zeroblob(100000))", (NAMESPACE, b"one"))
+        fresh = FeatureCache(NAMESPACE, tmp_path)
         assert fresh.get([b"one"]) == {}
         fresh.put([(b"one", expected(b"one"))])
         check(fresh.get([b"one"]))
@@ -179,20 +180,20 @@ class TestDamage:
         fresh.close()
         with closing(sqlite3.connect(tmp_path / "features.sqlite")) as connection:
             names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        assert names == {"looks"}
+        assert names == {"pictures"}
 
-    def test_a_spoilt_file_never_gives_a_wrong_vector_and_the_next_run_starts_anew(
+    def test_a_damaged_file_never_gives_a_wrong_vector_and_is_replaced_in_the_next_run(
         self, store: FeatureCache, tmp_path: Path
     ) -> None:
         some = keys("some", 40)
         store.put((key, expected(key)) for key in some)
         store.close()
-        spoilt(store.path)
-        first = FeatureCache(SPACE, tmp_path)
+        damage(store.path)
+        first = FeatureCache(NAMESPACE, tmp_path)
         check(first.get(some))
         first.put([(b"one", expected(b"one"))])
         first.close()
-        second = FeatureCache(SPACE, tmp_path)
+        second = FeatureCache(NAMESPACE, tmp_path)
         second.put([(b"two", expected(b"two"))])
         check(second.get([*some, b"one", b"two"]))
         assert b"two" in second.get([b"two"])
@@ -200,12 +201,12 @@ class TestDamage:
         second.close()
 
     @pytest.mark.parametrize(
-        "content", [b"not a database at all, but long enough to look at" * 99, b"SQLite format 3\0"]
+        "content", [b"not a database at all, but long enough to be one" * 99, b"SQLite format 3\0"]
     )
-    def test_a_file_that_is_no_database_is_replaced(self, tmp_path: Path, content: bytes) -> None:
+    def test_a_file_that_is_not_a_database_is_replaced(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "features.sqlite").write_bytes(content)
         (tmp_path / "features.sqlite-wal").write_bytes(b"stale")
-        fresh = FeatureCache(SPACE, tmp_path)
+        fresh = FeatureCache(NAMESPACE, tmp_path)
         fresh.put([(b"one", expected(b"one"))])
         check(fresh.get([b"one"]))
         assert fresh.trouble == ""
@@ -213,45 +214,44 @@ class TestDamage:
 
     def test_an_empty_file_is_a_fresh_cache(self, tmp_path: Path) -> None:
         (tmp_path / "features.sqlite").touch()
-        fresh = FeatureCache(SPACE, tmp_path)
+        fresh = FeatureCache(NAMESPACE, tmp_path)
         fresh.put([(b"one", expected(b"one"))])
         assert b"one" in fresh.get([b"one"])
         fresh.close()
 
 
-class TestNotToBeHad:
-    """The run goes on without it, and says so."""
+class TestUnusable:
+    """The run goes on without it, and the trouble is named."""
 
     @staticmethod
     def goes_on(useless: FeatureCache) -> None:
         assert useless.get([b"one"]) == {}
         useless.put([(b"one", expected(b"one"))])
         assert useless.get([b"one"]) == {}
-        assert useless.trouble.startswith(f"The feature cache {useless.path} is not used: ")
+        assert useless.trouble
         useless.close()
 
     def test_the_folder_is_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
-        self.goes_on(FeatureCache(SPACE, tmp_path / "file"))
-        self.goes_on(FeatureCache(SPACE, tmp_path / "file" / "deeper"))
+        self.goes_on(FeatureCache(NAMESPACE, tmp_path / "file"))
+        self.goes_on(FeatureCache(NAMESPACE, tmp_path / "file" / "deeper"))
         assert (tmp_path / "file").read_text() == ""
 
     def test_the_file_is_a_folder(self, tmp_path: Path) -> None:
         (tmp_path / "features.sqlite").mkdir()
-        self.goes_on(FeatureCache(SPACE, tmp_path))
+        self.goes_on(FeatureCache(NAMESPACE, tmp_path))
 
     @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
     def test_the_folder_may_not_be_written_to(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o500)
-        self.goes_on(FeatureCache(SPACE, tmp_path))
+        self.goes_on(FeatureCache(NAMESPACE, tmp_path))
         tmp_path.chmod(0o700)
 
-    def test_another_program_holds_it_for_ever(self, store: FeatureCache, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(cache, "_BUSY_MILLISECONDS", 50)
+    def test_another_program_holds_it_for_ever(self, store: FeatureCache) -> None:
         store.put([(b"one", expected(b"one"))])
         with closing(sqlite3.connect(store.path)) as other:
             other.execute("BEGIN IMMEDIATE")
-            waiting = FeatureCache(SPACE, store.path.parent)
+            waiting = FeatureCache(NAMESPACE, store.path.parent, patience=0)
             assert waiting.get([b"two"]) == {}
             waiting.put([(b"two", expected(b"two"))])
             assert "locked" in waiting.trouble
@@ -267,8 +267,8 @@ class TestNotToBeHad:
         command = [sys.executable, "-c", code, str(tmp_path), "full", "30"]
         done = subprocess.run(command, input="\n", capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines()[-1].startswith(f"The feature cache {tmp_path}/features.sqlite is not used: ")
-        again = FeatureCache(SPACE, tmp_path)
+        assert "disk" in done.stdout.splitlines()[-1]
+        again = FeatureCache(NAMESPACE, tmp_path)
         check(again.get(keys("full", 30)))
         again.put([(b"one", expected(b"one"))])
         assert b"one" in again.get([b"one"])
@@ -284,17 +284,17 @@ class TestSeveralAtOnce:
                 subprocess.Popen([*command, str(folder), name, "30"], stdout=subprocess.PIPE, text=True)
                 for name in ("a", "b", "c")
             ]
-            said = [one.communicate()[0].splitlines() for one in both]
+            outputs = [one.communicate()[0].splitlines() for one in both]
             assert [one.returncode for one in both] == [0, 0, 0]
-            assert [lines[-1] for lines in said] == ["", "", ""]
-            store = FeatureCache(SPACE, folder)
+            assert [lines[-1] for lines in outputs] == ["", "", ""]
+            store = FeatureCache(NAMESPACE, folder)
             found = store.get([key for name in ("a", "b", "c") for key in keys(name, 30)])
             store.close()
             assert len(found) == 3 * 30 * 8
             check(found)
 
     def test_what_one_puts_the_other_gets(self, store: FeatureCache, tmp_path: Path) -> None:
-        other = FeatureCache(SPACE, tmp_path)
+        other = FeatureCache(NAMESPACE, tmp_path)
         other.put([(b"one", expected(b"one"))])
         check(store.get([b"one"]))
         assert b"one" in store.get([b"one"])
@@ -314,7 +314,7 @@ class TestSeveralAtOnce:
                 time.sleep(dice.uniform(0, 0.04))
                 victim.send_signal(signal.SIGKILL)
                 done = max([done, *map(int, victim.stdout.read().splitlines()[:-1])])
-            store = FeatureCache(SPACE, tmp_path)
+            store = FeatureCache(NAMESPACE, tmp_path)
             assert store.trouble == ""
             found = store.get(keys(name, done + 9))
             assert set(keys(name, done + 1)) <= set(found)
@@ -328,18 +328,18 @@ class TestSeveralAtOnce:
 
 
 class TestLimit:
-    def test_what_was_not_used_longest_goes_first(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_was_used_longest_ago_goes_first(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         some = keys("some", 50)
-        store = FeatureCache(SPACE, tmp_path)
+        store = FeatureCache(NAMESPACE, tmp_path)
         store.put((key, expected(key)) for key in some)
         store.close()
-        changed(tmp_path, "UPDATE looks SET used_at = 1000 + rowid")
+        changed(tmp_path, "UPDATE pictures SET used_at = 1000 + rowid")
         monkeypatch.setenv("KILAT_CACHE_LIMIT", "500000")
-        store = FeatureCache(SPACE, tmp_path)
+        store = FeatureCache(NAMESPACE, tmp_path)
         assert len(store.get(some[:20])) == 20  # used now, so they stay
         store.close()
         assert store.path.stat().st_size <= 500_000
-        store = FeatureCache(SPACE, tmp_path)
+        store = FeatureCache(NAMESPACE, tmp_path)
         left = store.get(some)
         store.close()
         check(left)
@@ -350,27 +350,27 @@ class TestLimit:
     def test_below_the_limit_everything_stays(self, store: FeatureCache, tmp_path: Path) -> None:
         store.put((key, expected(key)) for key in keys("some", 20))
         store.close()
-        again = FeatureCache(SPACE, tmp_path)
+        again = FeatureCache(NAMESPACE, tmp_path)
         assert len(again.get(keys("some", 20))) == 160
         again.close()
 
     def test_no_room_at_all(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("KILAT_CACHE_LIMIT", "0")
-        store = FeatureCache(SPACE, tmp_path)
+        store = FeatureCache(NAMESPACE, tmp_path)
         store.put([(b"one", expected(b"one"))])
         assert b"one" in store.get([b"one"])
         store.close()
-        again = FeatureCache(SPACE, tmp_path)
+        again = FeatureCache(NAMESPACE, tmp_path)
         assert again.get([b"one"]) == {}
         again.close()
 
     @pytest.mark.parametrize("given", ["8GB", "-1", "1e9"])
-    def test_a_limit_that_is_no_number_is_said_at_the_start(
+    def test_a_limit_that_is_not_a_number_is_refused_at_the_start(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
     ) -> None:
         monkeypatch.setenv("KILAT_CACHE_LIMIT", given)
-        with pytest.raises(RunError, match=f"KILAT_CACHE_LIMIT is '{given}', which is no number of bytes"):
-            FeatureCache(SPACE, tmp_path)
+        with pytest.raises(RunError, match=f"KILAT_CACHE_LIMIT is '{given}', which is not a number of bytes"):
+            FeatureCache(NAMESPACE, tmp_path)
 
 
 class TestHome:
@@ -379,8 +379,8 @@ class TestHome:
         monkeypatch.setenv("KILAT_CACHE", str(tmp_path / "mine"))
         return tmp_path / "mine"
 
-    def test_the_environment_says_where(self, home: Path) -> None:
-        store = FeatureCache(SPACE)
+    def test_the_environment_sets_the_folder(self, home: Path) -> None:
+        store = FeatureCache(NAMESPACE)
         assert store.path == home / "features.sqlite"
         store.put([(b"one", expected(b"one"))])
         store.close()
@@ -390,7 +390,7 @@ class TestHome:
         assert cache.usage() == (home, 0, 0)
         assert cache.clear() == 0
         assert not home.exists()
-        store = FeatureCache(SPACE)
+        store = FeatureCache(NAMESPACE)
         store.put((key, expected(key)) for key in keys("some", 10))
         store.close()
         folder, size, count = cache.usage()
@@ -399,12 +399,12 @@ class TestHome:
         assert cache.clear() == size
         assert cache.usage()[2] == 0
         assert store.path.stat().st_size < 30_000
-        empty = FeatureCache(SPACE)
+        empty = FeatureCache(NAMESPACE)
         assert empty.get(keys("some", 10)) == {}
         empty.close()
 
     def test_clearing_while_a_run_uses_it(self) -> None:
-        store = FeatureCache(SPACE)
+        store = FeatureCache(NAMESPACE)
         store.put([(b"one", expected(b"one"))])
         assert cache.clear() > 0
         assert store.get([b"one"]) == {}
@@ -413,15 +413,15 @@ class TestHome:
         assert store.trouble == ""
         store.close()
 
-    def test_a_spoilt_cache_can_be_seen_and_cleared(self, home: Path) -> None:
-        store = FeatureCache(SPACE)
+    def test_a_damaged_cache_can_be_measured_and_cleared(self, home: Path) -> None:
+        store = FeatureCache(NAMESPACE)
         store.put((key, expected(key)) for key in keys("some", 40))
         store.close()
-        spoilt(store.path, 0.3)
+        damage(store.path, 0.3)
         assert cache.usage()[1] > 0
         assert cache.clear() > 0
         assert cache.usage()[2] == 0
-        again = FeatureCache(SPACE)
+        again = FeatureCache(NAMESPACE)
         again.put([(b"one", expected(b"one"))])
         check(again.get([b"one"]))
         assert again.trouble == ""

