@@ -18,7 +18,7 @@ __all__ = ["app", "main"]
 def main() -> None:
     """Run the command line; errors that users can mend are shown as sentences."""
     try:
-        app()
+        app(prog_name="kilat")
     except KilatError as error:
         print(_("Error: {error}").format(error=error), file=sys.stderr)
         sys.exit(error.exit_code)

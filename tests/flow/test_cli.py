@@ -1,0 +1,135 @@
+"""The command line as a whole: its help, its start, its completion, its errors."""
+
+import gettext
+import shlex
+
+import pytest
+import typer
+
+import kilat
+from kilat.cli import app
+from kilat.cli.verb import FAMILIES, families
+
+GROUP = typer.main.get_command(app)
+VERBS = {verb.name: verb for members in families(GROUP).values() for verb in members}
+
+
+class Quoting(gettext.NullTranslations):
+    """A language in which every sentence is in quotation marks."""
+
+    def gettext(self, message):
+        return f"«{message}»"
+
+
+def modules_of(cli, *arguments):
+    """What a command has loaded when it ends, by top-level name."""
+    report = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr))"
+    done = cli(*arguments, before=report)
+    assert done.returncode == 0, done.stderr
+    return {name.partition(".")[0] for name in done.stderr.split()}
+
+
+class TestHelp:
+    def test_every_verb_is_in_a_family(self):
+        assert set(VERBS) == set(GROUP.commands)
+        assert all(families(GROUP).values())
+
+    def test_lists_the_families_in_order(self, kilat_here):
+        lines = kilat_here("--help").stdout.splitlines()
+        assert [line.rstrip(":") for line in lines if line.rstrip(":") in FAMILIES] == list(FAMILIES)
+        for family, members in families(GROUP).items():
+            listed = lines[lines.index(f"{family}:") + 1 :][: len(members)]
+            assert [line.split()[0] for line in listed] == [verb.name for verb in members]
+            assert all(line.endswith(".") for line in listed)  # a whole sentence on one line
+
+    def test_nothing_given_is_the_same_help(self, kilat_here):
+        assert "Use a model:" in kilat_here().stdout + kilat_here().stderr
+
+    @pytest.mark.parametrize("name", VERBS)
+    def test_of_a_verb_ends_with_examples_that_it_takes(self, kilat_here, name):
+        done = kilat_here(name, "--help")
+        text, _heading, examples = done.stdout.partition("\nExamples:\n")
+        assert done.returncode == 0
+        assert "-h, --help" in text
+        commands = [line.strip() for line in examples.splitlines()]
+        assert 1 <= len(commands) <= 3
+        for command in commands:
+            program, verb, *arguments = shlex.split(command.partition(" > ")[0])
+            assert (program, verb) == ("kilat", name)
+            VERBS[name].make_context(name, arguments)  # raises where it would not be taken
+
+    @pytest.mark.parametrize("verb", [(), ("train",)])
+    def test_is_translated_when_it_is_shown(self, kilat_here, monkeypatch, verb):
+        """The language is that of the moment, not of the import."""
+        english = kilat_here(*verb, "--help").stdout
+        monkeypatch.setattr(gettext, "translation", lambda *given, **more: Quoting())
+        monkeypatch.setenv("LANGUAGE", f"x-quoting-{len(verb)}")
+        quoted = kilat_here(*verb, "--help").stdout
+        for sentence in ("Train a classifier and write its run folder.", "Show the version and exit.", "Examples"):
+            assert (f"«{sentence}»" in quoted) == (sentence in english)
+            assert sentence not in quoted.replace(f"«{sentence}»", "")
+
+
+def test_the_version(kilat_here):
+    done = kilat_here("--version")
+    assert (done.returncode, done.stdout) == (0, f"kilat {kilat.__version__}\n")
+
+
+class TestStart:
+    def test_help_loads_nothing_heavy(self, cli):
+        heavy = {"matplotlib", "numpy", "onnx", "onnxruntime", "pandas", "pydantic", "rich", "scipy", "sklearn", "yaml"}
+        assert not heavy & modules_of(cli, "--help")
+        assert not heavy & modules_of(cli, "train", "--help")
+
+    def test_predict_loads_what_the_predictor_needs_and_no_more(self, cli, photos_run, other_photos):
+        heavy = {"matplotlib", "onnx", "pandas", "pydantic", "rich", "scipy", "sklearn", "torch", "yaml"}
+        loaded = modules_of(cli, "predict", photos_run.folder, next(other_photos.rglob("*.jpg")))
+        assert "onnxruntime" in loaded
+        assert not heavy & loaded
+
+
+class TestCompletion:
+    def complete(self, cli, words):
+        env = {"_KILAT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+        return cli(env=env).stdout.split()
+
+    def test_of_verbs_options_and_recipes(self, cli):
+        assert set(self.complete(cli, "kilat re")) == {"report", "recipes"}
+        assert "--backbone" in self.complete(cli, "kilat train --b")
+        assert self.complete(cli, "kilat train --recipe vgg") == ["vgg-cifar", "vgg16-binary"]
+
+    def test_the_script_for_a_shell(self, cli):
+        assert "_KILAT_COMPLETE" in cli("--show-completion", "bash").stdout
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [(["trian"], "Did you mean 'train'?"), (["train", "--epoch", "3"], "--epochs"), (["predict"], "model")],
+    )
+    def test_of_usage(self, kilat_here, arguments, message):
+        done = kilat_here(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert message in done.stderr
+
+    def test_are_sentences_with_a_hint(self, kilat_here, tmp_path):
+        done = kilat_here("predict", tmp_path, tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("Error: There is no model file")
+        assert "kilat train FOLDER" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+class TestReport:
+    def test_is_written_again_from_the_folder(self, kilat_here, photos_run):
+        page = photos_run.folder / "report.html"
+        before = page.read_bytes()
+        page.unlink()
+        done = kilat_here("report", photos_run.folder)
+        assert (done.returncode, done.stdout) == (0, f"wrote {page}\n")
+        assert page.read_bytes() == before
+
+    def test_what_is_no_run_is_refused(self, kilat_here, tmp_path):
+        done = kilat_here("report", tmp_path)
+        assert done.returncode == 1
+        assert "not the folder of a finished run" in done.stderr
