@@ -1,4 +1,4 @@
-"""``kilat eval``: the same measures on other labelled pictures."""
+"""``kilat eval`` and ``kilat.evaluate``: the same measures on other labelled pictures."""
 
 import json
 import shutil
@@ -8,7 +8,6 @@ import pytest
 
 import kilat
 from kilat.errors import ModelFileError, SourceError
-from kilat.verbs.train import evaluate
 
 
 def copied(source, target, count):
@@ -22,7 +21,7 @@ def test_the_same_measures_as_training_on_the_same_pictures(photos, photos_run, 
     for path, label in catalog.loc[catalog["split"] == "test", ["path", "label"]].itertuples(index=False):
         (tmp_path / label).mkdir(exist_ok=True)
         shutil.copy(photos / path, tmp_path / label)
-    again, before = evaluate(photos_run.folder, tmp_path)["test"], photos_run.metrics["test"]
+    again, before = kilat.evaluate(photos_run.folder, tmp_path)["test"], photos_run.metrics.test
     for key in ("n", "accuracy", "accuracy_interval", "balanced_accuracy", "confusion"):
         assert again[key] == before[key], key
     for key in ("log_loss", "brier"):
@@ -36,6 +35,7 @@ def test_the_command(kilat_here, photos_run, other_photos, json_lines):
     assert printed["model"] == str(photos_run.folder / "model.onnx")
     metrics = printed["metrics"]
     assert metrics["schema"] == 1
+    assert metrics["notes"] == []
     assert metrics["data"] == {"used": 24, "refused": 0, "reasons": {}, "classes": ["flower", "temple"]}
     assert metrics["test"]["n"] == 24
     assert metrics["test"]["accuracy"] > 0.9
@@ -53,67 +53,68 @@ def test_the_command_in_sentences(kilat_here, photos_run, other_photos, tmp_path
         assert "Traceback" not in failed.stderr
 
 
-def test_an_unknown_class_is_left_out_and_named(photos_run, other_photos, tmp_path):
+def test_an_unknown_class_is_left_out_and_named(photos_run, other_photos, tmp_path, kilat_here):
     copied(other_photos / "temple", tmp_path / "temple", 4)
     copied(other_photos / "flower", tmp_path / "flowr", 3)
-    metrics = evaluate(photos_run.folder, tmp_path)
-    assert metrics["data"]["used"] == 4
-    assert metrics["data"]["refused"] == 3
-    ((reason, count),) = metrics["data"]["reasons"].items()
-    assert count == 3
-    assert "'flowr'" in reason
-    assert "'flower'" in reason
-    assert metrics["test"]["n"] == 4
+    evaluation = kilat.evaluate(photos_run.folder, tmp_path)
+    assert evaluation.data.used == evaluation.test.n == 4
+    assert evaluation.data.refused == 3
+    assert evaluation.data.reasons == {"unknown_class": 3}
+    (note,) = evaluation.notes
+    assert note.code == "unknown_class"
+    assert note.values == {"count": 3, "label": "flowr", "classes": ["flower"]}
+    printed = kilat_here("eval", photos_run.folder, tmp_path).stdout
+    assert "3 pictures of class “flowr” were left out: the model has no such class, but 'flower'." in printed
 
 
 def test_one_class_is_enough(photos_run, other_photos, tmp_path):
     copied(other_photos / "temple", tmp_path / "temple", 5)
-    metrics = evaluate(photos_run.folder, tmp_path)
-    assert metrics["test"]["n"] == 5
-    assert metrics["test"]["per_class"]["temple"]["support"] == 5
-    assert metrics["test"]["per_class"]["flower"]["recall"] is None
+    test = kilat.evaluate(photos_run.folder, tmp_path).test
+    assert test.n == 5
+    assert test.per_class["temple"].support == 5
+    assert test.per_class["flower"].recall is None
 
 
-def test_only_a_ready_made_test_split_is_asked(photos_run, photos, other_photos, tmp_path):
+def test_of_ready_made_splits_only_the_test_split_is_used(photos_run, photos, other_photos, tmp_path):
     for label in ("temple", "flower"):
         copied(photos / label, tmp_path / "train" / label, 6)
         copied(other_photos / label, tmp_path / "test" / label, 4)
-    metrics = evaluate(photos_run.folder, tmp_path)
-    assert metrics["test"]["n"] == 8
-    assert sum(metrics["data"]["reasons"].values()) == metrics["data"]["refused"] == 12
+    evaluation = kilat.evaluate(photos_run.folder, tmp_path)
+    assert evaluation.test.n == 8
+    assert evaluation.data.refused == 12
+    assert evaluation.data.reasons == {"other_split": 12}
 
 
 def test_duplicates_count_once_and_broken_pictures_are_named(photos_run, other_photos, tmp_path):
     copied(other_photos / "temple", tmp_path / "temple", 4)
-    twin = next((tmp_path / "temple").iterdir())
-    shutil.copy(twin, tmp_path / "temple" / "twin.jpg")
+    first = next((tmp_path / "temple").iterdir())
+    shutil.copy(first, tmp_path / "temple" / "copy.jpg")
     (tmp_path / "temple" / "empty.jpg").write_bytes(b"")
-    metrics = evaluate(photos_run.folder, tmp_path)
-    assert metrics["data"]["used"] == metrics["test"]["n"] == 4
-    assert metrics["data"]["refused"] == 2
-    assert any(reason.startswith("byte-identical") for reason in metrics["data"]["reasons"])
-    assert "empty file" in metrics["data"]["reasons"]
+    evaluation = kilat.evaluate(photos_run.folder, tmp_path)
+    assert evaluation.data.used == evaluation.test.n == 4
+    assert evaluation.data.refused == 2
+    assert evaluation.data.reasons == {"duplicate": 1, "empty_file": 1}
 
 
-def test_nothing_left_to_ask_about(photos_run, other_photos, tmp_path):
+def test_no_picture_of_a_known_class(photos_run, other_photos, tmp_path):
     copied(other_photos / "temple", tmp_path / "zebra", 3)
     with pytest.raises(SourceError, match="None of the 3 pictures"):
-        evaluate(photos_run.folder, tmp_path)
+        kilat.evaluate(photos_run.folder, tmp_path)
     (tmp_path / "model.onnx").write_bytes(b"")
     with pytest.raises(ModelFileError):
-        evaluate(tmp_path, other_photos)
+        kilat.evaluate(tmp_path, other_photos)
 
 
 @pytest.mark.data
-def test_flowers_that_were_held_back(flowers, tmp_path):
+def test_flowers_that_were_held_out(flowers, tmp_path):
     """A model trained on part of the photos is measured on the rest."""
     for label in sorted(path.name for path in flowers.iterdir() if path.is_dir()):
         pictures = sorted((flowers / label).glob("*.jpg"))
-        for split, some in (("learn", pictures[:60]), ("ask", pictures[60:90])):
+        for split, some in (("train", pictures[:60]), ("other", pictures[60:90])):
             (tmp_path / split / label).mkdir(parents=True)
             for picture in some:
                 (tmp_path / split / label / picture.name).symlink_to(picture)
-    run = kilat.train(tmp_path / "learn", runs=tmp_path / "runs")
-    metrics = evaluate(run.folder, tmp_path / "ask")
-    assert metrics["test"]["n"] == 150
-    assert metrics["test"]["accuracy"] > 0.8
+    run = kilat.train(tmp_path / "train", runs=tmp_path / "runs")
+    test = kilat.evaluate(run.folder, tmp_path / "other").test
+    assert test.n == 150
+    assert test.accuracy > 0.8

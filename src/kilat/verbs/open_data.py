@@ -70,7 +70,7 @@ def source_of_pictures(pictures: Sequence[Any] | NDArray[Any], labels: Sequence[
         SourceError: there are none, their number is not that of the labels, or they are neither paths nor uint8 pixels.
     """
     if not len(pictures):
-        raise SourceError(_("There are no pictures to train on."))
+        raise SourceError(_("There are no pictures."))
     if len(pictures) != len(labels):
         raise SourceError(
             _("There are {pictures:,} pictures and {labels:,} labels.").format(
