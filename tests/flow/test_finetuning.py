@@ -50,39 +50,39 @@ def tuned(tuning, tmp_path_factory):
 
 
 def test_it_is_kept_where_it_is_better(tuned):
-    comparison = tuned.metrics["comparison"]
+    comparison = tuned.metrics.comparison
     assert comparison["kept"] == "fine_tuned"
     assert comparison["fine_tuned"]["test"]["accuracy"] > comparison["frozen"]["test"]["accuracy"]
     assert comparison["validation"]["log_loss_gain"] > comparison["validation"]["needed"]
-    assert tuned.metrics["test"]["accuracy"] == comparison["fine_tuned"]["test"]["accuracy"]
-    assert tuned.metrics["parity"]["max_difference"] < 1e-3
-    assert "temperature" in tuned.metrics["fit"]
-    assert "temperature" not in tuned.metrics["head"]
+    assert tuned.metrics.test.accuracy == comparison["fine_tuned"]["test"]["accuracy"]
+    assert tuned.metrics.parity.max_difference < 1e-3
+    assert "temperature" in tuned.metrics.fit
+    assert "temperature" not in tuned.metrics.head
 
 
 def test_the_report_says_which_won_and_by_how_much(tuned):
     page = (tuned.folder / "report.html").read_text("utf-8")
-    assert "Fine-tuning is kept: on" in page
+    assert "The fine-tuned network is kept: on" in page
     assert "which decided nothing" in page
 
 
 def test_some_pictures_are_kept_aside_for_what_it_promises(tuned):
     """Which training neither learnt from nor was measured on: sets and thresholds come from them."""
     from kilat.data.source import open_source
-    from kilat.evaluate.conformal import Sets
+    from kilat.evaluate.conformal import ConformalSets
 
     catalog = pd.read_csv(tuned.folder / "catalog.csv")
     used = catalog[catalog["status"] == "used"]
     counts = used["split"].value_counts()
     assert set(counts.index) == {"train", "validation", "calibration", "test"}
-    assert tuned.metrics["validation"]["n"] == counts["validation"]
+    assert tuned.metrics.validation.n == counts["validation"]
     assert 0.02 < counts["calibration"] / (counts["calibration"] + counts["train"]) < 0.1
     predictions = pd.read_csv(tuned.folder / "predictions.csv")
     assert predictions["split"].value_counts().to_dict() == counts.drop("train").to_dict()
     source, rows = open_source("digits"), used.index[used["split"] == "calibration"]
     answers = list(tuned.classifier.outcomes(source.read(int(row)) for row in rows))
     truth = np.array([tuned.classifier.classes.index(str(catalog.loc[row, "label"])) for row in rows])
-    sets = Sets.fit(np.stack([answer.probabilities for answer in answers]), truth)
+    sets = ConformalSets.fit(np.stack([answer.probabilities for answer in answers]), truth)
     thresholds = tuned.classifier.manifest.thresholds
     assert thresholds["set"]["thresholds"] == pytest.approx(sets.thresholds, abs=1e-3)
     assert thresholds["unknown"]["rate"] == 0.05
@@ -94,7 +94,7 @@ def test_what_is_no_digit_is_unknown(tuned):
     answers = list(kilat.load(tuned.folder).outcomes(noise))
     assert np.mean([answer.unknown > 0 for answer in answers]) > 0.9
     assert {len(answer.embedding) for answer in answers} == {tuned.classifier.reference.shape[1]}
-    assert tuned.metrics["parity"]["max_ood_difference"] < 0.01
+    assert tuned.metrics.parity.max_ood_difference < 0.01
 
 
 def test_the_model_file_answers_alike(tuned):
@@ -113,13 +113,13 @@ def test_the_model_file_answers_alike(tuned):
 def test_the_frozen_result_is_kept_where_nothing_is_gained(tuning, tmp_path):
     still = {**tuning, "fit": {**tuning["fit"], "optimizer": {"name": "sgd", "learning_rate": 1e-9}}}
     run = kilat.train("digits", still, runs=tmp_path)
-    comparison = run.metrics["comparison"]
+    comparison = run.metrics.comparison
     assert comparison["kept"] == "frozen"
-    assert run.metrics["test"]["accuracy"] == comparison["frozen"]["test"]["accuracy"]
-    assert run.metrics["model"]["backbone"] == BACKBONE
-    assert run.metrics["data"]["calibration"] == run.metrics["data"]["validation"] == 0  # cross-validated instead
+    assert run.metrics.test.accuracy == comparison["frozen"]["test"]["accuracy"]
+    assert run.metrics.model.backbone == BACKBONE
+    assert run.metrics.data.calibration == run.metrics.data.validation == 0  # cross-validated instead
     assert set(pd.read_csv(run.folder / "predictions.csv")["split"]) == {"validation", "test"}
-    assert "temperature" in run.metrics["head"]
+    assert "temperature" in run.metrics.head
     assert "The frozen backbone is kept" in (run.folder / "report.html").read_text("utf-8")
     # and where training begins is where the head ended
     assert comparison["validation"]["log_loss_gain"] == pytest.approx(0, abs=1e-2)
@@ -149,9 +149,9 @@ def test_gone_on_with_in_every_phase_it_ends_with_the_same_bytes(tuned, tuning, 
 def test_one_choice_opens_a_frozen_recipe(weights, tmp_path):
     choices = {"backbone": BACKBONE, "weights": str(weights), "size": SIZE, "fit.unfreeze": 1, "epochs": 1}
     run = kilat.train("digits", runs=tmp_path, **choices)
-    assert run.metrics["fit"]["epochs"] == 1
-    assert run.metrics["fit"]["optimizer"] == "adamw"  # as in the recipe finetune
-    assert run.metrics["comparison"]["kept"] in ("frozen", "fine_tuned")
+    assert run.metrics.fit.epochs == 1
+    assert run.metrics.fit.optimizer == "adamw"  # as in the recipe finetune
+    assert run.metrics.comparison.kept in ("frozen", "fine_tuned")
 
 
 @pytest.mark.parametrize(
@@ -171,6 +171,6 @@ def test_what_cannot_be_is_refused(weights, tmp_path, choices, words):
 
 def test_a_frozen_recipe_takes_a_time_limit_and_within_it_leaves_nothing_out(tmp_path):
     run = kilat.train("digits", preset="fast", runs=tmp_path, time_limit="60s")
-    assert run.metrics["data"]["refused"] == 0
+    assert run.metrics.data.refused == 0
     assert json.loads((run.folder / "metrics.json").read_text("utf-8"))["test"]["n"] > 300
     shutil.rmtree(run.folder)

@@ -1,19 +1,20 @@
-"""What was found in the data, as pages show it: in the order of what to do first, with some of the pictures."""
+"""Findings as pages show them: in the order of what to do first, with some of their pictures."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from kilat.check.finding import SEVERITIES, Finding, Severity
 from kilat.data.catalog import Catalog, Source
-from kilat.report.pictures import Shown, show
+from kilat.report.pictures import ShownPicture, Thumbnail, make_thumbnails
 
-A_PAGE = 160
-"""Pictures on a page at most; those found last are the first to do without."""
+PER_PAGE = 160
+"""Pictures of all findings on a page, at most; the last findings are the first to do without."""
 
-A_FINDING, A_GROUP, GROUPS = 24, 6, 8
-"""Pictures of a finding, pictures of a group, and groups of several, at most."""
+PER_FINDING, PER_GROUP, GROUPS = 24, 6, 8
+"""Pictures of a finding, pictures of a group, and groups of several pictures, at most."""
 
 PATHS = 6
 """So many pictures of a group that cannot be shown are named."""
@@ -27,7 +28,7 @@ ORDER = (
     "near_duplicates",
     "classes_alike",
     "refused",
-    "turned",
+    "rotated",
     "uniform",
     "blurred",
     "tiny",
@@ -37,11 +38,19 @@ ORDER = (
     "outlier",
     "grey",
     "coloured",
-    "stored_turned",
+    "exif_rotated",
 )
-"""Kinds by what to do first, where they matter as much; kinds that are not named come after these."""
+"""Kinds by what to do first, within a severity; other kinds come after these."""
 
 _LAST = ("few_pictures", "imbalance")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A finding, and the rows of its groups that a page shows."""
+
+    finding: Finding
+    groups: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -49,20 +58,20 @@ class ShownGroup:
     """Pictures that belong together.
 
     Args:
-        caption: what to say of them.
+        caption: what there is to say of them.
         pictures: some of them.
         paths: of some that cannot be shown, because they cannot be read.
         count: how many belong to it.
     """
 
     caption: str
-    pictures: tuple[Shown, ...]
+    pictures: tuple[ShownPicture, ...]
     paths: tuple[str, ...]
     count: int
 
     @property
     def labels_differ(self) -> bool:
-        """Whether its pictures stand under different labels."""
+        """Whether its pictures have different labels."""
         return len({picture.label for picture in self.pictures}) > 1
 
     @property
@@ -73,15 +82,15 @@ class ShownGroup:
 
 @dataclass(frozen=True)
 class ShownFinding:
-    """A finding with some of its pictures.
+    """One thing that was found, as a page shows it.
 
     Args:
-        kind: a word for programs, such as ``near_duplicates``.
+        kind: such as ``near_duplicates``.
         severity: how much it matters.
         title: what was found, a sentence.
         advice: what to do about it, a sentence.
-        groups: some of the groups, the worst first.
-        unshown: how many groups (or pictures, where they stand alone) there are besides.
+        groups: some of the pictures.
+        unshown: how many groups are not shown.
     """
 
     kind: str
@@ -93,80 +102,31 @@ class ShownFinding:
 
     @property
     def is_single(self) -> bool:
-        """Whether its pictures stand each for itself."""
+        """Whether it is about pictures one by one rather than groups of them."""
         return all(group.count == 1 for group in self.groups)
 
     @property
     def crosses_splits(self) -> bool:
-        """Whether it matters in which split a picture is."""
+        """Whether it matters which split a picture is in."""
         return self.kind in {"leak", "validation_leak"}
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A finding, and the rows of its groups that are to be shown."""
-
-    finding: Finding
-    groups: tuple[tuple[int, ...], ...]
-
-
-def shown(
-    findings: Iterable[Finding], source: Source, catalog: Catalog, *, a_finding: int = A_FINDING
-) -> list[ShownFinding]:
-    """Findings with some of their pictures, in the order of what to do first.
+def select(findings: Iterable[Finding], *, per_finding: int = PER_FINDING, per_page: int = PER_PAGE) -> list[Selection]:
+    """Return the findings in order, with the pictures to show: of each as many as leave some for those behind it.
 
     Args:
         findings: all of them, in any order.
-        source: where the pictures are; those that are shown are read once more.
-        catalog: every picture that came in.
-        a_finding: pictures of a finding, at most.
+        per_finding: pictures of a finding, at most.
+        per_page: pictures of all findings, at most.
     """
-    choices = choose(findings, a_finding=a_finding)
-    return illustrate(choices, show(source, catalog, rows(choices)), catalog)
-
-
-def choose(findings: Iterable[Finding], *, a_finding: int = A_FINDING, a_page: int = A_PAGE) -> list[Choice]:
-    """Which pictures to show, the findings in order: of each as many as leave some for those behind it.
-
-    Args:
-        findings: all of them, in any order.
-        a_finding: pictures of a finding, at most.
-        a_page: pictures of all findings, at most.
-    """
-    ordered, left, choices = sorted(findings, key=_rank), a_page, []
-    for place, finding in enumerate(ordered):
+    ordered, left, selections = sorted(findings, key=_rank), per_page, []
+    for position, finding in enumerate(ordered):
         # What a later finding needs at least for a group, or fewer where even that is too much for the page.
-        kept = min(A_GROUP, a_page // len(ordered)) * (len(ordered) - place - 1)
-        groups = _some(finding, min(a_finding, left - kept))
-        choices.append(Choice(finding, groups))
+        reserved = min(PER_GROUP, per_page // len(ordered)) * (len(ordered) - position - 1)
+        groups = _first_groups(finding, min(per_finding, left - reserved))
+        selections.append(Selection(finding, groups))
         left -= sum(map(len, groups)) if finding.kind != "refused" else 0
-    return choices
-
-
-def rows(choices: Iterable[Choice]) -> set[int]:
-    """The rows of the catalog whose pictures are to be shown; those of refused ones are named instead."""
-    return {row for choice in choices if choice.finding.kind != "refused" for group in choice.groups for row in group}
-
-
-def illustrate(choices: Iterable[Choice], pictures: Mapping[int, Shown], catalog: Catalog) -> list[ShownFinding]:
-    """The findings with their pictures.
-
-    Args:
-        choices: what was chosen.
-        pictures: those that could be read, by their rows.
-        catalog: every picture that came in.
-    """
-    return [
-        ShownFinding(
-            choice.finding.kind,
-            choice.finding.severity,
-            choice.finding.title,
-            choice.finding.advice,
-            _groups(choice, pictures, catalog),
-            len(choice.finding.groups) - len(choice.groups),
-        )
-        for choice in choices
-    ]
+    return selections
 
 
 def _rank(finding: Finding) -> tuple[int, int, int]:
@@ -174,26 +134,69 @@ def _rank(finding: Finding) -> tuple[int, int, int]:
     return SEVERITIES.index(finding.severity), kinds.index(finding.kind), -finding.count
 
 
-def _some(finding: Finding, most: int) -> tuple[tuple[int, ...], ...]:
-    """The first groups, of each the first pictures, so that there are not more than so many pictures."""
+def _first_groups(finding: Finding, limit: int) -> tuple[tuple[int, ...], ...]:
+    """Return the first groups, of each the first pictures, with at most ``limit`` pictures in all."""
     if finding.kind == "refused":
         return tuple(group[:PATHS] for group in finding.groups[:GROUPS])
-    together = 2 if finding.kind == "shortcut" else 1  # with it and without it: alone they say nothing
-    groups = [group[: min(A_GROUP, most // together)] for group in finding.groups]
-    places = most if all(len(group) == 1 for group in finding.groups) else GROUPS
-    fitting = int(np.searchsorted(np.cumsum([len(group) for group in groups[:places]]), most, side="right"))
-    return tuple(groups[: fitting // together * together]) if most > 0 else ()
+    pair = 2 if finding.kind == "shortcut" else 1  # with the shortcut and without it: alone they say nothing
+    groups = [group[: min(PER_GROUP, limit // pair)] for group in finding.groups]
+    count = limit if all(len(group) == 1 for group in finding.groups) else GROUPS
+    fitting = int(np.searchsorted(np.cumsum([len(group) for group in groups[:count]]), limit, side="right"))
+    return tuple(groups[: fitting // pair * pair]) if limit > 0 else ()
 
 
-def _groups(choice: Choice, pictures: Mapping[int, Shown], catalog: Catalog) -> tuple[ShownGroup, ...]:
-    captions: Sequence[str] = choice.finding.captions or [""] * len(choice.finding.groups)
-    paths = catalog.table["path"]
-    return tuple(
-        ShownGroup(
-            caption,
-            tuple(pictures[row] for row in chosen if row in pictures),
-            tuple(str(paths[row]) for row in chosen if row not in pictures),
-            len(group),
-        )
-        for caption, chosen, group in zip(captions, choice.groups, choice.finding.groups, strict=False)
-    )
+def selected_rows(selections: Iterable[Selection]) -> set[int]:
+    """Return the rows whose pictures are shown; refused pictures are named instead."""
+    return {
+        row
+        for selection in selections
+        if selection.finding.kind != "refused"
+        for group in selection.groups
+        for row in group
+    }
+
+
+def show(
+    selections: Iterable[Selection], thumbnails: Mapping[str, Thumbnail], catalog: pd.DataFrame
+) -> list[ShownFinding]:
+    """Return findings with their sentences and pictures.
+
+    Args:
+        selections: the findings and what to show of them.
+        thumbnails: of the pictures that could be read, by path.
+        catalog: every picture that came in.
+    """
+    paths, labels, splits = (catalog[column].tolist() for column in ("path", "label", "split"))
+    shown = []
+    for selection in selections:
+        finding, groups = selection.finding, []
+        captions = finding.captions() or [""] * len(finding.groups)
+        for caption, rows, group in zip(captions, selection.groups, finding.groups, strict=False):
+            is_named = finding.kind == "refused"
+            pictures = tuple(
+                ShownPicture(paths[row], labels[row], thumbnails[paths[row]], splits[row])
+                for row in rows
+                if paths[row] in thumbnails and not is_named
+            )
+            named = tuple(paths[row] for row in rows if is_named or paths[row] not in thumbnails)
+            groups.append(ShownGroup(caption, pictures, named, len(group)))
+        unshown = len(finding.groups) - len(groups)
+        title, advice = finding.title(), finding.advice()
+        shown.append(ShownFinding(finding.kind, finding.severity, title, advice, tuple(groups), unshown))
+    return shown
+
+
+def read_and_show(
+    findings: Iterable[Finding], source: Source, catalog: Catalog, *, per_finding: int = PER_FINDING
+) -> list[ShownFinding]:
+    """Return findings with their sentences and pictures, which are read for it.
+
+    Args:
+        findings: all of them, in any order.
+        source: where the pictures are.
+        catalog: every picture that came in.
+        per_finding: pictures of a finding, at most.
+    """
+    selections = select(findings, per_finding=per_finding)
+    thumbnails = make_thumbnails(source, catalog, selected_rows(selections))
+    return show(selections, thumbnails, catalog.table)

@@ -1,20 +1,32 @@
-"""Accuracy under the common corruptions: a cell for every corruption and severity in a figure, and a table of text."""
+"""Accuracy under common corruptions: a figure with a cell for every corruption and severity, and a table as text."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.axes import Axes
 
 from kilat.evaluate.corruptions import GROUPS, SEVERITIES
 from kilat.locale import _
-from kilat.report.svg_canvas import ACCENT, MUTED, ON_ACCENT, SIDE, TEXT, boxes, room, sheet, to_svg, write
+from kilat.report.svg_canvas import (
+    ACCENT,
+    MUTED,
+    ON_ACCENT,
+    SIDE,
+    TEXT,
+    column_width,
+    draw_boxes,
+    new_canvas,
+    to_svg,
+    write,
+)
 
 _ROW, _GAP, _TOP = 24, 13, 58
 
 
 def names() -> dict[str, str]:
-    """The corruptions and their groups, as a reader calls them."""
+    """Return what the corruptions and their groups are called."""
     return {
         "gaussian_noise": _("Gaussian noise"),
         "shot_noise": _("shot noise"),
@@ -39,95 +51,83 @@ def names() -> dict[str, str]:
 
 
 def figure(measured: Mapping[str, Any]) -> Markup:
-    """Accuracy in per cent of every corruption (in rows, by group) at every severity (in columns), and its mean.
+    """Draw the accuracy in per cent of every corruption (in rows, by group) at every severity (in columns).
 
-    The tone of a cell is the square of its accuracy; the clean pictures stand above, to compare with.
+    The opacity of a cell follows the square of its accuracy; the clean pictures stand above, to compare with.
 
     Args:
-        measured: the section ``robustness`` of the measures.
+        measured: the section ``robustness`` of an evaluation.
     """
-    called = names()
-    left = room([called[name] for name in measured["corruptions"]])
+    translated = names()
+    left = column_width([translated[name] for name in measured["corruptions"]])
     width = (SIDE - left - 66) / len(SEVERITIES)
-    means = SIDE - 56
-    axes = sheet(SIDE, _TOP + _ROW * len(measured["corruptions"]) + _GAP * (len(GROUPS) - 1) + 2)
-    for column, severity in enumerate(SEVERITIES):
-        write(axes, left + (column + 0.5) * width, _TOP - 13, f"{severity}", color=MUTED, ha="center")
+    means = SIDE - 28
+    axes = new_canvas(SIDE, _TOP + _ROW * len(measured["corruptions"]) + _GAP * (len(GROUPS) - 1) + 2)
+    columns = [left + width * i for i in range(len(SEVERITIES))]
+    for x, severity in zip(columns, SEVERITIES, strict=True):
+        write(axes, x + width / 2, _TOP - 13, f"{severity}", color=MUTED, ha="center")
     write(axes, left - 9, _TOP - 13, _("severity"), color=MUTED, ha="right")
-    write(axes, means + 28, _TOP - 13, _("mean"), color=MUTED, ha="center")
+    write(axes, means, _TOP - 13, _("mean"), color=MUTED, ha="center")
     write(axes, left - 9, 12, _("clean"), ha="right")
-    _cells(axes, np.array([left]), 1, width, [measured["clean"]["accuracy"]])
-    write(axes, left + width + 10, 12, _headline(measured), color=MUTED)
+    _cells(axes, columns[:1], 1, width, [measured["clean"]["accuracy"]])
+    summary = _("mean under corruption {mean}, {n:,} pictures").format(
+        mean=_percent(measured["mean"]["accuracy"]), n=measured["n"]
+    )
+    write(axes, left + width + 10, 12, summary, color=MUTED)
     y = float(_TOP)
     for members in GROUPS.values():
         for name in members:
             one = measured["corruptions"][name]
-            write(axes, left - 9, y + _ROW / 2, called[name], ha="right")
-            _cells(
-                axes, left + width * np.arange(len(SEVERITIES)), y, width, [s["accuracy"] for s in one["severities"]]
-            )
-            write(axes, means + 28, y + _ROW / 2, _percent(one["accuracy"]), ha="center")
+            write(axes, left - 9, y + _ROW / 2, translated[name], ha="right")
+            _cells(axes, columns, y, width, [severity["accuracy"] for severity in one["severities"]])
+            write(axes, means, y + _ROW / 2, _percent(one["accuracy"]), ha="center")
             y += _ROW
         y += _GAP
     return to_svg(axes, "robustness", _("Accuracy under common corruptions, by severity"))
 
 
-def _headline(measured: Mapping[str, Any]) -> str:
-    return _("mean under corruption {mean}, {n:,} pictures").format(
-        mean=_percent(measured["mean"]["accuracy"]), n=measured["n"]
-    )
-
-
-def _cells(axes: Any, x: Any, y: float, width: float, accuracies: list[float | None]) -> None:
-    """A row of cells with their per cent."""
+def _cells(axes: Axes, x: list[float], y: float, width: float, accuracies: list[float | None]) -> None:
+    """Draw a row of cells with their per cent."""
     # The square tells 90% from 80%, where most cells of a good model are, better than the accuracy does.
-    tones = [round(0.05 + 0.9 * (accuracy or 0.0) ** 2, 2) for accuracy in accuracies]
-    boxes(axes, x + 1, y + 1, width - 2, _ROW - 2, [(ACCENT, tone) for tone in tones])
-    for left, tone, accuracy in zip(x, tones, accuracies, strict=True):
-        ink = ON_ACCENT if tone > 0.6 else TEXT
-        write(axes, left + width / 2, y + _ROW / 2, _percent(accuracy), color=ink, ha="center")
+    opacities = [round(0.05 + 0.9 * (accuracy or 0.0) ** 2, 2) for accuracy in accuracies]
+    draw_boxes(axes, np.array(x) + 1, y + 1, width - 2, _ROW - 2, [(ACCENT, opacity) for opacity in opacities])
+    for left, opacity, accuracy in zip(x, opacities, accuracies, strict=True):
+        colour = ON_ACCENT if opacity > 0.6 else TEXT
+        write(axes, left + width / 2, y + _ROW / 2, _percent(accuracy), color=colour, ha="center")
 
 
 def table(measured: Mapping[str, Any]) -> str:
-    """The same in lines of text: clean accuracy, a row for each corruption, the mean of each group, and of all."""
-    called = names()
-    wide = max(map(len, called.values()))
-    head = "".join(f"{severity:>6}" for severity in SEVERITIES)
-    lines = [_clean(measured), "", f"{_('severity'):<{wide}}{head}{_('mean'):>8}"]
+    """Return the same as text: the clean accuracy, a row for each corruption, the mean of each group and of all."""
+    if not measured["n"]:
+        return _("No pictures were left to corrupt.")
+    translated = names()
+    low, high = measured["clean"]["accuracy_interval"]
+    title = _(
+        "accuracy in % under common corruptions, on {n:,} pictures (clean {accuracy:.1%}, {low:.1%} to {high:.1%})"
+    ).format(n=measured["n"], accuracy=measured["clean"]["accuracy"], low=low, high=high)
+    wide = max(map(len, translated.values()))
+    severities = "".join(f"{severity:>6}" for severity in SEVERITIES)
+    lines = [title, "", f"{_('severity'):<{wide}}{severities}{_('mean'):>8}"]
     for members in GROUPS.values():
         for name in members:
             one = measured["corruptions"][name]
-            cells = "".join(f"{_percent(s['accuracy']):>6}" for s in one["severities"])
-            lines.append(f"{called[name]:<{wide}}{cells}{_percent(one['accuracy']):>8}")
-    return "\n".join([*lines, "", *sentences(measured)])
+            cells = "".join(f"{_percent(severity['accuracy']):>6}" for severity in one["severities"])
+            lines.append(f"{translated[name]:<{wide}}{cells}{_percent(one['accuracy']):>8}")
+    return "\n".join([*lines, "", *_summary(measured, translated)])
 
 
-def _clean(measured: Mapping[str, Any]) -> str:
-    clean = measured["clean"]
-    if not measured["n"]:
-        return _("No pictures were left to corrupt.")
-    low, high = clean["accuracy_interval"]
-    return _(
-        "accuracy in % under common corruptions, on {n:,} pictures (clean {accuracy:.1%}, {low:.1%} to {high:.1%})"
-    ).format(n=measured["n"], accuracy=clean["accuracy"], low=low, high=high)
-
-
-def sentences(measured: Mapping[str, Any]) -> list[str]:
-    """What the figure comes to."""
-    if not measured["n"]:
-        return []
-    called = names()
-    groups = ", ".join(f"{called[group]} {one['accuracy']:.1%}" for group, one in measured["groups"].items())
+def _summary(measured: Mapping[str, Any], translated: Mapping[str, str]) -> list[str]:
+    """Return the means over all corruptions and of each group as sentences."""
     low, high = measured["mean"]["accuracy_interval"]
-    found = [
+    sentences = [
         _("mean {accuracy:.1%} (95% interval {low:.1%} to {high:.1%}), mean corruption error {error:.1%}").format(
             accuracy=measured["mean"]["accuracy"], low=low, high=high, error=measured["mean_error"]
         ),
-        groups,
+        ", ".join(f"{translated[group]} {one['accuracy']:.1%}" for group, one in measured["groups"].items()),
     ]
     if measured["relative_drop"] is not None:
-        found.append(_("relative drop from clean accuracy {drop:.1%}").format(drop=measured["relative_drop"]))
-    return found
+        sentences.append(_("relative drop from clean accuracy {drop:.1%}").format(drop=measured["relative_drop"]))
+    return sentences
 
 
 def _percent(accuracy: float | None) -> str:

@@ -1,6 +1,5 @@
-"""How pages are written: the templates of this folder, which no name can break, and numbers as text."""
+"""Filling in the templates of this folder, which no name can break, and numbers as text."""
 
-import base64
 import math
 from functools import cache
 from numbers import Real
@@ -10,39 +9,46 @@ from typing import TypeGuard
 from jinja2 import Environment, FileSystemLoader, Undefined
 from markupsafe import Markup
 
-from kilat.locale import _
-from kilat.report import network_diagram
+from kilat.locale import _, ngettext
+from kilat.report import palette
 from kilat.report.svg_canvas import printable, shorten
 
 
 def fill(template: str, /, **content: object) -> str:
-    """A template of this folder, filled in; equal content gives equal text.
+    """Return a template of this folder filled in; equal content gives equal text.
 
     Args:
         template: such as ``page.html.j2``.
-        content: what it says, by the names that it uses.
+        content: what it shows, by the names that it uses.
     """
     return _environment().get_template(template).render(**content)
 
 
 @cache
 def _environment() -> Environment:
-    """Once a process: turning the templates into code takes longer than filling them in."""
-    page = Environment(
+    """Make the environment once a process: compiling the templates takes longer than filling them in."""
+    environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    page.globals.update(_=_, tones=network_diagram.COLOURS)
-    page.filters.update(percent=percent, points=points, number=number, count=count, short=short, size=size)
-    page.filters.update(lines=lines, jpeg=_jpeg, png=_png, uri=_uri, shorten=shorten)
-    return page
+    environment.globals.update(_=_, ngettext=ngettext, palette=palette)
+    filters = (percent, points, number, count, rounded, size, lines, file_uri, shorten, split_name)
+    environment.filters.update({filter_.__name__: filter_ for filter_ in filters})
+    return environment
+
+
+def _finalize(value: object) -> object:
+    """Return what the template writes: everything printable, and a dash for what is undefined."""
+    if value is None or isinstance(value, Undefined):
+        return "–"
+    return value if isinstance(value, Markup) else printable(str(value))
 
 
 def percent(value: object, digits: int = 1) -> str:
-    """A share as text; a dash where it is undefined. What is not quite all never reads as 100%."""
+    """Return a share as text; a dash where it is undefined. What is not quite all never reads as 100%."""
     if not defined(value):
         return "–"
     unit = 10 ** (digits + 2)
@@ -51,60 +57,56 @@ def percent(value: object, digits: int = 1) -> str:
 
 
 def points(value: object) -> str:
-    """A share in percentage points, without the sign."""
+    """Return a share in percentage points, without the sign."""
     return percent(value).rstrip("%")
 
 
 def number(value: object, digits: int = 3) -> str:
-    """A number as text; a dash where it is undefined."""
+    """Return a number as text; a dash where it is undefined."""
     return f"{value:.{digits}f}" if defined(value) else "–"
 
 
 def count(value: object) -> str:
-    """A whole number with its thousands apart; a dash where it is undefined."""
+    """Return a whole number with its thousands apart; a dash where it is undefined."""
     return f"{int(value):,}" if defined(value) else "–"
 
 
-def short(value: object) -> object:
-    """A setting as text: numbers to three digits, anything else as it is."""
+def rounded(value: object) -> object:
+    """Return a fraction to three digits as text, and anything else as it is."""
     return f"{value:.3g}" if defined(value) and not isinstance(value, int) else value
 
 
-def lines(text: str) -> Markup:
-    """Text whose line breaks count."""
-    return Markup("\n").join(Markup.escape(printable(line)) for line in text.split("\n"))
-
-
 def size(value: object) -> str:
-    """A number of bytes as people say it."""
+    """Return a number of bytes in kilobytes or megabytes."""
     if not defined(value):
         return "–"
     return f"{value / 1e6:.1f} MB" if value >= 1e5 else f"{value / 1e3:.1f} kB"
 
 
 def defined(value: object) -> TypeGuard[float]:
-    """Whether a measure is a number at all."""
+    """Return whether a value is a finite number."""
     return isinstance(value, Real) and math.isfinite(float(value))
 
 
-def _finalize(value: object) -> object:
-    """What the template writes: everything printable, and a dash for what is undefined."""
-    if value is None or isinstance(value, Undefined):
-        return "–"
-    return value if isinstance(value, Markup) else printable(str(value))
+def lines(text: str) -> Markup:
+    """Return text with its line breaks."""
+    return Markup("\n").join(Markup.escape(printable(line)) for line in text.split("\n"))
 
 
-def _jpeg(picture: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(picture).decode('ascii')}"
-
-
-def _png(picture: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(picture).decode('ascii')}"
-
-
-def _uri(link: str | None) -> str:
-    """The address of a file, or nothing where there is none that an address can name."""
+def file_uri(link: str | None) -> str:
+    """Return the URI of a file; empty where there is none."""
     try:
         return Path(link).as_uri() if link else ""
     except ValueError:
         return ""
+
+
+def split_name(split: str) -> str:
+    """Return what a split is called; empty for a picture in none."""
+    names = {
+        "train": _("train"),
+        "validation": _("validation"),
+        "calibration": _("calibration"),
+        "test": _("test"),
+    }
+    return names.get(split, split)

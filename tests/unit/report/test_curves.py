@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kilat.report import curves
-from kilat.report.network_diagram import standalone
+from kilat.report.svg_canvas import standalone
 
 
 def rows(epochs: int = 8) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ def texts(svg: str) -> list[str]:
     return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
 
 
-def test_there_is_a_figure_for_everything_that_was_measured() -> None:
+def test_there_is_a_figure_for_everything_that_was_measured():
     figures = curves.history(rows())
     assert list(figures) == ["loss", "accuracy", "rate"]
     assert {"training", "validation", "epoch"} <= set(texts(figures["loss"]))
@@ -37,7 +37,7 @@ def test_there_is_a_figure_for_everything_that_was_measured() -> None:
     assert "0.0005" in texts(figures["rate"])
 
 
-def test_the_epoch_that_was_kept_is_marked() -> None:
+def test_the_epoch_that_was_kept_is_marked():
     assert "best: 4" in texts(curves.history(rows())["loss"])
     chosen = curves.history(rows(), best=7)
     assert "best: 7" in texts(chosen["loss"])
@@ -45,7 +45,7 @@ def test_the_epoch_that_was_kept_is_marked() -> None:
     assert "best" not in "".join(texts(curves.history(rows(), best=99)["loss"]))
 
 
-def test_what_is_missing_or_not_finite_is_left_out() -> None:
+def test_what_is_missing_or_not_finite_is_left_out():
     bare = [{"epoch": e, "loss": 1.0 / e if e != 2 else math.nan, "validation_loss": None} for e in (1, 2, 3)]
     figures = curves.history(bare)
     assert list(figures) == ["loss"]
@@ -56,7 +56,7 @@ def test_what_is_missing_or_not_finite_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 250])
-def test_one_epoch_and_many_are_drawn(epochs: int) -> None:
+def test_one_epoch_and_many_are_drawn(epochs):
     for svg in curves.history(rows(epochs)).values():
         labels = texts(svg)
         assert str(epochs) in labels
@@ -64,7 +64,7 @@ def test_one_epoch_and_many_are_drawn(epochs: int) -> None:
         assert len(svg) < 30_000
 
 
-def test_a_rate_that_falls_by_factors_has_a_logarithmic_axis_and_others_a_linear_one() -> None:
+def test_a_rate_that_falls_by_factors_has_a_logarithmic_axis_and_others_a_linear_one():
     epochs = np.linspace(0, 20, 101)
     exponential = curves.schedule(epochs.tolist(), [(0.01 * 0.1 ** (epochs / 5)).tolist()], ["exponential"])
     cosine = curves.schedule(epochs.tolist(), [(0.005 * (1 + np.cos(np.pi * epochs / 20))).tolist()], ["cosine"])
@@ -74,12 +74,12 @@ def test_a_rate_that_falls_by_factors_has_a_logarithmic_axis_and_others_a_linear
     assert "0.01" in texts(constant)
 
 
-def test_schedules_can_be_compared() -> None:
+def test_schedules_can_be_compared():
     names = texts(curves.schedule([0, 1, 2], [[1, 0.5, 0.2], [1, 1, 0.1]], ["linear", "piecewise"]))
     assert {"linear", "piecewise"} <= set(names)
 
 
-def test_the_suggested_rate_is_marked_and_divergence_left_out() -> None:
+def test_the_suggested_rate_is_marked_and_divergence_left_out():
     rates = np.geomspace(1e-6, 10, 60)
     losses = 2.3 - 1.0 / (1 + np.exp(-3 * (np.log10(rates) + 3))) + np.where(rates > 0.5, 1e4 * rates, 0)
     losses[-1] = math.nan
@@ -93,7 +93,7 @@ def test_the_suggested_rate_is_marked_and_divergence_left_out() -> None:
     assert curves.rate_finder([1e-3], [math.nan], None) == ""
 
 
-def test_figures_of_one_page_share_no_id_and_none_of_its_own_colours() -> None:
+def test_figures_of_one_page_share_no_id_and_none_of_its_own_colours():
     page = "".join(curves.history(rows()).values())
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
@@ -101,7 +101,7 @@ def test_figures_of_one_page_share_no_id_and_none_of_its_own_colours() -> None:
     assert curves.history(rows()) == curves.history(rows())
 
 
-def test_a_figure_can_be_a_file() -> None:
+def test_a_figure_can_be_a_file():
     alone = standalone(curves.rate_finder([1e-4, 1e-3, 1e-2], [2.0, 1.0, 3.0], 1e-3))
     assert "var(" not in alone
     assert alone.startswith("<svg xmlns=")

@@ -1,26 +1,26 @@
 """The figures: what they show, in whose colours, and that no name can break them."""
 
 import re
-from typing import Any
 
 import numpy as np
 import pytest
 
+from kilat.learn.metrics import Bin
 from kilat.report import figures
 from kilat.report.svg_canvas import shorten
 
 NAMES = ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
 MATRIX = [[120, 4, 5, 1, 3], [2, 190, 1, 3, 2], [1, 0, 113, 1, 14], [0, 2, 1, 136, 1], [0, 1, 10, 2, 147]]
-BINS: list[dict[str, Any]] = [
-    {"n": 40, "confidence": 0.55, "accuracy": 0.5},
-    {"n": 0, "confidence": None, "accuracy": None},
+BINS = [
+    Bin(low=0.5, high=0.6, n=40, confidence=0.55, accuracy=0.5, accuracy_interval=(0.35, 0.65)),
+    Bin(low=0.6, high=0.7, n=0, confidence=0.65, accuracy=None, accuracy_interval=None),
 ]
 
 
 def all_figures(names: list[str] = NAMES) -> dict[str, str]:
     return {
         "balance": figures.balance(names, {"train": [500, 700, 512, 559, 639], "test": [133, 198, 129, 140, 160]}),
-        "curve": figures.curve([184, 734, 2936], [0.85, 0.9, 0.93], [0.83, 0.89, 0.92], [0.87, 0.91, 0.94]),
+        "curve": figures.learning_curve([184, 734, 2936], [0.85, 0.9, 0.93], [0.83, 0.89, 0.92], [0.87, 0.91, 0.94]),
         "confusion": figures.confusion(names, MATRIX),
         "reliability": figures.reliability(BINS, before=BINS),
     }
@@ -31,7 +31,7 @@ def texts(svg: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["balance", "curve", "confusion", "reliability"])
-def test_a_figure_takes_its_colours_and_fonts_from_the_page(name: str) -> None:
+def test_a_figure_takes_its_colours_and_fonts_from_the_page(name):
     svg = all_figures()[name]
     assert "var(--accent)" in svg
     assert not re.search(r"#[0-9a-f]{6}", svg)
@@ -42,18 +42,18 @@ def test_a_figure_takes_its_colours_and_fonts_from_the_page(name: str) -> None:
     assert len(svg) < 30_000
 
 
-def test_equal_input_gives_equal_text() -> None:
+def test_equal_input_gives_equal_text():
     assert all_figures() == all_figures()
 
 
-def test_ids_of_figures_on_one_page_are_unique() -> None:
+def test_ids_of_figures_on_one_page_are_unique():
     page = "".join(all_figures().values())
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]+)"', page)) == set(ids)
 
 
-def test_names_are_text_whatever_they_contain() -> None:
+def test_names_are_text_whatever_they_contain():
     names = ["$a_b$", "<b>&", 'x" id="y #040404', "日本語 עברית", "\udc80\n"]
     labels = texts(figures.confusion(names, MATRIX))
     for shown in ("$a_b$", "&lt;b&gt;&amp;", 'x" id="y #040404', "日本語 עברית", "\\udc80\ufffd"):
@@ -61,22 +61,22 @@ def test_names_are_text_whatever_they_contain() -> None:
     assert "$a_b$" in texts(figures.balance(names, {"train": [1, 2, 3, 4, 5]}))
 
 
-def test_long_names_keep_both_ends() -> None:
+def test_long_names_keep_both_ends():
     assert shorten("a" * 300 + "xyz").endswith("xyz")
     assert len(shorten("a" * 300)) <= 22
 
 
-def test_the_confusion_matrix_shows_every_count_but_zero() -> None:
+def test_the_confusion_matrix_shows_every_count_but_zero():
     numbers = sorted(int(t) for t in texts(figures.confusion(NAMES, MATRIX)) if t.isdigit())
     assert numbers == sorted(n for row in MATRIX for n in row if n)
 
 
-def test_the_balance_shows_totals() -> None:
+def test_the_balance_shows_totals():
     assert {"633", "898", "641", "699", "799"} <= set(texts(all_figures()["balance"]))
 
 
 @pytest.mark.parametrize("classes", [31, 1000])
-def test_many_classes_become_a_small_image(classes: int) -> None:
+def test_many_classes_become_a_small_image(classes):
     names = [f"class {i}" for i in range(classes)]
     matrix = np.eye(classes, dtype=int) * 5
     svg = figures.confusion(names, matrix)
@@ -88,8 +88,9 @@ def test_many_classes_become_a_small_image(classes: int) -> None:
     assert len(bars) < 40_000
 
 
-def test_the_smallest_inputs_are_drawn() -> None:
+def test_the_smallest_inputs_are_drawn():
     assert figures.balance(["a", "b"], {"train": [0, 0]})
     assert figures.confusion(["a", "b"], [[0, 0], [0, 0]])
-    assert figures.curve([10, 10], [1.0, 1.0], [1.0, 1.0], [1.0, 1.0])
-    assert figures.reliability([{"n": 1, "confidence": 1.0, "accuracy": 0.0}])
+    assert figures.learning_curve([10, 10], [1.0, 1.0], [1.0, 1.0], [1.0, 1.0])
+    assert figures.reliability([])
+    assert figures.reliability(BINS[1:], BINS[1:])

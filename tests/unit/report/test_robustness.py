@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kilat.evaluate.corruptions import CORRUPTIONS, GROUPS
-from kilat.report import network_diagram, robustness
+from kilat.report import robustness, svg_canvas
 
 
 def share(accuracy: float) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def texts(svg: str) -> list[str]:
     return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
 
 
-def test_the_figure_has_every_cell_and_name_in_the_pages_colours(measured: dict[str, Any]) -> None:
+def test_the_figure_has_every_cell_and_name_in_the_pages_colours(measured):
     svg = robustness.figure(measured)
     shown = texts(svg)
     for number in (*range(10, 85), 93):
@@ -52,13 +52,13 @@ def test_the_figure_has_every_cell_and_name_in_the_pages_colours(measured: dict[
     assert svg == robustness.figure(measured)
 
 
-def test_the_figure_stands_in_a_file_of_its_own(measured: dict[str, Any]) -> None:
-    alone = network_diagram.standalone(robustness.figure(measured))
+def test_the_figure_stands_in_a_file_of_its_own(measured):
+    alone = svg_canvas.standalone(robustness.figure(measured))
     assert alone.startswith("<svg xmlns=")
     assert "var(" not in alone
 
 
-def test_the_table_has_a_row_for_each_corruption_and_its_sums(measured: dict[str, Any]) -> None:
+def test_the_table_has_a_row_for_each_corruption_and_its_sums(measured):
     lines = robustness.table(measured).splitlines()
     assert "1,234 pictures (clean 93.0%, 88.0% to 98.0%)" in lines[0]
     assert lines[3].split() == ["Gaussian", "noise", "10", "11", "12", "13", "14", "12"]
@@ -70,7 +70,7 @@ def test_the_table_has_a_row_for_each_corruption_and_its_sums(measured: dict[str
     assert lines[-1] == "relative drop from clean accuracy 49.5%"
 
 
-def test_nothing_measured_is_said_without_numbers(measured: dict[str, Any]) -> None:
+def test_nothing_measured_is_said_without_numbers(measured):
     nothing = {"accuracy": None, "accuracy_interval": None}
     for name, one in measured["corruptions"].items():
         measured["corruptions"][name] = (
