@@ -84,7 +84,7 @@ def test_altered_copies_in_a_ready_made_test_are_a_leak(kilat_here, json_lines, 
     assert (code, leak["severity"]) == (SERIOUS, "serious")
     found = {Path(path).stem for group in leak["pictures"] for path in group}
     assert {"copy-of-temple-000", "copy-of-temple-001", "copy-of-temple-002"} <= found
-    test = kilat.train(data, runs=tmp_path / "runs").metrics["test"]
+    test = kilat.train(data, runs=tmp_path / "runs").metrics.test
     assert test["without_leaked"]["leaked"] == 3
     assert test["without_leaked"]["n"] == test["n"] - 3
 
@@ -157,14 +157,14 @@ def test_wrong_labels_are_suspected_and_corrections_taken_back(tmp_path):
         writer.writeheader()
         writer.writerows(rows)
     again = kilat.train(data, runs=tmp_path / "runs", labels=table)
-    corrected = again.metrics["data"]["corrected"]
+    corrected = again.metrics.data.corrected
     assert corrected["relabelled"] == sum(row["path"] in belongs for row in rows)
     assert corrected["left_out"] == 1
     catalog = pd.read_csv(again.folder / "catalog.csv", dtype=str).set_index("path")
     assert catalog.loc[flagged[0]["path"], "label"] == flagged[0]["correct_label"]
     assert "filled.csv" in catalog.loc[strange["path"], "status"]
     assert all((data / path).exists() for path in belongs)  # nothing on disk was touched
-    assert again.metrics["validation"]["accuracy"] > first.metrics["validation"]["accuracy"] + 0.05
+    assert again.metrics.validation.accuracy > first.metrics.validation.accuracy + 0.05
 
 
 def test_a_table_that_does_not_fit_says_so(kilat_here, digits, tmp_path):
@@ -179,7 +179,7 @@ def test_a_table_that_does_not_fit_says_so(kilat_here, digits, tmp_path):
 
 
 def test_every_training_checks_its_data(digits_run):
-    section = digits_run.metrics["check"]
+    section = digits_run.metrics.check
     assert section["serious"] == 0
     assert all(set(one) >= {"kind", "severity", "title", "advice", "pictures"} for one in section["findings"])
     assert (digits_run.folder / "suspects.csv").exists()

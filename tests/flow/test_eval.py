@@ -21,11 +21,11 @@ def test_the_same_measures_as_training_on_the_same_pictures(photos, photos_run, 
     for path, label in catalog.loc[catalog["split"] == "test", ["path", "label"]].itertuples(index=False):
         (tmp_path / label).mkdir(exist_ok=True)
         shutil.copy(photos / path, tmp_path / label)
-    again, before = kilat.evaluate(photos_run.folder, tmp_path)["test"], photos_run.metrics.test
-    for key in ("n", "accuracy", "accuracy_interval", "balanced_accuracy", "confusion"):
-        assert again[key] == before[key], key
-    for key in ("log_loss", "brier"):
-        assert again[key] == pytest.approx(before[key], abs=1e-3), key
+    again, before = kilat.evaluate(photos_run.folder, tmp_path).test, photos_run.metrics.test
+    for name in ("n", "accuracy", "accuracy_interval", "balanced_accuracy", "confusion"):
+        assert getattr(again, name) == getattr(before, name), name
+    for name in ("log_loss", "brier"):
+        assert getattr(again, name) == pytest.approx(getattr(before, name), abs=1e-3), name
 
 
 def test_the_command(kilat_here, photos_run, other_photos, json_lines):

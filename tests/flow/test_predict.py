@@ -107,7 +107,7 @@ class TestPython:
     def test_labels_travel_with_the_file(self, photos_run, tmp_path):
         moved = tmp_path / "renamed.bin"
         moved.write_bytes((photos_run.folder / "model.onnx").read_bytes())
-        assert kilat.load(moved).manifest.measures["test"]["accuracy"] == photos_run.metrics["test"]["accuracy"]
+        assert kilat.load(moved).manifest.measures["test"]["accuracy"] == photos_run.metrics.test.accuracy
 
     def test_a_missing_model_says_how_to_make_one(self, tmp_path):
         with pytest.raises(ModelFileError, match="kilat train"):

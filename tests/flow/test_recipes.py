@@ -138,10 +138,10 @@ class TestEveryRecipe:
         (answer,) = classifier.predict(digits[0][0])
         assert answer.label in classifier.classes
         assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-5)
-        parity = run.metrics["parity"]
-        assert parity["pictures"] > 0
-        assert parity["max_difference"] <= parity["tolerance"]
-        assert parity["labels_agree"] == 1
+        parity = run.metrics.parity
+        assert parity.pictures > 0
+        assert parity.max_difference <= parity.tolerance
+        assert parity.labels_agree == 1
 
     def test_its_history_has_a_row_for_every_epoch(self, name: str, trained: Any) -> None:
         rows = history(trained(name))
@@ -159,7 +159,7 @@ class TestEveryRecipe:
         assert ("Batch norm had only" in html) == (name in WITH_BATCH_NORM)
         assert '<section id="training">' in html
         assert '<section id="network">' in html
-        assert ('<section id="augmented">' in html) == load(name).augment.is_any
+        assert ('<section id="augmented">' in html) == load(name).augment.is_active
 
     def test_its_run_keeps_the_recipe_as_it_was(self, name: str, trained: Any) -> None:
         assert load(trained(name).folder / "recipe.yaml") == small(name)
@@ -172,7 +172,7 @@ class TestSizes:
         assert (count(network), count(network) + buffers) == (1_184_426, 1_186_346)
 
     def test_residual_head(self) -> None:
-        steps = list(first_weights("residual-head").steps)
+        steps = list(first_weights("residual-head").layers)
         assert steps[0].output_shape == (7, 7, 2048)
         assert count(steps[1]) == 2048 * 64 * 9 + 64 == 1_179_712
         assert steps[-1].output_shape == (10,)

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 from pydantic import BaseModel, ValidationError
@@ -107,6 +107,10 @@ def write_suspects(folder: Path, suspects: pd.DataFrame) -> None:
     write_file(folder / SUSPECTS, "\ufeff" + suspects.to_csv(index=False))
 
 
+_EXACT: dict[str, Any] = {} if pd.__version__ >= "3.1" else {"float_precision": "round_trip"}
+"""What makes pandas read numbers bit for bit; from 3.1 on it does so by itself, and warns of the choice."""
+
+
 def read_table(path: Path) -> pd.DataFrame:
     """Return a table of the run; what is text in it stays text, and numbers are what was written, bit for bit.
 
@@ -115,9 +119,10 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     text = dict.fromkeys(("path", "label", "split", "status", "code", "detail", "digest", "predicted"), str)
     try:
-        return pd.read_csv(path, dtype=text, keep_default_na=False, float_precision="round_trip")
+        table: pd.DataFrame = pd.read_csv(path, dtype=text, keep_default_na=False, **_EXACT)
     except (OSError, ValueError) as error:
         raise RunError(_("{path} cannot be read: {error}.").format(path=path, error=error)) from None
+    return table
 
 
 def read_metrics(folder: Path) -> Metrics:
