@@ -88,7 +88,7 @@ def figure(measured: Mapping[str, Any]) -> Markup:
 
 def _cells(axes: Axes, x: list[float], y: float, width: float, accuracies: list[float | None]) -> None:
     """Draw a row of cells with their per cent."""
-    # The square tells 90% from 80%, where most cells of a good model are, better than the accuracy does.
+    # Squared, 90% and 80% differ more, and most cells of a good model are there.
     opacities = [round(0.05 + 0.9 * (accuracy or 0.0) ** 2, 2) for accuracy in accuracies]
     draw_boxes(axes, np.array(x) + 1, y + 1, width - 2, _ROW - 2, [(ACCENT, opacity) for opacity in opacities])
     for left, opacity, accuracy in zip(x, opacities, accuracies, strict=True):

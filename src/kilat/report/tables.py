@@ -100,10 +100,15 @@ def refused_pictures(catalog: pd.DataFrame) -> RefusedPictures:
 def training(fit: FitSection, history: Sequence[Mapping[str, float]]) -> list[tuple[str, str]]:
     """Return what there is to say of a training by gradient."""
     speeds = [row["pictures_per_second"] for row in history if defined(row.get("pictures_per_second"))]
+    stop_reasons = {
+        "all epochs": _("all epochs"),
+        "early stopping": _("early stopping"),
+        "time limit": _("time limit"),
+    }
     rows = [
         (_("epochs"), count(fit.epochs)),
         (_("epoch that was kept"), count(fit.best_epoch)),
-        (_("end of training"), _stop_reason(fit.stop_reason)),
+        (_("end of training"), stop_reasons.get(fit.stop_reason, fit.stop_reason)),
         (_("optimizer"), fit.optimizer),
         (_("schedule"), fit.schedule),
         (_("pictures a step"), count(fit.batch)),
@@ -115,15 +120,6 @@ def training(fit: FitSection, history: Sequence[Mapping[str, float]]) -> list[tu
     if fit.rollbacks:
         rows.append((_("rollbacks after diverging"), count(fit.rollbacks)))
     return rows
-
-
-def _stop_reason(code: str) -> str:
-    reasons = {
-        "all epochs": _("all epochs"),
-        "early stopping": _("early stopping"),
-        "time limit": _("time limit"),
-    }
-    return reasons.get(code, code)
 
 
 def timings(seconds: Mapping[str, float]) -> list[tuple[str, float]]:

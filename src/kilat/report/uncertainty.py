@@ -2,7 +2,7 @@
 
 from markupsafe import Markup
 
-from kilat.learn.metrics import Measures, Metrics, SetMeasures, UnknownSection
+from kilat.learn.metrics import Metrics, SetMeasures, UnknownSection
 from kilat.locale import _, ngettext
 from kilat.report import uncertainty_figures
 from kilat.report.svg_canvas import percent_label
@@ -125,13 +125,7 @@ def figures(metrics: Metrics) -> dict[str, Markup]:
         if any(coverage.n for coverage in sets.by_class.values()):
             drawn["class_coverage"] = uncertainty_figures.class_coverage(sets.by_class, sets.target_coverage)
     if measured.n and any(one.reliability for one in measured.per_class.values()):
-        drawn["class_reliability"] = _class_reliability(measured)
+        worst_first = dict(sorted(measured.per_class.items(), key=lambda item: -(item[1].ece or 0)))
+        before = measured.uncalibrated.per_class if measured.uncalibrated else None
+        drawn["class_reliability"] = uncertainty_figures.class_reliability(worst_first, before)
     return drawn
-
-
-def _class_reliability(measured: Measures) -> Markup:
-    """Draw the calibration of each class, the worst one first."""
-    worst_first = dict(sorted(measured.per_class.items(), key=lambda item: -(item[1].ece or 0)))
-    return uncertainty_figures.class_reliability(
-        worst_first, measured.uncalibrated.per_class if measured.uncalibrated else None
-    )

@@ -86,7 +86,7 @@ def measures(classes: Sequence[str], confusion: Sequence[Sequence[int]]) -> dict
 
 
 def metrics_of(classes: Sequence[str], confusion: Sequence[Sequence[int]] | None = None) -> dict[str, Any]:
-    """Return the document of a run with a frozen backbone; ``dog`` is taken for ``cat`` seven times."""
+    """Return the document of a run with a frozen backbone; ``dog`` is classified as ``cat`` seven times."""
     names = list(classes)
     matrix = confusion or [
         [40 if r == c else 7 * (r == 1 and c == 0) for c in range(len(names))] for r in range(len(names))
@@ -135,7 +135,7 @@ def report_of(
     name: str = "pets",
     recipe: str = "features:\n  resize: squash\n",
 ) -> Report:
-    """Return a report; pictures of the second class are taken for the first one."""
+    """Return a report; its mistakes are pictures of the second class classified as the first."""
     document = metrics_of(classes, confusion) | (metrics or {})
     catalog = catalog_of(classes, refused)
     columns = {

@@ -15,13 +15,16 @@ from pydantic import ValidationError
 from kilat.check.finding import Finding
 from kilat.data.catalog import Catalog, Entry
 from kilat.recipe.network_summary import Row, Summary
+from kilat.report.findings import select
 from kilat.report.illustrations import (
     MISTAKES,
+    PER_FINDING,
     SAMPLES,
     Illustrations,
     illustrate,
     most_confident_mistakes,
     sample_rows,
+    select_for_report,
 )
 from kilat.report.page import render
 
@@ -132,6 +135,12 @@ def test_the_most_confident_mistakes_on_the_test_set_are_shown():
     assert (wrong["predicted"] == "b").all()
     assert wrong["probability"].is_monotonic_decreasing
     assert len(most_confident_mistakes(pd.concat([predictions] * 9))) == MISTAKES
+
+
+def test_a_report_shows_less_of_a_finding_than_the_page_about_the_data():
+    many = Finding("blurred", "warning", {"count": 30}, tuple((row,) for row in range(30)))
+    (selection,) = select_for_report([many])
+    assert len(selection.groups) == PER_FINDING < len(select([many])[0].groups)
 
 
 @pytest.mark.parametrize(("classes", "per_class"), [(1, 20), (2, 10), (3, 6), (20, 1), (300, 1)])
