@@ -1,4 +1,4 @@
-"""A zip or tar archive as a source, read in place: nothing is extracted, and no path in it is ever followed."""
+"""A zip or tar archive as a source, read in place: nothing is unpacked to disk, and no path in it is followed."""
 
 import weakref
 from collections import Counter
@@ -9,7 +9,7 @@ from kilat.data.catalog import Entry
 from kilat.data.image_file import has_image_signature, kind_of_file, printable
 from kilat.data.layout import EMPTY_CLASS, HIDDEN, OTHER, FolderTree, FoundFile, join_path, sorted_order
 from kilat.errors import PictureError, SourceError
-from kilat.locale import _
+from kilat.locale import _, ngettext
 from kilat.locale.refusals import Refusal
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
@@ -33,32 +33,32 @@ class ArchiveSource:
     def __init__(self, path: str | Path, name: str = "") -> None:
         self._path = Path(path)
         self.name = name or stem(self._path.name)
-        self._box = _open(self._path)
+        self._archive = _open(self._path)
         try:
-            scan = _Scan(self._path, self._box)
+            scan = _Scan(self._path, self._archive)
         except SourceError:
-            self._box.close()
+            self._archive.close()
             raise
-        weakref.finalize(self, self._box.close)
+        weakref.finalize(self, self._archive.close)
         tree = FolderTree(scan.found, scan.folders)
         entries = tree.entries() + [
             Entry(printable(name), "", refused=Refusal("outside_archive")) for name in scan.outside
         ]
-        places = scan.places + [(0, 0)] * len(scan.outside)
-        order = list(range(len(entries))) if self._box.forward else sorted_order(entries)
+        positions = scan.positions + [(0, 0)] * len(scan.outside)
+        order = list(range(len(entries))) if self._archive.sequential else sorted_order(entries)
         self.entries = [entries[i] for i in order]
-        self._places = [places[i] for i in order]
+        self._positions = [positions[i] for i in order]
         self.skipped = dict(scan.skipped)
         if empty := tree.empty_classes():
             self.skipped[EMPTY_CLASS] = empty
 
     def read(self, index: int) -> bytes:
-        """The bytes of the picture."""
-        entry, (start, size) = self.entries[index], self._places[index]
+        """Return the bytes of the picture."""
+        entry, (position, size) = self.entries[index], self._positions[index]
         if entry.refused:
             raise PictureError(entry.refused.code, entry.refused.detail)
         try:
-            content = self._box.read(start, size)
+            content = self._archive.read(position, size)
         except READ_ERRORS as error:
             raise PictureError("damaged_in_archive", str(error) or type(error).__name__) from error
         if len(content) != size:
@@ -68,16 +68,16 @@ class ArchiveSource:
         return content
 
     def link(self, index: int) -> str | None:
-        """None: a picture in an archive has no file of its own."""
+        """Return None: a picture in an archive has no file of its own."""
         return None
 
     def close(self) -> None:
-        """Gives the archive back to the system."""
-        self._box.close()
+        """Close the archive."""
+        self._archive.close()
 
 
 def stem(name: str) -> str:
-    """The archive's name without its endings: ``flowers`` for ``flowers.tar.gz``."""
+    """Return the archive's name without its endings: ``flowers`` for ``flowers.tar.gz``."""
     suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(s)), "")
     return name[: len(name) - len(suffix)] or name
 
@@ -89,35 +89,37 @@ def _open(path: Path) -> ArchiveFile:
     except READ_ERRORS as error:
         raise SourceError(
             _("{path} cannot be opened as a {kind} archive: {error}.").format(path=path, kind=kind, error=error),
-            hint=_("It may be cut off or misnamed: copy or download it again, or give the unpacked folder."),
+            hint=_("It may be cut off or have the wrong name: copy or download it again, or give the unpacked folder."),
         ) from error
 
 
 class _Scan:
-    """One pass over the members: the pictures with their places, the folders and what was passed over."""
+    """One pass over the members: the pictures with their positions, the folders, and what was skipped."""
 
-    def __init__(self, path: Path, box: ArchiveFile) -> None:
+    def __init__(self, path: Path, archive: ArchiveFile) -> None:
         self.found: list[FoundFile] = []
-        self.places: list[tuple[int, int]] = []
+        self.positions: list[tuple[int, int]] = []
         self.outside: list[str] = []
         self.folders: dict[str, None] = {}
         self.skipped: Counter[str] = Counter()
         self._hidden: set[str] = set()
-        self._seen: dict[str, int] = {}
+        self._number: dict[str, int] = {}
         try:
-            for member in box.members():
+            for member in archive.members():
                 self._take(member)
         except READ_ERRORS as error:
             raise SourceError(
-                _("{path} is cut off or damaged after {count} pictures: {error}.").format(
-                    path=path, count=len(self.found), error=error
-                ),
+                ngettext(
+                    "{path} is cut off or damaged after one picture: {error}.",
+                    "{path} is cut off or damaged after {count:,} pictures: {error}.",
+                    len(self.found),
+                ).format(path=path, count=len(self.found), error=error),
                 hint=_("Copy or download it again."),
             ) from error
 
     def _take(self, member: Member | str) -> None:
         name = member if isinstance(member, str) else member.name
-        parts = _inside(name)
+        parts = _parts_inside(name)
         if parts is None:
             if isinstance(member, Member):
                 self.outside.append(name)
@@ -127,7 +129,7 @@ class _Scan:
                 self._file("/".join(parts), parts[-1], member)
 
     def _is_hidden(self, parts: list[str]) -> bool:
-        """Counts each helper once, however much is inside, as on a disk, where it is not entered."""
+        """Return whether a part is a helper; each is counted once, however much is inside, as in a folder on disk."""
         for depth, part in enumerate(parts, 1):
             if kind_of_file(part) == "helper":
                 path = "/".join(parts[:depth])
@@ -150,15 +152,15 @@ class _Scan:
             self.skipped[OTHER] += 1
 
     def _add(self, path: str, member: Member) -> None:
-        if path in self._seen:
-            self.found[self._seen[path]] = FoundFile(path, Refusal("replaced_in_archive"))
-        self._seen[path] = len(self.found)
+        if path in self._number:
+            self.found[self._number[path]] = FoundFile(path, Refusal("replaced_in_archive"))
+        self._number[path] = len(self.found)
         self.found.append(FoundFile(path, member.refused))
-        self.places.append((member.start, member.size))
+        self.positions.append((member.position, member.size))
 
 
-def _inside(name: str) -> list[str] | None:
-    """The components of a member's path, or None where it is absolute or climbs out of the archive."""
+def _parts_inside(name: str) -> list[str] | None:
+    """Return the components of a member's path, or None where it is absolute or leads out of the archive."""
     parts = name.replace("\\", "/").split("/")
     if not parts[0] or ".." in parts or parts[0][1:2] == ":":
         return None

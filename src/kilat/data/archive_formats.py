@@ -1,4 +1,4 @@
-"""The formats of archives, zip and tar, behind one small interface that gives members and their bytes."""
+"""The formats of archives, zip and tar, with one small interface: the members and their bytes."""
 
 import bz2
 import gzip
@@ -16,7 +16,7 @@ from typing import IO, Protocol, cast
 from kilat.data.image_file import LIMIT, MAX_BYTES, SIGNATURE_BYTES
 from kilat.locale.refusals import Refusal
 
-_LONGEST_HEADER = 1024 * 1024
+_MAX_HEADER = 1024 * 1024
 
 READ_ERRORS = (
     EOFError,
@@ -31,7 +31,7 @@ READ_ERRORS = (
     tarfile.TarError,
     zipfile.BadZipFile,
 )
-"""What the readers of archives raise on damaged or hostile ones."""
+"""What the readers of archives raise for damaged or hostile ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,49 +40,49 @@ class Member:
 
     Args:
         name: its path as the archive writes it.
-        start: where the box that read it finds it again.
-        size: how many bytes it says it has.
+        position: where its archive finds it again.
+        size: its bytes, as its header says.
         refused: why it is refused before it is read; None where it is not.
-        head: gives its first bytes; to be called before the next member is asked for.
+        head: returns its first bytes; to be called before the next member is read.
     """
 
     name: str
-    start: int
+    position: int
     size: int
     refused: Refusal | None
     head: Callable[[], bytes]
 
 
 class ArchiveFile(Protocol):
-    """What kilat asks of an archive format."""
+    """An open archive of any format."""
 
-    forward: bool
+    sequential: bool
     """Whether going back costs reading everything again."""
 
     def members(self) -> Iterator[Member | str]:
-        """The files, and the folders as plain names, in the order of the archive."""
+        """Yield the files, and the folders as plain names, in the order of the archive."""
         ...
 
-    def read(self, start: int, size: int) -> bytes:
-        """The bytes of one file."""
+    def read(self, position: int, size: int) -> bytes:
+        """Return the bytes of one file."""
         ...
 
     def close(self) -> None:
-        """Gives the file back to the system."""
+        """Close the file."""
         ...
 
 
 class ZipArchive:
     """A zip archive: any member can be read at any time."""
 
-    forward = False
+    sequential = False
 
     def __init__(self, path: Path) -> None:
         self._zip = zipfile.ZipFile(path)
         self._infos = self._zip.infolist()
 
     def members(self) -> Iterator[Member | str]:
-        """The members; a place is the number of the member."""
+        """Yield the members; a position is the number of the member."""
         for number, info in enumerate(self._infos):
             name = _zip_name(info)
             if info.is_dir():
@@ -90,13 +90,13 @@ class ZipArchive:
             else:
                 yield Member(name, number, info.file_size, _zip_refusal(info), partial(self._head, number))
 
-    def read(self, start: int, size: int) -> bytes:
-        """The bytes of that member, never more than it promised."""
-        with self._zip.open(self._infos[start]) as file:
+    def read(self, position: int, size: int) -> bytes:
+        """Return the bytes of that member, never more than its header says."""
+        with self._zip.open(self._infos[position]) as file:
             return file.read(size)
 
     def close(self) -> None:
-        """Gives the file back to the system."""
+        """Close the file."""
         self._zip.close()
 
     def _head(self, number: int) -> bytes:
@@ -108,7 +108,7 @@ class ZipArchive:
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
-    """The name, in UTF-8 where it is that: many programs write UTF-8 without saying so."""
+    """Return the name, decoded as UTF-8 where it can be: many programs write UTF-8 without setting the flag."""
     if info.flag_bits & 0x800:
         return info.filename
     try:
@@ -134,7 +134,7 @@ class TarArchive:
     """A tar archive, plain or compressed; a compressed one is unpacked as it is read, forwards."""
 
     def __init__(self, path: Path) -> None:
-        self._stream, self.forward = _tar_stream(path)
+        self._stream, self.sequential = _tar_stream(path)
         try:
             self._tar = tarfile.TarFile(fileobj=cast(IO[bytes], _Headers(self._stream)))
         except READ_ERRORS:
@@ -142,10 +142,10 @@ class TarArchive:
             raise
 
     def members(self) -> Iterator[Member | str]:
-        """The members; a place is where the content starts in the unpacked bytes."""
+        """Yield the members; a position is where the content starts in the unpacked bytes."""
         tar, before = self._tar, -1
         while (info := tar.next()) is not None:
-            tar.members = []  # type: ignore[attr-defined]  # else every member seen stays in memory
+            tar.members = []  # type: ignore[attr-defined]  # else every member stays in memory
             if info.size < 0 or tar.offset <= before:
                 raise tarfile.ReadError("a member of negative size")
             before = tar.offset
@@ -156,38 +156,38 @@ class TarArchive:
                 yield Member(info.name, info.offset_data, info.size, _tar_refusal(info), head)
         self._check_end()
 
-    def read(self, start: int, size: int) -> bytes:
-        """The bytes from that place on."""
-        self._stream.seek(start)
+    def read(self, position: int, size: int) -> bytes:
+        """Return the bytes from that position on."""
+        self._stream.seek(position)
         return self._stream.read(size)
 
     def close(self) -> None:
-        """Gives the file back to the system."""
+        """Close the file."""
         self._stream.close()
 
     def _check_end(self) -> None:
-        """Refuses a damaged header, which tarfile takes for the end: the real end is a block of zeros."""
+        """Raise where a damaged header, which tarfile takes for the end, stands instead of a block of zeros."""
         self._stream.seek(self._tar.offset)
         if self._stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise tarfile.ReadError("the end of the archive is missing")
 
 
 class _Headers:
-    """The stream as tarfile sees it: it reads headers only, so one that claims to be huge is not taken into memory."""
+    """The stream for tarfile, which reads headers only: one that claims to be huge is not read into memory."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self.seek, self.tell, self.close = stream.seek, stream.tell, stream.close
 
     def read(self, size: int = -1) -> bytes:
-        """The bytes from that place on."""
-        if not 0 <= size <= _LONGEST_HEADER:
+        """Return the next bytes."""
+        if not 0 <= size <= _MAX_HEADER:
             raise tarfile.ReadError("a header of impossible size")
         return self._stream.read(size)
 
 
 def _tar_stream(path: Path) -> tuple[IO[bytes], bool]:
-    """The unpacked bytes, chosen by the first bytes of the file, and whether they only come forwards."""
+    """Return the unpacked bytes, by the first bytes of the file, and whether they can only be read forwards."""
     with path.open("rb") as file:
         head = file.read(6)
     if head.startswith(b"\x1f\x8b"):

@@ -1,4 +1,4 @@
-"""Pictures that a program already has at hand as sources: arrays of pixels, and lists of paths."""
+"""Pictures that a program gives as they are, as sources: arrays of pixels, and lists of paths."""
 
 import os
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class ArraySource:
         images: a list of arrays, or one array of all of them.
         labels: a class name for each.
         name: what to call the source; its pictures are ``name[0]``, ``name[1]``, …
-        splits: ``train``, ``validation``, ``test`` or nothing for each; empty where kilat decides.
+        splits: ``train``, ``validation``, ``test`` or an empty string for each; empty where kilat draws them.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class ArraySource:
         self._images = images
 
     def read(self, index: int) -> Pixels:
-        """The pixels of the picture."""
+        """Return the pixels of the picture."""
         pixels = np.asarray(self._images[index])
         if pixels.dtype != np.uint8 or (pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] != 3)):
             raise PictureError("wrong_pixels", f"{pixels.dtype} {list(pixels.shape)}")
         return pixels
 
     def link(self, index: int) -> str | None:
-        """None: an array has no file of its own."""
+        """Return None: an array has no file of its own."""
         return None
 
 
@@ -76,11 +76,11 @@ class PathsSource:
         self.entries = [Entry(printable(path), label) for path, label in zip(self._paths, labels, strict=True)]
 
     def read(self, index: int) -> bytes:
-        """The bytes of the picture."""
+        """Return the bytes of the picture."""
         return read_file(self._paths[index])
 
     def link(self, index: int) -> str | None:
-        """The picture's absolute path, or None where its name is not text that can be written."""
+        """Return the picture's absolute path, or None where its name is not text that can be written."""
         path = os.path.abspath(self._paths[index])
         return path if is_encodable(path) else None
 

@@ -1,4 +1,4 @@
-"""Data sets kept as raw records: the binary batches of CIFAR-10, and IDX files as MNIST and its kin use them."""
+"""Data sets in binary formats: the batches of CIFAR-10, and the IDX files of MNIST and similar sets."""
 
 import gzip
 import math
@@ -43,7 +43,7 @@ class CifarSource:
             self._records += [(batch, i) for i in range(len(labels))]
 
     def read(self, index: int) -> Pixels:
-        """The pixels of the picture."""
+        """Return the pixels of the picture."""
         batch, record = self._records[index]
         try:
             with (self._folder / batch).open("rb", buffering=0) as file:
@@ -57,7 +57,7 @@ class CifarSource:
         return np.ascontiguousarray(planes.reshape(3, 32, 32).transpose(1, 2, 0))
 
     def link(self, index: int) -> str | None:
-        """None: a record has no file of its own."""
+        """Return None: a record has no file of its own."""
         return None
 
 
@@ -65,14 +65,14 @@ def _record_labels(file: Path, record: int, classes: int) -> list[int]:
     content = np.fromfile(file, np.uint8)
     if content.size == 0 or content.size % record:
         raise SourceError(
-            _("{file} is cut off: {size} bytes are no whole number of {record}-byte records.").format(
+            _("{file} is cut off: {size:,} bytes are not a whole number of records of {record:,} bytes.").format(
                 file=file, size=content.size, record=record
             )
         )
     labels = content[::record]
     if labels.max() >= classes:
         raise SourceError(
-            _("{file} is damaged: it holds label {label} of {classes} classes.").format(
+            _("{file} is damaged: it has label {label}, but there are {classes} classes.").format(
                 file=file, label=labels.max(), classes=classes
             )
         )
@@ -80,17 +80,17 @@ def _record_labels(file: Path, record: int, classes: int) -> list[int]:
 
 
 def read_idx(file: Path, dimensions: int) -> Pixels:
-    """The array in a gzipped IDX file of unsigned bytes.
+    """Return the array in a gzipped IDX file of unsigned bytes.
 
     Raises:
-        SourceError: it is cut off, damaged, or holds something else.
+        SourceError: it is cut off, damaged, or of another kind.
     """
     try:
         with gzip.open(file) as stream:
             magic, sizes = stream.read(4), stream.read(4 * dimensions)
             if magic != bytes((0, 0, 8, dimensions)) or len(sizes) != 4 * dimensions:
                 raise SourceError(
-                    _("{file} is no IDX file of bytes in {dimensions} dimensions.").format(
+                    _("{file} is not an IDX file of bytes in {dimensions} dimensions.").format(
                         file=file, dimensions=dimensions
                     )
                 )
@@ -103,10 +103,8 @@ def read_idx(file: Path, dimensions: int) -> Pixels:
             hint=_("Copy or download it again."),
         ) from error
     if len(content) != math.prod(shape) or beyond:
-        there = "more" if beyond else f"{len(content)} bytes"
-        raise SourceError(
-            _("{file} is damaged: it should hold {size} bytes, and holds {there}.").format(
-                file=file, size=math.prod(shape), there=there
-            )
-        )
+        message = _("{file} is damaged: it should have {size:,} bytes, and has {found:,}.")
+        if beyond:
+            message = _("{file} is damaged: it should have {size:,} bytes, and has more.")
+        raise SourceError(message.format(file=file, size=math.prod(shape), found=len(content)))
     return np.frombuffer(content, np.uint8).reshape(shape)

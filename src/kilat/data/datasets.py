@@ -21,25 +21,25 @@ from kilat.data.catalog import Source
 from kilat.data.download import RemoteFile, fetch
 from kilat.data.folder import FolderSource
 from kilat.errors import SourceError, nearest
-from kilat.locale import _
+from kilat.locale import N_, _
 from kilat.runtime.files import cache_home
 from kilat.runtime.progress import Advance
 
 
 @dataclass(frozen=True, slots=True)
 class NamedDataset:
-    """A data set that goes by a name.
+    """A data set that can be named instead of a path.
 
     Args:
         name: the name.
-        description: what it is, in a few words.
+        description: what it is, in a few words; translated when it is shown.
         pictures: how many there are.
         classes: the class names.
-        download_bytes: what a download takes; 0 where it is embedded.
+        download_bytes: size of the download; 0 where it is embedded.
         licence: under which terms it may be used, and by whom.
         url: where it comes from.
         files: the official files.
-        available: whether it is here, so that no network is needed.
+        available: whether it is on this machine, so that no network is needed.
     """
 
     name: str
@@ -88,11 +88,11 @@ _FASHION = (
 )
 
 DATASETS = {
-    each.name: each
-    for each in (
+    dataset.name: dataset
+    for dataset in (
         NamedDataset(
             "digits",
-            "handwritten digits, 8×8, grey; comes with scikit-learn",
+            N_("handwritten digits, 8×8, grey; comes with scikit-learn"),
             1797,
             tuple("0123456789"),
             0,
@@ -102,7 +102,7 @@ DATASETS = {
         ),
         NamedDataset(
             "flowers",
-            "photos of five kinds of flowers, many sizes",
+            N_("photos of five kinds of flowers, many sizes"),
             3670,
             ("daisy", "dandelion", "roses", "sunflowers", "tulips"),
             _FLOWERS.size,
@@ -112,7 +112,7 @@ DATASETS = {
         ),
         NamedDataset(
             "cifar10",
-            "small photos of ten kinds of things, 32×32; ready-made train and test",
+            N_("small photos of ten kinds of things, 32×32; ready-made train and test"),
             60_000,
             ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
             _CIFAR.size,
@@ -122,7 +122,7 @@ DATASETS = {
         ),
         NamedDataset(
             "fashion-mnist",
-            "ten kinds of clothing, 28×28, grey; ready-made train and test",
+            N_("ten kinds of clothing, 28×28, grey; ready-made train and test"),
             70_000,
             (
                 "T-shirt/top",
@@ -149,96 +149,101 @@ _FLOWERS_FOLDER = "flower_photos"
 
 
 def data_home() -> Path:
-    """Where downloaded data sets are kept."""
+    """Return the folder of downloaded data sets."""
     return cache_home() / "data"
 
 
 def list_datasets(root: Path | None = None) -> list[NamedDataset]:
-    """Every named set, with ``available`` telling whether it is here (or among the copies in ``root``)."""
-    return [replace(each, available=not each.files or _copy(each, root) is not None) for each in DATASETS.values()]
+    """Return every named data set, ``available`` if it is on this machine (or among the copies in ``root``)."""
+    return [replace(one, available=not one.files or _find_copy(one, root) is not None) for one in DATASETS.values()]
 
 
 def open_dataset(name: str, *, root: Path | None = None, advance: Advance | None = None) -> Source:
-    """A named set as a source.
+    """Return a named data set as a source.
 
     Args:
         name: ``digits``, ``flowers``, ``cifar10`` or ``fashion-mnist``.
-        root: a folder with copies, as `_copy` looks for them; nothing is downloaded then.
-        advance: called with the bytes that are here and the bytes there will be.
+        root: a folder with copies; nothing is downloaded then.
+        advance: called with the bytes that are downloaded and their total.
 
     Raises:
-        SourceError: there is no such set, no copy of it in ``root``, or no network to get it from.
+        SourceError: there is no such data set, no copy of it in ``root``, or no network to download it.
     """
     if name not in DATASETS:
         raise SourceError(_("There is no data set named {name!r}.").format(name=name), hint=nearest(name, DATASETS))
-    wanted = DATASETS[name]
-    if not wanted.files:
+    dataset = DATASETS[name]
+    if not dataset.files:
         return _digits()
-    opened = _copy(wanted, root)
-    if opened is None and root is not None:
+    open_copy = _find_copy(dataset, root)
+    if open_copy is None and root is not None:
         raise SourceError(
             _("No copy of {name} in {root}.").format(name=name, root=root),
-            hint=_("Put into it or into {name}/: {wanted}.").format(name=name, wanted=_looked_for(wanted)),
+            hint=_("Put one of these into it or into {name}/: {forms}.").format(
+                name=name, forms=_forms_of_copy(dataset)
+            ),
         )
-    if opened is None:
-        download(wanted, data_home() / name, advance)
-        opened = _copy(wanted, None)
-    assert opened is not None
-    return opened()
+    if open_copy is None:
+        download(dataset, data_home() / name, advance)
+        open_copy = _find_copy(dataset, None)
+    assert open_copy is not None
+    return open_copy()
 
 
-def download(wanted: NamedDataset, folder: Path, advance: Advance | None = None) -> None:
-    """Downloads the files of a set that are not in the folder yet.
+def download(dataset: NamedDataset, folder: Path, advance: Advance | None = None) -> None:
+    """Download the files of a data set that are not in the folder yet.
 
     Raises:
-        SourceError: that cannot be done; it says what to do instead.
+        SourceError: they cannot be downloaded; the hint says what to do instead.
     """
     before = 0
-    for file in wanted.files:
+    for file in dataset.files:
         try:
-            fetch(file, folder, _shifted(advance, before, wanted.download_bytes))
+            fetch(file, folder, _offset(advance, before, dataset.download_bytes))
         except SourceError as error:
-            other = f"Or say --root FOLDER, with a copy in FOLDER: {_looked_for(wanted)}."
+            other = _("Or use --root FOLDER, with one of these in FOLDER: {forms}.").format(
+                forms=_forms_of_copy(dataset)
+            )
             raise SourceError(error.message, hint=f"{error.hint} {other}") from error
         before += file.size
 
 
-def _shifted(advance: Advance | None, before: int, total: int) -> Advance | None:
+def _offset(advance: Advance | None, before: int, total: int) -> Advance | None:
+    """Return what reports the progress of one file as progress of all."""
     return (lambda done, _total, note="": advance(before + done, total, note)) if advance else None
 
 
-def _looked_for(wanted: NamedDataset) -> str:
-    files = ", ".join(file.filename for file in wanted.files)
-    return f"{files}, or its pictures in class folders, or in train/ and test/ with class folders"
+def _forms_of_copy(dataset: NamedDataset) -> str:
+    files = ", ".join(file.filename for file in dataset.files)
+    return _("{files}; its pictures in class folders; train/ and test/ with class folders").format(files=files)
 
 
-def _copy(wanted: NamedDataset, root: Path | None) -> Callable[[], Source] | None:
-    """How to open the copy that is here: in ``root/<name>``, in ``root``, or among the downloads if no root is given.
+def _find_copy(dataset: NamedDataset, root: Path | None) -> Callable[[], Source] | None:
+    """Return what opens the copy in ``root/<name>``, in ``root``, or among the downloads if no root is given.
 
-    In each place class folders are taken first, then the official files. Copies are not compared with the checksums:
+    In each of these folders, class folders come before the official files. Copies are not compared with the checksums:
     they may be unpacked or packed again.
     """
     home = root or data_home()
-    for place in (home / wanted.name, home) if root else (home / wanted.name,):
-        for folder in (place, place / _FLOWERS_FOLDER):
-            if _has_classes(folder, wanted):
-                return partial(FolderSource, folder, wanted.name)
-        for folder in (place, place / _CIFAR_FOLDER):
-            if wanted.name == "cifar10" and _has_batches(folder):
-                return partial(CifarSource, folder, wanted.name, wanted.classes)
-        if all((place / file.filename).is_file() for file in wanted.files):
-            return partial(_OPENERS[wanted.name], wanted, place)
+    for folder in (home / dataset.name, home) if root else (home / dataset.name,):
+        for inner in (folder, folder / _FLOWERS_FOLDER):
+            if _has_classes(inner, dataset):
+                return partial(FolderSource, inner, dataset.name)
+        for inner in (folder, folder / _CIFAR_FOLDER):
+            if dataset.name == "cifar10" and _has_batches(inner):
+                return partial(CifarSource, inner, dataset.name, dataset.classes)
+        if all((folder / file.filename).is_file() for file in dataset.files):
+            return partial(_OPENERS[dataset.name], dataset, folder)
     return None
 
 
-def _has_classes(folder: Path, wanted: NamedDataset) -> bool:
-    """Whether the folder, or ``train`` in it, holds the classes of the set and no others."""
-    # A class such as "T-shirt/top" cannot be a folder's name as it is; the other names settle it.
-    sure = {name for name in wanted.classes if "/" not in name}
+def _has_classes(folder: Path, dataset: NamedDataset) -> bool:
+    """Return whether the folder, or ``train`` in it, holds the classes of the data set and no others."""
+    # A class such as "T-shirt/top" cannot be a folder's name as it is; the other names suffice.
+    possible = {name for name in dataset.classes if "/" not in name}
     for inside in (folder, folder / "train"):
         if inside.is_dir():
-            names = {each.name for each in inside.iterdir() if each.is_dir() and not each.name.startswith(".")}
-            if sure <= names and len(names) == len(wanted.classes):
+            names = {one.name for one in inside.iterdir() if one.is_dir() and not one.name.startswith(".")}
+            if possible <= names and len(names) == len(dataset.classes):
                 return True
     return False
 
@@ -248,7 +253,7 @@ def _has_batches(folder: Path) -> bool:
 
 
 def _digits() -> Source:
-    """The pixels run from 0 to 16 and become 0 to 255."""
+    """Return the digits of scikit-learn; their pixels, 0 to 16, become 0 to 255."""
     # Importing sklearn.datasets would take seconds; the file itself is read in hundredths of one.
     package = importlib.util.find_spec("sklearn")
     if package is None or not package.submodule_search_locations:
@@ -260,37 +265,36 @@ def _digits() -> Source:
     return ArraySource(pixels, [str(label) for label in table[:, 64]], "digits")
 
 
-def _flowers(wanted: NamedDataset, place: Path) -> Source:
-    return ArchiveSource(place / wanted.files[0].filename, wanted.name)
+def _flowers(dataset: NamedDataset, folder: Path) -> Source:
+    return ArchiveSource(folder / dataset.files[0].filename, dataset.name)
 
 
-def _fashion(wanted: NamedDataset, place: Path) -> Source:
-    """All pictures as one array, 55 MB."""
-    files = [place / file.filename for file in wanted.files]
+def _fashion(dataset: NamedDataset, folder: Path) -> Source:
+    """Return all pictures as one array, 55 MB."""
+    files = [folder / file.filename for file in dataset.files]
     images = [read_idx(file, 3) for file in files[::2]]
     labels = [read_idx(file, 1) for file in files[1::2]]
-    fit = all(len(a) == len(b) > 0 and b.max() < len(wanted.classes) for a, b in zip(images, labels, strict=True))
-    if not fit:
+    if not all(len(a) == len(b) > 0 and b.max() < len(dataset.classes) for a, b in zip(images, labels, strict=True)):
         raise SourceError(
-            _("The pictures and labels of {name} in {place} do not belong together.").format(
-                name=wanted.name, place=place
+            _("The pictures and labels of {name} in {folder} do not belong together.").format(
+                name=dataset.name, folder=folder
             )
         )
     splits = ["train"] * len(labels[0]) + ["test"] * len(labels[1])
-    names = [wanted.classes[label] for label in np.concatenate(labels)]
-    return ArraySource(np.concatenate(images), names, wanted.name, splits)
+    names = [dataset.classes[label] for label in np.concatenate(labels)]
+    return ArraySource(np.concatenate(images), names, dataset.name, splits)
 
 
-def _cifar(wanted: NamedDataset, place: Path) -> Source:
-    """The batches are unpacked once into the cache, so that any picture can be read at any time."""
-    folder = data_home() / wanted.name / _CIFAR_FOLDER
-    if not _has_batches(folder):
-        _unpack_batches(place / wanted.files[0].filename, folder)
-    return CifarSource(folder, wanted.name, wanted.classes)
+def _cifar(dataset: NamedDataset, folder: Path) -> Source:
+    """Return the batches, unpacked once into the cache, so that any picture can be read at any time."""
+    unpacked = data_home() / dataset.name / _CIFAR_FOLDER
+    if not _has_batches(unpacked):
+        _unpack_batches(folder / dataset.files[0].filename, unpacked)
+    return CifarSource(unpacked, dataset.name, dataset.classes)
 
 
 def _unpack_batches(archive: Path, folder: Path) -> None:
-    """Writes the six batch files, by their known names only; a file is there whole or not at all."""
+    """Write the six batch files, by their known names only; a file is there whole or not at all."""
     missing = set(CifarSource.BATCHES)
     folder.mkdir(parents=True, exist_ok=True)
     try:

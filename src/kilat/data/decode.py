@@ -1,7 +1,7 @@
-"""Turns what a source gives into upright 8-bit RGB, or refuses it with the reason. Nothing is guessed or replaced.
+"""Decode what a source gives to upright 8-bit RGB, or refuse it. Nothing is guessed or replaced.
 
-How the odd kinds are taken: EXIF orientation is applied; 16-bit grey is scaled to 8 bits; CMYK, palettes and other
-colour models are converted; transparency lies on a white background; of an animation the first frame counts; large
+How special kinds are decoded: EXIF orientation is applied; 16-bit grey is scaled to 8 bits; CMYK, palettes and other
+colour models are converted; transparency is put on a white background; of an animation the first frame counts; large
 JPEGs are shrunk while they are decoded, to no less than twice the size that is needed.
 """
 
@@ -16,10 +16,10 @@ from kilat.errors import PictureError
 from kilat.runtime.array_types import Pixels
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF")
-"""The only decoders that are ever asked, whatever a file is called. JPEG also opens MPO, as many phones write it."""
+"""The only decoders that are ever used, whatever a file is called. JPEG also opens MPO, as many phones write it."""
 
 MAX_PIXELS = 178_956_970
-"""More pixels than this are refused before decoding; it is where Pillow itself stops."""
+"""A picture with more pixels is refused before it is decoded; this is Pillow's own limit."""
 
 BACKGROUND = (255, 255, 255)
 _ORIENTATION = 0x0112
@@ -30,18 +30,18 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def decode(picture: bytes | Pixels, *, shrink_to: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
-    """An upright RGB picture.
+    """Decode a picture to upright RGB.
 
     Args:
         picture: the bytes of an image file, or pixels ``[height, width]``, ``[height, width, 3]`` (or 4, with alpha).
         shrink_to: the side in pixels that will be needed; a large JPEG may come back smaller than it is, never with a
-            shorter side below twice this. None decodes every pixel.
+            shorter side below twice this. None decodes all pixels.
 
     Returns:
-        The picture, and the width and height that it has in full.
+        The picture, and its full width and height.
 
     Raises:
-        PictureError: it cannot be decoded; the message is the reason.
+        PictureError: it cannot be decoded.
     """
     try:
         image = _open(picture)
@@ -67,7 +67,7 @@ def decode(picture: bytes | Pixels, *, shrink_to: int | None = None) -> tuple[Im
 
 
 def picture_size(picture: bytes | Pixels) -> tuple[int, int] | None:
-    """Width and height from the header alone, or None where there is none to read."""
+    """Return width and height from the header alone, or None where it cannot be read."""
     if isinstance(picture, np.ndarray):
         return picture.shape[1], picture.shape[0]
     try:
@@ -78,7 +78,7 @@ def picture_size(picture: bytes | Pixels) -> tuple[int, int] | None:
 
 
 def _open(picture: bytes | Pixels) -> Image.Image:
-    """The picture with its header read, its pixels not decoded yet."""
+    """Return the picture with its header read, its pixels not decoded yet."""
     image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else _open_file(picture)
     width, height = image.size
     if not width * height:
@@ -120,7 +120,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _from_deep(image: Image.Image) -> Image.Image:
-    """Grey with more than 8 bits: 16-bit samples are divided by 257, so that 65535 becomes 255; floats are 0 to 1."""
+    """Convert grey with more than 8 bits: 16-bit samples are divided by 257 (65535 becomes 255); floats are 0 to 1."""
     values = np.asarray(image, np.float64)
     top = 1.0 if image.mode == "F" else 65535.0
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:

@@ -1,4 +1,4 @@
-"""Files from the network, resumed where they were cut off, and kept only when their checksum is right."""
+"""Files from the network: downloads are resumed where they were cut off, and kept only with the right checksum."""
 
 import hashlib
 import http.client
@@ -14,7 +14,7 @@ from kilat.locale import _
 from kilat.runtime.progress import Advance
 
 _CHUNK = 1024 * 1024
-_SECONDS_OF_SILENCE = 15
+_TIMEOUT = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +33,28 @@ class RemoteFile:
 
     @property
     def filename(self) -> str:
-        """The name under which it is kept."""
+        """The name of its copy."""
         return self.url.rpartition("/")[2]
 
 
-class CutOffError(Exception):
-    """The connection failed or ended early; what came stays for the next attempt."""
+class ConnectionLostError(Exception):
+    """The connection failed or ended early; what was received stays for the next attempt."""
 
 
-def fetch(download: RemoteFile, folder: Path, advance: Advance | None = None) -> Path:
-    """The file in ``folder``, downloaded if it is not there yet.
+def fetch(file: RemoteFile, folder: Path, advance: Advance | None = None) -> Path:
+    """Return the file in ``folder``, downloaded if it is not there yet.
 
-    An interrupted download stays as ``<name>.part`` and is gone on with, in this call or a later one.
+    An interrupted download stays as ``<name>.part`` and is resumed, in this call or a later one.
 
     Raises:
-        SourceError: the network does not answer, what came has another checksum, or it cannot be written.
+        SourceError: the network does not answer, the file has another checksum, or it cannot be written.
     """
-    target = folder / download.filename
-    part = folder / f"{download.filename}.part"
+    target = folder / file.filename
+    part = folder / f"{file.filename}.part"
     try:
         if not target.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            _obtain(download, part, advance)
+            _download(file, part, advance)
             os.replace(part, target)
     except OSError as error:
         raise SourceError(
@@ -64,92 +64,97 @@ def fetch(download: RemoteFile, folder: Path, advance: Advance | None = None) ->
     return target
 
 
-def _obtain(download: RemoteFile, part: Path, advance: Advance | None) -> None:
+def _download(file: RemoteFile, part: Path, advance: Advance | None) -> None:
     resumed = part.exists()
-    _complete(download, part, advance)
-    if resumed and not _is_right(download, part):
+    _complete(file, part, advance)
+    if resumed and not _is_right(file, part):
         # The beginning may be of another version of the file: once more, from the start.
         part.unlink()
-        _complete(download, part, advance)
-    if not _is_right(download, part):
+        _complete(file, part, advance)
+    if not _is_right(file, part):
         part.unlink()
         raise SourceError(
-            _("What {url} sent is not the known file: its SHA-256 is not {sha256}. It was deleted.").format(
-                url=download.url, sha256=download.sha256
+            _("The file from {url} is not the known one: its SHA-256 is not {sha256}. It was deleted.").format(
+                url=file.url, sha256=file.sha256
             ),
-            hint=_("Try again later; if it happens again, the file was changed or something on the way replaces it."),
+            hint=_("Try again later. If it happens again, the file was changed, or a proxy replaces it."),
         )
 
 
-def _complete(download: RemoteFile, part: Path, advance: Advance | None) -> None:
-    """Fills the part file up to the known size, over as many connections as bring it further."""
+def _complete(file: RemoteFile, part: Path, advance: Advance | None) -> None:
+    """Download the rest of the part file, over as many connections as each bring some of it."""
     before = _size(part)
     while True:
         try:
-            return _receive(download, part, advance)
-        except CutOffError as error:
+            return _receive(file, part, advance)
+        except ConnectionLostError as error:
             here = _size(part)
             if here > before:
                 before = here
                 continue
-            kept = f" {here} of {download.size} bytes are here and are kept." if here else ""
+            message = _("{url} could not be downloaded: {error}.").format(url=file.url, error=error)
+            if here:
+                kept = _("{received:,} of {size:,} bytes were received and are kept.")
+                message += " " + kept.format(received=here, size=file.size)
             raise SourceError(
-                _("{url} could not be downloaded: {error}.{kept}").format(url=download.url, error=error, kept=kept),
+                message,
                 hint=_("Connect to the network and run the same command again."),
             ) from error
 
 
-def _receive(download: RemoteFile, part: Path, advance: Advance | None) -> None:
+def _receive(file: RemoteFile, part: Path, advance: Advance | None) -> None:
     here = _size(part)
-    if here > download.size:
+    if here > file.size:
         part.unlink()
         here = 0
-    if here == download.size:
+    if here == file.size:
         return
-    answer = _ask(download.url, here)
-    if answer is None:
+    response = _request(file.url, here)
+    if response is None:
         part.unlink()
-        raise CutOffError("the server has less of it than is here already")
-    with answer:
+        raise ConnectionLostError(_("the server has less of it than was received before"))
+    with response:
         # A server that knows no ranges sends everything, with 200 instead of 206.
-        here = here if answer.status == http.HTTPStatus.PARTIAL_CONTENT else 0
-        with part.open("ab" if here else "wb") as file:
-            for chunk in _chunks(answer, download.size - here):
-                file.write(chunk)
+        here = here if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
+        with part.open("ab" if here else "wb") as output:
+            for chunk in _chunks(response, file.size - here):
+                output.write(chunk)
                 here += len(chunk)
                 if advance:
-                    advance(here, download.size)
-    if here < download.size:
-        raise CutOffError(f"the connection ended after {here} of {download.size} bytes")
+                    advance(here, file.size)
+    if here < file.size:
+        ended = _("the connection ended after {received:,} of {size:,} bytes")
+        raise ConnectionLostError(ended.format(received=here, size=file.size))
 
 
-def _ask(url: str, start: int) -> http.client.HTTPResponse | None:
-    """The answer from that byte on, or None where the server has nothing there."""
+def _request(url: str, start: int) -> http.client.HTTPResponse | None:
+    """Return the response from that byte on, or None where the server has nothing there."""
     # The addresses are constants in kilat.data.datasets, all of them http or https.
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})  # noqa: S310
     try:
-        answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_SECONDS_OF_SILENCE)  # noqa: S310
-        return answer
+        response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310
+        return response
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return None
-        raise CutOffError(f"the server answers {error.code} {error.reason}") from error
+        answer = _("the server answers {code} {reason}").format(code=error.code, reason=error.reason)
+        raise ConnectionLostError(answer) from error
     except urllib.error.URLError as error:
-        raise CutOffError(str(error.reason)) from error
+        raise ConnectionLostError(str(error.reason)) from error
     except (http.client.HTTPException, OSError) as error:
-        raise CutOffError(str(error) or type(error).__name__) from error
+        raise ConnectionLostError(str(error) or type(error).__name__) from error
 
 
-def _chunks(answer: http.client.HTTPResponse, most: int) -> Iterator[bytes]:
-    """What the server sends, up to that many bytes."""
-    while most > 0:
+def _chunks(response: http.client.HTTPResponse, size: int) -> Iterator[bytes]:
+    """Yield what the server sends, up to that many bytes."""
+    while size > 0:
         try:
-            chunk = answer.read(min(_CHUNK, most))
+            chunk = response.read(min(_CHUNK, size))
         except (http.client.HTTPException, OSError) as error:
-            raise CutOffError(str(error) or type(error).__name__) from error
+            raise ConnectionLostError(str(error) or type(error).__name__) from error
         if not chunk:
             return
-        most -= len(chunk)
+        size -= len(chunk)
         yield chunk
 
 
@@ -157,6 +162,6 @@ def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def _is_right(download: RemoteFile, part: Path) -> bool:
-    with part.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == download.sha256
+def _is_right(file: RemoteFile, part: Path) -> bool:
+    with part.open("rb") as received:
+        return hashlib.file_digest(received, "sha256").hexdigest() == file.sha256

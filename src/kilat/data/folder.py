@@ -18,7 +18,8 @@ from kilat.errors import SourceError
 from kilat.locale import _
 from kilat.locale.refusals import Refusal
 
-_Place = tuple[int, int]
+_Identity = tuple[int, int]
+"""Device and inode of a folder."""
 
 
 class FolderSource:
@@ -46,11 +47,11 @@ class FolderSource:
             self.skipped[EMPTY_CLASS] = empty
 
     def read(self, index: int) -> bytes:
-        """The bytes of the picture."""
+        """Return the bytes of the picture."""
         return read_file(self._path(index))
 
     def link(self, index: int) -> str | None:
-        """The picture's absolute path, or None where its name is not text that can be written."""
+        """Return the picture's absolute path, or None where its name is not text that can be written."""
         path = self._path(index)
         return path if is_encodable(path) else None
 
@@ -59,7 +60,7 @@ class FolderSource:
 
 
 class _Scan:
-    """One walk through a folder: the pictures, the folders and what was passed over."""
+    """One walk through a folder: the pictures, the folders, and what was skipped."""
 
     def __init__(self, root: str) -> None:
         self.found: list[FoundFile] = []
@@ -73,11 +74,11 @@ class _Scan:
             raise SourceError(
                 _("The folder {root} cannot be read: {reason}.").format(root=root, reason=error.strerror)
             ) from error
-        self._waiting: list[tuple[str, tuple[_Place, ...]]] = [("", ((status.st_dev, status.st_ino),))]
+        self._waiting: list[tuple[str, tuple[_Identity, ...]]] = [("", ((status.st_dev, status.st_ino),))]
         while self._waiting:
             self._walk(*self._waiting.pop())
 
-    def _walk(self, folder: str, above: tuple[_Place, ...]) -> None:
+    def _walk(self, folder: str, above: tuple[_Identity, ...]) -> None:
         try:
             with os.scandir(os.path.join(self._root, folder)) as items:
                 for item in items:
@@ -85,18 +86,18 @@ class _Scan:
         except OSError as error:
             self.found.append(FoundFile(folder, _folder_refusal(error)))
 
-    def _take(self, item: os.DirEntry[str], path: str, above: tuple[_Place, ...]) -> None:
+    def _take(self, item: os.DirEntry[str], path: str, above: tuple[_Identity, ...]) -> None:
         kind = kind_of_file(item.name)
         if kind == "helper":
             self.skipped[HIDDEN] += 1
-        elif _is(item.is_dir):
+        elif _answer(item.is_dir):
             self._enter(item, path, above)
         elif kind == "other":
             self.skipped[OTHER] += 1
         else:
             self._file(item, path, named=kind == "picture")
 
-    def _enter(self, item: os.DirEntry[str], path: str, above: tuple[_Place, ...]) -> None:
+    def _enter(self, item: os.DirEntry[str], path: str, above: tuple[_Identity, ...]) -> None:
         try:
             status = os.stat(item.path)  # DirEntry.inode() is the link's own, so it would not show a loop
         except OSError as error:
@@ -110,7 +111,7 @@ class _Scan:
         self._waiting.append((path, (*above, here)))
 
     def _file(self, item: os.DirEntry[str], path: str, *, named: bool) -> None:
-        if _is(item.is_file):
+        if _answer(item.is_file):
             if named:
                 self.found.append(FoundFile(path))
             else:
@@ -139,8 +140,8 @@ def _folder_refusal(error: OSError) -> Refusal:
     return Refusal("folder_unreadable", (error.strerror or str(error)).lower())
 
 
-def _is(ask: Callable[[], bool]) -> bool:
-    """The answer, or False where the system gives none: a link that leads to itself."""
+def _answer(ask: Callable[[], bool]) -> bool:
+    """Return the answer, or False where the system gives none: a link that leads to itself."""
     try:
         return ask()
     except OSError:

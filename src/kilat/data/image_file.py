@@ -1,4 +1,4 @@
-"""Picture files: which names and first bytes are pictures, how names are shown, and reading one file whole."""
+"""Picture files: which names and first bytes are pictures, how names are printed, and reading one file."""
 
 import os
 import stat
@@ -17,7 +17,7 @@ _OTHERS = """
 """
 
 PICTURE_SUFFIXES = frozenset(_PICTURES.split())
-"""A file with one of these endings came in as a picture, whatever it holds; decoding judges its content."""
+"""A file with one of these endings comes in as a picture, whatever its content; decoding finds that out."""
 
 OTHER_SUFFIXES = frozenset(_OTHERS.split())
 """Endings that are never pictures; such files are not even opened."""
@@ -40,7 +40,7 @@ _BITMAP_HEADERS = frozenset((12, 40, 52, 56, 64, 108, 124))
 
 
 def kind_of_file(name: str) -> Literal["helper", "picture", "other", "unknown"]:
-    """What a file or folder name promises; ``unknown`` is to be told by the first bytes."""
+    """Return what a file or folder is by its name; for ``unknown`` the first bytes decide."""
     if name.startswith(".") or name.lower() in HELPERS:
         return "helper"
     suffix = name.rpartition(".")[2].lower() if "." in name else ""
@@ -50,17 +50,17 @@ def kind_of_file(name: str) -> Literal["helper", "picture", "other", "unknown"]:
 
 
 def has_image_signature(head: bytes) -> bool:
-    """Whether a file that starts with these bytes is a JPEG, PNG, GIF, BMP, WebP or TIFF."""
+    """Return whether a file that starts with these bytes is a JPEG, PNG, GIF, BMP, WebP or TIFF."""
     if head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")):
         return True
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return True
-    # "BM" alone starts many a text: the size of the header that follows settles it.
+    # "BM" alone may start a text; the size of the header that follows decides.
     return head[:2] == b"BM" and len(head) >= 18 and int.from_bytes(head[14:18], "little") in _BITMAP_HEADERS
 
 
 def printable(name: str) -> str:
-    """The name as text that can be written anywhere: undecodable bytes become backslash escapes."""
+    """Return the name as text that can be written anywhere: undecodable bytes become backslash escapes."""
     if is_encodable(name):
         return name
     try:
@@ -70,7 +70,7 @@ def printable(name: str) -> str:
 
 
 def is_encodable(name: str) -> bool:
-    """Whether the name is text that UTF-8 can hold."""
+    """Return whether UTF-8 can encode the name."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
@@ -86,10 +86,10 @@ def unreadable(error: OSError) -> PictureError:
 
 
 def read_file(path: str) -> bytes:
-    """The bytes of one picture file.
+    """Return the bytes of one picture file.
 
     Raises:
-        PictureError: it is missing, empty, unreadable, too large, or no regular file.
+        PictureError: it is missing, empty, unreadable, too large, or not a regular file.
     """
     try:
         found = os.stat(path)

@@ -1,4 +1,4 @@
-"""What is measured of every picture while it is decoded anyway: everything that the checks of the data know of it."""
+"""Image stats: what is measured of every picture while it is decoded, for the checks of the data."""
 
 import io
 import zlib
@@ -12,22 +12,22 @@ from kilat.data.catalog import Picture
 from kilat.data.decode import FORMATS
 
 VERSION = 1
-"""Raised when a field, or the way to fill it, changes: records of another version are of no use."""
+"""Raised when a field, or how it is measured, changes: records of another version cannot be used."""
 
 THUMBNAIL = 32
 """Side of the thumbnail in pixels."""
 
 COLOUR_GRID = 8
-"""Side of the layout of colours in pixels."""
+"""Side of the colour grid in pixels."""
 
 STRIP = 4
 """Width of the outer strip in pixels of the full picture; less where that were more than an eighth of its side."""
 
-FRAMED = 16
-"""Side of the smallest pictures whose borders are measured: of smaller ones the edge is a good part of the subject."""
+SMALLEST_WITH_BORDER = 16
+"""Side of the smallest pictures whose borders are measured: in smaller ones the edge is much of the subject."""
 
 DEPTH = 128
-"""A uniform frame is followed this many pixels inwards, or to a quarter of the side."""
+"""How many pixels inwards a uniform frame is followed, or up to a quarter of the side."""
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 """Of luminance, in ``IMAGE_STATS["quantiles"]``."""
@@ -35,7 +35,7 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 IMAGE_STATS = np.dtype(
     [
         ("thumbnail", "u1", (THUMBNAIL, THUMBNAIL)),  # luminance of the whole picture, squashed to a square
-        ("colour_grid", "u1", (COLOUR_GRID, COLOUR_GRID, 3)),  # its colours, coarser still
+        ("colour_grid", "u1", (COLOUR_GRID, COLOUR_GRID, 3)),  # its colours, squashed to a coarser square
         ("brightness", "<f4"),  # mean luminance, 0 to 1
         ("contrast", "<f4"),  # standard deviation of luminance, 0 to 0.5
         ("dark_share", "<f4"),  # share of pixels that are nearly black (luminance at most 10 of 255)
@@ -45,21 +45,25 @@ IMAGE_STATS = np.dtype(
         (
             "peak_sharpness",
             "<f4",
-        ),  # the same of the Laplacian's energy where it is highest of 8×8 parts: what is in focus
+        ),  # the same where the Laplacian's energy is highest among 8×8 parts: what is in focus
         ("colourfulness", "<f4"),  # Hasler and Süsstrunk 2003; 0 for grey, above 60 vivid
         ("border_mean", "<f4", (4,)),  # luminance of the outer strip on each side (top, bottom, left, right), 0 to 255
-        ("border_width", "<u2", (4,)),  # lines of one tone from the edge on, in pixels of the full picture, up to DEPTH
-        ("border_edge", "<f4", (4,)),  # share of the line where they end that has another tone: near 1 for a frame
+        (
+            "border_width",
+            "<u2",
+            (4,),
+        ),  # lines of one tone from the edge inwards, in pixels of the full picture, up to DEPTH
+        ("border_edge", "<f4", (4,)),  # share of the next line that has another tone: near 1 for a frame
         ("width", "<u4"),  # of the full picture, upright
         ("height", "<u4"),
-        ("bytes", "<u8"),  # of the file; 0 where there was none
-        ("format", "S8"),  # as Pillow calls it; empty where there was no file
+        ("bytes", "<u8"),  # of the file; 0 for an array
+        ("format", "S8"),  # as Pillow calls it; empty for an array
         ("mode", "S8"),  # as Pillow calls it, before conversion to RGB
         ("quality", "u1"),  # JPEG: 1 to 100 as libjpeg counts, by the nearest of its tables; 0 for other formats
         ("quantization", "<u4"),  # JPEG: a number for the quantisation tables; equal tables, equal number; else 0
         ("subsampling", "i1"),  # JPEG: 0 4:4:4, 1 4:2:2, 2 4:2:0, -1 other; -2 for other formats
         ("progressive", "?"),
-        ("orientation", "u1"),  # EXIF, 1 to 8; 1 is upright and what is meant where nothing is said
+        ("orientation", "u1"),  # EXIF, 1 to 8; 1 is upright and the default
         ("camera", "S64"),  # EXIF make and model
     ]
 )
@@ -67,9 +71,11 @@ IMAGE_STATS = np.dtype(
 
 _WORK = 256
 _MAKE, _MODEL, _ORIENTATION = 0x010F, 0x0110, 0x0112
-_NEAR = 16
-_EVEN = 6.0
-_OTHER = 12.0
+_BORDER_LINES = 16
+_UNIFORM = 6.0
+"""Root mean square distance from the outermost line's mean up to which a line has the same tone."""
+_OTHER_TONE = 12.0
+"""Distance from that mean from which on a pixel has another tone."""
 
 # Annex K of the JPEG standard, natural order: what libjpeg scales to a quality.
 _LUMINANCE = np.array(
@@ -82,12 +88,12 @@ _LUMINANCE = np.array(
 
 
 def image_stats(picture: Picture, image: Image.Image, full: tuple[int, int]) -> np.void:
-    """What is measured of one picture; odd or damaged parts leave their fields at zero, nothing is raised.
+    """Measure one picture; damaged parts leave their fields at zero, nothing is raised.
 
     Args:
-        picture: the bytes of its file, or its pixels where there is none.
+        picture: the bytes of its file, or an array of pixels.
         image: the same, decoded: upright RGB, perhaps shrunk (``kilat.data.decode.decode``).
-        full: the width and height that it has in full.
+        full: its full width and height.
 
     Returns:
         A record of ``IMAGE_STATS``.
@@ -103,13 +109,13 @@ def image_stats(picture: Picture, image: Image.Image, full: tuple[int, int]) -> 
     grey = image.convert("L")
     _measure_tones(record, grey)
     _measure_colours(record, image, grey)
-    if min(image.size) >= FRAMED:
+    if min(image.size) >= SMALLEST_WITH_BORDER:
         _measure_border(record, np.asarray(grey), image.width / full[0])
     return record
 
 
 def _read_header(record: np.void, data: bytes, image: Image.Image) -> None:
-    """What the file says of itself, pixels aside; it is opened once more where decoding made another picture of it."""
+    """Measure the header of a file, which is opened once more where decoding made a new picture of it."""
     try:
         if image.format == "JPEG":
             _take_header(record, image)
@@ -133,8 +139,8 @@ def _take_header(record: np.void, header: Image.Image) -> None:
 
 
 def _read_exif(record: np.void, exif: Image.Exif) -> None:
-    turned = exif.get(_ORIENTATION, 1)
-    record["orientation"] = turned if turned in range(1, 9) else 1
+    orientation = exif.get(_ORIENTATION, 1)
+    record["orientation"] = orientation if orientation in range(1, 9) else 1
     make, model = (str(exif.get(tag, "")).replace("\0", "").strip() for tag in (_MAKE, _MODEL))
     name = model if model.lower().startswith(make.lower()) else f"{make} {model}"
     record["camera"] = name.strip().encode()[:64]
@@ -142,7 +148,7 @@ def _read_exif(record: np.void, exif: Image.Exif) -> None:
 
 @lru_cache(256)
 def _quality(tables: tuple[tuple[int, ...], ...]) -> tuple[int, int]:
-    """The quality whose luminance table is nearest, and a number for all the tables."""
+    """Return the quality whose luminance table is nearest, and a number for all the tables."""
     number = zlib.crc32(repr(tables).encode()) or 1
     if not tables or len(tables[0]) != 64:
         return 0, number
@@ -152,7 +158,7 @@ def _quality(tables: tuple[tuple[int, ...], ...]) -> tuple[int, int]:
 
 @lru_cache(1)
 def _tables() -> NDArray[np.int64]:
-    """The luminance tables of libjpeg for the qualities 1 to 100."""
+    """Return the luminance tables of libjpeg for the qualities 1 to 100."""
     quality = np.arange(1, 101)
     scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
     tables: NDArray[np.int64] = (_LUMINANCE * scale[:, None] + 50) // 100
@@ -160,7 +166,7 @@ def _tables() -> NDArray[np.int64]:
 
 
 def _measure_tones(record: np.void, grey: Image.Image) -> None:
-    """Brightness, contrast, extremes, sharpness: of luminance at a fixed working size, whatever the resolution."""
+    """Measure brightness, contrast, extremes and sharpness of luminance, at one size whatever the resolution."""
     share = _WORK / max(grey.size)
     if share < 1:
         size = max(1, round(grey.width * share)), max(1, round(grey.height * share))
@@ -173,12 +179,12 @@ def _measure_tones(record: np.void, grey: Image.Image) -> None:
     record["dark_share"], record["light_share"] = counts[:11].sum() / n, counts[245:].sum() / n
     record["quantiles"] = np.searchsorted(counts.cumsum(), np.multiply(QUANTILES, n)) / 255
     if min(grey.size) >= 3 and variance:
-        whole, highest = _laplacian(np.asarray(grey))
-        record["sharpness"], record["peak_sharpness"] = whole / variance, highest / variance
+        energy, highest = _laplacian(np.asarray(grey))
+        record["sharpness"], record["peak_sharpness"] = energy / variance, highest / variance
 
 
 def _laplacian(grey: NDArray[np.uint8]) -> tuple[float, float]:
-    """The variance of the Laplacian, and its mean square in that of 8×8 equal parts where it is highest."""
+    """Return the variance of the Laplacian, and its mean square in that of 8×8 equal parts where it is highest."""
     pixels = grey.astype(np.int16)
     laplacian = pixels[:-2, 1:-1] + pixels[2:, 1:-1] + pixels[1:-1, :-2] + pixels[1:-1, 2:] - 4 * pixels[1:-1, 1:-1]
     values = laplacian.astype(np.float32)
@@ -191,9 +197,9 @@ def _laplacian(grey: NDArray[np.uint8]) -> tuple[float, float]:
 
 
 def _measure_colours(record: np.void, image: Image.Image, grey: Image.Image) -> None:
-    """The thumbnail, the layout of colours, and how colourful it is."""
+    """Measure the thumbnail, the colour grid and the colourfulness."""
     small = image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX, reducing_gap=1.0)
-    # Cut by whole pixels, as above, thumbnails of resized copies differ too much to be recognised.
+    # With a box filter, as above, thumbnails of resized copies would differ too much to be recognised.
     thumbnail = grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR, reducing_gap=2.0)
     record["thumbnail"] = np.asarray(thumbnail)
     record["colour_grid"] = np.asarray(small.reduce(THUMBNAIL // COLOUR_GRID))
@@ -203,30 +209,30 @@ def _measure_colours(record: np.void, image: Image.Image, grey: Image.Image) -> 
 
 
 def _measure_border(record: np.void, pixels: NDArray[np.uint8], scale: float) -> None:
-    """The strip along each side, and how far a uniform frame reaches."""
+    """Measure the strip along each side, and how far a uniform frame reaches."""
     for side, lines in enumerate((pixels, pixels[::-1], pixels.T, pixels.T[::-1])):
         strip = max(1, min(round(STRIP * scale), len(lines) // 8))
-        means, variances = _moments(lines[: max(2 * strip, min(_NEAR, len(lines) // 4))])
+        means, variances = _moments(lines[: max(2 * strip, min(_BORDER_LINES, len(lines) // 4))])
         record["border_mean"][side] = sum(means[:strip]) / strip
-        even = _even(means, variances)
-        if even == len(means):
-            even = _even(*_moments(lines[: max(1, min(round(DEPTH * scale), len(lines) // 4))]))
-        record["border_width"][side] = min(round(even / scale), DEPTH)
-        if even:
+        uniform = _uniform_lines(means, variances)
+        if uniform == len(means):
+            uniform = _uniform_lines(*_moments(lines[: max(1, min(round(DEPTH * scale), len(lines) // 4))]))
+        record["border_width"][side] = min(round(uniform / scale), DEPTH)
+        if uniform:
             record["border_edge"][side] = np.mean(
-                np.abs(lines[min(even + 1, len(lines) - 1)] - np.float32(means[0])) > _OTHER
+                np.abs(lines[min(uniform + 1, len(lines) - 1)] - np.float32(means[0])) > _OTHER_TONE
             )
 
 
 def _moments(lines: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
-    """Mean and variance of every line."""
+    """Return mean and variance of every line."""
     tones = lines.astype(np.float32)
     means = np.einsum("ij->i", tones) / tones.shape[1]
     squares = np.einsum("ij,ij->i", tones, tones) / tones.shape[1]
     return means.tolist(), (squares - means**2).tolist()
 
 
-def _even(means: list[float], variances: list[float]) -> int:
-    """How many lines from the edge on have one tone, and the same."""
-    off = (v + (m - means[0]) ** 2 > _EVEN**2 for m, v in zip(means, variances, strict=True))
-    return next((at for at, wrong in enumerate(off) if wrong), len(means))
+def _uniform_lines(means: list[float], variances: list[float]) -> int:
+    """Return how many lines from the edge inwards have the tone of the first."""
+    differs = (v + (m - means[0]) ** 2 > _UNIFORM**2 for m, v in zip(means, variances, strict=True))
+    return next((line for line, other in enumerate(differs) if other), len(means))

@@ -1,4 +1,4 @@
-"""What a tree of files means, on disk or in an archive: class folders, ready-made splits, pictures outside of both."""
+"""The layout of a tree of files, on disk or in an archive: class folders, ready-made splits, pictures outside both."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -41,11 +41,11 @@ class FoundFile:
 
 
 class FolderTree:
-    """The folders around the pictures.
+    """The folders of a source and the pictures in them.
 
     Args:
         found: the pictures.
-        folders: every folder, with those between, as paths from the root without a trailing ``/``.
+        folders: every folder, with those above it, as paths from the root without a trailing ``/``.
     """
 
     def __init__(self, found: Sequence[FoundFile], folders: Iterable[str]) -> None:
@@ -60,11 +60,11 @@ class FolderTree:
         self.splits = self._ready_made()
 
     def entries(self) -> list[Entry]:
-        """An entry for each picture, in the order they were given."""
+        """Return an entry for each picture, in the order they were given."""
         return [self._entry(item) for item in self._found]
 
     def empty_classes(self) -> int:
-        """How many class folders hold no picture at any depth."""
+        """Return how many class folders have no picture at any depth."""
         roots = [join_path(self.base, name) for name in self.splits] or [self.base]
         depth = len(split_path(roots[0])) + 1
         filled = {tuple(split_path(folder)[:depth]) for folder in self._direct}
@@ -72,7 +72,7 @@ class FolderTree:
         return sum(tuple(parts) not in filled for parts in classes)
 
     def _descend(self) -> str:
-        """The folder whose children are classes or splits: below wrappers such as ``flowers/flowers/``."""
+        """Return the folder whose children are classes or splits: below wrappers such as ``flowers/flowers/``."""
         base = ""
         while len(names := self._children.get(base, [])) == 1:
             inner = join_path(base, names[0])
@@ -82,7 +82,7 @@ class FolderTree:
         return base
 
     def _ready_made(self) -> dict[str, str]:
-        """Split folders by name, where there is a train folder of class folders and at least one other split."""
+        """Return split folders by name, where there is a train folder of class folders and at least one other split."""
         named = {n: SPLIT_FOLDERS[n.lower()] for n in self._children.get(self.base, []) if n.lower() in SPLIT_FOLDERS}
         trains = [join_path(self.base, name) for name, split in named.items() if split == "train"]
         ready = any(folder in self._children for folder in trains) and len(set(named.values())) > 1
@@ -101,19 +101,19 @@ class FolderTree:
         return Entry(printable(item.path), label, split, refused or (None if label else _NO_CLASS))
 
     def _label(self, name: str) -> str:
-        """One spelling of the class name, and one string in memory, for all its pictures."""
+        """Return one spelling of the class name, and one string in memory, for all its pictures."""
         if name not in self._labels:
             self._labels[name] = normalize_label(name)
         return self._labels[name]
 
 
 def normalize_label(name: str) -> str:
-    """The class name as kilat writes it: composed (NFC), so that one class spelled in two ways is one class."""
+    """Return the class name composed (NFC), so that one class spelled in two ways is one class."""
     return unicodedata.normalize("NFC", printable(name))
 
 
 def sorted_order(entries: Sequence[Entry]) -> list[int]:
-    """The order that is the same on any file system: by class, then by path, by codepoint."""
+    """Return the order that is the same on any file system: by class, then by path, by codepoint."""
 
     def key(index: int) -> tuple[str, str, str]:
         entry = entries[index]
@@ -123,10 +123,10 @@ def sorted_order(entries: Sequence[Entry]) -> list[int]:
 
 
 def join_path(folder: str, name: str) -> str:
-    """``folder/name``, where the root is the empty string."""
+    """Return ``folder/name``, where the root is the empty string."""
     return f"{folder}/{name}" if folder else name
 
 
 def split_path(path: str) -> list[str]:
-    """The components of a path; none for the root."""
+    """Return the components of a path; none for the root."""
     return path.split("/") if path else []

@@ -1,16 +1,16 @@
-"""From what the user names to labelled pictures: a folder, a table, an archive or a named set becomes a source.
+"""Sources of labelled pictures from what the user names: a folder, a table, an archive or a named data set.
 
-| what came in | what becomes of it |
+| given | result |
 | --- | --- |
 | `<class>/**/picture` | a picture of that class, at any depth |
-| `train/`, `val`, `valid` or `validation/`, `test/` | the split is kept, if train has class folders and company |
-| one folder around everything (`flowers/flowers/<class>`) | looked through, unless pictures stand directly in it |
+| `train/`, `val`, `valid` or `validation/`, `test/` | the split is kept, if `train` has class folders and is not alone |
+| one folder around everything (`flowers/flowers/<class>`) | the folders in it are the classes, unless it has pictures itself |
 | a picture beside the class folders | refused: no class folder |
 | a picture beside `train/` and `test/`, in another folder | refused: outside the train, validation and test folders |
 | names that start with a dot, `Thumbs.db`, `desktop.ini`, `__MACOSX` and the like | skipped, and counted in `skipped` |
 | `.txt`, `.json`, `.csv` and other files that are no pictures | skipped, and counted |
-| a picture's ending | a picture, whatever its content; decoding judges that |
-| no ending, or an unknown one | a picture if its first bytes say so; else skipped and counted |
+| a picture's ending | a picture, whatever its content; decoding checks that |
+| no ending, or an unknown one | a picture if its first bytes are those of one; else skipped and counted |
 | an empty file, one that may not be read, one over 256 MiB | refused when it is read, with the reason |
 | a class folder without pictures | skipped, and counted |
 | the same class name in two Unicode spellings | one class (NFC) |
@@ -19,7 +19,7 @@
 | a broken link | refused: broken link |
 | links, devices and paths out of the archive, in an archive | refused, never followed |
 | encrypted, oversized or oddly packed members of a zip | refused, with the reason |
-| an archive that is cut off | an error: part of the pictures would be missing |
+| an archive that is cut off | an error: some of the pictures would be missing |
 | a table's row without path or label, with a missing file or an unknown split | refused, with the reason |
 | a file listed twice under one label | used once; the other refused: listed twice |
 | a file listed under two labels | both refused |
@@ -62,15 +62,15 @@ TABLES = (".csv", ".tsv", ".parquet")
 
 
 def open_source(data: str | Path, *, root: Path | None = None, advance: Advance | None = None) -> Source:
-    """The labelled pictures that ``data`` names, of at least two classes.
+    """Open the labelled pictures that ``data`` names, of at least two classes.
 
     Args:
-        data: a folder, a table, an archive, or a named set. What exists on disk goes before a name.
-        root: a folder with copies of named sets; ``data`` is then a name.
-        advance: called with the bytes that are here and the bytes there will be, while a named set is downloaded.
+        data: a folder, a table, an archive, or the name of a data set; what exists on disk comes before a name.
+        root: a folder with copies of named data sets; ``data`` is then a name.
+        advance: called with the bytes received and their total, while a named data set is downloaded.
 
     Raises:
-        SourceError: it cannot be read, or does not hold two classes.
+        SourceError: it cannot be read, or has fewer than two classes.
     """
     source = find_source(data, root=root, advance=advance)
     require_classes(source, printable(str(data)))
@@ -78,7 +78,7 @@ def open_source(data: str | Path, *, root: Path | None = None, advance: Advance 
 
 
 def find_source(data: str | Path, *, root: Path | None = None, advance: Advance | None = None) -> Source:
-    """Like `open_source`, but content with one class: to evaluate a model on it, say."""
+    """Open pictures like ``open_source``, also those of one class, such as to evaluate a model on them."""
     path, name = Path(data).expanduser(), str(data)
     if root is not None:
         return open_dataset(name, root=root.expanduser(), advance=advance)
@@ -95,10 +95,14 @@ def find_source(data: str | Path, *, root: Path | None = None, advance: Advance 
 
 
 def require_classes(source: Source, where: str) -> None:
-    """Refuses a source in which fewer than two classes have pictures.
+    """Raise unless at least two classes of a source have pictures.
+
+    Args:
+        source: to check.
+        where: as the user named it.
 
     Raises:
-        SourceError: naming what was found, and how to mend it.
+        SourceError: it names what was found, and what to do.
     """
     require_pictures(source, where)
     classes = {entry.label for entry in source.entries if not entry.refused}
@@ -115,10 +119,14 @@ def require_classes(source: Source, where: str) -> None:
 
 
 def require_pictures(source: Source, where: str) -> None:
-    """Refuses a source of which no picture can be used.
+    """Raise unless a picture of a source can be used.
+
+    Args:
+        source: to check.
+        where: as the user named it.
 
     Raises:
-        SourceError: naming what was found, and how to mend it.
+        SourceError: it names what was found, and what to do.
     """
     if not source.entries:
         files = source.skipped.get(HIDDEN, 0) + source.skipped.get(OTHER, 0)

@@ -5,8 +5,9 @@ import importlib.util
 import io
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ import pandas as pd
 from kilat.data.catalog import Entry
 from kilat.data.image_file import is_encodable, read_file
 from kilat.data.layout import normalize_label, sorted_order
-from kilat.errors import SourceError, nearest
+from kilat.errors import SourceError
 from kilat.locale import _
 from kilat.locale.refusals import Refusal
 
@@ -55,11 +56,11 @@ class TableSource:
         self.skipped: dict[str, int] = {}
 
     def read(self, index: int) -> bytes:
-        """The bytes of the picture."""
+        """Return the bytes of the picture."""
         return read_file(self._path(self.entries[index].path))
 
     def link(self, index: int) -> str | None:
-        """The picture's absolute path, or None where its name is not text that can be written."""
+        """Return the picture's absolute path, or None where its name is not text that can be written."""
         path = self._path(self.entries[index].path)
         return path if is_encodable(path) else None
 
@@ -67,24 +68,24 @@ class TableSource:
         return os.path.normpath(os.path.join(self._folder, path))
 
     def _entries(self, rows: Sequence[_Row]) -> list[Entry]:
-        """One entry a row; where some rows name a split, those that name none belong to ``train``."""
+        """Return an entry for each row; where some rows have a split, those without one belong to ``train``."""
         default = "train" if any(split.strip() for _, _, split in rows) else ""
         entries = [self._entry(number, row, default) for number, row in enumerate(rows, 1)]
-        return self._once(entries)
+        return self._refuse_repeated(entries)
 
     def _entry(self, number: int, row: _Row, default: str) -> Entry:
-        path, label, marked = row[0], normalize_label(row[1]) if row[1].strip() else "", row[2].strip()
-        split = SPLIT_VALUES.get(marked.lower(), "") if marked else default
+        path, label, written = row[0], normalize_label(row[1]) if row[1].strip() else "", row[2].strip()
+        split = SPLIT_VALUES.get(written.lower(), "") if written else default
         if not path.strip():
             return Entry(f"row {number}", label, split, Refusal("no_path"))
         if not label:
             return Entry(path, "", split, Refusal("no_label"))
-        if marked and not split:
-            return Entry(path, label, "", Refusal("unknown_split", marked))
+        if written and not split:
+            return Entry(path, label, "", Refusal("unknown_split", written))
         return Entry(path, label, split, None if os.path.exists(self._path(path)) else Refusal("file_not_found"))
 
-    def _once(self, entries: list[Entry]) -> list[Entry]:
-        """Refuses what is listed again, and whatever is listed under more than one label."""
+    def _refuse_repeated(self, entries: list[Entry]) -> list[Entry]:
+        """Refuse what is listed again, and all rows of a picture that is listed under several labels."""
         listed: dict[str, list[int]] = defaultdict(list)
         for index, entry in enumerate(entries):
             if not entry.refused:
@@ -104,8 +105,8 @@ def _csv_rows(file: Path) -> list[_Row]:
     reader = csv.reader(lines, delimiter=delimiter)
     try:
         header = next(reader, [])
-        where = _columns(file, header)
-        return [_row(cells, where) for cells in reader if any(cell.strip() for cell in cells)]
+        columns = _columns(file, header)
+        return [_row(cells, columns) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
         raise SourceError(
             _("{file} cannot be read as a table: {error} (line {line}).").format(
@@ -116,7 +117,7 @@ def _csv_rows(file: Path) -> list[_Row]:
 
 
 def read_text(file: Path) -> str:
-    """The text of a table.
+    """Return the text of a table.
 
     Raises:
         SourceError: it cannot be read, or is not UTF-8.
@@ -140,7 +141,7 @@ def read_text(file: Path) -> str:
 
 
 def _delimiter(header: str) -> str:
-    """The delimiter that gives the header the most known columns, or failing that the most columns."""
+    """Return the delimiter that gives the header the most known columns, or if that is even, the most columns."""
 
     def columns(delimiter: str) -> tuple[int, int]:
         names = [name.strip().lower() for name in next(csv.reader([header], delimiter=delimiter), [])]
@@ -149,13 +150,13 @@ def _delimiter(header: str) -> str:
     return max(",;\t", key=columns)
 
 
-def _row(cells: Sequence[str], where: Sequence[int | None]) -> _Row:
-    path, label, split = (cells[i] if i is not None and i < len(cells) else "" for i in where)
+def _row(cells: Sequence[str], columns: Sequence[int | None]) -> _Row:
+    path, label, split = (cells[i] if i is not None and i < len(cells) else "" for i in columns)
     return path, label, split
 
 
 def _columns(file: Path, header: Sequence[str]) -> tuple[int, int, int | None]:
-    """Where path, label and split stand; the header may name them in any case and order."""
+    """Return the columns of path, label and split; the header may name them in any case and order."""
     names = [name.strip().lower() for name in header]
     split = names.index("split") if "split" in names else None
     return _column(file, header, names, PATHS), _column(file, header, names, LABELS), split
@@ -165,28 +166,27 @@ def _column(file: Path, header: Sequence[str], names: list[str], wanted: tuple[s
     hits = [i for i, name in enumerate(names) if name == wanted[0]] or [i for i, n in enumerate(names) if n in wanted]
     if len(hits) == 1:
         return hits[0]
-    found = ", ".join(repr(name) for name in header) or "none: the file is empty"
+    found = ", ".join(map(repr, header))
     if hits:
-        several = " and ".join(repr(header[i]) for i in hits)
+        several = ", ".join(repr(header[i]) for i in hits)
         raise SourceError(
-            _("{file} has more than one column for the {wanted}: {several}. Its columns: {found}.").format(
-                file=file, wanted=wanted[0], several=several, found=found
+            _("{file} has more than one column for the {column}: {several}. Its columns: {names}.").format(
+                file=file, column=wanted[0], several=several, names=found
             ),
-            hint=_("Name the right one '{wanted}', and no other.").format(wanted=wanted[0]),
+            hint=_("Name one of them '{column}'.").format(column=wanted[0]),
         )
-    near = next((f" Did you mean {name!r}?" for name in header if _close(name, wanted)), "")
+    message = _("{file} has no column '{column}': it is empty.")
+    if header:
+        message = _("{file} has no column '{column}'. Its columns: {names}.")
+    message = message.format(file=file, column=wanted[0], names=found)
+    if near := [name for name in header if get_close_matches(name.strip().lower(), wanted, n=1, cutoff=0.5)]:
+        message += " " + _("Did you mean {names}?").format(names=repr(near[0]))
     raise SourceError(
-        _("{file} has no column '{wanted}'. Its columns: {found}.{near}").format(
-            file=file, wanted=wanted[0], found=found, near=near
-        ),
+        message,
         hint=_(
-            "The first line names the columns: path,label or path,label,split (for '{wanted}' also {others})."
-        ).format(wanted=wanted[0], others=", ".join(wanted[1:])),
+            "The first line names the columns: path,label or path,label,split (for '{column}' also {others})."
+        ).format(column=wanted[0], others=", ".join(wanted[1:])),
     )
-
-
-def _close(name: str, wanted: Iterable[str]) -> bool:
-    return nearest(name.strip().lower(), wanted).startswith("Did you mean")
 
 
 def _parquet_rows(file: Path) -> list[_Row]:
@@ -198,8 +198,8 @@ def _parquet_rows(file: Path) -> list[_Row]:
         # Nullable types: with NumPy's, a column of whole numbers with one gap would turn 1 into 1.0.
         table = pd.read_parquet(file, dtype_backend="pyarrow")
     except (OSError, ValueError) as error:
-        raise SourceError(_("{file} cannot be read as Parquet: {error}").format(file=file, error=error)) from error
-    where = _columns(file, [str(name) for name in table.columns])
-    cells = [[] if i is None else ["" if pd.isna(v) else str(v) for v in table.iloc[:, i]] for i in where]
+        raise SourceError(_("{file} cannot be read as Parquet: {error}.").format(file=file, error=error)) from error
+    columns = _columns(file, [str(name) for name in table.columns])
+    cells = [[] if i is None else ["" if pd.isna(v) else str(v) for v in table.iloc[:, i]] for i in columns]
     splits = cells[2] or [""] * len(table)
     return list(zip(cells[0], cells[1], splits, strict=True))

@@ -1,4 +1,4 @@
-"""Named sets: the embedded digits, copies in every layout, and downloads that are resumed and checked."""
+"""Named data sets: the embedded digits, copies in every layout, and downloads that are resumed and checked."""
 
 import gzip
 import hashlib
@@ -30,14 +30,14 @@ def home(tmp_path, monkeypatch):
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one file; ends connections early or knows no ranges when told to."""
+    """Serves one file; can end connections early, and ignore ranges."""
 
     content = CONTENT
     cut_after: int | None = None
     ranges = True
 
     def __init__(self):
-        self.asked: list[str | None] = []
+        self.ranges_requested: list[str | None] = []
         super().__init__(("127.0.0.1", 0), Handler)
 
     @property
@@ -47,9 +47,9 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        asked = self.headers["Range"]
-        self.server.asked.append(asked)
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.server.ranges else 0
+        wanted = self.headers["Range"]
+        self.server.ranges_requested.append(wanted)
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.server.ranges else 0
         if start and start >= len(self.server.content):
             self.send_error(416)
             return
@@ -74,26 +74,26 @@ def server():
 
 
 class TestDownload:
-    def test_whole_with_progress_and_only_once(self, tmp_path, server):
-        seen = []
+    def test_complete_with_progress_and_only_once(self, tmp_path, server):
+        reported = []
         wanted = RemoteFile(server.address, len(CONTENT), SHA256)
-        path = fetch(wanted, tmp_path / "x", lambda done, total: seen.append((done, total)))
+        path = fetch(wanted, tmp_path / "x", lambda done, total, note="": reported.append((done, total)))
         assert path.read_bytes() == CONTENT
-        assert seen[-1] == (len(CONTENT), len(CONTENT))
-        assert seen == sorted(seen)
+        assert reported[-1] == (len(CONTENT), len(CONTENT))
+        assert reported == sorted(reported)
         assert fetch(wanted, tmp_path / "x") == path
-        assert server.asked == [None]
+        assert server.ranges_requested == [None]
         assert [each.name for each in path.parent.iterdir()] == ["set.bin"]
 
-    def test_gone_on_with_where_an_earlier_run_was_cut_off(self, tmp_path, server):
+    def test_resumed_where_an_earlier_run_was_cut_off(self, tmp_path, server):
         (tmp_path / "set.bin.part").write_bytes(CONTENT[:1_234_567])
         assert fetch(RemoteFile(server.address, len(CONTENT), SHA256), tmp_path).read_bytes() == CONTENT
-        assert server.asked == ["bytes=1234567-"]
+        assert server.ranges_requested == ["bytes=1234567-"]
 
-    def test_gone_on_with_within_one_run(self, tmp_path, server):
+    def test_resumed_within_one_run(self, tmp_path, server):
         server.cut_after = 1_000_000
         assert fetch(RemoteFile(server.address, len(CONTENT), SHA256), tmp_path).read_bytes() == CONTENT
-        assert server.asked == [None, "bytes=1000000-", "bytes=2000000-"]
+        assert server.ranges_requested == [None, "bytes=1000000-", "bytes=2000000-"]
 
     def test_a_server_without_ranges_starts_over(self, tmp_path, server):
         server.ranges = False
@@ -106,7 +106,7 @@ class TestDownload:
         assert fetch(RemoteFile(server.address, len(CONTENT), SHA256), tmp_path).read_bytes() == CONTENT
 
     def test_another_checksum_is_refused_and_deleted(self, tmp_path, server):
-        with pytest.raises(SourceError, match="is not the known file: its SHA-256 is not 0000"):
+        with pytest.raises(SourceError, match="is not the known one: its SHA-256 is not 0000"):
             fetch(RemoteFile(server.address, len(CONTENT), "0" * 64), tmp_path)
         assert not list(tmp_path.glob("set*"))
 
@@ -118,7 +118,7 @@ class TestDownload:
 
     def test_a_server_that_sends_nothing(self, tmp_path, server):
         server.content = b""
-        with pytest.raises(SourceError, match="the connection ended after 0 of 3000000 bytes"):
+        with pytest.raises(SourceError, match="the connection ended after 0 of 3,000,000 bytes"):
             fetch(RemoteFile(server.address, len(CONTENT), SHA256), tmp_path)
 
     def test_a_folder_that_cannot_be_written(self, tmp_path, server):
@@ -127,7 +127,7 @@ class TestDownload:
             fetch(RemoteFile(server.address, len(CONTENT), SHA256), tmp_path / "file" / "x")
         assert "KILAT_CACHE" in caught.value.hint
 
-    def test_without_a_network_it_says_what_to_do(self, tmp_path):
+    def test_without_a_network_the_hint_says_what_to_do(self, tmp_path):
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))
             address = f"http://127.0.0.1:{closed.getsockname()[1]}/set.bin"
@@ -135,14 +135,18 @@ class TestDownload:
             with pytest.raises(SourceError, match="could not be downloaded") as caught:
                 download(wanted, tmp_path)
         assert "Connect to the network" in caught.value.hint
-        assert "--root FOLDER, with a copy in FOLDER: set.bin" in caught.value.hint
+        assert "--root FOLDER, with one of these in FOLDER: set.bin" in caught.value.hint
 
     def test_progress_runs_over_all_files(self, tmp_path, server):
-        seen = []
+        reported = []
         files = tuple(RemoteFile(server.address.replace("set", name), len(CONTENT), SHA256) for name in ("a", "b"))
-        download(NamedDataset("x", "", 1, (), 2 * len(CONTENT), "", "", files), tmp_path, lambda *now: seen.append(now))
-        assert seen == sorted(seen)
-        assert seen[-1] == (2 * len(CONTENT), 2 * len(CONTENT))
+        download(
+            NamedDataset("x", "", 1, (), 2 * len(CONTENT), "", "", files),
+            tmp_path,
+            lambda done, total, note="": reported.append((done, total)),
+        )
+        assert reported == sorted(reported)
+        assert reported[-1] == (2 * len(CONTENT), 2 * len(CONTENT))
         assert {path.name for path in tmp_path.glob("*.bin")} == {"a.bin", "b.bin"}
 
 
@@ -221,7 +225,7 @@ def test_a_root_of_other_things_is_refused(tmp_path):
         class_folders(tmp_path / name, ["x", "y"])
     with pytest.raises(SourceError, match="No copy of flowers in") as caught:
         open_source("flowers", root=tmp_path)
-    assert "flower_photos.tgz, or its pictures in class folders" in caught.value.hint
+    assert "flower_photos.tgz; its pictures in class folders" in caught.value.hint
 
 
 def test_a_root_needs_a_name(tmp_path):
@@ -281,7 +285,7 @@ def test_cifar10_that_is_damaged(tmp_path):
     with pytest.raises(SourceError, match="is cut off"):
         open_source("cifar10", root=tmp_path)
     (tmp_path / "cifar10" / "data_batch_3.bin").write_bytes(bytes([77]) * 3073)
-    with pytest.raises(SourceError, match="it holds label 77"):
+    with pytest.raises(SourceError, match="it has label 77"):
         open_source("cifar10", root=tmp_path)
 
 

@@ -310,9 +310,9 @@ class TestTable:
         ("text", "message"),
         [
             ("path,lable\nx/1.jpg,a\n", "has no column 'label'. Its columns: 'path', 'lable'. Did you mean 'lable'?"),
-            ("file,image,label\nx/1.jpg,a,a\n", "more than one column for the path: 'file' and 'image'"),
+            ("file,image,label\nx/1.jpg,a,a\n", "more than one column for the path: 'file', 'image'"),
             ("x/1.jpg,a\nx/2.jpg,b\n", "has no column 'path'. Its columns: 'x/1.jpg', 'a'."),
-            ("", "Its columns: none: the file is empty."),
+            ("", "has no column 'path': it is empty."),
         ],
     )
     def test_columns_that_do_not_fit(self, tmp_path, text, message):
