@@ -26,9 +26,9 @@ def network(*given, size=8, channels=CHANNELS, classes=5, **choices):
 
 
 def first(layer, size=8, *, units=False):
-    """The step of one layer, in a network that goes on to logits; where it takes units it stands behind a flatten."""
-    steps = network(*["flatten"] * units, layer, "flatten", {"dense": "classes"}, size=size).steps
-    return shaken(steps[int(units)])
+    """Return the module of one layer, in a network that goes on to logits; for units it comes after a flatten."""
+    built = network(*["flatten"] * units, layer, "flatten", {"dense": "classes"}, size=size).layers
+    return shaken(built[int(units)])
 
 
 def shaken(module):
@@ -60,29 +60,29 @@ def theirs(module, pixels, training=False):
         return np.asarray(module(pixels, training=training).detach())
 
 
-def copy(step, layer, shape):
-    """Brings the weights of a step into Keras's layer for inputs of a shape."""
-    if not layer.built:
-        layer.build((None, *shape))
+def copy(layer, reference, shape):
+    """Copy the weights of a layer into Keras's layer for inputs of a shape."""
+    if not reference.built:
+        reference.build((None, *shape))
     weights = [
-        value.detach() for value in (getattr(step, "weight", None), getattr(step, "bias", None)) if value is not None
+        value.detach() for value in (getattr(layer, "weight", None), getattr(layer, "bias", None)) if value is not None
     ]
-    if step.kind == "conv":
+    if layer.kind == "conv":
         weights[0] = weights[0].permute(2, 3, 1, 0)
-    elif step.kind == "depthwise_conv":
+    elif layer.kind == "depthwise_conv":
         kernel = weights[0]
         weights[0] = kernel.reshape(shape[-1], -1, *kernel.shape[2:]).permute(2, 3, 0, 1)
-    elif step.kind == "dense":
+    elif layer.kind == "dense":
         weights[0] = weights[0].T
-    elif step.kind == "batch_norm":
-        weights += [step.running_mean, step.running_var]
-    layer.set_weights([value.numpy() for value in weights])
-    return layer
+    elif layer.kind == "batch_norm":
+        weights += [layer.running_mean, layer.running_var]
+    reference.set_weights([value.numpy() for value in weights])
+    return reference
 
 
-def assert_same(step, layer, pixels, training=False):
-    found, wanted = ours(step, pixels, training), theirs(layer, pixels, training)
-    assert found.shape[1:] == step.output_shape
+def assert_same(layer, reference, pixels, training=False):
+    found, wanted = ours(layer, pixels, training), theirs(reference, pixels, training)
+    assert found.shape[1:] == layer.output_shape
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
 
 
@@ -92,11 +92,11 @@ def test_convolutions(size):
     for _, kernel, stride, padding in GRIDS[: len(GRIDS) // 2]:
         choices = {"kernel": kernel, "stride": stride, "padding": padding}
         known = {"kernel_size": kernel, "strides": stride, "padding": padding}
-        step = first({"conv": {"filters": 4, **choices}}, size)
-        assert_same(step, copy(step, keras.layers.Conv2D(4, **known), pixels.shape[1:]), pixels)
-        step = first({"depthwise_conv": {"multiplier": 2, **choices}}, size)
+        layer = first({"conv": {"filters": 4, **choices}}, size)
+        assert_same(layer, copy(layer, keras.layers.Conv2D(4, **known), pixels.shape[1:]), pixels)
+        layer = first({"depthwise_conv": {"multiplier": 2, **choices}}, size)
         known["depth_multiplier"] = 2
-        assert_same(step, copy(step, keras.layers.DepthwiseConv2D(**known), pixels.shape[1:]), pixels)
+        assert_same(layer, copy(layer, keras.layers.DepthwiseConv2D(**known), pixels.shape[1:]), pixels)
 
 
 @pytest.mark.parametrize("size", [7, 8])
@@ -104,21 +104,21 @@ def test_convolutions(size):
 @pytest.mark.parametrize("dilation", [2, (1, 3)])
 def test_dilated_and_grouped_convolutions(size, padding, dilation):
     pixels = noise(size)
-    step = first({"conv": {"filters": 9, "padding": padding, "dilation": dilation, "groups": 3, "bias": False}}, size)
-    layer = keras.layers.Conv2D(9, 3, padding=padding, dilation_rate=dilation, groups=3, use_bias=False)
-    assert_same(step, copy(step, layer, pixels.shape[1:]), pixels)
-    step = first({"depthwise_conv": {"padding": padding, "dilation": dilation}}, size)
-    layer = keras.layers.DepthwiseConv2D(3, padding=padding, dilation_rate=dilation)
-    assert_same(step, copy(step, layer, pixels.shape[1:]), pixels)
+    layer = first({"conv": {"filters": 9, "padding": padding, "dilation": dilation, "groups": 3, "bias": False}}, size)
+    reference = keras.layers.Conv2D(9, 3, padding=padding, dilation_rate=dilation, groups=3, use_bias=False)
+    assert_same(layer, copy(layer, reference, pixels.shape[1:]), pixels)
+    layer = first({"depthwise_conv": {"padding": padding, "dilation": dilation}}, size)
+    reference = keras.layers.DepthwiseConv2D(3, padding=padding, dilation_rate=dilation)
+    assert_same(layer, copy(layer, reference, pixels.shape[1:]), pixels)
 
 
 def pooled(pixels, kernel, stride, padding, reduce):
     """Pooling by its definition: every window is cut to the map before it is reduced."""
     size, places = pixels.shape[1], []
-    for width, step in zip(kernel, stride, strict=True):
-        count = -(-size // step) if padding == "same" else (size - width) // step + 1
-        start = max((count - 1) * step + width - size, 0) // 2 if padding == "same" else 0
-        places.append([slice(max(i * step - start, 0), i * step - start + width) for i in range(count)])
+    for width, layer in zip(kernel, stride, strict=True):
+        count = -(-size // layer) if padding == "same" else (size - width) // layer + 1
+        start = max((count - 1) * layer + width - size, 0) // 2 if padding == "same" else 0
+        places.append([slice(max(i * layer - start, 0), i * layer - start + width) for i in range(count)])
     rows = [np.stack([reduce(pixels[:, row, column], (1, 2)) for column in places[1]], 1) for row in places[0]]
     return np.stack(rows, 1)
 
@@ -129,13 +129,13 @@ def test_pooling(size, kernel, stride, padding):
     pixels = noise(size)
     choices = {"size": kernel, "stride": stride, "padding": padding}
     known = {"pool_size": kernel, "strides": stride, "padding": padding}
-    step = first({"max_pool": choices}, size)
-    assert_same(step, keras.layers.MaxPooling2D(**known), pixels)
-    step = first({"avg_pool": choices}, size)
+    layer = first({"max_pool": choices}, size)
+    assert_same(layer, keras.layers.MaxPooling2D(**known), pixels)
+    layer = first({"avg_pool": choices}, size)
     wanted = pooled(pixels, *((x, x) if isinstance(x, int) else x for x in (kernel, stride)), padding, np.mean)
-    np.testing.assert_allclose(ours(step, pixels), wanted, rtol=1e-5, atol=1e-6)
-    if step.window.is_even:
-        assert_same(step, keras.layers.AveragePooling2D(**known), pixels)
+    np.testing.assert_allclose(ours(layer, pixels), wanted, rtol=1e-5, atol=1e-6)
+    if layer.window.is_symmetric:
+        assert_same(layer, keras.layers.AveragePooling2D(**known), pixels)
 
 
 def test_pooling_windows_lie_side_by_side():
@@ -153,21 +153,21 @@ def test_layers_without_weights():
 
 def test_dense_layers():
     pixels = noise()
-    step = first({"dense": 7})
-    assert_same(step, copy(step, keras.layers.Dense(7), pixels.shape[1:]), pixels)
+    layer = first({"dense": 7})
+    assert_same(layer, copy(layer, keras.layers.Dense(7), pixels.shape[1:]), pixels)
     units = pixels.reshape(len(pixels), -1)
-    step = first({"dense": {"units": 7, "bias": False}}, units=True)
-    assert_same(step, copy(step, keras.layers.Dense(7, use_bias=False), units.shape[1:]), units)
+    layer = first({"dense": {"units": 7, "bias": False}}, units=True)
+    assert_same(layer, copy(layer, keras.layers.Dense(7, use_bias=False), units.shape[1:]), units)
 
 
 @pytest.mark.parametrize("units", [False, True])
 def test_layer_and_group_normalisation(units):
     pixels = noise(4) * 3 + 1
     pixels = pixels.reshape(len(pixels), -1) if units else pixels
-    step = first({"layer_norm": {"epsilon": 1e-2}}, 4, units=units)
-    assert_same(step, copy(step, keras.layers.LayerNormalization(epsilon=1e-2), pixels.shape[1:]), pixels)
-    step = first({"group_norm": 3}, 4, units=units)
-    assert_same(step, copy(step, keras.layers.GroupNormalization(3), pixels.shape[1:]), pixels)
+    layer = first({"layer_norm": {"epsilon": 1e-2}}, 4, units=units)
+    assert_same(layer, copy(layer, keras.layers.LayerNormalization(epsilon=1e-2), pixels.shape[1:]), pixels)
+    layer = first({"group_norm": 3}, 4, units=units)
+    assert_same(layer, copy(layer, keras.layers.GroupNormalization(3), pixels.shape[1:]), pixels)
 
 
 @pytest.mark.parametrize("units", [False, True])
@@ -175,22 +175,22 @@ def test_layer_and_group_normalisation(units):
 def test_batch_normalisation_and_its_running_statistics(units, momentum):
     pixels = noise(3, 4) * 3 + 1
     pixels = pixels.reshape(len(pixels), -1) if units else pixels
-    step = first({"batch_norm": {"momentum": momentum}}, 3, units=units)
-    layer = copy(step, keras.layers.BatchNormalization(momentum=momentum), pixels.shape[1:])
-    assert_same(step, layer, pixels)
+    layer = first({"batch_norm": {"momentum": momentum}}, 3, units=units)
+    reference = copy(layer, keras.layers.BatchNormalization(momentum=momentum), pixels.shape[1:])
+    assert_same(layer, reference, pixels)
     for batch in (pixels, pixels[1:] * 2, pixels[:2] - 1, pixels[:1]):
-        assert_same(step, layer, batch, training=True)
-    np.testing.assert_allclose(step.running_mean, np.asarray(layer.moving_mean), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(step.running_var, np.asarray(layer.moving_variance), rtol=1e-5, atol=1e-6)
-    assert_same(step, layer, pixels)
+        assert_same(layer, reference, batch, training=True)
+    np.testing.assert_allclose(layer.running_mean, np.asarray(reference.moving_mean), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(layer.running_var, np.asarray(reference.moving_variance), rtol=1e-5, atol=1e-6)
+    assert_same(layer, reference, pixels)
 
 
 def test_a_batch_norm_that_is_not_trained_infers_while_training():
     pixels = noise(4)
-    step = first({"batch_norm": {"trainable": False}}, 4)
-    layer = copy(step, keras.layers.BatchNormalization(trainable=False), pixels.shape[1:])
-    assert_same(step, layer, pixels, training=True)
-    np.testing.assert_array_equal(step.running_mean, np.asarray(layer.moving_mean))
+    layer = first({"batch_norm": {"trainable": False}}, 4)
+    reference = copy(layer, keras.layers.BatchNormalization(trainable=False), pixels.shape[1:])
+    assert_same(layer, reference, pixels, training=True)
+    np.testing.assert_array_equal(layer.running_mean, np.asarray(reference.moving_mean))
 
 
 @pytest.mark.parametrize("name", ["relu", "elu", "selu", "gelu", "silu", "mish", "tanh", "sigmoid", "softmax"])
@@ -211,38 +211,38 @@ def test_leaky_relu(units):
 @pytest.mark.parametrize(("shared", "axes"), [(False, None), (True, [1, 2])])
 def test_prelu(shared, axes):
     pixels = noise(4)
-    step = first({"activation": {"name": "prelu", "shared": shared}}, 4)
-    layer = keras.layers.PReLU(shared_axes=axes)
-    layer.build((None, 4, 4, CHANNELS))
-    layer.set_weights([step.function.alpha.detach().numpy()])
-    assert_same(step, layer, pixels)
+    layer = first({"activation": {"name": "prelu", "shared": shared}}, 4)
+    reference = keras.layers.PReLU(shared_axes=axes)
+    reference.build((None, 4, 4, CHANNELS))
+    reference.set_weights([layer.function.alpha.detach().numpy()])
+    assert_same(layer, reference, pixels)
     units = pixels.reshape(3, -1)
-    step, layer = first({"activation": {"name": "prelu", "shared": shared}}, 4, units=True), keras.layers.PReLU()
-    layer.build(units.shape)
-    layer.set_weights([step.function.alpha.detach().numpy()])
-    assert_same(step, layer, units)
+    layer, reference = first({"activation": {"name": "prelu", "shared": shared}}, 4, units=True), keras.layers.PReLU()
+    reference.build(units.shape)
+    reference.set_weights([layer.function.alpha.detach().numpy()])
+    assert_same(layer, reference, units)
 
 
 @pytest.mark.parametrize(
-    ("kind", "choices", "layer"),
+    ("kind", "choices", "reference"),
     [
         ("dropout", {}, keras.layers.Dropout(0.3)),
         ("dropout", {"activation": "selu"}, keras.layers.AlphaDropout(0.3)),
         ("spatial_dropout", {}, keras.layers.SpatialDropout2D(0.3)),
     ],
 )
-def test_dropout(kind, choices, layer):
+def test_dropout(kind, choices, reference):
     """Which values fall differs; what becomes of those that fall and of the others does not."""
     pixels = np.ones((20, 5, 5, 8), np.float32)
-    step = network({"conv": 2}, {kind: 0.3}, "flatten", {"dense": "classes"}, **choices).steps[1]
+    layer = network({"conv": 2}, {kind: 0.3}, "flatten", {"dense": "classes"}, **choices).layers[1]
     torch.manual_seed(0)
     keras.utils.set_random_seed(0)
-    found, wanted = ours(step, pixels, training=True), theirs(layer, pixels, training=True)
+    found, wanted = ours(layer, pixels, training=True), theirs(reference, pixels, training=True)
     np.testing.assert_allclose(np.unique(found), np.unique(wanted), rtol=1e-5, atol=1e-6)
     assert abs(np.isclose(found, found.min()).mean() - 0.3) < (0.03 if kind == "dropout" else 0.15)
     is_whole = (found == found[:, :1, :1]).all()
     assert is_whole == (kind == "spatial_dropout") == (wanted == wanted[:, :1, :1]).all()
-    np.testing.assert_array_equal(ours(step, pixels), pixels)
+    np.testing.assert_array_equal(ours(layer, pixels), pixels)
 
 
 @pytest.mark.parametrize("size", [7, 8])
@@ -252,15 +252,15 @@ def test_a_residual_with_a_projection(size):
         {"conv": {"filters": 4, "stride": 2, "padding": "same", "activation": "relu"}},
         {"conv": {"filters": 8, "padding": "same"}},
     ]
-    step = first({"residual": body}, size)
+    layer = first({"residual": body}, size)
     entry = keras.Input(pixels.shape[1:])
     inner = [keras.layers.Conv2D(4, 3, 2, "same", activation="relu"), keras.layers.Conv2D(8, 3, padding="same")]
     shortcut = keras.layers.Conv2D(8, 1, 2)
     model = keras.Model(entry, keras.layers.Add()([shortcut(entry), inner[1](inner[0](entry))]))
-    copy(step.body[0], inner[0], pixels.shape[1:])
-    copy(step.body[1], inner[1], step.body[0].output_shape)
-    copy(step.shortcut, shortcut, pixels.shape[1:])
-    assert_same(step, model, pixels)
+    copy(layer.body[0], inner[0], pixels.shape[1:])
+    copy(layer.body[1], inner[1], layer.body[0].output_shape)
+    copy(layer.shortcut, shortcut, pixels.shape[1:])
+    assert_same(layer, model, pixels)
 
 
 def vgg_in_keras():
@@ -281,25 +281,27 @@ def test_the_whole_of_vgg_cifar():
     count = sum(parameter.numel() for parameter in found.parameters())
     assert (count, count + sum(value.numel() for value in found.buffers())) == (1_184_426, 1_186_346)
     assert model.count_params() == 1_186_346
-    assert [step.output_shape for step in found.steps] == [layer.output.shape[1:] for layer in model.layers]
+    assert [layer.output_shape for layer in found.layers] == [reference.output.shape[1:] for reference in model.layers]
     kinds = {"Conv2D": "conv", "BatchNormalization": "batch_norm", "MaxPooling2D": "max_pool"}
-    names = [kinds.get(type(layer).__name__, type(layer).__name__.lower()) for layer in model.layers]
-    assert [step.kind for step in found.steps] == names
+    names = [kinds.get(type(reference).__name__, type(reference).__name__.lower()) for reference in model.layers]
+    assert [layer.kind for layer in found.layers] == names
     with torch.no_grad():  # statistics as after some training, so that signals keep their size
-        for step in found.steps:
-            if step.kind == "batch_norm":
-                step.running_mean.uniform_(-0.1, 0.5, generator=torch.Generator().manual_seed(1))
-                step.running_var.uniform_(0.2, 0.6, generator=torch.Generator().manual_seed(2))
+        for layer in found.layers:
+            if layer.kind == "batch_norm":
+                layer.running_mean.uniform_(-0.1, 0.5, generator=torch.Generator().manual_seed(1))
+                layer.running_var.uniform_(0.2, 0.6, generator=torch.Generator().manual_seed(2))
     shape = (32, 32, 3)
-    for step, layer in zip(found.steps, model.layers, strict=True):
-        if layer.weights:
-            copy(step, layer, shape)
-        shape = step.output_shape
+    for layer, reference in zip(found.layers, model.layers, strict=True):
+        if reference.weights:
+            copy(layer, reference, shape)
+        shape = layer.output_shape
     pixels = noise(32, 4, 3)
     np.testing.assert_allclose(ours(found, pixels), theirs(model, pixels), rtol=1e-4, atol=1e-4)
-    penalty = sum(step.l2 * float(step.weight.detach().square().sum()) for step in found.steps if step.kind == "conv")
+    penalty = sum(
+        layer.l2 * float(layer.weight.detach().square().sum()) for layer in found.layers if layer.kind == "conv"
+    )
     assert penalty == pytest.approx(float(sum(model.losses).detach()), rel=1e-5)
-    assert found.steps[-1].l2 == 0
+    assert found.layers[-1].l2 == 0
 
 
 @pytest.mark.parametrize("name", [*recipe.network.INITS])

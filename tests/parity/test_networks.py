@@ -22,51 +22,51 @@ def network(name, size, channels, classes):
     found = build(recipe.Network.model_validate(document), channels=channels, size=size, classes=classes, seed=1)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
-        for step in weighted(found.steps):
-            for value in step.state_dict().values():
+        for layer in weighted(found.layers):
+            for value in layer.state_dict().values():
                 value.add_(0.1 * torch.rand(value.shape, generator=generator) * (1 if value.ndim == 1 else 0))
     return found.eval()
 
 
-def weighted(steps):
-    """All steps with weights but a backbone, those of residuals one by one."""
-    for step in steps:
-        if step.kind == "residual":
-            yield from weighted(step.body)
-        elif step.kind != "backbone" and step.state_dict():
-            yield step
+def weighted(layers):
+    """All layers with weights but a backbone, those of residuals one by one."""
+    for layer in layers:
+        if layer.kind == "residual":
+            yield from weighted(layer.body)
+        elif layer.kind != "backbone" and layer.state_dict():
+            yield layer
 
 
-def kernel(step):
+def kernel(layer):
     """Its kernel as Keras lays it out."""
-    return step.weight.permute(2, 3, 1, 0) if step.kind == "conv" else step.weight.T
+    return layer.weight.permute(2, 3, 1, 0) if layer.kind == "conv" else layer.weight.T
 
 
-def copy(steps, model):
+def copy(layers, model):
     """Brings weights into a model of Keras, layer by layer in the order in which each was made."""
-    steps, theirs = list(weighted(steps)), [layer for layer in model.layers if layer.weights]
-    assert len(steps) == len(theirs)
-    for step, layer in zip(steps, theirs, strict=True):
-        if step.kind == "batch_norm":
-            values = [step.weight, step.bias, step.running_mean, step.running_var]
+    layers, theirs = list(weighted(layers)), [layer for layer in model.layers if layer.weights]
+    assert len(layers) == len(theirs)
+    for layer, reference in zip(layers, theirs, strict=True):
+        if layer.kind == "batch_norm":
+            values = [layer.weight, layer.bias, layer.running_mean, layer.running_var]
         else:
-            values = [kernel(step), step.bias]
-        layer.set_weights([value.detach().numpy() for value in values])
+            values = [kernel(layer), layer.bias]
+        reference.set_weights([value.detach().numpy() for value in values])
 
 
-def answers(found, model, shape, steps=None, count=3):
-    """What both give for noise in a shape with the channels last, ``steps`` alone or the whole network."""
+def answers(found, model, shape, layers=None, count=3):
+    """What both give for noise in a shape with the channels last, ``layers`` alone or the whole network."""
     pixels = np.random.default_rng(3).standard_normal((count, *shape), np.float32)
     values = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     with torch.no_grad():
-        ours = found(values) if steps is None else torch.nn.Sequential(*steps)(values)
+        ours = found(values) if layers is None else torch.nn.Sequential(*layers)(values)
         theirs = model(pixels, training=False)
     return ours.numpy(), np.asarray(theirs.detach())
 
 
 def assert_same(name, model, shape, classes=10):
     found = network(name, shape[0], shape[-1], classes)
-    copy(found.steps, model)
+    copy(found.layers, model)
     assert sum(value.numel() for value in found.state_dict().values()) == model.count_params()
     ours, theirs = answers(found, model, shape)
     assert theirs.std() > 0.01
@@ -138,7 +138,7 @@ def test_the_whole_of_vgg16_binary():
     head = keras.Sequential(
         [keras.Input(base.output.shape[1:]), k.Flatten(), k.Dense(1024, "relu"), k.Dropout(0.5), k.Dense(1)]
     )
-    copy(found.steps, head)
+    copy(found.layers, head)
     ours, wanted = answers(found, keras.Sequential([base, head]), (size, size, 3), count=4)
     assert ours.shape == (4, 1)
     assert wanted.std() > 0.01
@@ -152,15 +152,15 @@ def test_the_whole_of_vgg16_binary():
 
 def assert_same_head(name, size, head, classes):
     found = network(name, size, 3, classes)
-    backbone, *steps = found.steps
+    backbone, *layers = found.layers
     entry = keras.Input(backbone.output_shape)
     model = keras.Model(entry, head(entry))
-    copy(steps, model)
-    ours, theirs = answers(found, model, backbone.output_shape, steps)
+    copy(layers, model)
+    ours, theirs = answers(found, model, backbone.output_shape, layers)
     assert ours.shape == (3, classes)
     assert theirs.std() > 0.01
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
-    # And the network is its backbone with these steps behind it.
+    # And the network is its backbone with these layers behind it.
     planes = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         maps = backbone.network.forward_features(planes).permute(0, 2, 3, 1).numpy()

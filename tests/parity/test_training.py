@@ -61,7 +61,7 @@ def trained(folder, model, fit, classes=3):
     }
     chosen = Recipe.model_validate(document)
     network = build(chosen.model, channels=3, size=SIZE, classes=classes, seed=SEED)
-    first = [weights_of(step) for step in network.steps if step.state_dict()]
+    first = [weights_of(step) for step in network.layers if step.state_dict()]
     pixels, truth = pictures(classes)
     rows = np.arange(LEARNT + MEASURED)
     sighted = PixelNetwork(network, SIZE, (MEAN,) * 3, (STD,) * 3)
@@ -103,7 +103,7 @@ def assert_same_training(training, first, model, class_weight=None):
     assert len(training.losses) == 20
     np.testing.assert_allclose(training.losses, losses, rtol=1e-4)
     assert losses[-1] < losses[0]
-    steps = [step for step in training.network.network.steps if step.state_dict()]
+    steps = [step for step in training.network.network.layers if step.state_dict()]
     for layer, step, before in zip(theirs, steps, first, strict=True):
         for ours, wanted, start in zip(weights_of(step), layer.get_weights(), before, strict=True):
             np.testing.assert_allclose(ours, wanted, **CLOSE)

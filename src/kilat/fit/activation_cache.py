@@ -16,8 +16,8 @@ from kilat.fit.distributed.group import SingleProcess
 from kilat.fit.loader import InMemory, Rows
 from kilat.fit.microbatch import Portions
 from kilat.fit.train_state import TrainSpec
-from kilat.learn.time_budget import TooSlowError, watched
 from kilat.locale import _
+from kilat.runtime.deadline import TooSlowError, watched
 from kilat.runtime.memory import has_room
 from kilat.runtime.progress import Advance
 

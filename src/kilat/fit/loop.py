@@ -69,7 +69,7 @@ class Trainer:
         self.network, self.dtype, self.weights = self.learner.network, self.learner.dtype, self.learner.weights
         self.first = self.weights.copied() if self.fit.weight_interpolation < 1 else {}
         if self.fit.resolution:
-            resolutions.require(self.network.eval().see, self.fit.resolution, task.device)
+            resolutions.require(self.network.eval().logits, self.fit.resolution, task.device)
         self.per_epoch = len(self._order(0))
         self.pace = None
         if deadline is not None:
@@ -196,7 +196,7 @@ class Trainer:
         if rule and stopping.should_stop(place.monitored(rule.monitor), rule):
             reason = "early stopping"
         self._average(reason)
-        if reason and place.phase + 1 < len(self.fit.parts):
+        if reason and place.phase + 1 < len(self.fit.all_phases):
             if self.fit.keep == "best":
                 self.weights.put(self.weights.best)
             self._enter_phase(place.phase + 1)
@@ -226,7 +226,7 @@ class Trainer:
     def _average(self, ended: str) -> None:
         """Takes this epoch into the average if it is one of the last, and in the end decides about it."""
         place, weights = self.place, self.weights
-        if not self.fit.swa_epochs or place.phase + 1 < len(self.fit.parts):
+        if not self.fit.swa_epochs or place.phase + 1 < len(self.fit.all_phases):
             return
         if math.ceil((place.planned - place.step) / self.per_epoch) < self.fit.swa_epochs:
             weights.take_into_average()
@@ -313,7 +313,7 @@ class Trainer:
 
     @property
     def _phase(self) -> Phase:
-        return self.fit.parts[self.place.phase]
+        return self.fit.all_phases[self.place.phase]
 
     def _updates(self, *phases: Phase) -> int:
         return sum(phase.epochs for phase in phases) * self.per_epoch
@@ -343,7 +343,7 @@ class Trainer:
         """Fits what is left of all phases into the time that is left."""
         if self.pace:
             place = self.place
-            later = self._updates(*self.fit.parts[place.phase + 1 :])
+            later = self._updates(*self.fit.all_phases[place.phase + 1 :])
             plan = functools.partial(self.pace.plan, place.step, self._updates(self._phase), later)
             place.planned = self.group.once(plan)
 
@@ -387,7 +387,7 @@ class Trainer:
     def _take_up(self, snapshot: Snapshot) -> None:
         self.place = TrainState(**snapshot.document["place"])
         self.learner.portions = self.place.micro_batch, self.place.answer_batch
-        for phase in self.fit.parts[: self.place.phase + 1]:
+        for phase in self.fit.all_phases[: self.place.phase + 1]:
             self.learner.begin(phase)
         self.learner.restore(snapshot.tensors)
         self._choose_side()
@@ -438,7 +438,7 @@ class Trainer:
 
     def _show(self) -> None:
         place = self.place
-        epochs = sum(phase.epochs for phase in self.fit.parts)
+        epochs = sum(phase.epochs for phase in self.fit.all_phases)
         note = _("epoch {epoch} of {epochs}").format(epoch=len(place.history) + 1, epochs=epochs)
         if place.seen:
             note += _(", loss {loss:.3f}").format(loss=place.loss / place.seen)

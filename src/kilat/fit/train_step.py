@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from kilat.errors import RecipeError
 from kilat.fit import clipping, losses, optimizers, resolutions
-from kilat.fit.activation_cache import Divided, GivenUpError, Prepared, prepare
+from kilat.fit.activation_cache import GivenUpError, Prepared, SplitNetwork, prepare
 from kilat.fit.augment.augmenter import Augmenter
 from kilat.fit.distributed.group import ALONE, SingleProcess
 from kilat.fit.microbatch import Portions
@@ -58,9 +58,9 @@ class TrainStep:
         self.dtype = precision(self.fit.precision, task.device, self.network)
         self.weights = Weights(self.network, self.fit.ema)
         self.side = self.network.size
-        self._see = self._see_planes = self._compiled(self.network.see)
+        self._see = self._see_planes = self._compiled(self.network.logits)
         self._prepared: Prepared | None = None
-        self._augmenter = Augmenter(task.recipe.augment) if task.recipe.augment.is_any else None
+        self._augmenter = Augmenter(task.recipe.augment) if task.recipe.augment.is_active else None
         counts = np.bincount(task.training.truth, minlength=len(task.classes)).tolist()
         weights = losses.class_weights(self.fit.class_weight, task.classes, counts)
         self._loss = losses.Loss(self.fit.loss, len(task.classes), weights)
@@ -85,7 +85,7 @@ class TrainStep:
 
     def _open(self, phase: Phase) -> None:
         found = staged(self.network)
-        if found is not None and (self.fit.opens or self.fit.phases):
+        if found is not None and (self.fit.unfreezes or self.fit.phases):
             found[1].unfreeze(phase.unfreeze)
         elif phase.unfreeze:
             raise RecipeError(
@@ -105,14 +105,14 @@ class TrainStep:
         """
         self.forget()
         changes = self._augmenter is not None or bool(self.fit.resolution)
-        if changes or not isinstance(self.network, Divided) or not self.network.is_divided:
+        if changes or not isinstance(self.network, SplitNetwork) or not self.network.is_split:
             return ""
         self.network.eval()
         try:
             self._prepared = prepare(self.task, self.network, self.group, advance, seconds)
         except GivenUpError as reason:
             return str(reason)
-        self._see = self._compiled(self.network.see_upper)
+        self._see = self._compiled(self.network.logits_upper)
         return ""
 
     def forget(self) -> None:
@@ -244,7 +244,7 @@ class TrainStep:
         """How to get at pictures that are to be answered, and what answers what arrives."""
         held = self._prepared
         if held and held.validation.holds(rows):
-            return held.validation.batches, held.network.answer_upper
+            return held.validation.batches, held.network.forward_upper
         return self.task.pictures.batches, self.network
 
     def _answers(self, answer: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:

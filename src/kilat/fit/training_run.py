@@ -1,5 +1,6 @@
 """One training as the pipeline asks for it: network built, pixels normalised, trained, ready to be written."""
 
+import contextlib
 import io
 import math
 from collections.abc import Callable, Iterator
@@ -24,15 +25,16 @@ from kilat.fit.train_state import Row, TrainSpec
 from kilat.fit.train_step import PRECISIONS
 from kilat.locale import _
 from kilat.model.cpu.fold_batch_norm import fuse
-from kilat.model.cpu.malloc import keep_memory
+from kilat.model.cpu.malloc import keep_freed_memory
 from kilat.model.drop_path import set_drop_path, without_blocks
 from kilat.model.image_model import PixelNetwork
 from kilat.model.layers import LayerNetwork, build
 from kilat.model.modules import BatchNorm
-from kilat.model.summary import Counts, Summary, count, summarise
+from kilat.model.summary import Counts, count, summarise
 from kilat.model.to_onnx import to_onnx
 from kilat.probe import Head
 from kilat.recipe import Recipe
+from kilat.recipe.network_summary import Summary
 from kilat.runtime.progress import Advance, ignore
 
 if TYPE_CHECKING:
@@ -116,10 +118,9 @@ class Job:
             advance: told how far it is.
         """
         group = parallel.gather(self.task, is_timed=deadline is not None)
-        if self.task.device == "cpu":
-            keep_memory()
         training = Trainer(self.task, Checkpoints(folder), deadline, on_epoch, advance, group)
-        training.run()
+        with keep_freed_memory() if self.task.device == "cpu" else contextlib.nullcontext():
+            training.run()
         facts = _facts(training) | self.counts._asdict()
         unsettled = _unsettled(self.task.network, training.place.global_step)
         return Trained(training, facts, [*self.notes, *training.place.notes, *_divided(training), *unsettled])
@@ -131,7 +132,7 @@ class Job:
     def preview(self, rows: NDArray[np.int64]) -> bytes | None:
         """What augmentation makes of some pictures, as PNG; None where there is no augmentation."""
         recipe = self.task.recipe
-        if not recipe.augment.is_any:
+        if not recipe.augment.is_active:
             return None
         (pixels,) = self.task.pictures.batches([rows])
         file = io.BytesIO()
@@ -186,15 +187,17 @@ def open_backbone(source: Source, seen: PixelDataset, recipe: Recipe, head: Head
 
     wanted, fit = recipe.features, recipe.fit
     eyes = [_eye(name, seen.size, recipe, device) for name in wanted.backbones]
-    network = finetuned.FineTuned(eyes, head, flip_average=wanted.flip_average, norms=fit.batch_norm == "train")
+    network = finetuned.FineTuned(
+        eyes, head, flip_average=wanted.flip_average, train_batch_norms=fit.batch_norm == "train"
+    )
     pictures: Pictures = Streaming(source, seen.size, wanted.resize, device)
     if seen.pixels is not None:
         pictures = InMemory(seen.pixels, device)
-    network.unfreeze(max((phase.unfreeze for phase in fit.parts), key=_count))
+    network.unfreeze(max((phase.unfreeze for phase in fit.all_phases), key=_count))
     task = TrainSpec(
         network, pictures, seen.train, seen.validation, seen.classes, recipe, device, _asked_later(seen)
     )
-    return Job(task, count(network, network.see, seen.size), [])
+    return Job(task, count(network, network.logits, seen.size), [])
 
 
 def _asked_later(seen: PixelDataset) -> int:
@@ -225,7 +228,7 @@ def layered(recipe: Recipe, size: int, classes: int) -> LayerNetwork:
     network = build(recipe.model, channels=channels(recipe), size=size, classes=classes, seed=recipe.runtime.seed)
     if network.backbone is not None:
         is_random = recipe.model.weights == "none"
-        network.backbone.norms = {"auto": is_random, "train": True, "frozen": False}[recipe.fit.batch_norm]
+        network.backbone.train_batch_norms = {"auto": is_random, "train": True, "frozen": False}[recipe.fit.batch_norm]
         network.backbone.train()
     return network
 
@@ -240,9 +243,9 @@ def _normaliser(recipe: Recipe, network: nn.Module, pictures: Pictures, rows: ND
     kind = recipe.input.normalise
     if kind == "backbone" or (kind == "auto" and backbone is not None):
         assert backbone is not None, "the recipe was checked"
-        from kilat.model import feature_extractor
+        from kilat.model import timm_networks
 
-        return Normaliser(*feature_extractor.normalisation(backbone.network))
+        return Normaliser(*timm_networks.normalisation(backbone.network))
     return fit_normaliser("channel_zscore" if kind == "auto" else kind, pictures, rows, colour=recipe.input.colour)
 
 

@@ -127,7 +127,7 @@ def network_artifact(
 ) -> NetworkArtifact:
     """Export a trained network, and keep what it says of the pictures that are needed from here on."""
     graph = trained.graph()
-    gate = parity.sample(np.flatnonzero(catalog.used))
+    gate = parity.sample_rows(np.flatnonzero(catalog.used))
     embedded = embed_pictures(graph, trained.pixels, split, gate)
     return NetworkArtifact(
         metadata.network_info(name, graph, size, trained.facts),

@@ -1,1 +1,6 @@
-"""Networks in PyTorch: timm backbones as ONNX, and the same ones run on a GPU. Needs the extra ``torch``."""
+"""Networks in PyTorch (extra ``torch``): built from recipes, or timm's, whole, cut into parts, summarised, as ONNX.
+
+Stands on ``probe`` (the fitted head that fine-tuning starts from), ``features`` (embedded weights, the layout of
+features), ``recipe``, ``runtime``, ``locale`` and ``errors``. ``backbones`` and ``registry`` import torch and timm only
+where they are used; everything else here imports torch.
+"""

@@ -1,4 +1,4 @@
-"""Any timm network as a backbone: exported to ONNX once, and read from the cache without torch ever after.
+"""Any timm network as a backbone: exported to ONNX once, and from then on read from the cache without torch.
 
 The export goes through PyTorch's TorchScript exporter (``dynamo=False``). Measured with torch 2.15 on seven families of
 networks, it is as near to PyTorch as the newer exporter (1e-5 of the largest feature at worst), its graphs run as fast
@@ -10,15 +10,14 @@ with the network before it is used.
 import contextlib
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import os
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kilat.errors import BackboneError, MissingExtra
 from kilat.features.backbone import Backbone, Block
@@ -37,13 +36,11 @@ EXPORT = 1
 TOLERANCE = 1e-3
 """How far ONNX Runtime may be from PyTorch, as a share of a block's largest feature; 1e-5 is usual."""
 
-Floats = NDArray[np.float32]
-
-_LARGEST = 1_900_000_000
+_MAX_BYTES = 1_900_000_000
 
 
 def load(name: str, *, weights: Path | None = None, size: int | None = None) -> Backbone:
-    """A timm network as a backbone, in fp32.
+    """Return a timm network as a backbone, in fp32.
 
     Args:
         name: as timm has it, such as ``resnet18`` or ``resnet18.a1_in1k``.
@@ -52,25 +49,25 @@ def load(name: str, *, weights: Path | None = None, size: int | None = None) -> 
 
     Raises:
         MissingExtra: PyTorch and timm are not installed.
-        BackboneError: there is no such network, it cannot look at pictures of this size, its weights are missing,
+        BackboneError: there is no such network, it cannot take pictures of this size, its weights are missing,
             unreachable or do not fit, or it cannot be exported.
     """
     if not has_torch():
         raise MissingExtra(_("The backbone '{name}'").format(name=name), "torch")
-    path = cache_home() / "backbones" / f"{_key(name, weights, size)}.onnx"
-    known = _read(path, name)
-    if known is not None:
-        return known
+    path = cache_home() / "backbones" / f"{_cache_key(name, weights, size)}.onnx"
+    cached = _read(path, name)
+    if cached is not None:
+        return cached
     from kilat.model.feature_extractor import create
 
-    frozen = create(name, size, weights)
-    backbone = Backbone(name, _export(frozen, name), frozen.size, "fp32", frozen.blocks)
+    extractor = create(name, size, weights)
+    backbone = Backbone(name, _export(extractor, name), extractor.size, "fp32", extractor.blocks)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs the saving, not the run
         _write(path, backbone)
     return backbone
 
 
-def _key(name: str, weights: Path | None, size: int | None) -> str:
+def _cache_key(name: str, weights: Path | None, size: int | None) -> str:
     versions = [importlib.metadata.version(package) for package in ("timm", "torch")]
     source = _file_digest(weights) if weights else "hub"
     return hashlib.sha256(json.dumps([EXPORT, name, size, source, *versions]).encode()).hexdigest()
@@ -87,26 +84,27 @@ def _file_digest(path: Path) -> str:
 
 
 def _read(path: Path, name: str) -> Backbone | None:
-    """The cached backbone; None where there is none, or a damaged one."""
+    """Return the cached backbone; None where there is none, or a damaged one."""
     try:
         model = path.read_bytes()
-        notes = json.loads(path.with_suffix(".json").read_bytes())
-        blocks = tuple(Block(str(block), int(width)) for block, width in notes["blocks"])
-        whole = notes["sha256"] == hashlib.sha256(model).hexdigest()
-        return Backbone(name, model, int(notes["size"]), "fp32", blocks) if whole else None
+        document = json.loads(path.with_suffix(".json").read_bytes())
+        blocks = tuple(Block(str(block), int(width)) for block, width in document["blocks"])
+        is_whole = document["sha256"] == hashlib.sha256(model).hexdigest()
+        return Backbone(name, model, int(document["size"]), "fp32", blocks) if is_whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _write(path: Path, backbone: Backbone) -> None:
     blocks = [[block.name, block.width] for block in backbone.blocks]
-    notes = {"sha256": backbone.digest, "name": backbone.name, "size": backbone.size, "blocks": blocks}
+    document = {"sha256": backbone.digest, "name": backbone.name, "size": backbone.size, "blocks": blocks}
     path.parent.mkdir(parents=True, exist_ok=True)
     _replace(path, backbone.model)
-    _replace(path.with_suffix(".json"), json.dumps(notes).encode())
+    _replace(path.with_suffix(".json"), json.dumps(document).encode())
 
 
 def _replace(path: Path, data: bytes) -> None:
+    """Write a file whole, through a temporary one of its own: several programs may fill the cache at once."""
     handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -117,48 +115,47 @@ def _replace(path: Path, data: bytes) -> None:
         raise
 
 
-def _export(frozen: "FeatureExtractor", name: str) -> bytes:
+def _export(extractor: "FeatureExtractor", name: str) -> bytes:
     from kilat.model.to_onnx import trace
 
-    if sum(value.nbytes for value in frozen.state_dict().values()) > _LARGEST:
+    if sum(value.nbytes for value in extractor.state_dict().values()) > _MAX_BYTES:
         raise BackboneError(
             _("'{name}' is too large for one ONNX file (2 GB).").format(name=name),
-            hint=_("Take a smaller sister of it."),
+            hint=_("Take a smaller network of the same family."),
         )
     try:
-        model = trace(frozen, frozen.size, "features")
-        distance = _distance_from(frozen, model)
+        model = trace(extractor, extractor.size, "features")
+        difference = _difference(extractor, model)
     except Exception as error:  # an operator without counterpart shows in many ways, in either library
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise BackboneError(
             _("'{name}' cannot be turned into ONNX: {reason}").format(name=name, reason=reason)
         ) from error
-    if not distance <= TOLERANCE:
-        message = f"'{name}' in ONNX Runtime is {distance:.1e} away from PyTorch; {TOLERANCE:.0e} is allowed."
-        raise BackboneError(message)
+    if not difference <= TOLERANCE:
+        raise BackboneError(
+            _("'{name}' in ONNX Runtime differs from PyTorch by {difference:.1e}; {tolerance:.0e} is allowed.").format(
+                name=name, difference=difference, tolerance=TOLERANCE
+            )
+        )
     return model
 
 
-def _distance_from(frozen: "FeatureExtractor", model: bytes) -> float:
-    """How far the graph is from the network, on noise and in batches of sizes that tracing did not see."""
+def _difference(extractor: "FeatureExtractor", model: bytes) -> float:
+    """Return the largest difference between graph and network, as a share of the largest feature of its block.
+
+    On noise, in batches of sizes that tracing did not see; NaN where anything is not finite.
+    """
     import torch
 
     session = make_session(model, threads=threads())
-    distances = []
+    ends = list(itertools.accumulate(block.width for block in extractor.blocks))[:-1]
+    differences = []
     for batch in (3, 1):
-        noise = np.random.default_rng(batch).integers(0, 256, (batch, frozen.size, frozen.size, 3), np.uint8)
+        noise = np.random.default_rng(batch).integers(0, 256, (batch, extractor.size, extractor.size, 3), np.uint8)
         (found,) = session.run(["features"], {"pixels": noise})
         with torch.inference_mode():
-            distances.append(_distance(np.asarray(found), frozen(torch.from_numpy(noise)).numpy(), frozen.blocks))
-    return float(np.max(distances))
-
-
-def _distance(found: Floats, wanted: Floats, blocks: Sequence[Block]) -> float:
-    """The largest difference as a share of the largest feature of its block; NaN where anything is not finite."""
-    start, distances = 0, []
-    for block in blocks:
-        columns = slice(start, start + block.width)
-        start += block.width
-        scale = max(float(np.abs(wanted[:, columns]).max()), 1e-6)
-        distances.append(float(np.abs(found[:, columns] - wanted[:, columns]).max()) / scale)
-    return float(np.max(distances))
+            expected = extractor(torch.from_numpy(noise)).numpy()
+        for of_graph, of_network in zip(np.split(found, ends, 1), np.split(expected, ends, 1), strict=True):
+            scale = max(float(np.abs(of_network).max()), 1e-6)
+            differences.append(float(np.abs(of_graph - of_network).max()) / scale)
+    return float(np.max(differences))

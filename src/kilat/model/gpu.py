@@ -1,4 +1,4 @@
-"""Looking at pictures on a GPU: the same features as the ONNX backbone gives, in compiled half precision."""
+"""Features from a GPU: the same as from the ONNX backbone, in compiled half precision."""
 
 import threading
 import warnings
@@ -18,7 +18,7 @@ _PIXELS_PER_BATCH = 128 * 224 * 224
 
 
 def is_usable() -> bool:
-    """Whether PyTorch finds a CUDA GPU and can compute on it."""
+    """Return whether PyTorch finds a CUDA GPU and can compute on it."""
     if not torch.cuda.is_available():
         return False
     try:
@@ -28,7 +28,7 @@ def is_usable() -> bool:
 
 
 def has_apple_gpu() -> bool:
-    """Whether PyTorch finds a GPU of Apple's that it can compute on."""
+    """Return whether PyTorch finds a GPU of Apple's that it can compute on."""
     return torch.backends.mps.is_available()
 
 
@@ -43,30 +43,34 @@ class TorchRunner:
         size: side of the input in pixels.
         weights: a file of weights; None for the embedded ones or timm's hub.
         device: ``cuda`` or ``cpu``.
+        batch: pictures that are computed at once; None for a number that follows from the size.
 
     Raises:
         BackboneError: as ``kilat.model.backbones.load``.
     """
 
-    def __init__(self, backbone_name: str, size: int, weights: Path | None, device: str = "cuda") -> None:
-        frozen = create(backbone_name, size, weights)
-        self.batch = int(np.clip(_PIXELS_PER_BATCH // size**2, *_BATCHES))
+    def __init__(
+        self, backbone_name: str, size: int, weights: Path | None, device: str = "cuda", batch: int | None = None
+    ) -> None:
+        extractor = create(backbone_name, size, weights)
+        self.batch = batch or int(np.clip(_PIXELS_PER_BATCH // size**2, *_BATCHES))
         self.device = torch.device(device)
         self.lock = threading.Lock()
         self.on_gpu = self.device.type == "cuda"
         self.staging = torch.zeros(self.batch, size, size, 3, dtype=torch.uint8, pin_memory=self.on_gpu)
-        frozen = frozen.to(self.device)
-        frozen.network.to(memory_format=torch.channels_last)
+        extractor = extractor.to(self.device)
+        extractor.network.to(memory_format=torch.channels_last)
+        self.run: Callable[[Tensor], Tensor] = extractor
         if self.on_gpu:
-            frozen.network.to(torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16)
-        self.run: Callable[[Tensor], Tensor] = compiled(frozen, self.staging.to(self.device)) if self.on_gpu else frozen
+            extractor.network.to(torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16)
+            self.run = compiled(extractor, self.staging.to(self.device))
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The features of a batch."""
-        parts = [self._look(pixels[start : start + self.batch]) for start in range(0, len(pixels), self.batch)]
-        return np.concatenate(parts)
+        """Return the features of a batch."""
+        batches = [pixels[start : start + self.batch] for start in range(0, len(pixels), self.batch)]
+        return np.concatenate([self._features(batch) for batch in batches])
 
-    def _look(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         count = len(pixels)
         with self.lock, torch.inference_mode():
             self.staging[:count] = torch.from_numpy(pixels)
@@ -75,22 +79,22 @@ class TorchRunner:
             return np.array(features.float().cpu().numpy(), np.float32)
 
 
-def compiled(frozen: FeatureExtractor, example: Tensor) -> Callable[[Tensor], Tensor]:
-    """The network compiled for batches like ``example``; traced and frozen where there is nothing to compile with."""
+def compiled(extractor: FeatureExtractor, example: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the network compiled for batches like ``example``; traced and frozen where it cannot be compiled."""
     with torch.inference_mode():
         try:
-            run: Callable[[Tensor], Tensor] = torch.compile(frozen, dynamic=False)
+            run: Callable[[Tensor], Tensor] = torch.compile(extractor, dynamic=False)
             run(example)
-        except Exception:  # noqa: BLE001 - no C compiler, no Triton, an operator that it cannot take: one fallback for all
-            run = traced(frozen, example)
+        except Exception:  # noqa: BLE001 - no C compiler, no Triton, an unsupported operator: one fallback for all
+            run = traced(extractor, example)
             run(example)
     return run
 
 
-def traced(frozen: FeatureExtractor, example: Tensor) -> Callable[[Tensor], Tensor]:
-    """The network traced and frozen: batch norms folded, nothing of Python left in the way."""
+def traced(extractor: FeatureExtractor, example: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the network traced and frozen: batch norms folded, no Python between operators."""
     jit: Any = torch.jit
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about every shape that tracing fixes; the batches are all of one shape
-        trace: Callable[[Tensor], Tensor] = jit.freeze(jit.trace(frozen, (example,), check_trace=False))
+        trace: Callable[[Tensor], Tensor] = jit.freeze(jit.trace(extractor, (example,), check_trace=False))
     return trace

@@ -1,4 +1,4 @@
-"""A network from pixels to logits: what the model file will hold, and what training changes."""
+"""Networks that take pictures as they are: from 8-bit pixels to logits, what the model file will hold."""
 
 from typing import Literal
 
@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 
 LUMA = (0.299, 0.587, 0.114)
-"""How much red, green and blue count in the grey that the eye sees (ITU-R BT.601), as Pillow and OpenCV weigh them."""
+"""Weights of red, green and blue in grey (luma of ITU-R BT.601), as in Pillow and OpenCV."""
 
 
 class ImageModel(nn.Module):
-    """A network that gets pictures as they are: pixels uint8 ``[n, size, size, 3]`` to logits ``[n, k]``."""
+    """A network from pixels uint8 ``[n, size, size, 3]`` to logits float32 ``[n, k]``."""
 
     size: int
 
-    def see(self, planes: Tensor) -> Tensor:
-        """The logits of float planes ``[n, 3, side, side]`` with values 0 to 255, as augmentation gives them."""
+    def logits(self, planes: Tensor) -> Tensor:
+        """Return the logits of float planes ``[n, 3, side, side]`` with values 0 to 255, as augmentation gives them."""
         raise NotImplementedError
 
 
@@ -27,7 +27,7 @@ class PixelNetwork(ImageModel):
         size: side of its input in pixels.
         mean: of the pixels, 0 to 255; one value, or one a channel.
         std: their standard deviation.
-        colour: ``rgb`` for three channels, ``grey`` for one (ITU-R BT.601 luma, as Pillow's).
+        colour: ``rgb`` for three channels, ``grey`` for one (luma of ITU-R BT.601, as in Pillow).
     """
 
     mean: Tensor
@@ -49,11 +49,11 @@ class PixelNetwork(ImageModel):
         self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """The logits of a batch of pictures."""
-        return self.see(pixels.permute(0, 3, 1, 2).float())
+        """Return the logits of a batch of pictures."""
+        return self.logits(pixels.permute(0, 3, 1, 2).float())
 
-    def see(self, planes: Tensor) -> Tensor:
-        """The logits of float planes ``[n, 3, size, size]`` with values 0 to 255, as augmentation gives them."""
+    def logits(self, planes: Tensor) -> Tensor:
+        """Return the logits of float planes ``[n, 3, size, size]`` with values 0 to 255."""
         if self.colour == "grey":
             planes = (planes * self.luma).sum(1, keepdim=True)
         normal: Tensor = (planes - self.mean) * self.scale

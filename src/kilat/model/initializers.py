@@ -1,4 +1,4 @@
-"""First weights of kernels, by the formulas of ``keras.initializers``, from a generator of one's own."""
+"""First weights of kernels, by the formulas of ``keras.initializers``, from a generator that the caller gives."""
 
 import math
 
@@ -8,19 +8,19 @@ from torch import Tensor, nn
 from kilat.recipe.network import InitName
 
 _SCALES = {"glorot": 1.0, "he": 2.0, "lecun": 1.0}
-_CUT = 0.87962566103423978
-"""Standard deviation of a standard normal distribution that is cut off at two of its own."""
+_TRUNCATED_STD = 0.87962566103423978
+"""Standard deviation of a standard normal distribution that is truncated at two standard deviations."""
 
 
 def draw(name: InitName, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """A kernel in Keras's layout: ``(inputs, units)`` or ``(height, width, inputs, filters)``.
+    """Return a kernel in Keras's layout: ``(inputs, units)`` or ``(height, width, inputs, filters)``.
 
     Args:
         name: of the distribution: ``glorot`` (Glorot and Bengio 2010), ``he`` (He et al., arXiv 1502.01852) or
-            ``lecun`` (LeCun et al. 1998), ``uniform`` or ``normal`` (cut off at two standard deviations);
+            ``lecun`` (LeCun et al. 1998), ``uniform`` or ``normal`` (truncated at two standard deviations);
             ``orthogonal`` (Saxe et al., arXiv 1312.6120).
         shape: of the kernel.
-        generator: what every number is drawn from.
+        generator: of all random numbers.
 
     Returns:
         float32 of this shape.
@@ -34,12 +34,12 @@ def draw(name: InitName, shape: tuple[int, ...], generator: torch.Generator) -> 
     if form == "uniform":
         limit = math.sqrt(3 * variance)
         return kernel.uniform_(-limit, limit, generator=generator)
-    deviation = math.sqrt(variance) / _CUT
+    deviation = math.sqrt(variance) / _TRUNCATED_STD
     return nn.init.trunc_normal_(kernel, 0, deviation, -2 * deviation, 2 * deviation, generator=generator)
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """How many values a unit gets, and how many units a value goes to, as Keras counts them."""
+    """Return fan-in and fan-out of a kernel, as Keras counts them."""
     field = math.prod(shape[:-2])
     return field * shape[-2], field * shape[-1]
 

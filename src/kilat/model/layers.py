@@ -1,4 +1,4 @@
-"""Networks from recipes: every layer of the list becomes one or more steps, and every impossible shape is refused."""
+"""Networks from recipes: every layer of the list becomes one or more modules, and every impossible shape is refused."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,16 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from kilat.errors import RecipeError
-from kilat.locale import _
+from kilat.locale import _, ngettext
+from kilat.locale.notes import Note
 from kilat.model import activations, backbone_layer, initializers, modules, selu
-from kilat.model.backbone_layer import BackboneStep
-from kilat.model.modules import Shape, Step, Window
+from kilat.model.backbone_layer import BackboneModule
+from kilat.model.modules import LayerModule, Shape
+from kilat.model.window import Window, sliding_window
 from kilat.recipe import Network
 from kilat.recipe import network as recipe
 
-_LINEAR = recipe.Function(name="none")
-_BARE = recipe.Normalisation()
-_NORMS: dict[str, type[recipe.BatchNorm | recipe.LayerNorm | recipe.GroupNorm]] = {
+_LINEAR = recipe.ActivationFunction(name="none")
+_NO_NORMALISATION = recipe.Normalisation()
+_NORMALISATIONS: dict[str, type[recipe.BatchNorm | recipe.LayerNorm | recipe.GroupNorm]] = {
     "batch_norm": recipe.BatchNorm, "layer_norm": recipe.LayerNorm, "group_norm": recipe.GroupNorm,
 }  # fmt: skip
 _ENDINGS = ("softmax", "sigmoid")
@@ -27,30 +29,30 @@ class LayerNetwork(nn.Module):
     """Normalised float32 planes ``[n, channels, size, size]`` to logits float32 ``[n, classes]``, or ``[n, 1]``.
 
     Args:
-        parts: the lines of the layer table, in order.
-        notes: sentences for the user about this network.
+        layers: the lines of the layer table, in order.
+        notes: what the user should know about this network.
     """
 
-    def __init__(self, parts: Sequence[Step], notes: Sequence[str] = ()) -> None:
+    def __init__(self, layers: Sequence[LayerModule], notes: Sequence[Note] = ()) -> None:
         super().__init__()
-        self.steps, self.notes = nn.ModuleList(parts), list(notes)
+        self.layers, self.notes = nn.ModuleList(layers), list(notes)
 
     @property
-    def backbone(self) -> BackboneStep | None:
+    def backbone(self) -> BackboneModule | None:
         """The pretrained network that it starts with, if it does."""
-        first = self.steps[0]
-        return first if isinstance(first, BackboneStep) else None
+        first = self.layers[0]
+        return first if isinstance(first, BackboneModule) else None
 
     def forward(self, planes: Tensor) -> Tensor:
-        """The logits of a batch."""
+        """Return the logits of a batch."""
         values = planes.contiguous(memory_format=torch.channels_last)
-        for step in self.steps:
-            values = step(values)
+        for layer in self.layers:
+            values = layer(values)
         return values.float()
 
 
 def build(network: Network, *, channels: int, size: int, classes: int, seed: int) -> LayerNetwork:
-    """The network of a recipe, with first weights that follow from the seed alone.
+    """Return the network of a recipe, with first weights that follow from the seed alone.
 
     It gives logits: a softmax or a sigmoid at its very end belongs to the loss and is left out.
 
@@ -59,48 +61,49 @@ def build(network: Network, *, channels: int, size: int, classes: int, seed: int
         channels: of the pictures: 3, or 1 for grey ones.
         size: their side in pixels.
         classes: how many there are.
-        seed: what all first weights are drawn from, but for a backbone's pretrained ones.
+        seed: of all first weights but a backbone's pretrained ones.
 
     Raises:
-        RecipeError: a layer cannot take what comes in, or the network does not give one answer a class.
+        RecipeError: a layer cannot take its input, or the network does not give one logit a class.
         BackboneError: there is no such backbone, or its weights are missing, unreachable or do not fit.
     """
     assert network.layers, "a network that was given as a module is built by its own class"
     layers, last = network.layers, network.layers[-1]
     if isinstance(last, recipe.Activation) and last.function.name in _ENDINGS:
         layers = layers[:-1]
-    builder = _Builder(network, size, classes, seed)
-    parts = builder.stack(layers, "model.layers", (size, size, channels))
-    _check_answers(parts[-1].output_shape if parts else (size, size, channels), classes)
-    return LayerNetwork(parts, selu.notes(network))
+    built = _Builder(network, size, classes, seed).stack(layers, "model.layers", (size, size, channels))
+    _check_output(built[-1].output_shape if built else (size, size, channels), classes)
+    return LayerNetwork(built, selu.notes(network))
 
 
-def _check_answers(shape: Shape, classes: int) -> None:
+def _check_output(shape: Shape, classes: int) -> None:
     if len(shape) == 3:
         raise RecipeError(
-            _(
-                "model.layers: the network ends in {shape}, where one answer for each of {classes} classes is due."
-            ).format(shape=_text(shape), classes=classes),
+            _("model.layers: the network ends in {shape} instead of one value for each of {classes} classes.").format(
+                shape=_in_words(shape), classes=classes
+            ),
             hint=_("Put flatten or global_avg_pool before the last dense layer."),
         )
     if shape != (classes,) and (shape, classes) != ((1,), 2):
-        alone = " (or in 1, for two classes)" if classes == 2 else ""
+        hint = _("End it in 'dense: classes', or in {classes} units.").format(classes=classes)
+        if classes == 2:
+            hint = _("End it in 'dense: classes', or in 2 units (or in 1, for two classes).")
         raise RecipeError(
             _("model.layers: the network ends in {shape}, and there are {classes} classes.").format(
-                shape=_text(shape), classes=classes
+                shape=_in_words(shape), classes=classes
             ),
-            hint=_("End it in 'dense: classes', or in {classes} units{alone}.").format(classes=classes, alone=alone),
+            hint=hint,
         )
 
 
-def _text(shape: Shape) -> str:
+def _in_words(shape: Shape) -> str:
     if len(shape) == 3:
-        return f"a map of {'×'.join(map(str, shape))} (height, width, channels)"
-    return f"{shape[0]} unit{'s' if shape[0] != 1 else ''}"
+        return _("a map of {shape} (height, width, channels)").format(shape="×".join(map(str, shape)))
+    return ngettext("{count} unit", "{count} units", shape[0]).format(count=shape[0])
 
 
-class _Site(NamedTuple):
-    """Where in the recipe a layer stands, and the shape of what comes in."""
+class _Input(NamedTuple):
+    """Where in the recipe a layer stands, and the shape of its input."""
 
     where: str
     shape: Shape
@@ -110,10 +113,12 @@ class _Site(NamedTuple):
         return self.shape[-1]
 
     def grid(self) -> tuple[int, int]:
-        """Height and width of the map that comes in."""
+        """Return height and width of the map."""
         if len(self.shape) != 3:
             raise self.error(
-                _("needs a map of height, width and channels; {shape} came in").format(shape=_text(self.shape)),
+                _("needs a map of height, width and channels; its input is {shape}").format(
+                    shape=_in_words(self.shape)
+                ),
                 hint=_("Put it before the layer that takes height and width away (flatten or global_avg_pool)."),
             )
         return self.shape[0], self.shape[1]
@@ -121,247 +126,250 @@ class _Site(NamedTuple):
     def error(self, problem: str, *, hint: str) -> RecipeError:
         return RecipeError(f"{self.where}: {problem}.", hint=hint)
 
-    def divided(self, count: int, what: str, groups: int) -> None:
-        """Refuses groups that do not come out even."""
-        if count % groups:
-            fitting = [number for number in range(1, count + 1) if count % number == 0]
+    def check_groups(self, groups: int, filters: int | None = None) -> None:
+        """Refuse groups of unequal size, of the channels or of a layer's filters."""
+        counts = {_("{count} channels cannot be divided into {groups} groups; its input is {shape}"): self.channels}
+        if filters is not None:
+            counts[_("{count} filters cannot be divided into {groups} groups; its input is {shape}")] = filters
+        for message, count in counts.items():
+            if count % groups:
+                fitting = [number for number in range(1, count + 1) if count % number == 0]
+                raise self.error(
+                    message.format(count=count, groups=groups, shape=_in_words(self.shape)),
+                    hint=_("Numbers of groups that fit: {fitting}.").format(fitting=", ".join(map(str, fitting))),
+                )
+
+    def convolution_window(self, layer: "recipe.Conv | recipe.DepthwiseConv") -> Window:
+        """Return how the kernel of a layer slides over the map."""
+        window = sliding_window(self.grid(), layer.kernel, layer.stride, layer.padding, layer.dilation)
+        message = _("a kernel of {kernel} is larger than its input, {shape}")
+        if layer.dilation != (1, 1):
+            message = _("a kernel of {kernel} with a dilation of {dilation} is larger than its input, {shape}")
+        return self._fitting(window, message)
+
+    def pooling_window(self, layer: "recipe.MaxPool | recipe.AvgPool") -> Window:
+        """Return how the window of a pooling slides over the map; by default windows lie side by side."""
+        window = sliding_window(self.grid(), layer.size, layer.stride or layer.size, layer.padding)
+        return self._fitting(window, _("a window of {kernel} is larger than its input, {shape}"))
+
+    def _fitting(self, window: Window, message: str) -> Window:
+        if min(window.output_size) < 1:
+            kernel, dilation = ("×".join(map(str, sides)) for sides in (window.kernel, window.dilation))
             raise self.error(
-                _("{count} {what} cannot be divided into {groups} groups; {shape} came in").format(
-                    count=count, what=what, groups=groups, shape=_text(self.shape)
-                ),
-                hint=_("Numbers of groups that fit: {fitting}.").format(fitting=", ".join(map(str, fitting))),
-            )
-
-    def slide(self, layer: "recipe.Conv | recipe.DepthwiseConv") -> Window:
-        """How the kernel of a layer slides over the map."""
-        window = modules.slide(self.grid(), layer.kernel, layer.stride, layer.padding, layer.dilation)
-        spread = (
-            "" if layer.dilation == (1, 1) else f", spread by a dilation of {layer.dilation[0]}×{layer.dilation[1]},"
-        )
-        return self._fitting(window, f"a kernel of {layer.kernel[0]}×{layer.kernel[1]}{spread}")
-
-    def pool(self, layer: "recipe.MaxPool | recipe.AvgPool") -> Window:
-        """How the window of a pooling slides over the map; windows lie side by side unless it says otherwise."""
-        window = modules.slide(self.grid(), layer.size, layer.stride or layer.size, layer.padding)
-        return self._fitting(window, f"a window of {layer.size[0]}×{layer.size[1]}")
-
-    def _fitting(self, window: Window, what: str) -> Window:
-        if min(window.places) < 1:
-            raise self.error(
-                _("{what} is larger than what it looks at; {shape} came in").format(what=what, shape=_text(self.shape)),
+                message.format(kernel=kernel, dilation=dilation, shape=_in_words(self.shape)),
                 hint=_("Give it 'padding: same', make it smaller, or shrink the map less before it."),
             )
         return window
 
 
 class _Builder:
-    """Makes steps of layers, in the order in which first weights are drawn."""
+    """Makes modules of layers, in the order in which first weights are drawn."""
 
     def __init__(self, network: Network, size: int, classes: int, seed: int) -> None:
         self.network, self.size, self.classes, self.seed = network, size, classes, seed
         self.generator = torch.Generator().manual_seed(seed)
-        self.labels: Counter[str] = Counter()
-        self.kernels = _count_kernels(network.layers)
+        self.label_counts: Counter[str] = Counter()
+        self.kernels_left = _count_kernels(network.layers)
 
-    def stack(self, layers: Sequence[recipe.Layer], path: str, shape: Shape) -> list[Step]:
-        """The steps of layers one after the other."""
-        parts: list[Step] = []
-        for place, layer in enumerate(layers):
-            where = f"{path}.{place}"
+    def stack(self, layers: Sequence[recipe.Layer], path: str, shape: Shape) -> list[LayerModule]:
+        """Return the modules of layers one after the other."""
+        built: list[LayerModule] = []
+        for index, layer in enumerate(layers):
+            where = f"{path}.{index}"
             if isinstance(layer, recipe.Repeat):
-                for _ in range(layer.times):
-                    before = parts[-1].output_shape if parts else shape
-                    parts += self.stack(layer.layers, f"{where}.repeat.layers", before)
+                for _time in range(layer.times):
+                    before = built[-1].output_shape if built else shape
+                    built += self.stack(layer.layers, f"{where}.repeat.layers", before)
             else:
-                site = _Site(f"{where} ({layer.kind})", parts[-1].output_shape if parts else shape)
-                parts += self.layer(layer, site, f"{where}.{layer.kind}.layers")
-        return parts
+                inputs = _Input(f"{where} ({layer.kind})", built[-1].output_shape if built else shape)
+                built += self.layer(layer, inputs, f"{where}.{layer.kind}.layers")
+        return built
 
-    def layer(self, layer: recipe.Layer, site: _Site, inside: str) -> list[Step]:
-        """The steps of one layer; ``inside`` is the path of layers in it."""
+    def layer(self, layer: recipe.Layer, inputs: _Input, inside: str) -> list[LayerModule]:
+        """Return the modules of one layer; ``inside`` is the path of layers in it."""
         if isinstance(layer, recipe.Weighted):
-            return self.weighted(layer, site)
+            return self.weighted(layer, inputs)
         if isinstance(layer, recipe.Residual):
-            return [self.residual(layer, site, inside)]
+            return [self.residual(layer, inputs, inside)]
         if isinstance(layer, recipe.MaxPool | recipe.AvgPool):
-            return [self.pool(layer, site)]
+            return [self.pool(layer, inputs)]
         if isinstance(layer, recipe.BatchNorm | recipe.LayerNorm | recipe.GroupNorm):
-            return [self.normalisation(layer, site)]
-        return [self.plain(layer, site)]
+            return [self.normalisation(layer, inputs)]
+        return [self.unweighted(layer, inputs)]
 
-    def done(self, step: Step, kind: str, shape: Shape) -> Step:
-        """Gives a step its names and its shape, numbered as Keras numbers layers."""
-        number = self.labels[kind]
-        self.labels[kind] += 1
-        step.kind, step.label, step.output_shape = kind, f"{kind}_{number}" if number else kind, shape
-        return step
+    def labelled(self, module: LayerModule, kind: str, shape: Shape) -> LayerModule:
+        """Give a module its names and its output shape, numbered as Keras numbers layers."""
+        number = self.label_counts[kind]
+        self.label_counts[kind] += 1
+        module.kind, module.label, module.output_shape = kind, f"{kind}_{number}" if number else kind, shape
+        return module
 
-    def plain(self, layer: recipe.Layer, site: _Site) -> Step:
-        """A layer without weights, or a backbone."""
-        shape = site.shape
-        step: Step
+    def unweighted(self, layer: recipe.Layer, inputs: _Input) -> LayerModule:
+        """Return a layer without weights of its own, or a backbone."""
+        shape = inputs.shape
+        module: LayerModule
         match layer:
             case recipe.BackboneLayer():
-                step = self.backbone(layer, site)
-                shape = step.output_shape
+                assert inputs.channels == 3, "recipes refuse grey pictures for a backbone"
+                module = backbone = backbone_layer.create(layer.name, self.network.weights, self.size, self.seed)
+                backbone.unfreeze("all" if layer.trainable else 0)
+                shape = backbone.output_shape
             case recipe.Activation():
-                return self.activation(layer.function, site)
+                return self.activation(layer.function, inputs)
             case recipe.GlobalAvgPool():
-                site.grid()
-                shape = (site.channels,)
-                step = modules.GlobalAvgPool()
+                inputs.grid()
+                shape = (inputs.channels,)
+                module = modules.GlobalAvgPool()
             case recipe.Flatten():
                 shape = (torch.Size(shape).numel(),)
-                step = modules.Flatten()
+                module = modules.Flatten()
             case recipe.Dropout():
-                step = modules.AlphaDropout(layer.rate) if self.network.is_selu else modules.Dropout(layer.rate)
+                module = modules.AlphaDropout(layer.rate) if self.network.is_selu else modules.Dropout(layer.rate)
             case recipe.SpatialDropout():
-                site.grid()
-                step = modules.SpatialDropout(layer.rate)
+                inputs.grid()
+                module = modules.SpatialDropout(layer.rate)
             case recipe.Rescale():
-                step = modules.Rescale(layer.scale, layer.offset)
+                module = modules.Rescale(layer.scale, layer.offset)
             case _:
-                raise AssertionError(f"no step for {layer.kind}")
-        return self.done(step, layer.kind, shape)
+                raise AssertionError(f"no module for {layer.kind}")
+        return self.labelled(module, layer.kind, shape)
 
-    def backbone(self, layer: recipe.BackboneLayer, site: _Site) -> BackboneStep:
-        """The pretrained network; opened if the layer says so."""
-        assert site.channels == 3, "recipes refuse grey pictures for a backbone"
-        step = backbone_layer.create(layer.name, self.network.weights, self.size, self.seed)
-        step.unfreeze("all" if layer.trainable else 0)
-        return step
+    def activation(self, function: recipe.ActivationFunction, inputs: _Input) -> LayerModule:
+        """Return an activation function as a layer of its own."""
+        return self.labelled(modules.Activation(activations.create(function, inputs.shape)), "activation", inputs.shape)
 
-    def activation(self, function: recipe.Function, site: _Site) -> Step:
-        """A function as a step of its own."""
-        return self.done(modules.Activation(activations.create(function, site.shape)), "activation", site.shape)
+    def pool(self, layer: recipe.MaxPool | recipe.AvgPool, inputs: _Input) -> LayerModule:
+        """Return a max or average pooling."""
+        window = inputs.pooling_window(layer)
+        is_max = isinstance(layer, recipe.MaxPool)
+        module = modules.MaxPool(window) if is_max else modules.AvgPool(window, inputs.grid())
+        return self.labelled(module, layer.kind, (*window.output_size, inputs.channels))
 
-    def pool(self, layer: recipe.MaxPool | recipe.AvgPool, site: _Site) -> Step:
-        """Pooling by the largest value or by the mean."""
-        window = site.pool(layer)
-        step = modules.MaxPool(window) if isinstance(layer, recipe.MaxPool) else modules.AvgPool(window, site.grid())
-        return self.done(step, layer.kind, (*window.places, site.channels))
-
-    def normalisation(self, layer: recipe.BatchNorm | recipe.LayerNorm | recipe.GroupNorm, site: _Site) -> Step:
-        """A layer that normalises."""
-        step: Step
+    def normalisation(
+        self, layer: recipe.BatchNorm | recipe.LayerNorm | recipe.GroupNorm, inputs: _Input
+    ) -> LayerModule:
+        """Return a normalisation layer."""
+        module: LayerModule
         if isinstance(layer, recipe.BatchNorm):
-            step = modules.BatchNorm(site.channels, layer.epsilon, layer.momentum, trainable=layer.trainable)
+            module = modules.BatchNorm(inputs.channels, layer.epsilon, layer.momentum, trainable=layer.trainable)
         elif isinstance(layer, recipe.LayerNorm):
-            step = modules.LayerNorm(site.channels, layer.epsilon)
+            module = modules.LayerNorm(inputs.channels, layer.epsilon)
         else:
-            site.divided(site.channels, "channels", layer.groups)
-            step = modules.GroupNorm(site.channels, layer.epsilon, layer.groups)
-        step.requires_grad_(layer.trainable)
-        return self.done(step, layer.kind, site.shape)
+            inputs.check_groups(layer.groups)
+            module = modules.GroupNorm(inputs.channels, layer.epsilon, layer.groups)
+        module.requires_grad_(layer.trainable)
+        return self.labelled(module, layer.kind, inputs.shape)
 
-    def weighted(self, layer: recipe.Weighted, site: _Site) -> list[Step]:
-        """A layer with a kernel, its activation, and what normalises it; the last of all has only what it says."""
-        self.kernels -= 1
-        is_last = not self.kernels
+    def weighted(self, layer: recipe.Weighted, inputs: _Input) -> list[LayerModule]:
+        """Return a layer with a kernel, its activation and its normalisation.
+
+        What holds for the whole network spares the very last one, which has only its own.
+        """
+        self.kernels_left -= 1
+        is_last = not self.kernels_left
         function = layer.activation or (_LINEAR if is_last else self.network.activation)
         if is_last and function.name in _ENDINGS:
             function = _LINEAR
-        norm = layer.normalisation or (_BARE if is_last else self.network.normalisation)
-        kernel = self.kernel(layer, site)
-        parts: list[Step] = [kernel]
-        after = _Site(site.where, kernel.output_shape)
+        norm = layer.normalisation or (_NO_NORMALISATION if is_last else self.network.normalisation)
+        kernel = self.kernel(layer, inputs)
+        built: list[LayerModule] = [kernel]
+        after = _Input(inputs.where, kernel.output_shape)
         is_fused = norm.name == "none" or norm.place == "after"
         if is_fused:
             kernel.activation = activations.create(function, after.shape)
         if norm.name != "none":
-            parts.append(self.normalisation(_NORMS[norm.name](trainable=layer.trainable), after))
+            built.append(self.normalisation(_NORMALISATIONS[norm.name](trainable=layer.trainable), after))
         if not is_fused and function.name != "none":
-            parts.append(self.activation(function, after))
-        for step in parts:
-            step.requires_grad_(layer.trainable)
-        return parts
+            built.append(self.activation(function, after))
+        for module in built:
+            module.requires_grad_(layer.trainable)
+        return built
 
-    def kernel(self, layer: recipe.Weighted, site: _Site) -> modules.Weighted:
-        """The convolution or dense layer itself."""
+    def kernel(self, layer: recipe.Weighted, inputs: _Input) -> modules.WeightedModule:
+        """Return the convolution or dense layer itself."""
         if isinstance(layer, recipe.Conv):
-            step, shape = self.conv(layer, site)
+            module, shape = self.conv(layer, inputs)
         elif isinstance(layer, recipe.DepthwiseConv):
-            step, shape = self.depthwise(layer, site)
+            module, shape = self.depthwise(layer, inputs)
         else:
-            step, shape = self.dense(cast(recipe.Dense, layer), site)
+            module, shape = self.dense(cast(recipe.Dense, layer), inputs)
         if layer.trainable:
-            step.l1 = self.network.l1 if layer.l1 is None else layer.l1
-            step.l2 = self.network.l2 if layer.l2 is None else layer.l2
-            step.max_norm = layer.max_norm or self.network.max_norm
-        self.done(step, layer.kind, shape)
-        return step
+            module.l1 = self.network.l1 if layer.l1 is None else layer.l1
+            module.l2 = self.network.l2 if layer.l2 is None else layer.l2
+            module.max_norm = layer.max_norm or self.network.max_norm
+        self.labelled(module, layer.kind, shape)
+        return module
 
-    def conv(self, layer: recipe.Conv, site: _Site) -> tuple[modules.Weighted, Shape]:
-        """A convolution."""
-        window = site.slide(layer)
-        site.divided(site.channels, "channels", layer.groups)
-        site.divided(layer.filters, "filters", layer.groups)
-        step = modules.Conv(site.channels, layer.filters, window, groups=layer.groups, bias=layer.bias)
-        kernel = self.draw(layer, (*layer.kernel, site.channels // layer.groups, layer.filters))
-        modules.hold(step, kernel.permute(3, 2, 0, 1))
-        return step, (*window.places, layer.filters)
+    def conv(self, layer: recipe.Conv, inputs: _Input) -> tuple[modules.WeightedModule, Shape]:
+        """Return a convolution and its output shape."""
+        window = inputs.convolution_window(layer)
+        inputs.check_groups(layer.groups, layer.filters)
+        module = modules.Conv(inputs.channels, layer.filters, window, groups=layer.groups, bias=layer.bias)
+        kernel = self.draw(layer, (*layer.kernel, inputs.channels // layer.groups, layer.filters))
+        modules.set_kernel(module, kernel.permute(3, 2, 0, 1))
+        return module, (*window.output_size, layer.filters)
 
-    def depthwise(self, layer: recipe.DepthwiseConv, site: _Site) -> tuple[modules.Weighted, Shape]:
-        """A convolution of every channel by itself."""
-        window, filters = site.slide(layer), site.channels * layer.multiplier
-        step = modules.Conv(site.channels, filters, window, groups=site.channels, bias=layer.bias)
-        kernel = self.draw(layer, (*layer.kernel, site.channels, layer.multiplier))
-        modules.hold(step, kernel.permute(2, 3, 0, 1).reshape(filters, 1, *layer.kernel))
-        return step, (*window.places, filters)
+    def depthwise(self, layer: recipe.DepthwiseConv, inputs: _Input) -> tuple[modules.WeightedModule, Shape]:
+        """Return a depthwise convolution and its output shape."""
+        window, filters = inputs.convolution_window(layer), inputs.channels * layer.multiplier
+        module = modules.Conv(inputs.channels, filters, window, groups=inputs.channels, bias=layer.bias)
+        kernel = self.draw(layer, (*layer.kernel, inputs.channels, layer.multiplier))
+        modules.set_kernel(module, kernel.permute(2, 3, 0, 1).reshape(filters, 1, *layer.kernel))
+        return module, (*window.output_size, filters)
 
-    def dense(self, layer: recipe.Dense, site: _Site) -> tuple[modules.Weighted, Shape]:
-        """A dense layer; on a map, of every place's channels."""
+    def dense(self, layer: recipe.Dense, inputs: _Input) -> tuple[modules.WeightedModule, Shape]:
+        """Return a dense layer and its output shape; on a map it is applied at every position."""
         units = self.classes if layer.units == "classes" else layer.units
-        step = modules.Dense(site.channels, units, bias=layer.bias)
-        modules.hold(step, self.draw(layer, (site.channels, units)).T)
-        return step, (*site.shape[:-1], units)
+        module = modules.Dense(inputs.channels, units, bias=layer.bias)
+        modules.set_kernel(module, self.draw(layer, (inputs.channels, units)).T)
+        return module, (*inputs.shape[:-1], units)
 
     def draw(self, layer: recipe.Weighted, shape: Shape) -> Tensor:
-        """First weights of a kernel in Keras's layout."""
-        usual: recipe.InitName = "lecun_normal" if self.network.is_selu else "glorot_uniform"
-        return initializers.draw(layer.init or self.network.init or usual, shape, self.generator)
+        """Return first weights of a kernel in Keras's layout."""
+        default: recipe.InitName = "lecun_normal" if self.network.is_selu else "glorot_uniform"
+        return initializers.draw(layer.init or self.network.init or default, shape, self.generator)
 
-    def residual(self, layer: recipe.Residual, site: _Site, inside: str) -> Step:
-        """Layers whose answer is added to what went in."""
-        body = self.stack(layer.layers, inside, site.shape)
-        shape = body[-1].output_shape if body else site.shape
-        if layer.shortcut == "identity" and shape != site.shape:
-            raise site.error(
-                _("{shape} came in and its layers give {result}, which cannot be added").format(
-                    shape=_text(site.shape), result=_text(shape)
+    def residual(self, layer: recipe.Residual, inputs: _Input, inside: str) -> LayerModule:
+        """Return layers whose output is added to their input."""
+        body = self.stack(layer.layers, inside, inputs.shape)
+        shape = body[-1].output_shape if body else inputs.shape
+        if layer.shortcut == "identity" and shape != inputs.shape:
+            raise inputs.error(
+                _("its input is {shape} and its layers give {result}, which cannot be added").format(
+                    shape=_in_words(inputs.shape), result=_in_words(shape)
                 ),
                 hint=_(
                     "Let the layers keep the shape ('padding: same', as many filters), or take 'shortcut: project'."
                 ),
             )
-        is_straight = layer.shortcut == "identity" or (layer.shortcut == "auto" and shape == site.shape)
-        shortcut = None if is_straight else self.projection(site, shape)
-        return self.done(modules.Residual(body, shortcut, layer.drop), layer.kind, shape)
+        is_identity = layer.shortcut == "identity" or (layer.shortcut == "auto" and shape == inputs.shape)
+        shortcut = None if is_identity else self.projection(inputs, shape)
+        return self.labelled(modules.Residual(body, shortcut, layer.drop), layer.kind, shape)
 
-    def projection(self, site: _Site, shape: Shape) -> modules.Weighted:
-        """What brings the shape that went in into the body's: a 1×1 convolution, between units a dense layer."""
-        bare = {"activation": _LINEAR, "normalisation": _BARE}
-        if len(shape) == len(site.shape) == 1:
-            return self.kernel(recipe.Dense(units=shape[0], **bare), site)
-        stride = [_stride(before, after) for before, after in zip(site.shape[:-1], shape[:-1], strict=False)]
-        if len(shape) != len(site.shape) or 0 in stride:
-            raise site.error(
-                _("{shape} came in and its layers give {result}; no stride of a shortcut leads there").format(
-                    shape=_text(site.shape), result=_text(shape)
+    def projection(self, inputs: _Input, shape: Shape) -> modules.WeightedModule:
+        """Return what brings the input into the body's shape: a 1×1 convolution, between units a dense layer."""
+        bare = {"activation": _LINEAR, "normalisation": _NO_NORMALISATION}
+        if len(shape) == len(inputs.shape) == 1:
+            return self.kernel(recipe.Dense(units=shape[0], **bare), inputs)
+        stride = [_stride(before, after) for before, after in zip(inputs.shape[:-1], shape[:-1], strict=False)]
+        if len(shape) != len(inputs.shape) or 0 in stride:
+            raise inputs.error(
+                _("its input is {shape} and its layers give {result}; no stride of a shortcut leads there").format(
+                    shape=_in_words(inputs.shape), result=_in_words(shape)
                 ),
                 hint=_("Give the layers 'padding: same', so that only strides make the map smaller."),
             )
         conv = recipe.Conv(filters=shape[-1], kernel=(1, 1), stride=(stride[0], stride[1]), **bare)
-        return self.kernel(conv, site)
+        return self.kernel(conv, inputs)
 
 
 def _stride(before: int, after: int) -> int:
-    """The smallest stride of a 1×1 window that leads from one size to the other; 0 where there is none."""
+    """Return the smallest stride of a 1×1 window that leads from one size to the other; 0 where there is none."""
     return next((stride for stride in range(1, before + 1) if -(-before // stride) == after), 0)
 
 
 def _count_kernels(layers: Sequence[recipe.Layer]) -> int:
-    """How many layers with a kernel there are, repeated ones as often as they are repeated."""
+    """Return how many layers with a kernel there are, repeated ones as often as they are repeated."""
     count = 0
     for layer in layers:
         if isinstance(layer, recipe.Repeat):

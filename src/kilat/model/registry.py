@@ -1,6 +1,7 @@
-"""The networks that can look at pictures, kilat's own and timm's: listed, searched, with what is known of each.
+"""The backbones to choose from, kilat's own and timm's: listed, searched, with what is known of each.
 
-Nothing is fetched for that, and torch is imported only where it is installed: without it there are kilat's own.
+Nothing is downloaded for that. torch and timm are imported only where they are installed: without them there are
+kilat's own.
 """
 
 import contextlib
@@ -17,13 +18,14 @@ from kilat.errors import BackboneError, MissingExtra, RunError, nearest
 from kilat.features import lite
 from kilat.features.weights import weights_file
 from kilat.locale import _
+from kilat.locale.notes import Note
 from kilat.runtime.extras import has_torch
 from kilat.runtime.files import cache_home, write_file
 from kilat.runtime.progress import Advance, ignore
 
 Order = Literal["name", "parameters", "macs", "accuracy"]
 Counts = dict[str, tuple[int, int] | None]
-"""Parameters and multiply-accumulates, by ``_key``; None of a network that cannot be counted."""
+"""Parameters and multiply-accumulates, by ``_count_key``; None for a network that cannot be counted."""
 
 UNKNOWN = "unknown"
 _EMBEDDED: Counts = {
@@ -31,7 +33,7 @@ _EMBEDDED: Counts = {
     "efficientnet_lite1": (4_135_680, 654_612_480),
     "efficientnet_lite2": (4_811_072, 751_320_064),
 }
-"""At ``lite.USUAL_SIDES``; written down, so that they are told without torch. A test counts them."""
+"""At ``lite.DEFAULT_SIZES``; written down, so that they are known without torch. A test counts them."""
 _LICENCE = "apache-2.0"
 
 
@@ -45,8 +47,8 @@ class Entry:
         licence: of its weights, as timm names it, or ``unknown``.
         accuracy: published top-1 accuracy on ImageNet-1k in percent.
         accuracy_size: side in pixels at which that was measured.
-        embedded: its weights come as a package of Python, not from timm's hub.
-        here: its weights are on this machine.
+        embedded: whether its weights come as a package of Python, not from timm's hub.
+        here: whether its weights are on this machine.
         parameters: without a classifier.
         macs: multiply-accumulates for one picture of ``size``.
     """
@@ -64,11 +66,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """The networks that were found, how many more there are, and what the user should know of that."""
+    """The networks that were found, how many more there are, and notes for the user."""
 
     entries: list[Entry]
     more: int
-    notes: list[str]
+    notes: list[Note]
 
 
 def find(
@@ -79,13 +81,13 @@ def find(
     here: bool = False,
     advance: Advance = ignore,
 ) -> Listing:
-    """The networks whose names match, the embedded ones first.
+    """Return the networks whose names match, the embedded ones first.
 
     Args:
         search: a part of the name, or a pattern with ``*``, ``?`` or ``[``; empty for all.
-        sort: by name, those that begin with ``search`` first; from the smallest; or from the most accurate. What is
-            unknown comes last.
-        limit: how many to give.
+        sort: by name, those that begin with ``search`` first; from the smallest; or from the most accurate. Unknown
+            values come last.
+        limit: how many to return.
         here: only those whose weights are on this machine.
         advance: called as parameters and multiply-accumulates are counted.
 
@@ -93,32 +95,49 @@ def find(
         BackboneError: no name matches.
         MissingExtra: no embedded one matches, and the others come with the extra ``torch``.
     """
-    entries = _known(_matching(search))
+    published = published_accuracy()
+    entries = [_entry(name, *published.get(name, (None, None))) for name in _matching(search)]
     if here:
         entries = [entry for entry in entries if entry.here]
     if sort in ("parameters", "macs"):
         entries = _counted(entries, advance)
-    entries = sorted(entries, key=lambda entry: _place(entry, sort, search))
-    shown, more = entries[:limit], len(entries[limit:])
-    return Listing(_counted(shown, advance), more, _notes(len(shown), more))
+    entries = sorted(entries, key=lambda entry: _sort_key(entry, sort, search))
+    entries, more = _counted(entries[:limit], advance), len(entries[limit:])
+    notes = [] if entries else [Note("backbones_none_on_this_machine")]
+    if more:
+        notes.append(Note("backbones_more", {"count": more, "all": len(entries) + more}))
+    if not has_torch():
+        notes.append(Note("backbones_need_torch"))
+    return Listing(entries, more, notes)
 
 
 def document(listing: Listing) -> dict[str, Any]:
-    """The listing as a document."""
-    return {"backbones": [asdict(entry) for entry in listing.entries], "more": listing.more, "notes": listing.notes}
+    """Return the listing as JSON holds it."""
+    return {
+        "backbones": [asdict(entry) for entry in listing.entries],
+        "more": listing.more,
+        "notes": [note.document() for note in listing.notes],
+    }
 
 
 def table(listing: Listing) -> str:
-    """The listing as text."""
+    """Return the listing as text in the language of the environment."""
     head = (_("name"), _("parameters"), _("MACs"), _("size"), _("top-1"), _("licence"), _("weights"))
     rows = [head, *map(_row, listing.entries)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(_cells(row, widths)).rstrip() for row in rows]
-    return "\n".join([*(lines if listing.entries else []), *listing.notes])
+    numbers = (1, 2, 3)
+    lines = [
+        "  ".join(
+            cell.rjust(width) if column in numbers else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join([*(lines if listing.entries else []), *(note.sentence() for note in listing.notes)])
 
 
 def count(name: str, size: tuple[int, int, int]) -> tuple[int, int]:
-    """Parameters and multiply-accumulates of a timm network without classifier, without memory for either.
+    """Return parameters and multiply-accumulates of a timm network without classifier, with no memory for either.
 
     Args:
         name: as timm has it.
@@ -136,13 +155,24 @@ def count(name: str, size: tuple[int, int, int]) -> tuple[int, int]:
     return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() // 2
 
 
+def published_accuracy() -> dict[str, tuple[float, int]]:
+    """Return the published top-1 accuracy of networks in percent, and the side in pixels at which it was measured."""
+    lines = Path(__file__).with_name("accuracy.csv").read_text("utf-8").splitlines()
+    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+    return {row["name"]: (float(row["top1"]), int(row["size"])) for row in rows}
+
+
 def _matching(search: str) -> list[str]:
-    names = [*lite.NAMES, *_timm_names()]
+    names = list(lite.NAMES)
+    if has_torch():
+        import timm
+
+        names += map(str, timm.list_pretrained())
     is_pattern = any(sign in search for sign in "*?[")
     pattern = (search if is_pattern else f"*{search}*").lower()
-    found = [name for name in names if fnmatch.fnmatchcase(name.lower(), pattern)]
-    if found:
-        return found
+    matching = [name for name in names if fnmatch.fnmatchcase(name.lower(), pattern)]
+    if matching:
+        return matching
     if not has_torch():
         raise MissingExtra(
             _("A backbone '{name}' (any but {own})").format(name=search, own=", ".join(lite.NAMES)), "torch"
@@ -151,74 +181,51 @@ def _matching(search: str) -> list[str]:
     raise BackboneError(_("No backbone matches '{name}'.").format(name=search), hint=nearest(search, bases))
 
 
-def _timm_names() -> list[str]:
-    if not has_torch():
-        return []
+def _entry(name: str, accuracy: float | None, accuracy_size: int | None) -> Entry:
+    if name in lite.NAMES:
+        path = weights_file(name)
+        here = path is not None and path.is_file()
+        return Entry(name, lite.DEFAULT_SIZES[name], _LICENCE, accuracy, accuracy_size, embedded=True, here=here)
     import timm
 
-    return [str(name) for name in timm.list_pretrained()]
-
-
-def _known(names: Iterable[str]) -> list[Entry]:
-    published = _published()
-    return [(_own if name in lite.NAMES else _timms)(name, *published.get(name, (None, None))) for name in names]
-
-
-def _published() -> dict[str, tuple[float, int]]:
-    """The accuracy of networks, and the side in pixels at which it was measured."""
-    lines = Path(__file__).with_name("accuracy.csv").read_text("utf-8").splitlines()
-    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
-    return {row["name"]: (float(row["top1"]), int(row["size"])) for row in rows}
-
-
-def _own(name: str, accuracy: float | None, accuracy_size: int | None) -> Entry:
-    path = weights_file(name)
-    here = path is not None and path.is_file()
-    return Entry(name, lite.USUAL_SIDES[name], _LICENCE, accuracy, accuracy_size, embedded=True, here=here)
-
-
-def _timms(name: str, accuracy: float | None, accuracy_size: int | None) -> Entry:
-    import timm
-
-    from kilat.model.feature_extractor import is_here
+    from kilat.model.timm_networks import has_weights
 
     config: Any = timm.get_pretrained_cfg(name)
     licence = config.license or UNKNOWN
-    return Entry(name, config.input_size[-1], licence, accuracy, accuracy_size, embedded=False, here=is_here(name))
+    return Entry(name, config.input_size[-1], licence, accuracy, accuracy_size, embedded=False, here=has_weights(name))
 
 
-def _place(entry: Entry, sort: Order, search: str) -> tuple[bool, bool, float, str]:
-    measure = {
+def _sort_key(entry: Entry, sort: Order, search: str) -> tuple[bool, bool, float, str]:
+    value = {
         "name": float(not entry.name.lower().startswith(search.lower())),
         "parameters": entry.parameters,
         "macs": entry.macs,
         "accuracy": None if entry.accuracy is None else -entry.accuracy,
     }[sort]
-    return not entry.embedded, measure is None, measure or 0.0, entry.name
+    return not entry.embedded, value is None, value or 0.0, entry.name
 
 
 def _counted(entries: list[Entry], advance: Advance) -> list[Entry]:
-    """The same networks with their parameters and multiply-accumulates; counted once for each version of timm."""
+    """Return the same networks with their parameters and multiply-accumulates, counted once for a version of timm."""
     known = dict(_EMBEDDED)
-    if any(_key(entry) not in known for entry in entries):
-        known |= _count_all(
-            entries, cache_home() / "backbones" / f"counts-{importlib.metadata.version('timm')}.json", advance
-        )
-    counts = [known[_key(entry)] or (None, None) for entry in entries]
+    if any(_count_key(entry) not in known for entry in entries):
+        file = cache_home() / "backbones" / f"counts-{importlib.metadata.version('timm')}.json"
+        known |= _count_all(entries, file, advance)
+    counts = [known[_count_key(entry)] or (None, None) for entry in entries]
     return [
         replace(entry, parameters=parameters, macs=macs)
         for entry, (parameters, macs) in zip(entries, counts, strict=True)
     ]
 
 
-def _key(entry: Entry) -> str:
-    """What decides the counts: weights of the same network for pictures of the same size share them."""
+def _count_key(entry: Entry) -> str:
+    """Return what decides the counts: all weights of one network for pictures of one size share them."""
     return entry.name if entry.embedded else f"{entry.name.partition('.')[0]} {entry.size}"
 
 
-def _count_all(entries: list[Entry], path: Path, advance: Advance) -> Counts:
-    known = _read(path)
-    missing = {_key(entry): entry.name for entry in entries if not entry.embedded and _key(entry) not in known}
+def _count_all(entries: Iterable[Entry], path: Path, advance: Advance) -> Counts:
+    known = _read_counts(path)
+    missing = {key: entry.name for entry in entries if not entry.embedded and (key := _count_key(entry)) not in known}
     try:
         for done, (key, name) in enumerate(missing.items(), 1):
             known[key] = _count_or_none(name)
@@ -241,7 +248,7 @@ def _count_or_none(name: str) -> tuple[int, int] | None:
         return None
 
 
-def _read(path: Path) -> Counts:
+def _read_counts(path: Path) -> Counts:
     try:
         return {
             key: None if pair is None else (int(pair[0]), int(pair[1]))
@@ -251,33 +258,13 @@ def _read(path: Path) -> Counts:
         return {}
 
 
-def _notes(shown: int, more: int) -> list[str]:
-    notes = [] if shown else [_("None of these is here.")]
-    if more:
-        notes.append(_("{more:,} more: narrow the search, or say --limit {all}.").format(more=more, all=shown + more))
-    if not has_torch():
-        notes.append(_("More than a thousand others come with the extra 'torch': pip install 'kilat[torch]'"))
-    return notes
-
-
 def _row(entry: Entry) -> tuple[str, ...]:
     parameters = "-" if entry.parameters is None else f"{entry.parameters / 1e6:,.1f} M"
     macs = "-" if entry.macs is None else f"{entry.macs / 1e9:,.2f} G"
     accuracy = "-" if entry.accuracy is None else f"{entry.accuracy:.1f}"
     if entry.accuracy is not None and entry.accuracy_size != entry.size:
         accuracy += _(" at {size}").format(size=entry.accuracy_size)
-    return (entry.name, parameters, macs, str(entry.size), accuracy, entry.licence, _weights(entry))
-
-
-def _weights(entry: Entry) -> str:
+    weights = _("extra 'weights'") if entry.embedded else _("to download")
     if entry.here:
-        return _("here")
-    return _("extra 'weights'") if entry.embedded else _("to download")
-
-
-def _cells(row: tuple[str, ...], widths: list[int]) -> list[str]:
-    """Numbers to the right, words to the left."""
-    return [
-        cell.rjust(width) if place in (1, 2, 3) else cell.ljust(width)
-        for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
+        weights = _("here")
+    return (entry.name, parameters, macs, str(entry.size), accuracy, entry.licence, weights)

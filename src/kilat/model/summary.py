@@ -1,4 +1,4 @@
-"""What a network is made of: one row a layer, with its shape, parameters, work and what one place of it sees."""
+"""The layer table: one row a layer, with its shape, parameters, multiply-accumulates and receptive field."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from kilat.recipe.network_summary import Row, Summary, table
-
-__all__ = ["Row", "Summary", "summarise", "table"]
+from kilat.model.layers import LayerNetwork
+from kilat.recipe.network_summary import Row, Summary
 
 _KINDS = {
     "Conv2d": "conv", "Linear": "dense", "LazyLinear": "dense", "BatchNorm2d": "batch_norm", "LayerNorm": "layer_norm",
@@ -25,50 +24,48 @@ _KINDS = {
 
 
 def summarise(network: nn.Module, *, name: str, channels: int, size: int) -> Summary:
-    """Sends one empty picture through a network and notes what every layer makes of it.
+    """Return the layer table of a network, from one forward pass of an empty picture.
 
     Args:
-        network: one with ``steps`` has a row for each; any other has one for each innermost module (and for whatever
-            else holds parameters or computes), in the order in which a picture reaches them.
+        network: a ``LayerNetwork`` has a row for each layer; any other has one for each innermost module (and for
+            whatever else holds parameters or computes), in the order of the forward pass.
         name: what the network is called.
         channels: of the pictures it takes.
         size: their height and width in pixels.
     """
-    steps = getattr(network, "steps", None)
-    with _at_rest(network):
+    with _inference(network):
         picture = torch.zeros(1, channels, size, size, device=_device(network))
-        seen = _watch(network, picture, [network, *steps] if steps is not None else list(network.modules()))
-        rows = _step_rows(steps, seen, picture) if steps is not None else _module_rows(network, seen, picture)
+        rows = _layer_rows(network, picture) if isinstance(network, LayerNetwork) else _module_rows(network, picture)
     return Summary(name, (size, size, channels), rows)
 
 
 class Counts(NamedTuple):
-    """How large a network is: its parameters, those that training changes, and its work for one picture."""
+    """The size of a network: its parameters, the trainable ones, and multiply-accumulates for one picture."""
 
     parameters: int
     trainable: int
     macs: int
 
 
-def count(network: nn.Module, see: Callable[[Tensor], Tensor], size: int) -> Counts:
-    """How large a network is, without the table of its layers.
+def count(network: nn.Module, forward: Callable[[Tensor], Tensor], size: int) -> Counts:
+    """Return the size of a network without its layer table.
 
     Args:
         network: whose parameters are counted.
-        see: what it does with planes ``[1, 3, size, size]``.
+        forward: what it does with planes ``[1, 3, size, size]``.
         size: of a picture, in pixels.
     """
     parameters = list(network.parameters())
     counter = FlopCounterMode(display=False)
-    with _at_rest(network), counter:
-        see(torch.zeros(1, 3, size, size, device=_device(network)))
+    with _inference(network), counter:
+        forward(torch.zeros(1, 3, size, size, device=_device(network)))
     trainable = sum(one.numel() for one in parameters if one.requires_grad)
     return Counts(sum(one.numel() for one in parameters), trainable, counter.get_total_flops() // 2)
 
 
 @contextmanager
-def _at_rest(network: nn.Module) -> Iterator[None]:
-    """In inference mode and without gradients; afterwards every module is as it was."""
+def _inference(network: nn.Module) -> Iterator[None]:
+    """Set a network to inference mode without gradients; afterwards every module is as it was."""
     training = {module: module.training for module in network.modules()}
     fused = torch.backends.mha.get_fastpath_enabled()
     network.eval()
@@ -78,8 +75,8 @@ def _at_rest(network: nn.Module) -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-        for module, was in training.items():
-            module.training = was
+        for module, was_training in training.items():
+            module.training = was_training
 
 
 def _device(network: nn.Module) -> torch.device:
@@ -87,40 +84,43 @@ def _device(network: nn.Module) -> torch.device:
 
 
 @dataclass
-class _Seen:
+class _Observed:
     """What the forward pass showed of one module."""
 
     shape: tuple[int, ...] = ()
     flops: int = 0
-    inside: int = 0  # of those, how many belong to watched modules within it
+    flops_inside: int = 0  # of those, how many belong to observed modules within it
 
 
-def _watch(network: nn.Module, picture: Tensor, modules: Iterable[nn.Module]) -> dict[nn.Module, _Seen]:
-    """The modules that a picture reaches, in that order, with the shapes of their answers and what they computed."""
-    seen: dict[nn.Module, _Seen] = {}
-    open_ones: list[tuple[nn.Module, int]] = []
+def _observe(network: nn.Module, picture: Tensor, modules: Iterable[nn.Module]) -> dict[nn.Module, _Observed]:
+    """Return the modules that a forward pass reaches, in order, with the shapes of their outputs and their flops."""
+    observed: dict[nn.Module, _Observed] = {}
+    running: list[tuple[nn.Module, int]] = []
     counter = FlopCounterMode(display=False)
 
-    def enter(module: nn.Module, _given: Any) -> None:
-        seen.setdefault(module, _Seen())
-        open_ones.append((module, counter.get_total_flops()))
+    def before(module: nn.Module, _inputs: Any) -> None:
+        observed.setdefault(module, _Observed())
+        running.append((module, counter.get_total_flops()))
 
-    def leave(module: nn.Module, _given: Any, answer: Any) -> None:
-        _module, before = open_ones.pop()
-        spent = counter.get_total_flops() - before
-        seen[module].flops += spent
-        seen[module].shape = _channels_last(answer)
-        if open_ones:
-            seen[open_ones[-1][0]].inside += spent
+    def after(module: nn.Module, _inputs: Any, output: Any) -> None:
+        _module, flops_before = running.pop()
+        flops = counter.get_total_flops() - flops_before
+        observed[module].flops += flops
+        while isinstance(output, list | tuple) and output:
+            output = output[0]  # of several tensors, the first
+        shape = tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
+        observed[module].shape = (*shape[1:], shape[0]) if len(shape) == 3 else shape  # channels last
+        if running:
+            observed[running[-1][0]].flops_inside += flops
 
-    with _hooks(modules, enter, leave), counter:
+    with _hooks(modules, before, after), counter:
         network(picture)
-    return seen
+    return observed
 
 
 @contextmanager
-def _hooks(modules: Iterable[nn.Module], enter: Any, leave: Any) -> Iterator[None]:
-    handles = [h for m in modules for h in (m.register_forward_pre_hook(enter), m.register_forward_hook(leave))]
+def _hooks(modules: Iterable[nn.Module], before: Any, after: Any) -> Iterator[None]:
+    handles = [h for m in modules for h in (m.register_forward_pre_hook(before), m.register_forward_hook(after))]
     try:
         yield
     finally:
@@ -128,137 +128,139 @@ def _hooks(modules: Iterable[nn.Module], enter: Any, leave: Any) -> Iterator[Non
             handle.remove()
 
 
-def _channels_last(answer: Any) -> tuple[int, ...]:
-    """The shape of one picture's answer; of several tensors, that of the first."""
-    while isinstance(answer, list | tuple) and answer:
-        answer = answer[0]
-    if not isinstance(answer, Tensor):
-        return ()
-    shape = tuple(answer.shape[1:])
-    return (*shape[1:], shape[0]) if len(shape) == 3 else shape
-
-
 @dataclass
-class _Parameters:
+class _ParameterCounter:
     """Counts parameters; one that several modules share counts where it is met first."""
 
-    known: set[int] = field(default_factory=set)
+    counted: set[int] = field(default_factory=set)
 
-    def count(self, module: nn.Module, *, inside: bool) -> tuple[int, int]:
-        """Trainable and frozen ones, with or without those of the modules within."""
+    def count(self, module: nn.Module, *, recurse: bool) -> tuple[int, int]:
+        """Return the numbers of trainable and of frozen ones, with or without those of the modules within."""
         trainable = frozen = 0
-        for parameter in module.parameters(recurse=inside):
-            if id(parameter) not in self.known:
-                self.known.add(id(parameter))
+        for parameter in module.parameters(recurse=recurse):
+            if id(parameter) not in self.counted:
+                self.counted.add(id(parameter))
                 trainable += parameter.numel() if parameter.requires_grad else 0
                 frozen += 0 if parameter.requires_grad else parameter.numel()
-        for name, buffer in module.named_buffers(recurse=inside):
+        for name, buffer in module.named_buffers(recurse=recurse):
             frozen += buffer.numel() if name.endswith(("running_mean", "running_var")) else 0
         return trainable, frozen
 
 
-def _step_rows(steps: Iterable[Any], seen: dict[nn.Module, _Seen], picture: Tensor) -> list[Row]:
-    """A row for each step of a network that kilat built; their receptive fields follow by arithmetic."""
-    parameters, rows, sight = _Parameters(), [], _Sight(1, 1)
-    for step in steps:
-        if step.kind == "backbone":
-            field = _measured_fields(step, [step], picture)[step]
-            sight = _Sight(field, -(-picture.shape[-1] // step.output_shape[1]))
+def _layer_rows(network: LayerNetwork, picture: Tensor) -> list[Row]:
+    """Return a row for each layer of a network that kilat built; receptive fields follow by arithmetic."""
+    layers: Iterable[Any] = network.layers
+    observed = _observe(network, picture, [network, *layers])
+    parameters, rows, reach = _ParameterCounter(), [], _Reach(1, 1)
+    for layer in layers:
+        if layer.kind == "backbone":
+            measured = _measured_fields(layer, [layer], picture)[layer]
+            reach = _Reach(measured, -(-picture.shape[-1] // layer.output_shape[1]))
         else:
-            sight = sight.through(step)
-        field = sight.field if len(step.output_shape) == 3 else None
-        counted = parameters.count(step, inside=True)
-        rows.append(Row(step.label, step.kind, tuple(step.output_shape), *counted, seen[step].flops // 2, field))
+            reach = reach.through(layer)
+        receptive_field = reach.field if len(layer.output_shape) == 3 else None
+        counts = parameters.count(layer, recurse=True)
+        macs = observed[layer].flops // 2
+        rows.append(Row(layer.label, layer.kind, tuple(layer.output_shape), *counts, macs, receptive_field))
     return rows
 
 
-class _Sight(NamedTuple):
-    """What one place of a map sees of the picture: its field's side, and how far the next place's field is moved."""
+class _Reach(NamedTuple):
+    """The receptive field of a position in a map: its side, and how far the next position's field is moved."""
 
     field: int | None
     jump: int
 
-    def through(self, step: Any) -> "_Sight":
-        """The same after a step; of two ways the one that sees more."""
-        if hasattr(step, "body"):
-            ways = [reduce(_Sight.through, step.body, self)]
-            ways += [self.through(step.shortcut)] if step.shortcut is not None else []
-            return max(ways, key=lambda sight: sight.field or 0)
-        window = getattr(step, "window", None)
+    def through(self, layer: Any) -> "_Reach":
+        """Return the same after a layer; of two branches the larger one."""
+        if hasattr(layer, "body"):
+            branches = [reduce(_Reach.through, layer.body, self)]
+            branches += [self.through(layer.shortcut)] if layer.shortcut is not None else []
+            return max(branches, key=lambda reach: reach.field or 0)
+        window = getattr(layer, "window", None)
         if window is None or self.field is None:
             return self
         wider = max((k - 1) * d for k, d in zip(window.kernel, window.dilation, strict=True))
-        return _Sight(self.field + wider * self.jump, self.jump * max(window.stride))
+        return _Reach(self.field + wider * self.jump, self.jump * max(window.stride))
 
 
-def _module_rows(network: nn.Module, seen: dict[nn.Module, _Seen], picture: Tensor) -> list[Row]:
-    """A row for each module that does something itself; those that no picture reaches are last, without a shape."""
+def _module_rows(network: nn.Module, picture: Tensor) -> list[Row]:
+    """Return a row for each module that does something itself; those never reached are last, without a shape."""
+    observed = _observe(network, picture, list(network.modules()))
     names = {module: name for name, module in network.named_modules()}
-    parameters, counted = _Parameters(), {}
-    for module in [*seen, *(m for m in names if m not in seen)]:
-        here = seen.get(module, _Seen())
-        own = parameters.count(module, inside=False)
-        leaf = module in seen and next(module.children(), None) is None
-        if (leaf and not isinstance(module, nn.Identity)) or any(own) or here.flops > here.inside:
-            counted[module] = (*own, (here.flops - here.inside) // 2)
-    fields = _measured_fields(network, [m for m in counted if len(seen.get(m, _Seen()).shape) == 3], picture)
+    parameters, counted = _ParameterCounter(), {}
+    for module in [*observed, *(m for m in names if m not in observed)]:
+        here = observed.get(module, _Observed())
+        own = parameters.count(module, recurse=False)
+        is_leaf = module in observed and next(module.children(), None) is None
+        own_flops = here.flops - here.flops_inside
+        if (is_leaf and not isinstance(module, nn.Identity)) or any(own) or own_flops > 0:
+            counted[module] = (*own, own_flops // 2)
+    maps = [m for m in counted if len(observed.get(m, _Observed()).shape) == 3]
+    fields = _measured_fields(network, maps, picture)
     return [
-        Row(names[module] or "network", _kind(module), seen.get(module, _Seen()).shape, *numbers, fields.get(module))
-        for module, numbers in counted.items()
-    ]
+        Row(
+            names[module] or "network", _kind(module), observed.get(module, _Observed()).shape, *counts,
+            fields.get(module),
+        )
+        for module, counts in counted.items()
+    ]  # fmt: skip
 
 
 def _kind(module: nn.Module) -> str:
-    name = type(module).__name__
     if isinstance(module, nn.Conv2d) and module.in_channels == module.groups > 1:
         return "depthwise_conv"
-    return next((_KINDS[parent.__name__] for parent in type(module).mro() if parent.__name__ in _KINDS), name)
+    known = (_KINDS[base.__name__] for base in type(module).mro() if base.__name__ in _KINDS)
+    return next(known, type(module).__name__)
 
 
 def _measured_fields(network: nn.Module, modules: list[nn.Module], picture: Tensor) -> dict[nn.Module, int | None]:
-    """The receptive fields of modules whose insides nobody knows: what is not a number spreads to all that sees it.
+    """Return the receptive fields of modules of any kind, measured by where NaN spreads to.
 
-    The first columns of an empty picture are made NaN; a place turns NaN exactly if it sees one of them. Halving finds
-    the first column that the middle place of each answer sees, and with columns counted from the other side the last.
+    The first columns of an empty picture are made NaN; a position turns NaN exactly if it depends on one of them.
+    Bisection finds the first column that the middle position of each output depends on, and with columns counted from
+    the other side the last.
     """
     width = picture.shape[-1]
 
-    def touched(columns: int, *, mirrored: bool) -> set[nn.Module]:
+    def affected(columns: int, *, mirrored: bool) -> set[nn.Module]:
         poisoned = picture.clone()
         poisoned[..., width - columns if mirrored else 0 : width if mirrored else columns] = float("nan")
-        return _touched(network, modules, poisoned)
+        return _with_nan_in_the_middle(network, modules, poisoned)
 
-    left = _first_columns(modules, width, lambda columns: touched(columns, mirrored=False))
-    right = _first_columns(modules, width, lambda columns: touched(columns, mirrored=True))
+    left = _first_columns(modules, width, lambda columns: affected(columns, mirrored=False))
+    right = _first_columns(modules, width, lambda columns: affected(columns, mirrored=True))
     # What reaches the border may reach further.
     return {m: width - left[m] - right[m] + 2 if left[m] > 1 and right[m] > 1 else None for m in modules}
 
 
 def _first_columns(
-    modules: list[nn.Module], width: int, touched: Callable[[int], set[nn.Module]]
+    modules: list[nn.Module], width: int, affected: Callable[[int], set[nn.Module]]
 ) -> dict[nn.Module, int]:
-    """For each module how many columns it takes, counted from one side, until its middle place sees one of them."""
-    ends = dict.fromkeys(modules, (0, width))  # not with so many, but with so many
-    tried = 1  # most of a deep network reaches the border
-    while tried:
-        found = touched(tried)
-        ends = {m: (a, min(b, tried)) if m in found else (max(a, tried), b) for m, (a, b) in ends.items()}
-        low, high = max(ends.values(), key=lambda end: end[1] - end[0], default=(0, 1))
-        tried = (low + high) // 2 if high - low > 1 else 0
-    return {module: high for module, (_low, high) in ends.items()}
+    """Return for each module how many columns, counted from one side, it takes to affect its middle position."""
+    bounds = dict.fromkeys(modules, (0, width))  # not so many, but so many
+    columns = 1  # most of a deep network reaches the border
+    while columns:
+        found = affected(columns)
+        bounds = {
+            m: (low, min(high, columns)) if m in found else (max(low, columns), high)
+            for m, (low, high) in bounds.items()
+        }
+        low, high = max(bounds.values(), key=lambda bound: bound[1] - bound[0], default=(0, 1))
+        columns = (low + high) // 2 if high - low > 1 else 0
+    return {module: high for module, (_low, high) in bounds.items()}
 
 
-def _touched(network: nn.Module, modules: list[nn.Module], picture: Tensor) -> set[nn.Module]:
-    """The modules in whose answer the middle place is NaN."""
+def _with_nan_in_the_middle(network: nn.Module, modules: list[nn.Module], picture: Tensor) -> set[nn.Module]:
     found = set()
 
-    def leave(module: nn.Module, _given: Any, answer: Any) -> None:
-        while isinstance(answer, list | tuple):
-            answer = answer[0]
-        height, width = answer.shape[-2:]
-        if answer[..., height // 2, width // 2].isnan().any():
+    def after(module: nn.Module, _inputs: Any, output: Any) -> None:
+        while isinstance(output, list | tuple):
+            output = output[0]
+        height, width = output.shape[-2:]
+        if output[..., height // 2, width // 2].isnan().any():
             found.add(module)
 
-    with _hooks(modules, lambda *_: None, leave):
+    with _hooks(modules, lambda *_: None, after):
         network(picture)
     return found

@@ -28,46 +28,46 @@ TOLERANCE = 1e-3
 
 _MAX_BYTES = 1_900_000_000
 _BATCHES = (5, 1)
-"""Sizes of the batches that are compared; tracing saw neither."""
+"""Sizes of the batches that are compared; tracing used neither."""
 
 _SMALLEST_SCALE = 0.1
-"""Logits below this hardly move a probability; what is cancelled out in them is no fault of the graph."""
+"""Logits below this hardly move a probability; cancellation in them is no fault of the graph."""
 
 
-class Adapted(nn.Module):
+class KerasAdapter(nn.Module):
     """A Keras model, which takes floats with the channels last, as a network that takes 8-bit pixels.
 
     Args:
         network: on Keras's PyTorch backend, from float32 ``[n, size, size, 3]`` (or 1, in grey) to ``[n, k]``.
-        low: what black is to it.
-        high: what white is to it.
-        grey: whether it looks at grey pictures.
+        low: its value of black.
+        high: its value of white.
+        grey: whether it takes grey pictures.
         log: whether it gives probabilities, whose logarithms are the logits.
     """
 
     def __init__(self, network: nn.Module, *, low: float, high: float, grey: bool, log: bool) -> None:
         super().__init__()
         self.network = network
-        self.low, self.step, self.grey, self.log = low, (high - low) / 255, grey, log
+        self.low, self.scale, self.grey, self.log = low, (high - low) / 255, grey, log
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """The logits ``[n, k]`` of pixels uint8 ``[n, size, size, 3]``."""
+        """Return the logits ``[n, k]`` of pixels uint8 ``[n, size, size, 3]``."""
         values = pixels.float()
-        values = self.low + self.step * (_grey(values) if self.grey else values)
-        answer: Tensor = self.network(values, training=False)  # Keras asks this, and not whether torch evaluates
-        return torch.log(answer.clamp_min(1e-30)) if self.log else answer
+        values = self.low + self.scale * (_grey(values) if self.grey else values)
+        output: Tensor = self.network(values, training=False)  # Keras reads this, not torch's own mode
+        return torch.log(output.clamp_min(1e-30)) if self.log else output
 
 
 def _grey(colours: Tensor) -> Tensor:
-    """Luma (ITU-R 601-2) in whole numbers, as Pillow computes it; every step is exact in float32."""
+    """Return luma (ITU-R 601-2) in whole numbers, as Pillow computes it; every operation is exact in float32."""
     red, green, blue = torch.split(colours, 1, dim=-1)
     return torch.floor((19595 * red + 38470 * green + 7471 * blue + 32768) / 65536)
 
 
 def to_onnx(network: nn.Module, *, size: int) -> bytes:
-    """A network as an ONNX graph with a batch of any size; equal networks give equal bytes.
+    """Return a network as an ONNX graph for batches of any size; equal networks give equal bytes.
 
-    The network itself stays as it is: a copy on the CPU is set to evaluation and float32.
+    The network itself stays as it is: a copy on the CPU is set to inference mode and float32.
 
     Args:
         network: takes pixels uint8 ``[n, size, size, 3]`` and gives logits ``[n, k]``.
@@ -77,29 +77,29 @@ def to_onnx(network: nn.Module, *, size: int) -> bytes:
         The graph from ``pixels`` (uint8 ``[batch, size, size, 3]``) to ``logits`` (float32 ``[batch, k]``).
 
     Raises:
-        RunError: the network is too large for one ONNX file, has an operator without counterpart in ONNX, or answers
-            differently there.
+        RunError: the network is too large for one ONNX file, has an operator without counterpart in ONNX, or gives
+            other logits there.
     """
     if sum(state.numel() for state in (*network.parameters(), *network.buffers())) * 4 > _MAX_BYTES:
         raise RunError(_("The network is too large for one ONNX file (2 GB)."), hint=_("Train a smaller one."))
-    still = copy.deepcopy(network).to("cpu", torch.float32).eval()
+    network = copy.deepcopy(network).to("cpu", torch.float32).eval()
     try:
-        model = _traced(still, size)
-        distance = _distance(still, model, size)
+        model = _export(network, size)
+        difference = _difference(network, model, size)
     except Exception as error:  # an operator without counterpart shows in many ways, in either library
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise RunError(_("The network cannot be turned into ONNX: {reason}").format(reason=reason)) from error
-    if not distance <= TOLERANCE:
+    if not difference <= TOLERANCE:
         raise RunError(
-            _("The network in ONNX Runtime is {distance:.1e} away from PyTorch; {tolerance:.0e} is allowed.").format(
-                distance=distance, tolerance=TOLERANCE
-            )
+            _(
+                "The network in ONNX Runtime differs from PyTorch by {difference:.1e}; {tolerance:.0e} is allowed."
+            ).format(difference=difference, tolerance=TOLERANCE)
         )
     return model
 
 
 def trace(network: nn.Module, size: int, output: str) -> bytes:
-    """The graph that PyTorch's older exporter makes of a network from ``pixels`` to ``output``, with any batch."""
+    """Return the graph of a network from ``pixels`` to ``output``, for any batch, by PyTorch's older exporter."""
     export: Any = torch.onnx.export
     buffer = io.BytesIO()
     with _silence(), warnings.catch_warnings(), torch.no_grad():
@@ -117,7 +117,7 @@ def trace(network: nn.Module, size: int, output: str) -> bytes:
     return buffer.getvalue()
 
 
-def _traced(network: nn.Module, size: int) -> bytes:
+def _export(network: nn.Module, size: int) -> bytes:
     with torch.no_grad():
         classes = network(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1]
     model = onnx.load_from_string(trace(network, size, "logits"))
@@ -128,27 +128,27 @@ def _traced(network: nn.Module, size: int) -> bytes:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Closes standard output to the exporter, whose C++ part prints the whole graph there when it fails."""
+    """Discard standard output while the exporter runs, whose C++ part prints the whole graph there when it fails."""
     sys.stdout.flush()
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    stdout, devnull = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)
     try:
         yield
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stdout, 1)
+        os.close(stdout)
+        os.close(devnull)
 
 
-def _distance(network: nn.Module, model: bytes, size: int) -> float:
-    """The largest difference on noise, as a share of the largest logit; NaN where anything is not finite."""
+def _difference(network: nn.Module, model: bytes, size: int) -> float:
+    """Return the largest difference on noise, as a share of the largest logit; NaN where anything is not finite."""
     session = make_session(model, threads=threads())
-    distances = []
+    differences = []
     for batch in _BATCHES:
         noise = np.random.default_rng(batch).integers(0, 256, (batch, size, size, 3), np.uint8)
         (found,) = session.run(["logits"], {"pixels": noise})
         with torch.no_grad():
-            wanted = network(torch.from_numpy(noise)).numpy()
-        assert found.shape == wanted.shape, f"{found.shape} instead of {wanted.shape}"
-        distances.append(np.abs(found - wanted).max() / max(np.abs(wanted).max(), _SMALLEST_SCALE))
-    return float(np.max(distances))
+            expected = network(torch.from_numpy(noise)).numpy()
+        assert found.shape == expected.shape, f"{found.shape} instead of {expected.shape}"
+        differences.append(np.abs(found - expected).max() / max(np.abs(expected).max(), _SMALLEST_SCALE))
+    return float(np.max(differences))

@@ -55,7 +55,7 @@ def task(recipe, name="test_resnet"):
     weight = 0.01 * random.standard_normal((features.shape[1], len(CLASSES)))
     head = Head(features.mean(0), 1 / (features.std(0) + 0.01), weight.astype(np.float32), np.zeros(3, np.float32))
     norms = recipe.fit.batch_norm == "train"
-    network = FineTuned([eye], head, flip_average=recipe.features.flip_average, norms=norms)
+    network = FineTuned([eye], head, flip_average=recipe.features.flip_average, train_batch_norms=norms)
     training, validation = whole.take(np.arange(LEARNT)), whole.take(np.arange(LEARNT, COUNT))
     return TrainSpec(network, Counted(pixels, "cpu"), training, validation, CLASSES, recipe, "cpu", answered_later=HELD)
 

@@ -361,13 +361,13 @@ class Tiny(nn.Module):
 class TestPhases:
     @pytest.fixture
     def run(self, make_training):
-        from kilat.model.backbone_layer import BackboneStep
+        from kilat.model.backbone_layer import BackboneModule
 
         def run(phases, **fit):
             head = nn.Linear(16, 3)
             for parameter in head.parameters():
                 nn.init.zeros_(parameter)
-            network = nn.Sequential(BackboneStep(Tiny(), "tiny", 8), nn.Flatten(), head)
+            network = nn.Sequential(BackboneModule(Tiny(), "tiny", 8), nn.Flatten(), head)
             training = make_training(
                 model={"module": "tests.Tiny"},
                 layers=[],

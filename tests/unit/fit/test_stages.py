@@ -14,7 +14,7 @@ from kilat import recipe as recipes  # noqa: E402
 from kilat.errors import RecipeError  # noqa: E402
 from kilat.fit import training_run  # noqa: E402
 from kilat.fit.stages import depths, staged  # noqa: E402
-from kilat.model.backbone_layer import BackboneStep  # noqa: E402
+from kilat.model.backbone_layer import BackboneModule  # noqa: E402
 
 LAYERS = [{"backbone": "test_efficientnet"}, "global_avg_pool", {"dense": "classes"}]
 
@@ -71,7 +71,7 @@ def tiny(make_training, folder="run", **fit):
     head = nn.Linear(16, 3)
     for parameter in head.parameters():
         nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
-    network = nn.Sequential(BackboneStep(Tiny(), "tiny", 8), nn.Flatten(), head)
+    network = nn.Sequential(BackboneModule(Tiny(), "tiny", 8), nn.Flatten(), head)
     choices = {"batch": 45, "epochs": 1, "keep": "last", "optimizer": {"name": "sgd", "learning_rate": 0.1}}
     return make_training(
         model={"module": "tests.Tiny"}, layers=[], network=network, fit={**choices, **fit}, folder=folder
@@ -81,9 +81,9 @@ def tiny(make_training, folder="run", **fit):
 class TestDepths:
     def test_of_a_backbone_below_other_layers(self, make_opened):
         found = depths(make_opened(epochs=1).network)
-        assert found["network.steps.0.network.blocks.4.0.conv_pw.weight"] == 1
-        assert found["network.steps.0.network.conv_stem.weight"] == 5
-        assert {depth for name, depth in found.items() if not name.startswith("network.steps.0.")} == {0}
+        assert found["network.layers.0.network.blocks.4.0.conv_pw.weight"] == 1
+        assert found["network.layers.0.network.conv_stem.weight"] == 5
+        assert {depth for name, depth in found.items() if not name.startswith("network.layers.0.")} == {0}
 
     def test_of_a_network_that_opens_itself(self):
         network = Whole()
@@ -151,7 +151,7 @@ class TestBatchNorms:
     def test_of_open_stages(self, make_opened, choice, learns):
         """The weights are random, where ``auto`` trains them."""
         training = make_opened(epochs=1, unfreeze=2, batch_norm=choice, keep="last")
-        opened = tuple(f"network.steps.0.network.{part}." for part in ("blocks.3", "blocks.4", "bn2"))
+        opened = tuple(f"network.layers.0.network.{part}." for part in ("blocks.3", "blocks.4", "bn2"))
         statistics, scales = self.statistics(training), self.scales(training)
         training.run()
         for name, value in self.statistics(training).items():

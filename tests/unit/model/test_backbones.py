@@ -23,7 +23,7 @@ timm = pytest.importorskip("timm", reason="the extra torch is not installed")
 
 from safetensors.torch import save_file  # noqa: E402 - comes with the extra
 
-from kilat.model import backbones, feature_extractor, gpu  # noqa: E402
+from kilat.model import backbones, feature_extractor, gpu, timm_networks  # noqa: E402
 
 NAME, SIZE = "mobilenetv3_small_050", 64
 
@@ -202,11 +202,11 @@ def test_wrong_names_get_the_nearest(weights, home):
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "mend"),
+    ("name", "size", "hint"),
     [(NAME, 100, "Take 96 or 128."), ("vit_tiny_patch16_224", 100, "Take 224."), ("resnet18", 16, "Take 32 or 64.")],
 )
 def test_sizes_that_do_not_fit(weights, home, name, size, hint):
-    with pytest.raises(BackboneError, match="cannot look at pictures of") as caught:
+    with pytest.raises(BackboneError, match="cannot take pictures of") as caught:
         backbones.load(name, weights=weights, size=size)
     assert caught.value.hint == hint
 
@@ -215,8 +215,8 @@ def test_without_a_hub_it_fails_at_once(home, monkeypatch):
     def unreachable(*_, **__):
         raise urllib.error.URLError("Name or service not known")
 
-    monkeypatch.setattr(feature_extractor.huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr(feature_extractor.hub, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(timm_networks.huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(timm_networks.hub, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
     with pytest.raises(BackboneError, match=r"cannot be reached: .*Name or service not known") as caught:
         backbones.load("resnet18")
@@ -225,44 +225,42 @@ def test_without_a_hub_it_fails_at_once(home, monkeypatch):
     assert "kilat backbones --here" in caught.value.hint
     with pytest.raises(BackboneError, match=r"github\.com.* cannot be reached: .*Name or service not known"):
         backbones.load("gcvit_tiny")  # from its authors' page, not from the hub
-    monkeypatch.setattr(feature_extractor.hub, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(timm_networks.hub, "HF_HUB_OFFLINE", True)
     with pytest.raises(BackboneError, match="HF_HUB_OFFLINE forbids"):
         backbones.load("resnet18")
 
 
 def test_what_the_hub_has_not_is_not_here(home, monkeypatch):
     """The hub's client remembers files that do not exist as well, by an object instead of a path."""
-    monkeypatch.setattr(feature_extractor.huggingface_hub, "try_to_load_from_cache", lambda *_: object())
-    assert not feature_extractor.is_here("resnet18")
-    monkeypatch.setattr(
-        feature_extractor.huggingface_hub, "try_to_load_from_cache", lambda *_: "/cache/model.safetensors"
-    )
-    assert feature_extractor.is_here("resnet18")
+    monkeypatch.setattr(timm_networks.huggingface_hub, "try_to_load_from_cache", lambda *_: object())
+    assert not timm_networks.has_weights("resnet18")
+    monkeypatch.setattr(timm_networks.huggingface_hub, "try_to_load_from_cache", lambda *_: "/cache/model.safetensors")
+    assert timm_networks.has_weights("resnet18")
 
 
 def test_weights_from_an_address_are_here_once_fetched(home, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(home))
-    assert not feature_extractor.is_here("legacy_seresnet18.in1k")
+    assert not timm_networks.has_weights("legacy_seresnet18.in1k")
     address = timm.get_pretrained_cfg("legacy_seresnet18.in1k").url
     (home / "hub" / "checkpoints").mkdir(parents=True)
     (home / "hub" / "checkpoints" / address.rpartition("/")[2]).touch()
-    assert feature_extractor.is_here("legacy_seresnet18.in1k")
+    assert timm_networks.has_weights("legacy_seresnet18.in1k")
 
 
 @pytest.mark.parametrize(
     ("name", "side"), [("resnet18", 224), ("efficientnet_lite0", 224), ("efficientnet_lite2", 256)]
 )
 def test_usual_sides(name, side):
-    assert feature_extractor.usual_side(name) == side
+    assert timm_networks.default_size(name) == side
 
 
 def test_a_hub_that_breaks_off(home, monkeypatch):
     def broken(name, *, pretrained=False, **_):
         raise ConnectionResetError("connection reset by peer")
 
-    monkeypatch.setattr(feature_extractor, "_check_hub", lambda name: None)
+    monkeypatch.setattr(timm_networks, "has_weights", lambda name: True)
     monkeypatch.setattr(timm, "create_model", broken)
-    with pytest.raises(BackboneError, match="could not be fetched: connection reset by peer"):
+    with pytest.raises(BackboneError, match="could not be downloaded: connection reset by peer"):
         backbones.load("resnet18")
 
 
@@ -272,15 +270,13 @@ def test_networks_that_nobody_trained(home):
 
 
 @pytest.mark.parametrize("name", [NAME, *lite.NAMES])
-def test_the_torch_runner_gives_the_same_features(weights, home, monkeypatch, name):
-    monkeypatch.setattr(gpu, "_BATCHES", (4, 4))
+def test_the_torch_runner_gives_the_same_features(weights, home, name):
     embedded = name in lite.NAMES
     if embedded and weights_file(name) is None:
         pytest.skip("the extra weights is not installed")
     file = None if embedded else weights
     backbone = lite.build(SIZE, "fp32", name) if embedded else backbones.load(name, weights=file, size=SIZE)
-    runner = gpu.TorchRunner(name, SIZE, file, device="cpu")
-    assert runner.batch == 4
+    runner = gpu.TorchRunner(name, SIZE, file, device="cpu", batch=4)
     pixels = noise(SIZE, 7)
     wanted = look(backbone, pixels)
     found: dict[int, np.ndarray] = {}

@@ -11,7 +11,7 @@ from timm.layers import DropPath  # noqa: E402 - comes with the extra
 from torch import nn  # noqa: E402
 
 from kilat.errors import RecipeError  # noqa: E402
-from kilat.model.backbone_layer import BackboneStep  # noqa: E402
+from kilat.model.backbone_layer import BackboneModule  # noqa: E402
 from kilat.model.drop_path import set_drop_path, without_blocks  # noqa: E402
 
 BLOCKS = {"tf_efficientnet_lite0": 9, "test_resnet": 4, "test_convnext": 9, "test_vit": 6}
@@ -102,7 +102,7 @@ def test_that_share_of_the_pictures_goes_around_a_block():
 def test_frozen_stages_leave_nothing_out():
     network = untrained("test_convnext")
     set_drop_path(network, 0.9)
-    step = BackboneStep(network, "test_convnext", SIDE)
+    step = BackboneModule(network, "test_convnext", SIDE)
     step.unfreeze(1)
     step.train()
     modes = {name: part.training for name, part in network.named_modules() if isinstance(part, DropPath)}

@@ -17,7 +17,7 @@ timm = pytest.importorskip("timm", reason="the extra torch is not installed")
 from safetensors.torch import save_file  # noqa: E402 - comes with the extra
 
 from kilat.model import layers  # noqa: E402
-from kilat.model.backbone_layer import BackboneStep  # noqa: E402
+from kilat.model.backbone_layer import BackboneModule  # noqa: E402
 
 END = ("flatten", {"dense": "classes"})
 CONV = {"conv": {"filters": 4, "padding": "same"}}
@@ -35,7 +35,7 @@ def planes(count=2, size=8, channels=3):
 
 
 def kinds(network):
-    return [step.kind for step in network.steps]
+    return [step.kind for step in network.layers]
 
 
 def values(network):
@@ -61,13 +61,13 @@ def test_what_holds_for_the_whole_network_spares_the_last_layer():
     given = [CONV, {"conv": {"filters": 4, "activation": "none", "normalisation": "none"}}, *END]
     after = build(*given, activation="relu", normalisation={"batch_norm": "after"})
     assert kinds(after) == ["conv", "batch_norm", "conv", "flatten", "dense"]
-    assert [function(after.steps[place]) for place in (0, 2, 4)] == ["ReLU", "Identity", "Identity"]
+    assert [function(after.layers[place]) for place in (0, 2, 4)] == ["ReLU", "Identity", "Identity"]
     before = build(*given, activation="relu", normalisation="layer_norm")
     assert kinds(before) == ["conv", "layer_norm", "activation", "conv", "flatten", "dense"]
-    assert function(before.steps[0]) == "Identity"
+    assert function(before.layers[0]) == "Identity"
     bare = build(*given, activation="gelu")
     assert kinds(bare) == ["conv", "conv", "flatten", "dense"]
-    assert function(bare.steps[0]) == "GELU"
+    assert function(bare.layers[0]) == "GELU"
 
 
 def test_the_last_layer_does_what_it_says_itself():
@@ -82,21 +82,21 @@ def test_the_network_gives_logits():
         fused = build("flatten", {"dense": {"units": "classes", "activation": ending}})
         assert torch.equal(fused(planes()), plain(planes()))
     hidden = build({"activation": "softmax"}, *END)
-    seen = hidden.steps[0](planes())
+    seen = hidden.layers[0](planes())
     assert torch.allclose(seen.sum(1), torch.ones(2, 8, 8))
 
 
 def test_labels_shapes_and_repeats():
     block = [{"conv": {"filters": 6, "padding": "same", "stride": 2}}, {"repeat": {"times": 2, "layers": ["max_pool"]}}]
     network = build({"repeat": {"times": 2, "layers": block}}, *END, size=64)
-    assert [step.label for step in network.steps] == [
+    assert [step.label for step in network.layers] == [
         "conv", "max_pool", "max_pool_1", "conv_1", "max_pool_2", "max_pool_3", "flatten", "dense",
     ]  # fmt: skip
-    assert network.steps[3].output_shape == (4, 4, 6)
-    assert [step.output_shape for step in network.steps[-3:]] == [(1, 1, 6), (6,), (5,)]
-    assert network.steps[0].weight.shape != network.steps[3].weight.shape
+    assert network.layers[3].output_shape == (4, 4, 6)
+    assert [step.output_shape for step in network.layers[-3:]] == [(1, 1, 6), (6,), (5,)]
+    assert network.layers[0].weight.shape != network.layers[3].weight.shape
     last = build("flatten", {"repeat": {"times": 2, "layers": [{"dense": "classes"}]}}, activation="tanh")
-    assert [function(step) for step in last.steps[1:]] == ["Tanh", "Identity"]
+    assert [function(step) for step in last.layers[1:]] == ["Tanh", "Identity"]
 
 
 def test_penalties_are_the_layers_own_or_the_networks():
@@ -107,16 +107,16 @@ def test_penalties_are_the_layers_own_or_the_networks():
         *END,
     ]
     network = build(*given, l1=0.1, l2=0.2, max_norm=3)
-    own = [(step.l1, step.l2, step.max_norm) for step in network.steps if step.kind in ("conv", "dense")]
+    own = [(step.l1, step.l2, step.max_norm) for step in network.layers if step.kind in ("conv", "dense")]
     assert own == [(0.1, 0.2, 3), (0.5, 0, 1), (0, 0, None), (0.1, 0.2, 3)]
-    frozen, norm = network.steps[2:4]
+    frozen, norm = network.layers[2:4]
     assert not any(parameter.requires_grad for step in (frozen, norm) for parameter in step.parameters())
-    assert not network.train().steps[3].training
+    assert not network.train().layers[3].training
 
 
 def test_initialisers_are_the_layers_own_or_the_networks_or_the_usual():
     def kernel(*given, **choices):
-        return build("flatten", *given, {"dense": "classes"}, **choices).steps[1].weight.detach()
+        return build("flatten", *given, {"dense": "classes"}, **choices).layers[1].weight.detach()
 
     usual, limit = kernel({"dense": 64}), (6 / (192 + 64)) ** 0.5
     assert 0.95 * limit < float(usual.abs().max()) <= limit
@@ -126,7 +126,7 @@ def test_initialisers_are_the_layers_own_or_the_networks_or_the_usual():
     assert float(he.var()) == pytest.approx(2 / 192, rel=0.05)
     own = kernel({"dense": {"units": 64, "init": "orthogonal"}}, init="he_normal")
     assert torch.allclose(own @ own.T, torch.eye(64), atol=1e-5)
-    assert not build(CONV, *END).steps[0].bias.any()
+    assert not build(CONV, *END).layers[0].bias.any()
 
 
 def test_one_unit_does_for_two_classes():
@@ -135,19 +135,19 @@ def test_one_unit_does_for_two_classes():
 
 
 @pytest.mark.parametrize(
-    ("given", "problem", "mend"),
+    ("given", "problem", "hint"),
     [
         ([{"dense": 7}], "ends in a map of 8×8×7", "flatten or global_avg_pool"),
         (["flatten", {"dense": 7}], "ends in 7 units, and there are 5 classes", "dense: classes"),
         (["flatten", {"dense": 1}], "ends in 1 unit, and there are 5 classes", "5 units"),
         ([{"conv": {"filters": 2, "kernel": 9}}, *END], r"layers.0 \(conv\): a kernel of 9×9 is", "padding: same"),
-        ([{"conv": {"filters": 2, "dilation": 4}}, *END], "by a dilation of 4×4", "padding: same"),
+        ([{"conv": {"filters": 2, "dilation": 4}}, *END], "with a dilation of 4×4", "padding: same"),
         ([CONV, {"max_pool": 9}, *END], r"layers.1 \(max_pool\): a window of 9×9", "make it smaller"),
         ([*["avg_pool"] * 4, *END], r"layers.3 \(avg_pool\): .* a map of 1×1×3", "shrink the map less"),
         ([{"conv": {"filters": 4, "groups": 2}}, *END], "3 channels cannot be divided into 2 groups", "fit: 1, 3"),
         ([{"conv": {"filters": 4, "groups": 3}}, *END], "4 filters cannot be divided into 3 groups", "fit: 1, 2, 4"),
         ([CONV, {"group_norm": 3}, *END], r"layers.1 \(group_norm\): 4 channels", "fit: 1, 2, 4"),
-        (["flatten", CONV, *END], r"layers.1 \(conv\): needs a map.*192 units came in", "before the layer"),
+        (["flatten", CONV, *END], r"layers.1 \(conv\): needs a map.*its input is 192 units", "before the layer"),
         (["flatten", "global_avg_pool", *END], r"layers.1 \(global_avg_pool\): needs a map", "before the layer"),
         (["flatten", {"spatial_dropout": 0.1}, *END], r"layers.1 \(spatial_dropout\)", "before the layer"),
         (
@@ -157,7 +157,7 @@ def test_one_unit_does_for_two_classes():
         ),
         (
             [{"residual": {"layers": [CONV], "shortcut": "identity"}}, *END],
-            r"layers.0 \(residual\): a map of 8×8×3 .* layers give a map of 8×8×4",
+            r"layers.0 \(residual\): its input is a map of 8×8×3 .* layers give a map of 8×8×4",
             "shortcut: project",
         ),
         ([{"residual": [{"conv": 4}]}, *END], "no stride of a shortcut leads there", "padding: same"),
@@ -173,21 +173,21 @@ def test_networks_that_cannot_be(given, problem, hint):
 
 def test_a_residual_adds_what_went_in():
     network = build({"residual": [{"rescale": 2}]}, *END)
-    assert torch.allclose(network.steps[0](planes()), 3 * planes())
+    assert torch.allclose(network.layers[0](planes()), 3 * planes())
     halved = build(
         {"residual": [{"conv": {"filters": 4, "stride": 2, "padding": "same"}}]}, *END, normalisation="batch_norm"
     )
-    assert [step.kind for step in halved.steps[0].body] == ["conv", "batch_norm"]
-    assert halved.steps[0].shortcut.weight.shape == (4, 3, 1, 1)
-    assert halved.steps[0].output_shape == (4, 4, 4)
+    assert [step.kind for step in halved.layers[0].body] == ["conv", "batch_norm"]
+    assert halved.layers[0].shortcut.weight.shape == (4, 3, 1, 1)
+    assert halved.layers[0].output_shape == (4, 4, 4)
     units = build("flatten", {"residual": [{"dense": 7}]}, {"dense": "classes"})
-    assert units.steps[1].shortcut.weight.shape == (7, 192)
+    assert units.layers[1].shortcut.weight.shape == (7, 192)
     projected = build({"residual": {"layers": [{"rescale": 2}], "shortcut": "project"}}, *END)
-    assert projected.steps[0].shortcut.weight.shape == (3, 3, 1, 1)
+    assert projected.layers[0].shortcut.weight.shape == (3, 3, 1, 1)
 
 
 def test_stochastic_depth_leaves_out_the_bodies_of_whole_pictures():
-    step = build({"residual": {"layers": [{"rescale": 2}], "drop": 0.25}}, *END).steps[0]
+    step = build({"residual": {"layers": [{"rescale": 2}], "drop": 0.25}}, *END).layers[0]
     torch.manual_seed(0)
     ones = torch.ones(400, 3, 8, 8)
     seen = step.train()(ones)
@@ -199,9 +199,9 @@ def test_stochastic_depth_leaves_out_the_bodies_of_whole_pictures():
 
 def test_memory_lies_channels_last():
     network = build(CONV, "max_pool", *END)
-    assert network.steps[0].weight.is_contiguous(memory_format=torch.channels_last)
-    seen = network.steps[1](network.steps[0](planes().contiguous(memory_format=torch.channels_last)))
-    assert network.steps[2](seen).data_ptr() == seen.data_ptr()
+    assert network.layers[0].weight.is_contiguous(memory_format=torch.channels_last)
+    seen = network.layers[1](network.layers[0](planes().contiguous(memory_format=torch.channels_last)))
+    assert network.layers[2](seen).data_ptr() == seen.data_ptr()
 
 
 EVERYTHING = (
@@ -248,17 +248,17 @@ def test_every_kind_learns_in_half_precision_and_gives_float32():
 
 def test_selu_networks_say_what_keeps_them_from_normalising_themselves():
     def notes(*given, **choices):
-        return " ".join(build(*given, activation="selu", **choices).notes)
+        return " ".join(note.sentence() for note in build(*given, activation="selu", **choices).notes)
 
     dense = ["flatten", {"dense": 4}, {"dropout": 0.1}, {"dense": 4}, {"dense": 4}]
     end = {"dense": "classes"}
     assert notes(*dense, end) == ""
     assert build(CONV, *END, activation="relu", normalisation="batch_norm").notes == []
-    assert "other activations as well (relu)" in notes(*dense, {"activation": "relu"}, end)
+    assert "other activations as well ('relu')" in notes(*dense, {"activation": "relu"}, end)
     assert "normalisation layers" in notes(*dense, "batch_norm", end)
     assert "normalisation layers" in notes(*dense, end, normalisation="layer_norm")
     assert "residual layers" in notes(*dense, {"residual": [{"dense": 4}]}, end)
-    assert "(here: he_normal)" in notes(*dense, end, init="he_normal")
+    assert "(here: 'he_normal')" in notes(*dense, end, init="he_normal")
     assert "proven for dense layers only" in notes(CONV, *dense, end)
     assert "Spatial dropout" in notes(CONV, {"spatial_dropout": 0.1}, *dense, end)
 
@@ -305,12 +305,12 @@ def test_a_frozen_backbone_stays_as_it_is(headed):
     seen = headed.backbone(planes(2, 64))
     assert not seen.requires_grad
     assert all(torch.equal(value, before[name]) for name, value in headed.backbone.state_dict().items())
-    assert headed.steps[2].training
+    assert headed.layers[2].training
 
 
 def test_unfreezing_goes_from_the_top(headed):
     backbone = headed.backbone
-    backbone.norms = True
+    backbone.train_batch_norms = True
     assert backbone.stages == ["bn1", "blocks.0", "blocks.1", "blocks.3", "blocks.5"]
     assert backbone.unfreeze(1) == ["blocks.5"]
     assert {name.split(".")[2] for name in trained(backbone)} == {"4", "5"}  # 4 lies between the ends of two stages
@@ -334,7 +334,7 @@ def test_batch_norms_of_open_stages_keep_their_statistics_unless_they_are_to_lea
     backbone.unfreeze("all")
     norms = [part for part in backbone.modules() if isinstance(part, torch.nn.BatchNorm2d)]  # timm's own are of it
     for learn in (False, True):
-        backbone.norms = learn
+        backbone.train_batch_norms = learn
         headed.train()
         assert {part.training for part in norms} == {learn}
         assert all(part.weight.requires_grad for part in norms)
@@ -356,7 +356,7 @@ def test_every_stage_has_something_to_train():
     network.features = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 4, 3), torch.nn.MaxPool2d(2))
     network.feature_info = [{"module": f"features.{place}"} for place in range(3)]
     network.forward_features, network.num_features = network.features.forward, 4
-    backbone = BackboneStep(network, "small", 8)
+    backbone = BackboneModule(network, "small", 8)
     assert backbone.unfreeze(1) == ["features.1"]
     assert trained(backbone) == ["network.features.1.weight", "network.features.1.bias"]
 

@@ -7,6 +7,7 @@ import pytest
 
 from kilat.errors import BackboneError, MissingExtra
 from kilat.features import lite
+from kilat.locale.notes import Note
 from kilat.model import registry
 from kilat.model.registry import Entry, Listing, document, find, table
 
@@ -38,7 +39,7 @@ class TestWithoutTorch:
         assert [one.accuracy for one in found.entries] == [75.1, 76.7, 77.6]
         assert all(one.parameters and one.macs for one in found.entries)
         assert found.entries[0].here
-        assert found.notes[-1].endswith("pip install 'kilat[torch]'")
+        assert found.notes[-1].sentence().endswith("pip install 'kilat[torch]'")
 
     def test_another_one_needs_the_extra(self):
         with pytest.raises(MissingExtra, match=r"backbone 'resnet50' .* needs the extra 'torch'"):
@@ -47,7 +48,7 @@ class TestWithoutTorch:
     def test_what_the_extra_weights_would_bring(self, monkeypatch):
         monkeypatch.setattr(registry, "weights_file", lambda name: None)
         assert [line.split("  ")[-1].strip() for line in table(find()).splitlines()[1:4]] == ["extra 'weights'"] * 3
-        assert table(find(here=True)).startswith("None of these is here.")
+        assert table(find(here=True)).startswith("None of these is on this machine.")
 
 
 class TestSearch:
@@ -69,8 +70,8 @@ class TestSearch:
         found = find("lite", limit=4)
         assert names(found)[:3] == [*lite.NAMES]
         assert found.more > 0
-        assert found.notes[0].startswith(f"{found.more} more:")
-        assert found.notes[0].endswith(f"--limit {4 + found.more}.")
+        assert found.notes[0].sentence().startswith(f"{found.more} more:")
+        assert found.notes[0].sentence().endswith(f"--limit {4 + found.more}.")
 
     def test_nearest_names_where_nothing_matches(self):
         with pytest.raises(BackboneError, match="No backbone matches 'resnett18'") as caught:
@@ -87,9 +88,9 @@ class TestSearch:
         assert (unknown.licence, unknown.accuracy) == ("unknown", None)
 
     def test_here_are_those_whose_weights_need_no_download(self, monkeypatch):
-        from kilat.model import feature_extractor
+        from kilat.model import timm_networks
 
-        monkeypatch.setattr(feature_extractor, "is_here", lambda name: name == "resnet18.tv_in1k")
+        monkeypatch.setattr(timm_networks, "has_weights", lambda name: name == "resnet18.tv_in1k")
         assert names(find("resnet18.", here=True)) == ["resnet18.tv_in1k"]
 
     def test_by_size_and_by_accuracy(self):
@@ -153,7 +154,7 @@ class TestCounting:
 
 def test_every_published_figure_is_of_a_network_that_can_be_had():
     timm = pytest.importorskip("timm", reason="the extra torch is not installed")
-    published = registry._published()
+    published = registry.published_accuracy()
     assert set(published) <= {*lite.NAMES, *timm.list_pretrained()}
     assert all(50 < accuracy < 95 and 128 <= size <= 512 for accuracy, size in published.values())
 
@@ -165,13 +166,13 @@ def test_the_table():
             entry("a_larger_one", parameters=1_100_000_000, macs=None),
         ],
         1000,
-        ["1,000 more."],
+        [Note("backbones_more", {"count": 1000, "all": 1002})],
     )
     assert table(found).splitlines() == [
         "name          parameters    MACs  size  top-1        licence  weights",
         "small              3.4 M  0.38 G   224  75.1 at 240  mit      here",
         "a_larger_one   1,100.0 M       -   224  -            mit      to download",
-        "1,000 more.",
+        "1,000 more: narrow the search, or take --limit 1002.",
     ]
 
 

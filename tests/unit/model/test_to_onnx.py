@@ -12,13 +12,13 @@ torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 
 from torch import nn  # noqa: E402 - comes with the extra
 
-from kilat.bundle.assemble import export_network  # noqa: E402
+from kilat.bundle.assemble import assemble_network  # noqa: E402
 from kilat.bundle.manifest import Manifest  # noqa: E402
 from kilat.bundle.predictor import Classifier  # noqa: E402
 from kilat.errors import RunError  # noqa: E402
 from kilat.evaluate.calibration import apply_temperature  # noqa: E402
 from kilat.features.resize_graph import OPSET, Resizer  # noqa: E402
-from kilat.model.to_onnx import Adapted, to_onnx  # noqa: E402
+from kilat.model.to_onnx import KerasAdapter, to_onnx  # noqa: E402
 
 SIZE = 12
 
@@ -111,7 +111,7 @@ def test_the_finished_file_answers_as_the_network():
     pictures = [random.integers(0, 256, (*shape, 3), np.uint8) for shape in ((1, 1), (7, 31), (SIZE, SIZE), (90, 45))]
     for resize in ("crop", "pad", "squash"):
         model = to_onnx(network, size=SIZE)
-        file = export_network(model, size=SIZE, resize=resize, temperature=0.6, manifest=manifest)
+        file = assemble_network(model, size=SIZE, resize=resize, temperature=0.6, manifest=manifest)
         seen = np.stack([Resizer(SIZE, resize)(picture) for picture in pictures])
         expected = apply_temperature(answer(small().eval(), seen), 0.6)
         np.testing.assert_allclose(Classifier(file).predict_proba(pictures), expected, atol=1e-5)
@@ -120,7 +120,7 @@ def test_the_finished_file_answers_as_the_network():
 def test_one_unit_in_the_finished_file():
     network = small(1)
     manifest = replace(Manifest(("a",), SIZE, {}, {}, {}, {}, {}, {}), classes=("no", "yes"))
-    file = export_network(to_onnx(network, size=SIZE), size=SIZE, resize="crop", temperature=0.6, manifest=manifest)
+    file = assemble_network(to_onnx(network, size=SIZE), size=SIZE, resize="crop", temperature=0.6, manifest=manifest)
     yes = 1 / (1 + np.exp(-answer(network.eval(), noise(4)) / 0.6))
     np.testing.assert_allclose(Classifier(file).predict_proba(list(noise(4))), np.hstack([1 - yes, yes]), atol=1e-5)
 
@@ -148,7 +148,7 @@ class Broken(nn.Module):
 
 @pytest.mark.parametrize(
     ("network", "message"),
-    [(Depends(), "away from PyTorch"), (Foreign(), "bessel_j0"), (Broken(), "nan away from PyTorch")],
+    [(Depends(), "differs from PyTorch"), (Foreign(), "bessel_j0"), (Broken(), "differs from PyTorch by nan")],
 )
 def test_what_cannot_be_exported_is_refused(network, message, capfd):
     with pytest.raises(RunError, match=message):
@@ -170,6 +170,6 @@ class Nothing(nn.Module):
 
 def test_grey_is_that_of_pillow():
     every = np.random.default_rng(0).integers(0, 256, (1, 300, 300, 3), np.uint8)
-    adapted = Adapted(Nothing(), low=0, high=255, grey=True, log=False)
+    adapted = KerasAdapter(Nothing(), low=0, high=255, grey=True, log=False)
     wanted = np.asarray(Image.fromarray(every[0]).convert("L"))
     np.testing.assert_array_equal(answer(adapted, every)[0, :, :, 0], wanted)

@@ -28,7 +28,7 @@ class Together(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Calls a function of torch, or what stands in for it."""
         kwargs = kwargs or {}
-        if func is modules.over_batch:
+        if func is modules.normalise_over_batch:
             return self._normal(*args, **kwargs)[:3]
         if func is functional.batch_norm and kwargs.get("training"):
             return self._layer(*args, **kwargs)

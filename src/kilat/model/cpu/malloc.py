@@ -2,23 +2,48 @@
 
 import ctypes
 import platform
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # malloc.h of glibc
-_LARGEST = 2**31 - 1
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # malloc.h of glibc
+_INT_MAX = 2**31 - 1
+_KEEP = {_MMAP_MAX: 0, _TRIM_THRESHOLD: _INT_MAX}
+# glibc has no way to ask for the settings that were in force. These are its own for a process that has freed a large
+# block: it raises the threshold to the size of the largest mapped block that was freed, at most 32 MiB, and trims at
+# twice as much (malloc/malloc.c, mallopt(3)).
+_RESTORE = {_MMAP_MAX: 65_536, _MMAP_THRESHOLD: 32 * 2**20, _TRIM_THRESHOLD: 64 * 2**20}
+
+_lock = threading.Lock()
+_open_blocks = 0
 
 
-def keep_memory() -> bool:
-    """Lets glibc keep what it frees for the next tensor, from now on and in the whole process.
+@contextmanager
+def keep_freed_memory() -> Iterator[bool]:
+    """Let glibc keep freed memory for the next tensor, in the whole process, while the block lasts.
 
-    As it comes, glibc maps every large tensor anew and gives it back to the system at once, so that every step of a
-    training has all its pages cleared and mapped again; that costs a tenth of the time for small networks, and a third
-    and more for large pictures. What other libraries of C do is left alone.
+    By default glibc maps every large tensor anew and returns it to the system at once, so that every training step has
+    all its pages cleared and mapped again; that costs a tenth of the time for small networks, and a third and more for
+    large pictures. Afterwards freed memory goes back to the system. Blocks may overlap, in several threads too: the
+    last one to end restores. Other C libraries are left alone.
 
-    Returns:
-        Whether it is so now.
+    Yields:
+        Whether glibc does so.
     """
+    global _open_blocks  # noqa: PLW0603 - the settings are the process's
     if platform.libc_ver()[0] != "glibc":
-        return False
-    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _LARGEST))
+        yield False
+        return
     library = ctypes.CDLL(None)
-    return all(library.mallopt(name, value) == 1 for name, value in settings)
+    with _lock:
+        _open_blocks += 1
+        is_set = all(library.mallopt(name, value) == 1 for name, value in _KEEP.items())
+    try:
+        yield is_set
+    finally:
+        with _lock:
+            _open_blocks -= 1
+            if not _open_blocks:
+                for name, value in _RESTORE.items():
+                    library.mallopt(name, value)
+                library.malloc_trim(0)

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 from torch.nn import functional  # noqa: E402 - comes with the extra
 
 from kilat.model.cpu import depthwise  # noqa: E402
-from kilat.model.modules import Window, slide  # noqa: E402
+from kilat.model.window import Window, sliding_window  # noqa: E402
 
 CHANNELS = 16
 GRIDS = [(16, 16), (9, 8), (7, 7), (30, 28)]
@@ -21,9 +21,9 @@ def windows(grid: tuple[int, int]):
             if side <= min(grid) + 2 * padding:
                 both = (padding, padding)
                 yield Window((side, side), (stride, stride), (1, 1), both, both, (0, 0))
-        yield slide(grid, (side, side), (stride, stride), "same")
-    yield slide(grid, (3, 5), (2, 1), "same")
-    yield slide(grid, (5, 3), (2, 2), "valid")
+        yield sliding_window(grid, (side, side), (stride, stride), "same")
+    yield sliding_window(grid, (3, 5), (2, 1), "same")
+    yield sliding_window(grid, (5, 3), (2, 2), "valid")
 
 
 def drawn(grid: tuple[int, int], window: Window, dtype=torch.float32):
@@ -68,7 +68,7 @@ def test_equal_numbers_give_equal_bits(dtype):
 
 
 def test_only_the_gradients_that_are_asked_for_are_given():
-    window = slide((8, 8), (3, 3), (1, 1), "same")
+    window = sliding_window((8, 8), (3, 3), (1, 1), "same")
     planes, weight, bias = drawn((8, 8), window)
     answer = depthwise.depthwise(planes, weight.requires_grad_(), bias, window)
     answer.sum().backward()
@@ -78,7 +78,7 @@ def test_only_the_gradients_that_are_asked_for_are_given():
 
 
 def test_under_autocast_the_parameters_keep_their_precision():
-    window = slide((8, 8), (3, 3), (2, 2), "same")
+    window = sliding_window((8, 8), (3, 3), (2, 2), "same")
     planes, weight, bias = (value.requires_grad_() for value in drawn((8, 8), window, torch.float32))
     with torch.autocast("cpu", torch.bfloat16):
         answer = depthwise.depthwise(planes, weight, bias, window)
@@ -88,7 +88,7 @@ def test_under_autocast_the_parameters_keep_their_precision():
 
 
 def test_what_it_cannot_compute_is_left_to_pytorch():
-    window = slide((8, 8), (3, 3), (1, 1), "same")
+    window = sliding_window((8, 8), (3, 3), (1, 1), "same")
     planes, weight, _ = drawn((8, 8), window, torch.float32)
     assert depthwise.pays(planes, weight, window)
     assert not depthwise.pays(planes.contiguous(), weight, window)

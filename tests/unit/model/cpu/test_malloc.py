@@ -1,33 +1,55 @@
-"""Keeping memory: where it can be asked for it is done, elsewhere nothing happens."""
+"""Freed memory is kept for the next tensor while the block lasts, and goes back to the system afterwards."""
 
 import platform
 import subprocess
 import sys
 
-from kilat.model.cpu.malloc import keep_memory
+import pytest
 
-FAULTS = """
-import resource, sys
-from kilat.model.memory import keep_memory
-if sys.argv[1] == "keep":
-    keep_memory()
-for _ in range(20):
-    bytearray(b"x") * 40_000_000
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+from kilat.model.cpu.malloc import keep_freed_memory
+
+MEASURE = """
+import resource
+from kilat.model.cpu.malloc import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        bytearray(b"x") * 40_000_000
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+print(faults())
+with keep_freed_memory():
+    with keep_freed_memory():
+        pass
+    print(faults())
+    inside = resident()
+print(inside - resident())
+print(faults())
 """
 
 
-def faults(how: str) -> int:
-    return int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, check=True).stdout)
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
+def test_pages_are_kept_while_the_block_lasts_and_given_back_after_it():
+    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, check=True, text=True)
+    before, inside, given_back, after = map(int, done.stdout.split())
+    pages = 20 * 40_000_000 // 4096  # of 4 KiB, all of which are mapped anew without the block
+    assert inside < pages / 2 < before
+    assert given_back > 30_000_000  # of the last 40 MB
+    assert after > pages / 2
 
 
-def test_with_glibc_pages_are_not_mapped_anew():
-    if platform.libc_ver()[0] == "glibc":
-        assert faults("keep") < faults("leave") / 2
-    else:
-        assert not keep_memory()
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
+def test_it_says_whether_memory_is_kept():
+    with keep_freed_memory() as is_kept:
+        assert is_kept
 
 
-def test_without_glibc_nothing_happens(monkeypatch):
+def test_other_c_libraries_are_left_alone(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
-    assert keep_memory() is False
+    with keep_freed_memory() as is_kept:
+        assert not is_kept
