@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
-from kilat.bundle.predictor import Answer, Classifier, load
+from kilat.bundle.predictor import Classifier, ModelOutput, load
 from kilat.evaluate.drift import compare
 
 LEVEL, REFERENCE = 0.01, 500
@@ -43,33 +43,33 @@ ALTERATIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 def main() -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="pictures in class folders; flowers by default")
     parser.add_argument("--splits", type=int, default=200, help="of unaltered pictures")
     parser.add_argument("--alterations", type=int, default=50, help="splits for each alteration")
-    given = parser.parse_args()
-    measure.opening(__doc__, "kilat", "numpy", "onnxruntime", "pillow")
-    files = measure.pictures_below(measure.pictures_of("flowers", given.folder))
-    others = measure.pictures_below(measure.pictures_of("cifar10") / "test")
+    args = parser.parse_args()
+    measure.print_header(__doc__, "kilat", "numpy", "onnxruntime", "pillow")
+    files = measure.list_pictures(measure.dataset_folder("flowers", args.folder))
+    others = measure.list_pictures(measure.dataset_folder("cifar10") / "test")
     with tempfile.TemporaryDirectory() as place:
         classifier, test, rest = learnt(files, Path(place))
     known = embeddings(classifier, test)
     labels = np.array([file.parent.name for file in rest])
     clean = embeddings(classifier, rest)
     room = Room(known, clean)
-    uniform(room, given.splits)
-    print(f"\nShare of {given.alterations} splits found at {LEVEL}, by how many new pictures; area under the ROC curve")
+    uniform(room, args.splits)
+    print(f"\nShare of {args.alterations} splits found at {LEVEL}, by how many new pictures; area under the ROC curve")
     for name, alter in ALTERATIONS.items():
         altered = embeddings(classifier, [encoded(alter(opened(file))) for file in rest])
-        noticed(name, room, altered.__getitem__, given.alterations)
+        noticed(name, room, altered.__getitem__, args.alterations)
     foreign = embeddings(classifier, random.Random(0).sample(others, 500))
     for share in (0.05, 0.1, 0.5):
-        noticed(f"{share:.0%} from CIFAR-10", room, mixed(clean, foreign, share), given.alterations)
+        noticed(f"{share:.0%} from CIFAR-10", room, mixed(clean, foreign, share), args.alterations)
     last = np.unique(labels)[-1]
     for name, weight in ((f"no {last}", 0.0), (f"{last} doubled", 2.0)):
-        noticed(name, room, clean.__getitem__, given.alterations, np.where(labels == last, weight, 1.0))
-    in_the_file(classifier, known, clean, given.splits)
+        noticed(name, room, clean.__getitem__, args.alterations, np.where(labels == last, weight, 1.0))
+    in_the_file(classifier, known, clean, args.splits)
 
 
 class Room:
@@ -111,13 +111,13 @@ def learnt(files: list[Path], place: Path) -> tuple[Classifier, list[Path], list
 
 def embeddings(classifier: Classifier, pictures: list[Path] | list[bytes]) -> Embeddings:
     """Where the classifier places pictures."""
-    answers = [one for one in classifier.outcomes(pictures) if isinstance(one, Answer)]
+    answers = [one for one in classifier.outputs(pictures) if isinstance(one, ModelOutput)]
     assert len(answers) == len(pictures)
     return np.array([answer.embedding for answer in answers])
 
 
 def uniform(room: Room, splits: int) -> None:
-    """Prints how p-values of unaltered pictures lie."""
+    """Print how p-values of unaltered pictures lie."""
     from scipy.stats import kstest
 
     print(f"\nUnaltered, {splits} splits: share of p-values below 0.01, 0.05, 0.1, 0.5; uniform by Kolmogorov-Smirnov")
@@ -143,7 +143,7 @@ def noticed(
     splits: int,
     weights: NDArray[np.float64] | None = None,
 ) -> None:
-    """Prints how often an alteration is found."""
+    """Print how often an alteration is found."""
     parts = []
     for m in PORTIONS:
         rng = np.random.default_rng(m)
@@ -157,7 +157,7 @@ def noticed(
 
 
 def mixed(clean: Embeddings, foreign: Embeddings, share: float) -> Taken:
-    """Gives rows with a share of them exchanged."""
+    """Return rows with a share of them exchanged."""
 
     def taken(rows: Rows) -> Embeddings:
         count = round(share * len(rows))
@@ -167,7 +167,7 @@ def mixed(clean: Embeddings, foreign: Embeddings, share: float) -> Taken:
 
 
 def in_the_file(classifier: Classifier, known: Embeddings, rest: Embeddings, splits: int) -> None:
-    """Prints what comparing with the model file's own reference says of unaltered pictures."""
+    """Print what comparing with the model file's own reference says of unaltered pictures."""
     own = classifier.reference
     assert own is not None
     print(

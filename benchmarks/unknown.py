@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat import recipe as recipes
-from kilat.bundle.predictor import Answer, Classifier
+from kilat.bundle.predictor import Classifier, ModelOutput
 from kilat.data.catalog import Entry, Picture, Source
 from kilat.evaluate.out_of_distribution import COMBINATIONS, auroc
 from kilat.learn import metadata
@@ -77,7 +77,7 @@ class Area:
 
 
 def main() -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("~/.cache/kilat-shared-data").expanduser())
     parser.add_argument("--only", choices=SETS, default="flowers")
@@ -85,24 +85,24 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    known, count = ("digits", _QUICK) if given.quick else (given.only, given.pictures)
+    args = parser.parse_args()
+    known, count = ("digits", _QUICK) if args.quick else (args.only, args.pictures)
     print(measure.machine())
-    source = opened(known, given.root)
-    found: dict[str, Any] = {"known": known, "seed": given.seed, "pictures": count, "far": {}, "left_out": {}}
-    far = [other for other in (SETS[1:] if not given.quick else ("fashion-mnist",)) if other != known]
-    if Path(given.root / "flowers").is_dir() and known not in {"flowers", "digits"}:
+    source = opened(known, args.root)
+    found: dict[str, Any] = {"known": known, "seed": args.seed, "pictures": count, "far": {}, "left_out": {}}
+    far = [other for other in (SETS[1:] if not args.quick else ("fashion-mnist",)) if other != known]
+    if Path(args.root / "flowers").is_dir() and known not in {"flowers", "digits"}:
         far.append("flowers")
-    foreign = {name: some(opened(name, given.root), count, given.seed) for name in far}
-    for name, measured in compared(source, foreign, given.seed).items():
+    foreign = {name: some(opened(name, args.root), count, args.seed) for name in far}
+    for name, measured in compared(source, foreign, args.seed).items():
         found["far"][name] = [vars(one) for one in measured]
         show(f"{known} against {name}", measured)
     if known in {"flowers", "digits"}:
-        rounds = [[vars(one) for one in measured] for measured in left_out(source, count, given.seed)]
+        rounds = [[vars(one) for one in measured] for measured in left_out(source, count, args.seed)]
         found["left_out"] = rounds
         show(f"{known}, a class left out, mean of {len(rounds)}", mean(rounds))
-    if given.json:
-        given.json.write_text(json.dumps(found, indent=1))
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1))
 
 
 def opened(name: str, root: Path) -> Source:
@@ -162,8 +162,8 @@ def bundled(result: Result, way: str) -> tuple[Classifier, str]:
 
 def strangeness(classifier: Classifier, pictures: Some) -> NDArray[np.float32]:
     """The file's output `unknown` for every picture that can be read."""
-    answers = classifier.outcomes(pictures.read(at) for at in range(len(pictures.entries)))
-    return np.array([one.unknown for one in answers if isinstance(one, Answer)], np.float32)
+    answers = classifier.outputs(pictures.read(at) for at in range(len(pictures.entries)))
+    return np.array([one.unknown for one in answers if isinstance(one, ModelOutput)], np.float32)
 
 
 def mean(rounds: list[list[dict[str, Any]]]) -> list[Area]:

@@ -1,1 +1,5 @@
-"""The finished classifier as one ONNX file: what stands in it, how it is written, checked and used."""
+"""The finished classifier as one ONNX file: assembled, described, checked for safety and parity, and used.
+
+Stands on ``evaluate``, ``probe``, ``features``, ``data``, ``recipe`` and ``runtime``. The predictor needs NumPy, ONNX
+Runtime and Pillow alone.
+"""

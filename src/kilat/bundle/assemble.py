@@ -1,9 +1,9 @@
-"""Writes the finished classifier as one ONNX file: fit, network, temperature and probabilities in one graph.
+"""Assemble the finished classifier as one ONNX file: resize, network, temperature and probabilities in one graph.
 
 ``image`` (uint8 ``[batch, height, width, 3]``, RGB, any size) → crop, pad or squash and antialiased resize → network →
 ``probabilities`` (float32 ``[batch, classes]``), ``embedding`` (float32 ``[batch, d]``) and ``unknown`` (float32
 ``[batch]``, above 0 where a picture is unlike all training pictures). The network is a frozen backbone with a linear
-head (``export``), or one that was trained as a whole (``export_network``).
+head (``assemble_frozen``), or one that was trained by gradient (``assemble_network``).
 """
 
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from kilat.bundle.manifest import KEY, REFERENCE, Manifest, pack
-from kilat.bundle.ood_graph import OodGraph, Part, sensing
-from kilat.bundle.penultimate import tap
+from kilat.bundle.ood_graph import OodHead, Subgraph, ood_nodes
+from kilat.bundle.penultimate import add_penultimate
 from kilat.errors import RunError
 from kilat.features.backbone import Backbone
 from kilat.features.resize_graph import OPSET, resize_nodes
@@ -24,46 +24,46 @@ from kilat.probe import CLIP, Head
 from kilat.recipe import Resize
 
 _PRODUCER = "kilat"
-_MAX_BYTES = 1_900_000_000
-"""Protocol buffers end at 2 GiB, and a little room is needed for what comes around the network."""
+MAX_BYTES = 1_900_000_000
+"""Of a network: protocol buffers end at 2 GiB, and what comes around it needs a little room."""
 
 
-def export(
-    backbone: Backbone, resize: Resize, head: Head, temperature: float, manifest: Manifest, senses: OodGraph
+def assemble_frozen(
+    backbone: Backbone, resize: Resize, head: Head, temperature: float, manifest: Manifest, ood: OodHead
 ) -> bytes:
-    """A backbone with its head as the serialised model; the same parts give the same bytes."""
+    """Return a frozen backbone with its linear head as the serialised model; the same parts give the same bytes."""
     network = onnx.load_from_string(backbone.model)
-    answer = _joined(_head(head, temperature), sensing(senses, "head.standard", "logits"))
-    return _assembled(resize_nodes(backbone.size, resize), network, answer, len(head.bias), manifest, senses)
+    behind = _concat(_head_nodes(head, temperature), ood_nodes(ood, "head.standard", "logits"))
+    return _assemble(resize_nodes(backbone.size, resize), network, behind, len(head.bias), manifest, ood)
 
 
-def export_network(
+def assemble_network(
     network: bytes,
     *,
     size: int,
     resize: Resize,
     temperature: float,
     manifest: Manifest,
-    senses: OodGraph | None = None,
+    ood: OodHead | None = None,
 ) -> bytes:
-    """A network that was trained as a whole as the serialised model; the same parts give the same bytes.
+    """Return a network that was trained by gradient as the serialised model; the same parts give the same bytes.
 
     Args:
         network: an ONNX graph from ``pixels`` (uint8 ``[batch, size, size, 3]``) to ``logits`` (float32 ``[batch, k]``)
             as ``kilat.model.to_onnx.to_onnx`` writes it. One logit alone is that of the second of two classes.
-        size: side in pixels at which the network looks.
-        resize: how pictures that are not square are fitted.
+        size: side of its input in pixels.
+        resize: how pictures that are not square are made so.
         temperature: what the logits are divided by.
         manifest: what the file says of itself, its ``classes`` in the order of the logits.
-        senses: what notices pictures that are unlike all that were learnt; what they project is what ``tapped`` finds.
+        ood: what detects pictures unlike all training pictures; its projection is of the penultimate features.
 
     Raises:
         RunError: the network is too large for one file.
     """
-    if len(network) > _MAX_BYTES:
+    if len(network) > MAX_BYTES:
         raise RunError(
             _("The network has {size:,} bytes; one ONNX file holds {max_bytes:,}.").format(
-                size=len(network), max_bytes=_MAX_BYTES
+                size=len(network), max_bytes=MAX_BYTES
             ),
             hint=_("Train a smaller one."),
         )
@@ -72,23 +72,28 @@ def export_network(
     classes = max(logits, 2)
     assert len(manifest.classes) == classes
     assert graph.opset_import[0].version == OPSET
-    answer = _one_unit(temperature) if logits == 1 else _softmax(temperature)
-    if senses is not None:
-        answer = _joined(answer, sensing(senses, tap(graph), "answer.softened"))
-    return _assembled(resize_nodes(size, resize), graph, answer, classes, manifest, senses)
+    behind = _sigmoid_nodes(temperature) if logits == 1 else _softmax_nodes(temperature)
+    if ood is not None:
+        behind = _concat(behind, ood_nodes(ood, add_penultimate(graph), "answer.softened"))
+    return _assemble(resize_nodes(size, resize), graph, behind, classes, manifest, ood)
 
 
-def _joined(one: Part, other: Part) -> Part:
+def _concat(one: Subgraph, other: Subgraph) -> Subgraph:
     return [*one[0], *other[0]], [*one[1], *other[1]]
 
 
-def _assembled(
-    before: Part, network: onnx.ModelProto, behind: Part, classes: int, manifest: Manifest, senses: OodGraph | None
+def _assemble(
+    before: Subgraph,
+    network: onnx.ModelProto,
+    behind: Subgraph,
+    classes: int,
+    manifest: Manifest,
+    ood: OodHead | None,
 ) -> bytes:
     """The network between what comes before and behind it, as the serialised model."""
     outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", classes])]
-    if senses is not None:
-        width = senses.projection.basis.shape[1]
+    if ood is not None:
+        width = ood.projection.basis.shape[1]
         outputs.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", width]))
         outputs.append(helper.make_tensor_value_info("unknown", TensorProto.FLOAT, ["batch"]))
     graph = helper.make_graph(
@@ -100,13 +105,13 @@ def _assembled(
     )
     opsets = [helper.make_opsetid(one.domain, one.version) for one in network.opset_import]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=network.ir_version, producer_name=_PRODUCER)
-    reference = {} if senses is None else {REFERENCE: pack(senses.reference)}
+    reference = {} if ood is None else {REFERENCE: pack(ood.reference)}
     helper.set_model_props(model, {KEY: manifest.to_json(), **reference})
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _head(head: Head, temperature: float) -> Part:
+def _head_nodes(head: Head, temperature: float) -> Subgraph:
     """Nodes and constants from ``features`` to ``probabilities``."""
     constants = {
         "head.mean": head.mean,
@@ -126,7 +131,7 @@ def _head(head: Head, temperature: float) -> Part:
     return nodes, _constants(constants)
 
 
-def _softmax(temperature: float, logits: str = "logits") -> Part:
+def _softmax_nodes(temperature: float, logits: str = "logits") -> Subgraph:
     """Nodes and constants from the logits of two classes or more to ``probabilities``."""
     nodes = [
         helper.make_node("Div", [logits, "answer.temperature"], ["answer.softened"]),
@@ -135,14 +140,14 @@ def _softmax(temperature: float, logits: str = "logits") -> Part:
     return nodes, _constants({"answer.temperature": temperature})
 
 
-def _one_unit(temperature: float) -> Part:
+def _sigmoid_nodes(temperature: float) -> Subgraph:
     """Nodes and constants from the logit of the second class to the ``probabilities`` of both.
 
     A softmax beside a logit of 0 is the sigmoid, and stays exact where ONNX Runtime's own one gives 0 (from -18 down).
     """
     pads = numpy_helper.from_array(np.array([0, 1, 0, 0], np.int64), "answer.pads")
     pad = helper.make_node("Pad", ["logits", "answer.pads"], ["answer.both"])
-    nodes, constants = _softmax(temperature, "answer.both")
+    nodes, constants = _softmax_nodes(temperature, "answer.both")
     return [pad, *nodes], [pads, *constants]
 
 

@@ -23,20 +23,20 @@ _WEIGHTS = {
 """Operators with weights, and which of their inputs these are, the kernel first."""
 
 _NORMS = {"BatchNormalization": "batch_norm", "LayerNormalization": "layer_norm"}
-_PASSED = {"Cast", "DequantizeLinear", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
-"""What weights may go through on their way to their operator; they stay as many."""
+_PASS_THROUGH = {"Cast", "DequantizeLinear", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+"""What weights may go through on their way to their operator, without a change of their number."""
 
 _Shape = tuple[int, ...]
 
 
 def summarise(data: bytes) -> Summary:
-    """The layers of a model file: a row for every operator with weights, in the order of the graph.
+    """Return the layers of a model file: a row for every operator with weights, in the order of the graph.
 
-    All parameters count as frozen, for nothing is trained any more, and what one place sees is not worked out. A batch
-    norm that was folded into a convolution is a part of it; factors and sums that stand by themselves are not counted.
+    All parameters count as frozen, for nothing is trained any more, and receptive fields are not worked out. A batch
+    norm that was folded into a convolution is a part of it; factors and sums of their own are not counted.
 
     Args:
-        data: of a ``model.onnx``.
+        data: content of a ``model.onnx``.
 
     Raises:
         ModelFileError: it is no model of kilat, or damaged.
@@ -46,7 +46,7 @@ def summarise(data: bytes) -> Summary:
         text = next((entry.value for entry in model.metadata_props if entry.key == KEY), None)
         manifest = Manifest.from_json(text, "The file")
         fixed = _constants(model)
-        nodes = _answering(model)
+        nodes = _nodes_of_probabilities(model)
         layers = [node for node in nodes if _kernel(node) in fixed]
         shapes = _shapes(model, manifest.size, {node.output[0] for node in layers} | fixed)
     except ModelFileError:
@@ -59,8 +59,8 @@ def summarise(data: bytes) -> Summary:
     return Summary(name, (size, size, 3), _rows(nodes, fixed, shapes))
 
 
-def _answering(model: ModelProto) -> list[NodeProto]:
-    """What the probabilities follow from, in the order of the graph; what notices unknown pictures is no layer."""
+def _nodes_of_probabilities(model: ModelProto) -> list[NodeProto]:
+    """The nodes that the probabilities depend on, in the order of the graph; detecting unknown pictures is no layer."""
     wanted, nodes = {"probabilities"}, []
     for node in reversed(model.graph.node):
         if wanted.intersection(node.output):
@@ -73,28 +73,28 @@ def _constants(model: ModelProto) -> set[str]:
     """The tensors that are the same for every picture and may be weights, in whatever form they are used."""
     fixed = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type == "Constant" or (node.op_type in _PASSED and node.input[0] in fixed):
+        if node.op_type == "Constant" or (node.op_type in _PASS_THROUGH and node.input[0] in fixed):
             fixed.add(node.output[0])
     return fixed
 
 
 def _kernel(node: NodeProto) -> str:
     """The tensor that a layer multiplies by, constant or not; of any other node nothing."""
-    places = _WEIGHTS.get(node.op_type)
-    return node.input[places[0]] if places else ""
+    inputs = _WEIGHTS.get(node.op_type)
+    return node.input[inputs[0]] if inputs else ""
 
 
 def _shapes(model: ModelProto, size: int, wanted: Collection[str]) -> dict[str, _Shape]:
-    """The shapes of tensors for one picture. It is sent through, as a graph alone may not tell all shapes."""
+    """The shapes of tensors for one picture, from a run with it, as a graph alone may not have all shapes."""
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    seen = ModelProto()
-    seen.CopyFrom(model)
+    probe = ModelProto()
+    probe.CopyFrom(model)
     names = sorted({*wanted} - {*shapes})
-    del seen.graph.output[:]
-    seen.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    session = make_session(seen.SerializeToString(), optimize=False)
-    answers = session.run(names, {"image": np.zeros((1, size, size, 3), np.uint8)})
-    return shapes | {name: answer.shape for name, answer in zip(names, answers, strict=True)}
+    del probe.graph.output[:]
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    session = make_session(probe.SerializeToString(), optimize=False)
+    outputs = session.run(names, {"image": np.zeros((1, size, size, 3), np.uint8)})
+    return shapes | {name: output.shape for name, output in zip(names, outputs, strict=True)}
 
 
 def _rows(nodes: Iterable[NodeProto], fixed: Collection[str], shapes: Mapping[str, _Shape]) -> list[Row]:
@@ -115,11 +115,11 @@ def _rows(nodes: Iterable[NodeProto], fixed: Collection[str], shapes: Mapping[st
 
 
 def _row(node: NodeProto, shapes: Mapping[str, _Shape]) -> Row:
-    answer, kernel = shapes[node.output[0]], shapes[_kernel(node)]
-    weights = [node.input[place] for place in _WEIGHTS[node.op_type] if place < len(node.input)]
+    output, kernel = shapes[node.output[0]], shapes[_kernel(node)]
+    weights = [node.input[index] for index in _WEIGHTS[node.op_type] if index < len(node.input)]
     parameters = sum(math.prod(shapes[name]) for name in weights if name in shapes)
     kind = _kind(node, kernel)
-    return Row(kind, kind, _channels_last(node, answer), 0, parameters, _macs(kind, answer, kernel), None)
+    return Row(kind, kind, _channels_last(node, output), 0, parameters, _macs(kind, output, kernel), None)
 
 
 def _kind(node: NodeProto, kernel: _Shape) -> str:
@@ -130,15 +130,15 @@ def _kind(node: NodeProto, kernel: _Shape) -> str:
     return "depthwise_conv" if groups > 1 and kernel[1] == 1 else "conv"
 
 
-def _macs(kind: str, answer: _Shape, kernel: _Shape) -> int:
+def _macs(kind: str, output: _Shape, kernel: _Shape) -> int:
     """Multiply-accumulates for one picture; as in ``kilat.model.summary``, normalising counts as none."""
     if kind == "dense":
-        return math.prod(answer[1:-1]) * math.prod(kernel)
-    return math.prod(answer[1:]) * math.prod(kernel[1:]) if "conv" in kind else 0
+        return math.prod(output[1:-1]) * math.prod(kernel)
+    return math.prod(output[1:]) * math.prod(kernel[1:]) if "conv" in kind else 0
 
 
-def _channels_last(node: NodeProto, answer: _Shape) -> _Shape:
+def _channels_last(node: NodeProto, output: _Shape) -> _Shape:
     """The shape for one picture; what works on the last axis has its channels there already."""
-    if len(answer) == 4 and ("Conv" in node.op_type or node.op_type == "BatchNormalization"):
-        return (*answer[2:], answer[1])
-    return tuple(answer[1:])
+    if len(output) == 4 and ("Conv" in node.op_type or node.op_type == "BatchNormalization"):
+        return (*output[2:], output[1])
+    return tuple(output[1:])

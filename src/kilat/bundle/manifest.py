@@ -22,15 +22,15 @@ MAX_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a model file says of itself.
+    """The description of a model in its file.
 
     Args:
         classes: their names, in the order of the probabilities.
-        size: side in pixels at which the network looks.
+        size: side of the network's input in pixels.
         backbone: ``name``, ``precision`` and ``digest`` of the network.
         recipe: the resolved recipe.
         thresholds: ``set``: as ``kilat.evaluate.conformal.ConformalSets.to_dict`` writes it; ``unknown``:
-            by which ``methods`` strange pictures are noticed, and the false-positive ``rate`` among known ones.
+            by which ``methods`` unknown pictures are detected, and the false-positive ``rate`` among known ones.
         measures: accuracy and its interval on the test pictures, and on how many.
         digests: SHA-256 of the training pictures' digests.
         versions: of kilat, of what it was made with, and the ``opset``.
@@ -48,12 +48,16 @@ class Manifest:
     schema: int = field(default=SCHEMA)
 
     def to_json(self) -> str:
-        """The document, the same for the same content."""
+        """Return the document, the same for the same content."""
         return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | None, where: str) -> "Manifest":
-        """Reads the document.
+        """Return the manifest in a document.
+
+        Args:
+            text: the document; None where the file has none.
+            where: the name of the file, for messages.
 
         Raises:
             ModelFileError: there is none, it is too long, damaged, or of a newer schema than this kilat knows.
@@ -90,22 +94,22 @@ class Manifest:
             ) from None
         if not _is_sound(known):
             raise ModelFileError(
-                _("{where} has a damaged header: its classes, size or thresholds cannot be meant.").format(where=where)
+                _("{where} has a damaged header: invalid classes, size or thresholds.").format(where=where)
             )
         return manifest
 
 
 def pack(embeddings: NDArray[np.float32]) -> str:
-    """Embeddings ``[n, d]`` as text: the width, a colon, and float16 numbers in Base64."""
+    """Return embeddings ``[n, d]`` as text: the width, a colon, and float16 numbers in Base64."""
     numbers = base64.b64encode(embeddings.astype("<f2").tobytes()).decode("ascii")
     return f"{embeddings.shape[1]}:{numbers}"
 
 
 def unpack(text: str, where: str) -> NDArray[np.float32]:
-    """Embeddings from such a text, ``[n, d]``.
+    """Return the embeddings ``[n, d]`` in such a text.
 
     Raises:
-        ModelFileError: it is too long, damaged, or holds numbers that are none.
+        ModelFileError: it is too long, damaged, or holds numbers that are not finite.
     """
     width, _unused, numbers = text[:MAX_BYTES].partition(":")  # a longer one is cut off, and so damaged
     try:
@@ -113,7 +117,7 @@ def unpack(text: str, where: str) -> NDArray[np.float32]:
     except (ValueError, OverflowError):
         raise ModelFileError(_("{where} has damaged reference embeddings.").format(where=where)) from None
     if not np.isfinite(found).all():
-        raise ModelFileError(_("{where} has reference embeddings that are no numbers.").format(where=where))
+        raise ModelFileError(_("{where} has reference embeddings that are not finite.").format(where=where))
     return found.astype(np.float32)
 
 

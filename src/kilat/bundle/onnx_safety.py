@@ -1,4 +1,4 @@
-"""A look at an ONNX file before anything runs it: whether it would reach outside itself.
+"""Whether an ONNX file would reach outside itself, checked before anything runs it.
 
 Walks the protobuf wire format (https://protobuf.dev/programming-guides/encoding) down to every tensor, with neither
 the onnx package nor a copy of the weights, and refuses tensors whose data lies in another file.
@@ -22,11 +22,15 @@ _CHILDREN = {
 """Message kinds of onnx.proto that can hold tensors, and the numbers of the fields that lead there."""
 
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
-_DEEPEST = 64
+_MAX_DEPTH = 64
 
 
-def refuse_foreign(data: bytes, where: str) -> None:
-    """Lets only a whole ONNX file pass that keeps everything inside itself.
+def require_self_contained(data: bytes, where: str) -> None:
+    """Raise unless this is a whole ONNX file that keeps everything inside itself.
+
+    Args:
+        data: the file.
+        where: its name, for messages.
 
     Raises:
         ModelFileError: it is larger than 2 GiB, no ONNX file, cut off, or has tensors outside itself.
@@ -44,13 +48,13 @@ def refuse_foreign(data: bytes, where: str) -> None:
 
 
 def _walk(data: memoryview, kind: str, where: str, depth: int) -> None:
-    if depth > _DEEPEST:
+    if depth > _MAX_DEPTH:
         raise ValueError
     children = _CHILDREN[kind]
     position = 0
     while position < len(data):
         tag, position = _number(data, position)
-        if tag >> 32:  # protobuf drops the upper bits, and would read another field than the one seen here
+        if tag >> 32:  # protobuf drops the upper bits, and would read another field than this one
             raise ValueError
         field, wire = tag >> 3, tag & 7
         if kind == "tensor" and (field == _EXTERNAL_DATA or (field == _DATA_LOCATION and data[position])):

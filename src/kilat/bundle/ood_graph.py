@@ -1,4 +1,4 @@
-"""The part of a model file that notices what was never learnt, as ONNX: ``embedding`` and ``unknown``.
+"""The part of a model file that detects pictures out of distribution, as ONNX: ``embedding`` and ``unknown``.
 
 The same arithmetic as ``kilat.evaluate.out_of_distribution.OodDetector``, step by step, so that bare ONNX Runtime gives
 the same answers.
@@ -10,40 +10,40 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from kilat.evaluate.out_of_distribution import LEAST_SQUARE, OodDetector
+from kilat.runtime.array_types import Floats
 
-Floats = NDArray[np.float32]
-Part = tuple[Sequence[onnx.NodeProto], Sequence[onnx.TensorProto]]
+Subgraph = tuple[Sequence[onnx.NodeProto], Sequence[onnx.TensorProto]]
+"""Nodes and constants, to be put into a graph."""
 
 
 @dataclass(frozen=True)
 class Projection:
-    """How what a network saw becomes an embedding: ``(seen - offset) @ basis``.
+    """How features become an embedding: ``(features - offset) @ basis``.
 
     Args:
-        offset: ``[seen]``.
-        basis: ``[seen, d]``.
+        offset: ``[features]``.
+        basis: ``[features, d]``.
     """
 
     offset: Floats
     basis: Floats
 
-    def __call__(self, seen: Floats) -> Floats:
-        """Embeddings ``[n, d]`` of ``[n, seen]``."""
-        embeddings: Floats = np.matmul(seen - self.offset, self.basis, dtype=np.float32)
+    def __call__(self, features: Floats) -> Floats:
+        """Return embeddings ``[n, d]`` of features ``[n, features]``."""
+        embeddings: Floats = np.matmul(features - self.offset, self.basis, dtype=np.float32)
         return embeddings
 
 
 @dataclass(frozen=True)
-class OodGraph:
-    """What goes into the file.
+class OodHead:
+    """An embedding with a detector of pictures out of distribution on it, as they go into a model file.
 
     Args:
-        projection: to the embedding.
-        detector: of what is none of the classes.
+        projection: from features to the embedding.
+        detector: of pictures that are none of the classes.
         reference: embeddings of pictures that new ones can be compared with, ``[n, d]``.
     """
 
@@ -52,21 +52,21 @@ class OodGraph:
     reference: Floats
 
 
-def sensing(senses: OodGraph, seen: str, logits: str) -> Part:
-    """Nodes and constants from two tensors of the graph to ``embedding`` and ``unknown``.
+def ood_nodes(ood: OodHead, features: str, logits: str) -> Subgraph:
+    """Return nodes and constants from two tensors of the graph to ``embedding`` and ``unknown``.
 
     Args:
-        senses: what to write.
-        seen: name of what the projection takes, ``[batch, seen]``.
+        ood: what to write.
+        features: name of what the projection takes, ``[batch, features]``.
         logits: name of the calibrated logits, ``[batch, classes]``.
     """
-    writer = _Writer(senses.detector)
-    offset = writer.constant("embedding.offset", senses.projection.offset)
-    basis = writer.constant("embedding.basis", senses.projection.basis)
-    writer.node("MatMul", [writer.node("Sub", [seen, offset], "embedding.centred"), basis], "embedding")
-    each = [writer.standard(method, logits) for method in senses.detector.methods]
-    total = writer.node("Sum", each, "unknown.total")
-    writer.node("Sub", [total, writer.constant("unknown.threshold", senses.detector.threshold)], "unknown")
+    writer = _Writer(ood.detector)
+    offset = writer.constant("embedding.offset", ood.projection.offset)
+    basis = writer.constant("embedding.basis", ood.projection.basis)
+    writer.node("MatMul", [writer.node("Sub", [features, offset], "embedding.centred"), basis], "embedding")
+    scores = [writer.standardised(method, logits) for method in ood.detector.methods]
+    total = writer.node("Sum", scores, "unknown.total")
+    writer.node("Sub", [total, writer.constant("unknown.threshold", ood.detector.threshold)], "unknown")
     return writer.nodes, writer.constants
 
 
@@ -76,10 +76,10 @@ class _Writer:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
-    def standard(self, method: str, logits: str) -> str:
-        """How strange a picture is by one method, in units of the spread among known ones."""
+    def standardised(self, method: str, logits: str) -> str:
+        """Write the score of a picture by one method, in units of the spread among in-distribution pictures."""
         write = {"knn": self._nearest, "mahalanobis": self._mahalanobis}.get(method)
-        raw = write() if write else self._surprise(method, logits)
+        raw = write() if write else self._of_logits(method, logits)
         at = self.detector.methods.index(method)
         centre = self.constant(f"unknown.{method}.centre", self.detector.medians[at])
         spread = self.constant(f"unknown.{method}.spread", self.detector.spreads[at])
@@ -87,7 +87,7 @@ class _Writer:
         return self.node("Div", [centred, spread], f"unknown.{method}.standard")
 
     def _nearest(self) -> str:
-        # As half-precision numbers the index takes half the room; they were rounded so before anything was measured.
+        # In half precision the index takes half the space; it was rounded so before anything was measured.
         stored = numpy_helper.from_array(
             np.ascontiguousarray(self.statistics.index.T.astype(np.float16)), "unknown.index"
         )
@@ -95,30 +95,31 @@ class _Writer:
         index = self.node("Cast", ["unknown.index"], "unknown.index.full", to=TensorProto.FLOAT)
         lengths = np.einsum("md,md->m", self.statistics.index, self.statistics.index)
         own = self._square("unknown.knn.own", "embedding", keep=True)
-        beyond = self._distances("unknown.knn", "embedding", index, lengths)
-        squares = self.node("Add", [own, beyond], "unknown.knn.squares")
+        rest = self._distances("unknown.knn", "embedding", index, lengths)
+        squares = self.node("Add", [own, rest], "unknown.knn.squares")
         nearest = self.node("ReduceMin", [squares, self._axis()], "unknown.knn.nearest", keepdims=0)
         least = self.constant("unknown.knn.least", LEAST_SQUARE)
         return self.node("Sqrt", [self.node("Max", [nearest, least], "unknown.knn.kept")], "unknown.knn.distance")
 
     def _mahalanobis(self) -> str:
         within = self.constant("unknown.within", self.statistics.within_whitening)
-        place = self.node("MatMul", ["embedding", within], "unknown.mahalanobis.place")
+        whitened = self.node("MatMul", ["embedding", within], "unknown.mahalanobis.place")
         means = self.constant("unknown.means", self.statistics.class_means)
-        turned = self.node("Transpose", [means], "unknown.means.turned", perm=[1, 0])
+        transposed = self.node("Transpose", [means], "unknown.means.turned", perm=[1, 0])
         lengths = np.einsum("kd,kd->k", self.statistics.class_means, self.statistics.class_means)
-        distances = self._distances("unknown.mahalanobis", place, turned, lengths)
+        distances = self._distances("unknown.mahalanobis", whitened, transposed, lengths)
         which = self.node("ArgMin", [distances], "unknown.mahalanobis.which", axis=1, keepdims=0)
         nearest = self.node("Gather", [means, which], "unknown.mahalanobis.nearest", axis=0)
-        apart = self.node("Sub", [place, nearest], "unknown.mahalanobis.apart")
-        inside = self._square("unknown.apart.square", apart, keep=False)
+        from_class = self.node("Sub", [whitened, nearest], "unknown.mahalanobis.apart")
+        within_square = self._square("unknown.apart.square", from_class, keep=False)
         overall = self.constant("unknown.overall", self.statistics.total_whitening)
         whole = self.node("MatMul", ["embedding", overall], "unknown.mahalanobis.whole")
-        away = self.node("Sub", [whole, self.constant("unknown.centre", self.statistics.total_mean)], "unknown.away")
-        square = self._square("unknown.away.square", away, keep=False)
-        return self.node("Sub", [inside, square], "unknown.mahalanobis.relative")
+        mean = self.constant("unknown.centre", self.statistics.total_mean)
+        from_all = self.node("Sub", [whole, mean], "unknown.away")
+        total_square = self._square("unknown.away.square", from_all, keep=False)
+        return self.node("Sub", [within_square, total_square], "unknown.mahalanobis.relative")
 
-    def _surprise(self, method: str, logits: str) -> str:
+    def _of_logits(self, method: str, logits: str) -> str:
         if method == "energy":
             total = self.node("ReduceLogSumExp", [logits, self._axis()], "unknown.energy.total", keepdims=0)
             return self.node("Neg", [total], "unknown.energy.free")

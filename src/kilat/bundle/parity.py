@@ -1,37 +1,37 @@
-"""The gate before a model is called finished: the file's answers on real pictures against the fitted model's."""
+"""The gate before a model is called finished: the file's outputs on real pictures against the fitted classifier's."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kilat.bundle.predictor import Answer, Classifier
+from kilat.bundle.predictor import Classifier, ModelOutput
 from kilat.data.catalog import Source
 from kilat.errors import PictureError, RunError
 from kilat.locale import _
+from kilat.runtime.array_types import Floats, Ints
 
-PICTURES = 64
+MAX_PICTURES = 64
 TOLERANCE = 1e-3
-"""How far a probability of the file may lie from the fitted model's. Both see the same pixels and the same network, so
-only the order of float sums may differ."""
+"""How far a probability of the file may be from the fitted classifier's. Both have the same pixels and the same
+network, so only the order of float sums may differ."""
 
-_UNKNOWN = 50
+_OOD_FACTOR = 50
+"""How many times more a score of unknown pictures may differ."""
 
 HALF_PRECISION_TOLERANCE = 0.05
-"""The same where a GPU looked at the pictures in half precision; the file computes in float32."""
+"""The same where a GPU extracted the features in half precision; the file computes in float32."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How the file compared with the fitted model.
+    """How the file compares with the fitted classifier.
 
     Args:
         pictures: on how many real pictures.
         max_difference: the largest difference of a probability.
-        tolerance: the largest that is let through.
+        tolerance: the largest that is allowed.
         labels_agree: the share of pictures with the same likeliest class.
-        max_ood_difference: the largest difference of how unknown a picture is, in spreads among known ones;
-            fifty times the tolerance is let through.
+        max_ood_difference: the largest difference of a score of unknown pictures; fifty times the tolerance is allowed.
     """
 
     pictures: int
@@ -41,77 +41,75 @@ class Parity:
     max_ood_difference: float
 
 
-def sample(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The pictures to ask about: up to 64 of them, evenly spaced."""
-    return rows[np.unique(np.linspace(0, len(rows) - 1, PICTURES).round().astype(np.int64))]
+def sample_rows(rows: Ints) -> Ints:
+    """Return the rows of pictures to compare: up to 64 of them, evenly spaced."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, MAX_PICTURES).round().astype(np.int64))]
 
 
-def check(
+def check_parity(
     classifier: Classifier,
     source: Source,
-    rows: NDArray[np.int64],
-    expected: NDArray[np.float32],
-    unknown: NDArray[np.float32] | None,
+    rows: Ints,
+    probabilities: Floats,
+    ood_scores: Floats | None,
     tolerance: float = TOLERANCE,
 ) -> Parity:
-    """Asks the file about real pictures.
+    """Compare the outputs of the file on real pictures with those of the fitted classifier.
 
     Args:
         classifier: the file.
         source: where the pictures are.
-        rows: which of its entries are asked, ``[n]``.
-        expected: the fitted model's probabilities for them, ``[n, classes]``.
-        unknown: how unknown they are, ``[n]``; None for a file that is to notice nothing of that.
-        tolerance: how far a probability may lie from that.
+        rows: which of its entries are compared, ``[n]``.
+        probabilities: of the fitted classifier, ``[n, classes]``.
+        ood_scores: its scores of unknown pictures, ``[n]``; None for a file without a detector.
+        tolerance: how far a probability of the file may be from that.
 
     Raises:
-        RunError: an answer lies outside the tolerance, or a picture changed since it was looked at.
+        RunError: an output is outside the tolerance, or a picture can no longer be read.
     """
     try:
-        answers = [_sound(one) for one in classifier.outcomes([source.read(int(row)) for row in rows])]
+        pictures = [source.read(int(row)) for row in rows]
+        outputs = [_require_output(output) for output in classifier.outputs(pictures)]
     except PictureError as error:
-        raise RunError(
-            _("A picture can no longer be read, though it could be a moment ago: {message}.").format(
-                message=error.message
-            )
-        ) from None
-    got = np.stack([one.probabilities for one in answers])
-    strangeness = np.array([one.unknown for one in answers])
-    # Without a detector every picture is as little unknown as can be, and infinities have no difference.
-    astray = np.zeros(len(rows)) if unknown is None else np.abs(strangeness - unknown)
+        raise RunError(_("A picture can no longer be read: {message}.").format(message=error.message)) from None
+    found = np.stack([output.probabilities for output in outputs])
+    found_scores = np.array([output.ood_score for output in outputs])
+    differences = np.abs(found - probabilities)
+    # Without a detector every score is -infinity, and infinities have no difference.
+    ood_differences = np.zeros(len(rows)) if ood_scores is None else np.abs(found_scores - ood_scores)
     parity = Parity(
         pictures=len(rows),
-        max_difference=float(np.abs(got - expected).max()),
+        max_difference=float(differences.max()),
         tolerance=tolerance,
-        labels_agree=float((got.argmax(1) == expected.argmax(1)).mean()),
-        max_ood_difference=float(astray.max()),
+        labels_agree=float((found.argmax(1) == probabilities.argmax(1)).mean()),
+        max_ood_difference=float(ood_differences.max()),
     )
-    if not parity.max_ood_difference <= _UNKNOWN * tolerance:
-        worst = int(rows[astray.argmax()])
+    if not parity.max_ood_difference <= _OOD_FACTOR * tolerance:
+        worst = int(rows[ood_differences.argmax()])
         raise RunError(
             _(
-                "The model file does not notice unknown pictures as the fitted model does: its score differs by "
-                "{max_ood_difference:.3f} (allowed: {tolerance}) on {path}."
+                "The model file and the fitted classifier disagree on unknown pictures: a score differs by "
+                "{difference:.3f} (allowed: {tolerance}) on {path}."
             ).format(
-                max_ood_difference=parity.max_ood_difference,
-                tolerance=_UNKNOWN * tolerance,
+                difference=parity.max_ood_difference,
+                tolerance=_OOD_FACTOR * tolerance,
                 path=source.entries[worst].path,
             ),
             hint=_("Please report this."),
         )
     if not parity.max_difference <= tolerance:
-        worst = int(rows[np.abs(got - expected).max(1).argmax()])
+        worst = int(rows[differences.max(1).argmax()])
         raise RunError(
             _(
-                "The model file does not answer as the fitted model does: a probability differs by "
+                "The model file and the fitted classifier disagree: a probability differs by "
                 "{difference:.3f} (allowed: {tolerance}) on {path}."
             ).format(difference=parity.max_difference, tolerance=tolerance, path=source.entries[worst].path),
-            hint=_("Please report this; where a frozen backbone looks, --set features.precision=fp32 may avoid it."),
+            hint=_("Please report this; with a frozen backbone, --set features.precision=fp32 may avoid it."),
         )
     return parity
 
 
-def _sound(outcome: Answer | PictureError) -> Answer:
-    if isinstance(outcome, PictureError):
-        raise outcome
-    return outcome
+def _require_output(output: ModelOutput | PictureError) -> ModelOutput:
+    if isinstance(output, PictureError):
+        raise output
+    return output

@@ -1,4 +1,4 @@
-"""Where a network's last features can be had: what its last layer with weights is given."""
+"""The penultimate features of a network in ONNX: the input of its last layer with weights."""
 
 import numpy as np
 import onnx
@@ -6,56 +6,58 @@ from onnx import ModelProto, helper, numpy_helper
 
 from kilat.runtime.onnx_session import make_session
 
-TAPPED = "tapped"
+PENULTIMATE = "penultimate"
+"""The tensor that is added where the features have to be pooled."""
+
 _WEIGHTED = {"Gemm", "MatMul", "Conv"}
 
 
-def tap(model: ModelProto) -> str:
-    """The tensor ``[batch, d]`` that the last layer with weights is given; nodes for it are added where needed.
+def add_penultimate(model: ModelProto) -> str:
+    """Return the name of the penultimate features, ``[batch, d]``; nodes for them are added where needed.
 
-    Where that layer looks at many places (a 1×1 convolution, say), it is the mean over all of them.
+    Where the last layer with weights works on many positions (a 1×1 convolution, say), they are the mean over all.
 
     Args:
         model: a graph from ``pixels`` to ``logits``; changed.
     """
-    name, channels = _before_the_last(model)
+    name, channels = _input_of_the_last_layer(model)
     rank = _rank(model, name)
     if rank == 2:
         return name
-    places = [axis for axis in range(1, rank) if axis != channels % rank]
-    axes = numpy_helper.from_array(np.array(places, np.int64), f"{TAPPED}.axes")
+    positions = [axis for axis in range(1, rank) if axis != channels % rank]
+    axes = numpy_helper.from_array(np.array(positions, np.int64), f"{PENULTIMATE}.axes")
     model.graph.initializer.append(axes)
-    model.graph.node.append(helper.make_node("ReduceMean", [name, axes.name], [TAPPED], keepdims=0))
-    return TAPPED
+    model.graph.node.append(helper.make_node("ReduceMean", [name, axes.name], [PENULTIMATE], keepdims=0))
+    return PENULTIMATE
 
 
-def tapped(network: bytes) -> bytes:
-    """The graph from ``pixels`` to what ``tap`` finds in it, its only output, under that name."""
+def penultimate_graph(network: bytes) -> bytes:
+    """Return the graph from ``pixels`` to its penultimate features, the only output."""
     model = onnx.load_from_string(network)
-    name = tap(model)
+    name = add_penultimate(model)
     del model.graph.output[:]
     model.graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _before_the_last(model: ModelProto) -> tuple[str, int]:
-    """The input of the weighted layer that is met first on the way back from the logits, and its axis of channels."""
+def _input_of_the_last_layer(model: ModelProto) -> tuple[str, int]:
+    """The input of the weighted layer that comes first on the way back from the logits, and its axis of channels."""
     makers = {output: node for node in model.graph.node for output in node.output}
-    fixed = _fixed(model)
-    waiting, seen = [model.graph.output[0].name], set()
+    fixed = _constant_tensors(model)
+    waiting, visited = [model.graph.output[0].name], set()
     while waiting:
         node = makers.get(waiting.pop(0))
-        if node is None or id(node) in seen:
+        if node is None or id(node) in visited:
             continue
-        seen.add(id(node))
+        visited.add(id(node))
         if node.op_type in _WEIGHTED and fixed.intersection(node.input[1:]):
             return str(node.input[0]), 1 if node.op_type == "Conv" else -1
         waiting += [name for name in node.input if name not in fixed]
     return str(model.graph.output[0].name), -1  # no layer has weights: the logits themselves are all there is
 
 
-def _fixed(model: ModelProto) -> set[str]:
-    """The tensors that follow from constants alone, such as a weight that is turned round first."""
+def _constant_tensors(model: ModelProto) -> set[str]:
+    """The tensors that follow from constants alone, such as a weight that is transposed first."""
     fixed = {one.name for one in model.graph.initializer}
     for node in model.graph.node:
         if all(name in fixed for name in node.input if name):

@@ -1,49 +1,51 @@
-"""Answers from a model file, with ONNX Runtime, NumPy and Pillow alone."""
+"""Predictions from a model file, with ONNX Runtime, NumPy and Pillow alone."""
 
 import math
 import os
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
 from kilat.bundle.manifest import KEY, REFERENCE, Manifest, unpack
-from kilat.bundle.onnx_safety import refuse_foreign
+from kilat.bundle.onnx_safety import require_self_contained
 from kilat.data.decode import decode
 from kilat.data.image_file import read_file
 from kilat.errors import ModelFileError, PictureError
 from kilat.evaluate.conformal import ConformalSets
 from kilat.locale import _
-from kilat.runtime.array_types import Pixels
+from kilat.runtime.array_types import Floats, Pixels
 from kilat.runtime.cores import threads
 from kilat.runtime.onnx_session import make_session
 
-_ANSWERED = ("probabilities", "unknown", "embedding")
-_NEVER = np.full(1, -np.inf, np.float32)
-_NOWHERE = np.zeros((1, 0), np.float32)
+_OUTPUTS = ("probabilities", "unknown", "embedding")
+_NO_DETECTOR = np.full(1, -np.inf, np.float32)
+_NO_EMBEDDING = np.zeros((1, 0), np.float32)
+_AHEAD = 4
+"""Pictures per thread that are read before they are asked for."""
 
-Given = str | os.PathLike[str] | bytes | Pixels
+ImageLike = str | os.PathLike[str] | bytes | Pixels
 """A picture as a caller has it: a path, the bytes of an image file, or uint8 pixels ``[height, width(, 3)]``."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answer.
+    """The prediction for one picture.
 
     Args:
         path: of the picture; empty where it came as bytes or pixels.
         label: the likeliest class.
         probability: its calibrated probability.
         probabilities: those of all classes.
-        set: the classes that are likely enough for the set to hold the right one as often as was promised.
-        unknown: whether the picture is unlike all training pictures, so that none of the classes may be meant; False
-            where the file has no detector for it.
+        set: the prediction set, the likeliest class first.
+        unknown: whether the picture is unlike all training pictures, so that it may be none of the classes; False where
+            the file has no detector for it.
     """
 
     path: str
@@ -55,170 +57,217 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """A picture that got no answer, and why."""
+class RefusedPicture:
+    """A picture without a prediction, and why."""
 
     path: str
     error: PictureError
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the file says of one picture.
+class ModelOutput:
+    """What the file computes for one picture.
 
     Args:
         probabilities: calibrated, float32 ``[classes]``.
-        unknown: how far it lies above the threshold of unknown pictures; below 0 where it is like those that were
-            learnt, and -infinity where the file has no detector.
-        embedding: where it lies among pictures, float32 ``[d]``; empty where the file gives none.
+        ood_score: how far it lies above the threshold of unknown pictures; below 0 where it is like the training
+            pictures, and -infinity where the file has no detector.
+        embedding: float32 ``[d]``; empty where the file has none.
     """
 
-    probabilities: NDArray[np.float32]
-    unknown: float
-    embedding: NDArray[np.float32]
+    probabilities: Floats
+    ood_score: float
+    embedding: Floats
 
 
 class Classifier:
-    """A finished classifier: one ``model.onnx``. Safe to use from several threads."""
+    """A finished classifier: one ``model.onnx``. Safe to use from several threads.
+
+    Its threads are started when they are first needed, and live until ``close`` or as long as the classifier. It
+    pickles: a copy in another process is made from the same bytes, with threads of its own.
+
+    Args:
+        data: content of the file.
+        where: the name of the file, for messages.
+
+    Raises:
+        ModelFileError: the file is damaged, or not one that kilat made.
+    """
 
     def __init__(self, data: bytes, where: str = "the model") -> None:
-        refuse_foreign(data, where)
+        require_self_contained(data, where)
         self._data, self._where = data, where
         try:
             self._session = make_session(data)
         except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
-            raise ModelFileError(
-                _("{where} cannot be run by ONNX Runtime {version}: {error}").format(
-                    where=where, version=ort.__version__, error=error
-                )
-            ) from None
+            raise self._unusable(error) from None
         self.manifest = Manifest.from_json(_document(self._session, where), where)
         _require_contract(self._session, len(self.classes), where)
-        self._outputs = [one.name for one in self._session.get_outputs() if one.name in _ANSWERED]
-        self.sets = _sets(self.manifest, where)
+        self._outputs = [output.name for output in self._session.get_outputs() if output.name in _OUTPUTS]
+        self.sets = _conformal_sets(self.manifest, where)
+        self._pool: ThreadPoolExecutor | None = None
+        self._pool_process = 0
+        self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy in another process is made from the same bytes."""
         return Classifier, (self._data, self._where)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads; they are started again if pictures come after all."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown()
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The class names, in the order of the probabilities."""
         return self.manifest.classes
 
-    def predict(self, pictures: Iterable[Given] | Given) -> list[Prediction]:
-        """An answer for every picture.
+    @property
+    def reference(self) -> Floats | None:
+        """Embeddings of pictures like those it was trained for, ``[n, d]``; None where the file has none."""
+        text = self._session.get_modelmeta().custom_metadata_map.get(REFERENCE)
+        return None if text is None else unpack(text, self._where)
+
+    def predict(self, pictures: Iterable[ImageLike] | ImageLike) -> list[Prediction]:
+        """Return a prediction for every picture.
 
         Args:
             pictures: paths, bytes of image files, or uint8 pixels ``[height, width(, 3)]``; one or many.
 
         Raises:
-            PictureError: a picture cannot be read; ``answers`` goes on instead.
+            PictureError: a picture cannot be read; ``predictions`` goes on instead.
         """
-        return [_answered(answer) for answer in self.answers(pictures)]
+        found = []
+        for prediction in self.predictions(pictures):
+            if isinstance(prediction, RefusedPicture):
+                refusal = prediction.error.refusal
+                raise PictureError(refusal.code, refusal.detail, prediction.path)
+            found.append(prediction)
+        return found
 
-    def predict_proba(self, pictures: Iterable[Given] | Given) -> NDArray[np.float32]:
-        """Calibrated probabilities, float32 ``[n, classes]``.
+    def predict_proba(self, pictures: Iterable[ImageLike] | ImageLike) -> Floats:
+        """Return calibrated probabilities, float32 ``[n, classes]``.
 
         Raises:
             PictureError: a picture cannot be read.
         """
-        rows = [_raised(outcome).probabilities for outcome in self.outcomes(_many(pictures))]
+        rows = [output.probabilities for output in self._outputs_or_raise(pictures)]
         return np.stack(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
 
-    def embed(self, pictures: Iterable[Given] | Given) -> NDArray[np.float32]:
-        """Where pictures lie among others: near ones look alike to the network. float32 ``[n, d]``.
+    def embed(self, pictures: Iterable[ImageLike] | ImageLike) -> Floats:
+        """Return embeddings, float32 ``[n, d]``: pictures that look alike to the network lie near each other.
 
         Raises:
-            ModelFileError: the file gives no embedding, as those of imported networks.
+            ModelFileError: the file has no embedding, as those of imported networks.
             PictureError: a picture cannot be read.
         """
         if "embedding" not in self._outputs:
             raise ModelFileError(
-                _("{where} gives no embedding.").format(where=self._where), hint=_("Train it again with this kilat.")
+                _("{where} has no embedding.").format(where=self._where), hint=_("Train it again with this kilat.")
             )
-        rows = [_raised(outcome).embedding for outcome in self.outcomes(_many(pictures))]
+        rows = [output.embedding for output in self._outputs_or_raise(pictures)]
         return np.stack(rows) if rows else np.zeros((0, 0), np.float32)
 
-    def answers(self, pictures: Iterable[Given] | Given) -> Iterator[Prediction | Refusal]:
-        """Answers in the order given, as they come, with a refusal for every picture that cannot be read."""
-        given = list(_many(pictures))
-        for picture, outcome in zip(given, self.outcomes(given), strict=True):
+    def predictions(self, pictures: Iterable[ImageLike] | ImageLike) -> Iterator[Prediction | RefusedPicture]:
+        """Yield predictions in the order of the pictures, as they come; pictures that cannot be read come refused."""
+        listed = list(_as_many(pictures))
+        for picture, output in zip(listed, self.outputs(listed), strict=True):
             path = os.fspath(picture) if isinstance(picture, str | os.PathLike) else ""
-            yield Refusal(path, outcome) if isinstance(outcome, PictureError) else self._prediction(path, outcome)
+            if isinstance(output, PictureError):
+                yield RefusedPicture(path, output)
+            else:
+                yield self._prediction(path, output)
 
-    @property
-    def reference(self) -> NDArray[np.float32] | None:
-        """Embeddings of pictures that stand for what it was made for, ``[n, d]``; None where the file keeps none."""
-        text = self._session.get_modelmeta().custom_metadata_map.get(REFERENCE)
-        return None if text is None else unpack(text, self._where)
+    def outputs(self, pictures: Iterable[ImageLike | PictureError]) -> Iterator[ModelOutput | PictureError]:
+        """Yield what the file computes for every picture, or why it cannot, in order; some pictures are read ahead.
 
-    def probabilities(self, pixels: Pixels) -> NDArray[np.float32]:
-        """The bare graph: uint8 ``[batch, height, width, 3]`` to float32 ``[batch, classes]``."""
-        (probabilities,) = self._session.run(["probabilities"], {"image": pixels})
-        return np.asarray(probabilities, np.float32)
-
-    def outcomes(self, pictures: Iterable[Given | PictureError]) -> Iterator[Answer | PictureError]:
-        """An answer or a refusal for every picture, in order, a few asked ahead.
-
-        A refusal among the pictures comes out as it went in.
+        An error among the pictures comes out as it went in.
         """
-        workers = threads()
-        with ThreadPoolExecutor(workers, thread_name_prefix="kilat-predict") as pool:
-            waiting: deque[Future[Answer | PictureError]] = deque()
+        pool, workers = self._thread_pool(), threads()
+        waiting: deque[Future[ModelOutput | PictureError]] = deque()
+        try:
             for picture in pictures:
-                waiting.append(pool.submit(self._one, picture))
-                if len(waiting) > 4 * workers:
+                waiting.append(pool.submit(self._run, picture))
+                if len(waiting) > _AHEAD * workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
-    def _one(self, picture: Given | PictureError) -> Answer | PictureError:
+    def probabilities(self, pixels: Pixels) -> Floats:
+        """Return probabilities ``[batch, classes]`` of a batch of pixels, uint8 ``[batch, height, width, 3]``."""
+        (probabilities,) = self._session.run(["probabilities"], {"image": pixels})
+        return np.asarray(probabilities, np.float32)
+
+    def _thread_pool(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._pool is None or self._pool_process != os.getpid():  # threads do not outlive a fork
+                self._pool = ThreadPoolExecutor(threads(), thread_name_prefix="kilat-predict")
+                self._pool_process = os.getpid()
+            return self._pool
+
+    def _run(self, picture: ImageLike | PictureError) -> ModelOutput | PictureError:
         if isinstance(picture, PictureError):
             return picture
         try:
-            image, _unused = decode(_content(picture), shrink_to=self.manifest.size)
+            image, _size = decode(_content(picture), shrink_to=self.manifest.size)
         except PictureError as error:
             return error
         try:
-            found = self._session.run(self._outputs, {"image": np.asarray(image)[None]})
-            given = dict(zip(self._outputs, (np.asarray(one, np.float32) for one in found), strict=True))
+            values = self._session.run(self._outputs, {"image": np.asarray(image)[None]})
+            found = dict(zip(self._outputs, (np.asarray(value, np.float32) for value in values), strict=True))
         except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
-            raise ModelFileError(
-                _("{where} cannot be run by ONNX Runtime {version}: {error}").format(
-                    where=self._where, version=ort.__version__, error=error
-                )
-            ) from None
-        rows, unknown = given["probabilities"], given.get("unknown", _NEVER)
-        embedding = given.get("embedding", _NOWHERE)
-        if rows.shape != (1, len(self.classes)) or not np.isfinite(rows).all():
-            raise ModelFileError(
-                _("{where} is damaged: its answer is no probability for each class.").format(where=self._where)
-            )
-        if unknown.shape != (1,) or np.isnan(unknown).any():
-            raise ModelFileError(
-                _("{where} is damaged: it does not say how unknown a picture is.").format(where=self._where)
-            )
+            raise self._unusable(error) from None
+        probabilities, scores = found["probabilities"], found.get("unknown", _NO_DETECTOR)
+        embedding = found.get("embedding", _NO_EMBEDDING)
+        if probabilities.shape != (1, len(self.classes)) or not np.isfinite(probabilities).all():
+            raise self._damaged(_("it does not give a probability for each class"))
+        if scores.shape != (1,) or np.isnan(scores).any():
+            raise self._damaged(_("its score of unknown pictures is not one number"))
         if embedding.ndim != 2 or len(embedding) != 1 or not np.isfinite(embedding).all():
-            raise ModelFileError(
-                _("{where} is damaged: it does not say where a picture lies among others.").format(where=self._where)
-            )
-        return Answer(rows[0], float(unknown[0]), embedding[0])
+            raise self._damaged(_("its embedding is not a row of finite numbers"))
+        return ModelOutput(probabilities[0], float(scores[0]), embedding[0])
 
-    def _prediction(self, path: str, answer: Answer) -> Prediction:
-        row = answer.probabilities
+    def _outputs_or_raise(self, pictures: Iterable[ImageLike] | ImageLike) -> Iterator[ModelOutput]:
+        for output in self.outputs(_as_many(pictures)):
+            if isinstance(output, PictureError):
+                raise output
+            yield output
+
+    def _prediction(self, path: str, output: ModelOutput) -> Prediction:
+        row = output.probabilities
         best = int(row.argmax())
         members = np.flatnonzero(self.sets.members(row[None], never_empty=True)[0])
         likely = [self.classes[i] for i in members[np.argsort(-row[members], kind="stable")]]
         probabilities = {name: float(p) for name, p in zip(self.classes, row, strict=True)}
-        return Prediction(path, self.classes[best], float(row[best]), probabilities, likely, answer.unknown > 0)
+        return Prediction(path, self.classes[best], float(row[best]), probabilities, likely, output.ood_score > 0)
+
+    def _unusable(self, error: Exception) -> ModelFileError:
+        return ModelFileError(
+            _("{where} cannot be run by ONNX Runtime {version}: {error}").format(
+                where=self._where, version=ort.__version__, error=error
+            )
+        )
+
+    def _damaged(self, reason: str) -> ModelFileError:
+        return ModelFileError(_("{where} is damaged: {reason}.").format(where=self._where, reason=reason))
 
 
 def load(path: str | os.PathLike[str]) -> Classifier:
-    """The classifier in a model file (or in a run folder).
+    """Return the classifier in a model file, or in a run folder.
 
     Raises:
-        ModelFileError: there is none, or it is not one that kilat made.
+        ModelFileError: there is none, it is damaged, or not one that kilat made.
     """
     file = Path(path)
     if file.is_dir():
@@ -245,40 +294,38 @@ def _document(session: ort.InferenceSession, where: str) -> str | None:
 
 
 def _require_contract(session: ort.InferenceSession, classes: int, where: str) -> None:
-    """Refuses a file whose graph does not take pictures, or does not answer with a probability for each class."""
+    """Raise unless the graph takes pictures and gives a probability for each class."""
     try:
-        given, answered = (
-            [(one.name, one.type, one.shape[-1:]) for one in ends]
-            for ends in (session.get_inputs(), session.get_outputs())
+        inputs, outputs = (
+            [(value.name, value.type, value.shape[-1:]) for value in values]
+            for values in (session.get_inputs(), session.get_outputs())
         )
     except UnicodeDecodeError as error:
         raise ModelFileError(
-            _("{where} has names in its graph that are no text: {error}.").format(where=where, error=error)
+            _("{where} has names in its graph that are not text: {error}.").format(where=where, error=error)
         ) from None
-    if given != [("image", "tensor(uint8)", [3])] or ("probabilities", "tensor(float)", [classes]) not in answered:
+    if inputs != [("image", "tensor(uint8)", [3])] or ("probabilities", "tensor(float)", [classes]) not in outputs:
         raise ModelFileError(
-            _("{where} does not take 8-bit pictures and give {classes} probabilities, as kilat's do.").format(
+            _("{where} does not take 8-bit pictures or does not give {classes} probabilities.").format(
                 where=where, classes=classes
             )
         )
 
 
-def _sets(manifest: Manifest, where: str) -> ConformalSets:
-    """How the file makes prediction sets; with every class in them where it does not say."""
-    given = manifest.thresholds.get("set")
+def _conformal_sets(manifest: Manifest, where: str) -> ConformalSets:
+    """Return how the file makes prediction sets: with every class in them where it has no thresholds."""
+    thresholds = manifest.thresholds.get("set")
     try:
-        if given is None:
+        if thresholds is None:
             return ConformalSets("lac", 1.0, (-math.inf,))
-        return ConformalSets.from_dict(given, len(manifest.classes))
+        return ConformalSets.from_dict(thresholds, len(manifest.classes))
     except ValueError as error:
         raise ModelFileError(
-            _("{where} has a damaged header: its prediction sets cannot be meant ({error}).").format(
-                where=where, error=error
-            )
+            _("{where} has a damaged header: invalid prediction sets ({error}).").format(where=where, error=error)
         ) from None
 
 
-def _many(pictures: Iterable[Given] | Given) -> Iterable[Any]:
+def _as_many(pictures: Iterable[ImageLike] | ImageLike) -> Iterable[Any]:
     single = isinstance(pictures, str | os.PathLike | bytes) or (
         isinstance(pictures, np.ndarray)
         and (pictures.ndim == 2 or (pictures.ndim == 3 and pictures.shape[-1] in (3, 4)))
@@ -286,7 +333,7 @@ def _many(pictures: Iterable[Given] | Given) -> Iterable[Any]:
     return [pictures] if single else pictures  # type: ignore[return-value]
 
 
-def _content(picture: Given) -> bytes | Pixels:
+def _content(picture: ImageLike) -> bytes | Pixels:
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim not in (2, 3):
             raise PictureError("wrong_pixels", f"{picture.dtype} {list(picture.shape)}")
@@ -294,15 +341,3 @@ def _content(picture: Given) -> bytes | Pixels:
     if isinstance(picture, bytes):
         return picture
     return read_file(os.fspath(picture))
-
-
-def _answered(answer: Prediction | Refusal) -> Prediction:
-    if isinstance(answer, Refusal):
-        raise PictureError(answer.error.refusal.code, answer.error.refusal.detail, answer.path)
-    return answer
-
-
-def _raised(outcome: Answer | PictureError) -> Answer:
-    if isinstance(outcome, PictureError):
-        raise outcome
-    return outcome

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from kilat.check.confident_learning import candidates
-from kilat.check.finding import Finding
+from kilat.check.finding import Finding, Severity
 from kilat.data.catalog import Catalog
 from kilat.data.label_corrections import CORRECT
 from kilat.evaluate.metrics import wilson_interval
@@ -201,7 +201,7 @@ def _mislabelled(issues: LabelIssues, rows: Ints, classes: Sequence[str], catalo
         "label": captions[0]["label"],
         "suggested": captions[0]["suggested"],
     }
-    severity = "serious" if share >= SERIOUS_SHARE else "warning"
+    severity: Severity = "serious" if share >= SERIOUS_SHARE else "warning"
     groups = tuple((row,) for row in rows[flagged].tolist())
     return [Finding("suspected_labels", severity, values, groups, tuple(captions))]
 
@@ -227,7 +227,7 @@ def _classes_alike(issues: LabelIssues, rows: Ints, classes: Sequence[str]) -> l
         return []
     pairs = sorted(pairs, key=lambda pair: -pair[0]["interval"][0])[:_PAIRS]
     values, groups = zip(*pairs, strict=True)
-    severity = "warning" if values[0]["interval"][0] >= ALIKE_WARNING else "note"
+    severity: Severity = "warning" if values[0]["interval"][0] >= ALIKE_WARNING else "note"
     return [Finding("classes_alike", severity, {"pairs": list(values)}, groups, values)]
 
 

@@ -24,13 +24,13 @@ def predict(
 
     Exit code 1 where some were refused.
     """
-    from kilat.bundle.predictor import Refusal, load
+    from kilat.bundle.predictor import RefusedPicture, load
     from kilat.data.listing import list_pictures
 
     classifier = load(model)
     refused = False
-    for answer in classifier.answers(list_pictures(pictures)):
-        refused |= isinstance(answer, Refusal)
+    for answer in classifier.predictions(list_pictures(pictures)):
+        refused |= isinstance(answer, RefusedPicture)
         show.print_answer(answer, as_json=as_json)
     raise typer.Exit(1 if refused else 0)
 

@@ -9,7 +9,7 @@ from kilat.locale import _, ngettext
 from kilat.locale.notes import Note
 
 if TYPE_CHECKING:
-    from kilat.bundle.predictor import Prediction, Refusal
+    from kilat.bundle.predictor import Prediction, RefusedPicture
     from kilat.learn.metrics import Measures, Metrics
     from kilat.verbs.check import Check
 
@@ -88,16 +88,16 @@ def print_test(test: "Measures") -> None:
             print(sentence.format(count=others.n, share=others.share, auroc=others.auroc))
 
 
-def print_answer(answer: "Prediction | Refusal", *, as_json: bool) -> None:
+def print_answer(answer: "Prediction | RefusedPicture", *, as_json: bool) -> None:
     """Print one answer, or why there is none; lines for people appear at once."""
-    from kilat.bundle.predictor import Refusal
+    from kilat.bundle.predictor import RefusedPicture
 
-    if as_json and isinstance(answer, Refusal):
+    if as_json and isinstance(answer, RefusedPicture):
         error = {"kind": answer.error.kind, "message": answer.error.message}
         print_json({"path": answer.path, "error": error})
     elif as_json:
         print_json(vars(answer))
-    elif isinstance(answer, Refusal):
+    elif isinstance(answer, RefusedPicture):
         line = _("{path}: refused: {reason}").format(path=answer.path, reason=answer.error.message)
         print(line, flush=True)
     elif answer.unknown:

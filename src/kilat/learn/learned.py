@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kilat.bundle.assemble import export, export_network
+from kilat.bundle.assemble import assemble_frozen, assemble_network
 from kilat.bundle.manifest import Manifest
-from kilat.bundle.ood_graph import OodGraph, Projection
+from kilat.bundle.ood_graph import OodHead, Projection
 from kilat.bundle.parity import TOLERANCE
-from kilat.check.label_issues import HeadRefit
+from kilat.check.head_refit import HeadRefit
 from kilat.check.near_duplicates import NO_NEAR_DUPLICATES, NearDuplicates
 from kilat.data.catalog import Catalog
 from kilat.data.split import Part
@@ -158,9 +158,9 @@ class HeadArtifact:
         """Return the embeddings ``[n, d]`` of rows of the catalog."""
         return np.ascontiguousarray(self.fitted.scores[rows, : self.width])
 
-    def assemble(self, temperature: float, manifest: Manifest, ood: OodGraph) -> bytes:
+    def assemble(self, temperature: float, manifest: Manifest, ood: OodHead) -> bytes:
         """Return the model file: backbone and head as one graph."""
-        return export(self.backbone, self.resize, self.fitted.head, temperature, manifest, ood)
+        return assemble_frozen(self.backbone, self.resize, self.fitted.head, temperature, manifest, ood)
 
 
 @dataclass(frozen=True)
@@ -222,10 +222,10 @@ class NetworkArtifact:
         """Return the embeddings ``[n, d]`` of these pictures, of calibration pictures or of the sample."""
         return self.row_embeddings.at(rows)
 
-    def assemble(self, temperature: float, manifest: Manifest, ood: OodGraph) -> bytes:
+    def assemble(self, temperature: float, manifest: Manifest, ood: OodHead) -> bytes:
         """Return the model file: the network with its temperature as one graph."""
-        return export_network(
-            self.graph, size=self.size, resize=self.resize, temperature=temperature, manifest=manifest, senses=ood
+        return assemble_network(
+            self.graph, size=self.size, resize=self.resize, temperature=temperature, manifest=manifest, ood=ood
         )
 
 

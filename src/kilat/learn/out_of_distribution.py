@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kilat.bundle.ood_graph import OodGraph, Projection
-from kilat.bundle.penultimate import tapped
+from kilat.bundle.ood_graph import OodHead, Projection
+from kilat.bundle.penultimate import penultimate_graph
 from kilat.data.split import Part, folds
 from kilat.evaluate.out_of_distribution import (
     MAX_INDEX,
@@ -65,7 +65,7 @@ class OodDetection:
         calibration_distances: of the calibration pictures to the nearest other training picture, ``[n]``.
     """
 
-    graph: OodGraph
+    graph: OodHead
     auroc: dict[str, float]
     rounds: int
     test_embeddings: Floats
@@ -126,7 +126,7 @@ def embed_pictures(
         split: the parts of the split.
         gate: rows of the pictures of the parity gate.
     """
-    session = make_session(tapped(graph), threads=threads())
+    session = make_session(penultimate_graph(graph), threads=threads())
     (name,) = (output.name for output in session.get_outputs()[:1])
 
     def activations(rows: Ints) -> Iterator[Floats]:
@@ -164,7 +164,7 @@ def _of_head(split: SplitLogits, artifact: HeadArtifact, trust: Trust) -> OodDet
     )
     # Test pictures alone: the components were fitted on the others, which lie further apart in them than new ones do.
     test_embeddings = artifact.embeddings(test.rows)
-    graph = OodGraph(artifact.projection, detector, test_embeddings[stratified_sample(test.truth, REFERENCE)])
+    graph = OodHead(artifact.projection, detector, test_embeddings[stratified_sample(test.truth, REFERENCE)])
     distances = statistics.nearest_distance(calibration_embeddings, own_rows)
     return OodDetection(graph, auroc, len(trials), test_embeddings, distances)
 
@@ -182,7 +182,7 @@ def _of_network(split: SplitLogits, artifact: NetworkArtifact, trust: Trust) -> 
     # Where there are few test pictures, others that the network was not trained on stand in.
     more = known[stratified_sample(calibration.truth, max(0, REFERENCE - len(test_embeddings)))]
     reference = np.concatenate([test_embeddings[stratified_sample(test.truth, REFERENCE)], more])
-    graph = OodGraph(artifact.projection, detector, reference)
+    graph = OodHead(artifact.projection, detector, reference)
     return OodDetection(graph, auroc, len(trials), test_embeddings, statistics.nearest_distance(known))
 
 

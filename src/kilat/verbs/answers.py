@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 import numpy as np
 
-from kilat.bundle.predictor import Answer, Classifier
+from kilat.bundle.predictor import Classifier, ModelOutput
 from kilat.data.catalog import Catalog, Picture, PictureRecords, Source, content_digest
 from kilat.errors import PictureError
 from kilat.locale.notes import Note
@@ -86,7 +86,7 @@ def classify(classifier: Classifier, source: Source, catalog: Catalog, advance: 
         ood_rows: rows that are classified as well, though they were refused.
     """
     rows = np.union1d(np.flatnonzero(catalog.used), ood_rows)
-    answers: list[Answer | None] = [None] * len(catalog.table)
+    answers: list[ModelOutput | None] = [None] * len(catalog.table)
     digests = [""] * len(catalog.table)
     refusals: dict[int, Refusal] = {}
 
@@ -100,16 +100,16 @@ def classify(classifier: Classifier, source: Source, catalog: Catalog, advance: 
             digests[row] = content_digest(picture).hex()
             yield picture
 
-    for done, (row, outcome) in enumerate(zip(rows, classifier.outcomes(read()), strict=True), 1):
+    for done, (row, outcome) in enumerate(zip(rows, classifier.outputs(read()), strict=True), 1):
         if isinstance(outcome, PictureError):
             refusals[int(row)] = outcome.refusal
         else:
             answers[row] = outcome
         advance(done, len(rows))
     catalog.record_pictures(PictureRecords(digests=digests, refusals=refusals))
-    no_answer = Answer(np.zeros(len(classifier.classes), np.float32), math.nan, np.zeros(0, np.float32))
+    no_answer = ModelOutput(np.zeros(len(classifier.classes), np.float32), math.nan, np.zeros(0, np.float32))
     filled = [answer or no_answer for answer in answers]
     return Answers(
         np.array([answer.probabilities for answer in filled], np.float32).reshape(len(filled), -1),
-        np.array([answer.unknown for answer in filled], np.float32),
+        np.array([answer.ood_score for answer in filled], np.float32),
     )

@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL import Image
 
-from kilat.bundle.assemble import export_network
+from kilat.bundle.assemble import assemble_network
 from kilat.bundle.manifest import Manifest
-from kilat.bundle.parity import check, sample
+from kilat.bundle.parity import check_parity, sample_rows
 from kilat.bundle.predictor import Classifier
 from kilat.data.arrays import ArraySource
 from kilat.data.catalog import Source
@@ -82,8 +82,8 @@ def import_keras(
         adapted = KerasAdapter(model, low=low, high=high, grey=channels == 1, log=activation == "softmax")
         network = to_onnx(adapted, size=size)
     manifest = _manifest(path, classes, size, {"scale": scale, "resize": resize}, model.name, network)
-    file = export_network(network, size=size, resize=resize, temperature=1.0, manifest=manifest)
-    parity = check(Classifier(file), source, rows, _probabilities(outputs, activation), None)
+    file = assemble_network(network, size=size, resize=resize, temperature=1.0, manifest=manifest)
+    parity = check_parity(Classifier(file), source, rows, _probabilities(outputs, activation), None)
     return file, {
         "classes": list(classes),
         "size": size,
@@ -154,7 +154,7 @@ def _comparison_pictures(source: Source, size: int, resize: Resize) -> tuple[Sou
     offered = np.array([row for row, entry in enumerate(source.entries) if not entry.refused], np.int64)
     resizer = Resizer(size, resize)
     pixels: dict[int, Pixels] = {}
-    for row in sample(offered).tolist() if len(offered) else []:
+    for row in sample_rows(offered).tolist() if len(offered) else []:
         try:
             image, _unused = decode(source.read(row), shrink_to=size)
         except PictureError:  # what cannot be read says nothing about the model

@@ -7,9 +7,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kilat.bundle.assemble import export
+from kilat.bundle.assemble import assemble_frozen
 from kilat.bundle.manifest import Manifest
-from kilat.bundle.ood_graph import OodGraph, Projection
+from kilat.bundle.ood_graph import OodHead, Projection
 from kilat.evaluate.out_of_distribution import EmbeddingStatistics, OodDetector
 from kilat.features.backbone import Backbone, Block
 from kilat.features.resize_graph import OPSET
@@ -21,7 +21,7 @@ SIDE = 4
 
 @pytest.fixture(scope="session")
 def colours() -> Backbone:
-    """A network that sees the mean of red, green and blue, each between 0 and 1."""
+    """A network whose features are the mean red, green and blue, each between 0 and 1."""
     nodes = [
         helper.make_node("Cast", ["pixels"], ["colours.float"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["colours.float", "colours.axes"], ["colours.mean"], keepdims=0),
@@ -40,14 +40,14 @@ def colours() -> Backbone:
 
 @pytest.fixture(scope="session")
 def head() -> Head:
-    """Answers which of the three colours is strongest."""
+    """A head for the strongest of the three colours."""
     mean, scale = np.full(3, 0.5, np.float32), np.full(3, 2, np.float32)
     return Head(mean, scale, 3 * np.eye(3, dtype=np.float32), np.zeros(3, np.float32))
 
 
 @pytest.fixture(scope="session")
 def manifest(colours: Backbone) -> Manifest:
-    """What the small classifier says of itself."""
+    """The manifest of the small classifier."""
     return Manifest(
         classes=("red", "green", "blue"),
         size=colours.size,
@@ -61,8 +61,8 @@ def manifest(colours: Backbone) -> Manifest:
 
 
 @pytest.fixture(scope="session")
-def senses(head: Head) -> OodGraph:
-    """What the small classifier notices: that a colour is far from the three it knows, bright or dark."""
+def ood(head: Head) -> OodHead:
+    """The small classifier's detector of colours far from the three of its training, bright or dark."""
     random = np.random.default_rng(3)
     truth = np.arange(120) % 3
     features = (np.eye(3)[truth] * random.uniform(0.2, 1, (120, 1))).astype(np.float32)
@@ -76,7 +76,7 @@ def senses(head: Head) -> OodGraph:
         head.logits(features[90:]),
         false_positive_rate=0.1,
     )
-    return OodGraph(projection, detector, embeddings[:7])
+    return OodHead(projection, detector, embeddings[:7])
 
 
 @pytest.fixture(scope="session")
@@ -103,30 +103,30 @@ def trained() -> Callable[..., bytes]:
 
 
 @pytest.fixture(scope="session")
-def make_senses() -> Callable[..., OodGraph]:
-    """Made-up senses of what has ``width`` numbers, with logits of so many classes."""
+def make_ood() -> Callable[..., OodHead]:
+    """Detectors on made-up features of so many numbers, with logits of so many classes."""
 
-    def make(width: int, classes: int = 3, methods: tuple[str, ...] = ("knn",), kept: int = 60, d: int = 5) -> OodGraph:
+    def make(width: int, classes: int = 3, methods: tuple[str, ...] = ("knn",), kept: int = 60, d: int = 5) -> OodHead:
         random = np.random.default_rng(width)
         truth = np.arange(2 * kept) % classes
         basis = (random.normal(size=(width, d)) / np.sqrt(width)).astype(np.float32)
         projection = Projection(random.normal(size=width).astype(np.float32), basis)
-        seen = random.normal(size=(len(truth), width)) + random.normal(size=(classes, width))[truth]
+        features = random.normal(size=(len(truth), width)) + random.normal(size=(classes, width))[truth]
         logits = random.normal(size=(len(truth), classes)).astype(np.float32) + 3 * np.eye(classes)[truth]
-        embeddings = projection(seen.astype(np.float32))
+        embeddings = projection(features.astype(np.float32))
         statistics = EmbeddingStatistics.fit(embeddings[:kept], truth[:kept])
         detector = OodDetector.fit(
             statistics, methods, embeddings[kept:], logits[kept:].astype(np.float32), false_positive_rate=0.05
         )
-        return OodGraph(projection, detector, embeddings[:9])
+        return OodHead(projection, detector, embeddings[:9])
 
     return make
 
 
 @pytest.fixture(scope="session")
-def small(colours: Backbone, head: Head, manifest: Manifest, senses: OodGraph) -> bytes:
+def small(colours: Backbone, head: Head, manifest: Manifest, ood: OodHead) -> bytes:
     """The small classifier as the bytes of its file."""
-    return export(colours, "crop", head, 1.0, manifest, senses)
+    return assemble_frozen(colours, "crop", head, 1.0, manifest, ood)
 
 
 @pytest.fixture

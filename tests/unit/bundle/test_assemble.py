@@ -1,4 +1,4 @@
-"""``model.onnx`` for whoever has ONNX Runtime and nothing of kilat: any shape and batch, the fitted answers."""
+"""``model.onnx`` in bare ONNX Runtime: any shape and batch, and the outputs of the fitted parts."""
 
 import json
 from dataclasses import replace
@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from kilat.bundle import assemble as exporting
-from kilat.bundle.assemble import export, export_network
+from kilat.bundle import assemble
+from kilat.bundle.assemble import assemble_frozen, assemble_network
 from kilat.bundle.manifest import KEY
 from kilat.bundle.predictor import Classifier
 from kilat.errors import RunError
@@ -27,7 +27,7 @@ def session(model: bytes) -> ort.InferenceSession:
     return ort.InferenceSession(model, providers=["CPUExecutionProvider"])
 
 
-def ask(model: bytes, image: np.ndarray) -> np.ndarray:
+def probabilities_of(model: bytes, image: np.ndarray) -> np.ndarray:
     return session(model).run(None, {"image": image})[0]
 
 
@@ -41,24 +41,24 @@ def photo() -> np.ndarray:
 
 
 def test_the_contract_of_inputs_and_outputs(small):
-    (given,), answered = session(small).get_inputs(), session(small).get_outputs()
-    assert (given.name, given.type, given.shape) == ("image", "tensor(uint8)", ["batch", "height", "width", 3])
+    (image,), outputs = session(small).get_inputs(), session(small).get_outputs()
+    assert (image.name, image.type, image.shape) == ("image", "tensor(uint8)", ["batch", "height", "width", 3])
     shapes = {"probabilities": ["batch", 3], "embedding": ["batch", 2], "unknown": ["batch"]}
-    assert {one.name: one.shape for one in answered} == shapes
-    assert {one.type for one in answered} == {"tensor(float)"}
+    assert {one.name: one.shape for one in outputs} == shapes
+    assert {one.type for one in outputs} == {"tensor(float)"}
 
 
 @pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 300), (4, 4), (333, 222), (3000, 4000)])
-def test_any_height_and_width(colours, head, manifest, senses, resize, shape):
-    answers = ask(export(colours, resize, head, 1.0, manifest, senses), noise(2, *shape, 3))
-    assert answers.dtype == np.float32
-    assert answers.shape == (2, 3)
-    assert np.isfinite(answers).all()
-    np.testing.assert_allclose(answers.sum(1), 1, atol=1e-6)
+def test_any_height_and_width(colours, head, manifest, ood, resize, shape):
+    probabilities = probabilities_of(assemble_frozen(colours, resize, head, 1.0, manifest, ood), noise(2, *shape, 3))
+    assert probabilities.dtype == np.float32
+    assert probabilities.shape == (2, 3)
+    assert np.isfinite(probabilities).all()
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)
 
 
-def test_a_batch_answers_as_its_pictures_do(small):
+def test_a_batch_gives_the_outputs_of_its_pictures(small):
     batch = noise(5, 20, 31, 3)
     together = session(small).run(None, {"image": batch})
     for at, picture in enumerate(batch):
@@ -71,25 +71,25 @@ def test_channels_are_red_green_blue(small):
     for channel in range(3):
         pixels = np.zeros((1, 5, 8, 3), np.uint8)
         pixels[..., channel] = 255
-        assert ask(small, pixels)[0].argmax() == channel
+        assert probabilities_of(small, pixels)[0].argmax() == channel
 
 
-@pytest.mark.parametrize(("resize", "sees"), [("crop", "green"), ("squash", "all"), ("pad", "grey")])
-def test_what_fitting_a_wide_picture_lets_the_network_see(colours, head, manifest, senses, resize, sees):
-    """Red, green and blue thirds side by side: a crop sees the middle, squash and pad see all, pad adds grey."""
+@pytest.mark.parametrize(("resize", "kept"), [("crop", "green"), ("squash", "all"), ("pad", "grey")])
+def test_what_is_left_of_a_wide_picture(colours, head, manifest, ood, resize, kept):
+    """Red, green and blue thirds side by side: a crop keeps the middle, squash and pad keep all, pad adds grey."""
     pixels = np.zeros((1, 8, 24, 3), np.uint8)
     for third in range(3):
         pixels[:, :, 8 * third : 8 * third + 8, third] = 255
-    answer = ask(export(colours, resize, head, 1.0, manifest, senses), pixels)[0]
-    if sees == "green":
-        assert answer[1] > 0.9
+    probabilities = probabilities_of(assemble_frozen(colours, resize, head, 1.0, manifest, ood), pixels)[0]
+    if kept == "green":
+        assert probabilities[1] > 0.9
     else:
-        np.testing.assert_allclose(answer, 1 / 3, atol=0.15)
+        np.testing.assert_allclose(probabilities, 1 / 3, atol=0.15)
 
 
 @pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
-def test_it_is_the_fitted_head_on_the_features(resize, manifest, make_senses, photo):
-    """The real backbone, in one file with the fitting before it and the head behind it, as the parts one by one."""
+def test_it_is_the_fitted_head_on_the_features(resize, manifest, make_ood, photo):
+    """The real backbone, in one file with the resize before it and the head behind it, as the parts one by one."""
     backbone = lite.build(64, "fp32")
     random = np.random.default_rng(1)
     head = Head(
@@ -98,32 +98,36 @@ def test_it_is_the_fitted_head_on_the_features(resize, manifest, make_senses, ph
         random.normal(0, 0.02, (backbone.width, 3)).astype(np.float32),
         random.normal(0, 1, 3).astype(np.float32),
     )
-    temperature, senses = 1.7, make_senses(backbone.width, methods=("knn", "mahalanobis", "energy"))
-    model = session(export(backbone, resize, head, temperature, replace(manifest, size=64), senses))
-    fit, run = Resizer(64, resize), OnnxRunner(backbone)
+    temperature, ood = 1.7, make_ood(backbone.width, methods=("knn", "mahalanobis", "energy"))
+    model = session(assemble_frozen(backbone, resize, head, temperature, replace(manifest, size=64), ood))
+    resizer, run = Resizer(64, resize), OnnxRunner(backbone)
     for picture in (photo, photo[:100, :333], photo[50:250, 200:260], photo[:30, :20]):
-        features = run(fit(picture)[None])
+        features = run(resizer(picture)[None])
         logits = head.logits(features)
-        embedding = senses.projection(standardise(features, head.mean, head.scale))
-        unknown = senses.detector.score(embedding, logits / np.float32(temperature))
-        got = model.run(["probabilities", "embedding", "unknown"], {"image": picture[None]})
-        for answer, expected in zip(got, (apply_temperature(logits, temperature), embedding, unknown), strict=True):
-            np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-5)
+        embedding = ood.projection(standardise(features, head.mean, head.scale))
+        unknown = ood.detector.score(embedding, logits / np.float32(temperature))
+        outputs = model.run(["probabilities", "embedding", "unknown"], {"image": picture[None]})
+        for output, expected in zip(outputs, (apply_temperature(logits, temperature), embedding, unknown), strict=True):
+            np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_temperature_softens(colours, head, manifest, senses, photo):
-    sharp, soft = (ask(export(colours, "crop", head, t, manifest, senses), photo[None])[0] for t in (0.5, 5.0))
-    assert sharp.max() > soft.max()
-    assert sharp.argmax() == soft.argmax()
+def test_a_higher_temperature_gives_less_confident_probabilities(colours, head, manifest, ood, photo):
+    low, high = (
+        probabilities_of(assemble_frozen(colours, "crop", head, t, manifest, ood), photo[None])[0] for t in (0.5, 5.0)
+    )
+    assert low.max() > high.max()
+    assert low.argmax() == high.argmax()
 
 
-def test_resizing_is_antialiased(colours, head, manifest, senses):
+def test_resizing_is_antialiased(colours, head, manifest, ood):
     """Thin lines must come out as their mean, as in Pillow, and not as whatever column was hit."""
     pixels = np.zeros((1, 64, 64, 3), np.uint8)
     pixels[:, :, ::2] = 255
     small = np.asarray(Image.fromarray(pixels[0]).resize((4, 4), Image.Resampling.BILINEAR)).mean((0, 1)) / 255
     expected = apply_temperature(head.logits(small[None].astype(np.float32)), 1.0)
-    np.testing.assert_allclose(ask(export(colours, "crop", head, 1.0, manifest, senses), pixels), expected, atol=0.02)
+    np.testing.assert_allclose(
+        probabilities_of(assemble_frozen(colours, "crop", head, 1.0, manifest, ood), pixels), expected, atol=0.02
+    )
     assert small.mean() == pytest.approx(0.5, abs=0.02)
 
 
@@ -136,8 +140,8 @@ def test_the_document_inside(small, manifest):
     assert document["versions"]["opset"] == opset == OPSET
 
 
-def test_the_same_parts_give_the_same_bytes(colours, head, manifest, senses, small):
-    assert export(colours, "crop", head, 1.0, manifest, senses) == small
+def test_the_same_parts_give_the_same_bytes(colours, head, manifest, ood, small):
+    assert assemble_frozen(colours, "crop", head, 1.0, manifest, ood) == small
 
 
 def test_it_is_a_valid_model_that_keeps_everything_inside(small):
@@ -148,39 +152,42 @@ def test_it_is_a_valid_model_that_keeps_everything_inside(small):
 
 
 def means(picture: np.ndarray, resize: str) -> np.ndarray:
-    """What such a network sees of a picture, float64 ``[1, 3]``."""
+    """The features of such a network, float64 ``[1, 3]``."""
     return Resizer(4, resize)(picture).mean((0, 1), keepdims=True)[0].astype(float) / 255
 
 
 @pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
-def test_a_trained_network_keeps_its_answers(trained, manifest, photo, resize):
+def test_a_trained_network_keeps_its_probabilities(trained, manifest, photo, resize):
     weight = np.random.default_rng(2).normal(0, 5, (3, 3))
-    file = export_network(trained(weight), size=4, resize=resize, temperature=1.7, manifest=manifest)
+    file = assemble_network(trained(weight), size=4, resize=resize, temperature=1.7, manifest=manifest)
     onnx.checker.check_model(onnx.load_from_string(file), full_check=True)
     for picture in (photo, photo[:100, :333], photo[50:51, 200:207]):
         expected = apply_temperature(means(picture, resize) @ weight, 1.7)
-        np.testing.assert_allclose(ask(file, picture[None]), expected, atol=1e-5)
+        np.testing.assert_allclose(probabilities_of(file, picture[None]), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_one_unit_is_the_second_of_two_classes(trained, manifest, photo, sign):
     weight = sign * np.array([[9.0], [-2.0], [30.0]])
     two = replace(manifest, classes=("no", "yes"))
-    file = export_network(trained(weight), size=4, resize="squash", temperature=0.5, manifest=two)
+    file = assemble_network(trained(weight), size=4, resize="squash", temperature=0.5, manifest=two)
     logit = means(photo, "squash") @ weight / 0.5
     expected = 1 / (1 + np.exp(np.hstack([logit, -logit])))
-    np.testing.assert_allclose(ask(file, photo[None]), expected, rtol=1e-4)  # of a probability near 1e-18 too
+    np.testing.assert_allclose(
+        probabilities_of(file, photo[None]), expected, rtol=1e-4
+    )  # of a probability near 1e-18 too
     assert Classifier(file).predict(photo)[0].label == ("yes" if sign > 0 else "no")
 
 
 def test_the_same_network_gives_the_same_bytes(trained, manifest):
     one, other = (
-        export_network(trained(np.eye(3)), size=4, resize="crop", temperature=1.0, manifest=manifest) for _ in range(2)
+        assemble_network(trained(np.eye(3)), size=4, resize="crop", temperature=1.0, manifest=manifest)
+        for _ in range(2)
     )
     assert one == other
 
 
-def test_a_network_that_fits_no_file(trained, manifest, monkeypatch):
-    monkeypatch.setattr(exporting, "_MAX_BYTES", 100)
+def test_a_network_that_is_too_large_for_a_file(trained, manifest, monkeypatch):
+    monkeypatch.setattr(assemble, "MAX_BYTES", 100)
     with pytest.raises(RunError, match=r"has \d+ bytes; one ONNX file holds 100\."):
-        export_network(trained(np.eye(3)), size=4, resize="crop", temperature=1.0, manifest=manifest)
+        assemble_network(trained(np.eye(3)), size=4, resize="crop", temperature=1.0, manifest=manifest)

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from kilat.bundle import layer_table
-from kilat.bundle.assemble import export, export_network
+from kilat.bundle.assemble import assemble_frozen, assemble_network
 from kilat.errors import ModelFileError
 from kilat.features import lite
 from kilat.features.resize_graph import OPSET
@@ -18,14 +18,14 @@ from kilat.report.network_diagram import volumes
 
 
 @pytest.fixture(scope="module", params=["fp32", "int8"])
-def described(request, manifest, make_senses):
+def described(request, manifest, make_ood):
     """EfficientNet-Lite0 with a head for three classes."""
     backbone = lite.build(224, request.param)
     width = sum(block.width for block in backbone.blocks)
     zeros = np.zeros(width, np.float32)
     head = Head(zeros, zeros, np.zeros((width, 3), np.float32), np.zeros(3, np.float32))
     named = replace(manifest, size=224, backbone={"name": lite.NAME})
-    return layer_table.summarise(export(backbone, "crop", head, 1.0, named, make_senses(width))), width
+    return layer_table.summarise(assemble_frozen(backbone, "crop", head, 1.0, named, make_ood(width))), width
 
 
 def test_efficientnet_lite0_is_the_one_that_is_published(described):
@@ -57,7 +57,7 @@ def test_it_can_be_drawn_and_printed(described):
     assert [cell.strip() for cell in lines[5].split("│")[1:-1]] == [
         "depthwise_conv2d (DepthwiseConv2D)", "(None, 112, 112, 32)", "320", "3,612,672",
     ]  # fmt: skip
-    assert "Sees" not in lines[2]  # nobody knows
+    assert "Sees" not in lines[2]  # receptive fields are not worked out
     assert lines[-3] == " Trainable params: 0 (0.00 B)"
 
 
@@ -68,7 +68,7 @@ def of_pixels(manifest, nodes, **weights):
         helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
     ]
     graph = helper.make_graph(
-        [*before, *(helper.make_node(kind, given, [answer], **choices) for kind, given, answer, choices in nodes)],
+        [*before, *(helper.make_node(kind, inputs, [output], **choices) for kind, inputs, output, choices in nodes)],
         "network",
         [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", 4, 4, 3])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
@@ -76,14 +76,14 @@ def of_pixels(manifest, nodes, **weights):
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
     data = model.SerializeToString()
-    return layer_table.summarise(export_network(data, size=4, resize="crop", temperature=1.0, manifest=manifest)).rows
+    return layer_table.summarise(assemble_network(data, size=4, resize="crop", temperature=1.0, manifest=manifest)).rows
 
 
 def test_matrix_products_take_their_bias_from_the_sum_behind(manifest):
     nodes = [
         ("Flatten", ["planes"], "flat", {}),
-        ("Transpose", ["kernel"], "turned", {"perm": [1, 0]}),
-        ("MatMul", ["flat", "turned"], "product", {}),
+        ("Transpose", ["kernel"], "transposed", {"perm": [1, 0]}),
+        ("MatMul", ["flat", "transposed"], "product", {}),
         ("Add", ["bias", "product"], "shifted", {}),
         ("Mul", ["shifted", "shifted"], "squared", {}),
         ("MatMul", ["squared", "last"], "logits", {}),
@@ -93,7 +93,7 @@ def test_matrix_products_take_their_bias_from_the_sum_behind(manifest):
     assert [(row.label, row.frozen, row.macs) for row in rows] == [("dense", 245, 240), ("dense_1", 15, 15)]
 
 
-def test_products_of_what_is_seen_are_no_layers(manifest):
+def test_products_of_activations_are_no_layers(manifest):
     nodes = [
         ("MatMul", ["planes", "planes"], "mixed", {}),
         ("GlobalAveragePool", ["mixed"], "pooled", {}),
@@ -125,7 +125,7 @@ def test_a_trained_network_has_the_rows_of_its_recipe(manifest):
     )
     network = build(Network(layers=given), channels=3, size=8, classes=3, seed=0)
     graph = to_onnx(PixelNetwork(network, 8, (0.0,) * 3, (1.0,) * 3), size=8)
-    file = export_network(graph, size=8, resize="crop", temperature=1.0, manifest=replace(manifest, size=8))
+    file = assemble_network(graph, size=8, resize="crop", temperature=1.0, manifest=replace(manifest, size=8))
     wanted = summarise(network, name="", channels=3, size=8).rows
     found = {row.label: row for row in layer_table.summarise(file).rows}
     assert list(found) == [row.label for row in wanted if row.trainable]

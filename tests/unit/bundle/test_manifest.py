@@ -16,8 +16,8 @@ def test_what_goes_in_comes_out(manifest):
 
 
 def test_the_same_content_gives_the_same_text(manifest):
-    turned = replace(manifest, versions=dict(reversed(manifest.versions.items())))
-    assert turned.to_json() == manifest.to_json()
+    reordered = replace(manifest, versions=dict(reversed(manifest.versions.items())))
+    assert reordered.to_json() == manifest.to_json()
 
 
 def test_what_is_not_finite_cannot_be_written(manifest):
@@ -125,6 +125,6 @@ def test_a_text_that_holds_no_embeddings_is_refused(text):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_embeddings_that_are_no_numbers_are_refused(value):
-    with pytest.raises(ModelFileError, match="reference embeddings that are no numbers"):
+def test_embeddings_that_are_not_finite_are_refused(value):
+    with pytest.raises(ModelFileError, match="reference embeddings that are not finite"):
         unpack(pack(np.array([[0.5, value]], np.float32)), "here")

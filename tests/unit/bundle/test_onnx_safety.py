@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kilat.bundle.onnx_safety import refuse_foreign
+from kilat.bundle.onnx_safety import require_self_contained
 from kilat.errors import ModelFileError
 
 FOREIGN = "another file"
@@ -99,7 +99,7 @@ def without_saying_so(model: onnx.ModelProto) -> None:
 )
 def test_weights_in_another_file_are_refused_wherever_they_hide(altered, plant):
     with pytest.raises(ModelFileError, match=FOREIGN):
-        refuse_foreign(altered(plant), "here")
+        require_self_contained(altered(plant), "here")
 
 
 def test_weights_saved_by_onnx_in_another_file_are_refused(small, tmp_path):
@@ -108,12 +108,12 @@ def test_weights_saved_by_onnx_in_another_file_are_refused(small, tmp_path):
     onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, location="weights.bin")
     assert (tmp_path / "weights.bin").exists()
     with pytest.raises(ModelFileError, match=FOREIGN):
-        refuse_foreign((tmp_path / "model.onnx").read_bytes(), "here")
+        require_self_contained((tmp_path / "model.onnx").read_bytes(), "here")
 
 
 def test_a_file_that_keeps_everything_inside_passes(small, altered):
-    refuse_foreign(small, "here")
-    refuse_foreign(altered(lambda model: model.graph.initializer.add(name="w", data_location=0)), "here")
+    require_self_contained(small, "here")
+    require_self_contained(altered(lambda model: model.graph.initializer.add(name="w", data_location=0)), "here")
 
 
 def test_cut_off_anywhere_it_is_refused(small, manifest):
@@ -121,7 +121,7 @@ def test_cut_off_anywhere_it_is_refused(small, manifest):
     whole = 0
     for length in range(1, len(small)):
         try:
-            refuse_foreign(small[:length], "here")
+            require_self_contained(small[:length], "here")
         except ModelFileError as error:
             assert DAMAGED in str(error)  # noqa: PT017
         else:
@@ -145,7 +145,7 @@ def test_cut_off_anywhere_it_is_refused(small, manifest):
 )
 def test_what_is_no_protobuf_is_refused(data):
     with pytest.raises(ModelFileError, match=DAMAGED):
-        refuse_foreign(data, "here")
+        require_self_contained(data, "here")
 
 
 def varint(number: int) -> bytes:
@@ -168,9 +168,9 @@ def test_a_tag_that_protobuf_would_read_as_another_one_is_refused(altered):
     content = graph.SerializeToString()
     plain = altered(lambda model: model.ClearField("graph"))
     with pytest.raises(ModelFileError, match=FOREIGN):
-        refuse_foreign(plain + message(varint(7 << 3 | 2), content), "here")
+        require_self_contained(plain + message(varint(7 << 3 | 2), content), "here")
     with pytest.raises(ModelFileError, match=DAMAGED):
-        refuse_foreign(plain + message(varint(1 << 32 | 7 << 3 | 2), content), "here")
+        require_self_contained(plain + message(varint(1 << 32 | 7 << 3 | 2), content), "here")
 
 
 def nested(depth: int) -> Callable[[onnx.ModelProto], None]:
@@ -184,9 +184,9 @@ def nested(depth: int) -> Callable[[onnx.ModelProto], None]:
 
 
 def test_nested_without_end_it_is_refused(altered):
-    refuse_foreign(altered(nested(5)), "here")
+    require_self_contained(altered(nested(5)), "here")
     content = b""
     for level in range(3000):
         content = message(varint((6, 5, 1)[level % 3] << 3 | 2), content)
     with pytest.raises(ModelFileError, match=DAMAGED):
-        refuse_foreign(message(varint(7 << 3 | 2), content), "here")
+        require_self_contained(message(varint(7 << 3 | 2), content), "here")

@@ -1,12 +1,12 @@
-"""The parity gate lets a faithful file pass, and stops one that answers differently from the fitted model."""
+"""The parity gate lets a faithful file pass, and stops one whose outputs differ from the fitted classifier's."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from kilat.bundle.assemble import export, export_network
-from kilat.bundle.parity import PICTURES, TOLERANCE, check, sample
+from kilat.bundle.assemble import assemble_frozen, assemble_network
+from kilat.bundle.parity import MAX_PICTURES, TOLERANCE, check_parity, sample_rows
 from kilat.bundle.predictor import Classifier
 from kilat.data.source import ArraySource, PathsSource
 from kilat.errors import RunError
@@ -23,26 +23,26 @@ def pictures():
 
 @pytest.fixture
 def features(pictures, colours):
-    """What the network sees of them."""
+    """Their features."""
     fit, run = Resizer(colours.size, "crop"), OnnxRunner(colours)
     return np.concatenate([run(fit(one)[None]) for one in pictures])
 
 
 @pytest.fixture
 def expected(features, head):
-    """What the fitted model says of them, part by part."""
+    """The probabilities of the fitted classifier, part by part."""
     return apply_temperature(head.logits(features), 1.0)
 
 
 @pytest.fixture
-def unknown(features, head, senses):
-    """How unknown they are to the fitted model."""
-    return senses.detector.score(senses.projection((features - head.mean) * head.scale), head.logits(features))
+def unknown(features, head, ood):
+    """The scores of the fitted detector."""
+    return ood.detector.score(ood.projection((features - head.mean) * head.scale), head.logits(features))
 
 
 def test_a_faithful_file_passes(small, pictures, expected, unknown):
     source = ArraySource(pictures, ["red"] * 80, "x")
-    parity = check(Classifier(small), source, np.arange(80), expected, unknown)
+    parity = check_parity(Classifier(small), source, np.arange(80), expected, unknown)
     assert parity.max_ood_difference < 1e-3
     assert parity.pictures == 80
     assert parity.max_difference < 1e-5
@@ -51,52 +51,52 @@ def test_a_faithful_file_passes(small, pictures, expected, unknown):
 
 
 @pytest.mark.parametrize("fault", ["temperature", "resize", "swapped"])
-def test_an_unfaithful_file_is_stopped(colours, head, manifest, senses, pictures, expected, fault):
+def test_an_unfaithful_file_is_stopped(colours, head, manifest, ood, pictures, expected, fault):
     if fault == "swapped":
         expected = expected[:, [1, 0, 2]]
-    blind = replace(senses, detector=replace(senses.detector, spreads=(1e9, 1e9), threshold=0.0))
+    insensitive = replace(ood, detector=replace(ood.detector, spreads=(1e9, 1e9), threshold=0.0))
     temperature = 1.2 if fault == "temperature" else 1.0
-    file = export(colours, "squash" if fault == "resize" else "crop", head, temperature, manifest, blind)
+    file = assemble_frozen(colours, "squash" if fault == "resize" else "crop", head, temperature, manifest, insensitive)
     with pytest.raises(RunError, match=r"a probability differs by 0\.\d+ .* on x\[\d+\]") as error:
-        check(Classifier(file), ArraySource(pictures, ["red"] * 80, "x"), np.arange(80), expected, np.zeros(80))
+        check_parity(Classifier(file), ArraySource(pictures, ["red"] * 80, "x"), np.arange(80), expected, np.zeros(80))
     assert error.value.exit_code == 1
 
 
 @pytest.mark.parametrize("fault", ["threshold", "swapped", "no number", "none"])
-def test_a_file_that_notices_other_pictures_is_stopped(small, pictures, expected, unknown, fault):
+def test_a_file_with_other_scores_is_stopped(small, pictures, expected, unknown, fault):
     faults = {"threshold": unknown + 0.05, "swapped": unknown[::-1], "no number": np.full(80, np.nan)}
-    told = {**faults, "none": np.full(80, -np.inf)}[fault]
-    with pytest.raises(RunError, match=r"does not notice unknown pictures as the fitted model does.* on x\[\d+\]"):
-        check(Classifier(small), ArraySource(pictures, ["red"] * 80, "x"), np.arange(80), expected, told)
+    scores = {**faults, "none": np.full(80, -np.inf)}[fault]
+    with pytest.raises(RunError, match=r"disagree on unknown pictures: a score differs by .* on x\[\d+\]"):
+        check_parity(Classifier(small), ArraySource(pictures, ["red"] * 80, "x"), np.arange(80), expected, scores)
 
 
-def test_a_file_that_notices_nothing_passes_where_nothing_is_to_be_noticed(trained, manifest, pictures):
-    file = export_network(trained(np.eye(3)), size=4, resize="crop", temperature=1.0, manifest=manifest)
+def test_a_file_without_a_detector_passes_where_there_is_none(trained, manifest, pictures):
+    file = assemble_network(trained(np.eye(3)), size=4, resize="crop", temperature=1.0, manifest=manifest)
     expected = Classifier(file).predict_proba(pictures)
     source = ArraySource(pictures, ["red"] * 80, "x")
-    assert check(Classifier(file), source, np.arange(80), expected, None).max_ood_difference == 0
-    with pytest.raises(RunError, match="does not notice unknown pictures"):
-        check(Classifier(file), source, np.arange(80), expected, np.zeros(80))
+    assert check_parity(Classifier(file), source, np.arange(80), expected, None).max_ood_difference == 0
+    with pytest.raises(RunError, match="disagree on unknown pictures"):
+        check_parity(Classifier(file), source, np.arange(80), expected, np.zeros(80))
 
 
-def test_an_answer_that_is_no_number_is_stopped(small, pictures, expected, unknown):
+def test_a_probability_that_is_not_finite_is_stopped(small, pictures, expected, unknown):
     expected[3] = np.nan
     with pytest.raises(RunError):
-        check(Classifier(small), ArraySource(pictures, ["red"] * 80, "x"), np.arange(80), expected, unknown)
+        check_parity(Classifier(small), ArraySource(pictures, ["red"] * 80, "x"), np.arange(80), expected, unknown)
 
 
-def test_a_picture_that_went_away_is_told(small, tmp_path, expected, unknown):
+def test_a_picture_that_is_gone_is_an_error(small, tmp_path, expected, unknown):
     source = PathsSource([tmp_path / "gone.jpg"], ["red"])
     with pytest.raises(RunError, match="can no longer be read"):
-        check(Classifier(small), source, np.arange(1), expected[:1], unknown[:1])
+        check_parity(Classifier(small), source, np.arange(1), expected[:1], unknown[:1])
 
 
-@pytest.mark.parametrize("count", [1, 2, 63, PICTURES, 97, 5000])
+@pytest.mark.parametrize("count", [1, 2, 63, MAX_PICTURES, 97, 5000])
 def test_pictures_are_spread_over_all_of_them(count):
     rows = np.arange(0, 3 * count, 3)
-    chosen = sample(rows)
-    assert len(chosen) == min(count, PICTURES) == len(set(chosen.tolist()))
-    assert PICTURES >= 64
+    chosen = sample_rows(rows)
+    assert len(chosen) == min(count, MAX_PICTURES) == len(set(chosen.tolist()))
+    assert MAX_PICTURES >= 64
     assert set(chosen) <= set(rows)
     assert chosen[0] == rows[0]
     assert chosen[-1] == rows[-1]

@@ -1,4 +1,4 @@
-"""What a network's last layer with weights is given, found in graphs of many kinds."""
+"""The input of the last layer with weights is found in graphs of many kinds."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kilat.bundle.penultimate import tap, tapped
+from kilat.bundle.penultimate import add_penultimate, penultimate_graph
 from kilat.features.resize_graph import OPSET
 
 SIDE = 6
@@ -28,10 +28,10 @@ CONSTANTS = {
     "kernel": random.normal(size=(5, 3, 3, 3)).astype(np.float32),
     "as_list": np.array([0, 5, 16]),
     "dense": random.normal(size=(5, 4)).astype(np.float32),
-    "turned": random.normal(size=(4, 5)).astype(np.float32),
+    "transposed": random.normal(size=(4, 5)).astype(np.float32),
     "one": random.normal(size=(5, 1)).astype(np.float32),
     "square": random.normal(size=(5, 5)).astype(np.float32),
-    "places": random.normal(size=(4, 5, 1, 1)).astype(np.float32),
+    "pointwise": random.normal(size=(4, 5, 1, 1)).astype(np.float32),
     "bias": random.normal(size=4).astype(np.float32),
     "middle": np.array([1]),
     "sides": np.array([2, 3]),
@@ -42,7 +42,7 @@ CONSTANTS = {
 
 def graph(nodes: Any, units: int = 4) -> bytes:
     """A network from ``pixels`` to the ``logits`` that its last node gives."""
-    made = [helper.make_node(kind, given, [answer], **choices) for kind, given, answer, choices in nodes]
+    made = [helper.make_node(kind, inputs, [output], **choices) for kind, inputs, output, choices in nodes]
     used = {name for node in made for name in node.input}
     model = helper.make_model(
         helper.make_graph(
@@ -73,8 +73,8 @@ def run(model: bytes, *names: str) -> list[np.ndarray]:
 
 
 def found(model: bytes) -> np.ndarray:
-    """What is tapped, by the graph that ``tapped`` gives."""
-    session = ort.InferenceSession(tapped(model), providers=["CPUExecutionProvider"])
+    """The penultimate features, by the graph that ends with them."""
+    session = ort.InferenceSession(penultimate_graph(model), providers=["CPUExecutionProvider"])
     (output,) = session.get_outputs()
     for count in (1, 3):
         assert len(session.run([output.name], {"pixels": pixels(count)})[0]) == count
@@ -84,9 +84,9 @@ def found(model: bytes) -> np.ndarray:
 DENSE = {
     "matrix product": [("MatMul", ["flat", "dense"], "product", {}), ("Add", ["product", "bias"], "logits", {})],
     "gemm": [("Gemm", ["flat", "dense", "bias"], "logits", {})],
-    "gemm of a turned weight": [("Gemm", ["flat", "turned", "bias"], "logits", {"transB": 1})],
-    "weight turned in the graph": [
-        ("Transpose", ["turned"], "weight", {"perm": [1, 0]}),
+    "gemm of a transposed weight": [("Gemm", ["flat", "transposed", "bias"], "logits", {"transB": 1})],
+    "weight transposed in the graph": [
+        ("Transpose", ["transposed"], "weight", {"perm": [1, 0]}),
         ("Identity", ["weight"], "shared", {}),
         ("MatMul", ["flat", "shared"], "logits", {}),
     ],
@@ -109,7 +109,7 @@ DENSE = {
 
 
 @pytest.mark.parametrize("behind", DENSE.values(), ids=DENSE)
-def test_a_dense_head_is_given_what_was_pooled(behind):
+def test_a_dense_head_takes_the_pooled_features(behind):
     model = graph([*POOLED, *behind])
     np.testing.assert_array_equal(found(model), run(model, "flat")[0])
 
@@ -132,16 +132,16 @@ def test_a_weight_that_two_layers_share():
 
 
 @pytest.mark.parametrize("pooling", ["GlobalAveragePool", "GlobalMaxPool", "ReduceMean"])
-def test_a_convolution_of_single_places_is_given_the_mean_over_them(pooling):
+def test_features_of_a_pointwise_convolution_are_the_mean_over_positions(pooling):
     axes = ["sides"] if pooling == "ReduceMean" else []
-    behind = (("Conv", ["rectified", "places"], "scores", {}), (pooling, ["scores", *axes], "most", {}))
+    behind = (("Conv", ["rectified", "pointwise"], "scores", {}), (pooling, ["scores", *axes], "most", {}))
     model = graph([*CONV, *behind, ("Flatten", ["most"], "logits", {})])
     (maps,) = run(model, "rectified")
     assert maps.shape == (5, 5, 4, 4)
     np.testing.assert_allclose(found(model), maps.mean((2, 3)), rtol=1e-5)
 
 
-def test_a_dense_layer_on_every_token_is_given_the_mean_over_them():
+def test_features_of_a_dense_layer_on_every_token_are_the_mean_over_them():
     behind = (
         ("MatMul", ["tokens", "dense"], "scores", {}),
         ("ReduceMean", ["scores", "middle"], "logits", {"keepdims": 0}),
@@ -152,7 +152,7 @@ def test_a_dense_layer_on_every_token_is_given_the_mean_over_them():
     np.testing.assert_allclose(found(model), tokens.mean(1), rtol=1e-5)
 
 
-def test_a_dense_layer_on_every_place_is_given_the_mean_over_them():
+def test_features_of_a_dense_layer_on_every_position_are_the_mean_over_them():
     behind = (
         ("Transpose", ["rectified"], "last", {"perm": [0, 2, 3, 1]}),
         ("MatMul", ["last", "dense"], "scores", {}),
@@ -166,25 +166,25 @@ def test_a_dense_layer_on_every_place_is_given_the_mean_over_them():
 ATTENTION = (
     ("MatMul", ["tokens", "square"], "queries", {}),
     ("Transpose", ["tokens"], "keys", {"perm": [0, 2, 1]}),
-    ("MatMul", ["queries", "keys"], "likeness", {}),
-    ("Softmax", ["likeness"], "shares", {"axis": 2}),
+    ("MatMul", ["queries", "keys"], "similarity", {}),
+    ("Softmax", ["similarity"], "shares", {"axis": 2}),
     ("MatMul", ["shares", "tokens"], "mixed", {}),
 )
 
 
-def test_a_transformer_is_asked_for_what_its_head_is_given():
+def test_features_of_a_transformer_are_the_input_of_its_head():
     behind = (("Gather", ["mixed", "first"], "token", {"axis": 1}), ("MatMul", ["token", "dense"], "logits", {}))
     model = graph([*TOKENS, *ATTENTION, *behind])
     np.testing.assert_allclose(found(model), run(model, "mixed")[0][:, 0], rtol=1e-5)
 
 
-def test_products_of_what_is_seen_have_no_weights():
+def test_products_of_activations_have_no_weights():
     """Behind the last layer with weights tokens are only mixed with each other."""
     model = graph([*TOKENS, *ATTENTION, ("ReduceMean", ["mixed", "middle"], "logits", {"keepdims": 0})], units=5)
     np.testing.assert_allclose(found(model), run(model, "tokens")[0].mean(1), rtol=1e-5)
 
 
-def test_a_network_without_weights_is_asked_for_its_logits():
+def test_features_of_a_network_without_weights_are_its_logits():
     model = graph([*BEFORE, ("ReduceMean", ["scaled", "both"], "logits", {"keepdims": 0})], units=3)
     np.testing.assert_array_equal(found(model), run(model, "logits")[0])
 
@@ -203,14 +203,14 @@ def test_a_very_deep_network():
 
 def test_the_same_network_gives_the_same_bytes():
     model = graph([*POOLED, *DENSE["gemm"]])
-    assert tapped(model) == tapped(model)
+    assert penultimate_graph(model) == penultimate_graph(model)
 
 
 def test_the_whole_network_stays_what_it_was():
-    behind = (("Conv", ["rectified", "places"], "scores", {}), ("GlobalMaxPool", ["scores"], "most", {}))
+    behind = (("Conv", ["rectified", "pointwise"], "scores", {}), ("GlobalMaxPool", ["scores"], "most", {}))
     model = graph([*CONV, *behind, ("Flatten", ["most"], "logits", {})])
     changed = onnx.load_from_string(model)
-    name = tap(changed)
+    name = add_penultimate(changed)
     logits, before = run(changed.SerializeToString(), "logits", name)
     np.testing.assert_array_equal(logits, run(model, "logits")[0])
     np.testing.assert_array_equal(before, found(model))

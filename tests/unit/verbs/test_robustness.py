@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kilat.bundle.assemble import export_network
+from kilat.bundle.assemble import assemble_network
 from kilat.bundle.manifest import Manifest
 from kilat.bundle.predictor import Classifier
 from kilat.data.catalog import Entry
@@ -60,7 +60,7 @@ def colour_classifier(**manifest: Any) -> Classifier:
     document = Manifest(
         classes=("red", "green", "blue"), backbone={}, thresholds={}, measures={}, digests={}, versions={}, **given
     )
-    file = export_network(network.SerializeToString(), size=SIDE, resize="crop", temperature=85, manifest=document)
+    file = assemble_network(network.SerializeToString(), size=SIDE, resize="crop", temperature=85, manifest=document)
     return Classifier(file)
 
 
