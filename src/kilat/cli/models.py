@@ -29,9 +29,9 @@ def predict(
 
     classifier = load(model)
     refused = False
-    for answer in classifier.predictions(list_pictures(pictures)):
-        refused |= isinstance(answer, RefusedPicture)
-        show.print_answer(answer, as_json=as_json)
+    for prediction in classifier.predictions(list_pictures(pictures)):
+        refused |= isinstance(prediction, RefusedPicture)
+        show.print_prediction(prediction, as_json=as_json)
     raise typer.Exit(1 if refused else 0)
 
 

@@ -88,25 +88,25 @@ def print_test(test: "Measures") -> None:
             print(sentence.format(count=others.n, share=others.share, auroc=others.auroc))
 
 
-def print_answer(answer: "Prediction | RefusedPicture", *, as_json: bool) -> None:
-    """Print one answer, or why there is none; lines for people appear at once."""
+def print_prediction(prediction: "Prediction | RefusedPicture", *, as_json: bool) -> None:
+    """Print one prediction, or why there is none; lines for people appear at once."""
     from kilat.bundle.predictor import RefusedPicture
 
-    if as_json and isinstance(answer, RefusedPicture):
-        error = {"kind": answer.error.kind, "message": answer.error.message}
-        print_json({"path": answer.path, "error": error})
+    if as_json and isinstance(prediction, RefusedPicture):
+        error = {"kind": prediction.error.kind, "message": prediction.error.message}
+        print_json({"path": prediction.path, "error": error})
     elif as_json:
-        print_json(vars(answer))
-    elif isinstance(answer, RefusedPicture):
-        line = _("{path}: refused: {reason}").format(path=answer.path, reason=answer.error.message)
+        print_json(vars(prediction))
+    elif isinstance(prediction, RefusedPicture):
+        line = _("{path}: refused: {reason}").format(path=prediction.path, reason=prediction.error.message)
         print(line, flush=True)
-    elif answer.unknown:
-        line = _("{path}: none of these (nearest: {label} {probability:.1%})").format(**vars(answer))
+    elif prediction.unknown:
+        line = _("{path}: none of these (nearest: {label} {probability:.1%})").format(**vars(prediction))
         print(line, flush=True)
     else:
-        others = [f"{name} {answer.probabilities[name]:.1%}" for name in answer.set if name != answer.label]
+        others = [f"{name} {prediction.probabilities[name]:.1%}" for name in prediction.set if name != prediction.label]
         more = _(" or {others}").format(others=", ".join(others)) if others else ""
-        print(f"{answer.path}: {answer.label} {answer.probability:.1%}{more}", flush=True)
+        print(f"{prediction.path}: {prediction.label} {prediction.probability:.1%}{more}", flush=True)
 
 
 def print_written(path: Path) -> None:

@@ -67,12 +67,12 @@ class Answers:
 
     Args:
         probabilities: float32 ``[rows, classes]``.
-        unknown: how far the out-of-distribution score of each lies above its threshold, float32 ``[rows]``; NaN where
+        ood_scores: how far each picture lies above the threshold of unknown pictures, float32 ``[rows]``; NaN where
             refused.
     """
 
     probabilities: Floats
-    unknown: Floats
+    ood_scores: Floats
 
 
 def classify(classifier: Classifier, source: Source, catalog: Catalog, advance: Advance, ood_rows: Ints) -> Answers:
@@ -86,7 +86,7 @@ def classify(classifier: Classifier, source: Source, catalog: Catalog, advance: 
         ood_rows: rows that are classified as well, though they were refused.
     """
     rows = np.union1d(np.flatnonzero(catalog.used), ood_rows)
-    answers: list[ModelOutput | None] = [None] * len(catalog.table)
+    outputs: list[ModelOutput | None] = [None] * len(catalog.table)
     digests = [""] * len(catalog.table)
     refusals: dict[int, Refusal] = {}
 
@@ -100,16 +100,16 @@ def classify(classifier: Classifier, source: Source, catalog: Catalog, advance: 
             digests[row] = content_digest(picture).hex()
             yield picture
 
-    for done, (row, outcome) in enumerate(zip(rows, classifier.outputs(read()), strict=True), 1):
-        if isinstance(outcome, PictureError):
-            refusals[int(row)] = outcome.refusal
+    for done, (row, output) in enumerate(zip(rows, classifier.outputs(read()), strict=True), 1):
+        if isinstance(output, PictureError):
+            refusals[int(row)] = output.refusal
         else:
-            answers[row] = outcome
+            outputs[row] = output
         advance(done, len(rows))
     catalog.record_pictures(PictureRecords(digests=digests, refusals=refusals))
-    no_answer = ModelOutput(np.zeros(len(classifier.classes), np.float32), math.nan, np.zeros(0, np.float32))
-    filled = [answer or no_answer for answer in answers]
+    none = ModelOutput(np.zeros(len(classifier.classes), np.float32), math.nan, np.zeros(0, np.float32))
+    filled = [output or none for output in outputs]
     return Answers(
-        np.array([answer.probabilities for answer in filled], np.float32).reshape(len(filled), -1),
-        np.array([answer.ood_score for answer in filled], np.float32),
+        np.array([output.probabilities for output in filled], np.float32).reshape(len(filled), -1),
+        np.array([output.ood_score for output in filled], np.float32),
     )

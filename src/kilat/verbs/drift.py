@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kilat.bundle.predictor import Answer, Classifier, load
+from kilat.bundle.predictor import Classifier, ModelOutput, load
 from kilat.data.archive import SUFFIXES as ARCHIVES
 from kilat.data.catalog import Picture, Source
 from kilat.data.image_file import read_file
@@ -114,32 +114,32 @@ def drift(model: str | Path | Classifier, data: Pictures, *, progress: Progress 
     reference = _require_reference(classifier, name)
     with progress_bars.show(progress) as shown:
         paths, readers = _open_pictures(data, shown)
-        answered: list[str] = []
-        answers: list[Answer] = []
+        classified: list[str] = []
+        outputs: list[ModelOutput] = []
         refusals: Counter[str] = Counter()
         advance = shown(_("Classifying pictures"))
-        for done, (path, outcome) in enumerate(zip(paths, classifier.outcomes(_read(readers)), strict=True), 1):
-            if isinstance(outcome, PictureError):
-                refusals[outcome.refusal.code] += 1
+        for done, (path, output) in enumerate(zip(paths, classifier.outputs(_read(readers)), strict=True), 1):
+            if isinstance(output, PictureError):
+                refusals[output.refusal.code] += 1
             else:
-                answered.append(path)
-                answers.append(outcome)
+                classified.append(path)
+                outputs.append(output)
             advance(done, len(paths))
-    if len(answers) < MIN_PICTURES:
+    if len(outputs) < MIN_PICTURES:
         raise SourceError(
             _("There are too few pictures to compare: {count} can be read, at least {fewest} are needed.").format(
-                count=len(answers), fewest=MIN_PICTURES
+                count=len(outputs), fewest=MIN_PICTURES
             ),
             hint=_("Give more pictures; 200 are enough to notice most changes."),
         )
-    found = compare(reference, _require_embeddings(answers, reference.shape[1], name))
+    found = compare(reference, _require_embeddings(outputs, reference.shape[1], name))
     predicted = np.bincount(
-        [answer.probabilities.argmax() for answer in answers], minlength=len(classifier.classes)
-    ) / len(answers)
+        [output.probabilities.argmax() for output in outputs], minlength=len(classifier.classes)
+    ) / len(outputs)
     first = np.argsort(-found.scores, kind="stable")[:SHOWN]
     return DriftReport(
-        pictures=len(answers),
-        refused=len(paths) - len(answers),
+        pictures=len(outputs),
+        refused=len(paths) - len(outputs),
         reasons=dict(refusals),
         compared=found.compared,
         reference=len(reference),
@@ -147,9 +147,9 @@ def drift(model: str | Path | Classifier, data: Pictures, *, progress: Progress 
         drifted=found.p_value <= LEVEL,
         distance=found.distance,
         auroc=found.auroc,
-        unknown=_count_unknown(classifier, answers),
+        unknown=_count_unknown(classifier, outputs),
         predicted=dict(zip(classifier.classes, predicted.tolist(), strict=True)),
-        most_different=[{"path": answered[row], "score": float(found.scores[row])} for row in first],
+        most_different=[{"path": classified[row], "score": float(found.scores[row])} for row in first],
     )
 
 
@@ -203,26 +203,26 @@ def _read(readers: Iterable[Callable[[], Picture]]) -> Iterator[Picture | Pictur
             yield error
 
 
-def _require_embeddings(answers: Sequence[Answer], width: int, name: str) -> Floats:
+def _require_embeddings(outputs: Sequence[ModelOutput], width: int, name: str) -> Floats:
     """Return the embeddings of the new pictures, ``[n, width]``.
 
     Raises:
         ModelFileError: they are not as wide as the reference, or not finite.
     """
-    if any(answer.embedding.shape != (width,) or not np.isfinite(answer.embedding).all() for answer in answers):
+    if any(output.embedding.shape != (width,) or not np.isfinite(output.embedding).all() for output in outputs):
         raise ModelFileError(
             _("{model} is damaged: its embeddings cannot be compared with its reference.").format(model=name)
         )
-    return np.array([answer.embedding for answer in answers])
+    return np.array([output.embedding for output in outputs])
 
 
-def _count_unknown(classifier: Classifier, answers: Sequence[Answer]) -> dict[str, Any] | None:
+def _count_unknown(classifier: Classifier, outputs: Sequence[ModelOutput]) -> dict[str, Any] | None:
     """Return how many pictures are unlike all training pictures, beside how many known ones would be."""
     from scipy.stats import binomtest
 
     rate = classifier.manifest.thresholds.get("unknown", {}).get("rate")
     if rate is None:
         return None
-    flagged, n = sum(answer.unknown > 0 for answer in answers), len(answers)
+    flagged, n = sum(output.ood_score > 0 for output in outputs), len(outputs)
     p_value = float(binomtest(flagged, n, rate, alternative="greater").pvalue)
     return {"flagged": flagged, "share": flagged / n, "expected": rate, "p_value": p_value}

@@ -95,7 +95,7 @@ def measure_answers(classifier: Classifier, test: Part, answers: Answers, ood_ro
     measures = measure(test.truth, probabilities, classifier.classes)
     measures["sets"] = set_measures(classifier.sets, probabilities, test, classifier.classes)
     if "unknown" in classifier.manifest.thresholds:
-        known, others = answers.unknown[test.rows], answers.unknown[ood_rows]
+        known, others = answers.ood_scores[test.rows], answers.ood_scores[ood_rows]
         others = others[~np.isnan(others)]
         measures["unknown"] = count_flagged(known)
         if len(others):

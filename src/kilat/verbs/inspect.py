@@ -89,7 +89,7 @@ def learning_rates(recipe: Recipe, steps_per_epoch: int) -> tuple[list[float], l
     Raises:
         RecipeError: the recipe trains nothing by gradient.
     """
-    if not recipe.is_opened:
+    if not recipe.is_finetuning:
         _require_network(recipe)
     require_torch(_("A learning-rate schedule"))
     from kilat.fit.schedules import curve
@@ -97,7 +97,7 @@ def learning_rates(recipe: Recipe, steps_per_epoch: int) -> tuple[list[float], l
     epochs: list[float] = []
     rates: list[float] = []
     start = 0
-    for phase in recipe.fit.parts:
+    for phase in recipe.fit.all_phases:
         phase_epochs, phase_rates = curve(
             recipe.fit.schedule,
             phase.learning_rate or recipe.fit.optimizer.rate,
@@ -123,12 +123,12 @@ def find_learning_rate(source: Source, recipe: Recipe, steps: int, progress: Pro
     Raises:
         RecipeError: the recipe trains nothing by gradient.
     """
-    if not recipe.is_opened:
+    if not recipe.is_finetuning:
         _require_network(recipe)
     require_torch(_("Trying learning rates"))
     from kilat.fit import training_run
 
-    if recipe.is_opened:
+    if recipe.is_finetuning:
         training = prepare_finetuning(source, recipe, progress)
     else:
         dataset, _near_duplicates = read_dataset(source, recipe, progress)
@@ -148,7 +148,7 @@ def preview(source: Source, recipe: Recipe) -> tuple[bytes, list[Note]]:
         RecipeError: the recipe augments nothing.
         SourceError: none of the pictures can be read.
     """
-    if not recipe.augment.is_any:
+    if not recipe.augment.is_active:
         raise RecipeError(
             _("This recipe augments nothing."), hint=_("Choose something, such as --set augment.rotation=15.")
         )
