@@ -1,7 +1,7 @@
 """KilatError and its few kinds: what was given, why it is refused, what to do about it."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 from kilat.locale import _
 from kilat.locale.refusals import Refusal
@@ -96,11 +96,21 @@ class RunError(KilatError):
     exit_code = 1
 
 
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """Return a question with the valid names nearest to ``name``, those about equally near; nothing where none is."""
+    names = list(dict.fromkeys(valid))
+    close = get_close_matches(name, names, n=3, cutoff=0.5)
+    least = max((_similarity(name, one) for one in close), default=0.0) - 0.1
+    shown = [repr(one) for one in close if _similarity(name, one) >= least]
+    return _("Did you mean {names}?").format(names=_(" or ").join(shown)) if shown else ""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return a sentence with the valid names nearest to ``name``, or with the first of all where none is near."""
     names = list(valid)
-    close = get_close_matches(name, names, n=3, cutoff=0.5)
-    if close:
-        return _("Did you mean {names}?").format(names=_(" or ").join(repr(n) for n in close))
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-    return _("Valid names: {names}.").format(names=shown) if names else ""
+    return did_you_mean(name, names) or (_("Valid names: {names}.").format(names=shown) if names else "")
+
+
+def _similarity(name: str, other: str) -> float:
+    return SequenceMatcher(None, other, name).ratio()

@@ -81,7 +81,7 @@ class TestShape:
     def test_refuses_what_it_cannot_read(self, kilat_here):
         done = kilat_here("shape", "how large?")
         assert (done.returncode, done.stdout) == (2, "")
-        assert "Ask for example: 7x7, kernel 3, stride 2, valid" in done.stderr
+        assert "For example: 7x7, kernel 3, stride 2, valid" in done.stderr
 
 
 class TestSchedule:

@@ -214,9 +214,9 @@ def _disk(radius: float, softness: float) -> Floats:
     disk = (at[:, None] ** 2 + at**2 <= radius**2).astype(np.float64)
     disk /= disk.sum()
     near = np.arange(-1, 2) if radius <= 8 else np.arange(-2, 3)
-    taps = np.exp(-(near**2) / (2 * softness**2))
+    weights = np.exp(-(near**2) / (2 * softness**2))
     for axis in (0, 1):
-        disk = ndimage.correlate1d(disk, taps / taps.sum(), axis, mode="mirror")
+        disk = ndimage.correlate1d(disk, weights / weights.sum(), axis, mode="mirror")
     soft: Floats = disk.astype(np.float32)
     return soft
 

@@ -106,12 +106,14 @@ def sample_bilinear(planes: Floats, down: Floats, across: Floats) -> Floats:
     """Sample planes ``[3, h, w]`` between their pixels, bilinear, mirrored beyond the border."""
     height, width = down.shape
     top, left = np.floor(down), np.floor(across)
-    lower, righter = down - top, across - left
+    below_share, right_share = down - top, across - left
     rows = [_mirrored(top.astype(np.int32) + i, height) * width for i in (0, 1)]
     columns = [_mirrored(left.astype(np.int32) + i, width) for i in (0, 1)]
     flat = planes.reshape(3, -1)
-    above, below = ((1 - righter) * flat.take(r + columns[0], 1) + righter * flat.take(r + columns[1], 1) for r in rows)
-    sampled: Floats = (1 - lower) * above + lower * below
+    above, below = (
+        (1 - right_share) * flat.take(r + columns[0], 1) + right_share * flat.take(r + columns[1], 1) for r in rows
+    )
+    sampled: Floats = (1 - below_share) * above + below_share * below
     return sampled
 
 

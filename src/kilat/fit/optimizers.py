@@ -85,7 +85,7 @@ class Optimizer:
             self._update(names, rate)
 
     def _decay(self, names: list[str], rate: float) -> None:
-        lost = rate * self.choices.of("weight_decay")
+        lost = rate * self.choices.value("weight_decay")
         weights: list[Tensor] = [self.parameters[name] for name in names]
         if self.choices.decay == "kernels":
             weights = [weight for weight in weights if weight.ndim >= 2]
@@ -130,7 +130,7 @@ class Momentum(Optimizer):
 
     def _update(self, names: list[str], rate: float) -> None:
         weights, grads, velocity = self._of(names, "velocity")
-        momentum = self.choices.of("momentum")
+        momentum = self.choices.value("momentum")
         torch._foreach_mul_(velocity, momentum)
         torch._foreach_add_(velocity, grads, alpha=-rate)
         if self.choices.name == "nesterov":
@@ -144,10 +144,10 @@ class Adagrad(Optimizer):
     """AdaGrad (Duchi et al., JMLR 12, 2011)."""
 
     def _update(self, names: list[str], rate: float) -> None:
-        start = self.choices.of("initial_accumulator")
+        start = self.choices.value("initial_accumulator")
         weights, grads, squares = self._of(names, "squares", start=start)
         torch._foreach_addcmul_(squares, grads, grads)
-        root = torch._foreach_add(squares, self.choices.of("epsilon"))
+        root = torch._foreach_add(squares, self.choices.value("epsilon"))
         torch._foreach_sqrt_(root)
         torch._foreach_addcdiv_(weights, grads, root, value=-rate)
 
@@ -157,9 +157,9 @@ class Rmsprop(Optimizer):
 
     def _update(self, names: list[str], rate: float) -> None:
         weights, grads, square = self._of(names, "square")
-        momentum = self.choices.of("momentum")
-        _average_squares(square, grads, self.choices.of("rho"))
-        root = torch._foreach_add(square, self.choices.of("epsilon"))
+        momentum = self.choices.value("momentum")
+        _average_squares(square, grads, self.choices.value("rho"))
+        root = torch._foreach_add(square, self.choices.value("epsilon"))
         torch._foreach_sqrt_(root)
         if not momentum:
             torch._foreach_addcdiv_(weights, grads, root, value=-rate)
@@ -175,9 +175,9 @@ class Adam(Optimizer):
 
     def _update(self, names: list[str], rate: float) -> None:
         weights, grads, mean, square = self._of(names, "mean", "square")
-        beta_1, beta_2 = self.choices.of("beta_1"), self.choices.of("beta_2")
+        beta_1, beta_2 = self.choices.value("beta_1"), self.choices.value("beta_2")
         # The kernel adds epsilon to the root after correcting its bias, Keras before.
-        epsilon = self.choices.of("epsilon") / math.sqrt(1 - beta_2**self.steps)
+        epsilon = self.choices.value("epsilon") / math.sqrt(1 - beta_2**self.steps)
         steps = [torch.full((), float(self.steps), device=weights[0].device)] * len(weights)
         torch._fused_adam_(
             weights, grads, mean, square, [], steps,
@@ -197,18 +197,18 @@ class Nadam(Optimizer):
 
     def _update(self, names: list[str], rate: float) -> None:
         weights, grads, mean, square = self._of(names, "mean", "square")
-        beta_2 = self.choices.of("beta_2")
+        beta_2 = self.choices.value("beta_2")
         now, following = self._momentum(self.steps), self._momentum(self.steps + 1)
-        torch._foreach_lerp_(mean, grads, 1 - self.choices.of("beta_1"))
+        torch._foreach_lerp_(mean, grads, 1 - self.choices.value("beta_1"))
         _average_squares(square, grads, beta_2)
         root = torch._foreach_sqrt(square)
         torch._foreach_div_(root, math.sqrt(1 - beta_2**self.steps))
-        torch._foreach_add_(root, self.choices.of("epsilon"))
+        torch._foreach_add_(root, self.choices.value("epsilon"))
         torch._foreach_addcdiv_(weights, mean, root, value=-rate * following / (1 - self._product * following))
         torch._foreach_addcdiv_(weights, grads, root, value=-rate * (1 - now) / (1 - self._product))
 
     def _momentum(self, step: int) -> float:
-        return self.choices.of("beta_1") * (1 - 0.5 * math.pow(_MOMENTUM_DECAY, step))
+        return self.choices.value("beta_1") * (1 - 0.5 * math.pow(_MOMENTUM_DECAY, step))
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what ``state`` gave; the momenta follow from the number of steps."""
@@ -221,11 +221,11 @@ class Adamax(Optimizer):
 
     def _update(self, names: list[str], rate: float) -> None:
         weights, grads, mean, norm = self._of(names, "mean", "norm")
-        beta_1 = self.choices.of("beta_1")
+        beta_1 = self.choices.value("beta_1")
         torch._foreach_lerp_(mean, grads, 1 - beta_1)
-        torch._foreach_mul_(norm, self.choices.of("beta_2"))
+        torch._foreach_mul_(norm, self.choices.value("beta_2"))
         torch._foreach_maximum_(norm, torch._foreach_abs(grads))
-        divisor = torch._foreach_add(norm, self.choices.of("epsilon"))
+        divisor = torch._foreach_add(norm, self.choices.value("epsilon"))
         torch._foreach_addcdiv_(weights, mean, divisor, value=-rate / (1 - beta_1**self.steps))
 
 
@@ -234,10 +234,10 @@ class Lion(Optimizer):
 
     def _update(self, names: list[str], rate: float) -> None:
         weights, grads, mean = self._of(names, "mean")
-        direction = torch._foreach_lerp(mean, grads, 1 - self.choices.of("beta_1"))
+        direction = torch._foreach_lerp(mean, grads, 1 - self.choices.value("beta_1"))
         torch._foreach_sign_(direction)
         torch._foreach_add_(weights, direction, alpha=-rate)
-        torch._foreach_lerp_(mean, grads, 1 - self.choices.of("beta_2"))
+        torch._foreach_lerp_(mean, grads, 1 - self.choices.value("beta_2"))
 
 
 class Muon(Adam):
@@ -265,13 +265,13 @@ class Muon(Adam):
         if hidden:
             self._decay(hidden, rate)
             self._turn(hidden, rate)
-        adam_rate = rate * self.choices.of("adam_learning_rate") / self.choices.rate
+        adam_rate = rate * self.choices.value("adam_learning_rate") / self.choices.rate
         super()._change([name for name in names if name not in self.hidden], adam_rate)
 
     def _turn(self, names: list[str], rate: float) -> None:
         weights, grads, velocity = self._of(names, "velocity")
-        torch._foreach_lerp_(velocity, grads, 1 - self.choices.of("momentum"))
-        ahead = torch._foreach_lerp(grads, velocity, self.choices.of("momentum"))
+        torch._foreach_lerp_(velocity, grads, 1 - self.choices.value("momentum"))
+        ahead = torch._foreach_lerp(grads, velocity, self.choices.value("momentum"))
         for weight, momentum in zip(weights, ahead, strict=True):
             matrix = momentum.flatten(1)
             scale = math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))

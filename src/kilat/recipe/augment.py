@@ -1,4 +1,4 @@
-"""The section ``augment``: what is changed in training pictures, drawn afresh for every picture every time.
+"""The section ``augment``: random changes of training pictures, drawn afresh for every picture every time.
 
 Ranges mean what they mean in Keras's ``ImageDataGenerator``: drawn uniformly, ``0.1`` to both sides.
 """
@@ -7,26 +7,27 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from kilat.locale import _
 from kilat.recipe.section import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def _around_one(value: Any) -> Any:
-    """A single number stands for that much to both sides of 1."""
+    """Expand a single number to that much to both sides of 1."""
     return (1 - value, 1 + value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _up_to_all(value: Any) -> Any:
-    """A single number stands for that much at least, and everything at most."""
+    """Expand a single number to that much at least, and 1 at most."""
     return (value, 1.0) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 Factors = Annotated[tuple[float, float], BeforeValidator(_around_one)]
-Kept = Annotated[tuple[float, float], BeforeValidator(_up_to_all)]
+Shares = Annotated[tuple[float, float], BeforeValidator(_up_to_all)]
 
 
-class Policy(Section):
+class RandAugment(Section):
     """RandAugment (arXiv 1909.13719).
 
     Args:
@@ -39,17 +40,17 @@ class Policy(Section):
 
 
 class Augment(Section):
-    """What is changed in training pictures. Applied in the order of these fields; pictures have values 0 to 255 then.
+    """Random changes of training pictures, in the order of these fields; pictures have values 0 to 255 then.
 
     Args:
-        crop: pads by this many pixels on every side (filled as ``fill`` says) and cuts the old size out at random.
-        resized_crop: bounds of the share of the area that is cut out, with an aspect between 3:4 and 4:3, and enlarged
+        crop: pads by this many pixels on every side (filled as ``fill`` says) and crops the old size at random.
+        resized_crop: bounds of the share of the area that is cropped, with an aspect between 3:4 and 4:3, and enlarged
             to the whole (Inception's crop, arXiv 1409.4842); ``0.35`` is 0.35 to 1. None for none.
         rotation: degrees to both sides.
         width_shift: share of the width to both sides.
         height_shift: share of the height to both sides.
         shear: degrees to both sides.
-        zoom: factors between which height and width are zoomed, each by itself; ``0.1`` is 0.9 to 1.1.
+        zoom: factors between which height and width are zoomed independently; ``0.1`` is 0.9 to 1.1.
         horizontal_flip: half of the pictures.
         vertical_flip: half of the pictures.
         fill: what lies outside of a picture: the ``nearest`` border pixel, the picture mirrored (``reflect``) or
@@ -68,7 +69,7 @@ class Augment(Section):
     """
 
     crop: Annotated[int, Field(ge=0)] = 0
-    resized_crop: Kept | None = None
+    resized_crop: Shares | None = None
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     width_shift: Share = 0.0
     height_shift: Share = 0.0
@@ -81,7 +82,7 @@ class Augment(Section):
     brightness: Factors = (1.0, 1.0)
     contrast: Factors = (1.0, 1.0)
     channel_shift: Share = 0.0
-    randaugment: Policy | None = None
+    randaugment: RandAugment | None = None
     trivialaugment: bool = False
     cutout: Annotated[int, Field(ge=0)] = 0
     erasing: Share = 0.0
@@ -90,20 +91,20 @@ class Augment(Section):
 
     @field_validator("zoom", "brightness", "contrast")
     @classmethod
-    def _rising(cls, factors: tuple[float, float], info: Any) -> tuple[float, float]:
+    def _increasing(cls, factors: tuple[float, float], info: Any) -> tuple[float, float]:
         low, high = factors
         if not (0 < low <= high or (low == 0 and high > 0 and info.field_name != "zoom")):
-            raise ValueError("must be two factors above 0, the smaller first, or one number below 1")
+            raise ValueError(_("must be two factors above 0, the smaller first, or one number below 1"))
         return factors
 
     @field_validator("resized_crop")
     @classmethod
-    def _shares(cls, kept: tuple[float, float] | None) -> tuple[float, float] | None:
-        if kept is not None and not 0 < kept[0] <= kept[1] <= 1:
-            raise ValueError("must be two shares above 0 and up to 1, the smaller first, or the smaller alone")
-        return kept
+    def _shares(cls, shares: tuple[float, float] | None) -> tuple[float, float] | None:
+        if shares is not None and not 0 < shares[0] <= shares[1] <= 1:
+            raise ValueError(_("must be two shares above 0 and up to 1, the smaller first, or the smaller alone"))
+        return shares
 
     @property
-    def is_any(self) -> bool:
+    def is_active(self) -> bool:
         """Whether anything is changed at all."""
         return self.model_copy(update={"fill": "nearest", "fill_value": 0.0}) != Augment()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_serializer, model_validator
 
+from kilat.locale import _
 from kilat.recipe.section import Section
 
 OptimizerName = Literal[
@@ -17,7 +18,7 @@ Epochs = Annotated[float, Field(ge=0)]
 
 _EPOCHS = 20
 
-_CHOICES: dict[str, dict[str, float]] = {
+OPTIMIZER_DEFAULTS: dict[str, dict[str, float]] = {
     "sgd": {"learning_rate": 0.01},
     "momentum": {"learning_rate": 0.01, "momentum": 0.9},
     "nesterov": {"learning_rate": 0.01, "momentum": 0.9},
@@ -33,16 +34,16 @@ _CHOICES: dict[str, dict[str, float]] = {
         "epsilon": 1e-7, "weight_decay": 0.0,
     },
 }  # fmt: skip
-"""What each optimizer can be told, and what it does untold; ``weight_decay`` can be told to all of them."""
+"""The options of each optimizer with their defaults; ``weight_decay`` and ``decay`` are options of all of them."""
 
 
 class Optimizer(Section):
-    """What turns gradients into steps. What is not said is the optimizer's own default, as in Keras.
+    """The optimizer. What is not given is its own default, as in Keras.
 
     Args:
         name: ``momentum`` and ``nesterov`` are SGD with them.
         learning_rate: the base rate, before the schedule.
-        weight_decay: share of every weight that is taken away each step, times the rate (decoupled).
+        weight_decay: share of every weight that is subtracted each step, times the rate (decoupled).
         decay: which weights decay: ``all``, as in Keras, or the ``kernels`` alone (no biases, no normalisation).
         momentum: of SGD, RMSprop and Muon.
         rho: of RMSprop.
@@ -66,42 +67,43 @@ class Optimizer(Section):
     adam_learning_rate: Above | None = None
 
     @classmethod
-    def in_full(cls, given: Any) -> Any:
-        """What was given, spelt out."""
+    def expand(cls, given: Any) -> Any:
+        """Return what was given as its options."""
         return {"name": given} if isinstance(given, str) else given
 
     @model_validator(mode="after")
-    def _fitting(self) -> "Optimizer":
-        known = self.known(self.name)
-        for choice in type(self).model_fields:
-            if choice not in ("name", *known) and getattr(self, choice) is not None:
-                raise ValueError(f"{self.name} has no {choice}; it takes {', '.join(known)}")
+    def _has_own_options(self) -> "Optimizer":
+        known = self.known_options(self.name)
+        for option in type(self).model_fields:
+            if option not in ("name", *known) and getattr(self, option) is not None:
+                message = _("{optimizer} has no {option}; its options: {known}")
+                raise ValueError(message.format(optimizer=self.name, option=option, known=", ".join(known)))
         return self
 
     @staticmethod
-    def known(name: str) -> list[str]:
-        """The choices that an optimizer takes."""
-        return list(dict.fromkeys(["decay", "weight_decay", *_CHOICES[name]]))
+    def known_options(name: str) -> list[str]:
+        """Return the options of an optimizer."""
+        return list(dict.fromkeys(["decay", "weight_decay", *OPTIMIZER_DEFAULTS[name]]))
 
-    def of(self, choice: str) -> float:
-        """A choice as given, or the optimizer's default."""
-        given = getattr(self, choice)
-        return float(given if given is not None else _CHOICES[self.name].get(choice, 0.0))
+    def value(self, option: str) -> float:
+        """Return an option as given, or the optimizer's default."""
+        given = getattr(self, option)
+        return float(given if given is not None else OPTIMIZER_DEFAULTS[self.name].get(option, 0.0))
 
     @property
     def rate(self) -> float:
         """The base learning rate."""
-        return self.of("learning_rate")
+        return self.value("learning_rate")
 
 
 class Schedule(Section):
-    """How the learning rate goes on from its base rate. Lengths are in epochs, whole or not."""
+    """How the learning rate changes from its base rate. Lengths are in epochs, whole or not."""
 
     name: ClassVar[str]
 
     @classmethod
-    def in_full(cls, given: Any) -> Any:
-        """What was given, spelt out."""
+    def expand(cls, given: Any) -> Any:
+        """Return what was given as its options."""
         if given == cls.name:
             return {}
         return {key: value for key, value in given.items() if key != "name"} if isinstance(given, Mapping) else given
@@ -124,7 +126,7 @@ class _Decaying(Schedule):
     @model_validator(mode="after")
     def _one_length(self) -> "_Decaying":
         if (self.epochs is None) == (self.steps is None):
-            raise ValueError("needs its length, either in epochs or in steps")
+            raise ValueError(_("needs a length, either in epochs or in steps"))
         return self
 
 
@@ -140,7 +142,7 @@ class Exponential(_Decaying):
 
     Args:
         factor: by which the rate falls every length.
-        staircase: falls at once, at the end of each length.
+        staircase: whether it falls at once, at the end of each length.
     """
 
     name = "exponential"
@@ -158,9 +160,9 @@ class Piecewise(Schedule):
     @model_validator(mode="after")
     def _matching(self) -> "Piecewise":
         if len(self.factors) != len(self.boundaries) + 1:
-            raise ValueError("needs one factor more than boundaries")
+            raise ValueError(_("needs one more factor than boundaries"))
         if any(a >= b for a, b in zip(self.boundaries, self.boundaries[1:], strict=False)):
-            raise ValueError("boundaries must rise")
+            raise ValueError(_("boundaries must increase"))
         return self
 
 
@@ -228,7 +230,7 @@ SCHEDULES: dict[str, type[Schedule]] = {one.name: one for one in _SCHEDULES}
 
 
 def _named(given: Any) -> str | None:
-    """Which schedule is meant."""
+    """Return the name of the schedule that was given."""
     if isinstance(given, Schedule):
         return given.name
     if isinstance(given, Mapping):
@@ -244,12 +246,12 @@ else:
 
 
 class Loss(Section):
-    """What training makes small.
+    """The loss that training minimises.
 
     Args:
         name: ``cross_entropy`` over a softmax; ``binary_cross_entropy`` of one sigmoid unit, for two classes;
             ``focal`` (Lin et al., arXiv 1708.02002), of either.
-        label_smoothing: share of the truth that is spread over all classes.
+        label_smoothing: share of the true class's probability that is spread over all classes.
         gamma: of ``focal``: how little easy pictures count.
         alpha: of ``focal``: its scale. Without effect with one sigmoid unit, as in Keras.
     """
@@ -260,13 +262,13 @@ class Loss(Section):
     alpha: Above = 0.25
 
     @classmethod
-    def in_full(cls, given: Any) -> Any:
-        """What was given, spelt out."""
+    def expand(cls, given: Any) -> Any:
+        """Return what was given as its options."""
         return {"name": given} if isinstance(given, str) else given
 
 
 class Clip(Section):
-    """What is done to gradients that are too large; at most one of them, as in Keras.
+    """How large gradients are clipped; by at most one of these, as in Keras.
 
     Args:
         value: every element is kept between minus and plus this.
@@ -281,7 +283,7 @@ class Clip(Section):
     @model_validator(mode="after")
     def _one(self) -> "Clip":
         if sum(choice is not None for choice in (self.value, self.norm, self.global_norm)) > 1:
-            raise ValueError("clips by value, norm or global_norm, not by several of them")
+            raise ValueError(_("takes value, norm or global_norm, but only one of them"))
         return self
 
 
@@ -299,8 +301,8 @@ class EarlyStopping(Section):
     monitor: Literal["loss", "accuracy"] = "loss"
 
     @classmethod
-    def in_full(cls, given: Any) -> Any:
-        """What was given, spelt out."""
+    def expand(cls, given: Any) -> Any:
+        """Return what was given as its options."""
         return {"patience": given} if isinstance(given, int) and not isinstance(given, bool) else given
 
 
@@ -313,7 +315,7 @@ class Phase(Section):
 
     Args:
         epochs: how many.
-        unfreeze: how many of the backbone's top stages are trained as well; ``all`` for the whole of it.
+        unfreeze: how many of the backbone's top stages are trained as well; ``all`` for the whole backbone.
         learning_rate: the base rate in this phase; None for the optimizer's.
     """
 
@@ -327,12 +329,12 @@ _TIME = re.compile(rf"(?:{_NUMBER}\s*h)?\s*(?:{_NUMBER}\s*m(?:in)?)?\s*(?:{_NUMB
 
 
 def _seconds(given: Any) -> Any:
-    """``90``, ``90s``, ``20m``, ``1.5h`` or ``1h30m`` in seconds."""
+    """Convert ``90``, ``90s``, ``20m``, ``1.5h`` or ``1h30m`` to seconds."""
     if not isinstance(given, str):
         return given
     parts = _TIME.fullmatch(given.strip())
     if not given.strip() or parts is None:
-        raise ValueError("must be a time such as 90s, 20m or 1h30m")
+        raise ValueError(_("must be a time such as 90s, 20m or 1h30m"))
     return sum(float(part or 0) * unit for part, unit in zip(parts.groups(), (3600, 60, 1), strict=True))
 
 
@@ -343,31 +345,31 @@ class Fit(Section):
     """How a network is trained.
 
     Args:
-        epochs: how often every picture is seen, at most; 20 where neither this nor phases are given.
+        epochs: passes over the training pictures, at most; 20 where neither this nor phases are given.
         batch: pictures a step.
-        optimizer: what turns gradients into steps.
-        schedule: how the rate goes on.
-        loss: what is made small.
+        optimizer: how gradients become steps.
+        schedule: how the learning rate changes.
+        loss: what is minimised.
         class_weight: ``balanced``, or a factor for every class by its name.
-        clip: what is done to large gradients.
+        clip: how large gradients are clipped.
         ema: how much of the running mean of the weights stays each step, such as 0.999; None for no such mean.
             Where there is one, it is what is measured and kept.
         early_stopping: when to end before the last epoch.
         keep: the weights of the ``best`` epoch by validation, or of the ``last``.
         phases: parts of training one after the other, instead of ``epochs`` and ``unfreeze``.
-        unfreeze: how many of a backbone's top stages are trained; ``all`` for the whole of it.
+        unfreeze: how many of a backbone's top stages are trained; ``all`` for the whole backbone.
         layer_decay: by which the rate falls from each stage of a backbone to the one below it (arXiv 2106.08254); the
-            head learns at the full rate, the top stage at the first step down.
-        batch_norm: whether batch norms of a backbone's unfrozen stages keep the statistics they came with (``frozen``)
-            or go on learning them (``train``); ``auto`` is ``frozen``, but ``train`` where weights are random. Those of
-            frozen stages always keep them.
+            head has the full rate, the top stage one factor less.
+        batch_norm: whether batch norms of a backbone's unfrozen stages keep their pretrained statistics (``frozen``)
+            or update them (``train``); ``auto`` is ``frozen``, but ``train`` where weights are random. Those of frozen
+            stages always keep them.
         drop_path: share of the residual branches that are left out, picture by picture, in the topmost block of a
             backbone while it is trained, rising in a straight line from 0 in the lowest (stochastic depth, arXiv
             1603.09382). Frozen stages leave out nothing.
-        resolution: sides in pixels at which training looks, one after the other in equal shares of the epochs, such as
-            ``[128, 160, 192]`` (progressive resizing); none for the size at which the network answers.
-        weight_interpolation: the share of the trained weights in those that are kept; the rest are the
-            weights that a backbone and its head began with (WiSE-FT, arXiv 2109.01903). 1 is what was trained alone.
+        resolution: sides in pixels of training pictures, one after the other in equal shares of the epochs, such as
+            ``[128, 160, 192]`` (progressive resizing); none for the size of the network's input.
+        weight_interpolation: the share of the trained weights in those that are kept; the rest are the weights that a
+            backbone and its head began with (WiSE-FT, arXiv 2109.01903). 1 keeps the trained weights alone.
         swa_epochs: over how many of the last epochs the weights are averaged in the end (stochastic weight averaging,
             arXiv 1803.05407); 0 for no averaging.
         precision: ``bf16``, ``fp16`` (on a GPU, its gradients scaled) or ``fp32``; ``auto`` is bf16 where the processor
@@ -401,25 +403,26 @@ class Fit(Section):
     @model_validator(mode="after")
     def _one_length(self) -> "Fit":
         if self.epochs is not None and self.phases:
-            raise ValueError(
-                "has either epochs or phases, each with epochs of its own. Say how long a phase is "
+            message = _(
+                "takes either epochs or phases, each with epochs of its own. Set those of a phase "
                 "(fit.phases.0.epochs=3), or leave one of the two out (fit.phases=[] or fit.epochs=null)"
             )
+            raise ValueError(message)
         if self.unfreeze and self.phases:
-            raise ValueError("has either unfreeze or phases, each with an unfreeze of its own")
+            raise ValueError(_("takes either unfreeze or phases, each with an unfreeze of its own"))
         if self.swa_epochs and self.ema:
-            raise ValueError("has either ema or swa_epochs: both are means of the weights")
+            raise ValueError(_("takes either ema or swa_epochs: both average the weights"))
         return self
 
     @property
-    def parts(self) -> tuple[Phase, ...]:
+    def all_phases(self) -> tuple[Phase, ...]:
         """The phases; without any, one of all epochs."""
         return self.phases or (Phase(epochs=self.epochs or _EPOCHS, unfreeze=self.unfreeze),)
 
     @property
-    def opens(self) -> bool:
+    def unfreezes(self) -> bool:
         """Whether any stage of a backbone is trained."""
-        return any(phase.unfreeze for phase in self.parts)
+        return any(phase.unfreeze for phase in self.all_phases)
 
 
 OPTIMIZERS: tuple[str, ...] = get_args(OptimizerName)

@@ -1,8 +1,8 @@
 """The section ``model``: a network as a readable list of layers. Defaults mean what they mean in Keras 3.
 
-A layer is written as its kind alone (``flatten``), with its main choice (``dropout: 0.2``), or with several
+A layer is written as its kind alone (``flatten``), with its main option (``dropout: 0.2``), or with several
 (``conv: {filters: 32, kernel: 3}``). What holds for the whole network (initialisation, activation, normalisation,
-penalties) stands beside the list, and each layer may say otherwise.
+penalties) stands next to the list, and each layer may override it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_serializer, model_validator
 
+from kilat.locale import _
 from kilat.recipe.section import Section
 
-FunctionName = Literal[
+ActivationName = Literal[
     "none", "relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "mish", "tanh", "sigmoid", "softmax"
 ]
 InitName = Literal[
@@ -35,22 +36,22 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 Penalty = Annotated[float, Field(ge=0, lt=1e3)]
 
 
-class Function(Section):
+class ActivationFunction(Section):
     """An activation function.
 
     Args:
         name: ``none`` is linear; ``gelu`` is the exact one.
         slope: of ``leaky_relu`` for negative values.
-        shared: ``prelu`` learns one slope a channel instead of one for every place of every channel.
+        shared: ``prelu`` learns one slope a channel instead of one for every pixel of every channel.
     """
 
-    name: FunctionName
+    name: ActivationName
     slope: float = 0.2
     shared: bool = False
 
     @classmethod
-    def in_full(cls, given: Any) -> Any:
-        """What was given, spelt out."""
+    def expand(cls, given: Any) -> Any:
+        """Return what was given as its options."""
         if given is None:
             return {"name": "none"}
         if isinstance(given, str):
@@ -67,14 +68,14 @@ class Function(Section):
 
 
 class Normalisation(Section):
-    """What normalises a layer's answers, before or after its activation: ``batch_norm``, ``{batch_norm: after}``."""
+    """The normalisation of a layer's output ``before`` or ``after`` its activation, such as ``{batch_norm: after}``."""
 
     name: NormName = "none"
     place: Literal["before", "after"] = "before"
 
     @classmethod
-    def in_full(cls, given: Any) -> Any:
-        """What was given, spelt out."""
+    def expand(cls, given: Any) -> Any:
+        """Return what was given as its options."""
         if given is None:
             return {"name": "none"}
         if isinstance(given, str):
@@ -90,39 +91,42 @@ class Normalisation(Section):
 
 
 class Layer(Section):
-    """One layer. ``kind`` is its name in a recipe, ``main`` the choice that a bare value goes to."""
+    """One layer. ``kind`` is its name in a recipe, ``main`` the option that a bare value goes to."""
 
     kind: ClassVar[str]
     main: ClassVar[str] = ""
 
     @classmethod
-    def in_full(cls, given: Any) -> Any:
-        """What was given, spelt out."""
+    def expand(cls, given: Any) -> Any:
+        """Return what was given as its options."""
         if given == cls.kind:
             return {}
         if not isinstance(given, Mapping) or set(given) != {cls.kind}:
             return given
-        choices = given[cls.kind]
-        if choices is None:
+        value = given[cls.kind]
+        if value is None:
             return {}
-        if isinstance(choices, Mapping) and (cls.main != "function" or "function" in choices):
-            return choices
+        if isinstance(value, Mapping) and (cls.main != "function" or "function" in value):
+            return value
         if not cls.main:
-            raise ValueError(f"{cls.kind} takes no single value; its choices: {', '.join(cls.model_fields) or 'none'}")
-        return {cls.main: choices}
+            options = ", ".join(cls.model_fields) or _("none")
+            raise ValueError(
+                _("{kind} takes no single value; its options: {options}").format(kind=cls.kind, options=options)
+            )
+        return {cls.main: value}
 
     @model_serializer
     def _written(self) -> Any:
-        chosen = {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
-        return {self.kind: chosen} if chosen else self.kind
+        given = {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+        return {self.kind: given} if given else self.kind
 
 
 class Weighted(Layer):
     """A layer with a kernel. What is None follows the whole network.
 
     Args:
-        activation: applied to its answers.
-        normalisation: of its answers.
+        activation: applied to its output.
+        normalisation: of its output.
         init: of its kernel; biases start at zero.
         bias: whether it adds one.
         l1: penalty on the sum of the kernel's absolute values, added to the loss.
@@ -131,7 +135,7 @@ class Weighted(Layer):
         trainable: whether training changes it.
     """
 
-    activation: Function | None = None
+    activation: ActivationFunction | None = None
     normalisation: Normalisation | None = None
     init: InitName | None = None
     bias: bool = True
@@ -167,7 +171,7 @@ class DepthwiseConv(Weighted):
 
 
 class Dense(Weighted):
-    """Every unit sees everything; ``classes`` units are as many as the data has classes."""
+    """A fully connected layer; ``classes`` units are as many as the data has classes."""
 
     kind = "dense"
     main = "units"
@@ -184,7 +188,7 @@ class BatchNorm(Layer):
 
 
 class LayerNorm(Layer):
-    """Normalises over the channels of every place (Ba et al., arXiv 1607.06450; Keras's axis -1)."""
+    """Normalises over the channels of every pixel (Ba et al., arXiv 1607.06450; Keras's axis -1)."""
 
     kind = "layer_norm"
     epsilon: Annotated[float, Field(gt=0)] = 1e-3
@@ -192,7 +196,7 @@ class LayerNorm(Layer):
 
 
 class GroupNorm(Layer):
-    """Normalises groups of channels over all places (Wu and He, arXiv 1803.08494)."""
+    """Normalises groups of channels over all pixels (Wu and He, arXiv 1803.08494)."""
 
     kind = "group_norm"
     main = "groups"
@@ -206,7 +210,7 @@ class Activation(Layer):
 
     kind = "activation"
     main = "function"
-    function: Function
+    function: ActivationFunction
 
 
 class _Pool(Layer):
@@ -229,13 +233,13 @@ class AvgPool(_Pool):
 
 
 class GlobalAvgPool(Layer):
-    """The mean of every channel over all places."""
+    """The mean of every channel over all pixels."""
 
     kind = "global_avg_pool"
 
 
 class Flatten(Layer):
-    """All places and channels side by side, channels last."""
+    """All pixels and channels as one vector, channels last."""
 
     kind = "flatten"
 
@@ -280,13 +284,13 @@ class BackboneLayer(Layer):
 
 
 class Residual(Layer):
-    """Layers whose answer is added to what went in.
+    """Layers whose output is added to their input.
 
     Args:
         layers: the body.
-        shortcut: ``identity``, ``project`` (a 1×1 convolution brings what went in into the body's shape), or ``auto``:
+        shortcut: ``identity``, ``project`` (a 1×1 convolution gives the input the shape of the output), or ``auto``:
             identity where the shapes are equal.
-        drop: how often the body of a picture is left out while training (stochastic depth, arXiv 1603.09382).
+        drop: the rate at which pictures skip the body while training (stochastic depth, arXiv 1603.09382).
     """
 
     kind = "residual"
@@ -313,7 +317,7 @@ KINDS: dict[str, type[Layer]] = {one.kind: one for one in _CLASSES}
 
 
 def _kind(given: Any) -> str | None:
-    """Of which kind a layer of a recipe is meant to be."""
+    """Return the kind of a layer as given."""
     if isinstance(given, Layer):
         return given.kind
     if isinstance(given, Mapping) and len(given) == 1:
@@ -332,7 +336,7 @@ class Network(Section):
     """A network, and what holds for all of it.
 
     Args:
-        layers: from pixels to logits; the last one gives ``classes`` answers, or one for two classes.
+        layers: from pixels to logits; the last one has ``classes`` units, or one for two classes.
         module: the class of a network that was given from Python instead of layers.
         activation: of every layer with a kernel but the last.
         normalisation: of the same layers.
@@ -346,7 +350,7 @@ class Network(Section):
 
     layers: Layers = ()
     module: str | None = None
-    activation: Function = Function(name="none")
+    activation: ActivationFunction = ActivationFunction(name="none")
     normalisation: Normalisation = Normalisation()
     init: InitName | None = None
     l1: Penalty = 0.0
@@ -357,17 +361,17 @@ class Network(Section):
 
     @field_validator("layers")
     @classmethod
-    def _sound(cls, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    def _backbone_is_first(cls, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
         if any(isinstance(layer, BackboneLayer) for layer in list(walk(layers))[1:]):
-            raise ValueError("a backbone can only be the first layer")
+            raise ValueError(_("a backbone can only be the first layer"))
         return layers
 
     @model_validator(mode="after")
-    def _something(self) -> "Network":
+    def _has_layers(self) -> "Network":
         if not self.layers and self.module is None:
-            raise ValueError("a network needs layers")
+            raise ValueError(_("a network needs layers"))
         if self.layers and self.module is not None:
-            raise ValueError("a network has either layers or the class of a module, not both")
+            raise ValueError(_("a network has either layers or the class of a module, not both"))
         return self
 
     @property
@@ -378,11 +382,11 @@ class Network(Section):
     @property
     def is_selu(self) -> bool:
         """Whether SELU is its activation: of the whole network, or of most of its hidden layers."""
-        functions = [function.name for function in self.functions()]
-        return functions.count("selu") > len(functions) / 2
+        names = [function.name for function in self.hidden_activations()]
+        return names.count("selu") > len(names) / 2
 
-    def functions(self) -> list[Function]:
-        """The activation functions between the first layer and the last, linear ones left out."""
+    def hidden_activations(self) -> list[ActivationFunction]:
+        """Return the activation functions between the first layer and the last, linear ones left out."""
         found = []
         layers = list(walk(self.layers))
         last = next((layer for layer in reversed(layers) if isinstance(layer, Weighted)), None)
@@ -395,7 +399,7 @@ class Network(Section):
 
 
 def walk(layers: tuple[Layer, ...]) -> Iterator[Layer]:
-    """All layers, those inside others after the one that holds them; repeated ones once."""
+    """Yield all layers, those inside others after the one that holds them; repeated ones once."""
     for layer in layers:
         yield layer
         if isinstance(layer, Residual | Repeat):
@@ -405,5 +409,5 @@ def walk(layers: tuple[Layer, ...]) -> Iterator[Layer]:
 Residual.model_rebuild()
 Repeat.model_rebuild()
 
-FUNCTIONS: tuple[str, ...] = get_args(FunctionName)
+ACTIVATIONS: tuple[str, ...] = get_args(ActivationName)
 INITS: tuple[str, ...] = get_args(InitName)

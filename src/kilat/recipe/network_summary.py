@@ -1,4 +1,4 @@
-"""The layer table: one row a layer, with its shape, parameters, work and what one place of it sees; and as text."""
+"""The layer table: one row a layer, with its shape, parameters, work and receptive field; and as text."""
 
 import re
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class Row:
         trainable: parameters that training changes.
         frozen: the others; a batch norm's running statistics are among them, as Keras counts them.
         macs: multiply-accumulates for one picture.
-        receptive_field: side, in pixels of the picture, of what one place of the answer sees; None is all of it, or in
-            every row that nobody worked it out. That normalising looks at more than one place does not count.
+        receptive_field: side, in pixels of the picture, of what one output pixel depends on; None is all of it, or in
+            every row that it is unknown. Normalisation, which depends on more, does not count.
     """
 
     label: str
@@ -61,9 +61,9 @@ class Summary:
 
 
 def table(summary: Summary) -> str:
-    """The layers as text, in the form in which Keras prints them; what no layer tells is left out."""
+    """Return the layers as text, in the form in which Keras prints them; a column that no layer fills is left out."""
     title = f'Model: "{summary.name}"'
-    head: tuple[str, ...] = ("Layer (type)", "Output Shape", "Param #", "MACs", "Sees")
+    head: tuple[str, ...] = ("Layer (type)", "Output Shape", "Param #", "MACs", "Receptive Field")
     cells: list[tuple[str, ...]] = [
         (
             _named(row),
@@ -87,7 +87,7 @@ def table(summary: Summary) -> str:
 
 
 def _named(row: Row) -> str:
-    """A layer's name and type as Keras has them: ``conv_1`` of kind ``conv`` is ``conv2d_1 (Conv2D)``.
+    """Return a layer's name and type as in Keras: ``conv_1`` of kind ``conv`` is ``conv2d_1 (Conv2D)``.
 
     A module's path (``blocks.0.conv``) stays as it is, and so does a type that Keras does not have.
     """
@@ -98,12 +98,12 @@ def _named(row: Row) -> str:
 
 
 def _snake(name: str) -> str:
-    """As Keras makes the name of a layer of that of its class."""
+    """Return the name that Keras gives a layer of a class."""
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _framed(head: tuple[str, ...], cells: list[tuple[str, ...]]) -> list[str]:
-    """Columns in a frame; all but the first two are numbers and stand to the right."""
+    """Frame columns; all but the first two are numbers and aligned to the right."""
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
 
     def line(row: tuple[str, ...], bar: str) -> str:
@@ -118,7 +118,7 @@ def _framed(head: tuple[str, ...], cells: list[tuple[str, ...]]) -> list[str]:
 
 
 def _memory(parameters: int) -> str:
-    """What parameters of four bytes take, in Keras's units."""
+    """Return the memory of parameters of four bytes, in Keras's units."""
     size, unit = parameters * 4.0, 0
     while size >= 1024 and unit < 3:
         size, unit = size / 1024, unit + 1

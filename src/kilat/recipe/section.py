@@ -1,4 +1,4 @@
-"""What every part of a recipe is: a frozen, typed section that knows no other keys than its own."""
+"""The base of every section of a recipe: frozen, typed, and closed to options that it does not know."""
 
 from typing import Any
 
@@ -6,16 +6,16 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Section(BaseModel):
-    """A part of a recipe."""
+    """A section of a recipe, or a group of options inside one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
     def _read(cls, given: Any) -> Any:
-        return cls.in_full(given)
+        return cls.expand(given)
 
     @classmethod
-    def in_full(cls, given: Any) -> Any:
-        """What was given, spelt out where it may be written short; sections with a short form say how."""
+    def expand(cls, given: Any) -> Any:
+        """Return what was given as its options, where there is a short form; sections that have one override this."""
         return given

@@ -1,4 +1,4 @@
-"""The recipe as a whole: its sections, each choice with its default and its check."""
+"""The recipe as a whole: its sections, each option with its default and its check."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,7 @@ import yaml
 from pydantic import Field, field_validator, model_serializer, model_validator
 
 from kilat.errors import nearest
+from kilat.locale import _
 from kilat.recipe.augment import Augment
 from kilat.recipe.fit import Fit, Seconds
 from kilat.recipe.network import Network, Weighted, walk
@@ -15,29 +16,29 @@ from kilat.recipe.section import Section
 
 Resize = Literal["crop", "squash", "pad"]
 METHODS = ("knn", "mahalanobis", "energy", "max_softmax")
-"""By which pictures are noticed that are unlike all training pictures (``kilat.evaluate.out_of_distribution``)."""
+"""The methods that detect pictures unlike all training pictures (``kilat.evaluate.out_of_distribution``)."""
 
 _FROZEN = ("features", "head")
 _TRAINED = ("input", "augment", "model", "fit")
-_OPENED = ("augment", "fit")
-"""What counts beside the sections of a frozen backbone where some of its stages are opened to training."""
+_FINE_TUNED = ("augment", "fit")
+"""What counts besides the sections of a frozen backbone where some of its stages are unfrozen."""
 
 
 def _check_size(size: int | str, low: int) -> int | str:
     if isinstance(size, int) and not low <= size <= 1024:
-        raise ValueError(f"must be 'auto' or {low} to 1024 pixels")
+        raise ValueError(_("must be 'auto' or {low} to 1024 pixels").format(low=low))
     return size
 
 
 class Data(Section):
-    """Which pictures take part, and in what.
+    """How pictures are split.
 
     Args:
-        test: share of pictures kept for the test, where the data does not bring its own.
+        test: share of pictures in the test set, where the data does not bring its own.
         validation: share of the rest that a network trained by gradient is measured on between epochs, where the data
             does not bring its own. (A frozen network's head is cross-validated instead.)
-        calibration: share of the rest that a network trained by gradient never sees, neither to learn from nor to be
-            measured on, until its probabilities, sets and thresholds are fitted on it.
+        calibration: share of the rest on which the probabilities, sets and thresholds of a network trained by gradient
+            are fitted; it is neither trained nor measured on them before.
         near_duplicates: ``together`` keeps pictures that are nearly the same on one side of every split and fold;
             ``apart`` lets them fall as they may.
     """
@@ -49,15 +50,15 @@ class Data(Section):
 
 
 class Features(Section):
-    """How a frozen backbone looks at pictures.
+    """How features are extracted by a frozen backbone.
 
     Args:
-        backbone: its name; several joined by ``+`` look side by side, and the head sees the features of all of them.
+        backbone: its name; of several joined by ``+`` the head gets the features side by side.
         weights: a file of weights instead of the backbone's own.
         size: side in pixels; ``auto`` is four times the pictures' own, at most the backbone's usual one.
         resize: how pictures that are not square are fitted: crop, squash or pad.
         precision: ``int8`` or ``fp32``; ``auto`` is int8 where the backbone has it.
-        flip_average: whether each picture is looked at from both sides, and what is seen averaged (test-time flips).
+        flip_average: whether features are the mean of those of the picture and of its mirror image (test-time flips).
     """
 
     backbone: str = "efficientnet_lite0"
@@ -79,7 +80,14 @@ class Features(Section):
 
 
 class Head(Section):
-    """How the linear head on a frozen backbone is fitted."""
+    """How the linear head on a frozen backbone is fitted.
+
+    Args:
+        l2: L2 penalties that cross-validation chooses from.
+        folds: of the cross-validation.
+        components: principal components of the features that the head is fitted on, at most.
+        class_weight: ``balanced``: every class weighs the same, however many pictures it has.
+    """
 
     l2: tuple[float, ...] = Field((2e-4, 4e-5, 1e-5, 2e-6), min_length=1)
     folds: int = Field(5, ge=2, le=20)
@@ -90,12 +98,12 @@ class Head(Section):
     @classmethod
     def _above_zero(cls, l2: tuple[float, ...]) -> tuple[float, ...]:
         if not all(0 < penalty < 1e3 for penalty in l2):
-            raise ValueError("must all be above 0")
+            raise ValueError(_("every penalty must be above 0 and below 1000"))
         return l2
 
 
 class Input(Section):
-    """What a network trained by gradient gets to see.
+    """The input of a network trained by gradient.
 
     Args:
         size: side in pixels; ``auto`` is the pictures' own, at most 224, or the backbone's.
@@ -121,15 +129,15 @@ class Input(Section):
 
 
 class Trust(Section):
-    """What every answer comes with, beside its probabilities.
+    """What every prediction comes with, besides its probabilities.
 
     Args:
         coverage: how often a prediction set shall hold the right class.
         sets: how they are made: ``lac`` gives the smallest, ``raps`` sets whose size follows the difficulty.
-        per_class: whether that coverage is promised for every class by itself.
-        unknown: by what pictures unlike all training pictures are noticed: ``knn``, ``mahalanobis``, ``energy``,
-            ``max_softmax``, several joined by ``+``; ``auto`` chooses what tells left-out classes best.
-        false_alarms: the share of ordinary pictures that may be taken for unknown.
+        per_class: whether that coverage is guaranteed for every class by itself.
+        unknown: the methods that detect pictures unlike all training pictures: ``knn``, ``mahalanobis``, ``energy``,
+            ``max_softmax``, several joined by ``+``; ``auto`` chooses those that tell left-out classes best.
+        false_positive_rate: the share of pictures of the classes that may be taken for unknown.
     """
 
     coverage: float = Field(0.9, gt=0, lt=1)
@@ -140,7 +148,7 @@ class Trust(Section):
 
     @property
     def methods(self) -> tuple[str, ...] | None:
-        """The methods by which unknown pictures are noticed; None where they are to be chosen."""
+        """The methods that detect unknown pictures; None where they are to be chosen."""
         return None if self.unknown == "auto" else tuple(dict.fromkeys(map(str.strip, self.unknown.split("+"))))
 
     @field_validator("unknown")
@@ -148,9 +156,11 @@ class Trust(Section):
     def _known(cls, unknown: str) -> str:
         methods = [] if unknown == "auto" else [name.strip() for name in unknown.split("+")]
         if "auto" in methods:
-            raise ValueError("'auto' stands alone: it chooses by itself")
-        if strange := [name for name in methods if name not in METHODS]:
-            raise ValueError(f"there is no '{strange[0]}'. {nearest(strange[0], ('auto', *METHODS))}")
+            raise ValueError(_("'auto' cannot be combined with other methods"))
+        for name in methods:
+            if name not in METHODS:
+                message = _("unknown method '{name}'. {hint}")
+                raise ValueError(message.format(name=name, hint=nearest(name, ("auto", *METHODS))))
         return unknown
 
 
@@ -159,7 +169,7 @@ class Runtime(Section):
 
     Args:
         device: ``auto`` is a GPU (NVIDIA's, or Apple's) where there is one and the extra ``torch`` is installed.
-            ``mps`` (Apple) and ``xla`` (TPUs, by torch_xla) are untested, and train only: frozen backbones look on the
+            ``mps`` (Apple) and ``xla`` (TPUs, by torch_xla) are untested, and train only: frozen backbones run on the
             CPU.
         devices: how many of them train together, one process each; several GPUs are untested.
         seed: decides splits, folds, first weights, order and augmentation.
@@ -176,8 +186,8 @@ class Recipe(Section):
     """One document that says what is done.
 
     With a section ``model`` a network is trained by gradient, and ``input``, ``augment`` and ``fit`` say how. Without
-    one a frozen backbone looks, and ``features`` and ``head`` say how; where ``fit`` unfreezes some of its stages, it
-    is then trained further, as ``augment`` and ``fit`` say (fine-tuning).
+    one a head is fitted on a frozen backbone, and ``features`` and ``head`` say how; where ``fit`` unfreezes some of
+    its stages, it is then trained further, as ``augment`` and ``fit`` say (fine-tuning).
     """
 
     data: Data = Data()
@@ -192,72 +202,76 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
-        if problems := [*self._one_way(), *self._network_fits(), *self._shared_out()]:
+        problems = [*self._foreign_sections(), *self._network_problems()]
+        if self.runtime.devices > 1 and self.model is None and not self.is_finetuning:
+            problems.append(_("runtime.devices: a frozen backbone runs on one device; several are for training"))
+        if problems:
             raise ValueError("\n".join(problems))
         return self
 
-    def _one_way(self) -> Iterator[str]:
+    def _foreign_sections(self) -> Iterator[str]:
+        """Say which sections were given that do not count."""
         foreign = [name for name in type(self).model_fields if name not in self.sections]
         given = [name for name in foreign if name in self.model_fields_set and getattr(self, name) is not None]
         if not given:
             return
-        names = " and ".join(given)
         if self.model is not None:
-            yield f"{names}: for frozen backbones; with a section model a network is trained"
-        elif self.is_opened:
-            yield f"{names}: for the networks of a section model; a backbone that is fine-tuned sees what features says"
+            message = _("{sections}: only for frozen backbones; this recipe trains the network of its section model")
+        elif self.is_finetuning:
+            message = _("{sections}: only for networks of a section model; features has the input of a backbone")
         else:
-            yield (
-                f"{names}: nothing is trained by gradient; open the backbone (fit.unfreeze=all, or how many of its top "
-                "stages), or give a network to train in the section model"
+            message = _(
+                "{sections}: nothing is trained by gradient; unfreeze the backbone (fit.unfreeze=all, or how many of "
+                "its top stages), or describe a network in the section model"
             )
+        yield message.format(sections=_(" and ").join(given))
 
-    def _shared_out(self) -> Iterator[str]:
-        if self.runtime.devices > 1 and self.model is None and not self.is_opened:
-            yield "runtime.devices: a frozen backbone looks with one device; several are for training by gradient"
-
-    def _network_fits(self) -> Iterator[str]:
+    def _network_problems(self) -> Iterator[str]:
         if self.model is None or not self.model.layers:
             return
         if self.model.backbone is None:
-            yield from self._without_backbone(self.model)
+            yield from self._options_for_backbones(self.model)
         elif self.input.colour == "grey":
-            yield "input.colour: a backbone sees rgb; grey pictures are made into it"
+            yield _("input.colour: a backbone takes rgb; grey pictures are converted")
         last = next((layer for layer in reversed(list(walk(self.model.layers))) if isinstance(layer, Weighted)), None)
         is_one_unit = getattr(last, "units", getattr(last, "filters", None)) == 1
         if is_one_unit and self.fit.loss.name == "cross_entropy":
-            yield "fit.loss: a network that ends in one unit needs binary_cross_entropy or focal"
+            yield _("fit.loss: a network that ends in one unit needs binary_cross_entropy or focal")
         if not is_one_unit and self.fit.loss.name == "binary_cross_entropy":
-            yield "fit.loss: binary_cross_entropy needs a network that ends in one unit (dense: 1)"
+            yield _("fit.loss: binary_cross_entropy needs a network that ends in one unit (dense: 1)")
 
-    def _without_backbone(self, model: Network) -> Iterator[str]:
+    def _options_for_backbones(self, model: Network) -> Iterator[str]:
+        """Say which options were given that need a backbone, to a network without one."""
         if self.input.normalise == "backbone":
-            yield "input.normalise: backbone needs a network that starts with a backbone"
+            yield _("input.normalise: 'backbone' needs a network that starts with a backbone")
         if isinstance(model.weights, Path):
-            yield "model.weights: there is no backbone that they could be for"
-        if self.fit.opens:
-            yield f"fit.{'phases' if self.fit.phases else 'unfreeze'}: there is no backbone to unfreeze"
+            yield _("model.weights: the network has no backbone to load them into")
+        if self.fit.unfreezes:
+            option = "phases" if self.fit.phases else "unfreeze"
+            yield _("fit.{option}: the network has no backbone to unfreeze").format(option=option)
         if self.fit.layer_decay != 1:
-            yield "fit.layer_decay: there is no backbone with stages that could learn at rates of their own"
+            yield _("fit.layer_decay: the network has no backbone, whose stages could have rates of their own")
         if self.fit.weight_interpolation != 1:
-            yield "fit.weight_interpolation: there is no pretrained backbone whose weights could be blended with"
+            yield _("fit.weight_interpolation: the network has no pretrained backbone to interpolate with")
         if self.fit.batch_norm != "auto":
-            yield "fit.batch_norm: it is for a backbone's, and there is none; a layer has trainable: false"
+            yield _("fit.batch_norm: only for the batch norms of a backbone; a layer has trainable: false")
 
     @model_serializer(mode="wrap")
     def _written(self, dump: Any) -> Any:
-        return {name: choices for name, choices in dump(self).items() if name in self.sections}
+        return {name: options for name, options in dump(self).items() if name in self.sections}
 
     @property
-    def is_opened(self) -> bool:
-        """Whether a frozen backbone is trained further."""
-        return self.model is None and self.fit.opens
+    def is_finetuning(self) -> bool:
+        """Whether a frozen backbone is trained further after its head was fitted."""
+        return self.model is None and self.fit.unfreezes
 
     @property
     def sections(self) -> tuple[str, ...]:
         """The names of the sections that count."""
         foreign = (
-            _FROZEN if self.model is not None else tuple(n for n in _TRAINED if n not in _OPENED or not self.is_opened)
+            _FROZEN
+            if self.model is not None
+            else tuple(name for name in _TRAINED if name not in _FINE_TUNED or not self.is_finetuning)
         )
         return tuple(name for name in type(self).model_fields if name not in foreign)
 
@@ -267,5 +281,5 @@ class Recipe(Section):
         return self.features.resize if self.model is None else self.input.resize
 
     def to_yaml(self) -> str:
-        """The recipe with every choice written out."""
+        """Return the recipe as YAML with every option written out."""
         return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))

@@ -113,7 +113,7 @@ def test_muon_turns_hidden_kernels_into_orthogonal_steps():
         step = (start[name] - given[name]).detach().flatten(1)
         values = torch.linalg.svdvals(step) / 0.01 / max(1, step.shape[0] / step.shape[1]) ** 0.5
         assert 0.6 < values.min() <= values.max() < 1.3
-    adam = Optimizer().of("epsilon")
+    adam = Optimizer().value("epsilon")
     for name in ("first", "bias", "last"):  # Adam's first step is the sign of the gradient, times its rate
         expected = 0.0005 * torch.sign(given[name].grad) / (1 + adam)
         torch.testing.assert_close(start[name] - given[name], expected, rtol=1e-2, atol=1e-6)

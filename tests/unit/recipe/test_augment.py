@@ -61,20 +61,20 @@ def test_impossible_ranges_are_named_by_their_path(problems: Any, choices: dict[
 
 def test_unknown_choices_get_the_nearest(problems: Any) -> None:
     assert problems({"model": LAYERS, "augment": {"horizontl_flip": True}}) == [
-        "augment.horizontl_flip: unknown choice. Did you mean 'horizontal_flip' or 'vertical_flip'?"
+        "augment.horizontl_flip: unknown option. Did you mean 'horizontal_flip'?"
     ]
 
 
 def test_what_fills_the_outside_changes_nothing_by_itself() -> None:
-    assert not augment(fill="constant", fill_value=9).is_any
-    assert augment(cutout=4).is_any
+    assert not augment(fill="constant", fill_value=9).is_active
+    assert augment(cutout=4).is_active
 
 
 def test_all_of_it_can_be_left_out_of_a_recipe() -> None:
-    assert not load("vgg-cifar", {"augment": {}}).augment.is_any
+    assert not load("vgg-cifar", {"augment": {}}).augment.is_active
 
 
-def test_a_policy_can_be_chosen_choice_by_choice() -> None:
+def test_a_policy_can_be_set_option_by_option() -> None:
     policy = load("vgg-cifar", {"augment.randaugment.operations": 3}).augment.randaugment
     assert policy is not None
     assert (policy.operations, policy.magnitude) == (3, 9.0)

@@ -8,6 +8,7 @@ import yaml
 
 from kilat.errors import RecipeError
 from kilat.recipe import Features, Recipe, built_in, load, parse_override
+from kilat.recipe.renamed import RENAMED
 
 
 def problems(recipe: Any = "transfer", overrides: dict[str, Any] | None = None) -> list[str]:
@@ -29,7 +30,7 @@ class TestWhereFrom:
         assert "transfer" in built_in()
         assert load() == load("transfer") == Recipe() == load({})
 
-    def test_the_built_in_file_writes_every_choice_out(self) -> None:
+    def test_the_built_in_file_writes_every_option_out(self) -> None:
         import kilat
 
         text = (Path(kilat.__file__).parent / "recipes" / "transfer.yaml").read_text("utf-8")
@@ -60,28 +61,28 @@ class TestWhereFrom:
         assert (recipe.features.resize, recipe.features.size) == ("pad", 64)
 
     @pytest.mark.parametrize(
-        ("name", "mend"), [("transfr", "Did you mean 'transfer'?"), ("zzz", "Valid names: "), (".", "")]
+        ("name", "hint"), [("transfr", "Did you mean 'transfer'?"), ("zzz", "Valid names: "), (".", "")]
     )
     def test_an_unknown_name(self, name: str, hint: str) -> None:
         with pytest.raises(RecipeError) as caught:
             load(name)
-        assert caught.value.message == f"There is no recipe '{name}': neither a built-in name nor a file."
+        assert caught.value.message == f"There is no recipe '{name}': neither a built-in one nor a file."
         assert hint in caught.value.hint
 
     @pytest.mark.parametrize("text", ["- features\n- head\n", "just words", "3", "true"])
-    def test_yaml_that_is_no_document_of_sections(self, tmp_path: Path, text: str) -> None:
-        with pytest.raises(RecipeError, match=r"is not a document of sections\.") as caught:
+    def test_yaml_that_does_not_consist_of_sections(self, tmp_path: Path, text: str) -> None:
+        with pytest.raises(RecipeError, match=r"does not consist of sections\.") as caught:
             load(file(tmp_path, text))
         assert caught.value.hint == "Sections: data, features, head, input, augment, model, fit, trust, runtime."
 
     @pytest.mark.parametrize(
         "text", ["features: [1", "a: b: c", "features: !!python/object/apply:os.getcwd []", "\tx: 1", "x: 2024-13-45"]
     )
-    def test_what_is_no_yaml(self, tmp_path: Path, text: str) -> None:
-        with pytest.raises(RecipeError, match="is no YAML"):
+    def test_invalid_yaml(self, tmp_path: Path, text: str) -> None:
+        with pytest.raises(RecipeError, match="is not valid YAML"):
             load(file(tmp_path, text))
 
-    def test_a_file_that_is_no_text(self, tmp_path: Path) -> None:
+    def test_a_binary_file(self, tmp_path: Path) -> None:
         path = tmp_path / "a.yaml"
         path.write_bytes(b"features: \xff\xfe")
         with pytest.raises(RecipeError, match="cannot be read"):
@@ -97,14 +98,14 @@ class TestProblems:
             "data: {test: 1.5}\n"
         )
         assert problems(file(tmp_path, text), {"runtime.sead": 1, "seed": -1}) == [
-            "data.test: input should be less than 1 (given: 1.5)",
+            "data.test: must be less than 1 (given: 1.5)",
             "features.size: must be 'auto' or 16 to 1024 pixels (given: 8)",
-            "features.resize: input should be 'crop', 'squash' or 'pad' (given: 'stretch')",
-            "features.szie: unknown choice. Did you mean 'size'?",
-            "head.l2: must all be above 0 (given: ['1e-3', -1])",
-            "head.folds: input should be greater than or equal to 2 (given: 1)",
-            "runtime.seed: input should be greater than or equal to 0 (given: -1)",
-            "runtime.sead: unknown choice. Did you mean 'seed'?",
+            "features.resize: must be 'crop', 'squash' or 'pad' (given: 'stretch')",
+            "features.szie: unknown option. Did you mean 'size'?",
+            "head.l2: every penalty must be above 0 and below 1000 (given: ['1e-3', -1])",
+            "head.folds: must be at least 2 (given: 1)",
+            "runtime.seed: must be at least 0 (given: -1)",
+            "runtime.sead: unknown option. Did you mean 'seed'?",
             "haed: unknown section. Did you mean 'head'?",
         ]
 
@@ -136,6 +137,33 @@ class TestProblems:
         found = problems(document)
         assert {line.partition(": ")[0] for line in found} == {path}
 
+    @pytest.mark.parametrize(
+        ("document", "line"),
+        [
+            ({"features": {"size": "big"}}, "features.size: must be a whole number or 'auto' (given: 'big')"),
+            (
+                {"features": {"size": "atuo"}},
+                "features.size: must be a whole number or 'auto' (given: 'atuo'). Did you",
+            ),
+            ({"features": {"backbone": 5}}, "features.backbone: must be text (given: 5)"),
+            ({"features": {"flip_average": 3}}, "features.flip_average: must be true or false (given: 3)"),
+            ({"head": {"l2": []}}, "head.l2: must have at least 1 item (given: [])"),
+            ({"head": {"l2": 5}}, "head.l2: must be a list (given: 5)"),
+            ({"features": {"weights": 5}}, "features.weights: must be a path (given: 5)"),
+            ({"head": {"l2": ["much"]}}, "head.l2.0: must be a number (given: 'much')"),
+            ({"data": {"test": 0.3, "validation": 0}}, "data.validation: must be greater than 0 (given: 0)"),
+            ({"runtime": {"seed": 2**32}}, "runtime.seed: must be less than 4294967296 (given: 4294967296)"),
+            (
+                {"trust": {"unknown": "knn+auto"}},
+                "trust.unknown: 'auto' cannot be combined with other methods (given: ",
+            ),
+            ({"trust": {"unknown": "kn"}}, "trust.unknown: unknown method 'kn'. Did you mean 'knn'?"),
+        ],
+    )
+    def test_the_line_says_what_should_be_there(self, document: dict[str, Any], line: str) -> None:
+        (found,) = problems(document)
+        assert found.startswith(line)
+
     def test_a_value_that_is_no_section_is_not_papered_over(self) -> None:
         assert problems({"features": 5}, {"features.size": 64})[0].startswith("features: ")
 
@@ -162,12 +190,27 @@ class TestOverrides:
     )
     def test_unknown_ones_get_the_nearest(self, key: str, near: str) -> None:
         (found,) = problems("transfer", {key: 1})
-        assert found.startswith(f"{key}: unknown choice. ")
+        assert found.startswith(f"{key}: unknown option. ")
         assert near in found
+
+    @pytest.mark.parametrize(
+        ("key", "meant"),
+        [
+            ("epoch", "Did you mean 'epochs'?"),
+            ("batch_sise", "Did you mean 'batch"),
+            ("feature.size", "Did you mean 'features.size' or 'features.resize'?"),
+            ("agument", "Did you mean 'augment'?"),
+        ],
+    )
+    @pytest.mark.parametrize("recipe", ["transfer", "vgg-cifar"])
+    def test_the_nearest_name_of_any_section_is_said(self, recipe: str, key: str, meant: str) -> None:
+        """Also that of an option which the recipe does not use, such as ``epochs`` of a frozen backbone."""
+        (found,) = problems(recipe, {key: 1})
+        assert found.startswith(f"{key}: unknown option. {meant}")
 
     def test_a_last_name_that_several_sections_have(self) -> None:
         (found,) = problems("vgg-cifar", {"patience": 3})
-        assert found.startswith("patience: several choices end so. Say which: ")
+        assert found.startswith("patience: several options have this name; write one in full: ")
 
     def test_a_last_name_means_the_section_that_counts(self) -> None:
         assert load("transfer", {"precision": "int8"}).features.precision == "int8"
@@ -177,10 +220,7 @@ class TestOverrides:
         recipe = load({"features": {"resize": "pad", "size": 96}}, {"features": {"size": 64}})
         assert recipe.features == Features(size=64)
         assert problems("transfer", {"features": 1}) == [
-            (
-                "features: must be choices by their names: backbone, weights, size, resize, precision, flip_average "
-                "(given: 1)"
-            )
+            "features: must be a group of options: backbone, weights, size, resize, precision, flip_average (given: 1)"
         ]
 
     @pytest.mark.parametrize(
@@ -207,12 +247,12 @@ class TestOverrides:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("features.size", "'features.size' is no choice."),
-            ("=5", "'=5' is no choice."),
-            ("", "'' is no choice."),
-            ("seed=[1", "The value in 'seed=[1' is no YAML."),
-            ("seed=a: b: c", "The value in 'seed=a: b: c' is no YAML."),
-            ("seed=2024-13-45", "The value in 'seed=2024-13-45' is no YAML."),
+            ("features.size", "'features.size' sets no option."),
+            ("=5", "'=5' sets no option."),
+            ("", "'' sets no option."),
+            ("seed=[1", "The value in 'seed=[1' is not valid YAML."),
+            ("seed=a: b: c", "The value in 'seed=a: b: c' is not valid YAML."),
+            ("seed=2024-13-45", "The value in 'seed=2024-13-45' is not valid YAML."),
         ],
     )
     def test_what_cannot_be_parsed(self, text: str, message: str) -> None:
@@ -220,6 +260,30 @@ class TestOverrides:
             parse_override(text)
         assert caught.value.message == message
         assert "PATH=" in caught.value.hint
+
+
+class TestRenamed:
+    @pytest.mark.parametrize(("old", "new"), RENAMED.items())
+    def test_an_old_name_gets_the_new_one(self, tmp_path: Path, old: str, new: str) -> None:
+        section, leaf = old.split(".")
+        written = file(tmp_path, f"{section}: {{{leaf}: 1}}\n")
+        for found in (problems(written), problems({section: {leaf: 1}}), problems("transfer", {old: 1})):
+            assert f"{old}: now called {new}" in found
+        for recipe in ("transfer", "vgg-cifar"):
+            assert problems(recipe, {leaf: 1}) == [f"{leaf}: now called {new}"]
+
+    @pytest.mark.parametrize("new", RENAMED.values())
+    def test_the_new_names_exist(self, new: str) -> None:
+        section, leaf = new.split(".")
+        assert leaf in Recipe.model_fields[section].default.__class__.model_fields
+
+    def test_of_old_names_all_are_said_together(self) -> None:
+        document = {"features": {"mirror": True}, "head": {"strengths": [0.1]}, "data": {"test": 2}}
+        assert problems(document) == [
+            "data.test: must be less than 1 (given: 2)",
+            "features.mirror: now called features.flip_average",
+            "head.strengths: now called head.l2",
+        ]
 
 
 class TestWritten:
@@ -235,7 +299,7 @@ class TestWritten:
         assert load(file(tmp_path, recipe.to_yaml())) == recipe
         assert "bunga é 花" in recipe.to_yaml()
 
-    def test_every_choice_is_written_out(self) -> None:
+    def test_every_option_is_written_out(self) -> None:
         document = yaml.safe_load(Recipe().to_yaml())
         assert {section: set(choices) for section, choices in document.items()} == {
             section: set(choices) for section, choices in Recipe().model_dump().items()

@@ -73,16 +73,16 @@ class TestDefaults:
         ],
     )
     def test_are_each_optimizers_own(self, name: str, choice: str, value: float) -> None:
-        assert fitted(optimizer=name).fit.optimizer.of(choice) == value
+        assert fitted(optimizer=name).fit.optimizer.value(choice) == value
 
     def test_length(self) -> None:
-        assert fitted().fit.parts == (Phase(epochs=20),)
-        assert fitted(epochs=3).fit.parts == (Phase(epochs=3),)
-        assert fitted(phases=[{"epochs": 2}, {"epochs": 1}]).fit.parts == (Phase(epochs=2), Phase(epochs=1))
+        assert fitted().fit.all_phases == (Phase(epochs=20),)
+        assert fitted(epochs=3).fit.all_phases == (Phase(epochs=3),)
+        assert fitted(phases=[{"epochs": 2}, {"epochs": 1}]).fit.all_phases == (Phase(epochs=2), Phase(epochs=1))
 
 
 class TestSwitching:
-    def test_another_optimizer_keeps_the_choices_that_it_knows(self) -> None:
+    def test_another_optimizer_keeps_the_options_that_it_knows(self) -> None:
         before = load("vgg-cifar").fit.optimizer
         after = load("vgg-cifar", {"fit.optimizer.name": "nadam"}).fit.optimizer
         assert (after.name, after.learning_rate) == ("nadam", before.learning_rate)
@@ -108,7 +108,7 @@ class TestSwitching:
         assert document["fit"] == {"optimizer": "adam", "schedule": "cosine", "early_stopping": 5}
 
     @pytest.mark.parametrize("first", ["name", "warmup"])
-    def test_choices_belong_to_the_new_one_in_whichever_order_they_are_given(self, first: str) -> None:
+    def test_options_belong_to_the_new_one_in_whichever_order_they_are_given(self, first: str) -> None:
         given = {"fit.schedule.name": "cosine", "fit.schedule.warmup": 3}
         ordered = dict(sorted(given.items(), key=lambda choice: not choice[0].endswith(first)))
         assert load("vgg-cifar", ordered).fit.schedule == Cosine(warmup=3)
@@ -118,13 +118,13 @@ class TestSwitching:
         assert optimizer == Optimizer(name="nesterov", momentum=0.5)
 
     @pytest.mark.parametrize("name", [["cosine"], {"cosine": 1}, None, 5])
-    def test_what_is_no_name(self, problems: Any, name: Any) -> None:
+    def test_an_invalid_name(self, problems: Any, name: Any) -> None:
         (found,) = problems("vgg-cifar", {"fit.schedule.name": name})
         assert found.startswith("fit.schedule: unknown schedule.")
 
-    def test_no_choice_that_was_given_is_lost(self, problems: Any) -> None:
+    def test_no_option_that_was_given_is_lost(self, problems: Any) -> None:
         given = {"fit.schedule.patience": 3, "fit.schedule.name": "cosine"}
-        assert problems("vgg-cifar", given) == ["fit.schedule.patience: unknown choice. Valid names: warmup, end."]
+        assert problems("vgg-cifar", given) == ["fit.schedule.patience: unknown option. Valid names: warmup, end."]
 
     @pytest.mark.parametrize(
         ("key", "value"), [("optimizer", "nadam"), ("loss", "focal"), ("early_stopping", 5), ("factor", 0.3)]
@@ -133,9 +133,12 @@ class TestSwitching:
         paths = {"factor": "fit.schedule.factor"}
         assert load("vgg-cifar", {key: value}) == load("vgg-cifar", {paths.get(key, f"fit.{key}"): value})
 
-    def test_unless_several_choices_end_so(self, problems: Any) -> None:
+    def test_unless_several_options_have_that_name(self, problems: Any) -> None:
         assert problems("vgg-cifar", {"patience": 3}) == [
-            "patience: several choices end so. Say which: fit.schedule.patience, fit.early_stopping.patience."
+            (
+                "patience: several options have this name; write one in full: "
+                "fit.schedule.patience, fit.early_stopping.patience"
+            )
         ]
 
 
@@ -148,14 +151,14 @@ class TestTime:
         assert load("vgg-cifar", {"time_limit": given}).runtime.time_limit == seconds
 
     @pytest.mark.parametrize("given", ["", "soon", "1..5h", "h", "5d", "30m1h", "-5m"])
-    def test_what_is_no_time(self, problems: Any, given: str) -> None:
+    def test_an_invalid_time(self, problems: Any, given: str) -> None:
         (found,) = problems("vgg-cifar", {"time_limit": given})
         assert found.startswith("runtime.time_limit: must be a time such as 90s, 20m or 1h30m")
 
     @pytest.mark.parametrize("given", [0, "0s", -1])
     def test_no_time_at_all(self, problems: Any, given: Any) -> None:
         (found,) = problems("vgg-cifar", {"time_limit": given})
-        assert found.startswith("runtime.time_limit: input should be greater than 0")
+        assert found.startswith("runtime.time_limit: must be greater than 0")
 
 
 class TestProblems:
@@ -169,47 +172,53 @@ class TestProblems:
             "epocs": 3,
         }
         assert problems({"model": LAYERS, "fit": fit}) == [
-            "fit.batch: input should be greater than or equal to 1 (given: 0)",
+            "fit.batch: must be at least 1 (given: 0)",
             (
-                "fit.optimizer.name: input should be 'sgd', 'momentum', 'nesterov', 'adagrad', 'rmsprop', 'adam', "
-                "'adamw', 'nadam', 'adamax', 'lion' or 'muon' (given: 'adm'). Did you mean 'adam' or 'nadam'?"
+                "fit.optimizer.name: must be 'sgd', 'momentum', 'nesterov', 'adagrad', 'rmsprop', 'adam', "
+                "'adamw', 'nadam', 'adamax', 'lion' or 'muon' (given: 'adm'). Did you mean 'adam'?"
             ),
-            "fit.optimizer.learning_rat: unknown choice. Did you mean 'learning_rate' or 'adam_learning_rate'?",
+            "fit.optimizer.learning_rat: unknown option. Did you mean 'learning_rate'?",
             "fit.schedule: unknown schedule. Did you mean 'cosine'? (given: {'name': 'cosin', 'warmup': 1})",
-            "fit.loss.gama: unknown choice. Did you mean 'gamma' or 'name'?",
-            "fit.clip: must be choices by their names: value, norm, global_norm (given: 1)",
-            "fit.epocs: unknown choice. Did you mean 'epochs'?",
+            "fit.loss.gama: unknown option. Did you mean 'gamma'?",
+            "fit.clip: must be a group of options: value, norm, global_norm (given: 1)",
+            "fit.epocs: unknown option. Did you mean 'epochs'?",
         ]
 
     @pytest.mark.parametrize(
         ("fit", "sentence"),
         [
-            ({"schedule": {"name": "cosine", "warmpu": 3}}, "fit.schedule.warmpu: unknown choice. Did you mean 'warm"),
+            ({"schedule": {"name": "cosine", "warmpu": 3}}, "fit.schedule.warmpu: unknown option. Did you mean 'warm"),
             ({"schedule": {"warmup": 3}}, "fit.schedule: unknown schedule. Valid names: constant, power, "),
-            ({"schedule": "exponential"}, "fit.schedule: needs its length, either in epochs or in steps"),
-            ({"schedule": {"name": "power", "epochs": 1, "steps": 1}}, "fit.schedule: needs its length, either in"),
+            ({"schedule": "exponential"}, "fit.schedule: needs a length, either in epochs or in steps"),
+            ({"schedule": {"name": "power", "epochs": 1, "steps": 1}}, "fit.schedule: needs a length, either in"),
             (
                 {"schedule": {"name": "piecewise", "boundaries": [3], "factors": [1]}},
-                "fit.schedule: needs one factor more than boundaries",
+                "fit.schedule: needs one more factor than boundaries",
             ),
             (
                 {"schedule": {"name": "piecewise", "boundaries": [3, 3], "factors": [3, 2, 1]}},
-                "fit.schedule: boundaries must rise",
+                "fit.schedule: boundaries must increase",
             ),
             (
                 {"optimizer": {"name": "adam", "momentum": 0.9}},
                 (
-                    "fit.optimizer: adam has no momentum; it takes decay, weight_decay, learning_rate, beta_1, beta_2, "
-                    "epsilon (given: "
+                    "fit.optimizer: adam has no momentum; its options: decay, weight_decay, learning_rate, beta_1, "
+                    "beta_2, epsilon (given: "
                 ),
             ),
             (
                 {"clip": {"norm": 1, "value": 1}},
-                "fit.clip: clips by value, norm or global_norm, not by several of them",
+                "fit.clip: takes value, norm or global_norm, but only one of them",
             ),
-            ({"loss": "mse"}, "fit.loss.name: input should be 'cross_entropy', 'binary_cross_entropy' or 'focal'"),
+            ({"loss": "mse"}, "fit.loss.name: must be 'cross_entropy', 'binary_cross_entropy' or 'focal'"),
             ({"class_weight": {"rose": -1}}, "fit.class_weight"),
-            ({"phases": [{"epochs": 0}]}, "fit.phases.0.epochs: input should be greater than or equal to 1"),
+            (
+                {"class_weight": "equal"},
+                "fit.class_weight: must be 'balanced' or a mapping of names to values (given: 'equal')",
+            ),
+            ({"swa_epochs": 3, "ema": 0.9}, "fit: takes either ema or swa_epochs: both average the weights"),
+            ({"unfreeze": 3, "phases": [{"epochs": 1}]}, "fit: takes either unfreeze or phases, each with an unfreeze"),
+            ({"phases": [{"epochs": 0}]}, "fit.phases.0.epochs: must be at least 1"),
         ],
     )
     def test_one_thing_wrong(self, problems: Any, fit: dict[str, Any], sentence: str) -> None:
@@ -218,13 +227,13 @@ class TestProblems:
     def test_epochs_for_a_recipe_with_phases(self, problems: Any) -> None:
         (found,) = problems("xception-fashion", {"epochs": 3})
         assert found == (
-            "fit: has either epochs or phases, each with epochs of its own. Say how long a phase is "
+            "fit: takes either epochs or phases, each with epochs of its own. Set those of a phase "
             "(fit.phases.0.epochs=3), or leave one of the two out (fit.phases=[] or fit.epochs=null)"
         )
-        assert load("xception-fashion", {"fit.phases.0.epochs": 3}).fit.parts[0].epochs == 3
-        assert load("xception-fashion", {"fit.phases": [], "epochs": 3}).fit.parts == (Phase(epochs=3),)
+        assert load("xception-fashion", {"fit.phases.0.epochs": 3}).fit.all_phases[0].epochs == 3
+        assert load("xception-fashion", {"fit.phases": [], "epochs": 3}).fit.all_phases == (Phase(epochs=3),)
 
-    def test_unknown_choices_of_a_phase(self, problems: Any) -> None:
+    def test_unknown_options_of_a_phase(self, problems: Any) -> None:
         assert problems("xception-fashion", {"fit.phases.1.epoch": 3}) == [
-            "fit.phases.1.epoch: unknown choice. Did you mean 'epochs'?"
+            "fit.phases.1.epoch: unknown option. Did you mean 'epochs'?"
         ]

@@ -1,4 +1,4 @@
-"""The section ``model``: every layer short and long, single choices of layers, and what is refused with which words."""
+"""The section ``model``: every layer short and long, single options of layers, and what is refused with which words."""
 
 from typing import Any
 
@@ -80,7 +80,7 @@ class TestWriting:
         given = (Conv(filters=8), Activation(function="relu"), *HEAD)  # type: ignore[arg-type]
         assert load({"model": {"layers": given}}).model == network({"conv": 8}, {"activation": "relu"})
 
-    def test_layers_are_written_with_what_was_said_of_them(self) -> None:
+    def test_layers_are_written_with_the_options_that_were_given(self) -> None:
         model = network({"conv": 8}, "max_pool", {"residual": [{"conv": {"filters": 3, "activation": "none"}}]})
         assert model.model_dump(mode="json")["layers"] == [
             {"conv": {"filters": 8}},
@@ -92,7 +92,7 @@ class TestWriting:
 
 
 class TestProblems:
-    def test_all_layers_are_checked_and_named_by_their_place(self, problems: Any) -> None:
+    def test_all_layers_are_checked_and_named_by_their_path(self, problems: Any) -> None:
         layers = [
             {"dens": 3},
             {"dropout": 1.5},
@@ -107,25 +107,22 @@ class TestProblems:
         ]
         assert problems({"model": {"layers": layers}}) == [
             "model.layers.0: unknown kind of layer. Did you mean 'dense'? (given: {'dens': 3})",
-            "model.layers.1.dropout.rate: input should be less than 1 (given: 1.5)",
-            "model.layers.2: unknown kind of layer. Did you mean 'flatten' or 'layer_norm'? (given: 'flaten')",
-            "model.layers.3.conv.filters: input should be greater than or equal to 1 (given: 0)",
-            "model.layers.3.conv.padding: input should be 'valid' or 'same' (given: 'sam'). Did you mean 'same'?",
-            "model.layers.3.conv.kernl: unknown choice. Did you mean 'kernel'?",
+            "model.layers.1.dropout.rate: must be less than 1 (given: 1.5)",
+            "model.layers.2: unknown kind of layer. Did you mean 'flatten'? (given: 'flaten')",
+            "model.layers.3.conv.filters: must be at least 1 (given: 0)",
+            "model.layers.3.conv.padding: must be 'valid' or 'same' (given: 'sam'). Did you mean 'same'?",
+            "model.layers.3.conv.kernl: unknown option. Did you mean 'kernel'?",
             (
                 "model.layers.4: unknown kind of layer. Valid names: conv, depthwise_conv, dense, batch_norm, "
                 "layer_norm, group_norm, activation, max_pool, avg_pool, global_avg_pool, flatten, dropout, …. "
                 "(given: 5)"
             ),
-            "model.layers.5.flatten: flatten takes no single value; its choices: none (given: {'flatten': 3})",
-            "model.layers.6.residual.layers.0.conv.filters: field required (given: {'filers': 3})",
-            "model.layers.6.residual.layers.0.conv.filers: unknown choice. Did you mean 'filters'?",
+            "model.layers.5.flatten: flatten takes no single value; its options: none (given: {'flatten': 3})",
+            "model.layers.6.residual.layers.0.conv.filters: missing (given: {'filers': 3})",
+            "model.layers.6.residual.layers.0.conv.filers: unknown option. Did you mean 'filters'?",
+            ("model.layers.6.residual.layers.1: unknown kind of layer. Did you mean 'dropout'? (given: {'dropot': 1})"),
             (
-                "model.layers.6.residual.layers.1: unknown kind of layer. "
-                "Did you mean 'dropout' or 'spatial_dropout' or 'repeat'? (given: {'dropot': 1})"
-            ),
-            (
-                "model.layers.7.activation.function.name: input should be 'none', 'relu', 'leaky_relu', 'prelu', "
+                "model.layers.7.activation.function.name: must be 'none', 'relu', 'leaky_relu', 'prelu', "
                 "'elu', 'selu', 'gelu', 'silu', 'mish', 'tanh', 'sigmoid' or 'softmax' (given: 'rulu'). "
                 "Did you mean 'relu' or 'prelu'?"
             ),
@@ -133,7 +130,7 @@ class TestProblems:
                 "model.layers.8: a layer is of one kind, not of several: dense, dropout "
                 "(given: {'dense': 5, 'dropout': 0.1})"
             ),
-            "model.layers.9.activation.function.slop: unknown choice. Did you mean 'slope'?",
+            "model.layers.9.activation.function.slop: unknown option. Did you mean 'slope'?",
         ]
 
     @pytest.mark.parametrize(
@@ -144,11 +141,15 @@ class TestProblems:
             ({"layers": HEAD, "module": "mine.Net"}, "model: a network has either layers or the class of a module"),
             ({"layers": "flatten"}, "model.layers: must be a list (given: 'flatten')"),
             ({"layers": ["flatten", {"backbone": "resnet50"}]}, "model.layers: a backbone can only be the first layer"),
-            ({"layers": ["flatten", "dense"]}, "model.layers.1.dense.units: field required"),
-            ({"layers": HEAD, "l2": -1}, "model.l2: input should be greater than or equal to 0 (given: -1)"),
-            ({"layers": HEAD, "normalization": "batch_norm"}, "model.normalization: unknown choice. Did you mean"),
-            ({"layers": HEAD, "init": "he"}, "model.init: input should be 'glorot_uniform'"),
-            (5, "model: must be choices by their names: layers, module, activation"),
+            ({"layers": ["flatten", "dense"]}, "model.layers.1.dense.units: missing"),
+            (
+                {"layers": [{"conv": {"filters": 3, "kernel": [1, 2, 3]}}, *HEAD]},
+                "model.layers.0.conv.kernel: must have at",
+            ),
+            ({"layers": HEAD, "l2": -1}, "model.l2: must be at least 0 (given: -1)"),
+            ({"layers": HEAD, "normalization": "batch_norm"}, "model.normalization: unknown option. Did you mean"),
+            ({"layers": HEAD, "init": "he"}, "model.init: must be 'glorot_uniform'"),
+            (5, "model: must be a group of options: layers, module, activation"),
         ],
     )
     def test_one_thing_wrong(self, problems: Any, model: Any, sentence: str) -> None:
@@ -158,7 +159,7 @@ class TestProblems:
 
 class TestOverrides:
     @pytest.mark.parametrize("layer", [{"conv": 32}, {"conv": {"filters": 32}}, "conv", {"conv": None}])
-    def test_a_choice_of_a_layer_however_it_was_written(self, layer: Any) -> None:
+    def test_an_option_of_a_layer_however_it_was_written(self, layer: Any) -> None:
         document = {"model": {"layers": [layer, *HEAD]}}
         recipe = load(document, {"model.layers.0.conv.filters": 16, "model.layers.0.conv.kernel": 5})
         assert first(recipe) == Conv(filters=16, kernel=(5, 5))
@@ -193,14 +194,14 @@ class TestOverrides:
     @pytest.mark.parametrize(
         ("key", "sentence"),
         [
-            ("model.layers.99.conv.filters", "there is no '99' in a list of 18, which are counted from 0."),
-            ("model.layers.first", "there is no 'first' in a list of 18, which are counted from 0."),
-            ("model.layers.0.conv.filtrs", "unknown choice. Did you mean 'filters'?"),
-            ("model.l2.kernels", "unknown choice: model.l2 is 0.0001, which has no choices of its own."),
-            ("model.l3", "unknown choice. Did you mean 'l2' or 'l1'?"),
+            ("model.layers.99.conv.filters", "no item '99': the list has items 0 to 17"),
+            ("model.layers.first", "no item 'first': the list has items 0 to 17"),
+            ("model.layers.0.conv.filtrs", "unknown option. Did you mean 'filters'?"),
+            ("model.l2.kernels", "model.l2 is 0.0001, which has no options"),
+            ("model.l3", "unknown option. Did you mean 'l2' or 'l1'?"),
         ],
     )
-    def test_what_has_no_place(self, problems: Any, key: str, sentence: str) -> None:
+    def test_an_override_that_fits_nowhere(self, problems: Any, key: str, sentence: str) -> None:
         assert problems("vgg-cifar", {key: 3}) == [f"{key}: {sentence}"]
 
     def test_a_second_kind_beside_a_layers_own(self, problems: Any) -> None:
@@ -209,7 +210,7 @@ class TestOverrides:
 
 
 class TestModule:
-    def test_a_network_from_python_takes_choices_by_the_end_of_their_path(self) -> None:
+    def test_a_network_from_python_takes_options_by_the_end_of_their_path(self) -> None:
         recipe = load({}, {"model.module": "mine.Net", "model.layers": (), "epochs": 3, "activation": "relu"})
         assert (recipe.fit.epochs, recipe.model and recipe.model.module) == (3, "mine.Net")
 
@@ -224,41 +225,43 @@ class TestContradictions:
             "fit.loss": "binary_cross_entropy",
         }
         assert problems("vgg-cifar", overrides) == [
-            "input.normalise: backbone needs a network that starts with a backbone",
-            "model.weights: there is no backbone that they could be for",
-            "fit.phases: there is no backbone to unfreeze",
+            "input.normalise: 'backbone' needs a network that starts with a backbone",
+            "model.weights: the network has no backbone to load them into",
+            "fit.phases: the network has no backbone to unfreeze",
             "fit.loss: binary_cross_entropy needs a network that ends in one unit (dense: 1)",
         ]
 
-    def test_choices_for_a_backbone_where_there_is_none(self, problems: Any) -> None:
+    def test_options_for_a_backbone_where_there_is_none(self, problems: Any) -> None:
         overrides = {"fit.unfreeze": "all", "fit.layer_decay": 0.7, "fit.batch_norm": "train"}
         assert problems("vgg-cifar", overrides) == [
-            "fit.unfreeze: there is no backbone to unfreeze",
-            "fit.layer_decay: there is no backbone with stages that could learn at rates of their own",
-            "fit.batch_norm: it is for a backbone's, and there is none; a layer has trainable: false",
+            "fit.unfreeze: the network has no backbone to unfreeze",
+            "fit.layer_decay: the network has no backbone, whose stages could have rates of their own",
+            "fit.batch_norm: only for the batch norms of a backbone; a layer has trainable: false",
         ]
-        assert load("xception-fashion", {"fit.layer_decay": 0.7, "fit.batch_norm": "train"}).fit.opens
+        assert load("xception-fashion", {"fit.layer_decay": 0.7, "fit.batch_norm": "train"}).fit.unfreezes
 
     def test_grey_and_a_loss_that_does_not_fit_a_backbone_with_one_unit(self, problems: Any) -> None:
         assert problems("vgg16-binary", {"colour": "grey", "fit.loss": "cross_entropy"}) == [
-            "input.colour: a backbone sees rgb; grey pictures are made into it",
+            "input.colour: a backbone takes rgb; grey pictures are converted",
             "fit.loss: a network that ends in one unit needs binary_cross_entropy or focal",
         ]
 
-    def test_sections_of_the_other_way_to_learn(self, problems: Any) -> None:
+    def test_sections_that_do_not_count(self, problems: Any) -> None:
         assert problems("vgg-cifar", {"features.size": 96}) == [
-            "features: for frozen backbones; with a section model a network is trained"
+            "features: only for frozen backbones; this recipe trains the network of its section model"
         ]
         assert problems({"fit": {"epochs": 3}, "augment": {"rotation": 3}}) == [
             (
-                "augment and fit: nothing is trained by gradient; open the backbone (fit.unfreeze=all, or how many of "
-                "its top stages), or give a network to train in the section model"
+                "augment and fit: nothing is trained by gradient; unfreeze the backbone (fit.unfreeze=all, or how many "
+                "of its top stages), or describe a network in the section model"
             )
         ]
         (found,) = problems("vgg-cifar", {"backbone": "resnet50"})
-        assert found == "backbone: for frozen backbones; this recipe trains the network of its section model."
+        assert found == "backbone: only for frozen backbones; this recipe trains the network of its section model."
         (found,) = problems("transfer", {"epochs": 3})
-        assert found.startswith("epochs: for networks that are trained; this recipe fits a head on a frozen backbone.")
+        assert found.startswith(
+            "epochs: only for networks that are trained; this recipe fits a head on a frozen backbone."
+        )
 
 
 class TestSelu:
@@ -272,5 +275,5 @@ class TestSelu:
             ([], "selu", False),
         ],
     )
-    def test_is_told_from_the_hidden_layers(self, layers: list[Any], activation: str, expected: bool) -> None:
+    def test_follows_from_the_hidden_layers(self, layers: list[Any], activation: str, expected: bool) -> None:
         assert network(*layers, activation=activation).is_selu is expected

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from kilat.fit.augment import colour, random
 from kilat.fit.augment.geometry import Outside, warp
-from kilat.recipe.augment import Policy
+from kilat.recipe.augment import RandAugment
 
 LEVELS = 30
 
@@ -33,7 +33,7 @@ class Operation(NamedTuple):
     is_signed: bool = False
 
 
-def randaugment(planes: Tensor, policy: Policy, outside: Outside, generator: Generator) -> Tensor:
+def randaugment(planes: Tensor, policy: RandAugment, outside: Outside, generator: Generator) -> Tensor:
     """RandAugment (arXiv 1909.13719): so many operations after one another, all of the same level."""
     height, width = planes.shape[2:]
     sides = {"translate_x": width, "translate_y": height}

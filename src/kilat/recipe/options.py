@@ -1,0 +1,60 @@
+"""The tree of options: every option by its path, and the section that stands at a path."""
+
+from collections.abc import Iterable
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from kilat.recipe.fit import SCHEDULES
+from kilat.recipe.network import KINDS
+from kilat.recipe.section import Section
+from kilat.recipe.sections import Recipe
+
+
+def option_paths(sections: Iterable[str]) -> list[str]:
+    """Return all options of some sections by their full path; a group of options follows its members."""
+    return [path for name in sections for path in _paths_below(Recipe.model_fields[name].annotation, name)[:-1]]
+
+
+def section_at(path: Iterable[str]) -> type[Section] | None:
+    """Return the section at a path; None where there is a list, one of several sections, or a value."""
+    annotation: Any = Recipe
+    for part in path:
+        annotation = _annotation_inside(annotation, part)
+    sections = _sections_in(annotation)
+    return sections[0] if len(sections) == 1 else None
+
+
+def option_names(path: Iterable[str]) -> list[str]:
+    """Return the names of the options in the section at a path; none where there is no section."""
+    section = section_at(path)
+    return [] if section is None else list(section.model_fields)
+
+
+def _paths_below(annotation: Any, path: str) -> list[str]:
+    fields = {
+        name: field.annotation for section in _sections_in(annotation) for name, field in section.model_fields.items()
+    }
+    if path == "fit.schedule":
+        fields["name"] = str
+    return [*(deeper for name, inner in fields.items() for deeper in _paths_below(inner, f"{path}.{name}")), path]
+
+
+def _sections_in(annotation: Any) -> list[type[Section]]:
+    """Return the sections that a field can hold: none, one, or one of several."""
+    if get_origin(annotation) is Annotated:
+        return _sections_in(get_args(annotation)[0])
+    types = [annotation, *(get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ())]
+    bare = [get_args(one)[0] if get_origin(one) is Annotated else one for one in types]
+    return [one for one in bare if isinstance(one, type) and issubclass(one, Section)]
+
+
+def _annotation_inside(annotation: Any, part: str) -> Any:
+    """Return the type of a part: an item of a list, one of several sections by its name, or a field."""
+    if get_origin(annotation) is tuple:
+        return get_args(annotation)[0]
+    sections = _sections_in(annotation)
+    if len(sections) > 1:
+        named = [section for section in sections if section in (KINDS.get(part), SCHEDULES.get(part))]
+        if named:
+            return named[0]
+    return next((section.model_fields[part].annotation for section in sections if part in section.model_fields), None)

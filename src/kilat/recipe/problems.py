@@ -1,0 +1,129 @@
+"""What is wrong with a recipe, as lines ``path: what is wrong``, from the errors that pydantic reports."""
+
+import itertools
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from kilat.errors import did_you_mean, nearest
+from kilat.locale import N_, _, ngettext
+from kilat.recipe.fit import SCHEDULES
+from kilat.recipe.network import KINDS
+from kilat.recipe.options import option_names
+from kilat.recipe.renamed import renamed_sentence
+
+_SHOWN = 80  # characters of a value
+
+_NUMBER, _WHOLE_NUMBER, _TRUE_OR_FALSE = N_("a number"), N_("a whole number"), N_("true or false")
+_EXPECTED = {
+    "less_than": N_("less than {lt}"),
+    "less_than_equal": N_("at most {le}"),
+    "greater_than": N_("greater than {gt}"),
+    "greater_than_equal": N_("at least {ge}"),
+    "int_type": _WHOLE_NUMBER,
+    "int_parsing": _WHOLE_NUMBER,
+    "int_from_float": _WHOLE_NUMBER,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "bool_type": _TRUE_OR_FALSE,
+    "bool_parsing": _TRUE_OR_FALSE,
+    "string_type": N_("text"),
+    "tuple_type": N_("a list"),
+    "path_type": N_("a path"),
+    "dict_type": N_("a mapping of names to values"),
+}
+"""What should be there, by pydantic's type of an error; its context fills in the limits."""
+
+
+def problem_lines(error: ValidationError) -> list[str]:
+    """Return one line for each problem, in the order in which pydantic found them."""
+    lines = []
+    for where, group in itertools.groupby(error.errors(), lambda problem: _where(problem["loc"])):
+        path = ".".join(part for part, before in zip(where, ["", *where], strict=False) if before != "schedule")
+        problems = [dict(problem) for problem in group if not _follows_from_items(dict(problem))]
+        expected = [phrase for problem in problems for phrase in _expected(problem)]
+        # A value that fits none of several types has one problem for each of them, which make one line.
+        if expected and all(problem["type"] in (*_EXPECTED, "literal_error") for problem in problems):
+            lines.append(f"{path}: {_unexpected(problems, expected)}")
+        else:
+            lines += [_line(path, where, problem) for problem in problems]
+    return list(dict.fromkeys(lines))
+
+
+def _where(location: Sequence[int | str]) -> list[str]:
+    """Return the place of a problem in the recipe; what pydantic adds to it (types and validators) is left out."""
+    types = ("int", "float", "str", "path", "constrained-int", "constrained-float")
+    return [str(part) for part in location if "[" not in str(part) and part not in types]
+
+
+def _follows_from_items(problem: dict[str, Any]) -> bool:
+    """Whether a list only counts as too short because of items that are problems of their own."""
+    return bool(problem["type"] == "too_short" and len(problem["input"]) >= problem["ctx"]["min_length"])
+
+
+def _line(path: str, where: list[str], problem: dict[str, Any]) -> str:
+    value, kind = problem["input"], problem["type"]
+    if not path:  # about several sections at once; the sentences name them
+        return str(problem["ctx"]["error"])
+    if kind == "extra_forbidden":
+        *section, name = where
+        unknown = _("unknown option.") if section else _("unknown section.")
+        return f"{path}: {renamed_sentence(path) or f'{unknown} {nearest(name, option_names(section))}'}"
+    given = _given(value)
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return f"{path}: {_unknown_kind(value, where)}{given}"
+    if kind == "model_type":
+        sentence = _("must be a group of options: {names}").format(names=", ".join(option_names(where)))
+    elif kind == "missing":
+        sentence = _("missing")
+    elif kind == "too_short":
+        count = problem["ctx"]["min_length"]
+        sentence = ngettext("must have at least {count} item", "must have at least {count} items", count)
+        sentence = sentence.format(count=count)
+    elif kind == "too_long":
+        count = problem["ctx"]["max_length"]
+        sentence = ngettext("must have at most {count} item", "must have at most {count} items", count)
+        sentence = sentence.format(count=count)
+    elif kind == "value_error":
+        sentence = str(problem["ctx"]["error"])
+    else:
+        sentence = problem["msg"][0].lower() + problem["msg"][1:]
+    return f"{path}: {sentence}{given}"
+
+
+def _given(value: Any) -> str:
+    return " " + _("(given: {value})").format(value=repr(value)) if len(repr(value)) < _SHOWN else ""
+
+
+def _expected(problem: dict[str, Any]) -> list[str]:
+    """Return what should be there instead of a value, as phrases."""
+    if problem["type"] == "literal_error":
+        return re.findall(r"'[^']*'", problem["ctx"]["expected"])
+    if problem["type"] not in _EXPECTED:
+        return []
+    limits = {
+        name: f"{limit:.10g}" if isinstance(limit, float) else limit for name, limit in problem.get("ctx", {}).items()
+    }
+    return [_(_EXPECTED[problem["type"]]).format(**limits)]
+
+
+def _unexpected(problems: list[dict[str, Any]], expected: list[str]) -> str:
+    *others, last = dict.fromkeys(expected)
+    phrase = ", ".join(others) + _(" or ") + last if others else last
+    value = problems[0]["input"]
+    sentence = _("must be {expected}").format(expected=phrase) + _given(value)
+    names = [name.strip("'") for name in expected if name.startswith("'")]
+    meant = did_you_mean(value, names) if isinstance(value, str) else ""
+    return f"{sentence}. {meant}" if meant else sentence
+
+
+def _unknown_kind(value: Any, where: list[str]) -> str:
+    if where[-1] == "schedule":
+        name = value.get("name", "") if isinstance(value, dict) else value
+        return _("unknown schedule. {hint}").format(hint=nearest(str(name), SCHEDULES))
+    if isinstance(value, dict) and len(value) > 1:
+        return _("a layer is of one kind, not of several: {kinds}").format(kinds=", ".join(map(str, value)))
+    name = next(iter(value), "") if isinstance(value, dict) else value
+    return _("unknown kind of layer. {hint}").format(hint=nearest(str(name), KINDS))
