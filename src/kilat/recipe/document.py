@@ -87,7 +87,7 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 def built_in() -> list[str]:
     """Return the names of the recipes that come with kilat."""
-    folder = resources.files("kilat") / "recipes"
+    folder = resources.files("kilat.recipe") / "built_in"
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
@@ -99,7 +99,7 @@ def text(name: str) -> str:
     """
     if name not in built_in():
         raise RecipeError(_("There is no built-in recipe '{name}'.").format(name=name), hint=nearest(name, built_in()))
-    return (resources.files("kilat") / "recipes" / f"{name}.yaml").read_text("utf-8")
+    return (resources.files("kilat.recipe") / "built_in" / f"{name}.yaml").read_text("utf-8")
 
 
 def about(name: str) -> str:

@@ -33,7 +33,7 @@ class TestWhereFrom:
     def test_the_built_in_file_writes_every_option_out(self) -> None:
         import kilat
 
-        text = (Path(kilat.__file__).parent / "recipes" / "transfer.yaml").read_text("utf-8")
+        text = (Path(kilat.__file__).parent / "recipe" / "built_in" / "transfer.yaml").read_text("utf-8")
         assert list(yaml.safe_load(text)) == list(Recipe().model_dump())
         for section, choices in Recipe().model_dump().items():
             assert list(yaml.safe_load(text)[section]) == list(choices)
