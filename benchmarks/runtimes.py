@@ -34,7 +34,7 @@ from PIL import Image
 from kilat.data.decode import decode
 from kilat.features import lite
 from kilat.features.resize_graph import Resizer
-from kilat.runtime.cores import threads
+from kilat.runtime.cores import available_cores
 
 SIDE = 224
 BATCHES = (1, 2, 8, 32)
@@ -44,24 +44,24 @@ Pixels = NDArray[np.uint8]
 
 
 def main() -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="photos in class folders; flowers by default")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="how long each setting runs in each round")
     parser.add_argument("--pictures", type=int, default=0, help="accuracy on only so many (0: all)")
     parser.add_argument("--only", choices=["speed", "decoding", "accuracy"])
-    given = parser.parse_args()
-    folder = measure.pictures_of("flowers", given.folder)
-    files = measure.pictures_below(folder)
-    measure.opening(__doc__)
+    args = parser.parse_args()
+    folder = measure.dataset_folder("flowers", args.folder)
+    files = measure.list_pictures(folder)
+    measure.print_header(__doc__)
     some = [file.read_bytes() for file in files[:: max(1, len(files) // _MOST_IN_MEMORY)]]
-    if given.only in (None, "decoding"):
-        decoding(some, given.rounds)
-    if given.only in (None, "speed"):
-        speed(some, given.rounds, given.seconds)
-    if given.only in (None, "accuracy"):
-        accuracy(folder, given.pictures)
+    if args.only in (None, "decoding"):
+        decoding(some, args.rounds)
+    if args.only in (None, "speed"):
+        speed(some, args.rounds, args.seconds)
+    if args.only in (None, "accuracy"):
+        accuracy(folder, args.pictures)
 
 
 def decoding(pictures: Sequence[bytes], rounds: int) -> None:
@@ -74,7 +74,7 @@ def decoding(pictures: Sequence[bytes], rounds: int) -> None:
         "kilat: decode and fit": lambda data: fit(np.asarray(decode(data, shrink_to=SIDE)[0])),
     }
     print(f"decoding on one core, n = {len(pictures)} pictures, {rounds} rounds")
-    tell(measure.in_turn(rounds, {name: partial(rate, way, pictures) for name, way in ways.items()}))
+    tell(measure.interleave(rounds, {name: partial(rate, way, pictures) for name, way in ways.items()}))
 
 
 def rate(way: Callable[[bytes], object], pictures: Sequence[bytes]) -> float:
@@ -101,18 +101,18 @@ def speed(pictures: Sequence[bytes], rounds: int, seconds: float) -> None:
     networks = {"int8": lite.build(SIDE, "int8").model, "fp32": fp32, "fp32, last features only": plain(fp32)}
     rivals = {}
     for (name, model), each in itertools.product(networks.items(), (True, False)):
-        session = open_session(model, 1 if each else threads())
+        session = open_session(model, 1 if each else available_cores())
         for batch in BATCHES:
             way = "a thread per core" if each else "one batch on all cores"
             rivals[f"{name}, {way}, batch {batch}"] = partial(throughput, session, pixels, batch, each, seconds)
     print(f"backbone at {SIDE} pixels, {rounds} rounds of {seconds:g} s each")
-    measure.in_turn(1, rivals)
-    tell(measure.in_turn(rounds, rivals))
+    measure.interleave(1, rivals)
+    tell(measure.interleave(rounds, rivals))
 
 
 def throughput(session: Any, pixels: Pixels, batch: int, each: bool, seconds: float) -> float:
     """Pictures per second; ``each`` runs one thread per core, all of them with the one session."""
-    callers = threads() if each else 1
+    callers = available_cores() if each else 1
     begin = time.perf_counter()
 
     def go(caller: int) -> int:
@@ -143,9 +143,9 @@ def open_session(model: bytes, threads: int) -> Any:
 
 
 def tell(taken: dict[str, list[float]]) -> None:
-    """Prints rates."""
+    """Print rates."""
     for name, rates in taken.items():
-        print(f"  {name:58} {measure.spread(rates, 'pictures/s', 0)}")
+        print(f"  {name:58} {measure.summary(rates, 'pictures/s', 0)}")
 
 
 def accuracy(folder: Path, count: int) -> None:
@@ -153,7 +153,7 @@ def accuracy(folder: Path, count: int) -> None:
     print("5-fold cross-validation on the training pictures")
     right = {}
     with tempfile.TemporaryDirectory() as place:
-        some = measure.thin(folder, count, Path(place))
+        some = measure.subsample(folder, count, Path(place))
         for precision in ("fp32", "int8"):
             choice = ("--set", f"features.precision={precision}")
             done = measure.train(some, Path(place) / "runs", Path(place) / "cache", *choice).document

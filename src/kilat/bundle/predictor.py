@@ -21,7 +21,7 @@ from kilat.errors import ModelFileError, PictureError
 from kilat.evaluate.conformal import ConformalSets
 from kilat.locale import _
 from kilat.runtime.array_types import Floats, Pixels
-from kilat.runtime.cores import threads
+from kilat.runtime.cores import available_cores
 from kilat.runtime.onnx_session import make_session
 
 _OUTPUTS = ("probabilities", "unknown", "embedding")
@@ -191,7 +191,7 @@ class Classifier:
 
         An error among the pictures comes out as it went in.
         """
-        pool, workers = self._thread_pool(), threads()
+        pool, workers = self._thread_pool(), available_cores()
         waiting: deque[Future[ModelOutput | PictureError]] = deque()
         try:
             for picture in pictures:
@@ -212,7 +212,7 @@ class Classifier:
     def _thread_pool(self) -> ThreadPoolExecutor:
         with self._lock:
             if self._pool is None or self._pool_process != os.getpid():  # threads do not outlive a fork
-                self._pool = ThreadPoolExecutor(threads(), thread_name_prefix="kilat-predict")
+                self._pool = ThreadPoolExecutor(available_cores(), thread_name_prefix="kilat-predict")
                 self._pool_process = os.getpid()
             return self._pool
 

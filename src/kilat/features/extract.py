@@ -27,7 +27,7 @@ from kilat.features.resize_graph import Resizer
 from kilat.locale.refusals import Refusal
 from kilat.recipe import Resize
 from kilat.runtime.array_types import Flags, Floats, Pixels
-from kilat.runtime.cores import threads
+from kilat.runtime.cores import available_cores
 from kilat.runtime.onnx_session import make_session
 from kilat.runtime.progress import Advance, ignore
 
@@ -232,7 +232,7 @@ class Extractor:
 
     def run(self) -> Extraction:
         """Go over all pictures; what was extracted before an error or an interruption is in the cache."""
-        workers = threads()
+        workers = available_cores()
         ahead = workers + max(1, 2 * workers // self.transform.batch)  # large batches hold enough pictures as it is
         with ThreadPoolExecutor(workers, thread_name_prefix="kilat-extract") as pool:
             waiting: deque[Future[list[_Job]]] = deque()
@@ -269,7 +269,13 @@ class Extractor:
 
     def _read_unknown(self, rows: range) -> list[_Job]:
         """Read some pictures, in order, and return those that neither the cache nor this pass knows yet."""
-        pictures = [(row, picture) for row in rows if (picture := self._read(row)) is not None]
+        pictures: list[tuple[int, Picture]] = []
+        for row in rows:
+            if self.used[row]:
+                try:
+                    pictures.append((row, self.source.read(row)))
+                except PictureError as error:
+                    self.refusals[row] = error.refusal
         digests = [content_digest(picture) for _, picture in pictures]
         known = self.cache.get(digests) if self.cache else {}
         jobs = []
@@ -288,15 +294,6 @@ class Extractor:
         for _ in range(len(rows) - len(jobs)):
             self._count()
         return jobs
-
-    def _read(self, row: int) -> Picture | None:
-        if not self.used[row]:
-            return None
-        try:
-            return self.source.read(row)
-        except PictureError as error:
-            self.refusals[row] = error.refusal
-            return None
 
     def _process(self, batch: list[_Job]) -> list[_Job]:
         """Decode a batch, and run the transform on what could be decoded; runs on a worker thread."""

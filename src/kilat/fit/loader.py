@@ -19,7 +19,7 @@ from kilat.features.extract import Preprocessor, batch_size
 from kilat.locale import _
 from kilat.model.image_model import LUMA
 from kilat.recipe import Resize
-from kilat.runtime.cores import threads
+from kilat.runtime.cores import available_cores
 
 Rows = NDArray[np.int64]
 
@@ -107,7 +107,7 @@ class Streaming:
         self, source: Source, size: int, resize: Resize, device: torch.device | str, workers: int | None = None
     ) -> None:
         self.source, self.resize, self.frame = source, resize, Preprocessor(size, resize)
-        self.device, self.workers = torch.device(device), workers or threads()
+        self.device, self.workers = torch.device(device), workers or available_cores()
         self.task = min(batch_size(size), _MOST_A_TASK)
         self.reading = threading.Lock()
 

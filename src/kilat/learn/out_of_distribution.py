@@ -31,7 +31,7 @@ from kilat.learn.learned import FeatureSample, HeadArtifact, NetworkArtifact, Ro
 from kilat.probe import fit
 from kilat.probe.components import leading_eigenvectors
 from kilat.recipe import Trust
-from kilat.runtime.cores import parallel_map, threads
+from kilat.runtime.cores import available_cores, parallel_map
 from kilat.runtime.onnx_session import make_session
 
 Floats = NDArray[np.float32]
@@ -126,7 +126,7 @@ def embed_pictures(
         split: the parts of the split.
         gate: rows of the pictures of the parity gate.
     """
-    session = make_session(penultimate_graph(graph), threads=threads())
+    session = make_session(penultimate_graph(graph), threads=available_cores())
     (name,) = (output.name for output in session.get_outputs()[:1])
 
     def activations(rows: Ints) -> Iterator[Floats]:

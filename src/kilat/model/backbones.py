@@ -22,7 +22,7 @@ import numpy as np
 from kilat.errors import BackboneError, MissingExtra
 from kilat.features.backbone import Backbone, Block
 from kilat.locale import _
-from kilat.runtime.cores import threads
+from kilat.runtime.cores import available_cores
 from kilat.runtime.extras import has_torch
 from kilat.runtime.files import cache_home
 from kilat.runtime.onnx_session import make_session
@@ -147,7 +147,7 @@ def _difference(extractor: "FeatureExtractor", model: bytes) -> float:
     """
     import torch
 
-    session = make_session(model, threads=threads())
+    session = make_session(model, threads=available_cores())
     ends = list(itertools.accumulate(block.width for block in extractor.blocks))[:-1]
     differences = []
     for batch in (3, 1):

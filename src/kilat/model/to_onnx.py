@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from kilat.errors import RunError
 from kilat.features.resize_graph import OPSET
 from kilat.locale import _
-from kilat.runtime.cores import threads
+from kilat.runtime.cores import available_cores
 from kilat.runtime.onnx_session import make_session
 
 TOLERANCE = 1e-3
@@ -142,7 +142,7 @@ def _silence() -> Iterator[None]:
 
 def _difference(network: nn.Module, model: bytes, size: int) -> float:
     """Return the largest difference on noise, as a share of the largest logit; NaN where anything is not finite."""
-    session = make_session(model, threads=threads())
+    session = make_session(model, threads=available_cores())
     differences = []
     for batch in _BATCHES:
         noise = np.random.default_rng(batch).integers(0, 256, (batch, size, size, 3), np.uint8)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kilat.features.backbone import Block
 from kilat.runtime.array_types import Floats, Ints
-from kilat.runtime.cores import parallel_map, threads
+from kilat.runtime.cores import available_cores, parallel_map
 
 F = TypeVar("F", np.float32, np.float64)
 
@@ -130,7 +130,7 @@ def _basis(features: Floats, rows: Ints, mean: Floats, scale: Floats, block_weig
 
 def _gram(features: Floats, rows: Ints, mean: Floats, scale: Floats, block_weights: Floats) -> Floats:
     """Return the Gram matrix of standardised features, ``[features, features]``; every core sums its own chunks."""
-    cores = threads()
+    cores = available_cores()
     size = max(1, min(_CHUNK, -(-len(rows) // cores)))
 
     def partial_sum(core: int) -> Floats:
@@ -176,4 +176,4 @@ def _orthonormal(columns: Floats) -> Floats:
 
 def _matmul(left: NDArray[F], right: NDArray[F]) -> NDArray[F]:
     """Multiply matrices, some rows a core."""
-    return np.concatenate(parallel_map(lambda part: part @ right, np.array_split(left, threads())))
+    return np.concatenate(parallel_map(lambda part: part @ right, np.array_split(left, available_cores())))

@@ -13,7 +13,7 @@ import numpy as np
 
 from kilat.probe.components import slices
 from kilat.runtime.array_types import Floats, Ints
-from kilat.runtime.cores import parallel_map, threads
+from kilat.runtime.cores import available_cores, parallel_map
 
 _TOLERANCE = 3e-3
 _MOST_STEPS = 300
@@ -51,7 +51,7 @@ class Problem:
             For each its coefficients ``[components + 1, classes]``, the bias last.
         """
         cells = len(self.labels) * self.classes
-        at_once = max(1, min(math.ceil(len(masks) / threads()), _CELLS_AT_ONCE // cells))
+        at_once = max(1, min(math.ceil(len(masks) / available_cores()), _CELLS_AT_ONCE // cells))
 
         def solve_group(first: int) -> list[Floats]:
             group = slice(first, first + at_once)

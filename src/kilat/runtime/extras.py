@@ -6,7 +6,7 @@ from kilat.errors import MissingExtra
 
 
 def has_torch() -> bool:
-    """Whether the extra ``torch`` is installed (without importing it, which takes seconds)."""
+    """Return whether the extra ``torch`` is installed, without importing it, which takes seconds."""
     return all(importlib.util.find_spec(name) is not None for name in ("torch", "timm"))
 
 

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and where kilat keeps what it can make again."""
+"""Files that are written whole or not at all, and the folder for what can be made again."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from kilat.locale import _
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """Writes a file through a temporary one, so that a kill leaves the old file or the new one.
+    """Write a file through a temporary one, so that a kill leaves the old file or the new one.
 
     Raises:
         RunError: the disk is full, or the folder cannot be written to.
@@ -34,12 +34,12 @@ def write_file(path: Path, content: str | bytes) -> None:
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Writes a document as indented JSON; numbers that are not finite are a programming error."""
+    """Write a document as indented JSON; numbers that are not finite are a programming error."""
     write_file(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def cache_home() -> Path:
-    """Where kilat keeps what it can make again: ``$KILAT_CACHE``, or ``kilat`` in the platform's folder for caches."""
+    """Return the folder for what can be made again: ``$KILAT_CACHE``, or ``kilat`` in the platform's cache folder."""
     if given := os.environ.get("KILAT_CACHE"):
         return Path(given).expanduser()
     if sys.platform == "win32":

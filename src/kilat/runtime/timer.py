@@ -1,27 +1,32 @@
-"""How long the stages of a run took."""
+"""How long the parts of a run took."""
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 
 class Timer:
-    """Starts when it is made; ``measure`` adds up the seconds of named stages."""
+    """Starts when it is made, and adds up the seconds of named parts of a run.
 
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
-        self.stages: dict[str, float] = {}
+    Args:
+        now: the clock, in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self._now = now
+        self.started = now()
+        self.seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        """Adds what happens inside to a stage."""
-        start = time.perf_counter()
+    def measure(self, name: str) -> Iterator[None]:
+        """Add the seconds that the block takes to those of a part."""
+        start = self._now()
         try:
             yield
         finally:
-            self.stages[stage] = self.stages.get(stage, 0.0) + time.perf_counter() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + self._now() - start
 
     def timings(self) -> dict[str, float]:
-        """Seconds of every stage so far, and ``total_s``."""
-        total = time.perf_counter() - self.started
-        return {"total_s": round(total, 3), **{stage: round(seconds, 3) for stage, seconds in self.stages.items()}}
+        """Return the seconds of every part so far, and ``total_s``, rounded to thousandths."""
+        parts = {"total_s": self._now() - self.started, **self.seconds}
+        return {name: round(seconds, 3) for name, seconds in parts.items()}

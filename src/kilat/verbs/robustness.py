@@ -19,7 +19,7 @@ from kilat.evaluate.metrics import wilson_interval
 from kilat.features.resize_graph import Resizer
 from kilat.recipe import Resize
 from kilat.runtime.array_types import Flags, Ints, Pixels
-from kilat.runtime.cores import parallel_map, single_threaded_blas, threads
+from kilat.runtime.cores import available_cores, parallel_map, single_threaded_blas
 from kilat.runtime.progress import Advance, ignore
 
 LIMIT = 200
@@ -65,7 +65,7 @@ def measure_robustness(
     test = _CorruptionTest(classifier, seed)
     correct: list[Flags] = []
     sides: list[int] = []
-    step = 4 * threads()  # few pictures in memory at a time, and no core waits long for the last of them
+    step = 4 * available_cores()  # few pictures in memory at a time, and no core waits long for the last of them
     with single_threaded_blas():
         for start in range(0, len(chosen), step):
             block = chosen[start : start + step]

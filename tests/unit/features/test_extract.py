@@ -211,14 +211,15 @@ class TestTheSameFeatures:
         code = (
             "import os, sys, hashlib; cores = sorted(os.sched_getaffinity(0))[: int(sys.argv[1])]\n"
             "os.sched_setaffinity(0, cores)\n"
-            "import numpy as np; from kilat.data.source import PathsSource; from kilat.runtime.cores import threads\n"
+            "import numpy as np; from kilat.data.source import PathsSource\n"
+            "from kilat.runtime.cores import available_cores\n"
             "from kilat.features import lite; from kilat.features.extract import extract_features\n"
             "source = PathsSource(sys.argv[2:], ['a'] * len(sys.argv[2:]))\n"
             "for precision in ('int8', 'fp32'):\n"
             "    backbone, used = lite.build(64, precision), np.ones(len(source.entries), bool)\n"
             "    features = extract_features(source, used, backbone, resize='pad', cache=None).features\n"
             "    print(features.shape, hashlib.sha256(features.tobytes()).hexdigest())\n"
-            "assert threads() == len(cores)"
+            "assert available_cores() == len(cores)"
         )
         outputs = [
             subprocess.run(

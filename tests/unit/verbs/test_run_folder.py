@@ -1,22 +1,16 @@
-"""A run's folder is its own, whatever it is called and whoever else starts; files in it are whole or not there."""
+"""A run's folder is its own, whatever it is called and whoever else starts."""
 
-import json
-import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from kilat.errors import RunError
-from kilat.runtime.files import write_file, write_json
+from kilat.runtime.files import write_file
 from kilat.verbs.run_folder import new_folder
-
-posix = pytest.mark.skipif(os.name != "posix", reason="POSIX signals and limits")
 
 
 def python(code: str, *args: object) -> "subprocess.Popen[str]":
@@ -110,69 +104,3 @@ class TestFolder:
         for runs in (tmp_path / "file", tmp_path / "file" / "runs"):
             with pytest.raises(RunError, match=r"(is not a folder|cannot be made: Not a directory)"):
                 started(runs, "pilot")
-
-
-class TestWrite:
-    def test_text_bytes_and_what_text_cannot_hold(self, tmp_path: Path) -> None:
-        file = tmp_path / "file"
-        write_file(file, "first")
-        write_file(file, b"\0\xff")
-        assert file.read_bytes() == b"\0\xff"
-        write_file(file, "bunga é\n\udcff")
-        assert file.read_text("utf-8") == "bunga é\n\\udcff"
-        assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-    def test_json(self, tmp_path: Path) -> None:
-        document = {"name": "thé", "values": [1, 0.1, None]}
-        write_json(tmp_path / "a.json", document)
-        text = (tmp_path / "a.json").read_text("utf-8")
-        assert json.loads(text) == document
-        assert "thé" in text
-        assert text.endswith("}\n")
-        with pytest.raises(ValueError, match="not JSON compliant"):
-            write_json(tmp_path / "b.json", {"loss": float("nan")})
-        assert not (tmp_path / "b.json").exists()
-
-    @posix
-    def test_a_kill_leaves_the_old_file_or_the_new_one(self, tmp_path: Path) -> None:
-        code = (
-            "import sys, pathlib, itertools; from kilat.verbs.run_folder import write\n"
-            "file = pathlib.Path(sys.argv[1])\n"
-            "for n in itertools.count():\n"
-            "    write(file, bytes([n % 256]) * (400_000 + n % 7))\n"
-            "    if n == 0: print('going', flush=True)"
-        )
-        file = tmp_path / "model.onnx"
-        for attempt in range(8):
-            with python(code, file) as writer:
-                assert writer.stdout is not None
-                assert writer.stdout.readline() == "going\n"
-                time.sleep(0.003 * attempt)
-                writer.send_signal(signal.SIGKILL)
-            content = file.read_bytes()
-            assert len(set(content)) == 1
-            assert len(content) >= 400_000
-        write_file(file, "the next run")
-        assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
-
-    @posix
-    def test_a_full_disk_is_said_and_leaves_the_old_file(self, tmp_path: Path) -> None:
-        file = tmp_path / "report.html"
-        write_file(file, "old")
-        code = (
-            "import resource, signal, sys, pathlib; from kilat.errors import RunError\n"
-            "from kilat.runtime.files import write_file as write\n"
-            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-            "try: write(pathlib.Path(sys.argv[1]), b'x' * 5000)\n"
-            "except RunError as error: print(error.message)"
-        )
-        said, trouble = python(code, file).communicate()
-        assert trouble == ""
-        assert said == f"{file} cannot be written: File too large.\n"
-        assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
-        assert file.read_text() == "old"
-
-    def test_a_missing_folder_is_said(self, tmp_path: Path) -> None:
-        with pytest.raises(RunError, match=r"cannot be written: No such file or directory\."):
-            write_file(tmp_path / "gone" / "file", "text")

@@ -43,7 +43,7 @@ from kilat.fit.loader import InMemory, Pictures
 from kilat.fit.signals import Stopped
 from kilat.fit.train_state import TrainSpec
 from kilat.locale import _
-from kilat.runtime.cores import threads
+from kilat.runtime.cores import available_cores
 
 T = TypeVar("T")
 Rows = NDArray[np.int64]
@@ -546,7 +546,7 @@ def _leave(helpers: _Helpers | None, threads_before: int) -> None:
 
 
 def _threads_each(size: int) -> int:
-    return max(1, min(threads(), torch.get_num_threads()) // size)
+    return max(1, min(available_cores(), torch.get_num_threads()) // size)
 
 
 def _packed(task: TrainSpec, is_timed: bool) -> bytes:
