@@ -124,9 +124,12 @@ class _Scan:
             if isinstance(member, Member):
                 self.outside.append(name)
         elif not self._is_hidden(parts):
-            self._add_folders(parts if isinstance(member, str) else parts[:-1])
+            folder = ""
+            for part in parts if isinstance(member, str) else parts[:-1]:
+                folder = join_path(folder, part)
+                self.folders[folder] = None
             if isinstance(member, Member) and parts:
-                self._file("/".join(parts), parts[-1], member)
+                self._take_file("/".join(parts), kind_of_file(parts[-1]), member)
 
     def _is_hidden(self, parts: list[str]) -> bool:
         """Return whether a part is a helper; each is counted once, however much is inside, as in a folder on disk."""
@@ -138,20 +141,10 @@ class _Scan:
                 return True
         return False
 
-    def _add_folders(self, parts: list[str]) -> None:
-        path = ""
-        for part in parts:
-            path = join_path(path, part)
-            self.folders[path] = None
-
-    def _file(self, path: str, name: str, member: Member) -> None:
-        kind = kind_of_file(name)
-        if kind == "picture" or (kind == "unknown" and (member.refused or has_image_signature(member.head()))):
-            self._add(path, member)
-        else:
+    def _take_file(self, path: str, kind: str, member: Member) -> None:
+        if kind != "picture" and not (kind == "unknown" and (member.refused or has_image_signature(member.head()))):
             self.skipped[OTHER] += 1
-
-    def _add(self, path: str, member: Member) -> None:
+            return
         if path in self._number:
             self.found[self._number[path]] = FoundFile(path, Refusal("replaced_in_archive"))
         self._number[path] = len(self.found)

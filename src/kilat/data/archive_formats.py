@@ -154,7 +154,10 @@ class TarArchive:
             else:
                 head = partial(self.read, info.offset_data, min(info.size, SIGNATURE_BYTES))
                 yield Member(info.name, info.offset_data, info.size, _tar_refusal(info), head)
-        self._check_end()
+        # tarfile takes a damaged header for the end; the real end is a block of zeros.
+        self._stream.seek(tar.offset)
+        if self._stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("the end of the archive is missing")
 
     def read(self, position: int, size: int) -> bytes:
         """Return the bytes from that position on."""
@@ -164,12 +167,6 @@ class TarArchive:
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
-
-    def _check_end(self) -> None:
-        """Raise where a damaged header, which tarfile takes for the end, stands instead of a block of zeros."""
-        self._stream.seek(self._tar.offset)
-        if self._stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError("the end of the archive is missing")
 
 
 class _Headers:

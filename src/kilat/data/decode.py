@@ -80,10 +80,10 @@ def picture_size(picture: bytes | Pixels) -> tuple[int, int] | None:
 def _open(picture: bytes | Pixels) -> Image.Image:
     """Return the picture with its header read, its pixels not decoded yet."""
     image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else _open_file(picture)
-    width, height = image.size
-    if not width * height:
+    pixels = image.width * image.height
+    if not pixels:
         raise PictureError("no_pixels")
-    if width * height > MAX_PIXELS:
+    if pixels > MAX_PIXELS:
         raise PictureError("too_many_pixels", f"{MAX_PIXELS:,}")
     return image
 

@@ -95,7 +95,7 @@ class _Scan:
         elif kind == "other":
             self.skipped[OTHER] += 1
         else:
-            self._file(item, path, named=kind == "picture")
+            self._take_file(item, path, is_picture=kind == "picture")
 
     def _enter(self, item: os.DirEntry[str], path: str, above: tuple[_Identity, ...]) -> None:
         try:
@@ -110,28 +110,24 @@ class _Scan:
         self.folders.append(path)
         self._waiting.append((path, (*above, here)))
 
-    def _file(self, item: os.DirEntry[str], path: str, *, named: bool) -> None:
+    def _take_file(self, item: os.DirEntry[str], path: str, *, is_picture: bool) -> None:
+        """Take a file that is a picture by its name, or perhaps by its first bytes."""
         if _answer(item.is_file):
-            if named:
+            try:
+                if not is_picture:
+                    with open(item.path, "rb", buffering=0) as file:
+                        is_picture = has_image_signature(file.read(SIGNATURE_BYTES))
+            except OSError as error:
+                self.found.append(FoundFile(path, unreadable(error).refusal))
+                return
+            if is_picture:
                 self.found.append(FoundFile(path))
             else:
-                self._sniff(item, path)
+                self.skipped[OTHER] += 1
         elif item.is_symlink():
             self.found.append(FoundFile(path, Refusal("broken_link")))
-        elif named:
+        elif is_picture:
             self.found.append(FoundFile(path, Refusal("not_a_regular_file")))
-        else:
-            self.skipped[OTHER] += 1
-
-    def _sniff(self, item: os.DirEntry[str], path: str) -> None:
-        try:
-            with open(item.path, "rb", buffering=0) as file:
-                picture = has_image_signature(file.read(SIGNATURE_BYTES))
-        except OSError as error:
-            self.found.append(FoundFile(path, unreadable(error).refusal))
-            return
-        if picture:
-            self.found.append(FoundFile(path))
         else:
             self.skipped[OTHER] += 1
 

@@ -190,7 +190,10 @@ def _plain(path: str) -> str:
 
 def _checked_labels(given: Mapping[str, str], classes: set[str], file: Path) -> dict[str, str]:
     """Return the label for every path: a class of the data, or a new one."""
-    labels = {path: _class(label, classes) for path, label in given.items()}
+    labels = {}
+    for path, label in given.items():
+        integer = label.removesuffix(".0")  # spreadsheets and pandas write the class 3 as 3.0
+        labels[path] = integer if label not in classes and integer in classes else label
     folded = sorted(label.casefold() for label in classes)
     counts = Counter(label for label in labels.values() if label not in classes and label != LEAVE_OUT)
     alike = [label for label in counts if get_close_matches(label.casefold(), folded, cutoff=_ALIKE)]
@@ -212,9 +215,3 @@ def _checked_labels(given: Mapping[str, str], classes: set[str], file: Path) -> 
             ),
         )
     return labels
-
-
-def _class(label: str, classes: set[str]) -> str:
-    """Return the class in a cell: spreadsheets and pandas write the class 3 as 3.0."""
-    integer = label.removesuffix(".0")
-    return integer if label not in classes and integer in classes else label

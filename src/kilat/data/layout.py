@@ -97,14 +97,12 @@ class FolderTree:
             split = self.splits.get(parts[0], "")
             parts = parts[1:]
             refused = refused or (None if split else _NO_SPLIT)
-        label = self._label(parts[0]) if len(parts) > 1 and refused is not _NO_SPLIT else ""
+        label = ""
+        if len(parts) > 1 and refused is not _NO_SPLIT:
+            if parts[0] not in self._labels:  # one string in memory for all pictures of a class
+                self._labels[parts[0]] = normalize_label(parts[0])
+            label = self._labels[parts[0]]
         return Entry(printable(item.path), label, split, refused or (None if label else _NO_CLASS))
-
-    def _label(self, name: str) -> str:
-        """Return one spelling of the class name, and one string in memory, for all its pictures."""
-        if name not in self._labels:
-            self._labels[name] = normalize_label(name)
-        return self._labels[name]
 
 
 def normalize_label(name: str) -> str:

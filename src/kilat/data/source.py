@@ -3,8 +3,8 @@
 | given | result |
 | --- | --- |
 | `<class>/**/picture` | a picture of that class, at any depth |
-| `train/`, `val`, `valid` or `validation/`, `test/` | the split is kept, if `train` has class folders and is not alone |
-| one folder around everything (`flowers/flowers/<class>`) | the folders in it are the classes, unless it has pictures itself |
+| `train/`, `val`, `valid` or `validation/`, `test/` | the split is kept, if `train` has classes and is not alone |
+| one folder around everything (`flowers/flowers/<class>`) | looked into, unless it has pictures itself |
 | a picture beside the class folders | refused: no class folder |
 | a picture beside `train/` and `test/`, in another folder | refused: outside the train, validation and test folders |
 | names that start with a dot, `Thumbs.db`, `desktop.ini`, `__MACOSX` and the like | skipped, and counted in `skipped` |
@@ -85,7 +85,17 @@ def find_source(data: str | Path, *, root: Path | None = None, advance: Advance 
     if os.path.isdir(path):
         return FolderSource(path)
     if os.path.exists(path):
-        return _open_file(path)
+        lower = path.name.lower()
+        if lower.endswith(ARCHIVES):
+            return ArchiveSource(path)
+        if lower.endswith(TABLES):
+            return TableSource(path)
+        raise SourceError(
+            _("{path} is neither a table nor an archive that kilat reads.").format(path=printable(str(path))),
+            hint=_("Give a folder of class folders, a table ({tables}) or an archive ({archives}).").format(
+                tables=", ".join(TABLES), archives=", ".join(ARCHIVES)
+            ),
+        )
     if name in DATASETS:
         return open_dataset(name, advance=advance)
     raise SourceError(
@@ -150,20 +160,6 @@ def require_pictures(source: Source, where: str) -> None:
             ),
             hint=_hint(source, where),
         )
-
-
-def _open_file(path: Path) -> Source:
-    lower = path.name.lower()
-    if lower.endswith(ARCHIVES):
-        return ArchiveSource(path)
-    if lower.endswith(TABLES):
-        return TableSource(path)
-    raise SourceError(
-        _("{path} is neither a table nor an archive that kilat reads.").format(path=printable(str(path))),
-        hint=_("Give a folder of class folders, a table ({tables}) or an archive ({archives}).").format(
-            tables=", ".join(TABLES), archives=", ".join(ARCHIVES)
-        ),
-    )
 
 
 def _hint(source: Source, where: str) -> str:

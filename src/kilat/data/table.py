@@ -51,7 +51,9 @@ class TableSource:
         self.name = name or file.stem
         self._folder = os.path.abspath(file.parent)
         rows = _parquet_rows(file) if file.suffix.lower() == ".parquet" else _csv_rows(file)
-        entries = self._entries(rows)
+        # Where some rows have a split, those without one belong to "train".
+        default = "train" if any(split.strip() for _path, _label, split in rows) else ""
+        entries = self._refuse_repeated([self._entry(number, row, default) for number, row in enumerate(rows, 1)])
         self.entries = [entries[i] for i in sorted_order(entries)]
         self.skipped: dict[str, int] = {}
 
@@ -66,12 +68,6 @@ class TableSource:
 
     def _path(self, path: str) -> str:
         return os.path.normpath(os.path.join(self._folder, path))
-
-    def _entries(self, rows: Sequence[_Row]) -> list[Entry]:
-        """Return an entry for each row; where some rows have a split, those without one belong to ``train``."""
-        default = "train" if any(split.strip() for _, _, split in rows) else ""
-        entries = [self._entry(number, row, default) for number, row in enumerate(rows, 1)]
-        return self._refuse_repeated(entries)
 
     def _entry(self, number: int, row: _Row, default: str) -> Entry:
         path, label, written = row[0], normalize_label(row[1]) if row[1].strip() else "", row[2].strip()

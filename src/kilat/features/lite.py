@@ -245,7 +245,7 @@ class _Graph:
         return self._quantised(_Value(output, inner.mean + shortcut.mean, inner.variance + shortcut.variance))
 
     def _pooled(self, name: str, value: _Value) -> None:
-        """Write the mean of every channel; rows first, since one float32 sum over 12,544 positions loses four digits."""
+        """Write the mean of every channel; rows first: one float32 sum over 12,544 positions loses four digits."""
         self.features.append(self._over_positions("ReduceMean", value, f"{name}.mean"))
 
     def _statistics(self, name: str, value: _Value, side: int) -> None:

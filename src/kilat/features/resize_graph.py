@@ -38,7 +38,7 @@ class Resizer:
 
 
 def resize_nodes(size: int, resize: Resize) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    """Return nodes and constants from ``image`` (uint8 ``[batch, height, width, 3]``) to ``pixels``, squares of a size."""
+    """Return nodes and constants from ``image`` (uint8 ``[batch, height, width, 3]``) to ``pixels``, squares."""
     writer = _Writer()
     square = writer.crop() if resize == "crop" else writer.pad() if resize == "pad" else "image"
     writer.scale(square, size)
