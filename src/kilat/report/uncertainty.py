@@ -17,12 +17,12 @@ def set_sentences(sets: SetMeasures | None) -> list[str]:
 
 
 def _coverage(sets: SetMeasures) -> str:
-    """Return the target coverage, and how often the sets held the right class."""
+    """Return the target coverage, and how often the sets contained the true class."""
     low, high = sets.coverage_interval or (0.0, 1.0)
     sentence = ngettext(
-        "kilat also gives a set of classes with every prediction, made to hold the right class for {target} of all "
+        "kilat also gives a set of classes with every prediction, made to contain the true class for {target} of all "
         "pictures. On the test set it did for {coverage} of {n} picture (95% interval {low} to {high})",
-        "kilat also gives a set of classes with every prediction, made to hold the right class for {target} of all "
+        "kilat also gives a set of classes with every prediction, made to contain the true class for {target} of all "
         "pictures. On the test set it did for {coverage} of {n} pictures (95% interval {low} to {high})",
         sets.n,
     )

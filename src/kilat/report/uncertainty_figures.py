@@ -85,7 +85,7 @@ class _Point(NamedTuple):
 def class_coverage(
     classes: Mapping[str, Coverage], target: float, before: Mapping[str, Coverage] | None = None
 ) -> Markup:
-    """Draw how often the sets of each class's pictures hold it, with 95% intervals, against the target.
+    """Draw how often the sets of each class's pictures contain it, with 95% intervals, against the target.
 
     Args:
         classes: the coverage of each class; classes without a picture are left out.
@@ -99,7 +99,7 @@ def class_coverage(
     value_range = (max(0.0, np.floor(lowest * 20 - 0.2) / 20), 1.0)
     draw = _coverage_rows if len(points) <= NAMED else _coverage_profile
     axes = draw(names, [points[name] for name in names], others, target, value_range)
-    return to_svg(axes, "class-coverage", _("How often the set holds the right class, class by class"))
+    return to_svg(axes, "class-coverage", _("How often the set contains the true class, class by class"))
 
 
 def _points(classes: Mapping[str, Coverage]) -> dict[str, _Point]:

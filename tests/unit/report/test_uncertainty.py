@@ -50,7 +50,7 @@ def _page_of(report_of, metrics_of, parse):
 def test_sets_say_the_target_the_coverage_and_how_large_they_are(page_of):
     test = answered()
     text, sets = page_of(test=test).text, test["sets"]
-    assert "made to hold the right class for 90% of all pictures." in text
+    assert "made to contain the true class for 90% of all pictures." in text
     assert f"On the test set it did for {sets['coverage']:.1%} of 300 pictures" in text
     assert ", which agrees with the target." in text
     assert f"A set has {sets['size']:.2f} classes on average." in text
