@@ -25,12 +25,12 @@ HERE = Path(__file__).parent
 SOURCE = HERE / "reference" / "techniques.yaml"
 
 _OTHERWHERE = {"epochs", "batch", "optimizer", "schedule", "loss", "clip"}
-_TELLING = ("layers", "optimizers", "schedules")  # the chapters whose entries have choices of their own
+_TELLING = ("layers", "optimizers", "schedules")  # the chapters whose entries have options of their own
 _BASE = ["flatten", {"dense": "classes"}]
 _INTRODUCTION = """\
 # Techniques: what a recipe can say
 
-Every line below goes into a recipe, under the section that stands above its table; choices are shown with their
+Every line below goes into a recipe, under the section that stands above its table; options are shown with their
 defaults. Lines, names and defaults are checked against the code when this page is written. They mean what they mean in
 Keras 3 unless it is said otherwise.
 [Networks](../guide/networks.md) shows how a recipe is trained.
@@ -88,7 +88,7 @@ def known() -> dict[str, dict[str, str]]:
     names, smoothing = get_args(fit.Loss.model_fields["name"].annotation), _arguments(fit.Loss)["label_smoothing"]
     return {
         "layers": {kind: _summary(layer) for kind, layer in network.KINDS.items()},
-        "functions": silent(network.FUNCTIONS, ""),
+        "functions": silent(network.ACTIVATIONS, ""),
         "inits": silent(network.INITS, ""),
         "norms": silent(get_args(network.NormName), ""),
         "penalties": {name: weights[name] for name in ("l1", "l2", "max_norm")},
@@ -107,7 +107,7 @@ def _chapter(chapter: dict[str, Any]) -> str:
     said, entries = known()[chapter["of"]], chapter["entries"]
     _require_all(chapter["title"], said, entries)
     rows = [_row(chapter, name, entry, said[name]) for name, entry in entries.items()]
-    heads = ["in a recipe", "what it does", "when", *(["choices"] if chapter["of"] in _TELLING else []), "from"]
+    heads = ["in a recipe", "what it does", "when", *(["options"] if chapter["of"] in _TELLING else []), "from"]
     table = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}", *rows]
     return "\n".join([f"## {chapter['title']}", "", f"Under `{chapter['under']}`. {chapter['about']}", "", *table, ""])
 
@@ -119,7 +119,7 @@ def _row(chapter: dict[str, Any], name: str, entry: dict[str, Any], said: str) -
     _require_valid(chapter["under"], line, entry.get("layers", _BASE))
     what = re.sub(r" \([^()]*arXiv[^()]*\)", "", what)  # the paper has a column of its own
     what = what[:1].upper() + what[1:].rstrip(".") + "."
-    cells = [f"`{line}`", what, entry["when"], *_choices(chapter["of"], name), entry["source"]]
+    cells = [f"`{line}`", what, entry["when"], *_options(chapter["of"], name), entry["source"]]
     return f"| {' | '.join(cells)} |"
 
 
@@ -139,18 +139,18 @@ def _require_all(where: str, expected: Iterable[str], listed: Iterable[str]) -> 
         sys.exit(f"{SOURCE.name}: {where}: missing, or unknown to the recipe: {problem}.")
 
 
-def _choices(chapter: str, name: str) -> list[str]:
-    """Names and defaults of what can be told besides, as a cell; none where the chapter has no such column."""
+def _options(chapter: str, name: str) -> list[str]:
+    """Return names and defaults of further options as a cell; none where the chapter has no such column."""
     if chapter not in _TELLING:
         return []
-    defaults: dict[str, Any] = dict(fit._CHOICES.get(name, {}))  # noqa: SLF001 - the one place that has them
+    defaults: dict[str, Any] = dict(fit.OPTIMIZER_DEFAULTS.get(name, {}))
     if chapter != "optimizers":
         section = {**network.KINDS, **fit.SCHEDULES}[name]
         shared = network.Weighted.model_fields if issubclass(section, network.Weighted) else {}
         fields = {key: one for key, one in section.model_fields.items() if key not in shared}
         defaults = {key: one.get_default() for key, one in fields.items() if not one.is_required()}
-    told = [f"`{key}: {_written(value)}`" for key, value in defaults.items() if value is not None]
-    return [", ".join(told) or "—"]
+    options = [f"`{key}: {_written(value)}`" for key, value in defaults.items() if value is not None]
+    return [", ".join(options) or "—"]
 
 
 def _written(value: Any) -> str:
@@ -167,7 +167,7 @@ def _summary(section: type[BaseModel]) -> str:
 
 
 def _arguments(section: type[BaseModel]) -> dict[str, str]:
-    """What a section's docstring says of each choice."""
+    """Return what a section's docstring says of each option."""
     _start, _mark, text = (inspect.getdoc(section) or "").partition("Args:\n")
     found = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", text, re.MULTILINE)
     return {name: _plain(said) for name, said in found}
