@@ -162,7 +162,7 @@ def test_wrong_labels_are_suspected_and_corrections_taken_back(tmp_path):
     assert corrected["left_out"] == 1
     catalog = pd.read_csv(again.folder / "catalog.csv", dtype=str).set_index("path")
     assert catalog.loc[flagged[0]["path"], "label"] == flagged[0]["correct_label"]
-    assert "filled.csv" in catalog.loc[strange["path"], "status"]
+    assert catalog.loc[strange["path"], ["code", "detail"]].tolist() == ["left_out_by_table", "filled.csv"]
     assert all((data / path).exists() for path in belongs)  # nothing on disk was touched
     assert again.metrics.validation.accuracy > first.metrics.validation.accuracy + 0.05
 
