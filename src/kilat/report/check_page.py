@@ -8,12 +8,13 @@ import numpy as np
 from kilat.check.finding import SEVERITIES
 from kilat.data.catalog import Catalog
 from kilat.locale import _, ngettext
+from kilat.locale.notes import Note
 from kilat.report import figures
 from kilat.report.findings import ShownFinding
 from kilat.report.template import count, fill, percent, points
 
 
-def render(name: str, findings: Sequence[ShownFinding], summary: Mapping[str, Any]) -> str:
+def render(name: str, findings: Sequence[ShownFinding], summary: Mapping[str, Any], notes: Sequence[Note] = ()) -> str:
     """Return the page as HTML; equal input gives equal text.
 
     Args:
@@ -23,6 +24,7 @@ def render(name: str, findings: Sequence[ShownFinding], summary: Mapping[str, An
             ``cross_validated`` with ``accuracy``, ``accuracy_interval`` and ``n``, or None where labels were not
             checked; ``seconds``; ``suspects_file``, the name of the table to fill in, or None; ``command``, without
             options, such as ``kilat check flowers/``. It may hold what ``sizes_and_formats`` returns.
+        notes: what the user should know about the result.
     """
     classes = summary["classes"]
     largest_first = sorted(classes, key=lambda label: (-classes[label], label))
@@ -33,6 +35,7 @@ def render(name: str, findings: Sequence[ShownFinding], summary: Mapping[str, An
         name=name,
         summary=summary,
         verdict=_verdict(findings, summary),
+        notes=[note.sentence() for note in notes],
         balance=figures.balance(largest_first, counts) if classes else "",
         sections=[(severity, found) for severity, found in by_severity.items() if found],
         severities=_severities(),

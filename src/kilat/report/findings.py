@@ -8,6 +8,7 @@ import pandas as pd
 
 from kilat.check.finding import SEVERITIES, Finding, Severity
 from kilat.data.catalog import Catalog, Source
+from kilat.locale.refusals import refusal_sentence
 from kilat.report.pictures import ShownPicture, Thumbnail, make_thumbnails
 
 PER_PAGE = 160
@@ -54,19 +55,27 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class NamedPicture:
+    """A picture that cannot be shown, because it cannot be read: its path, and what there is to say of it."""
+
+    path: str
+    caption: str
+
+
+@dataclass(frozen=True)
 class ShownGroup:
     """Pictures that belong together.
 
     Args:
         caption: what there is to say of them.
         pictures: some of them.
-        paths: of some that cannot be shown, because they cannot be read.
+        named: some that cannot be shown.
         count: how many belong to it.
     """
 
     caption: str
     pictures: tuple[ShownPicture, ...]
-    paths: tuple[str, ...]
+    named: tuple[NamedPicture, ...]
     count: int
 
     @property
@@ -77,7 +86,7 @@ class ShownGroup:
     @property
     def unshown(self) -> int:
         """How many of its pictures are neither shown nor named."""
-        return self.count - len(self.pictures) - len(self.paths)
+        return self.count - len(self.pictures) - len(self.named)
 
 
 @dataclass(frozen=True)
@@ -166,20 +175,22 @@ def show(
         thumbnails: of the pictures that could be read, by path.
         catalog: every picture that came in.
     """
-    paths, labels, splits = (catalog[column].tolist() for column in ("path", "label", "split"))
+    columns = ("path", "label", "split", "code", "detail")
+    paths, labels, splits, codes, details = (catalog[column].tolist() for column in columns)
     shown = []
     for selection in selections:
         finding, groups = selection.finding, []
         captions = finding.captions() or [""] * len(finding.groups)
         for caption, rows, group in zip(captions, selection.groups, finding.groups, strict=False):
-            is_named = finding.kind == "refused"
-            pictures = tuple(
-                ShownPicture(paths[row], labels[row], thumbnails[paths[row]], splits[row])
-                for row in rows
-                if paths[row] in thumbnails and not is_named
-            )
-            named = tuple(paths[row] for row in rows if is_named or paths[row] not in thumbnails)
-            groups.append(ShownGroup(caption, pictures, named, len(group)))
+            pictures, named = [], []
+            for row in rows:
+                if finding.kind == "refused":
+                    named.append(NamedPicture(paths[row], refusal_sentence(codes[row], details[row])))
+                elif paths[row] in thumbnails:
+                    pictures.append(ShownPicture(paths[row], labels[row], thumbnails[paths[row]], splits[row]))
+                else:
+                    named.append(NamedPicture(paths[row], caption))
+            groups.append(ShownGroup(caption, tuple(pictures), tuple(named), len(group)))
         unshown = len(finding.groups) - len(groups)
         title, advice = finding.title(), finding.advice()
         shown.append(ShownFinding(finding.kind, finding.severity, title, advice, tuple(groups), unshown))

@@ -127,7 +127,7 @@ def check(
                     "seconds": timer.timings()["total_s"],
                     **check_page.sizes_and_formats(catalog),
                 }
-                write_file(folder / run_folder.CHECK, check_page.render(folder.name, found, page))
+                write_file(folder / run_folder.CHECK, check_page.render(folder.name, found, page, learned.notes))
             run_folder.write_suspects(folder, checked.suspects)
             write_file(folder / run_folder.CATALOG, catalog.table.to_csv(index=False))
             document = {

@@ -10,8 +10,9 @@ import pytest
 
 from kilat.data.catalog import Catalog
 from kilat.data.image_stats import IMAGE_STATS
+from kilat.locale.notes import Note
 from kilat.report.check_page import render, sizes_and_formats
-from kilat.report.findings import ShownFinding, ShownGroup
+from kilat.report.findings import NamedPicture, ShownFinding, ShownGroup
 from kilat.report.pictures import ShownPicture, Thumbnail
 
 SUMMARY: dict[str, Any] = {
@@ -28,7 +29,8 @@ OTHER = ShownPicture("roses/c.jpg", "roses", Thumbnail(jpeg="/9hq"), "train")
 
 
 def group(*pictures: ShownPicture, caption: str = "", paths: tuple[str, ...] = (), more: int = 0) -> ShownGroup:
-    return ShownGroup(caption, pictures, paths, len(pictures) + len(paths) + more)
+    named = tuple(NamedPicture(path, caption) for path in paths)
+    return ShownGroup(caption, pictures, named, len(pictures) + len(paths) + more)
 
 
 LEAK = ShownFinding(
@@ -60,6 +62,12 @@ def test_the_verdict_says_what_there_is_and_what_to_do_first(page_of):
     assert "2 serious problems were found" in page_of(LEAK, LEAK).text
     assert "No serious problem was found in 3,670 pictures of 1 class." in page_of(GREY, classes={"a": 3}).text
     assert "nothing has to be done" in page_of(GREY).text
+
+
+def test_notes_stand_in_the_lead(parse):
+    note = Note("class_imbalance", {"largest": "a", "most": 900, "smallest": "b", "count": 1, "section": "head"})
+    html = render("flowers", [], SUMMARY, [note])
+    assert note.sentence() in parse(html[: html.index("</header>")]).text
 
 
 def test_findings_stand_in_their_order_under_how_much_they_matter():

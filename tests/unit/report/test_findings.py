@@ -16,6 +16,7 @@ from kilat.report.findings import (
     PER_FINDING,
     PER_GROUP,
     PER_PAGE,
+    NamedPicture,
     ShownFinding,
     read_and_show,
     select,
@@ -131,24 +132,28 @@ def test_refused_pictures_are_named_and_not_read_again():
     codes = ({"code": "not_an_image", "detail": ""}, {"code": "empty_file", "detail": ""})
     (found,) = shown(finding("refused", "warning", (tuple(range(20)), (30,)), *codes), album=album)
     assert album.read_rows == []
-    assert found.groups[0].paths == tuple(f"{i:03d}.png" for i in range(PATHS))
+    assert [named.path for named in found.groups[0].named] == [f"{i:03d}.png" for i in range(PATHS)]
     assert found.groups[0].unshown == 20 - PATHS
-    assert found.groups[1].paths == ("030.png",)
+    assert [named.path for named in found.groups[1].named] == ["030.png"]
     assert found.groups[1].caption == "empty file"
 
 
-def test_a_refused_picture_is_named_even_where_another_finding_shows_it():
+def test_a_refused_picture_is_named_with_its_own_detail_even_where_there_is_a_thumbnail():
     album = Album(9)
     catalog = Catalog.from_entries(album.entries).table
-    selections = select([finding("refused", "warning", ((4,),), {"code": "empty_file", "detail": ""})])
+    catalog.loc[4, ["status", "code", "detail"]] = ["refused", "duplicate", "003.png"]
+    selections = select([finding("refused", "warning", ((4,),), {"code": "duplicate", "detail": "…"})])
     (found,) = show(selections, {"004.png": Thumbnail(jpeg="/9hq")}, catalog)
-    assert found.groups[0].paths == ("004.png",)
+    assert found.groups[0].named == (NamedPicture("004.png", "byte-identical to 003.png, which counts once"),)
     assert found.groups[0].pictures == ()
 
 
 def test_a_picture_that_is_gone_by_now_is_named():
     (found,) = shown(finding("blurred", "warning", ((4,), (5,))), album=Album(9, broken=(4,)))
-    assert [(group.paths, len(group.pictures)) for group in found.groups] == [(("004.png",), 0), ((), 1)]
+    assert [([named.path for named in group.named], len(group.pictures)) for group in found.groups] == [
+        (["004.png"], 0),
+        ([], 1),
+    ]
 
 
 def test_pictures_are_read_once_and_in_the_sources_order():
