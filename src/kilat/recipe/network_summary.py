@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from kilat.locale import _
+
 _KERAS = {
     "conv": "Conv2D", "depthwise_conv": "DepthwiseConv2D", "dense": "Dense", "batch_norm": "BatchNormalization",
     "layer_norm": "LayerNormalization", "group_norm": "GroupNormalization", "activation": "Activation",
@@ -63,14 +65,14 @@ class Summary:
 def table(summary: Summary) -> str:
     """Return the layers as text, in the form in which Keras prints them; a column that no layer fills is left out."""
     title = f'Model: "{summary.name}"'
-    head: tuple[str, ...] = ("Layer (type)", "Output Shape", "Param #", "MACs", "Receptive Field")
+    head: tuple[str, ...] = ("Layer (type)", "Output Shape", "Param #", "MACs", _("Receptive Field"))
     cells: list[tuple[str, ...]] = [
         (
             _named(row),
-            f"({', '.join(['None', *map(str, row.output_shape)])})" if row.output_shape else "never reached",
+            f"({', '.join(['None', *map(str, row.output_shape)])})" if row.output_shape else _("never reached"),
             f"{row.trainable + row.frozen:,}",
             f"{row.macs:,}",
-            "all" if row.receptive_field is None else f"{row.receptive_field}×{row.receptive_field}",
+            _("all") if row.receptive_field is None else f"{row.receptive_field}×{row.receptive_field}",
         )
         for row in summary.rows
     ]
@@ -81,7 +83,7 @@ def table(summary: Summary) -> str:
         f" Total params: {summary.total:,} ({_memory(summary.total)})",
         f" Trainable params: {summary.trainable:,} ({_memory(summary.trainable)})",
         f" Non-trainable params: {frozen:,} ({_memory(frozen)})",
-        f" Multiply-accumulates a picture: {summary.macs:,}",
+        " " + _("Multiply-accumulates a picture: {count:,}").format(count=summary.macs),
     ]
     return "\n".join([title, *_framed(head, cells), *totals])
 

@@ -57,7 +57,7 @@ def test_it_can_be_drawn_and_printed(described):
     assert [cell.strip() for cell in lines[5].split("│")[1:-1]] == [
         "depthwise_conv2d (DepthwiseConv2D)", "(None, 112, 112, 32)", "320", "3,612,672",
     ]  # fmt: skip
-    assert "Sees" not in lines[2]  # receptive fields are not worked out
+    assert "Receptive Field" not in lines[2]  # receptive fields are not worked out
     assert lines[-3] == " Trainable params: 0 (0.00 B)"
 
 
