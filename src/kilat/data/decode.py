@@ -5,8 +5,10 @@ colour models are converted; transparency is put on a white background; of an an
 JPEGs are shrunk while they are decoded, to no less than twice the size that is needed.
 """
 
+import contextlib
 import io
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -14,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from kilat.data.image_file import SIGNATURE_BYTES, has_image_signature
 from kilat.errors import PictureError
 from kilat.runtime.array_types import Pixels
+from kilat.runtime.shared_block import SharedBlock
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF")
 """The only decoders that are ever used, whatever a file is called. JPEG also opens MPO, as many phones write it."""
@@ -24,9 +27,20 @@ MAX_PIXELS = 178_956_970
 BACKGROUND = (255, 255, 255)
 _ORIENTATION = 0x0112
 
-# Pillow warns from half of MAX_PIXELS on, and of damage that it can live with; what counts here is what it raises.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+@contextlib.contextmanager
+def _no_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+        yield
+
+
+without_warnings = SharedBlock(_no_warnings)
+"""Ignores what Pillow warns of while the block lasts: pictures of half of MAX_PIXELS, and damage that it can live with.
+
+What counts is what it raises. Whoever decodes many pictures opens a block around all of them, which saves time.
+"""
 
 
 def decode(picture: bytes | Pixels, *, shrink_to: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
@@ -44,17 +58,8 @@ def decode(picture: bytes | Pixels, *, shrink_to: int | None = None) -> tuple[Im
         PictureError: it cannot be decoded.
     """
     try:
-        image = _open(picture)
-        width, height = image.size
-        if isinstance(picture, bytes):
-            if shrink_to:
-                image.draft(image.mode, (2 * shrink_to, 2 * shrink_to))
-            turned = _orientation(image)
-            if turned >= 5 and image.format != "TIFF":  # Pillow turns TIFF by itself, its size from the start
-                width, height = height, width
-            if turned > 1:
-                image = ImageOps.exif_transpose(image)
-        return _rgb(image), (width, height)
+        with without_warnings():
+            return _decode(picture, shrink_to)
     except PictureError:
         raise
     except Image.DecompressionBombError:
@@ -71,10 +76,24 @@ def picture_size(picture: bytes | Pixels) -> tuple[int, int] | None:
     if isinstance(picture, np.ndarray):
         return picture.shape[1], picture.shape[0]
     try:
-        with Image.open(io.BytesIO(picture), formats=FORMATS) as image:
+        with without_warnings(), Image.open(io.BytesIO(picture), formats=FORMATS) as image:
             return image.size
     except Exception:  # noqa: BLE001 - the pass over all pictures decodes it again and records why it fails
         return None
+
+
+def _decode(picture: bytes | Pixels, shrink_to: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    image = _open(picture)
+    width, height = image.size
+    if isinstance(picture, bytes):
+        if shrink_to:
+            image.draft(image.mode, (2 * shrink_to, 2 * shrink_to))
+        orientation = _orientation(image)
+        if orientation >= 5 and image.format != "TIFF":  # Pillow rotates TIFF by itself, its size from the start
+            width, height = height, width
+        if orientation > 1:
+            image = ImageOps.exif_transpose(image)
+    return _rgb(image), (width, height)
 
 
 def _open(picture: bytes | Pixels) -> Image.Image:

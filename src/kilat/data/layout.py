@@ -20,7 +20,7 @@ HIDDEN = "hidden"
 OTHER = "not_a_picture"
 EMPTY_CLASS = "empty_class_folder"
 LOOP = "folder_loop"
-"""Codes of ``Source.skipped``: hidden and helper files, files that are no pictures, class folders without pictures, and
+"""Codes of ``Source.skipped``: hidden and helper files, files that are not pictures, class folders without any, and
 folders that lead back to themselves."""
 
 _NO_CLASS = Refusal("no_class_folder")

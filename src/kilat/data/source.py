@@ -4,11 +4,11 @@
 | --- | --- |
 | `<class>/**/picture` | a picture of that class, at any depth |
 | `train/`, `val`, `valid` or `validation/`, `test/` | the split is kept, if `train` has classes and is not alone |
-| one folder around everything (`flowers/flowers/<class>`) | looked into, unless it has pictures itself |
-| a picture beside the class folders | refused: no class folder |
-| a picture beside `train/` and `test/`, in another folder | refused: outside the train, validation and test folders |
+| one folder around everything (`flowers/flowers/<class>`) | not a class, unless it has pictures itself |
+| a picture outside the class folders | refused: no class folder |
+| a picture outside `train/` and `test/`, in another folder | refused: outside the train, validation and test folders |
 | names that start with a dot, `Thumbs.db`, `desktop.ini`, `__MACOSX` and the like | skipped, and counted in `skipped` |
-| `.txt`, `.json`, `.csv` and other files that are no pictures | skipped, and counted |
+| `.txt`, `.json`, `.csv` and other files that are not pictures | skipped, and counted |
 | a picture's ending | a picture, whatever its content; decoding checks that |
 | no ending, or an unknown one | a picture if its first bytes are those of one; else skipped and counted |
 | an empty file, one that may not be read, one over 256 MiB | refused when it is read, with the reason |
@@ -24,7 +24,7 @@
 | a file listed twice under one label | used once; the other refused: listed twice |
 | a file listed under two labels | both refused |
 | rows without a split, where others have one | train |
-| one class only, or no picture at all | an error that says what was found |
+| one class only, or no picture at all | an error that names what was found |
 
 Entries are sorted by class, then path, by codepoint, so the order is the same on any file system.
 """

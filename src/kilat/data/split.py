@@ -225,7 +225,7 @@ def hold_out(
 
     Returns:
         Positions in ``pictures``, rising: to train on, and held out. At least one of every class is trained on, and one
-        held out where the class has five that are no near-duplicates; of smaller classes chance may draw none.
+        held out where the class has five that are not near-duplicates; of smaller classes chance may draw none.
 
     Raises:
         SourceError: a ready-made validation split leaves nothing to train on.

@@ -23,17 +23,17 @@ from kilat.runtime.array_types import Floats
 from kilat.runtime.files import cache_home
 
 DEFAULT_LIMIT = 8 << 30
-"""Bytes that the cache may take; ``KILAT_CACHE_LIMIT`` (in bytes) says otherwise."""
+"""Bytes that the cache may take, unless ``KILAT_CACHE_LIMIT`` (in bytes) is set."""
 
+_VERSION = 3
+"""Of the schema, in SQLite's ``user_version``."""
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS pictures (
+CREATE TABLE pictures (
     namespace BLOB NOT NULL, content BLOB NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
     vector BLOB NOT NULL, image_stats BLOB NOT NULL, checksum INTEGER NOT NULL, used_at INTEGER NOT NULL,
     UNIQUE (namespace, content)
 )
 """
-_EARLIER = ("features", "looks")
-"""Tables of earlier versions, which are dropped."""
 _SELECT = "SELECT content, width, height, vector, image_stats, checksum, used_at FROM pictures"
 _ROW_BYTES = "length(vector) + length(image_stats) + 128"
 _ROWS_PER_QUERY = 500
@@ -77,7 +77,7 @@ class FeatureCache:
             self._give_up(error)
 
     def get(self, contents: Sequence[bytes]) -> dict[bytes, CachedFeatures]:
-        """Return what is known of these contents (digests); those that are unknown or damaged are left out."""
+        """Return what is kept of these contents (digests); missing and damaged ones are left out."""
         found: dict[bytes, CachedFeatures] = {}
         for start in range(0, len(contents), _ROWS_PER_QUERY):
             some = contents[start : start + _ROWS_PER_QUERY]
@@ -233,15 +233,27 @@ def _connect(path: Path, patience: float) -> sqlite3.Connection:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
-            for table in _EARLIER:
-                connection.execute(f"DROP TABLE IF EXISTS {table}")
-            connection.execute(_SCHEMA)
+            _create_table(connection)
             return connection
         except sqlite3.Error as error:
             connection.close()
             if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
             time.sleep(0.02)
+
+
+def _create_table(connection: sqlite3.Connection) -> None:
+    """Create the table where there is none; tables of another version of the schema are dropped."""
+    if connection.execute("PRAGMA user_version").fetchone() == (_VERSION,):
+        return
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.execute("PRAGMA user_version").fetchone() == (_VERSION,):
+            return  # another process was faster
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            connection.execute(f'DROP TABLE "{name}"')
+        connection.execute(_SCHEMA)
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
 
 
 def _is_damage(error: Exception) -> bool:

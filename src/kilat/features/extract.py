@@ -17,7 +17,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from kilat.data.catalog import Picture, PictureRecords, Source, content_digest
-from kilat.data.decode import decode, picture_size
+from kilat.data.decode import decode, picture_size, without_warnings
 from kilat.data.image_stats import IMAGE_STATS, image_stats
 from kilat.data.image_stats import VERSION as IMAGE_STATS_VERSION
 from kilat.errors import PictureError
@@ -234,7 +234,7 @@ class Extractor:
         """Go over all pictures; what was extracted before an error or an interruption is in the cache."""
         workers = available_cores()
         ahead = workers + max(1, 2 * workers // self.transform.batch)  # large batches hold enough pictures as it is
-        with ThreadPoolExecutor(workers, thread_name_prefix="kilat-extract") as pool:
+        with without_warnings(), ThreadPoolExecutor(workers, thread_name_prefix="kilat-extract") as pool:
             waiting: deque[Future[list[_Job]]] = deque()
             try:
                 for batch in self._batches():

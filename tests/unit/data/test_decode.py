@@ -5,6 +5,7 @@ import random
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,14 +16,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from kilat.data.decode import FORMATS, MAX_PIXELS, decode, picture_size
+from kilat.data.decode import FORMATS, MAX_PIXELS, decode, picture_size, without_warnings
 from kilat.errors import PictureError
 from kilat.locale.refusals import Refusal
 from kilat.runtime.array_types import Pixels
 
 ORIENTATION = 0x0112
-# What kilat.data.decode asks for itself when it is imported, and pytest takes back for every test.
-as_in_use = pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::PIL.Image.DecompressionBombWarning")
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -101,7 +100,6 @@ class TestUpright:
         plain = encoded(photo(24, 40), "PNG")
         np.testing.assert_array_equal(pixels(encoded(photo(24, 40), "PNG", exif=exif)), pixels(plain))
 
-    @as_in_use
     def test_damaged_exif_does_not_cost_the_picture(self) -> None:
         plain = encoded(photo(24, 40), "JPEG")
         for exif in (b"Exif\0\0", b"Exif\0\0garbage", b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + bytes(9)):
@@ -347,7 +345,6 @@ LOSSLESS: list[tuple[str, dict[str, Any]]] = [
 LOSSY: list[tuple[str, dict[str, Any]]] = [("JPEG", {}), ("JPEG", {"progressive": True}), ("WEBP", {}), ("AVIF", {})]
 
 
-@as_in_use
 @pytest.mark.parametrize(("kind", "options"), LOSSLESS + LOSSY)
 def test_a_file_that_is_cut_off_is_refused_wherever_that_was(kind: str, options: dict[str, Any]) -> None:
     """It may lack what follows the pixels; nothing is ever made up for pixels that are not there."""
@@ -371,7 +368,6 @@ def test_what_begins_as_a_picture_is_called_damaged_not_unknown(kind: str) -> No
     assert refusal(encoded(photo(20, 20), kind)[:40]).code in ("damaged", "truncated", "undecodable")
 
 
-@as_in_use
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "AVIF"])
 def test_hostile_bytes_are_decoded_or_refused_and_nothing_else(kind: str) -> None:
     dice = random.Random(f"hostile {kind}")
@@ -395,7 +391,7 @@ def test_hostile_bytes_are_decoded_or_refused_and_nothing_else(kind: str) -> Non
         picture_size(bytes(spoilt))
 
 
-def test_a_fresh_process_decodes_every_format_and_says_nothing(tmp_path: Path) -> None:
+def test_a_fresh_process_decodes_every_format_and_warns_of_nothing(tmp_path: Path) -> None:
     """What Pillow would warn of is nothing that a user could act on."""
     exif = b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\x03\0\x01\0"
     jpeg = encoded(photo(24, 40), "JPEG")
@@ -410,12 +406,23 @@ def test_a_fresh_process_decodes_every_format_and_says_nothing(tmp_path: Path) -
         "    print(decode(file.read_bytes())[1])\n"
         "print(picture_size(pathlib.Path(sys.argv[1], sys.argv[2]).read_bytes()))"
     )
-    for first in ("default", "always"):
+    for action in ("default", "always", "error"):
         done = subprocess.run(
-            [sys.executable, "-W", first, "-c", code, str(tmp_path), str(len(files) - 1)],
+            [sys.executable, "-W", action, "-c", code, str(tmp_path), str(len(files) - 1)],
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.stderr == ""
         assert done.stdout.split("\n") == [*["(40, 24)"] * (len(files) - 1), "(10000, 10000)", ""]
+
+
+def test_warnings_of_other_code_stay_as_they_are() -> None:
+    filters = list(warnings.filters)
+    decode(noise(4, 4, 3))
+    with without_warnings():
+        decode(encoded(photo(24, 40), "JPEG"))
+    assert warnings.filters == filters
+    code = "import warnings; before = [*warnings.filters]; import kilat.data.decode; print(warnings.filters == before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"

@@ -86,11 +86,11 @@ class TestFolder:
         source = open_source(tree(tmp_path, "train/1.jpg", "test/1.jpg", "plane/1.jpg"))
         assert {(e.label, e.split) for e in source.entries} == {("train", ""), ("test", ""), ("plane", "")}
 
-    def test_train_alone_is_looked_through(self, tmp_path):
+    def test_train_alone_is_not_a_class(self, tmp_path):
         source = open_source(tree(tmp_path, "train/a/1.jpg", "train/b/1.jpg"))
         assert {(e.label, e.split) for e in source.entries} == {("a", ""), ("b", "")}
 
-    def test_wrappers_are_looked_through(self, tmp_path):
+    def test_wrappers_are_not_classes(self, tmp_path):
         source = open_source(
             tree(tmp_path, "w/flowers/train/a/1.jpg", "w/flowers/train/b/1.jpg", "w/flowers/val/a/2.jpg")
         )
@@ -217,7 +217,7 @@ class TestNothingToUse:
         with pytest.raises(SourceError, match=r"None of the 2 pictures in .*: 2 × no class folder"):
             open_source(tree(tmp_path, "1.jpg", "2.jpg"))
 
-    def test_a_missing_path_is_told_its_nearest_name(self, tmp_path):
+    def test_for_a_missing_path_the_nearest_is_named(self, tmp_path):
         tree(tmp_path, "flowers/a/1.jpg")
         with pytest.raises(SourceError, match="There is no folder, table, archive or data set") as caught:
             open_source(tmp_path / "flowrs")

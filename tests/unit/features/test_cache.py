@@ -167,8 +167,8 @@ class TestDamage:
             changed(tmp_path, "UPDATE pictures SET image_stats = ?", bytes(stats))
             assert store.get([b"one"]) == {}
 
-    @pytest.mark.parametrize("table", ["features", "looks"])
-    def test_tables_of_earlier_versions_are_dropped(self, tmp_path: Path, table: str) -> None:
+    @pytest.mark.parametrize("table", ["features", "pictures"])
+    def test_tables_of_other_versions_are_dropped(self, tmp_path: Path, table: str) -> None:
         with closing(sqlite3.connect(tmp_path / "features.sqlite")) as connection, connection:
             connection.execute(f"CREATE TABLE {table} (space BLOB, content BLOB, vector BLOB)")
             connection.execute(f"INSERT INTO {table} VALUES (?, ?, zeroblob(100000))", (NAMESPACE, b"one"))
