@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
 from kilat.data.catalog import Picture
-from kilat.data.decode import FORMATS
+from kilat.data.decode import FORMATS, without_warnings
 
 VERSION = 1
 """Raised when a field, or how it is measured, changes: records of another version cannot be used."""
@@ -117,11 +117,12 @@ def image_stats(picture: Picture, image: Image.Image, full: tuple[int, int]) -> 
 def _read_header(record: np.void, data: bytes, image: Image.Image) -> None:
     """Measure the header of a file, which is opened once more where decoding made a new picture of it."""
     try:
-        if image.format == "JPEG":
-            _take_header(record, image)
-            return
-        with Image.open(io.BytesIO(data), formats=FORMATS) as header:
-            _take_header(record, header)
+        with without_warnings():
+            if image.format == "JPEG":
+                _take_header(record, image)
+                return
+            with Image.open(io.BytesIO(data), formats=FORMATS) as header:
+                _take_header(record, header)
     except Exception:  # noqa: BLE001, S110 - it was decoded, so what a damaged header hides is no reason to stop
         pass
 

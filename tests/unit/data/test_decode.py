@@ -423,6 +423,9 @@ def test_warnings_of_other_code_stay_as_they_are() -> None:
     with without_warnings():
         decode(encoded(photo(24, 40), "JPEG"))
     assert warnings.filters == filters
-    code = "import warnings; before = [*warnings.filters]; import kilat.data.decode; print(warnings.filters == before)"
+    code = (
+        "import numpy, pandas, PIL.Image, warnings; before = [*warnings.filters]\n"
+        "import kilat.data.decode; print(warnings.filters == before)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"

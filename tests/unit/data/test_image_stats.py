@@ -124,7 +124,6 @@ def test_odd_sizes_are_measured(size):
     assert all(np.isfinite(record[name]).all() for name in IMAGE_STATS.names if IMAGE_STATS[name].base.kind == "f")
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_damaged_exif_hides_only_itself():
     data = encoded(photo(), exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x0f\x01\x02\0\xff\xff\xff\x7f\0\0\0\x09")
     record = stats(data)

@@ -1,7 +1,6 @@
 """Work is spread over cores in order, and matrix products get their threads back."""
 
 import os
-import threading
 
 import numpy as np
 import pytest
@@ -36,23 +35,4 @@ def test_matrix_products_stay_on_one_core_within_the_block() -> None:
         with single_threaded_blas():
             assert set(blas_threads()) <= {1}
         assert set(blas_threads()) <= {1}
-    assert blas_threads() == before
-
-
-def test_blocks_that_overlap_in_two_threads_leave_nothing_behind() -> None:
-    before = blas_threads()
-    entered, may_leave = threading.Event(), threading.Event()
-
-    def overlap() -> None:
-        with single_threaded_blas():
-            entered.set()
-            may_leave.wait()
-
-    other = threading.Thread(target=overlap)
-    with single_threaded_blas():
-        other.start()
-        entered.wait()
-    assert set(blas_threads()) <= {1}  # the other block has not ended
-    may_leave.set()
-    other.join()
     assert blas_threads() == before
