@@ -1,1 +1,9 @@
-"""The machine: cores, files written whole, the timer, progress, extras. Stands on errors and locale alone."""
+"""The machine: cores, memory, files written whole, ONNX sessions, the timer and deadlines, progress, logging, extras.
+
+Stands on ``errors`` and ``locale`` alone. What kilat logs goes to the logger ``kilat`` and those below it; where and
+whether it is shown is for the program that uses kilat to say.
+"""
+
+import logging
+
+logging.getLogger("kilat").addHandler(logging.NullHandler())  # so that Python does not print it where nobody asked

@@ -1,12 +1,15 @@
 """How long the parts of a run took."""
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator
 
+_log = logging.getLogger(__name__)
+
 
 class Timer:
-    """Starts when it is made, and adds up the seconds of named parts of a run.
+    """Starts when it is made, and adds up the seconds of named parts of a run, which it logs as they end.
 
     Args:
         now: the clock, in seconds.
@@ -24,7 +27,9 @@ class Timer:
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + self._now() - start
+            seconds = self._now() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+            _log.debug("%s %.3f", name, seconds)
 
     def timings(self) -> dict[str, float]:
         """Return the seconds of every part so far, and ``total_s``, rounded to thousandths."""

@@ -1,5 +1,9 @@
 """Timers add up what parts of a run took, on any clock."""
 
+import logging
+import subprocess
+import sys
+
 import pytest
 
 from kilat.runtime.timer import Timer
@@ -45,3 +49,18 @@ def test_a_part_that_fails_counts_as_well() -> None:
 def test_time_passes_by_itself() -> None:
     timer = Timer()
     assert timer.timings()["total_s"] >= 0
+
+
+def test_parts_are_logged_as_they_end(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    timer = Timer(clock)
+    with caplog.at_level(logging.DEBUG, logger="kilat"), timer.measure("fit_s"):
+        clock.seconds += 1.5
+    assert caplog.messages == ["fit_s 1.500"]
+
+
+def test_what_is_logged_is_printed_only_where_a_program_asks_for_it() -> None:
+    code = "import logging, sys; {}import kilat.runtime.timer; logging.getLogger('kilat.runtime').warning('heard')"
+    for setting, printed in (("", ""), ("logging.basicConfig(); ", "WARNING:kilat.runtime:heard\n")):
+        done = subprocess.run([sys.executable, "-c", code.format(setting)], capture_output=True, text=True, check=True)
+        assert done.stderr == printed
