@@ -106,7 +106,8 @@ def _p_value(distances: Sequence[Floats], n: int, permutations: int, seed: int) 
     sides = np.zeros((permutations + 1, len(distances[0])), np.float32)
     sides[:, :n] = 1
     sides[1:] = np.random.default_rng(seed).permuted(sides[1:], axis=1)
-    largest = np.max([_standardised(_energies(part, sides)) for part in distances], axis=0)
+    energies = [_energies(part, sides) for part in distances]
+    largest = np.max([(values - values.mean()) / (values.std() or 1.0) for values in energies], axis=0)
     return float(np.mean(largest >= largest[0] - _ROUNDING))
 
 
@@ -125,11 +126,6 @@ def _energies(distances: Floats, sides: Floats) -> Doubles:
         return energies
 
     return np.concatenate(parallel_map(energies_of_block, range(0, len(sides), _BLOCK)))
-
-
-def _standardised(values: Doubles) -> Doubles:
-    standardised: Doubles = (values - values.mean()) / (values.std() or 1.0)
-    return standardised
 
 
 class _Witness:

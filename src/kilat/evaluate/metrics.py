@@ -3,6 +3,30 @@
 NumPy alone: the tests compare every number with scikit-learn and SciPy, whose import would cost more than the work.
 Everything is summed in double precision over blocks of rows and divided once, so neither the order nor the size of
 batches matters, and 50,000 rows of 1,000 classes need no second copy of the probabilities.
+
+Shares are in 0..1, intervals are ``[low, high]`` at 95%. What is undefined is None (with n = 0, every share, loss and
+interval), never NaN.
+
+- ``n``; ``accuracy`` with its Wilson interval; ``balanced_accuracy``, the mean recall of the classes that occur in
+  ``truth``, with the interval of `mean_share_interval`.
+- ``log_loss``: mean of -ln(probability of the true class), that probability being at least 1.2e-7 (the float32
+  epsilon, as in scikit-learn). ``brier``: mean over pictures of the squared distance to the one-hot truth, summed over
+  all classes (Brier 1950), so in 0..2 for two classes as well.
+- ``ece``: expected calibration error over 15 equal-width bins (low, high] of the top probability (Guo et al. 2017,
+  arXiv 1706.04599) with the interval of `calibration_interval`; ``reliability``: those of the bins that hold pictures.
+  ``adaptive_ece``: the same over 15 bins of equally many pictures (Nguyen and O'Connor 2015, Nixon et al. 2019, arXiv
+  1904.01685); a picture on an edge counts in both bins with its parts, and equal probabilities as one, so the order of
+  the pictures does not matter.
+- ``top_k``: share with the true class among the k likeliest, for k of 3 and 5 below the number of classes.
+- ``majority``: the commonest class and the accuracy of always predicting it.
+- ``confusion``: counts, rows true, columns predicted. ``per_class``: precision is None for a class that is never
+  predicted, recall for one that never occurs, F1 for one that does neither. ``brier``, ``ece`` and ``reliability`` of
+  a class are those of the question whether a picture is of it, over all n pictures (one against the rest; Kull et al.
+  2019, arXiv 1910.12656): the squared error, whose sum over the classes is ``brier`` above, and the gap between the
+  probability of the class and the share that are of it, over 15 equal-width bins. ``reliability`` of single classes is
+  left out for more than 100 classes.
+- ``uncalibrated``: ``log_loss``, ``brier``, the calibration errors, ``reliability``, and ``per_class`` with ``brier``,
+  ``ece`` and ``reliability``.
 """
 
 from collections.abc import Sequence
@@ -63,32 +87,11 @@ def measure(
             the commonest in ``truth`` when not given.
 
     Returns:
-        Shares are in 0..1, intervals are ``[low, high]`` at 95%. What is undefined is None (with n = 0, every share,
-        loss and interval), never NaN.
-
-        - ``n``; ``accuracy`` with its Wilson interval; ``balanced_accuracy``, the mean recall of the classes that
-          occur in ``truth``, with the interval of `mean_share_interval`.
-        - ``log_loss``: mean of -ln(probability of the true class), that probability being at least 1.2e-7 (the
-          float32 epsilon, as in scikit-learn). ``brier``: mean over pictures of the squared distance to the one-hot
-          truth, summed over all classes (Brier 1950), so in 0..2 for two classes as well.
-        - ``ece``: expected calibration error over 15 equal-width bins (low, high] of the top probability (Guo et al.
-          2017, arXiv 1706.04599) with the interval of `calibration_interval`; ``reliability``: those of the bins that
-          hold pictures. ``adaptive_ece``: the same over 15 bins of equally many pictures (Nguyen and O'Connor 2015,
-          Nixon et al. 2019, arXiv 1904.01685); a picture on an edge counts in both bins with its parts, and equal
-          probabilities as one, so the order of the pictures does not matter.
-        - ``top_k``: share with the true class among the k likeliest, for k of 3 and 5 below the number of classes.
-        - ``majority``: the commonest class and the accuracy of always predicting it.
-        - ``confusion``: counts, rows true, columns predicted. ``per_class``: precision is None for a class that is
-          never predicted, recall for one that never occurs, F1 for one that does neither. ``brier``, ``ece`` and
-          ``reliability`` of a class are those of the question whether a picture is of it, over all n pictures (one
-          against the rest; Kull et al. 2019, arXiv 1910.12656): the squared error, whose sum over the classes is
-          ``brier`` above, and the gap between the probability of the class and the share that are of it, over 15
-          equal-width bins. ``reliability`` of single classes is left out for more than 100 classes.
-        - ``uncalibrated``: ``log_loss``, ``brier``, the calibration errors, ``reliability``, and ``per_class`` with
-          ``brier``, ``ece`` and ``reliability``.
+        What the first lines of this module describe; what is undefined is None, never NaN.
     """
     rows = _read(truth, probabilities)
-    confusion = _confusion(rows, len(classes))
+    k = len(classes)
+    confusion = np.bincount(rows.truth * k + rows.predicted, minlength=k * k).reshape(k, k)
     correct, support = np.diagonal(confusion), confusion.sum(axis=1)
     occurs = support > 0
     result: dict[str, Any] = {
@@ -97,7 +100,7 @@ def measure(
         "balanced_accuracy": _mean(correct[occurs] / support[occurs]),
         "balanced_accuracy_interval": mean_share_interval(correct[occurs], support[occurs]),
         **_probability_metrics(rows),
-        "top_k": {str(k): _mean(rows.rank < k) for k in TOP_K if k < len(classes)},
+        "top_k": {str(top): _mean(rows.rank < top) for top in TOP_K if top < k},
         "majority": _majority(support, classes, majority),
         "confusion": confusion.tolist(),
         "per_class": _per_class(rows, confusion, classes),
@@ -357,10 +360,6 @@ def _majority(support: Ints, classes: Sequence[str], index: int | None) -> dict[
             return {"label": None, "accuracy": None}
         index = int(support.argmax())
     return {"label": classes[index], "accuracy": _share(int(support[index]), n)}
-
-
-def _confusion(rows: _Rows, k: int) -> Ints:
-    return np.bincount(rows.truth * k + rows.predicted, minlength=k * k).reshape(k, k)
 
 
 def _per_class(rows: _Rows, confusion: Ints, classes: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -96,12 +96,8 @@ def _named(row: Row) -> str:
     known = _KERAS.get(row.kind, row.kind)
     number = row.label.removeprefix(row.kind)
     is_numbered = number != row.label and not number.strip("_0123456789")
-    return f"{_snake(known) + number if is_numbered else row.label} ({known})"
-
-
-def _snake(name: str) -> str:
-    """Return the name that Keras gives a layer of a class."""
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+    snake_case = re.sub(r"([a-z])([A-Z])", r"\1_\2", known).lower()
+    return f"{snake_case + number if is_numbered else row.label} ({known})"
 
 
 def _framed(head: tuple[str, ...], cells: list[tuple[str, ...]]) -> list[str]:
