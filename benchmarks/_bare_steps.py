@@ -27,7 +27,7 @@ def step(
     dtype: torch.dtype,
     compiled: bool,
 ) -> Work:
-    """One update after the other, each on the next batch.
+    """Return what makes one update a call, each on the next batch.
 
     Args:
         network: on the device of the pixels, in the mode in which it trains.
@@ -38,15 +38,15 @@ def step(
         dtype: of autocast.
         compiled: whether the network goes through ``torch.compile``.
     """
-    see: Callable[[Tensor], Tensor] = torch.compile(network) if compiled else network
-    batches = shuffled(len(pixels), batch, pixels.device)
-    kind = pixels.device.type
+    forward: Callable[[Tensor], Tensor] = torch.compile(network) if compiled else network
+    batches = shuffled_batches(len(pixels), batch, pixels.device)
+    device_type = pixels.device.type
 
     def work() -> None:
         rows = next(batches)
         planes = (pixels[rows].permute(0, 3, 1, 2).float() - _MEAN) * _SCALE
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True), torch.autocast(kind, dtype):
-            logits = see(planes)
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True), torch.autocast(device_type, dtype):
+            logits = forward(planes)
             loss = functional.cross_entropy(logits.float(), truth[rows])
             optimizer.zero_grad()
             torch.autograd.backward(loss)
@@ -55,48 +55,48 @@ def step(
     return work
 
 
-def placed(network: nn.Module, device: str) -> nn.Module:
-    """A network where it is trained, with kernels laid out channels last."""
+def on_device(network: nn.Module, device: str) -> nn.Module:
+    """Return a network on a device, in training mode, with kernels laid out channels last."""
     return network.to(device).to(memory_format=torch.channels_last).train()
 
 
-def from_timm(name: str, classes: int, device: str, *, fixed_norms: bool = False) -> nn.Module:
-    """A network of timm with random weights, which take as long as trained ones.
+def from_timm(name: str, classes: int, device: str, *, frozen_batch_norm: bool = False) -> nn.Module:
+    """Return a network of timm with random weights, which take as long as trained ones.
 
     Args:
         name: as timm has it.
-        classes: how many answers.
+        classes: how many.
         device: where it is trained.
-        fixed_norms: whether batch norms keep their statistics.
+        frozen_batch_norm: whether batch norms keep their statistics.
     """
-    network = placed(timm.create_model(name, num_classes=classes), device)
-    for module in network.modules() if fixed_norms else ():
+    network = on_device(timm.create_model(name, num_classes=classes), device)
+    for module in network.modules() if frozen_batch_norm else ():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
     return network
 
 
-def adam(network: nn.Module, rate: float, l2: float = 0.0) -> torch.optim.Optimizer:
-    """Fused Adam; all kernels but the last are penalised by ``l2`` times their squares."""
+def adam(network: nn.Module, learning_rate: float, l2: float = 0.0) -> torch.optim.Optimizer:
+    """Return fused Adam; all kernels but the last are penalised by ``l2`` times their squares."""
     kernels = [weight for weight in network.parameters() if weight.ndim > 1]
     others = [weight for weight in network.parameters() if weight.ndim == 1]
     groups: list[dict[str, Any]] = [
         {"params": kernels[:-1], "weight_decay": 2 * l2},  # the gradient of l2 × weight²
         {"params": [*kernels[-1:], *others]},
     ]
-    return torch.optim.Adam(groups, lr=rate, fused=True)
+    return torch.optim.Adam(groups, lr=learning_rate, fused=True)
 
 
-def adamw(network: nn.Module, rate: float, decay: float) -> torch.optim.Optimizer:
-    """Fused AdamW, which lets kernels decay."""
+def adamw(network: nn.Module, learning_rate: float, decay: float) -> torch.optim.Optimizer:
+    """Return fused AdamW, with weight decay on kernels alone."""
     kernels = [weight for weight in network.parameters() if weight.ndim > 1]
     others = [weight for weight in network.parameters() if weight.ndim == 1]
     groups = [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=rate, fused=True)
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
 
-def shuffled(pictures: int, batch: int, device: torch.device) -> Iterator[Tensor]:
-    """Batches of rows without end, each epoch in an order of its own."""
+def shuffled_batches(pictures: int, batch: int, device: torch.device) -> Iterator[Tensor]:
+    """Yield batches of rows without end, each epoch in another order."""
     for epoch in count():
         order = torch.randperm(pictures, generator=torch.Generator().manual_seed(epoch))
         yield from torch.split(order.to(device), batch)

@@ -2,7 +2,7 @@
 
 MobileNetV2 at 192×192 without its top, frozen; Flatten; Dense with softmax; Adam; batches of 128; 10 epochs. Pictures
 come through `image_dataset_from_directory`, cached after the first epoch and fetched ahead, as the guides advise.
-Only `fit` is timed: imports, building and listing the pictures are not charged. The last line of output is JSON.
+Only `fit` is timed: imports, building and listing the pictures are left out. The last line of output is JSON.
 """
 
 import argparse
@@ -18,30 +18,30 @@ SIDE = 192
 
 
 def main() -> None:
-    """Builds, fits, reports."""
+    """Build the network, fit it and print the times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="training pictures in class folders")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--weights", default=None, help="a .weights.h5 file; random without it: the time is the same")
-    given = parser.parse_args()
-    pictures = keras.utils.image_dataset_from_directory(given.folder, image_size=(SIDE, SIDE), batch_size=128, seed=0)
+    args = parser.parse_args()
+    pictures = keras.utils.image_dataset_from_directory(args.folder, image_size=(SIDE, SIDE), batch_size=128, seed=0)
     classes = len(pictures.class_names)
     scaled = pictures.map(
         lambda image, label: (keras.applications.mobilenet_v2.preprocess_input(image), label),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    model = build(classes, given.weights)
-    timer = EpochClock()
+    model = build(classes, args.weights)
+    timer = EpochTimer()
     begin = time.perf_counter()
-    model.fit(scaled.cache().prefetch(tf.data.AUTOTUNE), epochs=given.epochs, verbose=0, callbacks=[timer])
+    model.fit(scaled.cache().prefetch(tf.data.AUTOTUNE), epochs=args.epochs, verbose=0, callbacks=[timer])
     seconds = time.perf_counter() - begin
-    used = {"keras": keras.__version__, "tensorflow": tf.__version__, "backend": keras.backend.backend()}
+    versions = {"keras": keras.__version__, "tensorflow": tf.__version__, "backend": keras.backend.backend()}
     count = len(pictures.file_paths)
-    print(json.dumps({"seconds": seconds, "epochs": timer.seconds, "pictures": count, "versions": used}))
+    print(json.dumps({"seconds": seconds, "epochs": timer.seconds, "pictures": count, "versions": versions}))
 
 
 def build(classes: int, weights: str | None) -> Any:
-    """The network of the course."""
+    """Return the network of the course, compiled."""
     base = keras.applications.MobileNetV2(input_shape=(SIDE, SIDE, 3), include_top=False, weights=weights)
     base.trainable = False
     top = [keras.layers.Flatten(), keras.layers.Dense(classes, activation="softmax")]
@@ -50,21 +50,21 @@ def build(classes: int, weights: str | None) -> Any:
     return model
 
 
-class EpochClock(keras.callbacks.Callback):  # type: ignore[misc]
-    """Takes the time of every epoch."""
+class EpochTimer(keras.callbacks.Callback):  # type: ignore[misc]
+    """Measures the seconds of every epoch."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seconds: list[float] = []
-        self.begin = 0.0
+        self.started = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
-        """Notes when it began."""
-        self.begin = time.perf_counter()
+        """Start timing."""
+        self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:
-        """Notes how long it took."""
-        self.seconds.append(time.perf_counter() - self.begin)
+        """Record the seconds since the epoch began."""
+        self.seconds.append(time.perf_counter() - self.started)
 
 
 if __name__ == "__main__":

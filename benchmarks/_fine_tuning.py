@@ -1,4 +1,4 @@
-"""What the benchmarks of fine-tuning share: how a run is read and written down, and subsets of known pictures."""
+"""What the benchmarks of fine-tuning share: the results of a run, and subsets of known data sets."""
 
 import io
 from dataclasses import dataclass
@@ -14,80 +14,81 @@ Metrics = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Told:
-    """What one run says of itself: the test accuracies of what was kept, of the frozen result, and of fine-tuning.
+class FineTuningResult:
+    """The test accuracies of one run: of what was kept, of the frozen result, and of the fine-tuned network.
 
     Args:
         kept: the section ``test`` of what was kept.
         frozen: of the frozen result that fine-tuning began with.
-        tuned: of the fine-tuned network; None where nothing was fine-tuned.
+        fine_tuned: of the fine-tuned network; None where nothing was fine-tuned.
         validation: of the comparison, from which the choice was made; None likewise.
         which: what was kept, ``frozen`` or ``fine_tuned``.
     """
 
     kept: Metrics
     frozen: Metrics
-    tuned: Metrics | None
+    fine_tuned: Metrics | None
     validation: Metrics | None
     which: str
 
     @classmethod
-    def of(cls, metrics: Metrics) -> "Told":
-        """Reads it out of ``metrics.json``."""
-        found, test = metrics.get("comparison"), metrics["test"]
-        if found is None:
+    def of(cls, metrics: Metrics) -> "FineTuningResult":
+        """Return those of a ``metrics.json``."""
+        comparison, test = metrics.get("comparison"), metrics["test"]
+        if comparison is None:
             return cls(test, test, None, None, "frozen")
-        return cls(test, found["frozen"]["test"], found["fine_tuned"]["test"], found["validation"], found["kept"])
+        frozen, fine_tuned = (comparison[name]["test"] for name in ("frozen", "fine_tuned"))
+        return cls(test, frozen, fine_tuned, comparison["validation"], comparison["kept"])
 
     @property
     def gain(self) -> str:
-        """What fine-tuning gained on validation pictures, with its standard error."""
+        """What fine-tuning gained in log loss on the validation pictures, with its standard error."""
         if self.validation is None:
             return "–"
-        found = self.validation
-        return f"{found['log_loss_gain']:+.4f} ± {found['standard_error']:.4f} (n={found['n']:,})"
+        gain, error = self.validation["log_loss_gain"], self.validation["standard_error"]
+        return f"{gain:+.4f} ± {error:.4f} (n={self.validation['n']:,})"
 
 
 def accuracy(measured: Metrics | None) -> str:
-    """An accuracy with its 95% interval and its number of pictures."""
+    """Return an accuracy with its 95% interval and its number of pictures, in words."""
     if measured is None:
         return "–"
     low, high = measured["accuracy_interval"]
     return f"{measured['accuracy']:.4f} ({low:.4f}–{high:.4f}, n={measured['n']:,})"
 
 
-def subset(source: Source, folder: Path, *, learn: int, test: int, seed: int) -> Path:
-    """Writes some pictures of every class into ``folder/train`` and ``folder/test``, drawn by a seed.
+def subset(source: Source, folder: Path, *, train: int, test: int, seed: int) -> Path:
+    """Write some pictures of every class into ``folder/train`` and ``folder/test``, drawn by a seed.
 
-    Pictures of the source's own test are only ever asked about; where it has none, the test is drawn from the rest.
+    Pictures of the source's own test set are never trained on; where it has none, the test set is drawn from the rest.
 
     Args:
         source: where the pictures come from.
         folder: to write into.
-        learn: pictures of each class to learn from.
-        test: pictures of each class to ask about; fewer where there are no more.
-        seed: decides which.
+        train: training pictures of each class.
+        test: test pictures of each class; fewer where there are no more.
+        seed: another seed draws other pictures.
     """
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     for label in sorted({entry.label for entry in source.entries}):
         rows = [row for row, entry in enumerate(source.entries) if entry.label == label]
-        drawn = [int(row) for row in dice.permutation(rows)]
+        drawn = [int(row) for row in rng.permutation(rows)]
         others = [row for row in drawn if source.entries[row].split != "test"]
-        asked = [row for row in drawn if source.entries[row].split == "test"] or others[learn:]
-        for split, chosen in (("train", others[:learn]), ("test", asked[:test])):
-            place = folder / split / label.replace("/", "-")
-            place.mkdir(parents=True)
+        test_rows = [row for row in drawn if source.entries[row].split == "test"] or others[train:]
+        for split, chosen in (("train", others[:train]), ("test", test_rows[:test])):
+            target = folder / split / label.replace("/", "-")
+            target.mkdir(parents=True)
             for row in chosen:
-                _write(source, row, place)
+                _write_picture(source, row, target)
     return folder
 
 
-def _write(source: Source, row: int, place: Path) -> None:
-    """Writes one picture: a file as it is, pixels as PNG."""
+def _write_picture(source: Source, row: int, folder: Path) -> None:
+    """Write one picture: a file as it is, pixels as PNG."""
     picture = source.read(row)
     suffix = Path(source.entries[row].path).suffix
     if not isinstance(picture, bytes):
         file, suffix = io.BytesIO(), ".png"
         Image.fromarray(picture).save(file, "PNG")
         picture = file.getvalue()
-    (place / f"{row}{suffix}").write_bytes(picture)
+    (folder / f"{row}{suffix}").write_bytes(picture)

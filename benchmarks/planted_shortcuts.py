@@ -1,10 +1,10 @@
-"""Shortcuts planted in the flowers: every class in turn gets a frame or another JPEG quality; is it warned of?
+"""Shortcuts planted in the flowers: every class in turn gets a frame or another JPEG quality; does kilat warn of it?
 
-A frame takes the place of the outer 4 pixels, in black, white, grey or the class's mean colour, saved with the file's
+A frame replaces the outer 4 pixels, in black, white, grey or the class's mean colour, saved with the file's
 own quantisation tables and subsampling, so that nothing but the frame differs. Another quality is a re-save at 40, 60,
-75, 85 or 90. Printed is the warning that names the class, of each of the 45 sets: its severity, group and balanced
-accuracy on held-out pictures, and how many other warnings there were. First the set as it is, which must stay silent.
-Facts are read once, and again only of the class that was altered.
+75, 85 or 90. For each of the 45 sets the warning that names the class is printed: its severity, group and balanced
+accuracy on held-out pictures, and how many other warnings there were. First comes the set as it is, without warnings.
+Image stats are measured once, and again only of the class that was altered.
 """
 
 import argparse
@@ -31,44 +31,42 @@ FRAME = 4
 QUALITIES = (40, 60, 75, 85, 90)
 TONES = {"black": (0, 0, 0), "white": (255, 255, 255), "grey": (128, 128, 128)}
 Change = Callable[[bytes], bytes]
-Facts = NDArray[np.void]
+Stats = NDArray[np.void]
 
 
 def main() -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flowers", type=Path, help="folder of the flowers")
     parser.add_argument("--only", help="one class")
-    given = parser.parse_args()
-    measure.opening(__doc__, "pillow")
-    source = FolderSource(measure.pictures_of("flowers", given.flowers))
+    args = parser.parse_args()
+    measure.print_header(__doc__, "pillow")
+    source = FolderSource(measure.dataset_folder("flowers", args.flowers))
     table = Catalog.from_entries(source.entries).table
     files = [source.read(row) for row in range(len(table))]
-    facts = facts_of_files(files)
+    stats = measure_stats(files)
     start = time.perf_counter()
-    silent = shortcuts.find(table, facts)
-    print(
-        f"as it is: {len(silent)} warnings in {len(table)} pictures, looked for in {time.perf_counter() - start:.2f} s"
-    )
-    for label in [given.only] if given.only else sorted(set(table["label"])):
+    findings = shortcuts.find(table, stats)
+    print(f"as it is: {len(findings)} warnings in {len(table)} pictures, in {time.perf_counter() - start:.2f} s")
+    for label in [args.only] if args.only else sorted(set(table["label"])):
         rows = np.flatnonzero(table["label"] == label)
-        colour = tuple(facts["colour_grid"][rows].mean(axis=(0, 1, 2)).round().astype(int).tolist())
-        for name, change in changes(colour):
-            altered = facts.copy()
-            altered[rows] = facts_of_files([change(files[row]) for row in rows])
+        mean_colour = tuple(stats["colour_grid"][rows].mean(axis=(0, 1, 2)).round().astype(int).tolist())
+        for name, change in changes(mean_colour):
+            altered = stats.copy()
+            altered[rows] = measure_stats([change(files[row]) for row in rows])
             print(f"{label:12} {name:12} {outcome(table, altered, label)}", flush=True)
 
 
-def changes(colour: tuple[int, ...]) -> Iterator[tuple[str, Change]]:
-    """What is done to the files of a class, by name."""
-    for name, tone in {**TONES, "mean colour": colour}.items():
+def changes(mean_colour: tuple[int, ...]) -> Iterator[tuple[str, Change]]:
+    """Yield what is done to the files of a class, with its name."""
+    for name, tone in {**TONES, "mean colour": mean_colour}.items():
         yield name, partial(framed, tone=tone)
     for quality in QUALITIES:
         yield f"quality {quality}", partial(resaved, quality=quality)
 
 
 def framed(data: bytes, tone: tuple[int, ...]) -> bytes:
-    """The picture with a frame, compressed as it was."""
+    """Return the picture with a frame, compressed as it was."""
     with Image.open(io.BytesIO(data)) as image:
         assert isinstance(image, JpegImagePlugin.JpegImageFile), "the flowers are JPEG files"
         tables, sampling = image.quantization, JpegImagePlugin.get_sampling(image)
@@ -79,33 +77,33 @@ def framed(data: bytes, tone: tuple[int, ...]) -> bytes:
 
 
 def resaved(data: bytes, quality: int) -> bytes:
-    """The picture at another JPEG quality."""
+    """Return the picture at another JPEG quality."""
     buffer = io.BytesIO()
     with Image.open(io.BytesIO(data)) as image:
         image.convert("RGB").save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 
-def facts_of_files(files: list[bytes]) -> Facts:
-    """A record for each."""
-    facts = np.zeros(len(files), IMAGE_STATS)
+def measure_stats(files: list[bytes]) -> Stats:
+    """Return the image stats of files, ``[n]``."""
+    stats = np.zeros(len(files), IMAGE_STATS)
     for row, data in enumerate(files):
-        facts[row] = image_stats(data, *decode(data, shrink_to=SIDE))
-    return facts
+        stats[row] = image_stats(data, *decode(data, shrink_to=SIDE))
+    return stats
 
 
-def outcome(table: pd.DataFrame, facts: Facts, label: str) -> str:
-    """The warning that names the class, in one line."""
-    found = shortcuts.find(table, facts)
-    own = [f for f in found if any(rule["label"] == label for rule in f.values["rules"])]
+def outcome(table: pd.DataFrame, stats: Stats, label: str) -> str:
+    """Return the warning that names the class, in one line."""
+    findings = shortcuts.find(table, stats)
+    own = [f for f in findings if any(rule["label"] == label for rule in f.values["rules"])]
     if not own:
-        return f"MISSED ({len(found)} other warnings)"
+        return f"MISSED ({len(findings)} other warnings)"
     rule = next(rule for rule in own[0].values["rules"] if rule["label"] == label)
     low, high = rule["balanced_accuracy_interval"]
     return (
         f"{own[0].severity:8} {own[0].values['group']:12} {rule['balanced_accuracy']:.1%} ({low:.1%} to {high:.1%}) "
-        f"{rule['pictures_with']} of {rule['pictures']} have this {rule['trait']}, {rule['others_with']} of {rule['others']} "
-        f"others; {len(found) - 1} other warnings"
+        f"{rule['pictures_with']} of {rule['pictures']} have this {rule['trait']}, "
+        f"{rule['others_with']} of {rule['others']} others; {len(findings) - 1} other warnings"
     )
 
 

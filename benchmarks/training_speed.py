@@ -9,9 +9,9 @@ which changes one picture at a time. A step of kilat's is all that its loop does
 accuracy.
 
 Everything runs in one process, in turn, with the same number of threads. A time is the mean of `--steps` steps; shown
-are the median over `--rounds` rounds, the range and the number of rounds. Then: how fast pictures come to training,
-held in memory, or decoded each time from JPEG files (peer: PyTorch's `DataLoader` with Pillow and as many workers as
-cores).
+are the median over `--rounds` rounds, the range and the number of rounds. Then: how fast pictures are loaded for
+training, from memory, or decoded each time from JPEG files (peer: PyTorch's `DataLoader` with Pillow and as many
+workers as cores).
 """
 
 import argparse
@@ -27,7 +27,6 @@ from typing import Any, NamedTuple
 import _measure as measure
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
@@ -37,23 +36,23 @@ from kilat.fit import training_run
 from kilat.fit.checkpoint import Checkpoints
 from kilat.fit.loader import InMemory, Streaming
 from kilat.fit.loop import Trainer
-from kilat.learn import frozen
+from kilat.learn.network import read_dataset
 from kilat.recipe import Augment, load
+from kilat.runtime.array_types import Ints, Pixels
 from kilat.runtime.progress import silent
-from kilat.verbs.train import open_data
+from kilat.verbs.open_data import open_data
 
 BATCH = 64
-RATE = 5e-4
+LEARNING_RATE = 5e-4
 CLASSES = 10
 PICTURES = 1024
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _FOREVER = 1_000_000
 _JPEG_SIDE = 128
 
-Pixels = NDArray[np.uint8]
 Step = Callable[[], object]
 Plan = Sequence[tuple[str, float]]
-Way = Callable[[Sequence[NDArray[np.int64]]], Iterator[Tensor]]
+BatchLoader = Callable[[Sequence[Ints]], Iterator[Tensor]]
 
 
 class Task(NamedTuple):
@@ -75,7 +74,7 @@ class Task(NamedTuple):
 
 
 def _blocks(filters: Sequence[int], rates: Sequence[float], parts: Sequence[str]) -> list[tuple[str, float]]:
-    """Twice ``parts``, then pooling and dropout, for every number of filters."""
+    """Return ``parts`` twice, then pooling and dropout, for every number of filters."""
     plan: list[tuple[str, float]] = []
     for number, rate in zip(filters, rates, strict=True):
         plan += [(part, number) for part in parts] * 2 + [("pool", 2), ("dropout", rate)]
@@ -95,92 +94,92 @@ TASKS = (
 
 
 def main() -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=8, help="steps a round")
     parser.add_argument("--only", choices=[task.recipe for task in TASKS])
     parser.add_argument("--no-keras", action="store_true", help="leave out Keras, which need not be installed then")
-    given = parser.parse_args()
+    args = parser.parse_args()
     os.environ["KERAS_BACKEND"] = "torch"
-    measure.opening(__doc__, *measure.PACKAGES, "torch", *([] if given.no_keras else ["keras"]))
-    abilities = torch.cpu.get_capabilities()
-    native = any(abilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
-    print(f"threads   {torch.get_num_threads()}; bfloat16 in the processor: {'yes' if native else 'no'}")
-    with tempfile.TemporaryDirectory() as place:
+    measure.print_header(__doc__, *measure.PACKAGES, "torch", *([] if args.no_keras else ["keras"]))
+    capabilities = torch.cpu.get_capabilities()
+    has_bf16 = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    print(f"threads   {torch.get_num_threads()}; bfloat16 in hardware: {'yes' if has_bf16 else 'no'}")
+    with tempfile.TemporaryDirectory() as workdir:
         for task in TASKS:
-            if given.only in (None, task.recipe):
-                compare(task, given.rounds, given.steps, Path(place), with_keras=not given.no_keras)
-        if not given.only:
-            feed(given.rounds, Path(place))
+            if args.only in (None, task.recipe):
+                compare(task, args.rounds, args.steps, Path(workdir), with_keras=not args.no_keras)
+        if not args.only:
+            compare_loaders(args.rounds, Path(workdir))
 
 
-def compare(task: Task, rounds: int, steps: int, place: Path, *, with_keras: bool) -> None:
-    """Measures the steps of one network by all rivals and prints it."""
-    dice = np.random.default_rng(0)
+def compare(task: Task, rounds: int, steps: int, workdir: Path, *, with_keras: bool) -> None:
+    """Measure training steps of one network in all systems, and print them."""
+    rng = np.random.default_rng(0)
     side = task.size
-    pixels = dice.integers(0, 256, (PICTURES, side, side, 3), np.uint8)
+    pixels = rng.integers(0, 256, (PICTURES, side, side, 3), np.uint8)
     truth = np.arange(PICTURES) % CLASSES
     rivals: dict[str, Step] = {}
     for augmented in [False, True] if task.recipe == "vgg-cifar" else [False]:
         suffix = ", augmented" if augmented else ""
         for name, dtype in PRECISIONS.items():
-            rivals[f"kilat {name}{suffix}"] = kilat(task, pixels, truth, name, place, augmented=augmented)
+            rivals[f"kilat {name}{suffix}"] = kilat(task, pixels, truth, name, workdir, augmented=augmented)
             rivals[f"PyTorch {name}{suffix}"] = plain(task, pixels, truth, dtype, augmented=augmented)
         if with_keras:
             rivals[f"Keras fp32{suffix}"] = keras_step(task, pixels, truth, augmented=augmented)
     print(f"{task.recipe}: batches of {BATCH}, {side}×{side}, {'grey' if task.grey else 'colour'}")
     for step in rivals.values():
-        mean_ms(step, 3)  # memory, kernels and caches that only the first steps need
-    taken = measure.in_turn(rounds, {name: partial(mean_ms, step, steps) for name, step in rivals.items()})
-    for name, values in taken.items():
+        mean_ms(step, 3)  # memory, kernels and caches, which only the first steps pay for
+    samples = measure.interleave(rounds, {name: partial(mean_ms, step, steps) for name, step in rivals.items()})
+    for name, values in samples.items():
         system, variant = name.split(" ", 1)
-        ours = taken.get(f"kilat {variant}", values)
+        ours = samples.get(f"kilat {variant}", values)
         against = "" if system == "kilat" else f"   {measure.ratio(values, ours)[1]} × kilat {variant}"
-        print(f"  {name:26} {measure.spread(values, 'ms')}{against}", flush=True)
+        print(f"  {name:26} {measure.summary(values, 'ms')}{against}", flush=True)
 
 
 def mean_ms(step: Step, steps: int) -> float:
-    """Milliseconds a step."""
+    """Return milliseconds a step."""
     begin = time.perf_counter()
     for _ in range(steps):
         step()
     return 1000 * (time.perf_counter() - begin) / steps
 
 
-def kilat(
-    task: Task, pixels: Pixels, truth: NDArray[np.int64], precision: str, place: Path, *, augmented: bool
-) -> Step:
-    """A step of kilat's loop, as training makes it."""
-    choices: dict[str, Any] = {
+def kilat(task: Task, pixels: Pixels, truth: Ints, precision: str, workdir: Path, *, augmented: bool) -> Step:
+    """Return a step of kilat's loop, as in training."""
+    settings: dict[str, Any] = {
         "input.size": task.size, "input.cache": "memory", "fit.precision": precision, "runtime.device": "cpu",
-        "fit.batch": BATCH, "fit.optimizer": {"name": "adam", "learning_rate": RATE}, "fit.schedule": "constant",
+        "fit.batch": BATCH, "fit.schedule": "constant",
+        "fit.optimizer": {"name": "adam", "learning_rate": LEARNING_RATE},
     }  # fmt: skip
-    recipe = load(task.recipe, choices)
+    recipe = load(task.recipe, settings)
     recipe = recipe if augmented else recipe.model_copy(update={"augment": Augment()})
     source = ArraySource(pixels, [str(label) for label in truth], "noise")
-    begun = training_run.begin(source, frozen.see(source, recipe, silent), recipe, device="cpu", name=task.recipe)
-    losses = Trainer(begun.task, Checkpoints(place / f"{task.recipe}{precision}{augmented}")).probe([RATE] * _FOREVER)
-    return partial(next, losses)
+    dataset, _near_duplicates = read_dataset(source, recipe, silent)
+    training = training_run.begin(source, dataset, recipe, device="cpu", name=task.recipe)
+    trainer = Trainer(training.spec, Checkpoints(workdir / f"{task.recipe}{precision}{augmented}"))
+    return partial(next, trainer.probe([LEARNING_RATE] * _FOREVER))
 
 
-def plain(task: Task, pixels: Pixels, truth: NDArray[np.int64], dtype: torch.dtype, *, augmented: bool) -> Step:
-    """A step as a good tutorial has it."""
+def plain(task: Task, pixels: Pixels, truth: Ints, dtype: torch.dtype, *, augmented: bool) -> Step:
+    """Return a step in plain PyTorch, as in a good tutorial."""
     network = sequential(task).to(memory_format=torch.channels_last).train()
     kernels = [weight for weight in network.parameters() if weight.ndim > 1]
     others = [weight for weight in network.parameters() if weight.ndim == 1]
-    decaying: list[dict[str, Any]] = [
+    groups: list[dict[str, Any]] = [
         {"params": kernels[:-1], "weight_decay": 2 * task.l2},  # the gradient of l2 × weight²
         {"params": [*kernels[-1:], *others]},
     ]
-    optimizer = torch.optim.Adam(decaying, lr=RATE, fused=True)
-    batches = shuffled()
-    held, labels = torch.from_numpy(pixels), torch.from_numpy(truth)
-    mean, scale = float(held.float().mean()), float(1 / held.float().std())
+    optimizer = torch.optim.Adam(groups, lr=LEARNING_RATE, fused=True)
+    batches = shuffled_batches()
+    pictures, labels = torch.from_numpy(pixels), torch.from_numpy(truth)
+    mean, scale = float(pictures.float().mean()), float(1 / pictures.float().std())
 
     def step() -> None:
         rows = torch.from_numpy(next(batches))
-        planes = held[rows].permute(0, 3, 1, 2).float()
+        planes = pictures[rows].permute(0, 3, 1, 2).float()
         planes = augment(planes) if augmented else planes
         planes = planes.mean(1, keepdim=True) if task.grey else planes
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
@@ -194,7 +193,7 @@ def plain(task: Task, pixels: Pixels, truth: NDArray[np.int64], dtype: torch.dty
 
 
 def sequential(task: Task) -> nn.Sequential:
-    """The network of a plan in PyTorch."""
+    """Return the network of a plan in PyTorch."""
     channels, side = (1 if task.grey else 3), task.size
     layers: list[nn.Module] = []
     for kind, number in task.plan:
@@ -223,27 +222,27 @@ def sequential(task: Task) -> nn.Sequential:
 
 
 def augment(planes: Tensor) -> Tensor:
-    """The eight augmentations of `vgg-cifar` for a batch, as one would write them."""
+    """Apply the eight augmentations of `vgg-cifar` to a batch."""
     n = len(planes)
 
     def draw(low: float, high: float, *shape: int) -> Tensor:
         return torch.empty(n, *shape).uniform_(low, high)
 
-    angle, lean = draw(-15, 15).deg2rad(), draw(-10, 10).deg2rad()
+    angle, shear = draw(-15, 15).deg2rad(), draw(-10, 10).deg2rad()
     zoom_x, zoom_y, flip = draw(0.9, 1.1), draw(0.9, 1.1), torch.randint(0, 2, (n,)) * 2.0 - 1
     rows = [
-        torch.stack([angle.cos() * zoom_x * flip, -(angle + lean).sin() * zoom_y, 2 * draw(-0.12, 0.12)], 1),
-        torch.stack([angle.sin() * zoom_x * flip, (angle + lean).cos() * zoom_y, 2 * draw(-0.12, 0.12)], 1),
+        torch.stack([angle.cos() * zoom_x * flip, -(angle + shear).sin() * zoom_y, 2 * draw(-0.12, 0.12)], 1),
+        torch.stack([angle.sin() * zoom_x * flip, (angle + shear).cos() * zoom_y, 2 * draw(-0.12, 0.12)], 1),
     ]
     grid = functional.affine_grid(torch.stack(rows, 1), list(planes.shape), align_corners=False)
     moved = functional.grid_sample(planes, grid, padding_mode="border", align_corners=False)
     return (moved * draw(0.9, 1.1, 1, 1, 1) + draw(-25.5, 25.5, 3, 1, 1)).clamp_(0, 255)
 
 
-def keras_step(task: Task, pixels: Pixels, truth: NDArray[np.int64], *, augmented: bool) -> Step:
-    """A step of Keras, as courses have it."""
+def keras_step(task: Task, pixels: Pixels, truth: Ints, *, augmented: bool) -> Step:
+    """Return a step of Keras, as in courses."""
     import keras
-    from keras.src.legacy.preprocessing.image import ImageDataGenerator  # which Keras no longer names in public
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator  # no longer public in Keras
 
     layers, side = keras.layers, task.size
     penalty = keras.regularizers.L2(task.l2) if task.l2 else None
@@ -260,7 +259,7 @@ def keras_step(task: Task, pixels: Pixels, truth: NDArray[np.int64], *, augmente
     }
     model = keras.Sequential([keras.Input((side, side, 1 if task.grey else 3)), *(make[k](n) for k, n in task.plan)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer=keras.optimizers.Adam(RATE), loss=loss, metrics=["accuracy"])
+    model.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE), loss=loss, metrics=["accuracy"])
     values = pixels.astype(np.float32)
     values = values.mean(3, keepdims=True) if task.grey else values
     values = (values - values.mean()) / values.std()
@@ -271,7 +270,7 @@ def keras_step(task: Task, pixels: Pixels, truth: NDArray[np.int64], *, augmente
         )  # fmt: skip
         flow = generator.flow(values, truth, batch_size=BATCH)
         return lambda: model.train_on_batch(*next(flow))
-    batches = shuffled()
+    batches = shuffled_batches()
 
     def step() -> None:
         rows = next(batches)
@@ -280,37 +279,38 @@ def keras_step(task: Task, pixels: Pixels, truth: NDArray[np.int64], *, augmente
     return step
 
 
-def shuffled() -> Iterator[NDArray[np.int64]]:
-    """Batches of rows without end, each epoch in an order of its own."""
+def shuffled_batches() -> Iterator[Ints]:
+    """Yield batches of rows without end, each epoch in another order."""
     for epoch in count():
         yield from np.random.default_rng(epoch).permutation(PICTURES).reshape(-1, BATCH)
 
 
-def feed(rounds: int, place: Path) -> None:
-    """How many pictures a second come to training."""
-    folder = place / "noise"
-    coarse = np.random.default_rng(0).integers(0, 256, (PICTURES, 16, 16, 3), np.uint8)
-    for number, picture in enumerate(coarse):
+def compare_loaders(rounds: int, workdir: Path) -> None:
+    """Measure how many pictures a second are loaded for training, and print it."""
+    folder = workdir / "noise"
+    noise = np.random.default_rng(0).integers(0, 256, (PICTURES, 16, 16, 3), np.uint8)
+    for number, picture in enumerate(noise):
         file = folder / str(number % 2) / f"{number}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).resize((_JPEG_SIDE, _JPEG_SIDE)).save(file, quality=90)
-    source = open_data(str(folder), None)
+    source = open_data(folder)
     recipe = load("vgg-cifar", {"input.size": _JPEG_SIDE, "input.cache": "memory"})
-    seen = frozen.see(source, recipe, silent)
-    assert seen.pixels is not None
-    ways: dict[str, Way] = {
-        "kilat, in memory": InMemory(seen.pixels, "cpu").batches,
+    dataset, _near_duplicates = read_dataset(source, recipe, silent)
+    assert dataset.pixels is not None
+    loaders: dict[str, BatchLoader] = {
+        "kilat, in memory": InMemory(dataset.pixels, "cpu").batches,
         "kilat, streamed": Streaming(source, _JPEG_SIDE, "crop", "cpu").batches,
-        "PyTorch DataLoader": partial(loaded, measure.pictures_below(folder)),
+        "PyTorch DataLoader": partial(torch_batches, measure.list_pictures(folder)),
     }
     order = list(np.random.default_rng(0).permutation(PICTURES).reshape(-1, BATCH))
     print(f"pictures: {PICTURES:,} JPEG files of {_JPEG_SIDE}×{_JPEG_SIDE}, batches of {BATCH}")
-    taken = measure.in_turn(rounds, {name: partial(per_second, way, order) for name, way in ways.items()})
-    for name, values in taken.items():
-        print(f"  {name:26} {measure.spread(values, 'pictures/s', 0)}", flush=True)
+    rivals = {name: partial(pictures_per_second, loader, order) for name, loader in loaders.items()}
+    samples = measure.interleave(rounds, rivals)
+    for name, values in samples.items():
+        print(f"  {name:26} {measure.summary(values, 'pictures/s', 0)}", flush=True)
 
 
-class Files(torch.utils.data.Dataset[Tensor]):
+class PictureFiles(torch.utils.data.Dataset[Tensor]):
     """Pictures from files, as a tutorial reads them."""
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -324,17 +324,17 @@ class Files(torch.utils.data.Dataset[Tensor]):
             return torch.from_numpy(np.array(picture.convert("RGB")))
 
 
-def loaded(files: Sequence[Path], order: Sequence[NDArray[np.int64]]) -> Iterator[Tensor]:
-    """Batches by PyTorch's own loader."""
+def torch_batches(files: Sequence[Path], order: Sequence[Ints]) -> Iterator[Tensor]:
+    """Yield batches from PyTorch's own loader."""
     workers = os.cpu_count() or 1
-    yield from torch.utils.data.DataLoader(Files(files), batch_sampler=[*map(list, order)], num_workers=workers)
+    yield from torch.utils.data.DataLoader(PictureFiles(files), batch_sampler=[*map(list, order)], num_workers=workers)
 
 
-def per_second(way: Way, order: Sequence[NDArray[np.int64]]) -> float:
-    """Pictures a second over one epoch."""
+def pictures_per_second(loader: BatchLoader, order: Sequence[Ints]) -> float:
+    """Return pictures a second over one epoch."""
     begin = time.perf_counter()
-    seen = sum(len(batch) for batch in way(order))
-    return seen / (time.perf_counter() - begin)
+    pictures = sum(len(batch) for batch in loader(order))
+    return pictures / (time.perf_counter() - begin)
 
 
 if __name__ == "__main__":

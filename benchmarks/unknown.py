@@ -1,79 +1,91 @@
-"""None of these: how well pictures are noticed that are unlike all training pictures, by each method.
+"""Out of distribution: how well pictures unlike all training pictures are detected, by each method.
 
 Every figure is the area under the ROC curve (AUROC) of the output `unknown` of the finished `model.onnx`, known test
-pictures against foreign ones:
+pictures against out-of-distribution (OOD) ones:
 
-- far: a model of one set is asked about pictures of other sets;
-- leave one class out: a model is trained without a class, for each class in turn, and asked about that class (near).
+- far: a model of one set is given pictures of other sets;
+- leave one class out: a model is trained without a class, for each class in turn, and given that class (near).
 
-For every method a file is written, so the file's own arithmetic is measured. Beside the auroc stand the share of known
-test pictures that count as unknown (target: 5%) and of foreign ones that do.
+A model file is written for every method, so the file's own arithmetic is measured. Next to the AUROC stand the share of
+known test pictures that count as unknown (target: 5%) and the share of OOD pictures that do.
 
     python benchmarks/unknown.py                          flowers: far and leave one class out; 500 pictures a set
     python benchmarks/unknown.py --only cifar10           CIFAR-10 against the others (some minutes)
     python benchmarks/unknown.py --quick                  whether it works: the digits, 60 pictures a set
 
 For comparison: OpenOOD v1.5 (arXiv 2306.09301), table of CIFAR-10 with a ResNet-18 trained on it, has for kNN 90.6 near
-and 93.0 far. There the network was trained on the known set; here it is frozen, and knows ImageNet alone.
+and 93.0 far. There the network was trained on the known set; here it is frozen, trained on ImageNet alone.
 """
 
 import argparse
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import _measure as measure
 import numpy as np
-from numpy.typing import NDArray
 
 from kilat import recipe as recipes
 from kilat.bundle.predictor import Classifier, ModelOutput
-from kilat.data.catalog import Entry, Picture, Source
+from kilat.data.catalog import Picture, Source
 from kilat.evaluate.out_of_distribution import COMBINATIONS, auroc
 from kilat.learn import metadata
-from kilat.learn.frozen import Result, fit_head
-from kilat.learn.uncertainty import trust
+from kilat.learn.frozen import learn_head
+from kilat.learn.learned import Learned
+from kilat.learn.time_budget import TimeBudget
+from kilat.learn.uncertainty import fit_uncertainty
 from kilat.recipe import METHODS
+from kilat.runtime.array_types import Flags, Floats, Ints
 from kilat.runtime.progress import silent
 from kilat.runtime.timer import Timer
-from kilat.verbs.train import open_data
+from kilat.verbs.open_data import open_data
 
-WAYS = ("auto", *METHODS, *("+".join(names) for names in COMBINATIONS[1:]))
+CHOICES = ("auto", *METHODS, *("+".join(names) for names in COMBINATIONS[1:]))
 SETS = ("flowers", "cifar10", "digits", "fashion-mnist")
 _QUICK = 60
+_MAX_TEST = 1000
 
 
-@dataclass
-class Some:
-    """A part of a source, as a source."""
+class Subset:
+    """Some pictures of a source, as a source.
 
-    source: Source
-    rows: NDArray[np.int64]
+    Args:
+        source: the whole.
+        rows: which of its entries, ``[n]``.
+    """
 
-    def __post_init__(self) -> None:
-        self.name, self.skipped = self.source.name, self.source.skipped
-        self.entries: list[Entry] = [self.source.entries[row] for row in self.rows]
+    def __init__(self, source: Source, rows: Ints) -> None:
+        self.source, self.rows = source, rows
+        self.name, self.skipped = source.name, source.skipped
+        self.entries = [source.entries[row] for row in rows]
 
     def read(self, index: int) -> Picture:
-        """The picture of an entry."""
+        """Return the picture of an entry."""
         return self.source.read(int(self.rows[index]))
 
     def link(self, index: int) -> str | None:
-        """Its own file."""
+        """Return the path of its own file."""
         return self.source.link(int(self.rows[index]))
 
 
 @dataclass(frozen=True)
-class Area:
-    """How well one way tells known from foreign pictures."""
+class Detection:
+    """How well one choice of methods detects OOD pictures.
 
-    way: str
-    chosen: str
-    area: float
+    Args:
+        choice: of the recipe.
+        methods: what that came to be.
+        auroc: of the score, known test pictures against OOD ones.
+        false_positive_rate: the share of known test pictures that count as unknown.
+        detection_rate: the share of OOD pictures that do.
+    """
+
+    choice: str
+    methods: str
+    auroc: float
     false_positive_rate: float
-    noticed: float
+    detection_rate: float
 
 
 def main() -> None:
@@ -81,106 +93,107 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("~/.cache/kilat-shared-data").expanduser())
     parser.add_argument("--only", choices=SETS, default="flowers")
-    parser.add_argument("--pictures", type=int, default=500, help="of each foreign set")
+    parser.add_argument("--pictures", type=int, default=500, help="of each OOD set")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     known, count = ("digits", _QUICK) if args.quick else (args.only, args.pictures)
     print(measure.machine())
-    source = opened(known, args.root)
-    found: dict[str, Any] = {"known": known, "seed": args.seed, "pictures": count, "far": {}, "left_out": {}}
-    far = [other for other in (SETS[1:] if not args.quick else ("fashion-mnist",)) if other != known]
+    source = open_set(known, args.root)
+    names = [other for other in (SETS[1:] if not args.quick else ("fashion-mnist",)) if other != known]
     if Path(args.root / "flowers").is_dir() and known not in {"flowers", "digits"}:
-        far.append("flowers")
-    foreign = {name: some(opened(name, args.root), count, args.seed) for name in far}
-    for name, measured in compared(source, foreign, args.seed).items():
-        found["far"][name] = [vars(one) for one in measured]
-        show(f"{known} against {name}", measured)
-    if known in {"flowers", "digits"}:
-        rounds = [[vars(one) for one in measured] for measured in left_out(source, count, args.seed)]
-        found["left_out"] = rounds
+        names.append("flowers")
+    ood_images = {name: draw(open_set(name, args.root), count, args.seed) for name in names}
+    far = compare(source, ood_images, args.seed)
+    for name, detections in far.items():
+        show(f"{known} against {name}", detections)
+    rounds = list(leave_classes_out(source, count, args.seed)) if known in {"flowers", "digits"} else []
+    if rounds:
         show(f"{known}, a class left out, mean of {len(rounds)}", mean(rounds))
     if args.json:
-        args.json.write_text(json.dumps(found, indent=1))
+        document = {
+            "known": known,
+            "seed": args.seed,
+            "pictures": count,
+            "far": {name: [asdict(one) for one in detections] for name, detections in far.items()},
+            "left_out": [[asdict(one) for one in detections] for detections in rounds],
+        }
+        args.json.write_text(json.dumps(document, indent=1))
 
 
-def opened(name: str, root: Path) -> Source:
-    """A known set: embedded, in a folder below the root, or as the root holds it."""
-    folder = root / name
-    return open_data(str(folder), None) if name in {"flowers", "cifar10"} else open_data(name, root)
+def open_set(name: str, root: Path) -> Source:
+    """Return a known set: an embedded one, or a copy below the root."""
+    return open_data(root / name) if name in {"flowers", "cifar10"} else open_data(name, root=root)
 
 
-def some(source: Source, count: int, seed: int, keep: NDArray[np.bool_] | None = None) -> Some:
-    """So many pictures of a source, drawn at random; of its test where it has one."""
-    splits = np.array([entry.split for entry in source.entries])
-    allowed = (splits == "test") if (splits == "test").any() and keep is None else np.ones(len(splits), bool)
-    rows = np.flatnonzero(allowed if keep is None else allowed & keep)
-    return Some(source, np.sort(np.random.default_rng(seed).permutation(rows)[:count]))
+def draw(source: Source, count: int, seed: int, candidates: Flags | None = None) -> Subset:
+    """Return so many pictures of a source, drawn at random: of the candidates, or of its test set where it has one."""
+    if candidates is None:
+        is_test = np.array([entry.split == "test" for entry in source.entries])
+        candidates = is_test if is_test.any() else np.ones(len(is_test), bool)
+    rows = np.flatnonzero(candidates)
+    return Subset(source, np.sort(np.random.default_rng(seed).permutation(rows)[:count]))
 
 
-def compared(known: Source, foreign: dict[str, Some], seed: int) -> dict[str, list[Area]]:
-    """Every way's auroc on every foreign set."""
-    result = learnt(known, seed)
-    asked = result.learnt.asked.rows
-    rows = asked[np.linspace(0, len(asked) - 1, min(len(asked), 1000)).round().astype(int)]
-    own = Some(known, rows)
-    found: dict[str, list[Area]] = {name: [] for name in foreign}
-    for way in WAYS:
-        classifier, chosen = bundled(result, way)
-        usual = strangeness(classifier, own)
-        for name, pictures in foreign.items():
-            strange = strangeness(classifier, pictures)
-            found[name].append(
-                Area(way, chosen, auroc(usual, strange), float((usual > 0).mean()), float((strange > 0).mean()))
-            )
-    return found
+def compare(known: Source, ood_images: Mapping[str, Subset], seed: int) -> dict[str, list[Detection]]:
+    """Return how well every choice of methods detects the pictures of every OOD set."""
+    recipe = recipes.load("transfer", {"seed": seed})
+    learned = learn_head(known, recipe, Timer(), TimeBudget(), silent)
+    test = learned.split.test.rows
+    test = test[np.linspace(0, len(test) - 1, min(len(test), _MAX_TEST)).round().astype(int)]
+    detections: dict[str, list[Detection]] = {name: [] for name in ood_images}
+    for choice in CHOICES:
+        classifier, methods = bundle(learned, choice)
+        known_scores = scores(classifier, Subset(known, test))
+        false_positive_rate = float((known_scores > 0).mean())
+        for name, pictures in ood_images.items():
+            ood_scores = scores(classifier, pictures)
+            area, detection_rate = auroc(known_scores, ood_scores), float((ood_scores > 0).mean())
+            detections[name].append(Detection(choice, methods, area, false_positive_rate, detection_rate))
+    return detections
 
 
-def left_out(source: Source, count: int, seed: int) -> Iterator[list[Area]]:
-    """For each class, every way's auroc for a model that never saw it."""
+def leave_classes_out(source: Source, count: int, seed: int) -> Iterator[list[Detection]]:
+    """Yield for each class how well every choice detects it with a model that was trained without it."""
     labels = np.array([entry.label for entry in source.entries])
     for label in np.unique(labels):
-        rest = Some(source, np.flatnonzero(labels != label))
-        yield compared(rest, {str(label): some(source, count, seed, labels == label)}, seed)[str(label)]
+        others = Subset(source, np.flatnonzero(labels != label))
+        yield compare(others, {"left out": draw(source, count, seed, labels == label)}, seed)["left out"]
 
 
-def learnt(source: Source, seed: int) -> Result:
-    """A head on a frozen backbone, calibrated."""
-    return Result.of(fit_head(source, recipes.load("transfer", {"seed": seed}), Timer(), silent))
+def bundle(learned: Learned, choice: str) -> tuple[Classifier, str]:
+    """Return the finished file with one choice of methods, and what that came to be."""
+    recipe, split, artifact = recipes.load("transfer", {"unknown": choice}), learned.split, learned.artifact
+    uncertainty = fit_uncertainty(learned, recipe.trust)
+    data = metadata.data(learned.catalog, learned.classes, recipe)
+    manifest = metadata.manifest(artifact.info, recipe, data, split.measures(), uncertainty.thresholds())
+    graph = uncertainty.ood.graph
+    file = artifact.assemble(split.temperature, manifest, graph)
+    return Classifier(file), "+".join(graph.detector.methods)
 
 
-def bundled(result: Result, way: str) -> tuple[Classifier, str]:
-    """The finished file with one way to notice unknown pictures, and which that came to be."""
-    recipe = recipes.load("transfer", {"unknown": way})
-    trusted = trust(result, recipe.trust)
-    metrics = {"data": metadata.data(result.learnt.catalog, result.learnt.classes, recipe), **result.measures()}
-    manifest = metadata.manifest(result.learnt.network, recipe, metrics, trusted.thresholds)
-    file = result.learnt.bundle(result.temperature, manifest, trusted.sensed.senses)
-    return Classifier(file), "+".join(trusted.sensed.senses.detector.methods)
+def scores(classifier: Classifier, pictures: Subset) -> Floats:
+    """Return the file's output `unknown` for every picture that can be read, ``[n]``."""
+    outputs = classifier.outputs(pictures.read(index) for index in range(len(pictures.entries)))
+    return np.array([output.ood_score for output in outputs if isinstance(output, ModelOutput)], np.float32)
 
 
-def strangeness(classifier: Classifier, pictures: Some) -> NDArray[np.float32]:
-    """The file's output `unknown` for every picture that can be read."""
-    answers = classifier.outputs(pictures.read(at) for at in range(len(pictures.entries)))
-    return np.array([one.unknown for one in answers if isinstance(one, ModelOutput)], np.float32)
-
-
-def mean(rounds: list[list[dict[str, Any]]]) -> list[Area]:
-    """Every way's mean over the rounds."""
-    means = ("area", "false_positive_rate", "noticed")
+def mean(rounds: Sequence[Sequence[Detection]]) -> list[Detection]:
+    """Return the mean of every choice over the rounds."""
+    averages: tuple[str, ...] = ("auroc", "false_positive_rate", "detection_rate")
     return [
-        Area(**{**way, **{key: float(np.mean([found[at][key] for found in rounds])) for key in means}})
-        for at, way in enumerate(rounds[0])
+        replace(own[0], **{key: float(np.mean([getattr(one, key) for one in own])) for key in averages})
+        for own in zip(*rounds, strict=True)
     ]
 
 
-def show(title: str, measured: list[Area]) -> None:
-    """A table."""
-    print(f"\n{title}\n{'':28} AUROC  false alarms  noticed")
-    for one in measured:
-        name = f"{one.way} = {one.chosen}" if one.way == "auto" else one.way
-        print(f"{name:28} {one.area:.4f} {one.false_positive_rate:11.1%} {one.noticed:9.1%}")
+def show(title: str, detections: Sequence[Detection]) -> None:
+    """Print a table."""
+    print(f"\n{title}\n{'':28} AUROC  false positives  detected")
+    for one in detections:
+        name = f"{one.choice} = {one.methods}" if one.choice == "auto" else one.choice
+        print(f"{name:28} {one.auroc:.4f} {one.false_positive_rate:15.1%} {one.detection_rate:9.1%}")
 
 
 if __name__ == "__main__":
