@@ -10,7 +10,7 @@ from kilat.errors import nearest
 from kilat.locale import N_, _, ngettext
 from kilat.recipe.fit import OPTIMIZERS, SCHEDULES, Fit, Optimizer
 from kilat.recipe.network import Layer, Network
-from kilat.recipe.options import option_paths, section_at
+from kilat.recipe.option_tree import option_paths, section_at
 from kilat.recipe.renamed import renamed_sentence
 from kilat.recipe.sections import Recipe
 

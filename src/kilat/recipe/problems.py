@@ -11,7 +11,7 @@ from kilat.errors import did_you_mean, nearest
 from kilat.locale import N_, _, ngettext
 from kilat.recipe.fit import SCHEDULES
 from kilat.recipe.network import KINDS
-from kilat.recipe.options import option_names
+from kilat.recipe.option_tree import option_names
 from kilat.recipe.renamed import renamed_sentence
 
 _SHOWN = 80  # characters of a value
