@@ -67,14 +67,10 @@ def check_parity(
     Raises:
         RunError: an output is outside the tolerance, or a picture can no longer be read.
     """
-    try:
-        pictures = [source.read(int(row)) for row in rows]
-        outputs = [_require_output(output) for output in classifier.outputs(pictures)]
-    except PictureError as error:
-        raise RunError(_("A picture can no longer be read: {message}.").format(message=error.message)) from None
+    outputs = _run(classifier, source, rows)
     found = np.stack([output.probabilities for output in outputs])
     found_scores = np.array([output.ood_score for output in outputs])
-    differences = np.abs(found - probabilities)
+    differences = np.abs(found - probabilities).max(1)
     # Without a detector every score is -infinity, and infinities have no difference.
     ood_differences = np.zeros(len(rows)) if ood_scores is None else np.abs(found_scores - ood_scores)
     parity = Parity(
@@ -85,31 +81,34 @@ def check_parity(
         max_ood_difference=float(ood_differences.max()),
     )
     if not parity.max_ood_difference <= _OOD_FACTOR * tolerance:
-        worst = int(rows[ood_differences.argmax()])
-        raise RunError(
-            _(
-                "The model file and the fitted classifier disagree on unknown pictures: a score differs by "
-                "{difference:.3f} (allowed: {tolerance}) on {path}."
-            ).format(
-                difference=parity.max_ood_difference,
-                tolerance=_OOD_FACTOR * tolerance,
-                path=source.entries[worst].path,
-            ),
-            hint=_("Please report this."),
+        text = _(
+            "The model file and the fitted classifier disagree on unknown pictures: a score differs by "
+            "{difference:.3f} (allowed: {tolerance}) on {path}."
         )
+        path, allowed = source.entries[int(rows[ood_differences.argmax()])].path, _OOD_FACTOR * tolerance
+        message = text.format(difference=parity.max_ood_difference, tolerance=allowed, path=path)
+        raise RunError(message, hint=_("Please report this."))
     if not parity.max_difference <= tolerance:
-        worst = int(rows[differences.max(1).argmax()])
+        text = _(
+            "The model file and the fitted classifier disagree: a probability differs by {difference:.3f} (allowed: "
+            "{tolerance}) on {path}."
+        )
+        path = source.entries[int(rows[differences.argmax()])].path
+        message = text.format(difference=parity.max_difference, tolerance=tolerance, path=path)
         raise RunError(
-            _(
-                "The model file and the fitted classifier disagree: a probability differs by "
-                "{difference:.3f} (allowed: {tolerance}) on {path}."
-            ).format(difference=parity.max_difference, tolerance=tolerance, path=source.entries[worst].path),
-            hint=_("Please report this; with a frozen backbone, --set features.precision=fp32 may avoid it."),
+            message, hint=_("Please report this; with a frozen backbone, --set features.precision=fp32 may avoid it.")
         )
     return parity
 
 
-def _require_output(output: ModelOutput | PictureError) -> ModelOutput:
-    if isinstance(output, PictureError):
-        raise output
-    return output
+def _run(classifier: Classifier, source: Source, rows: Ints) -> list[ModelOutput]:
+    try:
+        outputs = []
+        for output in classifier.outputs([source.read(int(row)) for row in rows]):
+            if isinstance(output, PictureError):
+                raise output
+            outputs.append(output)
+    except PictureError as error:
+        message = _("A picture can no longer be read: {message}.").format(message=error.message)
+        raise RunError(message) from None
+    return outputs

@@ -101,7 +101,11 @@ class Classifier:
             self._session = make_session(data)
         except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
             raise self._unusable(error) from None
-        self.manifest = Manifest.from_json(_document(self._session, where), where)
+        try:
+            document = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        except UnicodeDecodeError as error:
+            raise ModelFileError(_("{where} has a damaged header: {error}.").format(where=where, error=error)) from None
+        self.manifest = Manifest.from_json(document, where)
         _require_contract(self._session, len(self.classes), where)
         self._outputs = [output.name for output in self._session.get_outputs() if output.name in _OUTPUTS]
         self.sets = _conformal_sets(self.manifest, where)
@@ -283,14 +287,6 @@ def load(path: str | os.PathLike[str]) -> Classifier:
             _("The model file {file} cannot be read: {reason}.").format(file=file, reason=error.strerror or error)
         ) from None
     return Classifier(data, str(file))
-
-
-def _document(session: ort.InferenceSession, where: str) -> str | None:
-    try:
-        text: str | None = session.get_modelmeta().custom_metadata_map.get(KEY)
-    except UnicodeDecodeError as error:
-        raise ModelFileError(_("{where} has a damaged header: {error}.").format(where=where, error=error)) from None
-    return text
 
 
 def _require_contract(session: ort.InferenceSession, classes: int, where: str) -> None:

@@ -69,6 +69,8 @@ def _register_coarse_to_fine(first: Pixels, second: Pixels, allowed: Floats) -> 
 def _gauss_newton(fixed: Floats, moving: Floats, parameters: Floats, steps: int) -> tuple[Floats, Floats]:
     """The best correlation on the way, and its parameters."""
     best, best_parameters = np.full(len(fixed), -1, np.float32), parameters
+    lowest = np.array([MOST_CROPPED, -_LARGEST_SHIFT] * 2, np.float32)
+    highest = np.array([1 / MOST_CROPPED, _LARGEST_SHIFT] * 2, np.float32)
     for step in range(steps + 1):
         warped, overlap = _warp(moving, parameters)
         correlation = _correlation(fixed, warped, overlap)
@@ -76,7 +78,7 @@ def _gauss_newton(fixed: Floats, moving: Floats, parameters: Floats, steps: int)
         best = np.where(better, correlation, best)
         best_parameters = np.where(better[:, None], parameters, best_parameters)
         if step < steps:
-            parameters = _bounded(parameters + _update(fixed, warped, overlap))
+            parameters = np.clip(parameters + _update(fixed, warped, overlap), lowest, highest)
     return best, best_parameters
 
 
@@ -115,11 +117,6 @@ def _gradient(pictures: Floats) -> Floats:
     gradient[..., 1:-1] = (pictures[..., 2:] - pictures[..., :-2]) / 2
     gradient[..., 0], gradient[..., -1] = pictures[..., 1] - pictures[..., 0], pictures[..., -1] - pictures[..., -2]
     return gradient
-
-
-def _bounded(parameters: Floats) -> Floats:
-    low = np.array([MOST_CROPPED, -_LARGEST_SHIFT] * 2, np.float32)
-    return np.clip(parameters, low, np.array([1 / MOST_CROPPED, _LARGEST_SHIFT] * 2, np.float32))
 
 
 def _correlation(first: Floats, second: Floats, overlap: Floats) -> Floats:

@@ -13,6 +13,8 @@ _FRAME_EDGE = 0.25
 """Share of the line where a frame ends that has another tone, at least, on average over the four sides."""
 _BAR_EDGE = 0.9
 """The same for each side of a bar, which ends along the whole side, as no subject does."""
+_SUBSAMPLING = ("none", "other", "4:4:4", "4:2:2", "4:2:0")
+"""By its number in the image stats, from -2 on."""
 _SAME_TONE = 12
 """Grey levels by which the sides of a frame differ at most."""
 
@@ -56,7 +58,7 @@ def traits(image_stats: NDArray[np.void]) -> list[Trait]:
         Trait("size", "megapixels", area / 1e6),
         Trait("compression", "format", _decoded(image_stats["format"])),
         Trait("compression", "jpeg_quality", image_stats["quality"].astype(int)),
-        Trait("compression", "subsampling", _subsampling(image_stats["subsampling"])),
+        Trait("compression", "subsampling", np.choose(image_stats["subsampling"] + 2, _SUBSAMPLING)),
         Trait("compression", "progressive", np.where(image_stats["progressive"], "progressive", "sequential")),
         Trait("compression", "quantization", image_stats["quantization"].astype(str)),
         Trait("frame", "frame_width", frame),
@@ -98,8 +100,3 @@ def _bar_width(image_stats: NDArray[np.void]) -> NDArray[np.uint16]:
 def _sizes(width: NDArray[np.integer[Any]], height: NDArray[np.integer[Any]]) -> NDArray[np.str_]:
     sizes, at = np.unique(width * (1 << 32) + height, return_inverse=True)
     return np.array([f"{size >> 32}×{size & 0xFFFFFFFF}" for size in sizes.tolist()])[at]
-
-
-def _subsampling(codes: NDArray[np.int8]) -> NDArray[np.str_]:
-    names = np.array(["other", "4:4:4", "4:2:2", "4:2:0", "none"])
-    return names[np.where(codes == -2, 4, codes + 1)]
