@@ -25,7 +25,7 @@ def predict(
     Exit code 1 where some were refused.
     """
     from kilat.bundle.predictor import RefusedPicture, load
-    from kilat.data.listing import list_pictures
+    from kilat.data.picture_paths import list_pictures
 
     classifier = load(model)
     refused = False

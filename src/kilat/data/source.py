@@ -85,10 +85,10 @@ def find_source(data: str | Path, *, root: Path | None = None, advance: Advance 
     if os.path.isdir(path):
         return FolderSource(path)
     if os.path.exists(path):
-        lower = path.name.lower()
-        if lower.endswith(ARCHIVES):
+        file_name = path.name.lower()
+        if file_name.endswith(ARCHIVES):
             return ArchiveSource(path)
-        if lower.endswith(TABLES):
+        if file_name.endswith(TABLES):
             return TableSource(path)
         raise SourceError(
             _("{path} is neither a table nor an archive that kilat reads.").format(path=printable(str(path))),

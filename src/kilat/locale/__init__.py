@@ -3,6 +3,8 @@
 A sentence is translated when it is shown: ``_`` and ``ngettext`` look the language up at every call, so that nothing is
 settled when a module is imported. What is written down before anybody reads it is not a sentence but a code with values
 (``kilat.locale.notes``, ``kilat.locale.refusals``).
+
+Stands on nothing.
 """
 
 import gettext

@@ -13,7 +13,7 @@ from kilat.bundle.predictor import Classifier, ModelOutput, load
 from kilat.data.archive import SUFFIXES as ARCHIVES
 from kilat.data.catalog import Picture, Source
 from kilat.data.image_file import read_file
-from kilat.data.listing import list_pictures
+from kilat.data.picture_paths import list_pictures
 from kilat.data.source import TABLES, find_source, require_pictures
 from kilat.errors import ModelFileError, PictureError, SourceError
 from kilat.evaluate.drift import MIN_PICTURES, compare

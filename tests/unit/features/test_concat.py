@@ -18,13 +18,13 @@ def pair():
 
 
 def test_concatenated(pair):
-    joined = concat(pair)
+    both = concat(pair)
     alone = [OnnxRunner(one)(PIXELS) for one in pair]
-    np.testing.assert_array_equal(OnnxRunner(joined)(PIXELS), np.concatenate(alone, 1))
-    assert joined.width == sum(one.width for one in pair)
-    assert joined.name == "efficientnet_lite0+efficientnet_lite0"
-    assert joined.precision == "fp32"
-    assert [block.name.rpartition(".")[2] for block in joined.blocks].count("last") == 2
+    np.testing.assert_array_equal(OnnxRunner(both)(PIXELS), np.concatenate(alone, 1))
+    assert both.width == sum(one.width for one in pair)
+    assert both.name == "efficientnet_lite0+efficientnet_lite0"
+    assert both.precision == "fp32"
+    assert [block.name.rpartition(".")[2] for block in both.blocks].count("last") == 2
 
 
 def test_flip_average(pair):

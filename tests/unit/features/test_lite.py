@@ -104,7 +104,7 @@ def test_int8_is_close_to_fp32_on_photographs(size: int) -> None:
     assert np.corrcoef(exact.ravel(), quick.ravel())[0, 1] > 0.8
     away = np.linalg.norm(quick[:, None] - exact[None], axis=2)
     own = np.diag(away)
-    others = np.where(np.eye(len(away)), np.inf, away).min(1)
+    others = np.where(np.identity(len(away)), np.inf, away).min(1)
     assert (own < 0.75 * others).all()
 
 

@@ -1,4 +1,4 @@
-"""The pictures in a list of files and folders, for a finished model to classify."""
+"""Paths of pictures: those in a list of files and folders, for a finished model to classify."""
 
 import os
 from collections.abc import Iterable, Iterator
