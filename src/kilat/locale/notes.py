@@ -79,7 +79,7 @@ NOTES: dict[str, str | tuple[str, str]] = {
     "backbones_none_on_this_machine": N_("None of these is on this machine."),
     "backbones_more": N_("{count:,} more: narrow the search, or take --limit {all}."),
     "backbones_need_torch": N_("More than a thousand others come with the extra 'torch': pip install 'kilat[torch]'"),
-    # learning (kilat.learn)
+    # what was left undone while learning (kilat.learn)
     "time_limit_backbone": N_(
         "The time limit left no room for {wanted} as asked: the features are those of {backbone} in {precision}."
     ),
