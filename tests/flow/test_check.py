@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from sklearn.datasets import load_digits
 
 import kilat
+from kilat.check import sentences
 from kilat.errors import RecipeError, SourceError
 
 SERIOUS = 3
@@ -85,8 +86,8 @@ def test_altered_copies_in_a_ready_made_test_are_a_leak(kilat_here, json_lines, 
     found = {Path(path).stem for group in leak["pictures"] for path in group}
     assert {"copy-of-temple-000", "copy-of-temple-001", "copy-of-temple-002"} <= found
     test = kilat.train(data, runs=tmp_path / "runs").metrics.test
-    assert test["without_leaked"]["leaked"] == 3
-    assert test["without_leaked"]["n"] == test["n"] - 3
+    assert test.without_leaked.leaked == 3
+    assert test.without_leaked.n == test.n - 3
 
 
 def test_near_duplicates_stay_on_one_side_of_the_split(make_photos, tmp_path):
@@ -114,7 +115,7 @@ def test_a_planted_frame_is_a_shortcut(kilat_here, json_lines, make_photos, tmp_
         framed.save(path, quality=90)
     code, document = check(kilat_here, json_lines, data, tmp_path)
     assert code == SERIOUS
-    groups = {finding["facts"]["group"] for finding in findings(document, "shortcut")}
+    groups = {finding["values"]["group"] for finding in findings(document, "shortcut")}
     assert "frame" in groups
 
 
@@ -122,8 +123,8 @@ def mislabelled(folder):
     """Four classes of digits, an eighth of whose pictures lie in the next class's folder, and where those belong."""
     data = write_digits(folder, count=120)
     classes, belongs = ["0", "1", "4", "7"], {}
-    for place, name in enumerate(classes):
-        other = classes[(place + 1) % len(classes)]
+    for index, name in enumerate(classes):
+        other = classes[(index + 1) % len(classes)]
         for number in range(0, 120, 8):
             moved = Path(other, f"from-{name}-{number:03}.png")
             (data / name / f"{number:03}.png").rename(data / moved)
@@ -136,7 +137,7 @@ def suspects(run):
         return list(csv.DictReader(file))
 
 
-def test_wrong_labels_are_suspected_and_corrections_taken_back(tmp_path):
+def test_wrong_labels_are_suspected_and_corrections_are_read(tmp_path):
     data, belongs = mislabelled(tmp_path / "numbers")
     first = kilat.train(data, runs=tmp_path / "runs")
     rows = suspects(first)
@@ -150,19 +151,19 @@ def test_wrong_labels_are_suspected_and_corrections_taken_back(tmp_path):
     table = tmp_path / "filled.csv"
     for row in rows:
         row["correct_label"] = belongs.get(row["path"], "")
-    strange = next(row for row in rows if row["path"] not in belongs)
-    strange["correct_label"] = "-"
+    left_out = next(row for row in rows if row["path"] not in belongs)
+    left_out["correct_label"] = "-"
     with table.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.DictWriter(file, rows[0], delimiter=";")
         writer.writeheader()
         writer.writerows(rows)
     again = kilat.train(data, runs=tmp_path / "runs", labels=table)
-    corrected = again.metrics.data.corrected
-    assert corrected["relabelled"] == sum(row["path"] in belongs for row in rows)
-    assert corrected["left_out"] == 1
+    corrected = again.metrics.corrected
+    assert corrected.relabelled == sum(row["path"] in belongs for row in rows)
+    assert corrected.left_out == 1
     catalog = pd.read_csv(again.folder / "catalog.csv", dtype=str).set_index("path")
     assert catalog.loc[flagged[0]["path"], "label"] == flagged[0]["correct_label"]
-    assert catalog.loc[strange["path"], ["code", "detail"]].tolist() == ["left_out_by_table", "filled.csv"]
+    assert catalog.loc[left_out["path"], ["code", "detail"]].tolist() == ["left_out_by_table", "filled.csv"]
     assert all((data / path).exists() for path in belongs)  # nothing on disk was touched
     assert again.metrics.validation.accuracy > first.metrics.validation.accuracy + 0.05
 
@@ -180,8 +181,10 @@ def test_a_table_that_does_not_fit_says_so(kilat_here, digits, tmp_path):
 
 def test_every_training_checks_its_data(digits_run):
     section = digits_run.metrics.check
-    assert section["serious"] == 0
-    assert all(set(one) >= {"kind", "severity", "title", "advice", "pictures"} for one in section["findings"])
+    assert section.serious == 0
+    assert all(set(one) >= {"kind", "severity", "values", "pictures"} for one in section.findings)
+    assert all(sentences.title(one["kind"], one["values"]) for one in section.findings)
+    assert all(sentences.advice(one["kind"], one["values"]) for one in section.findings)
     assert (digits_run.folder / "suspects.csv").exists()
 
 
@@ -203,7 +206,7 @@ def test_the_same_check_gives_the_same_bytes(kilat_here, json_lines, digits, tmp
     runs = [Path(check(kilat_here, json_lines, digits, tmp_path)[1]["folder"]) for _ in range(2)]
     for name in ("suspects.csv", "catalog.csv"):
         assert (runs[0] / name).read_bytes() == (runs[1] / name).read_bytes()
-    told = [json.loads((run / "check.json").read_text("utf-8")) for run in runs]
-    for document in told:
+    documents = [json.loads((run / "check.json").read_text("utf-8")) for run in runs]
+    for document in documents:
         del document["timing"]
-    assert told[0] == told[1]
+    assert documents[0] == documents[1]

@@ -1,4 +1,4 @@
-"""The verbs around networks on the command line: look at one, ask about shapes and rates, preview, train, refuse."""
+"""The verbs around networks on the command line: summary, shapes, learning rates, preview, training, refusals."""
 
 import json
 import re
@@ -62,7 +62,7 @@ class TestSummary:
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
         [
-            (["transfer"], "there is no network in it that is trained by gradient"),
+            (["transfer"], "it trains no network"),
             (["vgg-cifr"], "Did you mean 'vgg-cifar'"),
             (["vgg-cifar", "--set", "input.size=auto"], "The size of the input follows from the pictures."),
             (["vgg-cifar", "--size", "8"], "model.layers.14 (max_pool)"),
@@ -85,7 +85,7 @@ class TestShape:
 
 
 class TestSchedule:
-    def test_is_drawn_and_told(self, kilat_here):
+    def test_is_drawn_and_printed(self, kilat_here):
         done = kilat_here("schedule", "small-cnn")
         assert done.returncode == 0
         assert done.stdout.endswith("wrote schedule.svg\n")
@@ -97,7 +97,7 @@ class TestSchedule:
         epochs, rates = document["epochs"], document["rates"]
         assert epochs == sorted(epochs)
         assert (rates[0], max(epochs)) == (0.2, pytest.approx(10, abs=0.1))
-        second = next(place for place, epoch in enumerate(epochs) if epoch >= 5 and rates[place] <= 0.01)
+        second = next(index for index, epoch in enumerate(epochs) if epoch >= 5 and rates[index] <= 0.01)
         assert rates[second] == pytest.approx(0.01)
         assert rates[second - 1] == pytest.approx(0.2 / (1 + 0.01 * 100), rel=0.05)  # after 5 epochs of 20 steps
 
@@ -150,7 +150,7 @@ class TestRecipes:
     def test_are_listed(self, kilat_here):
         lines = kilat_here("recipes").stdout.splitlines()
         assert [line.partition(": ")[0] for line in lines] == built_in()
-        assert all(len(line.partition(": ")[2]) > 20 for line in lines)  # each with what it says of itself
+        assert all(len(line.partition(": ")[2]) > 20 for line in lines)  # each with a sentence about it
 
     @pytest.mark.parametrize("name", built_in())
     def test_are_printed_to_be_copied(self, kilat_here, name):
@@ -188,12 +188,18 @@ class TestTrain:
     @pytest.mark.parametrize(
         ("arguments", "sentences"),
         [
-            (["--recipe", "xception-fashion", "--epochs", "2"], ["fit: has either epochs or phases", "fit.phases=[]"]),
-            (["--recipe", "vgg-cifar", "--backbone", "resnet50"], ["backbone: for frozen backbones"]),
-            (["--epochs", "2", "--batch", "8"], ["epochs: for networks that are trained", "batch: for networks"]),
+            (
+                ["--recipe", "xception-fashion", "--epochs", "2"],
+                ["fit: takes either epochs or phases", "fit.phases=[]"],
+            ),
+            (["--recipe", "vgg-cifar", "--backbone", "resnet50"], ["backbone: only for frozen backbones"]),
+            (
+                ["--epochs", "2", "--batch", "8"],
+                ["epochs: only for networks that are trained", "batch: only for networks"],
+            ),
             (
                 ["--recipe", "vgg-cifar", "--set", "fit.loss=binary_cross_entropy", "--set", "normalise=backbone"],
-                ["input.normalise: backbone needs", "fit.loss: binary_cross_entropy needs"],
+                ["input.normalise: 'backbone' needs", "fit.loss: binary_cross_entropy needs"],
             ),
             (["--recipe", "vgg-cifar", "--time-limit", "soon"], ["runtime.time_limit: must be a time such as 90s"]),
             (["--recipe", "vgg-cifar", "--set", "fit.optimiser=adam"], ["fit.optimiser: unknown", "'optimizer'"]),
@@ -204,7 +210,7 @@ class TestTrain:
             ),
         ],
     )
-    def test_contradictions_are_told_and_nothing_is_left_behind(self, kilat_here, arguments, sentences):
+    def test_contradictions_are_named_and_nothing_is_left_behind(self, kilat_here, arguments, sentences):
         done = kilat_here("train", "digits", *arguments)
         assert (done.returncode, done.stdout) == (2, "")
         for sentence in sentences:

@@ -20,8 +20,9 @@ from kilat.recipe import Recipe, built_in, load
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 
 from kilat.fit import training_run  # noqa: E402 - comes with the extra
-from kilat.learn.frozen import see  # noqa: E402
+from kilat.learn.network import read_dataset  # noqa: E402
 from kilat.runtime.progress import silent  # noqa: E402
+from kilat.verbs.open_data import open_data  # noqa: E402
 
 COLUMNS = "epoch loss accuracy validation_loss validation_accuracy learning_rate seconds pictures_per_second".split()
 TWO_PHASES = {"fit.phases.0.epochs": 1, "fit.phases.1.epochs": 1}
@@ -100,11 +101,12 @@ def history(run: Run) -> list[dict[str, str]]:
 
 
 def begin(name: str, source: Any) -> training_run.Job:
-    """A training whose network can be looked at while it goes on."""
+    """A training whose network can be inspected while it goes on."""
     recipe = small(name)
     if isinstance(source, Path):
-        source = kilat.verbs.train.open_data(str(source), None)
-    return training_run.begin(source, see(source, recipe, silent), recipe, device="cpu", name=name)
+        source = open_data(source)
+    dataset, _near_duplicates = read_dataset(source, recipe, silent)
+    return training_run.begin(source, dataset, recipe, device="cpu", name=name)
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
@@ -172,10 +174,10 @@ class TestSizes:
         assert (count(network), count(network) + buffers) == (1_184_426, 1_186_346)
 
     def test_residual_head(self) -> None:
-        steps = list(first_weights("residual-head").layers)
-        assert steps[0].output_shape == (7, 7, 2048)
-        assert count(steps[1]) == 2048 * 64 * 9 + 64 == 1_179_712
-        assert steps[-1].output_shape == (10,)
+        layers = list(first_weights("residual-head").layers)
+        assert layers[0].output_shape == (7, 7, 2048)
+        assert count(layers[1]) == 2048 * 64 * 9 + 64 == 1_179_712
+        assert layers[-1].output_shape == (10,)
 
     @pytest.mark.parametrize("name", ["mlp-bn", "mlp-dropout", "mlp-leaky-relu", "mlp-selu"])
     def test_dense_networks(self, name: str) -> None:
@@ -188,11 +190,11 @@ class TestBackbones:
         begun = begin("vgg16-binary", pictures["photos"])
         before = copy(begun)
         begun.train(tmp_path)
-        backbone = {key for key in before if "steps.0." in key}
-        learnt = changed(before, copy(begun))
+        backbone = {key for key in before if "layers.0." in key}
+        trained = changed(before, copy(begun))
         assert len(backbone) > 20
-        assert not learnt & backbone
-        assert {key for key, _ in begun.task.network.named_parameters()} - backbone <= learnt
+        assert not trained & backbone
+        assert {key for key, _ in begun.task.network.named_parameters()} - backbone <= trained
 
     def test_vgg16_binary_answers_two_classes_from_one_unit(self, trained: Any, digits: Any) -> None:
         run = trained("vgg16-binary")
@@ -203,18 +205,18 @@ class TestBackbones:
 
     def test_xception_fashion_opens_its_top_stage_in_the_second_phase(self, pictures: Any, tmp_path: Path) -> None:
         begun = begin("xception-fashion", pictures["few digits"])
-        seen = [copy(begun)]
+        states = [copy(begun)]
         rows: list[dict[str, float]] = []
 
         def on_epoch(row: dict[str, float]) -> None:
             rows.append(row)
-            seen.append(copy(begun))
+            states.append(copy(begun))
 
         begun.train(tmp_path, on_epoch=on_epoch)
-        first, second = changed(seen[0], seen[1]), changed(seen[1], seen[2])
-        assert {key.partition("steps.")[2] for key in first} == {"2.weight", "2.bias"}
+        first, second = changed(states[0], states[1]), changed(states[1], states[2])
+        assert {key.partition("layers.")[2] for key in first} == {"2.weight", "2.bias"}
         assert first < second
-        opened = {key.partition("steps.0.network.")[2].partition(".")[0] for key in second - first}
+        opened = {key.partition("layers.0.network.")[2].partition(".")[0] for key in second - first}
         assert opened == {"block12", "conv3", "bn3", "conv4", "bn4"}  # timm ends the stage before inside block12
         assert rows[0]["learning_rate"] == pytest.approx(0.2, rel=0.05)
         assert rows[1]["learning_rate"] == pytest.approx(0.01, rel=0.05)
