@@ -1,4 +1,4 @@
-"""``kilat predict`` and ``kilat.load``: answers in order, refusals one by one, and what a program may rely on."""
+"""``kilat predict`` and ``kilat.load``: predictions in order, refusals one by one, and what a program may rely on."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ class TestPython:
             assert answer.label in answer.set
             assert answer.unknown is False
 
-    def test_right_on_pictures_it_never_saw(self, photos_run, other_photos):
+    def test_accuracy_on_other_pictures(self, photos_run, other_photos):
         paths = sorted(other_photos.rglob("*.jpg"))
         answers = photos_run.classifier.predict(paths)
         assert np.mean([answer.label == path.parent.name for answer, path in zip(answers, paths, strict=True)]) > 0.9
@@ -74,7 +74,7 @@ class TestPython:
         whole = photos_run.classifier.predict_proba(batch)
         assert (whole == photos_run.classifier.predict_proba(list(batch))).all()
 
-    def test_nothing_asked_nothing_answered(self, photos_run):
+    def test_no_pictures(self, photos_run):
         assert photos_run.classifier.predict([]) == []
         assert photos_run.classifier.predict_proba([]).shape == (0, 2)
 
@@ -88,7 +88,7 @@ class TestPython:
         assert (rows.argmax(1) == load_digits().target[:300]).mean() > 0.97
 
     @pytest.mark.parametrize(
-        ("picture", "told"),
+        ("picture", "message"),
         [
             (b"", "empty"),
             (b"no picture at all", "not a picture"),
@@ -98,8 +98,8 @@ class TestPython:
             (np.zeros((0, 4, 3), np.uint8), "pixels"),
         ],
     )
-    def test_a_broken_picture_is_refused_with_its_reason(self, photos_run, picture, told):
-        with pytest.raises(PictureError, match=told):
+    def test_a_broken_picture_is_refused_with_its_reason(self, photos_run, picture, message):
+        with pytest.raises(PictureError, match=message):
             photos_run.classifier.predict([picture])
         with pytest.raises(PictureError):
             photos_run.classifier.predict_proba([picture])
@@ -135,7 +135,7 @@ class TestCommand:
                 assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
                 assert answer["probability"] == max(answer["probabilities"].values())
 
-    def test_all_answered_is_success(self, kilat_here, photos_run, other_photos):
+    def test_a_prediction_for_every_picture_is_success(self, kilat_here, photos_run, other_photos):
         done = kilat_here("predict", photos_run.folder, other_photos)
         assert done.returncode == 0
         lines = done.stdout.splitlines()

@@ -16,7 +16,7 @@ __all__ = ["app", "main"]
 
 
 def main() -> None:
-    """Run the command line; errors that users can mend are shown as sentences."""
+    """Run the command line; errors that users cause are shown as sentences."""
     try:
         app(prog_name="kilat")
     except KilatError as error:

@@ -140,7 +140,7 @@ def embed_pictures(
     projection = _principal_components(trained_on, width)
     embeddings = [(sample.rows, projection(trained_on))]
     for rows in (split.calibration.rows, split.test.rows, gate):
-        batches = [np.zeros((0, width), np.float32), *map(projection, activations(rows))]
+        batches = [projection(trained_on[:0]), *map(projection, activations(rows))]
         embeddings.append((rows, np.concatenate(batches)))
     return Embedded(projection, sample, RowValues.concat(embeddings))
 
