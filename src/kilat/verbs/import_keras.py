@@ -53,8 +53,7 @@ def import_keras(
         source: pictures to compare the file with Keras on; None for the sample pictures of scikit-learn.
 
     Returns:
-        The serialised model, and a document that describes it: ``classes``, ``size``, ``parameters``, ``output``,
-        ``parity``.
+        The serialised model, and what it is: ``classes``, ``size``, ``parameters``, ``output``, ``parity``.
 
     Raises:
         MissingExtra: Keras is not installed.
