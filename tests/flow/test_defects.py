@@ -110,7 +110,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     made.add("flower/animated.gif", animated(piece("flower").convert("P"), piece("temple").convert("P")))
     made.add("flower/turned.jpg", turned(piece("flower").resize((60, 40))))
     made.add("temple/empty.jpg", b"", "empty_file")
-    made.add("temple/truncated.jpg", good[: len(good) // 2], "truncated: image file is truncated")
+    made.add("temple/truncated.jpg", good[: len(good) // 2], "truncated: Truncated File Read")
     made.add("temple/text.jpg", b"this is no picture\n" * 20, "not_an_image")
     made.add("temple/huge.png", huge_png(), "too_many_pixels: 178,956,970")
     made.add("loose.jpg", piece("temple"), "no_class_folder")
@@ -185,10 +185,10 @@ def test_nothing_is_unaccounted_for(run, linked):
 
 def test_counts_agree(run):
     data, catalog = run.metrics.data, catalog_of(run)
-    assert data["used"] == (catalog["status"] == "used").sum()
-    assert data["used"] + data["refused"] == len(catalog)
-    assert data["train"] + data["validation"] + data["test"] == data["used"]
-    assert run.metrics.test.n + run.metrics.validation.n == data["used"] - 1  # the single one is learnt
+    assert data.used == (catalog["status"] == "used").sum()
+    assert data.used + data.refused == len(catalog)
+    assert data.train + data.validation + data.test == data.used
+    assert run.metrics.test.n + run.metrics.validation.n == data.used - 1  # the single one is trained on
 
 
 def test_both_spellings_are_one_class(run):

@@ -48,7 +48,7 @@ REFUSALS = {
     "out_of_memory": N_("not enough memory to decode it"),
     # its part in the data set
     "duplicate": N_("byte-identical to {detail}, which counts once"),
-    "label_conflict": N_("the same picture has another label: {detail}"),
+    "label_conflict": N_("also under another label: {detail}"),
     "no_training_class": N_("no training picture of class '{detail}'"),
     "unknown_class": N_("the model has no class '{detail}'"),
     "other_split": N_("in the split '{detail}'; only 'test' is evaluated"),

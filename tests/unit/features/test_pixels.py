@@ -125,7 +125,8 @@ class TestReadPixels:
             tracemalloc.stop()
         assert pixels is not None
         assert pixels.nbytes == 500 * 64 * 64 * 3
-        assert peak < 2.5 * pixels.nbytes
+        # The array itself, and on any number of cores at most all pictures on their way, as squares and as batches.
+        assert peak < 4 * pixels.nbytes
 
 
 class TestSecondPass:

@@ -183,7 +183,7 @@ def test_refused_pictures_are_grouped_by_code(report_of, parse):
     text = parse(render(report_of(refused=refused))).text
     assert "3 pictures were refused and are part of nothing above." in text
     assert "byte-identical to …, which counts once 2 a.jpg cat b.jpg c.jpg cat d.jpg" in text
-    assert "the same picture has another label: owl 1 e.jpg cat" in text
+    assert "also under another label: owl 1 e.jpg cat" in text
     assert "1 picture was refused" in parse(render(report_of(refused=refused[:1]))).text
 
 
@@ -226,7 +226,7 @@ def test_the_learning_curve_is_no_setting(report_of, metrics_of):
 
 
 FIT = {
-    "epochs": 3, "best_epoch": 2, "stop_reason": "early stopping", "optimizer": "nadam", "schedule": "one_cycle",
+    "epochs": 3, "best_epoch": 2, "stop_reason": "early_stopping", "optimizer": "nadam", "schedule": "one_cycle",
     "batch": 96, "micro_batch": 96, "precision": "bf16", "device": "cpu", "devices": 1, "rollbacks": 0, "averaged": 0,
     "parameters": 12_378, "trainable": 12_314, "macs": 987_654, "temperature": 1.234,
 }  # fmt: skip
