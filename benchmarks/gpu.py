@@ -49,10 +49,11 @@ from torch import nn
 
 from kilat.data.arrays import ArraySource
 from kilat.features.extract import extract_features
-from kilat.fit import training_run
 from kilat.fit.checkpoint import Checkpoints
 from kilat.fit.loop import Trainer
-from kilat.fit.train_step import PRECISIONS
+from kilat.fit.precision import PRECISIONS
+from kilat.fit.prepare import finetuning_run, network_run
+from kilat.fit.training_run import TrainingRun
 from kilat.learn import backbone as backbones
 from kilat.learn.network import read_dataset
 from kilat.model import feature_extractor, gpu
@@ -273,13 +274,13 @@ def layered(recipe: Recipe, noise: Noise, scale: Scale, workdir: Path) -> Work:
     """Return a step of kilat's loop with a network of layers."""
     source = noise.source()
     dataset, _near_duplicates = read_dataset(source, recipe, silent)
-    return _loop(training_run.begin(source, dataset, recipe, device=scale.device, name="benchmark"), workdir)
+    return _loop(network_run(source, dataset, recipe, device=scale.device, name="benchmark"), workdir)
 
 
-def _loop(training: training_run.TrainingRun, workdir: Path) -> Work:
+def _loop(training: TrainingRun, workdir: Path) -> Work:
     """Return the steps of a training, one a call; nothing is saved or validated."""
     trainer = Trainer(training.spec, Checkpoints(workdir / "checkpoints"))
-    return partial(next, trainer.probe([LEARNING_RATE] * _FOREVER))
+    return partial(next, trainer.losses_at([LEARNING_RATE] * _FOREVER))
 
 
 def plain(
@@ -368,7 +369,7 @@ def opened(recipe: Recipe, noise: Noise, scale: Scale, workdir: Path) -> Work:
     width = sum(block.width for block in feature_extractor.create(LITE, noise.side).blocks)
     zeros, ones = np.zeros((2, width), np.float32)[0], np.ones(width, np.float32)
     head = Head(zeros, ones, np.zeros((width, CLASSES), np.float32), np.zeros(CLASSES, np.float32))
-    return _loop(training_run.open_backbone(source, dataset, recipe, head, device=scale.device), workdir)
+    return _loop(finetuning_run(source, dataset, recipe, head, device=scale.device), workdir)
 
 
 def compare(title: str, rivals: Sequence[Rival], scale: Scale) -> None:

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kilat.data.arrays import ArraySource
-from kilat.fit import training_run
+from kilat.fit import prepare
 from kilat.fit.checkpoint import Checkpoints
 from kilat.fit.loader import InMemory, Streaming
 from kilat.fit.loop import Trainer
@@ -158,9 +158,9 @@ def kilat(task: Task, pixels: Pixels, truth: Ints, precision: str, workdir: Path
     recipe = recipe if augmented else recipe.model_copy(update={"augment": Augment()})
     source = ArraySource(pixels, [str(label) for label in truth], "noise")
     dataset, _near_duplicates = read_dataset(source, recipe, silent)
-    training = training_run.begin(source, dataset, recipe, device="cpu", name=task.recipe)
+    training = prepare.network_run(source, dataset, recipe, device="cpu", name=task.recipe)
     trainer = Trainer(training.spec, Checkpoints(workdir / f"{task.recipe}{precision}{augmented}"))
-    return partial(next, trainer.probe([LEARNING_RATE] * _FOREVER))
+    return partial(next, trainer.losses_at([LEARNING_RATE] * _FOREVER))
 
 
 def plain(task: Task, pixels: Pixels, truth: Ints, dtype: torch.dtype, *, augmented: bool) -> Step:

@@ -19,7 +19,8 @@ from kilat.recipe import Recipe, built_in, load
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 
-from kilat.fit import training_run  # noqa: E402 - comes with the extra
+from kilat.fit import prepare  # noqa: E402 - comes with the extra
+from kilat.fit.training_run import TrainingRun  # noqa: E402
 from kilat.learn.network import read_dataset  # noqa: E402
 from kilat.runtime.progress import silent  # noqa: E402
 from kilat.verbs.open_data import open_data  # noqa: E402
@@ -100,28 +101,28 @@ def history(run: Run) -> list[dict[str, str]]:
     return list(csv.DictReader((run.folder / "history.csv").read_text("utf-8").splitlines()))
 
 
-def begin(name: str, source: Any) -> training_run.Job:
+def begin(name: str, source: Any) -> TrainingRun:
     """A training whose network can be inspected while it goes on."""
     recipe = small(name)
     if isinstance(source, Path):
         source = open_data(source)
     dataset, _near_duplicates = read_dataset(source, recipe, silent)
-    return training_run.begin(source, dataset, recipe, device="cpu", name=name)
+    return prepare.network_run(source, dataset, recipe, device="cpu", name=name)
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
     return {key for key in before if not torch.equal(before[key], after[key])}
 
 
-def copy(begun: training_run.Job) -> dict[str, Any]:
-    return {key: value.clone() for key, value in begun.task.network.state_dict().items()}
+def copy(begun: TrainingRun) -> dict[str, Any]:
+    return {key: value.clone() for key, value in begun.spec.network.state_dict().items()}
 
 
-def first_weights(name: str, classes: int = 10) -> training_run.LayerNetwork:
+def first_weights(name: str, classes: int = 10) -> prepare.LayerNetwork:
     """The network of a recipe at its own size, its backbone drawn at random."""
     recipe = load(name, {"model.weights": "none"})
     assert isinstance(recipe.input.size, int)
-    return training_run.layered(recipe, recipe.input.size, classes)
+    return prepare.build_network(recipe, recipe.input.size, classes)
 
 
 def count(network: Any) -> int:
@@ -194,7 +195,7 @@ class TestBackbones:
         trained = changed(before, copy(begun))
         assert len(backbone) > 20
         assert not trained & backbone
-        assert {key for key, _ in begun.task.network.named_parameters()} - backbone <= trained
+        assert {key for key, _ in begun.spec.network.named_parameters()} - backbone <= trained
 
     def test_vgg16_binary_answers_two_classes_from_one_unit(self, trained: Any, digits: Any) -> None:
         run = trained("vgg16-binary")
@@ -233,12 +234,12 @@ class TestSelu:
     def test_first_weights_are_lecuns_and_nothing_is_wrong(self, pictures: Any) -> None:
         begun = begin("mlp-selu", pictures["digits"])
         assert not begun.notes
-        kernels = [weights for weights in begun.task.network.parameters() if weights.ndim == 2]
+        kernels = [weights for weights in begun.spec.network.parameters() if weights.ndim == 2]
         for kernel in kernels[:2]:
             assert float(kernel.detach().std()) == pytest.approx(kernel.shape[1] ** -0.5, rel=0.05)
 
     def test_dropout_would_be_alpha_dropout(self) -> None:
         layers = ["flatten", {"dense": 30}, {"dropout": 0.1}, {"dense": "classes"}]
-        network = training_run.layered(load("mlp-selu", {"model.layers": layers}), 8, 10)
+        network = prepare.build_network(load("mlp-selu", {"model.layers": layers}), 8, 10)
         assert any(isinstance(part, torch.nn.AlphaDropout) for part in network.modules())
         assert not network.notes

@@ -14,7 +14,6 @@ from torchvision.transforms import functional as reference  # noqa: E402
 from torchvision.transforms.autoaugment import _apply_op  # noqa: E402
 
 from kilat.fit.augment import colour, geometry, mixing, policies  # noqa: E402
-from kilat.recipe import Augment  # noqa: E402
 
 OUTSIDE = geometry.Outside("constant", 0.0)
 NAMES = {
@@ -26,7 +25,7 @@ NAMES = {
 
 
 def smooth(channels=3, height=24, width=20):
-    """A picture with every grey level and no noise, so that a place that is slightly off is a value slightly off."""
+    """A picture with every grey level and no noise, so that a position that is slightly off is a value slightly off."""
     y, x = np.mgrid[:height, :width] / 20.0
     waves = [127 + 120 * np.sin(3 * x + 2 * c) * np.cos(2 * y - c) for c in range(channels)]
     return torch.from_numpy(np.stack(waves).round().astype(np.uint8))
@@ -42,39 +41,29 @@ def keras_affine():
 
 
 @pytest.mark.parametrize("fill", ["nearest", "reflect", "constant", "wrap"])
-def test_affine_maps_are_those_of_keras(keras_affine, fill, monkeypatch):
+def test_affine_maps_are_those_of_keras(keras_affine, fill):
     drawn = {"theta": 25.0, "ty": 0.2 * 24, "tx": -0.1 * 24, "shear": -12.0, "zx": 0.8, "zy": 1.15}
-    values = iter([25.0, -0.1 * 24, 0.2 * 24, -12.0, 0.8, 1.15])
-    monkeypatch.setattr(geometry.draws, "uniform", lambda *_: torch.tensor([next(values)]))
-    monkeypatch.setattr(geometry.draws, "either_way", lambda *_: torch.tensor([next(values)]))
-    pixels = smooth(3, 24, 24).permute(1, 2, 0)[None].contiguous()
-    choices = Augment(
-        rotation=30, width_shift=0.2, height_shift=0.2, shear=15, zoom=(0.7, 1.2), fill=fill, fill_value=50
-    )
-    found = geometry.move(pixels, choices, torch.Generator())[0].permute(1, 2, 0).numpy()
+    rotation, down, right, shear, zoom_x, zoom_y = (torch.tensor([value]) for value in drawn.values())
+    maps = geometry.affine_maps(rotation, shear, right, down, zoom_x, zoom_y)
+    planes = smooth(3, 24, 24)[None].float()
+    found = geometry.warp(planes, maps, geometry.Outside(fill, 50))[0].permute(1, 2, 0).numpy()
     # SciPy's own "constant" and "wrap" break off or double the border; its "grid-" modes are what is meant.
     mode = {"constant": "grid-constant", "wrap": "grid-wrap"}.get(fill, fill)
     axes = {"row_axis": 0, "col_axis": 1, "channel_axis": 2}
-    wanted = keras_affine(pixels[0].double().numpy(), **drawn, **axes, fill_mode=mode, cval=50)
+    wanted = keras_affine(planes[0].permute(1, 2, 0).double().numpy(), **drawn, **axes, fill_mode=mode, cval=50)
     np.testing.assert_allclose(found, wanted, atol=0.02)
 
 
 @pytest.mark.parametrize(("top", "left", "height", "width"), [(3, 5, 10, 12), (0, 0, 18, 24), (21, 20, 3, 4)])
-def test_resized_crops_are_those_of_torchvision(top, left, height, width, monkeypatch):
+def test_resized_crops_are_those_of_torchvision(top, left, height, width):
     side = 24
     picture = smooth(3, side, side).float()
-    shares = width / side, height / side
-    corners = zip((left, top), (width, height), shares, strict=True)
-    ways = [(2 * corner + drawn - side) / ((1 - share) * (side - 1) or 1) for corner, drawn, share in corners]
-    evenly = iter([1.0, 1.0, height * width / side**2, math.log(height / width)])
-    both_ways = iter([0.0, 0.0, 0.0, 0.0, *ways])
-    monkeypatch.setattr(geometry.draws, "uniform", lambda count, *_: torch.full((count,), next(evenly)))
-    monkeypatch.setattr(geometry.draws, "either_way", lambda count, *_: torch.full((count,), next(both_ways)))
-    pixels = picture.byte().permute(1, 2, 0)[None]
-    (found,) = geometry.move(pixels, Augment(resized_crop=0.01), torch.Generator())
+    share = torch.tensor([[width / side, height / side]])
+    middle = torch.tensor([[left + (width - side) / 2, top + (height - side) / 2]])
+    (found,) = geometry.warp(picture[None], geometry.crop_maps(share, middle), geometry.Outside("nearest", 0.0))
     sizes = top, left, height, width, [side, side]
     wanted = reference.resized_crop(picture, *sizes, reference.InterpolationMode.BILINEAR, antialias=False)
-    # torchvision forgets what is beside the box before it enlarges: at its edge, pixels there have no neighbours
+    # torchvision cuts the box out before it enlarges: at its edge, pixels have no neighbours there.
     inner = [slice(*_inner(side, drawn, end == side)) for drawn, end in ((height, top + height), (width, left + width))]
     difference = (found - wanted).abs()
     assert difference[:, *inner].max() < 0.02
@@ -82,9 +71,9 @@ def test_resized_crops_are_those_of_torchvision(top, left, height, width, monkey
 
 
 def _inner(side, drawn, is_last):
-    """The first new pixel, and the one after the last, that lies between pixels of the box."""
-    place = (np.arange(side) + 0.5) * drawn / side - 0.5
-    within = np.flatnonzero((place >= -1e-6) & (place <= drawn - 1 + 1e-6))
+    """The first new pixel, and the one after the last, that is between pixels of the box."""
+    position = (np.arange(side) + 0.5) * drawn / side - 0.5
+    within = np.flatnonzero((position >= -1e-6) & (position <= drawn - 1 + 1e-6))
     return within[0], side if is_last else within[-1] + 1
 
 
@@ -92,7 +81,7 @@ def _inner(side, drawn, is_last):
 @pytest.mark.parametrize(("height", "width"), [(2400, 2400), (5000, 3000)])  # whole pixels there make no difference
 def test_resized_crops_are_drawn_as_torchvision_draws_them(height, width, kept):
     n = 1500
-    share, middle = geometry._cuts((n, height, width, 3), kept, torch.Generator().manual_seed(0))
+    share, middle = geometry.draw_resized_crops(n, (height, width), kept, torch.Generator().manual_seed(0))
     picture = torch.empty(1, 1, 1).expand(1, height, width)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)

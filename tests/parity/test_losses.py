@@ -58,11 +58,11 @@ def test_binary_cross_entropy(smoothing):
 def test_focal(gamma, smoothing):
     choices = recipe.Loss(name="focal", gamma=gamma, alpha=0.4, label_smoothing=smoothing)
     logits, targets = given(5)
-    told = {"gamma": gamma, "from_logits": True, "label_smoothing": smoothing}
-    wanted = keras.losses.CategoricalFocalCrossentropy(alpha=0.4, **told)
+    options = {"gamma": gamma, "from_logits": True, "label_smoothing": smoothing}
+    wanted = keras.losses.CategoricalFocalCrossentropy(alpha=0.4, **options)
     assert_same(losses.Loss(choices, 5, None), wanted, logits, targets, targets)
     logits, targets = given(2)
-    wanted = keras.losses.BinaryFocalCrossentropy(**told)
+    wanted = keras.losses.BinaryFocalCrossentropy(**options)
     assert_same(losses.Loss(choices, 2, None), wanted, logits[:, :1], targets, targets[:, 1:])
 
 

@@ -71,8 +71,8 @@ def assert_same(found, wanted, tolerance=1e-6):
 @pytest.mark.parametrize("rates", [[0.01] * STEPS, RATES], ids=["constant", "changing"])
 @pytest.mark.parametrize("name", KERAS)
 def test_updates(name, rates, decay):
-    told = {} if decay is None else {"weight_decay": decay}
-    wanted = by_keras(KERAS[name](learning_rate=0.01, **told), rates)
+    options = {} if decay is None else {"weight_decay": decay}
+    wanted = by_keras(KERAS[name](learning_rate=0.01, **options), rates)
     found = fitted(recipe.Optimizer(name=name, weight_decay=decay), rates, recipe.Clip())
     assert_same(found, wanted)
 
@@ -98,12 +98,12 @@ def test_updates(name, rates, decay):
     ],
     ids=lambda value: value["name"] if isinstance(value, dict) else "",
 )
-def test_what_optimizers_can_be_told(choices, optimizer):
+def test_settings_of_optimizers(choices, optimizer):
     assert_same(fitted(recipe.Optimizer(**choices), RATES, recipe.Clip()), by_keras(optimizer(), RATES))
 
 
 @pytest.mark.parametrize(
-    ("clip", "told"),
+    ("clip", "options"),
     [
         ({"value": 0.05}, {"clipvalue": 0.05}),
         ({"norm": 0.5}, {"clipnorm": 0.5}),
@@ -111,8 +111,8 @@ def test_what_optimizers_can_be_told(choices, optimizer):
     ],
     ids=["value", "norm", "global norm"],
 )
-def test_clipping(clip, told):
-    wanted = by_keras(keras.optimizers.SGD(**told), [0.1] * STEPS)
+def test_clipping(clip, options):
+    wanted = by_keras(keras.optimizers.SGD(**options), [0.1] * STEPS)
     assert_same(fitted(recipe.Optimizer(name="sgd"), [0.1] * STEPS, recipe.Clip(**clip)), wanted)
 
 

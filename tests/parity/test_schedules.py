@@ -1,4 +1,4 @@
-"""Schedules against ``keras.optimizers.schedules`` and PyTorch's ``OneCycleLR``; decisions against callbacks."""
+"""Schedules against ``keras.optimizers.schedules`` and PyTorch's ``OneCycleLR``; stopping against callbacks."""
 
 import os
 from types import SimpleNamespace
@@ -69,7 +69,7 @@ def test_one_cycle(schedule, total):
 
 
 class Stub(SimpleNamespace):
-    """As much of a model as the callbacks look at."""
+    """As much of a model as the callbacks need."""
 
     def get_weights(self):
         return self.epoch

@@ -13,7 +13,7 @@ from keras import layers as k  # noqa: E402 - after the checks for extras
 
 from kilat.data.split import Part  # noqa: E402
 from kilat.fit.checkpoint import Checkpoints  # noqa: E402
-from kilat.fit.loader import InMemory, order  # noqa: E402
+from kilat.fit.loader import InMemory, epoch_batches  # noqa: E402
 from kilat.fit.loop import Trainer  # noqa: E402
 from kilat.fit.train_state import TrainSpec  # noqa: E402
 from kilat.model.image_model import PixelNetwork  # noqa: E402
@@ -21,27 +21,15 @@ from kilat.model.layers import build  # noqa: E402
 from kilat.recipe import Recipe  # noqa: E402
 
 SIZE, BATCH, EPOCHS, SEED = 8, 16, 5, 3
-LEARNT, MEASURED = 60, 30  # 4 batches an epoch, the last one shorter: 20 updates
+TRAIN, VALIDATION = 60, 30  # 4 batches an epoch, the last one shorter: 20 updates
 MEAN, STD = 120.0, 70.0
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 
 
-class Watched(Trainer):
-    """A training that notes the loss of every step."""
-
-    def __init__(self, *given):
-        super().__init__(*given)
-        self.losses = []
-
-    def _step(self, *given):
-        self.losses.append(super()._step(*given))
-        return self.losses[-1]
-
-
 def pictures(classes):
-    """Noise with a pattern of the class in it, so that there is something to learn; the classes differ in size."""
+    """Noise with a pattern of the class in it, so that training has a signal; the classes differ in size."""
     draws = np.random.default_rng(0)
-    truth = np.minimum(draws.integers(0, classes + 1, LEARNT + MEASURED), classes - 1)
+    truth = np.minimum(draws.integers(0, classes + 1, TRAIN + VALIDATION), classes - 1)
     patterns = draws.integers(0, 100, (classes, SIZE, SIZE, 3))
     pixels = draws.integers(0, 156, (len(truth), SIZE, SIZE, 3)) + patterns[truth]
     return pixels.astype(np.uint8), truth
@@ -53,7 +41,7 @@ def part(rows, truth):
 
 
 def trained(folder, model, fit, classes=3):
-    """A network of kilat's and its first weights, then what became of it."""
+    """A trained network of kilat, its initial weights, and the loss before every update."""
     document = {
         "model": {"classes": classes, **model},
         "fit": {"epochs": EPOCHS, "batch": BATCH, "schedule": "constant", "keep": "last", "precision": "fp32", **fit},
@@ -61,53 +49,63 @@ def trained(folder, model, fit, classes=3):
     }
     chosen = Recipe.model_validate(document)
     network = build(chosen.model, channels=3, size=SIZE, classes=classes, seed=SEED)
-    first = [weights_of(step) for step in network.layers if step.state_dict()]
+    first = [weights_of(layer) for layer in network.layers if layer.state_dict()]
     pixels, truth = pictures(classes)
-    rows = np.arange(LEARNT + MEASURED)
-    sighted = PixelNetwork(network, SIZE, (MEAN,) * 3, (STD,) * 3)
+    rows = np.arange(TRAIN + VALIDATION)
+    model = PixelNetwork(network, SIZE, (MEAN,) * 3, (STD,) * 3)
     names = [f"class{number}" for number in range(classes)]
-    parts = part(rows[:LEARNT], truth), part(rows[LEARNT:], truth)
-    training = Watched(TrainSpec(sighted, InMemory(pixels, "cpu"), *parts, names, chosen, "cpu"), Checkpoints(folder))
-    training.run()
-    return training, first
+    parts = part(rows[:TRAIN], truth), part(rows[TRAIN:], truth)
+    spec = TrainSpec(model, InMemory(pixels, "cpu"), *parts, names, chosen, "cpu")
+    sums = []
+    trainer = Trainer(spec, Checkpoints(folder))
+    trainer.advance = lambda *_: sums.append((trainer.state.loss, trainer.state.pictures))
+    trainer.run()
+    return trainer, first, list(update_losses(sums))
 
 
-def weights_of(step):
-    """The weights of a step as Keras lays them out."""
-    if step.kind == "batch_norm":
-        values = [step.weight, step.bias, step.running_mean, step.running_var]
+def update_losses(sums):
+    """The loss of every update, from the sums of losses and pictures of its epoch after each."""
+    for (loss, count), (loss_before, count_before) in zip(sums, [(0.0, 0), *sums[:-1]], strict=True):
+        is_first = count <= count_before
+        yield loss / count if is_first else (loss - loss_before) / (count - count_before)
+
+
+def weights_of(layer):
+    """The weights of a layer as Keras lays them out."""
+    if layer.kind == "batch_norm":
+        values = [layer.weight, layer.bias, layer.running_mean, layer.running_var]
     else:
-        kernel = step.weight.permute(2, 3, 1, 0) if step.weight.ndim == 4 else step.weight.T
-        values = [kernel, step.bias]
+        kernel = layer.weight.permute(2, 3, 1, 0) if layer.weight.ndim == 4 else layer.weight.T
+        values = [kernel, layer.bias]
     return [value.detach().numpy().copy() for value in values]
 
 
-def assert_same_training(training, first, model, class_weight=None):
-    """Trains a compiled model of Keras on the same batches and compares all there is to compare."""
+def assert_same_training(trainer, first, found, model, class_weight=None):
+    """Train a compiled model of Keras on the same batches, and compare losses, measures and weights."""
     theirs = [layer for layer in model.layers if layer.weights]
     for layer, weights in zip(theirs, first, strict=True):
         layer.set_weights(weights)
-    classes = len(training.task.classes)
+    classes = len(trainer.spec.classes)
     pixels, truth = pictures(classes)
     x = (pixels.astype(np.float32) - MEAN) / STD
     y = truth[:, None].astype(np.float32) if model.output_shape[1] == 1 else np.eye(classes, dtype=np.float32)[truth]
     losses = []
     for epoch in range(EPOCHS):
-        for rows in order(np.arange(LEARNT), BATCH, seed=SEED, epoch=epoch):
+        for rows in epoch_batches(np.arange(TRAIN), BATCH, seed=SEED, epoch=epoch):
             model.reset_metrics()
             losses.append(model.train_on_batch(x[rows], y[rows], class_weight=class_weight)[0])
-        loss, accuracy = model.evaluate(x[LEARNT:], y[LEARNT:], batch_size=MEASURED, verbose=0)
-        row = training.place.history[epoch]
+        loss, accuracy = model.evaluate(x[TRAIN:], y[TRAIN:], batch_size=VALIDATION, verbose=0)
+        row = trainer.state.history[epoch]
         np.testing.assert_allclose(row["validation_loss"], loss, rtol=1e-4)
         assert row["validation_accuracy"] == pytest.approx(accuracy, abs=1e-6)
-    assert len(training.losses) == 20
-    np.testing.assert_allclose(training.losses, losses, rtol=1e-4)
+    assert len(found) == 20
+    np.testing.assert_allclose(found, losses, rtol=1e-4)
     assert losses[-1] < losses[0]
-    steps = [step for step in training.network.network.layers if step.state_dict()]
-    for layer, step, before in zip(theirs, steps, first, strict=True):
-        for ours, wanted, start in zip(weights_of(step), layer.get_weights(), before, strict=True):
-            np.testing.assert_allclose(ours, wanted, **CLOSE)
-            assert np.abs(wanted - start).max() > 10 * CLOSE["atol"]  # it has moved
+    ours = [layer for layer in trainer.network.network.layers if layer.state_dict()]
+    for layer, own, before in zip(theirs, ours, first, strict=True):
+        for values, wanted, start in zip(weights_of(own), layer.get_weights(), before, strict=True):
+            np.testing.assert_allclose(values, wanted, **CLOSE)
+            assert np.abs(wanted - start).max() > 10 * CLOSE["atol"]  # it has changed
 
 
 VGG = [

@@ -1,1 +1,5 @@
-"""Training of networks by gradient: what is made small, what turns gradients into steps, and when it ends."""
+"""Gradient training: loaders, augmentation, losses, optimizers, schedules, checkpoints and the loop over them.
+
+``prepare`` makes a ``TrainingRun``, which trains a network and returns it as ``Trained``. Stands on runtime, data,
+recipe, features, probe and model. Imports torch.
+"""

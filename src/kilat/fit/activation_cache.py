@@ -1,9 +1,9 @@
-"""What frozen stages make of pictures, computed once and held: another way for training to get at its pictures."""
+"""The activations of frozen stages, computed once for all epochs: training then loads these instead of pixels."""
 
 import contextlib
 import functools
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -14,49 +14,54 @@ from torch import Tensor
 
 from kilat.fit.distributed.group import SingleProcess
 from kilat.fit.loader import InMemory, Rows
-from kilat.fit.microbatch import Portions
+from kilat.fit.microbatch import MicroBatch
 from kilat.fit.train_state import TrainSpec
-from kilat.locale import _
+from kilat.locale.notes import Note
 from kilat.runtime.deadline import TooSlowError, watched
 from kilat.runtime.memory import has_room
 from kilat.runtime.progress import Advance
 
 _BATCH = 64
-_SHARE = 0.5
-"""Of the time that is left, the most that this may take: else there is none for the epochs that would gain by it."""
 
 
 @runtime_checkable
 class SplitNetwork(Protocol):
-    """A network that can be run in two steps, of which only the second one changes; see ``kilat.model.finetuned``."""
+    """A network that can be run in two parts, of which training changes only the upper one.
+
+    ``kilat.model.finetuned`` has one.
+    """
 
     size: int
     flip_average: bool
 
     @property
     def is_split(self) -> bool:
-        """Whether it can, by what is frozen now."""
+        """Whether there are two parts, with what is frozen now."""
         ...
 
     def forward_lower(self, planes: Tensor) -> Tensor:
-        """What float planes come to in the first step: float32 rows ``[n, width]``."""
+        """Return the activations float32 ``[n, width]`` between the parts, of float planes."""
         ...
 
     def logits_upper(self, rows: Tensor) -> Tensor:
-        """The logits that it is trained by, from rows."""
+        """Return the logits that training minimises the loss of, from activations."""
         ...
 
     def forward_upper(self, rows: Tensor) -> Tensor:
-        """The logits that it answers with, from the rows of all sides of pictures, ``[n, sides, width]``."""
+        """Return the logits of pictures, from the activations of all their views, ``[n, views, width]``."""
         ...
 
 
-class GivenUpError(Exception):
-    """Nothing is computed beforehand; the message tells the user why."""
+class NotCachedError(Exception):
+    """Activations are computed in every epoch; ``note`` tells the user why."""
+
+    def __init__(self, note: Note) -> None:
+        super().__init__(note.code)
+        self.note = note
 
 
 class CachedActivations:
-    """What frozen stages make of some pictures: ``Pictures`` that are of float32 instead of pixels.
+    """The activations of some pictures: ``Pictures`` of float32 instead of pixels.
 
     Args:
         rows: the pictures, rising.
@@ -65,124 +70,136 @@ class CachedActivations:
     """
 
     def __init__(self, rows: Rows, values: NDArray[np.float32], device: str) -> None:
-        self._rows, self._held = rows, InMemory(values, device)
+        self._rows, self._values = rows, InMemory(values, device)
 
     def holds(self, rows: Rows) -> bool:
-        """Whether these pictures are among them."""
+        """Return whether these pictures are among them."""
         return bool(np.isin(rows, self._rows).all())
 
     def batches(self, order: Sequence[Rows]) -> Generator[Tensor, None, None]:
-        """For each array of rows their values."""
-        return self._held.batches([np.searchsorted(self._rows, rows) for rows in order])
+        """Return the activations of each array of rows."""
+        return self._values.batches([np.searchsorted(self._rows, rows) for rows in order])
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What is computed once for all epochs in which the same stages are frozen.
+class ActivationCache:
+    """The activations of all pictures of a training, for the epochs in which the same stages are frozen.
 
     Args:
-        network: that goes on from there.
-        training: of the pictures to learn from, ``[n, width]``.
-        validation: of those to be measured on, ``[n, sides, width]``.
-        seconds_each: how long a picture took that is answered; one that is not held takes so much longer.
+        network: that goes on from them.
+        train: of the training pictures, ``[n, width]``.
+        validation: of the validation pictures, ``[n, views, width]``.
+        seconds_per_picture: how much longer the logits of a picture take that is not in the cache.
     """
 
     network: SplitNetwork
-    training: CachedActivations
+    train: CachedActivations
     validation: CachedActivations
-    seconds_each: float
+    seconds_per_picture: float
 
 
-def prepare(
-    task: TrainSpec,
+def compute_activations(
+    spec: TrainSpec,
     network: SplitNetwork,
     group: SingleProcess,
     advance: Advance,
     seconds: float | None = None,
-) -> Prepared:
-    """Runs the first step of a network, which is in inference mode, on all pictures of a training.
+    now: Callable[[], float] = time.perf_counter,
+) -> ActivationCache:
+    """Run the lower part of a network, which is in inference mode, on all pictures of a training.
 
     Args:
-        task: which pictures.
+        spec: the training.
         network: where it is trained.
-        group: who trains it together: each process does its share, and all of them hold everything.
-        advance: told how many pictures of how many are done.
-        seconds: that are left for this and for training, or None.
+        group: the processes that train together: each computes its share, and all of them keep everything.
+        advance: called with how many pictures of how many are done.
+        seconds: that this may take, or None for as long as it takes.
+        now: the clock.
 
     Raises:
-        GivenUpError: memory or time do not suffice.
+        NotCachedError: there is not enough memory or time.
     """
-    told = advance if seconds is None else watched(advance, _SHARE * seconds)
-    sides = 2 if network.flip_average else 1
-    training, validation = np.sort(task.training.rows), np.sort(task.validation.rows)
-    maker = _Maker(task, network, group, len(training) + len(validation), told, is_timed=seconds is not None)
-    numbers = maker.width() * (len(training) + sides * len(validation))
-    if not group.once(lambda: has_room(4 * numbers * group.size)):
-        raise GivenUpError(
-            _("What the frozen stages give is computed in every epoch: it does not fit in a quarter of the memory.")
-        )
-    learnt = maker.make(training, 1)
-    began = time.perf_counter()
-    asked = maker.make(validation, sides)
-    each = (time.perf_counter() - began) / len(validation)
-    return Prepared(
+    views = 2 if network.flip_average else 1
+    train, validation = np.sort(spec.train.rows), np.sort(spec.validation.rows)
+    with torch.no_grad():
+        width = network.forward_lower(torch.zeros(1, 3, network.size, network.size, device=spec.device)).shape[1]
+    size = 4 * width * (len(train) + views * len(validation))  # bytes
+    if not group.on_first(lambda: has_room(size * group.size)):
+        raise NotCachedError(Note("no_memory_for_activations"))
+    progress = _Progress(group, len(train) + len(validation), advance, seconds, now)
+    pass_over = functools.partial(_activations, spec, network, group, width, MicroBatch(), progress)
+    train_values = pass_over(train, 1)[:, 0]
+    began = now()
+    validation_values = pass_over(validation, views)
+    return ActivationCache(
         network,
-        CachedActivations(training, learnt[:, 0], task.device),
-        CachedActivations(validation, asked, task.device),
-        each,
+        CachedActivations(train, train_values, spec.device),
+        CachedActivations(validation, validation_values, spec.device),
+        (now() - began) / len(validation),
     )
 
 
-class _Maker:
-    """One pass over pictures."""
+def _activations(
+    spec: TrainSpec,
+    network: SplitNetwork,
+    group: SingleProcess,
+    width: int,
+    micro_batch: MicroBatch,
+    progress: "_Progress",
+    rows: Rows,
+    views: int,
+) -> NDArray[np.float32]:
+    """Return the activations of some pictures, float32 ``[n, views, width]``: the picture, and its mirror image."""
+
+    def compute(pixels: Tensor, at_once: int) -> Tensor:
+        found = []
+        for part in torch.split(pixels, at_once):
+            planes = part.permute(0, 3, 1, 2).float()
+            sides = [network.forward_lower(planes.flip(3) if view else planes) for view in range(views)]
+            found.append(torch.stack(sides, 1))
+        return torch.cat(found)
+
+    values = np.empty((len(rows), views, width), np.float32)
+    chunks = [slice(start, start + _BATCH) for start in range(0, len(rows), _BATCH)]
+    batches = group.batches(spec.pictures, [rows[chunk] for chunk in chunks])
+    with torch.no_grad(), contextlib.closing(batches) as arriving:
+        for chunk, pixels in zip(chunks, arriving, strict=True):
+            own = pixels[group.share(len(pixels)).rows]
+            found = micro_batch.compute(functools.partial(compute, own), len(own))
+            values[chunk] = group.all_gather(found, len(pixels)).cpu().numpy()
+            progress.add(len(pixels))
+    return values
+
+
+class _Progress:
+    """Counts pictures, and stops all processes of a group where one of them would take too long.
+
+    Args:
+        group: the processes.
+        total: how many pictures there are.
+        advance: called with how many are done.
+        seconds: that all of them may take, or None.
+        now: the clock.
+    """
 
     def __init__(
-        self,
-        task: TrainSpec,
-        network: SplitNetwork,
-        group: SingleProcess,
-        total: int,
-        advance: Advance,
-        *,
-        is_timed: bool,
+        self, group: SingleProcess, total: int, advance: Advance, seconds: float | None, now: Callable[[], float]
     ) -> None:
-        self.task, self.network, self.group, self.advance, self.is_timed = task, network, group, advance, is_timed
-        self.done, self.total = 0, total
-        self.portions = Portions()
+        self.group, self.total, self.done = group, total, 0
+        self.is_timed = seconds is not None
+        self.advance = advance if seconds is None else watched(advance, seconds, now)
 
-    def width(self) -> int:
-        """How many numbers are held of one side of a picture."""
-        size = self.network.size
-        return self.network.forward_lower(torch.zeros(1, 3, size, size, device=self.task.device)).shape[1]
+    def add(self, pictures: int) -> None:
+        """Count some more pictures.
 
-    def make(self, rows: Rows, sides: int) -> NDArray[np.float32]:
-        """Float32 ``[n, sides, width]``."""
-        values = np.empty((len(rows), sides, self.width()), np.float32)
-        chunks = [slice(start, start + _BATCH) for start in range(0, len(rows), _BATCH)]
-        order = [rows[chunk] for chunk in chunks]
-        with torch.no_grad(), contextlib.closing(self.group.batches(self.task.pictures, order)) as arriving:
-            for chunk, pixels in zip(chunks, arriving, strict=True):
-                own = pixels[self.group.share(len(pixels)).where]
-                found = self.portions.compute(functools.partial(self._lower, own, sides), len(own))
-                values[chunk] = self.group.joined(found, len(pixels)).cpu().numpy()
-                self._tell(len(pixels))
-        return values
-
-    def _lower(self, pixels: Tensor, sides: int, at_once: int) -> Tensor:
-        parts = (part.permute(0, 3, 1, 2).float() for part in torch.split(pixels, at_once))
-        return torch.cat([torch.stack([self._side(planes, side) for side in range(sides)], 1) for planes in parts])
-
-    def _side(self, planes: Tensor, side: int) -> Tensor:
-        return self.network.forward_lower(planes.flip(3) if side else planes)
-
-    def _tell(self, pictures: int) -> None:
+        Raises:
+            NotCachedError: all of them would take too long.
+        """
         self.done += pictures
         is_slow = False
         try:
             self.advance(self.done, self.total)
         except TooSlowError:
             is_slow = True
-        if self.is_timed and self.group.largest(int(is_slow)):
-            raise GivenUpError(
-                _("What the frozen stages give is computed in every epoch: there is no time to do it beforehand.")
-            )
+        if self.is_timed and self.group.max(int(is_slow)):
+            raise NotCachedError(Note("no_time_for_activations"))

@@ -1,7 +1,8 @@
-"""Checkpoints: all that training needs to go on as if nothing had happened, safe under kills, full disks and bit rot.
+"""Checkpoints: all that training needs to resume as if nothing had happened, safe from kills, full disks and bit rot.
 
 A checkpoint is two files, ``step-00000123.safetensors`` and ``step-00000123.json``. The second is written last and
-holds the SHA-256 of the first and of itself: without it there is no checkpoint, and what does not match is never used.
+holds the SHA-256 of the first and of itself: without it there is no checkpoint, and one that does not match is never
+used.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from kilat.errors import RunError
 from kilat.locale import _
+from kilat.locale.notes import Note
 from kilat.runtime.files import write_file
 
 _KEPT = 2
@@ -29,7 +31,7 @@ _NAME = re.compile(r"step-(\d{8,})(\.safetensors|\.json)")
 
 @dataclass
 class Snapshot:
-    """The state of training: its tensors by name, and everything else as one document that JSON can hold."""
+    """The state of a training: its tensors by name, and everything else as one document that JSON can hold."""
 
     tensors: dict[str, Tensor]
     document: dict[str, Any]
@@ -38,13 +40,13 @@ class Snapshot:
 class Checkpoints:
     """The checkpoints in a folder; opening it removes what a killed process left unfinished.
 
-    ``damaged`` are the steps whose checkpoints were found to be.
+    ``damaged`` holds the steps whose checkpoints were found to be damaged.
 
     Args:
-        folder: where they lie; it is made where it is missing.
+        folder: where they are; created if missing.
 
     Raises:
-        RunError: the folder can be neither made nor read.
+        RunError: the folder cannot be created or read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,53 +56,52 @@ class Checkpoints:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             reason = error.strerror or error
-            raise RunError(_("{path} cannot be made: {reason}.").format(path=folder, reason=reason)) from error
+            raise RunError(_("{path} cannot be created: {reason}.").format(path=folder, reason=reason)) from error
         self._clean()
 
     def save(self, step: int, snapshot: Snapshot, *, base: int | None = None) -> None:
-        """Saves a checkpoint, then removes those that nobody will go back to.
+        """Save a checkpoint, then remove those that are no longer needed.
 
-        The last two stay, and ``base``. Checkpoints of later steps belong to a course of training that was given up;
-        they go as well.
+        The last two stay, and ``base``. Checkpoints of later steps belong to updates that were given up; they are
+        removed as well.
 
         Args:
-            step: how many steps training has done altogether.
-            snapshot: what to save; tensors may lie on any device, in any layout, and share memory.
-            base: a step to go back to, whose checkpoint must stay.
+            step: how many updates training has made altogether.
+            snapshot: what to save; tensors may be on any device, in any layout, and share memory.
+            base: a step to roll back to, whose checkpoint must stay.
 
         Raises:
-            RunError: it cannot be written; the checkpoints before it are untouched.
+            RunError: it cannot be written; earlier checkpoints are untouched.
         """
         tensors = safetensors.torch.save({name: _plain(tensor) for name, tensor in snapshot.tensors.items()})
         document = {"step": step, "tensors": _sha256(tensors), "document": snapshot.document}
         try:
             with contextlib.suppress(OSError):
-                self._path(step, _DOCUMENT).unlink()  # or it would speak for the tensors of another course
+                self._path(step, _DOCUMENT).unlink()  # or it would belong to the tensors written now
             write_file(self._path(step, _TENSORS), tensors)
             write_file(self._path(step, _DOCUMENT), json.dumps({"digest": _digest(document), **document}) + "\n")
         except RunError as error:
             with contextlib.suppress(RunError):
                 self._clean()
-            hint = _("Make room there, or choose a folder that can be written to; earlier checkpoints are untouched.")
+            hint = _("Free some space, or choose a folder that can be written to; earlier checkpoints are untouched.")
             raise RunError(error.message, hint=hint) from error
         self.damaged.discard(step)
         _sync(self.folder)
         self._prune(step, base)
 
-    def newest(self) -> tuple[int, Snapshot, list[str]] | None:
-        """The newest sound checkpoint with its step, and a sentence for every damaged one that was passed over."""
-        notes: list[str] = []
+    def newest(self) -> tuple[int, Snapshot, list[Note]] | None:
+        """Return the newest sound checkpoint with its step, and a note about every damaged one that was skipped."""
+        notes: list[Note] = []
         for step in reversed(self._steps()):
             try:
                 return step, self._read(step), notes
-            except _DamagedError as damage:
+            except _DamagedError as error:
                 self.damaged.add(step)
-                note = _("The checkpoint of step {step:,} was passed over: {reason}.")
-                notes.append(note.format(step=step, reason=damage))
+                notes.append(error.note)
         return None
 
     def at(self, step: int) -> Snapshot | None:
-        """The checkpoint of a step; None where there is none, or none that is sound."""
+        """Return the checkpoint of a step; None where there is none, or none that is sound."""
         try:
             return self._read(step) if step in self._steps() else None
         except _DamagedError:
@@ -117,7 +118,7 @@ class Checkpoints:
             raise RunError(_("{path} cannot be read: {reason}.").format(path=self.folder, reason=reason)) from error
 
     def _steps(self) -> list[int]:
-        """The steps that have a checkpoint, rising."""
+        """Return the steps that have a checkpoint, rising."""
         found = (_NAME.fullmatch(path.name) for path in self._files())
         return sorted(int(name[1]) for name in found if name and name[2] == _DOCUMENT)
 
@@ -126,13 +127,14 @@ class Checkpoints:
             written = json.loads(self._path(step, _DOCUMENT).read_bytes())
             tensors = self._path(step, _TENSORS).read_bytes()
         except OSError as error:
-            raise _DamagedError(_("it cannot be read ({reason})").format(reason=error.strerror or error)) from error
+            reason = str(error.strerror or error)
+            raise _DamagedError(Note("checkpoint_unreadable", {"step": step, "reason": reason})) from error
         except (ValueError, RecursionError) as error:
-            raise _DamagedError(_("its document is damaged")) from error
+            raise _DamagedError(Note("checkpoint_document_damaged", {"step": step})) from error
         if not isinstance(written, dict) or written.pop("digest", None) != _digest(written) or written["step"] != step:
-            raise _DamagedError(_("its document is damaged"))
+            raise _DamagedError(Note("checkpoint_document_damaged", {"step": step}))
         if _sha256(tensors) != written["tensors"]:
-            raise _DamagedError(_("its tensors are damaged"))
+            raise _DamagedError(Note("checkpoint_tensors_damaged", {"step": step}))
         return Snapshot(safetensors.torch.load(tensors), written["document"])
 
     def _prune(self, step: int, base: int | None) -> None:
@@ -145,7 +147,7 @@ class Checkpoints:
         self._clean()
 
     def _clean(self) -> None:
-        """Removes temporary files, and tensors that no document speaks for. What cannot be removed harms nobody."""
+        """Remove temporary files, and tensors without a document. What cannot be removed does no harm."""
         steps = set(self._steps())
         for path in self._files():
             name = _NAME.fullmatch(path.name)
@@ -157,11 +159,15 @@ class Checkpoints:
 
 
 class _DamagedError(Exception):
-    """Why a checkpoint cannot be used."""
+    """A checkpoint cannot be used; ``note`` says why."""
+
+    def __init__(self, note: Note) -> None:
+        super().__init__(note.code)
+        self.note = note
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """A copy that safetensors can write: on the CPU, contiguous, sharing memory with no other."""
+    """Return a copy that safetensors can write: on the CPU, contiguous, sharing memory with no other."""
     return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
@@ -170,12 +176,12 @@ def _sha256(data: bytes) -> str:
 
 
 def _digest(document: dict[str, Any]) -> str:
-    """Of what the document says, however it is laid out."""
+    """Return the digest of what a document says, however it is laid out."""
     return _sha256(json.dumps(document).encode())
 
 
 def _sync(folder: Path) -> None:
-    """Makes new names last through a power failure, where the system can."""
+    """Make new file names survive a power failure, where the system can."""
     with contextlib.suppress(OSError):  # Windows opens no folders, and some network file systems sync none
         handle = os.open(folder, os.O_RDONLY)
         try:

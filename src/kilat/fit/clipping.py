@@ -1,4 +1,4 @@
-"""Shortens gradients that are too large, as ``keras.optimizers`` do: by value, by variable, or all together."""
+"""Clipping of gradients, as in ``keras.optimizers``: by value, by the norm of each parameter, or by that of all."""
 # ruff: noqa: SLF001 - torch's kernels over lists of tensors bear an underscore; its own optimizers are made of them.
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from kilat.recipe.fit import Clip
 
 
 def clip(parameters: Iterable[nn.Parameter], choices: Clip) -> None:
-    """Clip gradients in place; parameters without one are passed over.
+    """Clip gradients in place; parameters without one are left out.
 
     A global norm that is not finite makes all gradients NaN, as in Keras, so that it is noticed.
 

@@ -1,78 +1,72 @@
-"""A time limit: how many updates still fit before a deadline, so that the schedule can end with them."""
+"""How many updates still fit before a deadline, so that the learning-rate schedule can end with them."""
 
-import time
 from collections import deque
-from collections.abc import Callable
 from statistics import median
+
+from kilat.runtime.deadline import Deadline
 
 _RECENT = 50
 _MARGIN = 0.95
 _CLOSING_SECONDS = 8.0
-"""For the model file, its gate and the report; measured at 2 to 5 seconds on two cores."""
+"""For the model file, its parity gate and the report; measured at 2 to 5 seconds on two cores."""
 
 
-class Deadline:
-    """Measures updates, answers and checkpoints, and reckons what they leave room for.
+class UpdatePlanner:
+    """Measures updates, validation and checkpoints, and computes how many updates they leave time for.
 
-    ``extra`` is how many seconds longer an answer takes after training than one of a validation.
+    ``later_extra`` is how many seconds longer a picture takes after training than in a validation.
 
     Args:
-        deadline: the ``time.perf_counter`` at which everything must be over.
+        deadline: when everything must be over.
         batch: pictures an update.
         per_epoch: updates an epoch.
-        validation: pictures that are answered after every epoch.
-        later: pictures that are answered after training.
-        now: the clock.
+        validation_pictures: that the logits are computed of after every epoch.
+        later_pictures: that they are computed of after training.
     """
 
     def __init__(
-        self,
-        deadline: float,
-        *,
-        batch: int,
-        per_epoch: int,
-        validation: int,
-        later: int,
-        now: Callable[[], float] = time.perf_counter,
+        self, deadline: Deadline, *, batch: int, per_epoch: int, validation_pictures: int, later_pictures: int
     ) -> None:
-        self.deadline, self.now = deadline, now
-        self.batch, self.per_epoch, self.validation, self.later = batch, per_epoch, validation, later
+        self.deadline, self.batch, self.per_epoch = deadline, batch, per_epoch
+        self.validation_pictures, self.later_pictures = validation_pictures, later_pictures
+        self.later_extra = 0.0
         self._updates: deque[float] = deque(maxlen=_RECENT)
-        self.extra = 0.0
-        self._answer: float | None = None
-        self._save = 0.0
+        self._inference: float | None = None  # of one picture
+        self._checkpoint = 0.0
 
-    def updated(self, seconds: float) -> None:
-        """An update took so long."""
+    def record_update(self, seconds: float) -> None:
+        """Record how long an update took."""
         self._updates.append(seconds)
 
-    def validated(self, seconds: float) -> None:
-        """The validation took so long."""
-        self._answer = seconds / self.validation
+    def record_validation(self, seconds: float) -> None:
+        """Record how long a validation took."""
+        self._inference = seconds / self.validation_pictures
 
-    def saved(self, seconds: float) -> None:
-        """A checkpoint took so long."""
-        self._save = seconds
+    def record_checkpoint(self, seconds: float) -> None:
+        """Record how long a checkpoint took."""
+        self._checkpoint = seconds
 
     def plan(self, done: int, wanted: int, later: int) -> int:
-        """How many updates a phase should have, so that it and those after it are cut by the same share.
+        """Return how many updates a phase should have, so that it and those after it are cut by the same share.
 
         Args:
-            done: updates of the phase until now.
-            wanted: by the recipe.
-            later: updates that the recipe wants in later phases.
+            done: updates of the phase so far.
+            wanted: updates of the phase by the recipe.
+            later: updates of later phases by the recipe.
 
         Returns:
-            At least one, since there must be a model in the end.
+            At least one, since there has to be a model in the end.
         """
         share = min(1.0, (done + self.affordable()) / (wanted + later))
         return max(done, int(wanted * share), 1)
 
     def affordable(self) -> int:
-        """How many more updates fit, with a validation and a checkpoint after every epoch of them."""
+        """Return how many more updates fit, with a validation and a checkpoint after every epoch of them."""
         update = median(self._updates)
-        # Until one is measured: an answer takes the forward third of an update, in full precision.
-        answer = self._answer if self._answer is not None else update / self.batch
-        closing = _CLOSING_SECONDS + (self.later + self.validation) * answer + self.later * self.extra + self._save
-        left = self.deadline - self.now() - closing
-        return max(0, int(left * _MARGIN / (update + (self.validation * answer + self._save) / self.per_epoch)))
+        # Before the first measurement: inference takes the forward third of an update, in full precision.
+        inference = self._inference if self._inference is not None else update / self.batch
+        closing = _CLOSING_SECONDS + self._checkpoint
+        closing += (self.later_pictures + self.validation_pictures) * inference + self.later_pictures * self.later_extra
+        remaining = self.deadline.remaining() - closing
+        between_epochs = (self.validation_pictures * inference + self._checkpoint) / self.per_epoch
+        return max(0, int(remaining * _MARGIN / (update + between_epochs)))

@@ -1,4 +1,4 @@
-"""What training makes small: Keras's cross-entropies and focal losses, from logits, over soft labels."""
+"""The losses that training minimises: Keras's cross-entropies and focal losses, from logits, over soft labels."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -11,7 +11,7 @@ from kilat.errors import RecipeError, nearest
 from kilat.locale import _
 from kilat.recipe import fit as recipe
 
-_LEAST = 1e-7  # Keras's epsilon; below it, a power less than 1 has no usable slope
+_EPSILON = 1e-7  # Keras's; below it, a power less than 1 has no usable slope
 
 
 class Loss:
@@ -19,12 +19,13 @@ class Loss:
 
     ``cross_entropy`` and ``focal`` are over a softmax; ``binary_cross_entropy``, and ``focal`` of one unit, over a
     sigmoid. ``alpha`` scales the focal loss of a softmax only, as Keras's binary one has none unless it balances.
-    Logarithms are taken from logits, never from a probability, so a picture that is hopelessly wrong keeps its slope.
+    Logarithms are taken from logits, never from a probability, so the loss of a picture that is hopelessly wrong keeps
+    its slope.
 
     Args:
         choices: which loss, and its numbers.
         classes: how many classes there are.
-        class_weight: a factor for every class ``[classes]``; None for none.
+        class_weight: a factor for every class, ``[classes]``; None for none.
     """
 
     def __init__(self, choices: recipe.Loss, classes: int, class_weight: Tensor | None) -> None:
@@ -32,20 +33,17 @@ class Loss:
         self.choices, self.classes, self.class_weight = choices, classes, class_weight
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The mean over pictures; class weights multiply and are not divided out again, as in Keras.
+        """Return the mean over pictures; class weights multiply and are not divided out again, as in Keras.
 
         Args:
             logits: ``[n, classes]``, or ``[n, 1]`` for one sigmoid unit.
-            targets: float32 ``[n, classes]``, how much a picture belongs to each class; rows sum to 1. A sigmoid
-                unit's truth is the second column.
-
-        Returns:
-            A float32 number.
+            targets: float32 ``[n, classes]``, how much a picture belongs to each class; rows sum to 1. The second
+                column is the target of a sigmoid unit.
         """
         return self.each(logits, targets).mean()
 
     def each(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss of every picture, times the weight of its class: float32 ``[n]``."""
+        """Return the loss of every picture, times the weight of its class: float32 ``[n]``."""
         assert targets.shape == (len(logits), self.classes)
         assert logits.shape[1] in (1, self.classes)
         logits = logits.float()
@@ -60,7 +58,7 @@ class Loss:
         logarithms = functional.log_softmax(logits, 1)
         if self.choices.name == "cross_entropy":
             return -(targets * logarithms).sum(1)
-        others = (-logarithms.expm1()).clamp_min(_LEAST)
+        others = (-logarithms.expm1()).clamp_min(_EPSILON)
         return -self.choices.alpha * (targets * others**self.choices.gamma * logarithms).sum(1)
 
     def _sigmoid(self, logits: Tensor, truth: Tensor) -> Tensor:
@@ -69,7 +67,7 @@ class Loss:
         if self.choices.name == "binary_cross_entropy":
             return losses
         missing = truth * (-logits).sigmoid() + (1 - truth) * logits.sigmoid()
-        return missing.clamp_min(_LEAST) ** self.choices.gamma * losses
+        return missing.clamp_min(_EPSILON) ** self.choices.gamma * losses
 
     def _smoothed(self, targets: Tensor, classes: int) -> Tensor:
         smoothing = self.choices.label_smoothing
@@ -77,7 +75,7 @@ class Loss:
 
 
 def probabilities(logits: Tensor) -> Tensor:
-    """Float32 probabilities of all classes: the softmax of ``[n, classes]``, or both of a sigmoid unit ``[n, 1]``."""
+    """Return float32 probabilities of all classes: the softmax of ``[n, classes]``, or both of a unit ``[n, 1]``."""
     logits = logits.float()
     if logits.shape[1] == 1:
         return torch.cat([(-logits).sigmoid(), logits.sigmoid()], 1)
@@ -87,7 +85,7 @@ def probabilities(logits: Tensor) -> Tensor:
 def class_weights(
     choice: Literal["balanced"] | dict[str, float] | None, classes: Sequence[str], counts: Sequence[int]
 ) -> Tensor | None:
-    """A factor for every class.
+    """Return a factor for every class.
 
     Args:
         choice: ``balanced`` for ``pictures / (classes * pictures of the class)``, as in scikit-learn; factors by name,
@@ -99,12 +97,12 @@ def class_weights(
         Float32 ``[classes]``, or None where nothing is weighted.
 
     Raises:
-        RecipeError: If a name is none of the classes.
+        RecipeError: a name is none of the classes.
     """
     if choice is None:
         return None
     if choice == "balanced":
-        # A class without pictures never takes part; it only must not divide by zero.
+        # A class without pictures has no loss; it only must not divide by zero.
         return torch.tensor([sum(counts) / (len(classes) * max(1, count)) for count in counts])
     unknown = [name for name in choice if name not in classes]
     if unknown:

@@ -10,14 +10,14 @@ from kilat.runtime.progress import Advance
 
 STEPS = 100
 _LOWEST, _HIGHEST = 1e-6, 10.0
-_MEMORY = 0.9
-_LOST = 4.0
-_EDGE = 3
+_SMOOTHING = 0.9
+_DIVERGED = 4.0
+_FEW = 3
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a range test found.
+class RangeTest:
+    """The result of a range test.
 
     Args:
         rates: that were tried, rising.
@@ -30,34 +30,34 @@ class Finding:
     suggestion: float
 
 
-def find_rate(training: Trainer, steps: int, advance: Advance) -> Finding:
-    """Tries rates from 1e-6 to 10, each for one step, until the loss is four times its lowest.
+def find_learning_rate(trainer: Trainer, steps: int, advance: Advance) -> RangeTest:
+    """Try rates from 1e-6 to 10, each for one step, until the loss is four times its lowest.
 
     Args:
-        training: fresh; its network is changed.
+        trainer: a fresh one; its network is changed.
         steps: how many rates.
         advance: called with how many are done.
     """
     rates = np.geomspace(_LOWEST, _HIGHEST, steps).tolist()
     smooth: list[float] = []
     mean = 0.0
-    with contextlib.closing(training.probe(rates)) as losses:
+    with contextlib.closing(trainer.losses_at(rates)) as losses:
         for number, loss in enumerate(losses, 1):
-            mean = _MEMORY * mean + (1 - _MEMORY) * loss
-            smooth.append(mean / (1 - _MEMORY**number))
+            mean = _SMOOTHING * mean + (1 - _SMOOTHING) * loss
+            smooth.append(mean / (1 - _SMOOTHING**number))
             advance(number, steps)
-            if smooth[-1] > _LOST * min(smooth) and number > _EDGE:
+            if smooth[-1] > _DIVERGED * min(smooth) and number > _FEW:
                 break
-    return Finding(rates[: len(smooth)], smooth, suggested(rates[: len(smooth)], smooth))
+    return RangeTest(rates[: len(smooth)], smooth, suggest(rates[: len(smooth)], smooth))
 
 
-def suggested(rates: list[float], losses: list[float]) -> float:
-    """Where the loss falls fastest over the logarithm of the rate, before it is lowest.
+def suggest(rates: list[float], losses: list[float]) -> float:
+    """Return the rate at which the loss falls fastest over the logarithm of the rate, before it is lowest.
 
-    The first tenth does not count, as in fastai: there the mean is of a few batches, and tells how they differ.
+    The first tenth does not count, as in fastai: there the mean is of a few batches, and shows how they differ.
     """
     lowest = int(np.argmin(losses))
-    if lowest < _EDGE:
+    if lowest < _FEW:
         return rates[0]
     begin = min(len(rates) // 10, lowest)
     slope = np.gradient(np.asarray(losses), np.log(rates))

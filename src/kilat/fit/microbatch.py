@@ -6,28 +6,28 @@ from typing import TypeVar
 import torch
 
 from kilat.errors import RunError
-from kilat.locale import _
+from kilat.locale import _, ngettext
 
 T = TypeVar("T")
 
-_SIGNS = ("out of memory", "can't allocate memory", "DefaultCPUAllocator")
-"""How PyTorch's allocators say it where they have no error of their own for it."""
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "DefaultCPUAllocator")
+"""What PyTorch's allocators say where they have no error of their own for it."""
 
 
-class Portions:
+class MicroBatch:
     """How many pictures are computed at once: half as many each time memory does not suffice.
 
-    ``most`` is that number; 0 as long as there was enough for everything.
+    ``size`` is that number; 0 as long as memory sufficed for everything.
     """
 
     def __init__(self) -> None:
-        self.most = 0
+        self.size = 0
 
     def compute(self, work: Callable[[int], T], count: int, *, divisible: bool = True) -> T:
-        """Does some work on pictures, and does it again with fewer at once until memory suffices.
+        """Return what some work on pictures gives, which is done again with fewer at once until memory suffices.
 
         Args:
-            work: told how many at once; where memory did not suffice, as if it had not been done.
+            work: called with how many pictures to compute at once; where memory did not suffice, as if it had not been.
             count: how many pictures there are.
             divisible: whether it may be done in parts.
 
@@ -35,35 +35,35 @@ class Portions:
             RunError: memory does not suffice for the least that can be computed at once.
         """
         while True:
-            at_once = min(self.most or count, count)
+            at_once = min(self.size or count, count)
             try:
                 return work(at_once)
             except RuntimeError as error:
-                if not is_shortage(error):
+                if not is_out_of_memory(error):
                     raise
-            # Only here is the error gone, and with it all that its traceback holds on to.
+            # Only here is the error gone, and with it everything that its traceback refers to.
             if at_once <= 1 or not divisible:
-                raise _too_little(at_once)
-            self.most = -(-at_once // 2)
-            _release()
+                raise _not_enough_memory(at_once)
+            self.size = -(-at_once // 2)
+            # Pieces of the sizes that were tried are of no more use to the allocator.
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            if torch.backends.mps.is_available():
+                torch.mps.empty_cache()
 
 
-def is_shortage(error: RuntimeError) -> bool:
-    """Whether an error says that memory did not suffice."""
-    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _SIGNS)
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether an error says that memory did not suffice."""
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _OUT_OF_MEMORY)
 
 
-def _release() -> None:
-    """Gives back what an allocator keeps for later; pieces of the sizes that were tried are of no more use."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if torch.backends.mps.is_available():
-        torch.mps.empty_cache()
-
-
-def _too_little(pictures: int) -> RunError:
-    message = _("Memory does not suffice for {pictures} pictures at once, and fewer cannot be computed.")
+def _not_enough_memory(count: int) -> RunError:
+    message = ngettext(
+        "There is not enough memory for a single picture.",
+        "There is not enough memory for {count} pictures at once, and fewer cannot be computed.",
+        count,
+    )
     return RunError(
-        message.format(pictures=pictures) if pictures > 1 else _("Memory does not suffice for a single picture."),
-        hint=_("Take a lower fit.batch, smaller pictures (--size), a smaller network, or a device with more memory."),
+        message.format(count=count),
+        hint=_("Use a lower fit.batch, smaller pictures (--size), a smaller network, or a device with more memory."),
     )

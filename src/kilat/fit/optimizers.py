@@ -1,6 +1,6 @@
-"""What turns gradients into steps: the updates of ``keras.optimizers`` and of Muon, all tensors at once.
+"""Optimizers: the updates of ``keras.optimizers`` and of Muon, all tensors at once.
 
-Weights and everything that is held about them are float32. Whatever the algorithm, weight decay is decoupled
+Weights and everything that is kept for them are float32. Whatever the algorithm, weight decay is decoupled
 (Loshchilov and Hutter, arXiv 1711.05101) and comes first: a decaying weight loses ``weight_decay × rate`` of itself.
 """
 # ruff: noqa: SLF001 - torch's kernels over lists of tensors bear an underscore; its own optimizers are made of them.
@@ -21,11 +21,11 @@ _NEWTON_SCHULZ_STEPS = 5
 class Optimizer:
     """Changes parameters by their gradients; a subclass says how.
 
-    What an algorithm holds about a parameter begins when that parameter first has a gradient, so what stays frozen
-    costs no memory.
+    What an algorithm keeps for a parameter begins when that parameter first has a gradient, so what stays frozen costs
+    no memory.
 
     Args:
-        choices: the algorithm's numbers.
+        choices: the algorithm's settings.
         parameters: all parameters of a network by their names, in its order.
         factors: of the rate, for every parameter; None for 1.
     """
@@ -38,7 +38,7 @@ class Optimizer:
     ) -> None:
         self.choices, self.parameters = choices, dict(parameters)
         self.steps = 0
-        self._held: dict[str, Tensor] = {}
+        self._slots: dict[str, Tensor] = {}
         self._groups: dict[float, list[str]] = {}
         for name in self.parameters:
             self._groups.setdefault(factors[name] if factors else 1.0, []).append(name)
@@ -48,12 +48,12 @@ class Optimizer:
 
     @property
     def param_groups(self) -> list[dict[str, list[nn.Parameter]]]:
-        """All parameters, as torch's gradient scaler asks for them."""
+        """All parameters, as torch's gradient scaler needs them."""
         return [{"params": list(self.parameters.values())}]
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
-        """One update of every parameter that has a gradient; without any, nothing happens and no step is counted.
+        """Update every parameter that has a gradient; without any, nothing happens and no step is counted.
 
         Args:
             rate: the learning rate of this update, where its factor is 1.
@@ -65,16 +65,16 @@ class Optimizer:
             self._change([name for name in group if self.parameters[name].grad is not None], rate * factor)
 
     def state(self) -> dict[str, Tensor]:
-        """A copy of everything that is needed to go on exactly: ``steps``, and tensors such as ``mean/<parameter>``."""
-        held = {key: tensor.clone() for key, tensor in self._held.items()}
-        return {"steps": torch.tensor(self.steps), **held}
+        """Return a copy of what is needed to resume exactly: ``steps``, and tensors such as ``mean/<parameter>``."""
+        slots = {key: tensor.clone() for key, tensor in self._slots.items()}
+        return {"steps": torch.tensor(self.steps), **slots}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what ``state`` gave, of the same algorithm on the same network."""
+        """Resume from what ``state`` gave, of the same algorithm on the same network."""
         for key, tensor in state.items():
             assert key == "steps" or tensor.shape == self.parameters[key.partition("/")[2]].shape, key
         self.steps = int(state["steps"])
-        self._held = {key: tensor.clone() for key, tensor in state.items() if key != "steps"}
+        self._slots = {key: tensor.clone() for key, tensor in state.items() if key != "steps"}
 
     def _count(self) -> None:
         self.steps += 1
@@ -95,21 +95,23 @@ class Optimizer:
     def _update(self, names: list[str], rate: float) -> None:
         raise NotImplementedError
 
-    def _of(self, names: list[str], *slots: str, start: float = 0.0) -> list[list[Tensor]]:
-        """The weights, their gradients and what is held about them in each slot, all laid out alike in memory."""
+    def _lists(self, names: list[str], *slots: str, start: float = 0.0) -> list[list[Tensor]]:
+        """Return the weights, their gradients and what each slot keeps for them, all laid out alike in memory."""
         weights: list[Tensor] = [self.parameters[name] for name in names]
-        grads = [_laid_out(self.parameters[name].grad, weight) for name, weight in zip(names, weights, strict=True)]
+        grads = [
+            _laid_out_like(self.parameters[name].grad, weight) for name, weight in zip(names, weights, strict=True)
+        ]
         lists = [weights, grads]
         for slot in slots:
             keys = [f"{slot}/{name}" for name in names]
             for key, weight in zip(keys, weights, strict=True):
-                self._held[key] = _laid_out(self._held.get(key), weight, start)
-            lists.append([self._held[key] for key in keys])
+                self._slots[key] = _laid_out_like(self._slots.get(key), weight, start)
+            lists.append([self._slots[key] for key in keys])
         return lists
 
 
-def _laid_out(tensor: Tensor | None, like: Tensor, start: float = 0.0) -> Tensor:
-    """The tensor, in memory and on the device like another: the network may have been moved since, or its layout."""
+def _laid_out_like(tensor: Tensor | None, like: Tensor, start: float = 0.0) -> Tensor:
+    """Return a tensor laid out like another, on its device: the network may have been moved or laid out anew."""
     if tensor is None:
         return torch.full_like(like, start)
     if tensor.stride() == like.stride() and tensor.device == like.device:
@@ -121,7 +123,7 @@ class Sgd(Optimizer):
     """Stochastic gradient descent."""
 
     def _update(self, names: list[str], rate: float) -> None:
-        weights, grads = self._of(names)
+        weights, grads = self._lists(names)
         torch._foreach_add_(weights, grads, alpha=-rate)
 
 
@@ -129,7 +131,7 @@ class Momentum(Optimizer):
     """SGD with momentum, or with Nesterov's; the rate is inside the velocity, as in Keras."""
 
     def _update(self, names: list[str], rate: float) -> None:
-        weights, grads, velocity = self._of(names, "velocity")
+        weights, grads, velocity = self._lists(names, "velocity")
         momentum = self.choices.value("momentum")
         torch._foreach_mul_(velocity, momentum)
         torch._foreach_add_(velocity, grads, alpha=-rate)
@@ -145,7 +147,7 @@ class Adagrad(Optimizer):
 
     def _update(self, names: list[str], rate: float) -> None:
         start = self.choices.value("initial_accumulator")
-        weights, grads, squares = self._of(names, "squares", start=start)
+        weights, grads, squares = self._lists(names, "squares", start=start)
         torch._foreach_addcmul_(squares, grads, grads)
         root = torch._foreach_add(squares, self.choices.value("epsilon"))
         torch._foreach_sqrt_(root)
@@ -153,10 +155,10 @@ class Adagrad(Optimizer):
 
 
 class Rmsprop(Optimizer):
-    """RMSprop (Hinton, 2012), with momentum where it is asked for."""
+    """RMSprop (Hinton, 2012), with momentum where it is set."""
 
     def _update(self, names: list[str], rate: float) -> None:
-        weights, grads, square = self._of(names, "square")
+        weights, grads, square = self._lists(names, "square")
         momentum = self.choices.value("momentum")
         _average_squares(square, grads, self.choices.value("rho"))
         root = torch._foreach_add(square, self.choices.value("epsilon"))
@@ -164,7 +166,7 @@ class Rmsprop(Optimizer):
         if not momentum:
             torch._foreach_addcdiv_(weights, grads, root, value=-rate)
             return
-        *_, velocity = self._of(names, "velocity")
+        *_, velocity = self._lists(names, "velocity")
         torch._foreach_mul_(velocity, momentum)
         torch._foreach_addcdiv_(velocity, grads, root, value=-rate)
         torch._foreach_add_(weights, velocity)
@@ -174,7 +176,7 @@ class Adam(Optimizer):
     """Adam and AdamW (Kingma and Ba, arXiv 1412.6980); epsilon is the paper's "epsilon hat", as in Keras."""
 
     def _update(self, names: list[str], rate: float) -> None:
-        weights, grads, mean, square = self._of(names, "mean", "square")
+        weights, grads, mean, square = self._lists(names, "mean", "square")
         beta_1, beta_2 = self.choices.value("beta_1"), self.choices.value("beta_2")
         # The kernel adds epsilon to the root after correcting its bias, Keras before.
         epsilon = self.choices.value("epsilon") / math.sqrt(1 - beta_2**self.steps)
@@ -196,7 +198,7 @@ class Nadam(Optimizer):
         self._product *= self._momentum(self.steps)
 
     def _update(self, names: list[str], rate: float) -> None:
-        weights, grads, mean, square = self._of(names, "mean", "square")
+        weights, grads, mean, square = self._lists(names, "mean", "square")
         beta_2 = self.choices.value("beta_2")
         now, following = self._momentum(self.steps), self._momentum(self.steps + 1)
         torch._foreach_lerp_(mean, grads, 1 - self.choices.value("beta_1"))
@@ -211,7 +213,7 @@ class Nadam(Optimizer):
         return self.choices.value("beta_1") * (1 - 0.5 * math.pow(_MOMENTUM_DECAY, step))
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what ``state`` gave; the momenta follow from the number of steps."""
+        """Resume from what ``state`` gave; the momenta follow from the number of steps."""
         super().restore(state)
         self._product = math.prod(self._momentum(step) for step in range(1, self.steps + 1))
 
@@ -220,7 +222,7 @@ class Adamax(Optimizer):
     """Adam with the infinity norm (the same paper)."""
 
     def _update(self, names: list[str], rate: float) -> None:
-        weights, grads, mean, norm = self._of(names, "mean", "norm")
+        weights, grads, mean, norm = self._lists(names, "mean", "norm")
         beta_1 = self.choices.value("beta_1")
         torch._foreach_lerp_(mean, grads, 1 - beta_1)
         torch._foreach_mul_(norm, self.choices.value("beta_2"))
@@ -233,7 +235,7 @@ class Lion(Optimizer):
     """Lion: only the sign of a momentum counts (Chen et al., arXiv 2302.06675)."""
 
     def _update(self, names: list[str], rate: float) -> None:
-        weights, grads, mean = self._of(names, "mean")
+        weights, grads, mean = self._lists(names, "mean")
         direction = torch._foreach_lerp(mean, grads, 1 - self.choices.value("beta_1"))
         torch._foreach_sign_(direction)
         torch._foreach_add_(weights, direction, alpha=-rate)
@@ -269,7 +271,7 @@ class Muon(Adam):
         super()._change([name for name in names if name not in self.hidden], adam_rate)
 
     def _turn(self, names: list[str], rate: float) -> None:
-        weights, grads, velocity = self._of(names, "velocity")
+        weights, grads, velocity = self._lists(names, "velocity")
         torch._foreach_lerp_(velocity, grads, 1 - self.choices.value("momentum"))
         ahead = torch._foreach_lerp(grads, velocity, self.choices.value("momentum"))
         for weight, momentum in zip(weights, ahead, strict=True):
@@ -284,7 +286,7 @@ def _average_squares(square: list[Tensor], grads: list[Tensor], beta: float) -> 
 
 
 def _orthogonal(matrix: Tensor) -> Tensor:
-    """A matrix with nearly the same singular vectors and singular values near 1, by Newton-Schulz iteration."""
+    """Return a matrix with the same singular vectors and singular values near 1, by Newton-Schulz iteration."""
     a, b, c = _NEWTON_SCHULZ
     flat: Tensor = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
     flat = flat / (flat.norm() + 1e-7)
@@ -303,15 +305,12 @@ _ALGORITHMS: dict[recipe.OptimizerName, type[Optimizer]] = {
 def create(
     choices: recipe.Optimizer, parameters: Mapping[str, nn.Parameter], factors: Mapping[str, float] | None = None
 ) -> Optimizer:
-    """The optimizer of a recipe.
+    """Return the optimizer of a recipe, before its first step.
 
     Args:
-        choices: which algorithm, and its numbers.
-        parameters: all parameters of a network by their names, in its order and frozen ones too: Muon tells the first
+        choices: which algorithm, and its settings.
+        parameters: all parameters of a network by their names, in its order and frozen ones too: Muon finds the first
             and the last kernel by it.
-        factors: of the rate, for every parameter by its name; None for 1. What decays decays at the same rate.
-
-    Returns:
-        An optimizer that has not stepped yet.
+        factors: of the rate, for every parameter by its name; None for 1. Weight decay goes by the same rate.
     """
     return _ALGORITHMS[choices.name](choices, parameters, factors)

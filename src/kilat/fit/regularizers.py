@@ -20,16 +20,15 @@ class _Kernel(NamedTuple):
 
 
 class Regularizer:
-    """The penalties and bounds of a network. What is frozen at the time takes no part.
+    """The penalties and bounds of a network. What is frozen at the time is left out.
 
-    A module with ``l1``, ``l2`` and ``max_norm`` says what holds for its ``weight``; in any other, what holds for the
-    whole network holds for its own kernels: parameters of two dimensions or more that are called ``weight`` or so, as
-    torch's layers call them, and not the slopes of activations, class tokens or embedded positions. A shared parameter
-    counts once.
+    A module with ``l1``, ``l2`` and ``max_norm`` sets those of its ``weight``; in any other, those of the whole network
+    apply to its own kernels: parameters of two dimensions or more whose name ends with ``weight``, as in torch's
+    layers, and not the slopes of activations, class tokens or embedded positions. A shared parameter counts once.
 
     Args:
         network: whose kernels.
-        choices: what holds for the whole network.
+        choices: the penalties and bounds of the whole network.
     """
 
     def __init__(self, network: nn.Module, choices: Network) -> None:
@@ -41,7 +40,7 @@ class Regularizer:
 
     @torch.no_grad()
     def penalty(self) -> float:
-        """The sum of ``l1 × |w| + l2 × w²`` over all kernels, which is added to the loss."""
+        """Return the sum of ``l1 × |w| + l2 × w²`` over all kernels, which is added to the loss."""
         parts: list[Tensor] = []
         for (l1, l2), weights in self._groups().items():
             if l1:
@@ -52,9 +51,12 @@ class Regularizer:
 
     @torch.no_grad()
     def add_gradients(self) -> None:
-        """Add the penalty's gradient to those of the weights; to be called after the loss's own, before clipping."""
+        """Add the penalty's gradient to those of the weights: after the loss's own, before clipping."""
         for (l1, l2), weights in self._groups().items():
-            grads = [_grad(weight) for weight in weights]
+            for weight in weights:
+                if weight.grad is None:  # the loss did not reach it, but the penalty does
+                    weight.grad = torch.zeros_like(weight)
+            grads = [weight.grad for weight in weights if weight.grad is not None]
             if l2:
                 torch._foreach_add_(grads, weights, alpha=2 * l2)
             if l1:
@@ -62,7 +64,7 @@ class Regularizer:
 
     @torch.no_grad()
     def constrain(self) -> None:
-        """Shorten the weights into a unit (or filter) to their largest norm; to be called after an update.
+        """Shorten the weights into a unit (or filter) to their largest norm, after an update.
 
         Weights within it shrink by ``1e-7 / norm`` of themselves, as in Keras.
         """
@@ -72,7 +74,7 @@ class Regularizer:
                 weight.mul_(norms.clamp_max(max_norm) / (_EPSILON + norms))
 
     def _groups(self) -> dict[tuple[float, float], list[Tensor]]:
-        """The penalised kernels by their penalties."""
+        """Return the penalised kernels by their penalties."""
         groups: dict[tuple[float, float], list[Tensor]] = {}
         for weight, l1, l2, _ in self._kernels:
             if weight.requires_grad and (l1 or l2):
@@ -81,18 +83,11 @@ class Regularizer:
 
 
 def _kernels(module: nn.Module, choices: Network) -> Iterator[_Kernel]:
-    """The kernels that a module has of its own, not those of the modules in it."""
-    spoken: Any = module
+    """Yield the kernels that a module has itself, not those of the modules in it."""
+    regularized: Any = module
     if all(hasattr(module, name) for name in ("weight", "l1", "l2", "max_norm")):
-        yield _Kernel(spoken.weight, spoken.l1, spoken.l2, spoken.max_norm)
+        yield _Kernel(regularized.weight, regularized.l1, regularized.l2, regularized.max_norm)
         return
     for name, parameter in module.named_parameters(recurse=False):
         if parameter.ndim >= 2 and name.endswith("weight"):
             yield _Kernel(parameter, choices.l1, choices.l2, choices.max_norm)
-
-
-def _grad(weight: Tensor) -> Tensor:
-    """A weight's gradient; of one that the loss did not reach, zeros, for the penalty reaches it."""
-    if weight.grad is None:
-        weight.grad = torch.zeros_like(weight)
-    return weight.grad

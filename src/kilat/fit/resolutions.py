@@ -1,4 +1,4 @@
-"""Training that looks at smaller pictures first and larger ones later (progressive resizing)."""
+"""Progressive resizing: training on smaller pictures first and larger ones later."""
 
 from collections.abc import Callable, Sequence
 from statistics import fmean
@@ -9,10 +9,11 @@ from torch.nn import functional
 
 from kilat.errors import RecipeError
 from kilat.locale import _
+from kilat.locale.notes import Note
 
 
-def side_of(sides: Sequence[int], epoch: int, epochs: int) -> int:
-    """The side in pixels at which an epoch looks: one after the other, in equal shares of the epochs.
+def side_of_epoch(sides: Sequence[int], epoch: int, epochs: int) -> int:
+    """Return the side in pixels of an epoch's pictures: one after the other, in equal shares of the epochs.
 
     Args:
         sides: of the pictures, at least one.
@@ -22,24 +23,24 @@ def side_of(sides: Sequence[int], epoch: int, epochs: int) -> int:
     return sides[min(epoch * len(sides) // epochs, len(sides) - 1)]
 
 
-def dearer(sides: Sequence[int], epoch: int, epochs: int) -> float:
-    """How many times as long as in this epoch an update takes on average from now on, by the area of the pictures."""
-    left = [side_of(sides, each, epochs) for each in range(epoch, max(epochs, epoch + 1))]
-    return fmean(side**2 for side in left) / left[0] ** 2
+def relative_cost(sides: Sequence[int], epoch: int, epochs: int) -> float:
+    """Return how many times as long as in this epoch an update takes on average from now on, by the pictures' area."""
+    remaining = [side_of_epoch(sides, each, epochs) for each in range(epoch, max(epochs, epoch + 1))]
+    return fmean(side**2 for side in remaining) / remaining[0] ** 2
 
 
-def resized(planes: Tensor, side: int) -> Tensor:
-    """Planes ``[n, channels, side, side]``, antialiased; the same ones where they have that size."""
+def resize(planes: Tensor, side: int) -> Tensor:
+    """Return planes ``[n, channels, side, side]``, antialiased; the same tensor where it has that size."""
     if planes.shape[-1] == side:
         return planes
     return functional.interpolate(planes, (side, side), mode="bilinear", align_corners=False, antialias=True)
 
 
-def require(see: Callable[[Tensor], Tensor], sides: Sequence[int], device: str) -> None:
-    """Lets a network, in inference mode, look at an empty picture of every size, once.
+def check_sides(logits: Callable[[Tensor], Tensor], sides: Sequence[int], device: str) -> None:
+    """Check that a network takes pictures of every size.
 
     Args:
-        see: float planes ``[n, 3, side, side]`` to logits.
+        logits: of the network in inference mode: float planes ``[n, 3, side, side]`` to logits.
         sides: in pixels.
         device: where the network is.
 
@@ -49,20 +50,21 @@ def require(see: Callable[[Tensor], Tensor], sides: Sequence[int], device: str) 
     for side in sides:
         try:
             with torch.no_grad():
-                see(torch.zeros(1, 3, side, side, device=device))
+                logits(torch.zeros(1, 3, side, side, device=device))
         except Exception as error:
-            message = _("fit.resolution: {side}: the network cannot look at pictures of {side} pixels ({reason}).")
-            hint = _(
-                "Leave fit.resolution empty, take sizes that it can, or end the network's map with global_avg_pool "
-                "instead of flatten."
-            )
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise RecipeError(message.format(side=side, reason=reason), hint=hint) from error
+            raise RecipeError(
+                _("fit.resolution: {side}: the network does not take pictures of {side} pixels ({reason}).").format(
+                    side=side, reason=reason
+                ),
+                hint=_(
+                    "Leave fit.resolution empty, choose other sizes, or end the network's map with global_avg_pool "
+                    "instead of flatten."
+                ),
+            ) from error
 
 
-def notes(sides: Sequence[int], held: int) -> list[str]:
-    """A sentence where training looks at larger pictures than there are."""
-    if max(sides, default=0) <= held:
-        return []
-    sentence = _("fit.resolution: pictures are held at {held} pixels; at {side} they are enlarged and show no more.")
-    return [sentence.format(held=held, side=max(sides))]
+def enlarged_notes(sides: Sequence[int], size: int) -> list[Note]:
+    """Return a note where training enlarges pictures beyond the size at which they are read."""
+    largest = max(sides, default=0)
+    return [Note("resolution_enlarged", {"size": size, "largest": largest})] if largest > size else []

@@ -6,29 +6,29 @@ from collections.abc import Sequence
 from functools import singledispatch
 from typing import NamedTuple
 
-from kilat.fit.stopping import progress
+from kilat.fit.stopping import improvements
 from kilat.recipe.fit import Cosine, Exponential, Linear, OneCycle, Performance, Piecewise, Power, Schedule
 
-_ROUNDING = 1e-9  # 0.1 epochs of 30 updates are 3 of them, although the product is a little more
+_ROUNDING = 1e-9  # 0.1 epochs of 30 updates are 3 updates, although the product is a little more
 
 
 def rate(
     schedule: Schedule, base: float, step: int, *, per_epoch: float, total: int, monitored: Sequence[float] = ()
 ) -> float:
-    """The learning rate of one update.
+    """Return the learning rate of one update.
 
-    A warm-up starts at 0, so the first update with one changes nothing (as in Keras's ``CosineDecay``), and the lowest
-    rate of a cosine or a line would be that of the update after the last. A piecewise rate changes with the first
+    A warm-up starts at 0, so its first update changes nothing (as in Keras's ``CosineDecay``), and the lowest rate of a
+    cosine or a linear schedule would be that of the update after the last. A piecewise rate changes with the first
     update after its boundary, as in Keras's ``PiecewiseConstantDecay``.
 
     Args:
-        schedule: how the rate goes on.
-        base: the rate that it goes on from.
+        schedule: how the rate changes.
+        base: the rate that it changes.
         step: the number of the update, from 0.
-        per_epoch: updates in an epoch.
-        total: updates in all.
-        monitored: the validation's losses (or accuracies, if the schedule monitors those) of all finished epochs.
-            Only ``performance`` looks at them.
+        per_epoch: updates an epoch.
+        total: updates altogether.
+        monitored: the validation's losses (or accuracies, if the schedule monitors those) of all finished epochs;
+            only ``performance`` needs them.
     """
     return _rate(schedule, base, _Moment(step, per_epoch, total, monitored))
 
@@ -36,13 +36,15 @@ def rate(
 def curve(
     schedule: Schedule, base: float, *, per_epoch: int, total: int, points: int = 200
 ) -> tuple[list[float], list[float]]:
-    """The rate over all of training, for a drawing: at most ``points`` epochs, not whole ones, and their rates."""
+    """Return the rate over all of training, to plot it: at most ``points`` epochs, in fractions, and their rates."""
     steps = sorted({round(point * (total - 1) / max(1, points - 1)) for point in range(points)})
     rates = [rate(schedule, base, step, per_epoch=per_epoch, total=total) for step in steps]
     return [step / per_epoch for step in steps], rates
 
 
 class _Moment(NamedTuple):
+    """When in a training an update is made."""
+
     step: int
     per_epoch: float
     total: int
@@ -73,16 +75,16 @@ def _(schedule: Piecewise, base: float, now: _Moment) -> float:
 
 @_rate.register
 def _(schedule: Performance, base: float, now: _Moment) -> float:
-    wait = resting = 0
-    for better in progress(now.monitored, monitor=schedule.monitor, min_delta=schedule.min_delta):
-        if resting:
-            resting, wait = resting - 1, 0
+    waited = cooldown = 0
+    for better in improvements(now.monitored, monitor=schedule.monitor, min_delta=schedule.min_delta):
+        if cooldown:
+            cooldown, waited = cooldown - 1, 0
         if better:
-            wait = 0
-        elif not resting:
-            wait += 1
-            if wait >= schedule.patience and base > schedule.floor:
-                base, resting, wait = max(base * schedule.factor, schedule.floor), schedule.cooldown, 0
+            waited = 0
+        elif not cooldown:
+            waited += 1
+            if waited >= schedule.patience and base > schedule.floor:
+                base, cooldown, waited = max(base * schedule.factor, schedule.floor), schedule.cooldown, 0
     return base
 
 
@@ -90,37 +92,37 @@ def _(schedule: Performance, base: float, now: _Moment) -> float:
 def _(schedule: OneCycle, base: float, now: _Moment) -> float:
     top, end = schedule.rise * now.total - 1, now.total - 1
     if now.step <= top:
-        return base * _along_cosine(schedule.start, 1.0, now.step / top if top else 1.0)
-    return base * _along_cosine(1.0, schedule.end, (now.step - top) / (end - top))
+        return base * _cosine(schedule.start, 1.0, now.step / top if top else 1.0)
+    return base * _cosine(1.0, schedule.end, (now.step - top) / (end - top))
 
 
 @_rate.register
 def _(schedule: Cosine, base: float, now: _Moment) -> float:
-    warm, gone = _warm_and_gone(schedule.warmup, now)
-    return base * warm * _along_cosine(1.0, schedule.end, gone)
+    factor, fraction = _warmup_and_decay(schedule.warmup, now)
+    return base * factor * _cosine(1.0, schedule.end, fraction)
 
 
 @_rate.register
 def _(schedule: Linear, base: float, now: _Moment) -> float:
-    warm, gone = _warm_and_gone(schedule.warmup, now)
-    return base * warm * (1 + (schedule.end - 1) * gone)
+    factor, fraction = _warmup_and_decay(schedule.warmup, now)
+    return base * factor * (1 + (schedule.end - 1) * fraction)
 
 
 def _lengths(schedule: Power | Exponential, now: _Moment) -> float:
-    """How many of the schedule's lengths have passed."""
+    """Return how many of the schedule's lengths have passed."""
     updates = schedule.steps if schedule.epochs is None else schedule.epochs * now.per_epoch
     assert updates is not None
     return now.step / updates
 
 
-def _along_cosine(start: float, end: float, gone: float) -> float:
-    """From start to end along half a cosine, of which a share is gone."""
-    return end + (start - end) * (1 + math.cos(math.pi * min(1.0, gone))) / 2
+def _cosine(start: float, end: float, fraction: float) -> float:
+    """Return the value after a fraction of the way from start to end, along half a cosine."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(1.0, fraction))) / 2
 
 
-def _warm_and_gone(warmup: float, now: _Moment) -> tuple[float, float]:
-    """The share of the base rate that warm-up has come to, and the share of the way down that is gone."""
-    warm = warmup * now.per_epoch
-    if now.step < warm:
-        return now.step / warm, 0.0
-    return 1.0, min(1.0, (now.step - warm) / max(1.0, now.total - warm))
+def _warmup_and_decay(warmup: float, now: _Moment) -> tuple[float, float]:
+    """Return the factor of the base rate during warm-up, and the fraction of the decay after it that is over."""
+    updates = warmup * now.per_epoch
+    if now.step < updates:
+        return now.step / updates, 0.0
+    return 1.0, min(1.0, (now.step - updates) / max(1.0, now.total - updates))

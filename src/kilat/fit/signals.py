@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while training: noted, so that it can save before it goes."""
+"""Ctrl-C and SIGTERM while training: recorded, so that training can save before it ends."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ from kilat.locale import _
 
 
 class Stopped(RunError):
-    """Training was told to stop and is saved. ``exit_code`` is 128 and the signal's number, as shells have it."""
+    """Training was told to stop, and is saved. ``exit_code`` is 128 and the signal's number, as shells have it."""
 
     kind = "stopped"
 
@@ -23,31 +23,35 @@ class Stopped(RunError):
         self.exit_code = 128 + number
 
 
-class Listening:
-    """While it lasts, the first Ctrl-C or SIGTERM is only noted in ``number``; a second one acts at once.
+class DeferredSignals:
+    """Inside the block, the first Ctrl-C or SIGTERM is only recorded in ``received``; a second one acts at once.
 
-    A block that ends well although one was noted ends in ``Stopped``: it was told, and nobody heeded it.
+    Handlers are installed from the main thread alone, since Python allows no other, and only in the place of handlers
+    that Python can restore. A block that ends well although a signal was recorded raises ``Stopped``: nobody handled
+    it.
     """
 
     def __init__(self) -> None:
-        self.number = 0
-        self.before: dict[int, Any] = {}
+        self.received = 0
+        self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # elsewhere Python lets nobody listen
-            self.before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is not None:  # a handler from outside of Python could not be restored
+                    self._handlers[number] = signal.signal(number, self._record)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._stop_listening()
-        if self.number and kind is None:
-            raise Stopped(self.number)
+        self._restore()
+        if self.received and kind is None:
+            raise Stopped(self.received)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.number = number
-        self._stop_listening()
+    def _record(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        self._restore()
 
-    def _stop_listening(self) -> None:
-        for number, handler in self.before.items():
+    def _restore(self) -> None:
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        self.before = {}
+        self._handlers = {}

@@ -1,4 +1,4 @@
-"""The part of a network that opens in stages, and how deep below the head every parameter is."""
+"""The part of a network that is unfrozen in stages, and how far below the head every parameter is."""
 
 from typing import Literal, Protocol, runtime_checkable
 
@@ -15,24 +15,25 @@ class Staged(Protocol):
         ...
 
     def unfreeze(self, stages: int | Literal["all"]) -> list[str]:
-        """Lets training change the top stages, and nothing else of the backbone; gives their names."""
+        """Let training change the top stages, and nothing else of the backbone; return their names."""
         ...
 
     def depth(self, parameter_name: str) -> int:
-        """1 in the top stage, 2 in the one below it; 0 for the head and everything else above the backbone."""
+        """Return 1 in the top stage, 2 in the one below it; 0 in the head and everywhere else above the backbone."""
         ...
 
 
-def staged(network: nn.Module) -> tuple[str, Staged] | None:
-    """What opens in stages, with its path in the network; None where nothing does."""
+def find_staged(network: nn.Module) -> tuple[str, Staged] | None:
+    """Return the part that is unfrozen in stages, with its path in the network; None where there is none."""
     return next(((path, part) for path, part in network.named_modules() if isinstance(part, Staged)), None)
 
 
-def depths(network: nn.Module) -> dict[str, int]:
-    """How many stages down each parameter of a network is, by its full name; 0 in the head, or without a backbone."""
-    found = staged(network)
+def parameter_depths(network: nn.Module) -> dict[str, int]:
+    """Return how many stages down each parameter is, by its full name; 0 in the head, or without a backbone."""
+    found = find_staged(network)
     names = [name for name, _parameter in network.named_parameters()]
     if found is None:
         return dict.fromkeys(names, 0)
-    start = f"{found[0]}." if found[0] else ""
-    return {name: found[1].depth(name.removeprefix(start)) if name.startswith(start) else 0 for name in names}
+    path, part = found
+    prefix = f"{path}." if path else ""
+    return {name: part.depth(name.removeprefix(prefix)) if name.startswith(prefix) else 0 for name in names}

@@ -8,33 +8,35 @@ import numpy as np
 from kilat.recipe.fit import EarlyStopping
 
 
-def progress(values: Sequence[float], *, monitor: str, min_delta: float = 0.0) -> list[bool]:
-    """Whether each epoch was better than the best before it by more than ``min_delta``; the first one always is.
+def improvements(values: Sequence[float], *, monitor: str, min_delta: float = 0.0) -> list[bool]:
+    """Return whether each epoch was better than the best before it by more than ``min_delta``; the first always is.
 
     Args:
         values: one of every epoch: losses, or accuracies.
         monitor: ``loss`` where lower is better, or ``accuracy`` where higher is.
-        min_delta: what counts as progress.
+        min_delta: the least difference that counts.
     """
     lower = np.asarray(values, np.float64) * (1 if monitor == "loss" else -1)
-    # Keras compares in float32, so a difference that float32 cannot hold is none here either.
-    challengers = (lower + min_delta).astype(np.float32).tolist()
+    # Keras compares in float32, so a difference that float32 cannot hold does not count here either.
+    candidates = (lower + min_delta).astype(np.float32).tolist()
     found: list[bool] = []
     best = math.inf
-    for challenger, value in zip(challengers, lower.astype(np.float32).tolist(), strict=True):
-        found.append(not found or challenger < best)
+    for candidate, value in zip(candidates, lower.astype(np.float32).tolist(), strict=True):
+        found.append(not found or candidate < best)
         best = value if found[-1] else best
     return found
 
 
 def best_epoch(values: Sequence[float], *, monitor: str, min_delta: float = 0.0) -> int:
-    """The epoch, from 0, whose weights Keras's ``restore_best_weights`` would choose: the last that was progress."""
+    """Return the epoch, from 0, whose weights Keras's ``restore_best_weights`` would choose: the last improvement."""
     assert len(values), "no epoch has been finished"
-    return max(epoch for epoch, better in enumerate(progress(values, monitor=monitor, min_delta=min_delta)) if better)
+    return max(
+        epoch for epoch, better in enumerate(improvements(values, monitor=monitor, min_delta=min_delta)) if better
+    )
 
 
 def should_stop(values: Sequence[float], rule: EarlyStopping) -> bool:
-    """Whether training ends after the epochs so far: ``patience`` of them, and at least one, without progress."""
+    """Return whether training ends here: after ``patience`` epochs, at least one, without an improvement."""
     if not values:
         return False
     waited = len(values) - 1 - best_epoch(values, monitor=rule.monitor, min_delta=rule.min_delta)

@@ -1,14 +1,15 @@
-"""What a training is given, and where it stands."""
+"""What a training is given, and how far it has come."""
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 from kilat.data.split import Part
 from kilat.fit.loader import Pictures
+from kilat.locale.notes import Note
 from kilat.model.image_model import ImageModel
 from kilat.recipe import Recipe
 
@@ -18,120 +19,130 @@ Row = dict[str, float]
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """What is to be learnt.
+    """What a training is given.
 
     Args:
-        network: with its first weights; training changes it.
+        network: with its initial weights; training changes it.
         pictures: where their pixels come from.
-        training: the pictures to learn from.
-        validation: the pictures to be measured on after every epoch.
+        train: the pictures to train on.
+        validation: the pictures to measure on after every epoch.
         classes: their names.
-        recipe: how.
+        recipe: how to train.
         device: ``cpu``, ``cuda``, ``mps`` or ``xla``.
-        asked_later: how many pictures will be answered after training.
+        later_pictures: how many pictures the logits are computed of after training, which takes time as well.
     """
 
     network: ImageModel
     pictures: Pictures
-    training: Part
+    train: Part
     validation: Part
     classes: Sequence[str]
     recipe: Recipe
     device: str
-    answered_later: int = 0
+    later_pictures: int = 0
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
-        """Digests of what a training must not change when it goes on.
+        """Digests of what must not change when a training is resumed.
 
-        ``pictures`` is that of all that is learnt from or validated on, with their classes; ``recipe`` of the recipe.
+        ``pictures`` is that of all training and validation pictures with their classes; ``recipe`` that of the recipe.
         """
-        sides = [[part.digests.tolist(), part.truth.tolist()] for part in (self.training, self.validation)]
+        parts = [[part.digests.tolist(), part.truth.tolist()] for part in (self.train, self.validation)]
         return {
-            "pictures": _digest([list(self.classes), self.network.size, *sides]),
+            "pictures": _digest([list(self.classes), self.network.size, *parts]),
             "recipe": _digest(self.recipe.model_dump(mode="json")),
         }
 
 
 @dataclass
 class TrainState:
-    """Where training stands: all of it that is no tensor, as it goes into a checkpoint.
+    """How far a training has come: all of it that is not a tensor, as it is saved in a checkpoint.
 
     Args:
         phase: which phase, from 0.
-        epoch: how many epochs of the phase are done.
-        batch: how many batches of this epoch are done.
-        step: how many updates of the phase are done.
-        planned: how many the phase will have; fewer than the recipe says where there is a time limit.
-        global_step: updates since the beginning, rolled back ones as well; the number of a checkpoint.
-        base: the ``global_step`` of the checkpoint from the start of this epoch, to which a rollback returns.
-        micro_batch: how many pictures of a batch are learnt from at once where memory does not suffice for all; else 0.
-        answer_batch: how many are answered at once, likewise.
-        lr_scale: factor of the rate after rollbacks.
+        epoch: how many epochs of the phase are finished.
+        batch: how many batches of this epoch are finished.
+        step: how many updates of the phase are finished.
+        planned_steps: how many the phase will have; fewer than the recipe says where a time limit requires it.
+        global_step: updates since the beginning, rolled back ones included; the number of a checkpoint.
+        rollback_step: the ``global_step`` of the checkpoint from the start of this epoch, to which a rollback returns.
+        micro_batch: how many pictures of a batch are computed at once where memory does not suffice for all; else 0.
+        inference_batch: the same for computing logits.
+        lr_scale: factor of the learning rate after rollbacks.
         rollbacks: how many there were.
         loss: sum over this epoch's pictures so far.
-        right: how many of them were answered rightly.
-        seen: how many there were.
+        correct: how many of them were classified correctly.
+        pictures: how many there were.
         seconds: of this epoch so far.
-        best: the epoch whose weights are kept, from 0 over all phases; -1 before the first.
-        stop_reason: why training is over, or empty.
-        history: a row for every epoch that is done.
-        notes: sentences worth saying.
+        best_epoch: the epoch whose weights are kept, from 0 over all phases; -1 before the first.
+        stop_reason: why training is over: ``all_epochs``, ``time_limit`` or ``early_stopping``; empty before.
+        history: a row for every finished epoch.
+        notes: what changes how far the result can be believed.
     """
 
     phase: int = 0
     epoch: int = 0
     batch: int = 0
     step: int = 0
-    planned: int = 0
+    planned_steps: int = 0
     global_step: int = 0
-    base: int = 0
+    rollback_step: int = 0
     micro_batch: int = 0
-    answer_batch: int = 0
+    inference_batch: int = 0
     lr_scale: float = 1.0
     rollbacks: int = 0
     loss: float = 0.0
-    right: int = 0
-    seen: int = 0
+    correct: int = 0
+    pictures: int = 0
     seconds: float = 0.0
-    best: int = -1
+    best_epoch: int = -1
     stop_reason: str = ""
     history: list[Row] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
-    def count(self, loss: float, right: int, pictures: int) -> None:
-        """One more update was made, of so many pictures with this mean loss."""
-        self.loss, self.right, self.seen = self.loss + loss * pictures, self.right + right, self.seen + pictures
+    def count(self, loss: float, correct: int, pictures: int) -> None:
+        """Count one update, of so many pictures with this mean loss."""
+        self.loss += loss * pictures
+        self.correct, self.pictures = self.correct + correct, self.pictures + pictures
         self.batch, self.step, self.global_step = self.batch + 1, self.step + 1, self.global_step + 1
 
-    def close_epoch(self, *, validation: tuple[float, float], rate: float, validation_seconds: float) -> None:
-        """Adds the row of an epoch to the history, and begins to count anew.
+    def finish_epoch(self, *, validation: tuple[float, float], learning_rate: float, validation_seconds: float) -> None:
+        """Add the row of an epoch to the history, and reset the sums.
 
         Args:
             validation: its loss and its accuracy.
-            rate: of the last update.
+            learning_rate: of the last update.
             validation_seconds: how long it took.
         """
         loss, accuracy = validation
         self.history.append(
             {
                 "epoch": len(self.history) + 1,
-                "loss": self.loss / max(self.seen, 1),
-                "accuracy": self.right / max(self.seen, 1),
+                "loss": self.loss / max(self.pictures, 1),
+                "accuracy": self.correct / max(self.pictures, 1),
                 "validation_loss": loss,
                 "validation_accuracy": accuracy,
-                "learning_rate": rate,
+                "learning_rate": learning_rate,
                 "seconds": round(self.seconds + validation_seconds, 3),
-                "pictures_per_second": round(self.seen / max(self.seconds, 1e-9), 1),
+                "pictures_per_second": round(self.pictures / max(self.seconds, 1e-9), 1),
             }
         )
         self.epoch += 1
-        self.batch = self.seen = self.right = 0
+        self.batch = self.pictures = self.correct = 0
         self.loss = self.seconds = 0.0
 
     def monitored(self, monitor: str) -> list[float]:
-        """What validation gave in the finished epochs of this phase."""
+        """Return the validation's ``loss`` or ``accuracy`` in the finished epochs of this phase."""
         return [row[f"validation_{monitor}"] for row in self.history[len(self.history) - self.epoch :]]
+
+    def document(self) -> dict[str, Any]:
+        """Return the state as JSON can hold it."""
+        return {**asdict(self), "notes": [note.document() for note in self.notes]}
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> "TrainState":
+        """Return the state that ``document`` gave."""
+        return cls(**{**document, "notes": [Note(**note) for note in document["notes"]]})
 
 
 def _digest(document: Any) -> str:

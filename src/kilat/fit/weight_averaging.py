@@ -1,4 +1,4 @@
-"""The weights of a network in training: those that learn, their running mean, and the best there were."""
+"""The weights of a network in training: those trained now, their moving average, the best, and the mean of epochs."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,116 +12,115 @@ Tensors = dict[str, Tensor]
 class Weights:
     """What training changes in a network, and what is kept of it.
 
-    ``averaged_epochs`` is how many ends of epochs ``average`` is the mean of.
+    ``trainable`` are the parameters that are trained now, ``ema`` their exponential moving average, ``best`` the
+    weights of the best epoch, and ``swa`` the mean of the last epochs' weights, of which there are ``swa_epochs`` so
+    far.
 
     Args:
         network: to be trained.
-        ema: how much of the running mean stays at each update; None for no such mean.
+        ema_decay: how much of the moving average stays at each update; None for no moving average.
     """
 
-    def __init__(self, network: nn.Module, ema: float | None) -> None:
-        self.network, self.ema = network, ema
-        self.learning: dict[str, nn.Parameter] = {}
-        self.mean: Tensors = {}
+    def __init__(self, network: nn.Module, ema_decay: float | None) -> None:
+        self.network, self.ema_decay = network, ema_decay
+        self.trainable: dict[str, nn.Parameter] = {}
+        self.ema: Tensors = {}
         self.best: Tensors = {}
-        self.average: Tensors = {}
-        self.averaged_epochs = 0
-        self._learnt: set[str] = set()
+        self.swa: Tensors = {}
+        self.swa_epochs = 0
+        self._ever_trained: set[str] = set()
 
-    def choose(self) -> None:
-        """Looks which parameters learn from now on: those that require gradients."""
+    def start_phase(self) -> None:
+        """Find the parameters that are trained from now on, which require gradients, and start new averages."""
         self.network.zero_grad()  # or what is frozen from now on would be moved by its last gradient
-        self.learning = {name: value for name, value in self.network.named_parameters() if value.requires_grad}
-        self._learnt |= set(self.learning)
-        if self.best:  # what was frozen until now is what it was when the best ones were kept
-            self.best = _copied(self.now()) | self.best
+        self.trainable = {name: value for name, value in self.network.named_parameters() if value.requires_grad}
+        self._ever_trained |= set(self.trainable)
+        if self.best:  # what was frozen until now is what it was when the best weights were kept
+            self.best = _copies(self.current()) | self.best
+        self.ema = _copies(self.trainable) if self.ema_decay else {}
+        self.reset_swa()
 
-    def now(self) -> Tensors:
-        """Weights and running statistics as they are; what was never trained is left out. Not a copy."""
-        frozen = {name for name, _value in self.network.named_parameters()} - self._learnt
+    def current(self) -> Tensors:
+        """Return weights and running statistics as they are, without those that were never trained. Not a copy."""
+        frozen = {name for name, _value in self.network.named_parameters()} - self._ever_trained
         return {name: value.detach() for name, value in self.network.state_dict().items() if name not in frozen}
 
-    def kept(self) -> Tensors:
-        """The same with the mean, where there is one: what is measured, and kept in the end."""
-        return self.now() | self.mean
+    def evaluated(self) -> Tensors:
+        """Return the same with the moving average, if there is one: what is measured, and kept in the end."""
+        return self.current() | self.ema
 
-    def copied(self) -> Tensors:
-        """All weights and running statistics as they are, also those that do not learn."""
-        return _copied(self.network.state_dict())
+    def copy_all(self) -> Tensors:
+        """Return a copy of all weights and running statistics, also those that are not trained."""
+        return _copies(self.network.state_dict())
 
-    def put(self, weights: Tensors) -> None:
-        """Gives the network some weights; others stay."""
+    def load(self, weights: Tensors) -> None:
+        """Set some of the network's weights; the others stay."""
         self.network.load_state_dict(weights, strict=False)
 
     def keep_as_best(self) -> None:
-        """None were better than these."""
-        self.best = _copied(self.kept())
+        """Keep a copy of the evaluated weights as the best."""
+        self.best = _copies(self.evaluated())
 
-    def begin_mean(self) -> None:
-        """The mean begins with what is there, and the average of epochs with none."""
-        self.mean = _copied(self.learning) if self.ema else {}
-        self.forget_average()
-
-    def take_into_mean(self, *, first: bool) -> None:
-        """Takes the weights into their mean; after the first update they are the mean, as in Keras."""
-        if self.ema:
-            values = [self.learning[name].detach() for name in self.mean]
-            torch._foreach_lerp_(list(self.mean.values()), values, 1.0 if first else 1 - self.ema)
+    def update_ema(self, *, first: bool) -> None:
+        """Update the moving average; after the first update it is the weights themselves, as in Keras."""
+        if self.ema_decay:
+            values = [self.trainable[name].detach() for name in self.ema]
+            torch._foreach_lerp_(list(self.ema.values()), values, 1.0 if first else 1 - self.ema_decay)
 
     @contextlib.contextmanager
-    def averaged(self) -> Iterator[None]:
-        """The network with the mean of its weights, where there is one."""
-        trained = _copied({name: self.learning[name] for name in self.mean})
-        self.put(self.mean)
+    def with_ema(self) -> Iterator[None]:
+        """Give the network the moving average of its weights inside the block, if there is one."""
+        trained = _copies({name: self.trainable[name] for name in self.ema})
+        self.load(self.ema)
         try:
             yield
         finally:
-            self.put(trained)
+            self.load(trained)
 
-    def take_into_average(self) -> None:
-        """Takes weights and running statistics into the average of epochs (arXiv 1803.05407); of counters the last."""
-        self.averaged_epochs += 1
-        for name, value in self.now().items():
-            if name in self.average and value.is_floating_point():
-                self.average[name].lerp_(value, 1 / self.averaged_epochs)
+    def update_swa(self) -> None:
+        """Add weights and running statistics to the mean of epochs (arXiv 1803.05407); of counters, keep the last."""
+        self.swa_epochs += 1
+        for name, value in self.current().items():
+            if name in self.swa and value.is_floating_point():
+                self.swa[name].lerp_(value, 1 / self.swa_epochs)
             else:
-                self.average[name] = value.clone()
+                self.swa[name] = value.clone()
 
-    def forget_average(self) -> None:
-        """The average of epochs is of none."""
-        self.average, self.averaged_epochs = {}, 0
+    def reset_swa(self) -> None:
+        """Start the mean of epochs anew."""
+        self.swa, self.swa_epochs = {}, 0
 
     def tensors(self) -> Tensors:
-        """Everything here as it goes into a checkpoint. Not a copy."""
-        parts = {"weights": self.now(), "mean": self.mean, "best": self.best, "average": self.average}
+        """Return everything here as it is saved in a checkpoint. Not a copy."""
+        parts = {"weights": self.current(), "ema": self.ema, "best": self.best, "swa": self.swa}
         found = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
-        return found | ({"averaged_epochs": torch.tensor(self.averaged_epochs)} if self.averaged_epochs else {})
+        return found | ({"swa_epochs": torch.tensor(self.swa_epochs)} if self.swa_epochs else {})
 
     def restore(self, tensors: Tensors) -> None:
-        """Goes on from what ``tensors`` gave, once the same parameters are chosen."""
-        self.put(under("weights", tensors))
-        self.best = under("best", tensors)
-        self.averaged_epochs = int(tensors.get("averaged_epochs", 0))
+        """Resume from what ``tensors`` gave, once the same phases were started."""
+        self.load(with_prefix("weights", tensors))
+        self.best = with_prefix("best", tensors)
+        self.swa_epochs = int(tensors.get("swa_epochs", 0))
         # Laid out in memory like the weights, so that the arithmetic is the same to the last bit.
-        now = self.now()
-        self.mean, self.average = (
-            {name: torch.empty_like(now[name]).copy_(value) for name, value in under(part, tensors).items()}
-            for part in ("mean", "average")
+        current = self.current()
+        self.ema, self.swa = (
+            {name: torch.empty_like(current[name]).copy_(value) for name, value in with_prefix(part, tensors).items()}
+            for part in ("ema", "swa")
         )
 
 
-def blended(first: Tensors, then: Tensors, share: float) -> Tensors:
-    """Weights between those that there were first and those that there were then, of which they have a share."""
+def interpolate(first: Tensors, last: Tensors, share: float) -> Tensors:
+    """Return weights between the first and the last ones, of which the last ones have a share."""
     return {
         name: torch.lerp(first[name], value, share) if value.is_floating_point() else value
-        for name, value in then.items()
+        for name, value in last.items()
     }
 
 
-def under(part: str, tensors: Tensors) -> Tensors:
-    """Those whose names begin with ``part/``, without it."""
-    return {name.removeprefix(f"{part}/"): value for name, value in tensors.items() if name.startswith(f"{part}/")}
+def with_prefix(prefix: str, tensors: Tensors) -> Tensors:
+    """Return those whose names begin with ``prefix/``, without it."""
+    return {name.removeprefix(f"{prefix}/"): value for name, value in tensors.items() if name.startswith(f"{prefix}/")}
 
 
-def _copied(tensors: Tensors | dict[str, nn.Parameter]) -> Tensors:
+def _copies(tensors: Tensors | dict[str, nn.Parameter]) -> Tensors:
     return {name: value.detach().clone() for name, value in tensors.items()}

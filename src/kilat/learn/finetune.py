@@ -12,7 +12,7 @@ from kilat.learn.frozen import Extracted, extract, fit_head, head_on
 from kilat.learn.learned import Learned
 from kilat.learn.network import TrainingOptions, network_artifact, split_logits
 from kilat.learn.splits import hold_out_parts, preview_rows, shared_calibration
-from kilat.learn.time_budget import TimeBudget
+from kilat.learn.time_budget import ACTIVATION_CACHE, TimeBudget
 from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.probe import Head
@@ -37,9 +37,9 @@ def finetune(
     validation pictures as well, from which training starts, and whose answers to these pictures it has to beat.
     """
     require_torch(_("Fine-tuning a backbone"))
-    from kilat.fit.distributed import group
+    from kilat.fit.distributed.launch import require_devices
 
-    group.require(recipe.runtime.devices, training_device(recipe.runtime.device))
+    require_devices(recipe.runtime.devices, training_device(recipe.runtime.device))
     extracted = extract(source, recipe, timer, budget, progress)
     recipe = extracted.recipe
     parts = train, validation, calibration = hold_out_parts(extracted.train, extracted.classes, recipe)
@@ -53,10 +53,16 @@ def finetune(
         dataset, training = _training_run(source, extracted, parts, start.head, progress)
     advance = progress(_("Training"))
     with timer.measure("fit_s"):
-        trained = training.train(options.folder, deadline=budget.deadline, on_epoch=options.on_epoch, advance=advance)
+        trained = training.train(
+            options.folder,
+            deadline=budget.deadline,
+            cache_share=ACTIVATION_CACHE,
+            on_epoch=options.on_epoch,
+            advance=advance,
+        )
         split = split_logits(trained, dataset)
     comparison = compare(validation.truth, before, split.validation_logits)
-    fit_section = {"fit": trained.facts}
+    fit_section = {"fit": trained.metrics}
     common = {
         "comparison": comparison,
         "history": trained.history,
@@ -100,7 +106,7 @@ def _training_run(
     source: Source, extracted: Extracted, parts: Parts, head: Head, progress: Progress
 ) -> tuple[PixelDataset, "TrainingRun"]:
     """The training of backbone and head on pixels, which are kept in memory where they fit."""
-    from kilat.fit import training_run
+    from kilat.fit import prepare
 
     recipe, size, catalog = extracted.recipe, extracted.backbone.size, extracted.catalog
     pixels = None
@@ -117,4 +123,4 @@ def _training_run(
         ).pixels
     dataset = PixelDataset(catalog, size, pixels, extracted.classes, *parts, extracted.test, extracted.notes)
     device = training_device(recipe.runtime.device)
-    return dataset, training_run.open_backbone(source, dataset, recipe, head, device=device)
+    return dataset, prepare.finetuning_run(source, dataset, recipe, head, device=device)

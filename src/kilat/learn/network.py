@@ -51,16 +51,16 @@ def learn_network(
 ) -> Learned:
     """Train the network of a recipe."""
     require_torch(_("Training a network by gradient"))
-    from kilat.fit import training_run
-    from kilat.fit.distributed import group
+    from kilat.fit import prepare
+    from kilat.fit.distributed.launch import require_devices
 
     device = training_device(recipe.runtime.device)
-    group.require(recipe.runtime.devices, device)
+    require_devices(recipe.runtime.devices, device)
     with timer.measure("pictures_s"):
         dataset, near_duplicates = read_dataset(source, recipe, progress)
     advance = progress(_("Training"))
     with timer.measure("fit_s"):
-        training = training_run.begin(
+        training = prepare.network_run(
             source, dataset, recipe, device=device, network=options.network, name=options.name
         )
         trained = training.train(options.folder, deadline=budget.deadline, on_epoch=options.on_epoch, advance=advance)
@@ -71,7 +71,7 @@ def learn_network(
         dataset.catalog,
         split,
         artifact,
-        sections={"fit": trained.facts},
+        sections={"fit": trained.metrics},
         notes=[*dataset.notes, *trained.notes, *label_safety.unsafe_augmentations(recipe.augment, dataset.classes)],
         near_duplicates=near_duplicates,
         history=trained.history,
@@ -108,7 +108,7 @@ def read_dataset(source: Source, recipe: Recipe, progress: Progress) -> tuple[Pi
 
 def split_logits(trained: "Trained", dataset: PixelDataset) -> SplitLogits:
     """Return what a trained network answers to the pictures that it was not trained on."""
-    validation = trained.answer(dataset.validation.rows)
+    validation = trained.inference.logits(dataset.validation.rows)
     is_apart = dataset.calibration is not dataset.validation
     return SplitLogits(
         dataset.classes,
@@ -116,9 +116,9 @@ def split_logits(trained: "Trained", dataset: PixelDataset) -> SplitLogits:
         dataset.validation,
         validation,
         dataset.calibration,
-        trained.answer(dataset.calibration.rows) if is_apart else validation,
+        trained.inference.logits(dataset.calibration.rows) if is_apart else validation,
         dataset.test,
-        trained.answer(dataset.test.rows),
+        trained.inference.logits(dataset.test.rows),
     )
 
 
@@ -126,15 +126,15 @@ def network_artifact(
     trained: "Trained", split: SplitLogits, catalog: Catalog, name: str, size: int, resize: Resize
 ) -> NetworkArtifact:
     """Export a trained network, and keep what it says of the pictures that are needed from here on."""
-    graph = trained.graph()
+    graph = trained.to_onnx()
     gate = parity.sample_rows(np.flatnonzero(catalog.used))
-    embedded = embed_pictures(graph, trained.pixels, split, gate)
+    embedded = embed_pictures(graph, trained.inference.pixels, split, gate)
     return NetworkArtifact(
-        metadata.network_info(name, graph, size, trained.facts),
+        metadata.network_info(name, graph, size, trained.metrics),
         graph,
         size,
         resize,
-        RowValues.concat([(split.test.rows, split.test_logits), (gate, trained.answer(gate))]),
+        RowValues.concat([(split.test.rows, split.test_logits), (gate, trained.inference.logits(gate))]),
         embedded.embeddings,
         embedded.sample,
         embedded.projection,

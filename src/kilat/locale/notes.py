@@ -79,6 +79,47 @@ NOTES: dict[str, str | tuple[str, str]] = {
     "backbones_none_on_this_machine": N_("None of these is on this machine."),
     "backbones_more": N_("{count:,} more: narrow the search, or take --limit {all}."),
     "backbones_need_torch": N_("More than a thousand others come with the extra 'torch': pip install 'kilat[torch]'"),
+    # what training left undone, skipped or took back (kilat.fit)
+    "no_memory_for_activations": N_(
+        "The activations of frozen stages are computed in every epoch: caching them would take more than a quarter of "
+        "the free memory."
+    ),
+    "no_time_for_activations": N_(
+        "The activations of frozen stages are computed in every epoch: the time limit leaves no time to cache them."
+    ),
+    "checkpoint_unreadable": N_("The checkpoint of step {step:,} was skipped: it cannot be read ({reason})."),
+    "checkpoint_document_damaged": N_("The checkpoint of step {step:,} was skipped: its document is damaged."),
+    "checkpoint_tensors_damaged": N_("The checkpoint of step {step:,} was skipped: its tensors are damaged."),
+    "all_checkpoints_damaged": N_("All checkpoints were damaged, so training started again from the beginning."),
+    "loss_not_finite": N_(
+        "The loss was not finite in epoch {epoch}: training went back to its start, with half the learning rate."
+    ),
+    "stopped_before_averaging": N_(
+        "Training stopped early, before the epochs that fit.swa_epochs would have averaged."
+    ),
+    "resolution_enlarged": N_(
+        "fit.resolution: pictures are read at {size} pixels; at {largest} they are enlarged and show no more detail."
+    ),
+    "micro_batches": N_(
+        "Memory did not suffice for batches of {batch}: they are computed in {parts} parts of {micro_batch}, which "
+        "gives the same updates."
+    ),
+    "micro_batches_batch_norm": N_(
+        "Memory did not suffice for batches of {batch}: they are computed in {parts} parts of {micro_batch}, which "
+        "gives the same updates except for batch norms, which normalise over each part by itself."
+    ),
+    "batch_norm_unsettled": (
+        N_(
+            "Batch norm had only one update to learn its running statistics, which are still {share:.0%} what they "
+            "began with: the model may be far worse than it was in training. Train for more epochs, use smaller "
+            "batches, or give batch_norm a momentum of 0.9."
+        ),
+        N_(
+            "Batch norm had only {count:,} updates to learn its running statistics, which are still {share:.0%} what "
+            "they began with: the model may be far worse than it was in training. Train for more epochs, use smaller "
+            "batches, or give batch_norm a momentum of 0.9."
+        ),
+    ),
     # what was left undone while learning (kilat.learn)
     "time_limit_backbone": N_(
         "The time limit left no room for {wanted} as asked: the features are those of {backbone} in {precision}."

@@ -101,9 +101,9 @@ def training(fit: FitSection, history: Sequence[Mapping[str, float]]) -> list[tu
     """Return what there is to say of a training by gradient."""
     speeds = [row["pictures_per_second"] for row in history if defined(row.get("pictures_per_second"))]
     stop_reasons = {
-        "all epochs": _("all epochs"),
-        "early stopping": _("early stopping"),
-        "time limit": _("time limit"),
+        "all_epochs": _("all epochs"),
+        "early_stopping": _("early stopping"),
+        "time_limit": _("time limit"),
     }
     rows = [
         (_("epochs"), count(fit.epochs)),

@@ -26,7 +26,7 @@ from kilat.runtime.progress import Progress, silent
 from kilat.verbs import run_folder
 
 if TYPE_CHECKING:
-    from kilat.fit.lr_finder import Finding
+    from kilat.fit.lr_finder import RangeTest
 
 PREVIEWED = 6
 """Pictures on a preview, of different classes."""
@@ -57,15 +57,15 @@ def summarise(model: str, overrides: dict[str, Any], classes: int | None = None)
         recipe, name = load(model, overrides), path.stem
     network = _require_network(recipe)
     require_torch(_("Building a network"))
-    from kilat.fit.training_run import channels, layered
+    from kilat.fit.prepare import build_network, input_channels
     from kilat.model import summary
 
     if not network.layers:
         raise RecipeError(_("The network was given from Python; only its author can build it again."))
     with_random_weights = recipe.model_copy(update={"model": network.model_copy(update={"weights": "none"})})
     size = input_size(recipe, None)
-    built = layered(with_random_weights, size, classes or network.classes)
-    return summary.summarise(built, name=name, channels=channels(recipe), size=size)
+    built = build_network(with_random_weights, size, classes or network.classes)
+    return summary.summarise(built, name=name, channels=input_channels(recipe), size=size)
 
 
 def summary_document(summary: Summary) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def learning_rates(recipe: Recipe, steps_per_epoch: int) -> tuple[list[float], l
     return epochs, rates
 
 
-def find_learning_rate(source: Source, recipe: Recipe, steps: int, progress: Progress = silent) -> "Finding":
+def find_learning_rate(source: Source, recipe: Recipe, steps: int, progress: Progress = silent) -> "RangeTest":
     """Run a learning-rate range test on real pictures (Smith, arXiv 1506.01186).
 
     Args:
@@ -126,16 +126,16 @@ def find_learning_rate(source: Source, recipe: Recipe, steps: int, progress: Pro
     if not recipe.is_finetuning:
         _require_network(recipe)
     require_torch(_("Trying learning rates"))
-    from kilat.fit import training_run
+    from kilat.fit import prepare
 
     if recipe.is_finetuning:
         training = prepare_finetuning(source, recipe, progress)
     else:
         dataset, _near_duplicates = read_dataset(source, recipe, progress)
         device = training_device(recipe.runtime.device)
-        training = training_run.begin(source, dataset, recipe, device=device, name="network")
+        training = prepare.network_run(source, dataset, recipe, device=device, name="network")
     with tempfile.TemporaryDirectory() as folder:
-        return training.find_rate(steps, Path(folder), progress(_("Trying learning rates")))
+        return training.find_learning_rate(steps, Path(folder), progress(_("Trying learning rates")))
 
 
 def preview(source: Source, recipe: Recipe) -> tuple[bytes, list[Note]]:
@@ -153,7 +153,7 @@ def preview(source: Source, recipe: Recipe) -> tuple[bytes, list[Note]]:
             _("This recipe augments nothing."), hint=_("Choose something, such as --set augment.rotation=15.")
         )
     require_torch(_("Augmenting pictures"))
-    from kilat.fit.augment.preview import sheet
+    from kilat.fit.augment.preview import preview_sheet
 
     size = input_size(recipe, source)
     resizer = Resizer(size, recipe.input.resize)
@@ -168,7 +168,7 @@ def preview(source: Source, recipe: Recipe) -> tuple[bytes, list[Note]]:
     if not pixels:
         raise SourceError(_("None of the pictures for the preview can be read."))
     file = io.BytesIO()
-    sheet(np.stack(pixels), recipe.augment, seed=recipe.runtime.seed).save(file, "PNG")
+    preview_sheet(np.stack(pixels), recipe.augment, seed=recipe.runtime.seed).save(file, "PNG")
     return file.getvalue(), unsafe_augmentations(recipe.augment, sorted(set(labels)))
 
 

@@ -102,8 +102,8 @@ def train(  # noqa: PLR0913 - a choice each
         history = run_folder.History(folder, listeners)
         options = TrainingOptions(folder / run_folder.CHECKPOINTS, start.network, network, history.append)
         outcome = fit(source, chosen, timer, shown, options)
-        if tracker and tracker.trouble:
-            outcome.notes.append(Note("tracking_stopped", {"reason": tracker.trouble}))
+        if tracker and tracker.failure:
+            outcome.notes.append(Note("tracking_stopped", {"reason": tracker.failure}))
         run = write(folder, source, outcome, timer)
         if tracker:
             files = (run_folder.MODEL, run_folder.REPORT, run_folder.METRICS)
@@ -167,9 +167,9 @@ def fit(
         model = learned.artifact.assemble(split.temperature, manifest, uncertainty.ood.graph)
         classifier = Classifier(model)
     with timer.measure("parity_s"):
-        rows = parity.sample(np.flatnonzero(learned.catalog.used))
+        rows = parity.sample_rows(np.flatnonzero(learned.catalog.used))
         probabilities, scores = split.calibrated(learned.artifact.logits(rows)), uncertainty.scores(rows)
-        gate = parity.check(classifier, source, rows, probabilities, scores, learned.artifact.tolerance)
+        gate = parity.check_parity(classifier, source, rows, probabilities, scores, learned.artifact.tolerance)
     sections = {
         "data": data,
         **({"corrected": source.counts} if isinstance(source, CorrectedSource) else {}),
@@ -191,7 +191,7 @@ def learn(source: Source, recipe: Recipe, timer: Timer, progress: Progress, opti
     budget = TimeBudget(recipe.runtime.time_limit, timer.started)
     if recipe.model is not None:
         return learn_network(source, recipe, timer, budget, progress, options)
-    if recipe.is_opened:
+    if recipe.is_finetuning:
         return finetune(source, recipe, timer, budget, progress, options)
     return learn_head(source, recipe, timer, budget, progress)
 

@@ -1,4 +1,4 @@
-"""What was saved comes back to the bit, or is passed over and said; a kill at any moment leaves the save before it."""
+"""What was saved is loaded to the bit, or skipped with a note; a kill at any moment leaves the save before it."""
 
 import json
 import math
@@ -13,10 +13,11 @@ torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 
 from kilat.errors import RunError  # noqa: E402
 from kilat.fit.checkpoint import Checkpoints, Snapshot  # noqa: E402
+from kilat.locale.notes import Note  # noqa: E402
 
 
 def snapshot(step: int) -> Snapshot:
-    """One whose content says which step it is of."""
+    """A snapshot whose content depends on its step."""
     return Snapshot({"weight": torch.full((50, 20), float(step))}, {"epoch": step, "loss": step / 7})
 
 
@@ -47,7 +48,7 @@ class TestRoundTrip:
         torch.arange(6.0)[::2],
     )
 
-    def test_every_byte_comes_back(self, made):
+    def test_every_byte_is_loaded(self, made):
         made.save(1, Snapshot({str(i): tensor for i, tensor in enumerate(self.TENSORS)}, {}))
         _, got, _ = made.newest()
         assert set(got.tensors) == {str(i) for i in range(len(self.TENSORS))}
@@ -68,7 +69,7 @@ class TestRoundTrip:
         got["p"].add_(1)
         assert got["q"].equal(torch.ones(4))
 
-    def test_a_document_comes_back(self, made):
+    def test_a_document_is_loaded(self, made):
         document = {
             "floats": [0.1, 1 / 3, 5e-324, 1.7976931348623157e308, -0.0, 1e22],
             "integers": [2**63, -1],
@@ -79,7 +80,7 @@ class TestRoundTrip:
         got = made.at(1).document
         assert repr(got) == repr(document)
 
-    def test_a_loss_that_is_no_number_comes_back(self, made):
+    def test_a_loss_that_is_not_finite_is_loaded(self, made):
         made.save(1, Snapshot({}, {"loss": [math.nan, math.inf]}))
         first, second = made.newest()[1].document["loss"]
         assert math.isnan(first)
@@ -100,24 +101,24 @@ class TestWhichStay:
         assert made.at(20).document == snapshot(20).document
         assert made.at(30) is None
 
-    def test_a_base_that_is_let_go_goes(self, made):
+    def test_an_old_base_is_removed(self, made):
         for step in (1, 2, 3, 4):
             made.save(step, snapshot(step), base=1 if step < 4 else 3)
         assert steps(made.folder) == [3, 4]
 
-    def test_what_lies_ahead_belongs_to_another_course(self, made):
+    def test_later_steps_are_removed(self, made):
         for step in (10, 20, 30):
             made.save(step, snapshot(step), base=10)
         made.save(15, snapshot(15))
         assert steps(made.folder) == [10, 15]
         assert made.newest()[0] == 15
 
-    def test_a_step_saved_again_is_the_new_one(self, made):
+    def test_a_step_saved_again_replaces_the_first(self, made):
         made.save(5, snapshot(5))
         made.save(5, snapshot(6))
         assert made.newest()[1].document == snapshot(6).document
 
-    def test_what_a_kill_left_goes_at_the_next_opening(self, made):
+    def test_what_a_kill_left_is_removed_when_the_folder_is_opened(self, made):
         made.save(1, snapshot(1))
         for name in (".step-00000002.safetensors.partial", "step-00000002.safetensors", ".step-00000003.json.partial"):
             (made.folder / name).write_bytes(b"half")
@@ -145,7 +146,7 @@ class TestDamage:
     @pytest.mark.parametrize("at", [0.0, 0.01, 0.3, 0.5, 0.999, 1.0])
     @pytest.mark.parametrize("harm", [flip, cut])
     @pytest.mark.parametrize("suffix", ["json", "safetensors"])
-    def test_the_one_before_is_taken_and_it_is_said(self, made, at, harm, suffix):
+    def test_the_one_before_is_taken_with_a_note(self, made, at, harm, suffix):
         for step in (1, 2):
             made.save(step, snapshot(step))
         harm(made.folder / f"step-00000002.{suffix}", at)
@@ -153,10 +154,9 @@ class TestDamage:
         assert step == 1
         assert got.tensors["weight"].equal(snapshot(1).tensors["weight"])
         assert got.document == snapshot(1).document
-        what = "document" if suffix == "json" else "tensors"
-        assert notes == [
-            f"The checkpoint of step 2 was passed over: its {what} {'is' if what[0] == 'd' else 'are'} damaged."
-        ]
+        damaged = "document" if suffix == "json" else "tensors"
+        assert notes == [Note(f"checkpoint_{damaged}_damaged", {"step": 2})]
+        assert "step 2 was skipped" in notes[0].sentence()
         assert made.at(2) is None
 
     @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"{}", b"\xff", b"[" * 100_000, b'{"digest": 1}'])
@@ -178,15 +178,18 @@ class TestDamage:
             )
         step, _, notes = made.newest()
         assert step == 1
-        assert "step 3 was passed over: its document is damaged" in notes[0]
-        assert "step 2 was passed over: it cannot be read (No such file or directory)" in notes[1]
+        assert notes == [
+            Note("checkpoint_document_damaged", {"step": 3}),
+            Note("checkpoint_unreadable", {"step": 2, "reason": "No such file or directory"}),
+        ]
+        assert "it cannot be read (No such file or directory)" in notes[1].sentence()
 
     def test_all_of_them(self, made):
         made.save(1, snapshot(1))
         flip(made.folder / "step-00000001.safetensors", 0.5)
         assert made.newest() is None
 
-    def test_a_damaged_one_takes_nobodys_place(self, made):
+    def test_a_damaged_one_does_not_count(self, made):
         for step in (1, 2):
             made.save(step, snapshot(step))
         flip(made.folder / "step-00000002.safetensors", 0.5)
@@ -201,7 +204,7 @@ class TestDamage:
         assert written["document"] == snapshot(1).document
 
 
-class TestTrouble:
+class TestErrors:
     @pytest.mark.skipif(os.name != "posix", reason="POSIX limits")
     @pytest.mark.parametrize("limit", [0, 100, 4000, 4200])
     def test_a_full_disk(self, made, limit):
@@ -211,7 +214,7 @@ class TestTrouble:
             made.save(step, snapshot(step))
         before = names(made.folder)
         large = snapshot(3)
-        large.document["history"] = [0.1] * 2000  # so that the last limit is met by the document
+        large.document["history"] = [0.1] * 2000  # so that the document reaches the last limit
         usual = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, usual[1]))
         try:
@@ -240,9 +243,9 @@ class TestTrouble:
 
     def test_a_file_where_the_folder_should_be(self, tmp_path):
         (tmp_path / "taken").write_text("")
-        with pytest.raises(RunError, match="cannot be made"):
+        with pytest.raises(RunError, match="cannot be created"):
             Checkpoints(tmp_path / "taken")
-        with pytest.raises(RunError, match="cannot be made"):
+        with pytest.raises(RunError, match="cannot be created"):
             Checkpoints(tmp_path / "taken" / "below")
 
     def test_a_folder_that_disappears(self, made):
@@ -285,34 +288,34 @@ for _ in range(kills):
         os.close(reading)
         save_on(last, writing)
     os.close(writing)
-    told = os.read(reading, 8)  # one save at least
+    written = os.read(reading, 8)  # one save at least
     time.sleep(2 * (time.monotonic() - begun) * dice.random())
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     while more := os.read(reading, 1 << 16):
-        told += more
+        written += more
     os.close(reading)
-    finished = int.from_bytes(told[-8:])
+    finished = int.from_bytes(written[-8:])
     left = sorted(path.name for path in folder.iterdir())
     checkpoints = Checkpoints(folder)
     last, got, notes = checkpoints.newest()
     whole = got.tensors["weight"].equal(snapshot(last).tensors["weight"]) and got.document == snapshot(last).document
-    print(json.dumps({"finished": finished, "newest": last, "whole": whole, "notes": notes, "left": left,
+    print(json.dumps({"finished": finished, "newest": last, "whole": whole, "notes": len(notes), "left": left,
                       "base": checkpoints.at(1) is not None, "files": len(list(folder.iterdir()))}))
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_at_any_moment_the_last_save_is_there(tmp_path):
+def test_killed_at_any_moment_the_last_checkpoint_is_there(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", KILLER, str(tmp_path), str(KILLS)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(told) == KILLS
-    for one in told:
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(results) == KILLS
+    for one in results:
         assert one["whole"], one
-        assert one["notes"] == [], one
+        assert one["notes"] == 0, one
         assert one["finished"] <= one["newest"] <= one["finished"] + 1, one
         assert one["base"], one
         assert one["files"] <= 2 * 4, one  # the last two, the base, and one that was about to go

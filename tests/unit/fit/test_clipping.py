@@ -1,3 +1,5 @@
+"""Clipping of gradients by value and by norms."""
+
 import math
 
 import pytest
@@ -43,7 +45,7 @@ def test_nothing_to_clip():
     assert parameter.grad is None
 
 
-def test_a_norm_that_is_no_number_is_not_hidden():
+def test_a_norm_that_is_not_finite_is_not_hidden():
     first, second = clipped(Clip(global_norm=1), [math.inf], [1.0])
     assert math.isnan(first[0])
     assert math.isnan(second[0])

@@ -1,86 +1,82 @@
+"""How many updates still fit before a deadline."""
+
 import pytest
 
 pytest.importorskip("torch")
 
-from kilat.fit.deadline import Deadline
+from kilat.fit.deadline import UpdatePlanner
+from kilat.runtime.deadline import Deadline
 
 
-class Clock:
-    """Goes on when it is told to."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
+def planner(seconds, clock, *, per_epoch=100):
+    deadline = Deadline(clock.time + seconds, clock)
+    return UpdatePlanner(deadline, batch=10, per_epoch=per_epoch, validation_pictures=50, later_pictures=200)
 
 
-def pace(seconds, clock, *, per_epoch=100, validation=50, later=200):
-    return Deadline(clock.now + seconds, batch=10, per_epoch=per_epoch, validation=validation, later=later, now=clock)
-
-
-def simulated(limit, wanted, *, update, answer, save, stumble=None, later_phases=()):
-    """Goes through the phases as training does; gives the updates of each, and when everything was over."""
-    clock = Clock()
-    made = pace(limit, clock)
-    made.updated(update)
+def simulated(clock, limit, wanted, *, update, picture, checkpoint, slow_update=None, later_phases=()):
+    """Go through phases as training does; return the updates of each, and the seconds that everything took."""
+    began = clock.time
+    made = planner(limit, clock)
+    made.record_update(update)
     counts = []
     phases = [wanted, *later_phases]
     for number, phase in enumerate(phases):
         done, later = 0, sum(phases[number + 1 :])
         planned = made.plan(done, phase, later)
         while done < planned:
-            took = stumble if stumble and done % 7 == 0 else update
-            clock.now += took
-            made.updated(took)
+            seconds = slow_update if slow_update and done % 7 == 0 else update
+            clock.time += seconds
+            made.record_update(seconds)
             done += 1
             if done % 20 == 0:
                 planned = made.plan(done, phase, later)
             if done % 100 == 0 or done >= planned:
-                clock.now += 50 * answer + save
-                made.validated(50 * answer)
-                made.saved(save)
+                clock.time += 50 * picture + checkpoint
+                made.record_validation(50 * picture)
+                made.record_checkpoint(checkpoint)
                 planned = max(made.plan(done, phase, later), done if done >= phase else 0)
         counts.append(done)
-    return counts, clock.now + 200 * answer - 1000.0
+    return counts, clock.time + 200 * picture - began
 
 
-def test_where_there_is_time_nothing_is_cut():
-    counts, over = simulated(1000, 300, update=0.1, answer=0.001, save=0.2)
+def test_where_there_is_time_nothing_is_cut(clock):
+    counts, seconds = simulated(clock, 1000, 300, update=0.1, picture=0.001, checkpoint=0.2)
     assert counts == [300]
-    assert over < 1000
+    assert seconds < 1000
 
 
 @pytest.mark.parametrize("limit", [30, 60, 200])
-@pytest.mark.parametrize("stumble", [None, 0.5])
-def test_it_ends_in_time_and_uses_it(limit, stumble):
-    counts, over = simulated(limit, 10_000, update=0.1, answer=0.002, save=0.5, stumble=stumble)
+@pytest.mark.parametrize("slow_update", [None, 0.5])
+def test_it_ends_in_time_and_uses_it(clock, limit, slow_update):
+    counts, seconds = simulated(
+        clock, limit, 10_000, update=0.1, picture=0.002, checkpoint=0.5, slow_update=slow_update
+    )
     assert counts[0] > 1
-    assert 0.55 * limit < over < limit
+    assert 0.55 * limit < seconds < limit
 
 
-def test_phases_are_cut_by_the_same_share():
-    (first, second), over = simulated(100, 1000, update=0.1, answer=0.001, save=0.0, later_phases=[3000])
+def test_phases_are_cut_by_the_same_share(clock):
+    (first, second), seconds = simulated(
+        clock, 100, 1000, update=0.1, picture=0.001, checkpoint=0.0, later_phases=[3000]
+    )
     assert second / first == pytest.approx(3, rel=0.25)
-    assert over < 100
+    assert seconds < 100
 
 
-def test_there_is_always_one_update():
-    clock = Clock()
-    late = pace(0.5, clock)
-    late.updated(10.0)
+def test_there_is_always_one_update(clock):
+    late = planner(0.5, clock)
+    late.record_update(10.0)
     assert late.affordable() == 0
     assert late.plan(0, 100, 0) == 1
     assert late.plan(7, 100, 0) == 7
 
 
-def test_a_slow_validation_costs_updates():
-    clock = Clock()
-    made = pace(100, clock)
-    made.updated(0.1)
-    made.validated(0.1)
+def test_a_slow_validation_costs_updates(clock):
+    made = planner(100, clock)
+    made.record_update(0.1)
+    made.record_validation(0.1)
     quick = made.affordable()
-    made.validated(10.0)
+    made.record_validation(10.0)
     slow = made.affordable()
-    made.saved(10.0)
+    made.record_checkpoint(10.0)
     assert made.affordable() < slow < quick

@@ -1,4 +1,4 @@
-"""Both ways to the pictures give the same bytes in the same order, and what is drawn or measured follows from them."""
+"""Pictures in memory and streamed pictures are the same bytes in the same order."""
 
 import io
 import tarfile
@@ -17,7 +17,7 @@ from kilat.data.source import ArraySource, open_source  # noqa: E402
 from kilat.errors import RunError  # noqa: E402
 from kilat.features.pixels import read_pixels  # noqa: E402
 from kilat.fit.augment import colour  # noqa: E402
-from kilat.fit.loader import InMemory, Normaliser, Streaming, fit_normaliser, order  # noqa: E402
+from kilat.fit.loader import InMemory, Streaming, epoch_batches  # noqa: E402
 
 
 def noise(count, side=12, seed=0):
@@ -53,12 +53,12 @@ def packed(kind: str, folder: Path) -> Path:
     return path
 
 
-def streaming() -> list[str]:
+def stream_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("kilat-stream")]
 
 
 class Counting(ArraySource):
-    """Notes what was read, and never by two threads at once."""
+    """Records what is read, and never by two threads at once."""
 
     def __init__(self, images):
         super().__init__(images, ["a"] * len(images), "x")
@@ -73,23 +73,24 @@ class Counting(ArraySource):
             self.reader.release()
 
 
-class TestBothWays:
+class TestBothLoaders:
     @pytest.mark.parametrize("kind", ["", ".zip", ".tar", ".tar.gz"])
     @pytest.mark.parametrize("workers", [1, 3])
     def test_the_same_bytes_in_the_same_order(self, tmp_path, kind, workers):
         source = open_source(packed(kind, tmp_path))
         catalog = Catalog.from_entries(source.entries)
-        kept = read_pixels(source, catalog, size=16, resize="crop", keep=True)
+        decoded = read_pixels(source, catalog.used, size=16, resize="crop", keep=True)
+        catalog.record_pictures(decoded)
         rows = np.flatnonzero(catalog.used)
         assert len(rows) == 39
-        held, streamed = InMemory(kept, "cpu"), Streaming(source, 16, "crop", "cpu", workers)
+        in_memory, streaming = InMemory(decoded.pixels, "cpu"), Streaming(source, 16, "crop", "cpu", workers)
         for epoch in (0, 1):
-            batches = order(rows, 7, seed=3, epoch=epoch)
-            one, other = list(held.batches(batches)), list(streamed.batches(batches))
+            batches = epoch_batches(rows, 7, seed=3, epoch=epoch)
+            one, other = list(in_memory.batches(batches)), list(streaming.batches(batches))
             assert len(one) == len(other) == len(batches)
-            for asked, a, b in zip(batches, one, other, strict=True):
+            for wanted, a, b in zip(batches, one, other, strict=True):
                 assert a.dtype == b.dtype == torch.uint8
-                np.testing.assert_array_equal(a, kept[asked])
+                np.testing.assert_array_equal(a, decoded.pixels[wanted])
                 np.testing.assert_array_equal(a, b)
 
     def test_a_batch_may_be_changed_in_place(self):
@@ -102,15 +103,15 @@ class TestBothWays:
     @pytest.mark.gpu
     def test_on_a_gpu(self):
         images = noise(600, 32)
-        batches = order(np.arange(600), 64, seed=0, epoch=0)
+        batches = epoch_batches(np.arange(600), 64, seed=0, epoch=0)
         for pictures in (InMemory(images, "cuda"), Streaming(Counting(images), 32, "crop", "cuda")):
             got = list(pictures.batches(batches))
             assert all(batch.device.type == "cuda" for batch in got)
-            for asked, batch in zip(batches, got, strict=True):
-                np.testing.assert_array_equal(batch.cpu(), images[asked])
+            for wanted, batch in zip(batches, got, strict=True):
+                np.testing.assert_array_equal(batch.cpu(), images[wanted])
 
 
-class TestStreamed:
+class TestStreaming:
     @pytest.mark.parametrize(("batch", "most"), [(50, 3 * 50), (1, 8)])
     def test_only_so_much_is_decoded_ahead(self, batch, most):
         source = Counting(noise(1000, 32))
@@ -125,10 +126,10 @@ class TestStreamed:
         source = Counting(noise(1000, 32))
         stream = Streaming(source, 32, "crop", "cpu", workers=2).batches([np.arange(0, 400), np.arange(400, 1000)])
         next(stream)
-        assert streaming()
+        assert stream_threads()
         stream.close()
         read = len(source.rows)
-        assert not streaming()
+        assert not stream_threads()
         assert read < 1000
         assert len(source.rows) == read
 
@@ -136,11 +137,11 @@ class TestStreamed:
         stream = Streaming(Counting(noise(100)), 16, "crop", "cpu").batches([np.arange(100)] * 5)
         next(stream)
         del stream
-        assert not streaming()
+        assert not stream_threads()
 
     def test_to_the_end_its_threads_end(self):
         assert len(list(Streaming(Counting(noise(9)), 16, "crop", "cpu").batches([np.arange(9)] * 5))) == 5
-        assert not streaming()
+        assert not stream_threads()
 
     @pytest.mark.parametrize(
         ("harm", "why"), [(Path.unlink, "file not found"), (lambda path: path.write_bytes(b"x"), "not a picture")]
@@ -150,11 +151,11 @@ class TestStreamed:
         row = [entry.path for entry in source.entries].index("b/07.jpg")
         harm(tmp_path / "data" / "b/07.jpg")
         stream = Streaming(source, 16, "crop", "cpu")
-        with pytest.raises(RunError, match=r"b/07\.jpg could be read when the run began") as caught:
+        with pytest.raises(RunError, match=r"b/07\.jpg could be read when the run began, but no longer can") as caught:
             list(stream.batches([np.array([0, row, 1])]))
         assert why in caught.value.message
         assert caught.value.hint
-        assert not streaming()
+        assert not stream_threads()
 
 
 class TestOrder:
@@ -162,75 +163,31 @@ class TestOrder:
 
     @pytest.mark.parametrize(("count", "batch"), [(100, 10), (100, 32), (97, 32), (5, 64), (1, 4), (1, 1), (4, 1)])
     def test_every_picture_once_in_batches(self, count, batch):
-        batches = order(self.ROWS[:count], batch, seed=0, epoch=0)
+        batches = epoch_batches(self.ROWS[:count], batch, seed=0, epoch=0)
         assert sorted(np.concatenate(batches)) == list(range(100, 100 + count))
         assert all(len(one) == batch for one in batches[:-2])
         assert all(len(one) > 1 for one in batches) or batch == 1 or count == 1
 
     def test_a_single_picture_left_over_joins_the_batch_before(self):
-        assert [len(one) for one in order(self.ROWS[:97], 32, seed=0, epoch=0)] == [32, 32, 33]
-        assert [len(one) for one in order(self.ROWS[:98], 32, seed=0, epoch=0)] == [32, 32, 32, 2]
-        assert [len(one) for one in order(self.ROWS[:3], 1, seed=0, epoch=0)] == [1, 1, 1]
-        assert order(self.ROWS[:0], 4, seed=0, epoch=0) == []
+        assert [len(one) for one in epoch_batches(self.ROWS[:97], 32, seed=0, epoch=0)] == [32, 32, 33]
+        assert [len(one) for one in epoch_batches(self.ROWS[:98], 32, seed=0, epoch=0)] == [32, 32, 32, 2]
+        assert [len(one) for one in epoch_batches(self.ROWS[:3], 1, seed=0, epoch=0)] == [1, 1, 1]
+        assert epoch_batches(self.ROWS[:0], 4, seed=0, epoch=0) == []
 
     def test_it_follows_from_seed_and_epoch(self):
         def drawn(seed, epoch):
-            return tuple(np.concatenate(order(self.ROWS, 8, seed=seed, epoch=epoch)))
+            return tuple(np.concatenate(epoch_batches(self.ROWS, 8, seed=seed, epoch=epoch)))
 
         assert drawn(1, 2) == drawn(1, 2)
         assert len({drawn(seed, epoch) for seed in range(5) for epoch in range(5)}) == 25
 
-    def test_every_place_is_as_likely(self):
-        first = [order(np.arange(5), 5, seed=0, epoch=epoch)[0][0] for epoch in range(2000)]
+    def test_every_position_is_as_likely(self):
+        first = [epoch_batches(np.arange(5), 5, seed=0, epoch=epoch)[0][0] for epoch in range(2000)]
         assert np.bincount(first).min() > 330  # of 400; below this by chance once in ten thousand
 
     def test_it_stays_the_same_between_versions(self):
-        assert np.concatenate(order(np.arange(10), 4, seed=7, epoch=1)).tolist() == [8, 7, 1, 9, 5, 3, 4, 0, 6, 2]
-
-
-class TestNormaliser:
-    IMAGES = noise(30, 16, seed=1) // np.array([1, 2, 5], np.uint8)
-    ROWS = np.array([17, 3, 4, 29, 8, 11])
-
-    def fitted(self, kind, colour="rgb", images=IMAGES, **options):
-        return fit_normaliser(kind, InMemory(images, "cpu"), self.ROWS, colour=colour, **options)
-
-    def test_what_needs_no_statistics(self):
-        assert self.fitted("scale") == Normaliser((0.0,), (255.0,))
-        assert self.fitted("none") == Normaliser((0.0,), (1.0,))
-
-    def test_one_mean_of_all_values(self):
-        values = self.IMAGES[self.ROWS].astype(np.float64)
-        got = self.fitted("zscore")
-        np.testing.assert_allclose([*got.mean, *got.std], [values.mean(), values.std()], rtol=1e-13)
-
-    def test_a_mean_of_each_channel(self):
-        values = self.IMAGES[self.ROWS].astype(np.float64)
-        got = self.fitted("channel_zscore")
-        np.testing.assert_allclose(got.mean, values.mean((0, 1, 2)), rtol=1e-13)
-        np.testing.assert_allclose(got.std, values.std((0, 1, 2)), rtol=1e-13)
-
-    @pytest.mark.parametrize("kind", ["zscore", "channel_zscore"])
-    def test_grey_pictures_come_out_with_mean_0_and_deviation_1(self, kind):
-        got = self.fitted(kind, "grey")
-        planes = torch.from_numpy(self.IMAGES[self.ROWS]).permute(0, 3, 1, 2).double()
-        normal = (colour.grey(planes) - got.mean[0]) / got.std[0]
-        assert len(got.mean) == len(got.std) == 1
-        np.testing.assert_allclose([normal.mean(), normal.std(correction=0)], [0, 1], atol=1e-12)
-
-    def test_a_constant_channel_is_divided_by_1(self):
-        images = self.IMAGES.copy()
-        images[..., 1] = 77
-        got = self.fitted("channel_zscore", images=images)
-        assert (got.mean[1], got.std[1]) == (77.0, 1.0)
-        assert self.fitted("zscore", "grey", np.full_like(images, 9)) == Normaliser((9.0,), (1.0,))
-
-    @pytest.mark.parametrize("colour", ["rgb", "grey"])
-    def test_neither_the_way_nor_the_order_nor_the_batches_matter(self, colour):
-        first = self.fitted("channel_zscore", colour)
-        assert self.fitted("channel_zscore", colour, batch=1) == first
-        streamed = Streaming(ArraySource(self.IMAGES, ["a"] * 30, "x"), 16, "crop", "cpu")
-        assert fit_normaliser("channel_zscore", streamed, self.ROWS[::-1], colour=colour, batch=4) == first
+        found = np.concatenate(epoch_batches(np.arange(10), 4, seed=7, epoch=1))
+        assert found.tolist() == [8, 7, 1, 9, 5, 3, 4, 0, 6, 2]
 
 
 def test_grey_is_pillows_before_rounding():

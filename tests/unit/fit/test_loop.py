@@ -1,7 +1,8 @@
+"""The training loop: it trains, resumes exactly, keeps the right weights, and recovers from losses that diverge."""
+
 import os
 import shutil
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from kilat.errors import RunError  # noqa: E402
-from kilat.fit.loop import ROLLBACKS  # noqa: E402
+from kilat.fit.saver import ROLLBACKS  # noqa: E402
 from kilat.fit.signals import Stopped  # noqa: E402
+from kilat.locale.notes import Note  # noqa: E402
+from kilat.runtime.deadline import Deadline  # noqa: E402
 
 EVERYTHING = {
     "layers": [{"conv": 4}, "batch_norm", "max_pool", "flatten", {"dropout": 0.3}, {"dense": "classes"}],
@@ -30,29 +33,29 @@ class Killed(BaseException):
     """Ends a training at once, as a kill would."""
 
 
-def killing(at):
-    """A progress that ends the training when it is told for the ``at``-th time."""
-    told = iter(range(at))
+def kill_after(calls):
+    """A progress that ends the training after so many calls."""
+    remaining = iter(range(calls))
 
-    def progress(done, total, note=""):
-        if next(told, None) is None:
+    def advance(done, total, note=""):
+        if next(remaining, None) is None:
             raise Killed
 
-    return progress
+    return advance
 
 
-def state(training):
-    """The newest checkpoint without what follows from the clock."""
-    number, snapshot, _notes = training.checkpoints.newest()
-    place = dict(snapshot.document["place"])
-    assert place.pop("seconds") == 0
-    del place["notes"]
-    place["history"] = [{key: row[key] for key in row if key not in TIMINGS} for row in place["history"]]
-    return number, place, {name: value.numpy().tobytes() for name, value in snapshot.tensors.items()}
+def saved(trainer):
+    """The newest checkpoint without timings."""
+    number, snapshot, _notes = trainer.saver.checkpoints.newest()
+    state = dict(snapshot.document["state"])
+    assert state.pop("seconds") == 0
+    del state["notes"]
+    state["history"] = [{key: row[key] for key in row if key not in TIMINGS} for row in state["history"]]
+    return number, state, {name: value.numpy().tobytes() for name, value in snapshot.tensors.items()}
 
 
-def weights(training):
-    return {name: value.clone() for name, value in training.network.state_dict().items()}
+def weights(trainer):
+    return {name: value.clone() for name, value in trainer.network.state_dict().items()}
 
 
 def same(one, other):
@@ -60,129 +63,128 @@ def same(one, other):
 
 
 @pytest.fixture
-def trained(make_training):
+def trained(make_trainer):
     def run(**choices):
-        training = make_training(**choices)
-        training.run()
-        return training
+        trainer = make_trainer(**choices)
+        trainer.run()
+        return trainer
 
     return run
 
 
-def test_it_learns_and_says_how(trained):
-    rows, told = [], []
-    training = trained(
+def test_it_trains_and_reports_progress(trained):
+    rows, reported = [], []
+    trainer = trained(
         fit={"epochs": 12, "optimizer": {"name": "adam", "learning_rate": 0.01}},
         on_epoch=rows.append,
-        advance=lambda done, total, note="": told.append((done, total, note)),
+        advance=lambda done, total, note="": reported.append((done, total, note)),
     )
-    assert rows == training.place.history
+    assert rows == trainer.state.history
     assert [row["epoch"] for row in rows] == list(range(1, 13))
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
     assert rows[-1]["validation_accuracy"] == 1.0
-    assert training.place.stop_reason == "all epochs"
-    assert told[-1][:2] == (12 * 3 * 16, 12 * 3 * 16)
-    assert "epoch 12 of 12" in told[-1][2]
-    answers = training.answer(training.task.validation.rows)
-    assert answers.dtype == np.float32
-    assert (answers.argmax(1) == training.task.validation.truth).all()
-    assert training.answer(np.zeros(0, np.int64)).shape == (0, 3)
+    assert trainer.state.stop_reason == "all_epochs"
+    assert reported[-1][:2] == (12 * 3 * 16, 12 * 3 * 16)
+    assert "epoch 12 of 12" in reported[-1][2]
+    logits = trainer.inference.logits(trainer.spec.validation.rows)
+    assert logits.dtype == np.float32
+    assert (logits.argmax(1) == trainer.spec.validation.truth).all()
+    assert trainer.inference.logits(np.zeros(0, np.int64)).shape == (0, 3)
 
 
-def test_torchs_draws_are_left_alone_and_do_not_matter(trained):
+def test_torchs_random_generator_is_left_alone_and_does_not_matter(trained):
     torch.manual_seed(1)
     before = torch.get_rng_state()
     one = trained(**EVERYTHING, folder="one")
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
-    assert state(one) == state(trained(**EVERYTHING, folder="other"))
-    assert state(one) != state(trained(**EVERYTHING, folder="seed", seed=1))
+    assert saved(one) == saved(trained(**EVERYTHING, folder="other"))
+    assert saved(one) != saved(trained(**EVERYTHING, folder="seed", seed=1))
 
 
-class TestGoingOn:
+class TestResuming:
     @pytest.fixture
     def whole(self, trained):
-        return state(trained(**EVERYTHING, folder="whole"))
+        return saved(trained(**EVERYTHING, folder="whole"))
 
-    def test_killed_after_any_step(self, make_training, trained, whole):
+    def test_killed_after_any_step(self, make_trainer, trained, whole):
         for step in (0, 1, 2, 4, 8, 11):  # of 4 epochs with 3 steps each
             folder = f"killed-{step}"
             with pytest.raises(Killed):
-                make_training(**EVERYTHING, folder=folder, advance=killing(step)).run()
-            assert state(trained(**EVERYTHING, folder=folder)) == whole
+                make_trainer(**EVERYTHING, folder=folder, advance=kill_after(step)).run()
+            assert saved(trained(**EVERYTHING, folder=folder)) == whole
 
-    def test_killed_again_and_again(self, make_training, trained, whole):
+    def test_killed_again_and_again(self, make_trainer, trained, whole):
         for _ in range(3):
             with pytest.raises(Killed):
-                make_training(**EVERYTHING, advance=killing(3)).run()
-        assert state(trained(**EVERYTHING)) == whole
+                make_trainer(**EVERYTHING, advance=kill_after(3)).run()
+        assert saved(trained(**EVERYTHING)) == whole
 
-    def test_a_finished_one_only_answers(self, trained, whole):
+    def test_a_finished_one_only_computes_logits(self, trained, whole):
         first = trained(**EVERYTHING)
         rows = []
-        again = trained(**EVERYTHING, on_epoch=rows.append, advance=killing(0))
-        assert rows == first.place.history
+        again = trained(**EVERYTHING, on_epoch=rows.append, advance=kill_after(0))
+        assert rows == first.state.history
         assert same(weights(again), weights(first))
-        assert state(again) == whole
+        assert saved(again) == whole
 
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-    def test_stopped_by_a_signal(self, make_training, trained, whole, number, code):
-        told = []
+    def test_stopped_by_a_signal(self, make_trainer, trained, whole, number, code):
+        updates = []
 
-        def progress(done, total, note=""):
-            told.append(done)
-            if len(told) == 5:
+        def advance(done, total, note=""):
+            updates.append(done)
+            if len(updates) == 5:
                 os.kill(os.getpid(), number)
 
         with pytest.raises(Stopped) as stopped:
-            make_training(**EVERYTHING, advance=progress).run()
+            make_trainer(**EVERYTHING, advance=advance).run()
         assert stopped.value.exit_code == code
-        assert len(told) == 5
-        going_on = make_training(**EVERYTHING)
-        assert going_on.checkpoints.newest()[0] == 5
-        going_on.run()
-        assert state(going_on) == whole
+        assert len(updates) == 5
+        again = make_trainer(**EVERYTHING)
+        assert again.saver.checkpoints.newest()[0] == 5
+        again.run()
+        assert saved(again) == whole
 
-    def test_stopped_after_validation_and_while_saving(self, make_training, trained, whole):
+    def test_stopped_after_validation_and_while_saving(self, make_trainer, trained, whole):
         def interrupt(*_, **__):
             signal.raise_signal(signal.SIGTERM)
 
         with pytest.raises(Stopped):
-            make_training(**EVERYTHING, on_epoch=interrupt).run()
-        saving = make_training(**EVERYTHING)
-        save = saving.checkpoints.save
+            make_trainer(**EVERYTHING, on_epoch=interrupt).run()
+        saving = make_trainer(**EVERYTHING)
+        save = saving.saver.checkpoints.save
 
         def save_interrupted(*arguments, **choices):
             interrupt()
             save(*arguments, **choices)
 
-        saving.checkpoints.save = save_interrupted
+        saving.saver.checkpoints.save = save_interrupted
         with pytest.raises(Stopped):
             saving.run()
-        assert len(saving.checkpoints.newest()[1].document["place"]["history"]) == 1
-        assert state(trained(**EVERYTHING)) == whole
+        assert len(saving.saver.checkpoints.newest()[1].document["state"]["history"]) == 1
+        assert saved(trained(**EVERYTHING)) == whole
 
-    def test_a_damaged_checkpoint_is_passed_over_and_said(self, make_training, trained, whole):
+    def test_a_damaged_checkpoint_is_skipped_with_a_note(self, make_trainer, trained, whole):
         with pytest.raises(Killed):
-            make_training(**EVERYTHING, advance=killing(6)).run()
-        newest = max(make_training(**EVERYTHING).checkpoints.folder.glob("*.safetensors"))
+            make_trainer(**EVERYTHING, advance=kill_after(6)).run()
+        newest = max(make_trainer(**EVERYTHING).saver.checkpoints.folder.glob("*.safetensors"))
         newest.write_bytes(newest.read_bytes()[:-1] + b"?")
         again = trained(**EVERYTHING)
-        assert state(again) == whole
-        assert len(again.place.notes) == 1
-        assert "passed over" in again.place.notes[0]
+        assert saved(again) == whole
+        assert [note.code for note in again.state.notes] == ["checkpoint_tensors_damaged"]
 
-    def test_where_all_are_damaged_it_begins_anew_and_says_so(self, make_training, trained, whole):
+    def test_where_all_are_damaged_it_starts_again_with_a_note(self, make_trainer, trained, whole):
         with pytest.raises(Killed):
-            make_training(**EVERYTHING, advance=killing(6)).run()
-        for file in make_training(**EVERYTHING).checkpoints.folder.glob("*.json"):
+            make_trainer(**EVERYTHING, advance=kill_after(6)).run()
+        for file in make_trainer(**EVERYTHING).saver.checkpoints.folder.glob("*.json"):
             file.write_text("{}")
         again = trained(**EVERYTHING)
-        assert state(again) == whole
-        assert again.place.notes == ["All checkpoints were damaged, so training began anew."]
+        assert saved(again) == whole
+        assert again.state.notes == [Note("all_checkpoints_damaged")]
 
     @pytest.mark.parametrize(
-        ("change", "sentence"),
+        ("change", "changed"),
         [
             ({"changed": True}, "pictures"),
             ({"count": 63}, "pictures"),
@@ -190,67 +192,67 @@ class TestGoingOn:
             ({"augment": {"rotation": 11}}, "recipe"),
         ],
     )
-    def test_something_else_is_refused(self, make_training, change, sentence):
+    def test_another_training_is_refused(self, make_trainer, change, changed):
         with pytest.raises(Killed):
-            make_training(**EVERYTHING, advance=killing(2)).run()
-        with pytest.raises(RunError, match=f"cannot go on: its {sentence}") as refused:
-            make_training(**{**EVERYTHING, **change}).run()
+            make_trainer(**EVERYTHING, advance=kill_after(2)).run()
+        with pytest.raises(RunError, match=f"cannot be resumed: its {changed}") as refused:
+            make_trainer(**{**EVERYTHING, **change}).run()
         assert "--resume" in refused.value.hint
 
 
 class TestWhatIsKept:
     @pytest.fixture
-    def watched(self, make_training):
-        """Trains, and gives the training and its weights after each epoch."""
+    def run(self, make_trainer):
+        """Trains, and returns the trainer and its weights after each epoch."""
 
         def run(**choices):
-            training, states = make_training(**choices), []
-            training.on_epoch = lambda row: states.append(weights(training))
-            training.run()
-            return training, states
+            trainer, states = make_trainer(**choices), []
+            trainer.on_epoch = lambda row: states.append(weights(trainer))
+            trainer.run()
+            return trainer, states
 
         return run
 
-    def test_early_stopping_takes_back_the_best(self, watched):
+    def test_early_stopping_keeps_the_best(self, run):
         fit = {"epochs": 50, "early_stopping": 3, "optimizer": {"name": "adam", "learning_rate": 0.01}}
-        training, states = watched(fit=fit, layers=LINEAR, misled=True)
-        losses = [row["validation_loss"] for row in training.place.history]
+        trainer, states = run(fit=fit, layers=LINEAR, wrong_validation=True)
+        losses = [row["validation_loss"] for row in trainer.state.history]
         best = int(np.argmin(losses))
-        assert training.place.stop_reason == "early stopping"
-        assert training.place.best == best
+        assert trainer.state.stop_reason == "early_stopping"
+        assert trainer.state.best_epoch == best
         assert len(losses) == best + 1 + 3
-        assert same(weights(training), states[best])
-        assert training.learner.validate()[0] == losses[best]
+        assert same(weights(trainer), states[best])
+        assert trainer.train_step.validate()[0] == losses[best]
 
-    def test_the_last_can_be_kept(self, watched):
-        training, states = watched(fit={"keep": "last"}, layers=LINEAR, misled=True)
-        assert training.place.best == 2
-        assert same(weights(training), states[-1])
+    def test_the_last_can_be_kept(self, run):
+        trainer, states = run(fit={"keep": "last"}, layers=LINEAR, wrong_validation=True)
+        assert trainer.state.best_epoch == 2
+        assert same(weights(trainer), states[-1])
 
-    def test_the_mean_of_the_weights_is_measured_and_kept(self, make_training):
+    def test_the_moving_average_is_evaluated_and_kept(self, make_trainer):
         steps = []
-        training = make_training(fit={"ema": 0.8, "keep": "last"}, model={"l2": 0.01})
-        training.progress = lambda *_: steps.append(weights(training))
-        training.run()
+        trainer = make_trainer(fit={"ema": 0.8, "keep": "last"}, model={"l2": 0.01})
+        trainer.advance = lambda *_: steps.append(weights(trainer))
+        trainer.run()
         mean = steps[0]
         for step in steps[1:]:
             mean = {name: 0.8 * mean[name] + 0.2 * step[name] for name in mean}
-        for name, value in weights(training).items():
+        for name, value in weights(trainer).items():
             assert torch.allclose(value, mean[name], atol=1e-6), name
-        training.learner.weights.mean = {}
-        assert training.learner.validate()[0] == pytest.approx(training.place.history[-1]["validation_loss"], abs=1e-6)
+        trainer.weights.ema = {}
+        assert trainer.train_step.validate()[0] == pytest.approx(trainer.state.history[-1]["validation_loss"], abs=1e-6)
 
     def test_weights_stay_within_their_norm(self, trained):
         layers = ["flatten", {"dense": {"units": 5, "max_norm": 0.3}}, {"dense": "classes"}]
-        training = trained(layers=layers, fit={"optimizer": {"name": "sgd", "learning_rate": 1.0}})
-        kernels = [value for value in training.network.parameters() if value.ndim == 2]
+        trainer = trained(layers=layers, fit={"optimizer": {"name": "sgd", "learning_rate": 1.0}})
+        kernels = [value for value in trainer.network.parameters() if value.ndim == 2]
         assert kernels[0].norm(dim=1).max() <= 0.3 + 1e-6
         assert kernels[1].norm(dim=1).max() > 0.3
 
-    def test_a_class_that_weighs_more_is_answered_more(self, trained):
+    def test_a_class_with_more_weight_is_predicted_more(self, trained):
         def share(weight):
-            training = trained(fit={"class_weight": {"b": weight}}, layers=LINEAR, folder=f"weight-{weight}")
-            logits = training.answer(np.arange(60))
+            trainer = trained(fit={"class_weight": {"b": weight}}, layers=LINEAR, folder=f"weight-{weight}")
+            logits = trainer.inference.logits(np.arange(60))
             return torch.from_numpy(logits).softmax(1)[:, 1].mean()
 
         assert share(0.1) < share(1) < share(10)
@@ -259,90 +261,90 @@ class TestWhatIsKept:
 
 
 @pytest.mark.parametrize("loss", ["binary_cross_entropy", "focal"])
-def test_one_unit_answers_for_two_classes(trained, loss):
+def test_one_unit_decides_between_two_classes(trained, loss):
     fit = {"loss": loss, "epochs": 10, "optimizer": {"name": "adam", "learning_rate": 0.01}}
-    training = trained(layers=["flatten", {"dense": 1}], classes=("a", "b"), fit=fit)
-    logits = training.answer(training.task.validation.rows)
+    trainer = trained(layers=["flatten", {"dense": 1}], classes=("a", "b"), fit=fit)
+    logits = trainer.inference.logits(trainer.spec.validation.rows)
     assert logits.shape == (15, 2)
     assert not logits[:, 0].any()
-    truth = training.task.validation.truth
+    truth = trainer.spec.validation.truth
     assert logits[truth == 1, 1].min() > logits[truth == 0, 1].max()
-    assert training.place.history[training.place.best]["validation_accuracy"] == (logits.argmax(1) == truth).mean()
+    assert trainer.state.history[trainer.state.best_epoch]["validation_accuracy"] == (logits.argmax(1) == truth).mean()
 
 
-class Cliff(nn.Module):
-    """A linear network that answers no numbers once its weights have gone too far."""
+class Diverging(nn.Module):
+    """A linear network whose logits are not finite once a weight is too large."""
 
-    def __init__(self, far):
+    def __init__(self, bound):
         super().__init__()
-        self.far, self.linear = far, nn.Linear(8 * 8 * 3, 3)
+        self.bound, self.linear = bound, nn.Linear(8 * 8 * 3, 3)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, planes):
         size = self.linear.weight.abs().max()
         return self.linear(planes.flatten(1)) / torch.where(
-            size > self.far, torch.zeros_like(size), torch.ones_like(size)
+            size > self.bound, torch.zeros_like(size), torch.ones_like(size)
         )
 
 
-class TestALossThatIsNoNumber:
+class TestALossThatIsNotFinite:
     FIT = {"optimizer": {"name": "sgd", "learning_rate": 0.01}, "schedule": {"name": "linear"}, "epochs": 3}  # noqa: RUF012
 
-    def cliff(self, make_training):
-        """How far weights get in the last epoch, at the full rate only."""
-        far = []
-        training = make_training(fit=self.FIT, network=Cliff(1e9), folder="free")
-        training.on_epoch = lambda row: far.append(float(training.network.network.linear.weight.detach().abs().max()))
-        training.run()
-        return 0.2 * far[1] + 0.8 * far[2]
+    def bound(self, make_trainer):
+        """A size that weights reach in the last epoch, at the full rate only."""
+        sizes = []
+        trainer = make_trainer(fit=self.FIT, network=Diverging(1e9), folder="free")
+        trainer.on_epoch = lambda row: sizes.append(float(trainer.network.network.linear.weight.detach().abs().max()))
+        trainer.run()
+        return 0.2 * sizes[1] + 0.8 * sizes[2]
 
-    def test_it_is_taken_back_and_goes_on_slower(self, make_training):
-        training = make_training(fit=self.FIT, network=Cliff(self.cliff(make_training)))
-        training.run()
-        place = training.place
-        assert place.stop_reason == "all epochs"
-        assert place.rollbacks == 1
-        assert place.lr_scale == 0.5
-        assert "was no number" in place.notes[0]
-        assert all(np.isfinite(list(row.values())).all() for row in place.history)
-        assert torch.isfinite(torch.from_numpy(training.answer(np.arange(60)))).all()
+    def test_training_goes_back_and_continues_at_half_the_rate(self, make_trainer):
+        trainer = make_trainer(fit=self.FIT, network=Diverging(self.bound(make_trainer)))
+        trainer.run()
+        state = trainer.state
+        assert state.stop_reason == "all_epochs"
+        assert state.rollbacks == 1
+        assert state.lr_scale == 0.5
+        assert state.notes == [Note("loss_not_finite", {"epoch": 3})]
+        assert all(np.isfinite(list(row.values())).all() for row in state.history)
+        assert torch.isfinite(torch.from_numpy(trainer.inference.logits(np.arange(60)))).all()
 
-    def test_a_kill_changes_nothing(self, make_training):
-        cliff = self.cliff(make_training)
-        whole = make_training(fit={**self.FIT, "checkpoint": 0}, network=Cliff(cliff), folder="whole")
+    def test_a_kill_changes_nothing(self, make_trainer):
+        bound = self.bound(make_trainer)
+        whole = make_trainer(fit={**self.FIT, "checkpoint": 0}, network=Diverging(bound), folder="whole")
         whole.run()
         for step in range(0, 11, 2):
             choices = {"fit": {**self.FIT, "checkpoint": 0}, "folder": f"killed-{step}"}
             with pytest.raises(Killed):
-                make_training(**choices, network=Cliff(cliff), advance=killing(step)).run()
-            again = make_training(**choices, network=Cliff(cliff))
+                make_trainer(**choices, network=Diverging(bound), advance=kill_after(step)).run()
+            again = make_trainer(**choices, network=Diverging(bound))
             again.run()
-            assert state(again) == state(whole)
+            assert saved(again) == saved(whole)
 
-    def test_it_is_given_up_in_the_end_and_the_last_good_state_is_there(self, make_training):
-        training = make_training(fit=self.FIT, network=Cliff(1e-6))
-        with pytest.raises(RunError, match="no number in epoch 1") as given_up:
-            training.run()
+    def test_training_gives_up_in_the_end_and_the_last_good_checkpoint_is_there(self, make_trainer):
+        trainer = make_trainer(fit=self.FIT, network=Diverging(1e-6))
+        with pytest.raises(RunError, match="not finite in epoch 1") as given_up:
+            trainer.run()
         assert "learning_rate" in given_up.value.hint
-        assert training.place.rollbacks == ROLLBACKS
-        assert all(torch.isfinite(value).all() for value in training.checkpoints.newest()[1].tensors.values())
+        assert trainer.state.rollbacks == ROLLBACKS
+        assert all(torch.isfinite(value).all() for value in trainer.saver.checkpoints.newest()[1].tensors.values())
 
-    def test_where_the_start_of_the_epoch_was_damaged_it_goes_back_to_where_it_was_taken_up(self, make_training):
-        fit, cliff = {**self.FIT, "checkpoint": 0}, self.cliff(make_training)
-        training = make_training(fit=fit, network=Cliff(cliff), advance=killing(7))
+    def test_where_the_start_of_the_epoch_was_damaged_it_goes_back_to_where_it_was_resumed(self, make_trainer):
+        fit, bound = {**self.FIT, "checkpoint": 0}, self.bound(make_trainer)
+        trainer = make_trainer(fit=fit, network=Diverging(bound), advance=kill_after(7))
         with pytest.raises(Killed):
-            training.run()
-        assert training.place.base == 6
-        (training.checkpoints.folder / "step-00000006.json").write_text("{}")
-        again = make_training(fit=fit, network=Cliff(cliff))
+            trainer.run()
+        assert trainer.state.rollback_step == 6
+        (trainer.saver.checkpoints.folder / "step-00000006.json").write_text("{}")
+        again = make_trainer(fit=fit, network=Diverging(bound))
         again.run()
-        assert again.place.stop_reason == "all epochs"
-        assert again.place.rollbacks == 1
+        assert again.state.stop_reason == "all_epochs"
+        assert again.state.rollbacks == 1
 
 
 class Tiny(nn.Module):
-    """What a backbone must be: planes to a map, in two stages."""
+    """A backbone of two stages, from planes to a map."""
 
     num_features = 4
     feature_info = ({"module": "one"}, {"module": "two"})
@@ -360,7 +362,7 @@ class Tiny(nn.Module):
 
 class TestPhases:
     @pytest.fixture
-    def run(self, make_training):
+    def run(self, make_trainer):
         from kilat.model.backbone_layer import BackboneModule
 
         def run(phases, **fit):
@@ -368,16 +370,16 @@ class TestPhases:
             for parameter in head.parameters():
                 nn.init.zeros_(parameter)
             network = nn.Sequential(BackboneModule(Tiny(), "tiny", 8), nn.Flatten(), head)
-            training = make_training(
+            trainer = make_trainer(
                 model={"module": "tests.Tiny"},
                 layers=[],
                 network=network,
                 fit={"epochs": None, "phases": phases, **fit},
             )
-            states = [weights(training)]
-            training.on_epoch = lambda row: states.append(weights(training))
-            training.run()
-            return training, states
+            states = [weights(trainer)]
+            trainer.on_epoch = lambda row: states.append(weights(trainer))
+            trainer.run()
+            return trainer, states
 
         return run
 
@@ -387,11 +389,11 @@ class TestPhases:
         return {part for start, part in parts.items() for name in one
                 if name.startswith(f"network.{start}") and not torch.equal(one[name], other[name])}  # fmt: skip
 
-    def test_frozen_then_its_top_at_a_small_rate(self, run):
-        training, states = run([{"epochs": 2}, {"epochs": 1, "unfreeze": 1, "learning_rate": 1e-4}], keep="last")
+    def test_the_head_then_the_top_stage_at_a_small_rate(self, run):
+        trainer, states = run([{"epochs": 2}, {"epochs": 1, "unfreeze": 1, "learning_rate": 1e-4}], keep="last")
         assert self.changed(states[0], states[2]) == {"head"}
         assert self.changed(states[2], states[3]) == {"two", "head"}
-        assert [row["learning_rate"] for row in training.place.history] == [1e-3, 1e-3, 1e-4]
+        assert [row["learning_rate"] for row in trainer.state.history] == [1e-3, 1e-3, 1e-4]
         assert max((states[3][name] - states[2][name]).abs().max() for name in states[2] if "weight" in name) < 1e-3
 
     def test_what_is_frozen_again_stays_as_it_is(self, run):
@@ -399,25 +401,29 @@ class TestPhases:
         assert self.changed(states[0], states[1]) == {"one", "two", "head"}
         assert self.changed(states[1], states[2]) == {"head"}
 
-    def test_a_worse_phase_is_taken_back_with_all_that_it_opened(self, run):
-        training, states = run([{"epochs": 2}, {"epochs": 2, "unfreeze": "all", "learning_rate": 30.0}])
-        assert training.place.best < 2
-        assert self.changed(weights(training), states[training.place.best + 1]) == set()
+    def test_a_worse_phase_is_taken_back_with_all_that_it_unfroze(self, run):
+        trainer, states = run([{"epochs": 2}, {"epochs": 2, "unfreeze": "all", "learning_rate": 30.0}])
+        assert trainer.state.best_epoch < 2
+        assert self.changed(weights(trainer), states[trainer.state.best_epoch + 1]) == set()
         assert self.changed(states[-1], states[2]) == {"one", "two", "head"}
 
 
-def test_a_time_limit_ends_with_its_schedule(make_training):
-    training = make_training(fit={"epochs": 100_000, "schedule": {"name": "linear"}}, deadline=time.perf_counter() + 10)
-    training.run()
-    place = training.place
-    assert place.stop_reason == "time limit"
-    assert 0 < place.step < training.per_epoch * 100_000
-    assert place.history[-1]["learning_rate"] < 0.1 * place.history[0]["learning_rate"]
+def test_a_time_limit_ends_with_its_schedule(make_trainer, clock):
+    clock.step = 0.015
+    began = clock.time
+    fit = {"epochs": 100_000, "schedule": {"name": "linear"}}
+    trainer = make_trainer(fit=fit, deadline=Deadline(began + 13.0, clock), now=clock)
+    trainer.run()
+    state = trainer.state
+    assert state.stop_reason == "time_limit"
+    assert 20 < state.step < trainer.per_epoch * 100_000
+    assert state.history[-1]["learning_rate"] < 0.1 * state.history[0]["learning_rate"]
+    assert clock.time < began + 13.0
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
-def test_compiled_it_learns_the_same(trained):
+def test_compiled_it_trains_the_same(trained):
     plain, compiled = (trained(layers=LINEAR, count=47, compiled=way, folder=str(way)) for way in (False, True))
-    for one, other in zip(plain.place.history, compiled.place.history, strict=True):
+    for one, other in zip(plain.state.history, compiled.state.history, strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
-    assert np.allclose(plain.answer(np.arange(47)), compiled.answer(np.arange(47)), atol=1e-3)
+    assert np.allclose(plain.inference.logits(np.arange(47)), compiled.inference.logits(np.arange(47)), atol=1e-3)

@@ -1,3 +1,5 @@
+"""Losses, class weights and probabilities."""
+
 import math
 
 import pytest

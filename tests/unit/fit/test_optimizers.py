@@ -1,3 +1,5 @@
+"""Optimizers: resuming exactly, memory layouts, frozen parameters, rates of their own."""
+
 import math
 
 import pytest
@@ -29,7 +31,7 @@ def assert_equal(some: dict[str, nn.Parameter], others: dict[str, nn.Parameter])
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_going_on_from_a_state_is_exact(name):
+def test_resuming_from_a_state_is_exact(name):
     whole, interrupted = parameters(), parameters()
     advance(optimizers.create(Optimizer(name=name), whole), range(8))
     first = optimizers.create(Optimizer(name=name), interrupted)
@@ -62,7 +64,7 @@ def test_weights_in_any_layout_become_the_same(name):
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "muon"])
-def test_a_slice_of_a_tensor_is_changed_and_nothing_beside_it(name):
+def test_a_slice_of_a_tensor_is_updated_and_nothing_else(name):
     whole = torch.arange(12.0).view(3, 4)
     sliced, plain = nn.Parameter(whole[:, :2]), nn.Parameter(whole[:, :2].clone())
     for parameter in (sliced, plain):
@@ -73,7 +75,7 @@ def test_a_slice_of_a_tensor_is_changed_and_nothing_beside_it(name):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_what_has_no_gradient_stays_and_costs_nothing(name):
+def test_what_has_no_gradient_stays_and_takes_no_memory(name):
     given = parameters()
     optimizer = optimizers.create(Optimizer(name=name, weight_decay=0.1), given)
     optimizer.step(0.1)
@@ -105,7 +107,7 @@ def test_decay_of_kernels_alone():
         assert torch.equal(parameter, start[name] if name == "bias" else start[name] * 0.95)
 
 
-def test_muon_turns_hidden_kernels_into_orthogonal_steps():
+def test_muon_makes_orthogonal_steps_in_hidden_kernels():
     given, start = parameters(), parameters()
     optimizer = optimizers.create(Optimizer(name="muon"), given)
     advance(optimizer, range(1))
@@ -139,7 +141,7 @@ def test_the_gpu_makes_the_same_steps(name):
     here, there = parameters(), {key: nn.Parameter(value.detach().cuda()) for key, value in parameters().items()}
     one, other = optimizers.create(Optimizer(name=name), here), optimizers.create(Optimizer(name=name), there)
     advance(one, range(3))
-    other.restore(one.state())  # what was held on one device goes on on the other
+    other.restore(one.state())  # resumed on the other device
     for key, parameter in there.items():
         parameter.data.copy_(here[key])
     for step in range(3, 6):
@@ -175,7 +177,7 @@ class TestRatesOfTheirOwn:
         assert_equal(given, plain)
 
     @pytest.mark.parametrize("name", ["nadam", "adam", "muon"])
-    def test_going_on_is_exact(self, name):
+    def test_resuming_is_exact(self, name):
         whole, given = parameters(), parameters()
         advance(optimizers.create(Optimizer(name=name), whole, self.FACTORS), range(6))
         first = optimizers.create(Optimizer(name=name), given, self.FACTORS)

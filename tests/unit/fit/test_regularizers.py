@@ -1,3 +1,5 @@
+"""Penalties on kernels, and bounds of their norms."""
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
@@ -7,19 +9,19 @@ from kilat.fit.regularizers import Regularizer  # noqa: E402
 from kilat.recipe import Network  # noqa: E402
 
 
-def choices(**told) -> Network:
-    return Network(layers=["flatten"], **told)
+def choices(**given) -> Network:
+    return Network(layers=["flatten"], **given)
 
 
-class Spoken(nn.Linear):
-    """A layer that says itself what holds for its kernel."""
+class Regularized(nn.Linear):
+    """A layer with penalties of its own."""
 
     l1, l2, max_norm = 0.0, 0.5, None
 
 
 def network() -> nn.Sequential:
     torch.random.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3), nn.Flatten(), Spoken(3, 2), nn.Linear(2, 2))
+    return nn.Sequential(nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3), nn.Flatten(), Regularized(3, 2), nn.Linear(2, 2))
 
 
 def test_gradients_are_those_of_the_penalty():
@@ -37,7 +39,7 @@ def test_gradients_are_those_of_the_penalty():
     assert [name for name, p in layers.named_parameters() if p.grad is not None] == ["0.weight", "3.weight", "4.weight"]
 
 
-def test_what_is_frozen_takes_no_part_until_it_thaws():
+def test_what_is_frozen_is_left_out_until_it_is_unfrozen():
     layers = network().requires_grad_(False)
     regularizer = Regularizer(layers, choices(l2=0.1, max_norm=0.1))
     before = layers[4].weight.clone()
@@ -72,7 +74,7 @@ def test_nothing_chosen_changes_nothing():
     assert torch.equal(layers[0].weight, before)
 
 
-def test_slopes_and_tokens_are_no_kernels():
+def test_slopes_and_tokens_are_not_kernels():
     module = nn.Module()
     module.alpha, module.cls_token = nn.Parameter(torch.ones(1, 1, 4)), nn.Parameter(torch.ones(1, 1, 4))
     assert Regularizer(module, choices(l2=1.0)).penalty() == 0

@@ -7,21 +7,22 @@ torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 from torch import nn  # noqa: E402
 
 from kilat.errors import RecipeError  # noqa: E402
-from kilat.fit import optimizers, training_run  # noqa: E402
+from kilat.fit import optimizers  # noqa: E402
 from kilat.fit.scaler import Scaler  # noqa: E402
+from kilat.fit.training_run import training_metrics  # noqa: E402
 from kilat.recipe.fit import Optimizer  # noqa: E402
 
 FIRST_SCALE = 2.0**16
 
 
-def begun(dtype=torch.float16):
+def start(dtype=torch.float16):
     """A weight, its optimizer (plain gradient descent) and its scaler."""
     weight = nn.Parameter(torch.tensor([1.0, 2.0]))
     return weight, optimizers.create(Optimizer(name="sgd"), {"weight": weight}), Scaler("cpu", dtype)
 
 
 def update(weight, optimizer, scaler, factor=1.0):
-    """One step down ``factor × sum(w²)``; gives the gradient as it was before and after it was unscaled."""
+    """Make one step down ``factor × sum(w²)``; return the gradient before and after it was unscaled."""
     weight.grad = None
     torch.autograd.backward(scaler.scale(factor * (weight**2).sum()))
     scaled = weight.grad.clone()
@@ -31,8 +32,8 @@ def update(weight, optimizer, scaler, factor=1.0):
     return scaled, found
 
 
-def test_gradients_are_scaled_while_they_are_taken_and_no_longer():
-    weight, optimizer, scaler = begun()
+def test_gradients_are_scaled_and_unscaled():
+    weight, optimizer, scaler = start()
     scaled, found = update(weight, optimizer, scaler)
     assert scaled.tolist() == [2 * FIRST_SCALE, 4 * FIRST_SCALE]
     assert found.tolist() == [2.0, 4.0]
@@ -41,7 +42,7 @@ def test_gradients_are_scaled_while_they_are_taken_and_no_longer():
 
 
 def test_where_they_overflow_nothing_is_updated_and_the_scale_falls():
-    weight, optimizer, scaler = begun()
+    weight, optimizer, scaler = start()
     update(weight, optimizer, scaler, factor=3e34)
     assert weight.tolist() == [1.0, 2.0]
     assert optimizer.steps == 0
@@ -50,8 +51,8 @@ def test_where_they_overflow_nothing_is_updated_and_the_scale_falls():
     assert weight.tolist() == pytest.approx([0.8, 1.6])
 
 
-def test_going_on_from_a_state_is_exact():
-    whole, broken = begun(), begun()
+def test_resuming_from_a_state_is_exact():
+    whole, broken = start(), start()
     for parts in (whole, broken):
         update(*parts, factor=3e34)
         update(*parts)
@@ -67,7 +68,7 @@ def test_going_on_from_a_state_is_exact():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_other_precisions_need_none(dtype):
-    weight, optimizer, scaler = begun(dtype)
+    weight, optimizer, scaler = start(dtype)
     scaled, found = update(weight, optimizer, scaler)
     assert scaled.tolist() == found.tolist() == [2.0, 4.0]
     assert weight.tolist() == pytest.approx([0.8, 1.6])
@@ -75,17 +76,17 @@ def test_other_precisions_need_none(dtype):
     scaler.restore({})
 
 
-def test_a_cpu_is_refused(make_training):
+def test_a_cpu_is_refused(make_trainer):
     with pytest.raises(RecipeError, match=r"fit\.precision: fp16 is for GPUs") as refused:
-        make_training(fit={"precision": "fp16"})
+        make_trainer(fit={"precision": "fp16"})
     assert "bf16" in refused.value.hint
 
 
 @pytest.mark.gpu
-def test_a_gpu_learns_in_it(make_training):
+def test_a_gpu_trains_in_it(make_trainer):
     fit = {"precision": "fp16", "epochs": 12, "optimizer": {"name": "adam", "learning_rate": 0.01}, "checkpoint": 0}
-    training = make_training(fit=fit, device="cuda")
-    training.run()
-    assert training_run._facts(training)["precision"] == "fp16"
-    assert training.place.history[-1]["loss"] < 0.5 * training.place.history[0]["loss"]
-    assert training.checkpoints.newest()[1].tensors["scaler/scale"] > 0
+    trainer = make_trainer(fit=fit, device="cuda")
+    trainer.run()
+    assert training_metrics(trainer)["precision"] == "fp16"
+    assert trainer.state.history[-1]["loss"] < 0.5 * trainer.state.history[0]["loss"]
+    assert trainer.saver.checkpoints.newest()[1].tensors["scaler/scale"] > 0

@@ -1,3 +1,5 @@
+"""Learning-rate schedules: their shapes and their bounds."""
+
 import math
 
 import pytest
@@ -52,13 +54,13 @@ def test_power_of_two():
     assert rates(Power(steps=1, power=2), 1, 4) == pytest.approx([1, 1 / 4, 1 / 9, 1 / 16])
 
 
-def test_stairs_whose_length_in_steps_is_not_exact():
-    """0.1 × 30 is a little more than 3; each stair is 3 updates long all the same."""
+def test_a_staircase_whose_length_in_steps_is_not_exact():
+    """0.1 × 30 is a little more than 3; each step of the staircase is 3 updates long all the same."""
     found = rates(Exponential(epochs=0.1, factor=0.5, staircase=True), 30, 9)
     assert found == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25]
 
 
-def test_pieces_change_after_their_boundaries():
+def test_piecewise_rates_change_after_their_boundaries():
     assert rates(Piecewise(boundaries=(0.1, 0.2), factors=(1, 0.5, 2)), 30, 9) == [1, 1, 1, 1, 0.5, 0.5, 0.5, 2, 2]
 
 
@@ -84,12 +86,12 @@ def test_performance_falls_to_its_floor():
 
 def test_performance_by_accuracy():
     schedule = Performance(factor=0.5, patience=1, monitor="accuracy")
-    told = {"per_epoch": 1, "total": 9}
-    assert schedules.rate(schedule, 1.0, 3, monitored=[0.1, 0.2, 0.3], **told) == 1.0
-    assert schedules.rate(schedule, 1.0, 3, monitored=[0.3, 0.2, 0.1], **told) == 0.25
+    length = {"per_epoch": 1, "total": 9}
+    assert schedules.rate(schedule, 1.0, 3, monitored=[0.1, 0.2, 0.3], **length) == 1.0
+    assert schedules.rate(schedule, 1.0, 3, monitored=[0.3, 0.2, 0.1], **length) == 0.25
 
 
-def test_a_curve_to_draw():
+def test_a_curve_to_plot():
     epochs, found = schedules.curve(Cosine(), 0.1, per_epoch=10, total=1000, points=50)
     assert len(epochs) == len(found) == 50
     assert (epochs[0], epochs[-1]) == (0, 99.9)

@@ -1,3 +1,5 @@
+"""Signals while training: the first one is recorded, the second one acts, and handlers are restored."""
+
 import signal
 import threading
 
@@ -5,12 +7,12 @@ import pytest
 
 pytest.importorskip("torch")
 
-from kilat.fit.signals import Listening, Stopped
+from kilat.fit.signals import DeferredSignals, Stopped
 
 
-def leave(*numbers, error=None):
-    """A block in which signals arrive, and that nobody ends by itself."""
-    with Listening():
+def run_block(*numbers, error=None):
+    """A block in which signals arrive that nobody handles."""
+    with DeferredSignals():
         for number in numbers:
             signal.raise_signal(number)
         if error:
@@ -18,14 +20,14 @@ def leave(*numbers, error=None):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_first_is_only_noted(number, code):
+def test_the_first_is_only_recorded(number, code):
     before = signal.getsignal(number)
-    with Listening() as listening:
+    with DeferredSignals() as signals:
         signal.raise_signal(number)
-        heeded, listening.number = listening.number, 0
-    assert heeded == number
+        received, signals.received = signals.received, 0
+    assert received == number
     with pytest.raises(Stopped, match=signal.Signals(number).name) as stopped:
-        leave(number)
+        run_block(number)
     assert stopped.value.exit_code == code
     assert "--resume" in stopped.value.hint
     assert signal.getsignal(number) is before
@@ -33,22 +35,22 @@ def test_the_first_is_only_noted(number, code):
 
 def test_the_second_ctrl_c_acts_at_once():
     with pytest.raises(KeyboardInterrupt):
-        leave(signal.SIGINT, signal.SIGINT)
+        run_block(signal.SIGINT, signal.SIGINT)
 
 
-def test_an_error_says_more_than_a_stop():
+def test_an_error_is_raised_rather_than_the_stop():
     with pytest.raises(ZeroDivisionError):
-        leave(signal.SIGTERM, error=ZeroDivisionError())
+        run_block(signal.SIGTERM, error=ZeroDivisionError())
 
 
-def test_in_another_thread_nothing_is_touched():
+def test_in_another_thread_no_handler_is_installed():
     found = []
 
-    def listen():
-        with Listening():
+    def run():
+        with DeferredSignals():
             found.append(signal.getsignal(signal.SIGINT))
 
-    thread = threading.Thread(target=listen)
+    thread = threading.Thread(target=run)
     thread.start()
     thread.join()
     assert found == [signal.getsignal(signal.SIGINT)]

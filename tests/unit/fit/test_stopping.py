@@ -1,3 +1,5 @@
+"""Which epoch was best, and when training stops."""
+
 import math
 
 import pytest
@@ -13,12 +15,13 @@ def test_the_best_epoch_is_the_first_of_equals():
     assert stopping.best_epoch(LOSSES, monitor="accuracy") == 0
 
 
-def test_progress_must_be_worth_it():
+def test_an_improvement_must_exceed_min_delta():
     assert stopping.best_epoch(LOSSES, monitor="loss", min_delta=0.05) == 1
-    assert stopping.progress([0.5, 0.54, 0.56, 0.6], monitor="accuracy", min_delta=0.05) == [True, False, True, False]
+    found = stopping.improvements([0.5, 0.54, 0.56, 0.6], monitor="accuracy", min_delta=0.05)
+    assert found == [True, False, True, False]
 
 
-def test_nothing_is_better_than_what_is_no_number():
+def test_an_epoch_that_is_not_finite():
     assert stopping.best_epoch([math.nan, 1.0, 0.5], monitor="loss") == 0
     assert stopping.best_epoch([1.0, math.nan, 0.5], monitor="loss") == 2
 

@@ -1,4 +1,4 @@
-"""A run in MLflow's folder: what it holds, how it ends, and that training outlives its tracking."""
+"""A run in MLflow's folder: what is logged, how it ends, and that training goes on where tracking fails."""
 
 import importlib.util
 import os
@@ -44,7 +44,7 @@ def test_a_run_from_beginning_to_end(folder, tmp_path):
         tracker.epoch({"epoch": 1, "train_loss": 0.9, "validation_accuracy": 0.5})
         tracker.epoch({"epoch": 2, "train_loss": 0.4, "validation_accuracy": float("nan")})
         tracker.finish(metrics, [report, tmp_path / "absent.onnx"])
-    assert tracker.trouble == ""
+    assert tracker.failure == ""
     client, run = the_run(folder)
     assert (run.info.run_name, run.info.status) == ("flowers-2", "FINISHED")
     assert run.data.params == {
@@ -68,7 +68,7 @@ def test_a_run_from_beginning_to_end(folder, tmp_path):
         (Stopped(signal.SIGTERM), "KILLED"),
     ],
 )
-def test_how_a_run_that_did_not_finish_is_marked(folder, error, status):
+def test_the_status_of_a_run_that_did_not_finish(folder, error, status):
     with pytest.raises(type(error)), Tracker("flowers", "a", {}):
         raise error
     assert the_run(folder)[1].info.status == status
@@ -105,10 +105,10 @@ def test_a_server_that_is_not_there(monkeypatch):
     assert "MLFLOW_TRACKING_URI" in caught.value.hint
 
 
-def test_training_outlives_its_tracking(folder):
+def test_training_goes_on_where_tracking_fails(folder):
     with Tracker("flowers", "a", {}) as tracker:
         tracker.epoch({"a name that MLflow refuses: \0": 1})
-        assert tracker.trouble.startswith("MLflow stopped keeping this run: ")
+        assert tracker.failure
         tracker.epoch({"loss": 1})
     _, run = the_run(folder)
     assert (run.info.status, run.data.metrics) == ("FINISHED", {})
@@ -138,7 +138,7 @@ def test_without_mlflow_it_says_what_to_install(monkeypatch):
         pass
 
 
-def test_nothing_is_told_to_its_makers(monkeypatch):
+def test_telemetry_is_off(monkeypatch):
     from mlflow.telemetry import utils
 
     monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY")
@@ -148,7 +148,7 @@ def test_nothing_is_told_to_its_makers(monkeypatch):
         assert utils.is_telemetry_disabled()
 
 
-def test_its_telemetry_is_off_before_it_is_imported(tmp_path):
+def test_telemetry_is_off_before_mlflow_is_imported(tmp_path):
     package = tmp_path / "mlflow"
     package.mkdir()
     package.joinpath("__init__.py").write_text("import os; print(os.environ['MLFLOW_DISABLE_TELEMETRY'])")

@@ -14,7 +14,7 @@ import onnxruntime as ort  # noqa: E402
 from torch import nn  # noqa: E402
 
 from kilat.errors import RecipeError  # noqa: E402
-from kilat.fit.stages import Staged, depths  # noqa: E402
+from kilat.fit.stages import Staged, parameter_depths  # noqa: E402
 from kilat.model.cpu.fold_batch_norm import fuse  # noqa: E402
 from kilat.model.feature_extractor import FeatureExtractor  # noqa: E402
 from kilat.model.feature_extractor import create as create_extractor  # noqa: E402
@@ -129,7 +129,7 @@ class TestUnfreezing:
             make().unfreeze(6)
 
     def test_depths(self):
-        found = depths(make())
+        found = parameter_depths(make())
         assert found["weight"] == found["bias"] == 0
         assert found["backbones.0.network.layer4.0.conv1.weight"] == 1
         assert found["backbones.0.network.layer1.0.conv1.weight"] == 4

@@ -1,1 +1,1 @@
-"""Augmentation: what training changes about pictures before a network sees them."""
+"""Augmentation: random changes of training pictures, on whatever device they are. Stands on recipe and model alone."""

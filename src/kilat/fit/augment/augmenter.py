@@ -1,4 +1,4 @@
-"""Augmentation of batches on whatever device they lie: what a recipe chooses, drawn afresh for every picture."""
+"""Augmentation of batches, on their device: what a recipe chooses, drawn anew for every picture."""
 
 import torch
 from torch import Generator, Tensor
@@ -9,22 +9,22 @@ from kilat.recipe import Augment
 
 
 class Augmenter:
-    """Changes training pictures as a recipe's section ``augment`` says, in the order of its fields.
+    """Augments training pictures as a recipe's section ``augment`` says, in the order of its fields.
 
     Args:
-        choices: the section; with nothing chosen, pixels are only turned into planes.
+        choices: the section; with nothing chosen, pixels are only converted to planes.
     """
 
     def __init__(self, choices: Augment) -> None:
         self.choices = choices
 
     def __call__(self, pixels: Tensor, targets: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Changes one batch.
+        """Augment one batch.
 
         Args:
             pixels: uint8 ``[n, height, width, channels]`` with 1 or 3 channels.
             targets: float32 ``[n, classes]``, rows that add up to 1.
-            generator: on the CPU, wherever the pictures are: equal ones give equal draws on every device.
+            generator: on the CPU, wherever the pictures are: equal generators give equal draws on every device.
 
         Returns:
             Planes, float32 ``[n, channels, height, width]`` in 0..255 with channels last in memory, and targets,
@@ -34,15 +34,20 @@ class Augmenter:
         assert pixels.ndim == 4, pixels.shape
         assert pixels.shape[3] in (1, 3), pixels.shape
         planes = move(pixels, self.choices, generator)
-        planes = self._policies(self._colours(planes, generator), generator)
+        planes = self._change_colours(planes, generator)
+        outside = Outside(self.choices.fill, self.choices.fill_value)
+        if self.choices.randaugment:
+            planes = policies.randaugment(planes, self.choices.randaugment, outside, generator)
+        if self.choices.trivialaugment:
+            planes = policies.trivialaugment(planes, outside, generator)
         if self.choices.cutout:
             planes = mixing.cutout(planes, self.choices.cutout, generator)
         if self.choices.erasing:
             planes = mixing.erasing(planes, self.choices.erasing, generator)
-        planes, targets = self._mixed(planes, targets, generator)
+        planes, targets = self._mix(planes, targets, generator)
         return planes.clamp_(0, 255).contiguous(memory_format=torch.channels_last), targets
 
-    def _colours(self, planes: Tensor, generator: Generator) -> Tensor:
+    def _change_colours(self, planes: Tensor, generator: Generator) -> Tensor:
         for change, bounds in (
             (colour.brightness, self.choices.brightness),
             (colour.contrast, self.choices.contrast),
@@ -51,25 +56,17 @@ class Augmenter:
                 factor = random.uniform(len(planes), *bounds, generator)
                 planes = change(planes, factor.to(planes.device)[:, None, None, None])
         if self.choices.channel_shift:
-            shift = random.either_way(len(planes), 255 * self.choices.channel_shift, generator)
+            shift = random.symmetric(len(planes), 255 * self.choices.channel_shift, generator)
             planes = (planes + shift.to(planes.device)[:, None, None, None]).clamp_(0, 255)
         return planes
 
-    def _policies(self, planes: Tensor, generator: Generator) -> Tensor:
-        outside = Outside(self.choices.fill, self.choices.fill_value)
-        if self.choices.randaugment:
-            planes = policies.randaugment(planes, self.choices.randaugment, outside, generator)
-        if self.choices.trivialaugment:
-            planes = policies.trivialaugment(planes, outside, generator)
-        return planes
-
-    def _mixed(self, planes: Tensor, targets: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        ways = [
+    def _mix(self, planes: Tensor, targets: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        chosen = [
             (mix, alpha)
             for mix, alpha in ((mixing.mixup, self.choices.mixup), (mixing.cutmix, self.choices.cutmix))
             if alpha
         ]
-        if not ways:
+        if not chosen:
             return planes, targets
-        mix, alpha = ways[int(random.whole(1, 0, len(ways) - 1, generator))]
+        mix, alpha = chosen[int(random.integers(1, 0, len(chosen) - 1, generator))]
         return mix(planes, targets, alpha, generator)

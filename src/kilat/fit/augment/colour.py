@@ -1,4 +1,4 @@
-"""Changes of a picture's values, each picture by its own factor: what brightness, contrast and the policies share.
+"""Changes of the pixels' values, each picture by its own factor, for brightness, contrast and the policies.
 
 Planes are float32 ``[n, channels, height, width]`` in 0..255 with 1 or 3 channels; factors are float32 ``[n, 1, 1, 1]``
 on the same device.
@@ -12,12 +12,12 @@ from kilat.model.image_model import LUMA
 
 
 def blend(planes: Tensor, other: Tensor | float, factor: Tensor) -> Tensor:
-    """``other`` for the factor 0, the planes for 1, and beyond them above 1; clipped to 0..255."""
+    """Return ``other`` for the factor 0, the planes for 1, and beyond them above 1; clipped to 0..255."""
     return (other + (planes - other) * factor).clamp_(0, 255)
 
 
 def grey(planes: Tensor) -> Tensor:
-    """The grey level of every pixel, ``[n, 1, height, width]``."""
+    """Return the grey level of every pixel, ``[n, 1, height, width]``."""
     if planes.shape[1] == 1:
         return planes
     red, green, blue = planes.unbind(1)
@@ -25,22 +25,22 @@ def grey(planes: Tensor) -> Tensor:
 
 
 def brightness(planes: Tensor, factor: Tensor) -> Tensor:
-    """All values times the factor."""
+    """Multiply all values by the factor."""
     return (planes * factor).clamp_(0, 255)
 
 
 def contrast(planes: Tensor, factor: Tensor) -> Tensor:
-    """Differences from the picture's mean grey level, one number a picture, times the factor."""
+    """Multiply differences from the picture's mean grey level, one number a picture, by the factor."""
     return blend(planes, grey(planes).mean((1, 2, 3), keepdim=True), factor)
 
 
 def saturation(planes: Tensor, factor: Tensor) -> Tensor:
-    """Differences from the pixel's own grey level times the factor."""
+    """Multiply differences from the pixel's own grey level by the factor."""
     return blend(planes, grey(planes), factor)
 
 
 def sharpness(planes: Tensor, factor: Tensor) -> Tensor:
-    """Differences from the smoothed picture times the factor; the border pixels stay, as in Pillow's ``SMOOTH``."""
+    """Multiply differences from the smoothed picture by the factor; border pixels stay, as in Pillow's ``SMOOTH``."""
     if min(planes.shape[2:]) < 3:
         return planes
     smooth = planes.clone()
@@ -50,18 +50,18 @@ def sharpness(planes: Tensor, factor: Tensor) -> Tensor:
 
 
 def posterize(planes: Tensor, bits: Tensor) -> Tensor:
-    """Keeps the upper ``bits`` of the eight, whole numbers ``[n, 1, 1, 1]``."""
+    """Keep the upper ``bits`` of eight, integers ``[n, 1, 1, 1]``."""
     step = torch.exp2(8 - bits)
     return (planes.round() / step).floor() * step
 
 
 def solarize(planes: Tensor, threshold: Tensor) -> Tensor:
-    """Turns values from the threshold upwards into their negative."""
+    """Invert values from the threshold upwards."""
     return torch.where(planes >= threshold, 255 - planes, planes)
 
 
 def autocontrast(planes: Tensor) -> Tensor:
-    """Stretches every channel to 0..255; a channel of one value stays."""
+    """Stretch every channel to 0..255; a channel of one value stays."""
     low, high = planes.amin((2, 3), keepdim=True), planes.amax((2, 3), keepdim=True)
     is_flat = high <= low
     stretched = (planes - low) * (255 / (high - low).masked_fill(is_flat, 255))
@@ -69,7 +69,7 @@ def autocontrast(planes: Tensor) -> Tensor:
 
 
 def equalize(planes: Tensor) -> Tensor:
-    """Spreads every channel's values so that all are about equally frequent, as Pillow's ``ImageOps.equalize``."""
+    """Make all values of every channel about equally frequent, as Pillow's ``ImageOps.equalize``."""
     levels = planes.round().long().flatten(2).flatten(0, 1)  # one row a channel
     rows = torch.arange(len(levels), device=planes.device)[:, None]
     counts = torch.bincount((256 * rows + levels).flatten(), minlength=256 * len(levels)).view(-1, 256)

@@ -1,7 +1,7 @@
 """RandAugment and TrivialAugment: operations drawn for every picture, each applied to all pictures that drew it.
 
 The operations, their strengths and signs are those of ``RandAugment`` and ``TrivialAugmentWide`` in torchvision. Two
-things differ: places between pixels are interpolated, and what lies outside of a picture is what the recipe says.
+things differ: positions between pixels are interpolated, and what is shown beyond the edges is what the recipe says.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ class Operation(NamedTuple):
     """One operation of the policies.
 
     Args:
-        apply: from planes ``[k, channels, height, width]``, strengths ``[k]`` on the CPU, and what lies outside.
+        apply: called with planes ``[k, channels, height, width]``, strengths ``[k]`` on the CPU, and the fill.
         most: the strength at level 30 in RandAugment; translations as a share of the side.
         widest: the strength at level 30 in TrivialAugment; translations in pixels.
         is_signed: whether half of the pictures get the opposite.
@@ -34,26 +34,34 @@ class Operation(NamedTuple):
 
 
 def randaugment(planes: Tensor, policy: RandAugment, outside: Outside, generator: Generator) -> Tensor:
-    """RandAugment (arXiv 1909.13719): so many operations after one another, all of the same level."""
+    """RandAugment (arXiv 1909.13719): several operations after one another, all of the same level."""
     height, width = planes.shape[2:]
     sides = {"translate_x": width, "translate_y": height}
     most = torch.tensor([operation.most * sides.get(name, 1) for name, operation in OPERATIONS.items()])
     level = torch.full((len(planes),), policy.magnitude / LEVELS)
     for _ in range(policy.operations):
-        planes = _drawn(planes, most, level, outside, generator)
+        planes = _apply_drawn(planes, most, level, outside, generator)
     return planes
 
 
 def trivialaugment(planes: Tensor, outside: Outside, generator: Generator) -> Tensor:
-    """TrivialAugment with the wide space (arXiv 2103.10158): one operation, its level drawn too."""
+    """TrivialAugment with the wide space (arXiv 2103.10158): one operation, its level drawn as well."""
     widest = torch.tensor([operation.widest for operation in OPERATIONS.values()])
-    level = random.whole(len(planes), 0, LEVELS, generator) / LEVELS
-    return _drawn(planes, widest, level, outside, generator)
+    level = random.integers(len(planes), 0, LEVELS, generator) / LEVELS
+    return _apply_drawn(planes, widest, level, outside, generator)
 
 
-def _drawn(planes: Tensor, most: Tensor, level: Tensor, outside: Outside, generator: Generator) -> Tensor:
-    """One operation for every picture; ``most`` is each operation's full strength, ``level`` each picture's share."""
-    drawn = random.whole(len(planes), 0, len(OPERATIONS) - 1, generator)
+def _apply_drawn(planes: Tensor, most: Tensor, level: Tensor, outside: Outside, generator: Generator) -> Tensor:
+    """Draw and apply one operation a picture.
+
+    Args:
+        planes: float32 ``[n, channels, height, width]``.
+        most: the full strength of each operation.
+        level: the share of it for each picture, ``[n]``.
+        outside: what is shown beyond the edges.
+        generator: on the CPU.
+    """
+    drawn = random.integers(len(planes), 0, len(OPERATIONS) - 1, generator)
     sign = random.signs(len(planes), generator)
     changed = planes.clone()
     for index, operation in enumerate(OPERATIONS.values()):
@@ -66,7 +74,7 @@ def _drawn(planes: Tensor, most: Tensor, level: Tensor, outside: Outside, genera
 
 
 def _shear_x(planes: Tensor, strength: Tensor, outside: Outside) -> Tensor:
-    # about the upper left corner, as AutoAugment's authors did it
+    # About the upper left corner, as AutoAugment's authors did it.
     return warp(planes, _maps(strength, (0, 1), strength * planes.shape[2] / 2, 0), outside)
 
 
@@ -88,16 +96,16 @@ def _rotate(planes: Tensor, strength: Tensor, outside: Outside) -> Tensor:
     return warp(planes, maps, outside)
 
 
-def _maps(slant: Tensor, place: tuple[int, int], shift: Tensor, axis: int) -> Tensor:
-    """Maps that leave everything where it is, but for a slant at this place of the matrix and a shift on this axis."""
+def _maps(slant: Tensor, entry: tuple[int, int], shift: Tensor, axis: int) -> Tensor:
+    """Return maps with a slant at this entry of the matrix and a shift on this axis, and no other change."""
     maps = torch.eye(2, 3).repeat(len(slant), 1, 1)
-    maps[:, place[0], place[1]] = slant
+    maps[:, entry[0], entry[1]] = slant
     maps[:, axis, 2] = shift
     return maps
 
 
-def _blending(change: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor, Outside], Tensor]:
-    """An operation whose strength is added to the factor 1."""
+def _by_factor(change: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor, Outside], Tensor]:
+    """Return an operation whose strength is added to the factor 1."""
     return lambda planes, strength, _: change(planes, _each(1 + strength, planes))
 
 
@@ -120,10 +128,10 @@ OPERATIONS = {
     "translate_x": Operation(_translate_x, 150 / 331, 32, is_signed=True),
     "translate_y": Operation(_translate_y, 150 / 331, 32, is_signed=True),
     "rotate": Operation(_rotate, 30, 135, is_signed=True),
-    "brightness": Operation(_blending(colour.brightness), 0.9, 0.99, is_signed=True),
-    "saturation": Operation(_blending(colour.saturation), 0.9, 0.99, is_signed=True),
-    "contrast": Operation(_blending(colour.contrast), 0.9, 0.99, is_signed=True),
-    "sharpness": Operation(_blending(colour.sharpness), 0.9, 0.99, is_signed=True),
+    "brightness": Operation(_by_factor(colour.brightness), 0.9, 0.99, is_signed=True),
+    "saturation": Operation(_by_factor(colour.saturation), 0.9, 0.99, is_signed=True),
+    "contrast": Operation(_by_factor(colour.contrast), 0.9, 0.99, is_signed=True),
+    "sharpness": Operation(_by_factor(colour.sharpness), 0.9, 0.99, is_signed=True),
     "posterize": Operation(_posterize, 4, 6),
     "solarize": Operation(_solarize, 255, 255),
     "autocontrast": Operation(lambda planes, *_: colour.autocontrast(planes)),

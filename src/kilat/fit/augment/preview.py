@@ -1,4 +1,4 @@
-"""What augmentation makes of a few pictures, side by side on one sheet, for a person to look at."""
+"""A sheet of a few pictures and what augmentation makes of them, side by side."""
 
 import numpy as np
 import torch
@@ -8,20 +8,20 @@ from PIL import Image
 from kilat.fit.augment.augmenter import Augmenter
 from kilat.recipe import Augment
 
-_SHOWN = 96  # about how many pixels a picture is wide on the sheet
+_WIDTH = 96  # of a picture on the sheet, about
 _MARGIN = 4
-_GAP = 16  # between an original and what became of it
+_GAP = 16  # between an original and its variants
 _WHITE = 255
 
 
-def sheet(pixels: NDArray[np.uint8], augment: Augment, *, seed: int, variants: int = 8) -> Image.Image:
-    """One row a picture: the original, a gap, then what augmentation made of it, drawn anew each time.
+def preview_sheet(pixels: NDArray[np.uint8], augment: Augment, *, seed: int, variants: int = 8) -> Image.Image:
+    """Return a sheet with one row a picture: the original, a gap, then what augmentation makes of it.
 
     Args:
-        pixels: uint8 ``[k, height, width, channels]``, k at least 1. MixUp and CutMix mix these among each other.
+        pixels: uint8 ``[k, height, width, channels]``, k at least 1. MixUp and CutMix mix these with each other.
         augment: the recipe's section.
         seed: of the draws; equal seeds give equal sheets.
-        variants: how many augmented ones stand in a row.
+        variants: how many augmented pictures are in a row.
 
     Returns:
         An RGB picture on white; small pictures are enlarged by a whole factor, pixel by pixel.
@@ -48,10 +48,10 @@ def _variants(pixels: NDArray[np.uint8], augment: Augment, seed: int, count: int
 
 
 def _enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    factor = max(1, round(_SHOWN / max(pixels.shape[1:3])))
+    factor = max(1, round(_WIDTH / max(pixels.shape[1:3])))
     return pixels.repeat(factor, 1).repeat(factor, 2)
 
 
 def _left(column: int, width: int) -> int:
-    """Where a column begins; the gap comes after the first."""
+    """Return where a column begins; the gap comes after the first."""
     return _MARGIN + column * (width + _MARGIN) + (_GAP if column else 0)

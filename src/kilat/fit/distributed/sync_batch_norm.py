@@ -1,7 +1,7 @@
-"""Batch norms of several processes that train together: they normalise by the batch that all of them see.
+"""Batch norms of several processes that train together: they normalise over the batch of all of them.
 
-What PyTorch's ``SyncBatchNorm`` does on GPUs, on any device and for every kind of batch norm, without changing the
-network: while it lasts, the functions that normalise over a batch are replaced.
+This is what PyTorch's ``SyncBatchNorm`` does on GPUs, for any device and every kind of batch norm, without changing the
+network: inside the block, the functions that normalise over a batch are replaced.
 """
 
 from typing import Any
@@ -14,8 +14,8 @@ from torch.overrides import TorchFunctionMode
 from kilat.model import modules
 
 
-class Together(TorchFunctionMode):
-    """While it lasts, mean and variance in training are those of every process's values together.
+class SyncBatchNorm(TorchFunctionMode):
+    """Inside the block, mean and variance in training are those of all processes' values.
 
     Args:
         counts: whether this process's values count.
@@ -26,15 +26,15 @@ class Together(TorchFunctionMode):
         self.counts = counts
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Calls a function of torch, or what stands in for it."""
+        """Call a function of torch, or what replaces it."""
         kwargs = kwargs or {}
         if func is modules.normalise_over_batch:
-            return self._normal(*args, **kwargs)[:3]
+            return self._normalise(*args, **kwargs)[:3]
         if func is functional.batch_norm and kwargs.get("training"):
-            return self._layer(*args, **kwargs)
+            return self._batch_norm(*args, **kwargs)
         return func(*args, **kwargs)
 
-    def _layer(
+    def _batch_norm(
         self,
         values: Tensor,
         running_mean: Tensor | None,
@@ -46,45 +46,45 @@ class Together(TorchFunctionMode):
         eps: float = 1e-5,
     ) -> Tensor:
         """``functional.batch_norm`` in training, whose running variance follows the unbiased one."""
-        answer, mean, variance, count = self._normal(values, weight, bias, eps)
+        output, mean, variance, count = self._normalise(values, weight, bias, eps)
         if running_mean is not None and running_var is not None:
             running_mean.lerp_(mean, momentum)
             running_var.lerp_(variance * (count / max(count - 1, 1)), momentum)
-        return answer
+        return output
 
-    def _normal(
+    def _normalise(
         self, values: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float
     ) -> tuple[Tensor, Tensor, Tensor, int]:
-        """The normalised values, mean and (biased) variance of every channel, and over how many values they are."""
+        """Return normalised values, mean and (biased) variance of every channel, and the number of values a channel."""
         axes, shape = [0, *range(2, values.ndim)], [1, -1] + [1] * (values.ndim - 2)
-        full, share = values.float(), float(self.counts)
-        own = full.new_tensor([share * full.numel() / full.shape[1]])
-        sums = _Sum.apply(torch.cat([share * full.sum(axes), own]))
+        full, factor = values.float(), float(self.counts)
+        own = full.new_tensor([factor * full.numel() / full.shape[1]])
+        sums = _Sum.apply(torch.cat([factor * full.sum(axes), own]))
         count = sums[-1].detach()
         mean = sums[:-1] / count
         centred = full - mean.view(shape)
-        variance = _Sum.apply(share * centred.square().sum(axes)) / count
-        answer = centred * (variance + epsilon).rsqrt().view(shape)
+        variance = _Sum.apply(factor * centred.square().sum(axes)) / count
+        output = centred * (variance + epsilon).rsqrt().view(shape)
         if weight is not None:
-            answer = answer * weight.view(shape)
+            output = output * weight.view(shape)
         if bias is not None:
-            answer = answer + bias.view(shape)
-        return answer.to(values.dtype), mean.detach(), variance.detach(), int(count)
+            output = output + bias.view(shape)
+        return output.to(values.dtype), mean.detach(), variance.detach(), int(count)
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all processes; each one's loss depends on it, so its gradient is the sum of all of theirs."""
+    """The sum over all processes; every loss depends on it, so its gradient is the sum of all of theirs."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004 - as autograd calls it
-        return _added_up(values)
+        return _all_reduced(values)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
-        return _added_up(gradients[0])
+        return _all_reduced(gradients[0])
 
 
-def _added_up(values: Tensor) -> Tensor:
+def _all_reduced(values: Tensor) -> Tensor:
     total = values.contiguous().clone()
     distributed.all_reduce(total)
     return total

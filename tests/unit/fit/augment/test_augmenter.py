@@ -1,4 +1,4 @@
-"""Augmentation of batches: against SciPy picture by picture, what is drawn, and what stays exactly as it was."""
+"""Augmentation of batches: against SciPy picture by picture, the distribution of draws, and what stays exact."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_nothing_chosen_changes_nothing():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_what_comes_out_is_float_planes_with_channels_last(channels):
+def test_the_result_is_float_planes_with_channels_last(channels):
     planes, _ = augmented(noise(4, 8, 6, channels), **EVERYTHING)
     assert planes.shape == (4, channels, 8, 6)
     assert planes.dtype == torch.float32
@@ -85,12 +85,12 @@ def test_crops_are_cut_out_of_the_padded_picture(fill):
     mode = {"nearest": "edge", "reflect": "symmetric", "constant": "constant", "wrap": "wrap"}[fill]
     options = {"constant_values": 9} if fill == "constant" else {}
     padded = np.pad(pixels[..., 0].numpy(), ((0, 0), (2, 2), (2, 2)), mode, **options)
-    places = set()
+    positions = set()
     for picture, plane in zip(padded, found[:, 0].numpy(), strict=True):
         cuts = [(y, x) for y in range(5) for x in range(5) if np.array_equal(picture[y : y + 5, x : x + 4], plane)]
         assert cuts
-        places.update(cuts)
-    assert len(places) == 25  # every place is taken by some picture
+        positions.update(cuts)
+    assert len(positions) == 25  # every position is drawn for some picture
 
 
 def test_crops_wider_than_the_picture_mirror_it_again_and_again():
@@ -111,7 +111,7 @@ def test_crop_and_flip_are_the_same_with_and_without_interpolation(fill):
 
 
 def drawn_maps(n=4000, size=20, **choices):
-    return geometry._affine((n, size, size, 3), Augment(**choices), torch.Generator().manual_seed(3))
+    return geometry.draw_affine_maps(n, (size, size), Augment(**choices), torch.Generator().manual_seed(3))
 
 
 def is_uniform(values, low, high):
@@ -141,11 +141,10 @@ def test_a_width_shift_moves_along_the_width():
     assert torch.allclose(across, planes_of(pixels), atol=0.01)
 
 
-def places(n=2000, height=20, width=20, **choices):
-    """Where augmentation takes pixels from, read off pictures that are brighter to the right and, in green, downwards.
+def sources(n=2000, height=20, width=20, **choices):
+    """The positions ``(x, y)`` from which augmentation takes pixels, ``[n, 2, height, width]``.
 
-    Returns:
-        For each picture the places ``(x, y)`` of its new pixels, ``[n, 2, height, width]``.
+    They are the colours of pictures that are brighter to the right in red, and downwards in green.
     """
     across = torch.arange(0, 10 * width, 10, dtype=torch.uint8).expand(height, width)
     down = torch.arange(0, 10 * height, 10, dtype=torch.uint8)[:, None].expand(height, width)
@@ -155,21 +154,21 @@ def places(n=2000, height=20, width=20, **choices):
 
 @pytest.mark.parametrize("kept", [(0.08, 1.0), (0.35, 0.6), (0.9, 1.0)])
 def test_a_resized_crop_is_a_part_of_the_picture_that_fills_it(kept):
-    seen = places(resized_crop=kept)
-    steps_x, steps_y = seen[:, 0].diff(dim=2), seen[:, 1].diff(dim=1)
+    found = sources(resized_crop=kept)
+    steps_x, steps_y = found[:, 0].diff(dim=2), found[:, 1].diff(dim=1)
     share_x, share_y = steps_x[:, 0, 0], steps_y[:, 0, 0]
     torch.testing.assert_close(steps_x, share_x[:, None, None].expand_as(steps_x), atol=1e-4, rtol=0)
     torch.testing.assert_close(steps_y, share_y[:, None, None].expand_as(steps_y), atol=1e-4, rtol=0)
     assert kept[0] - 1e-3 < (share_x * share_y).min()
     assert (share_x * share_y).max() < (kept[1] if kept[1] < 0.75 else 1) + 1e-3
     assert (share_x / share_y).log().abs().max() < np.log(4 / 3) + 1e-3
-    assert seen.min() > -1e-3  # what is outside, white, never shows
-    assert seen.max() < 19 + 1e-3
+    assert found.min() > -1e-3  # what is outside, white, never shows
+    assert found.max() < 19 + 1e-3
 
 
-def test_a_resized_crop_lies_anywhere():
-    seen = places(resized_crop=(0.3, 0.5))
-    for corner, opposite in ((seen[:, 0, 0, 0], seen[:, 0, 0, -1]), (seen[:, 1, 0, 0], seen[:, 1, -1, 0])):
+def test_a_resized_crop_is_anywhere():
+    found = sources(resized_crop=(0.3, 0.5))
+    for corner, opposite in ((found[:, 0, 0, 0], found[:, 0, 0, -1]), (found[:, 1, 0, 0], found[:, 1, -1, 0])):
         assert is_uniform(corner / (19 - (opposite - corner)), 0, 1)
 
 
@@ -178,17 +177,17 @@ def test_a_crop_of_everything_is_the_picture():
     torch.testing.assert_close(planes, planes_of(noise()), atol=0.01, rtol=0)
 
 
-def test_what_was_cut_out_is_what_is_moved_then():
-    seen = places(resized_crop=(0.1, 0.2), zoom=(0.5, 0.5), horizontal_flip=True, vertical_flip=True)
-    steps_x, steps_y = seen[:, 0].diff(dim=2)[:, 0, 0], seen[:, 1].diff(dim=1)[:, 0, 0]
+def test_the_crop_is_what_is_moved():
+    found = sources(resized_crop=(0.1, 0.2), zoom=(0.5, 0.5), horizontal_flip=True, vertical_flip=True)
+    steps_x, steps_y = found[:, 0].diff(dim=2)[:, 0, 0], found[:, 1].diff(dim=1)[:, 0, 0]
     area = (steps_x * steps_y).abs()
     assert area.min() > 0.1 / 4 - 1e-3
     assert area.max() < 0.2 / 4 + 1e-3
     assert {(float(x), float(y)) for x, y in zip(steps_x.sign(), steps_y.sign(), strict=True)} == {
         (1, 1), (1, -1), (-1, 1), (-1, -1)
     }  # fmt: skip
-    assert seen.min() > -1e-3  # enlarged about its own middle: still inside
-    assert seen.max() < 19 + 1e-3
+    assert found.min() > -1e-3  # enlarged about its own middle: still inside
+    assert found.max() < 19 + 1e-3
 
 
 def test_brightness_multiplies_and_clips():
@@ -255,7 +254,7 @@ def test_brightness_comes_before_channel_shift():
 
 def test_policies_draw_every_operation_equally_often():
     count = 1400
-    drawn = random.whole(count, 0, len(policies.OPERATIONS) - 1, torch.Generator().manual_seed(0))
+    drawn = random.integers(count, 0, len(policies.OPERATIONS) - 1, torch.Generator().manual_seed(0))
     assert drawn.bincount().min() > 60
     assert drawn.bincount().max() < 140
 

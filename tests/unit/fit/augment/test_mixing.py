@@ -1,4 +1,4 @@
-"""Cutout, Random Erasing, MixUp and CutMix: what is laid over what, and the targets that go with it."""
+"""Cutout, Random Erasing, MixUp and CutMix: the pictures and their targets."""
 
 import numpy as np
 import pytest

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra torch is not installed")
 
-from kilat.fit.augment.preview import sheet
+from kilat.fit.augment.preview import preview_sheet
 from kilat.recipe import Augment
 
 
@@ -23,9 +23,9 @@ def tiles(image, count, columns, side):
 
 
 @pytest.mark.parametrize(("size", "side"), [(32, 96), (28, 84), (96, 96), (100, 100), (8, 96)])
-def test_originals_stand_first_and_are_enlarged_by_whole_factors(size, side):
+def test_originals_come_first_and_are_enlarged_by_whole_factors(size, side):
     pixels = pictures(2, size)
-    rows, across = tiles(sheet(pixels, Augment(rotation=20), seed=0, variants=3), 2, 4, side)
+    rows, across = tiles(preview_sheet(pixels, Augment(rotation=20), seed=0, variants=3), 2, 4, side)
     for row, picture in zip(rows, pixels, strict=True):
         assert np.array_equal(row[0], picture.repeat(side // size, 0).repeat(side // size, 1))
         assert all(not np.array_equal(row[0], variant) for variant in row[1:])
@@ -34,17 +34,19 @@ def test_originals_stand_first_and_are_enlarged_by_whole_factors(size, side):
 
 
 def test_nothing_chosen_shows_the_same_picture_again():
-    rows, _ = tiles(sheet(pictures(2, 32), Augment(), seed=0), 2, 9, 96)
+    rows, _ = tiles(preview_sheet(pictures(2, 32), Augment(), seed=0), 2, 9, 96)
     assert all(np.array_equal(row[0], variant) for row in rows for variant in row)
 
 
 def test_grey_pictures_are_shown_grey():
-    image = sheet(pictures(1, 28, 1), Augment(brightness=0.2), seed=0)
+    image = preview_sheet(pictures(1, 28, 1), Augment(brightness=0.2), seed=0)
     array = np.asarray(image)
     assert image.mode == "RGB"
     assert (array == array[..., :1]).all()
 
 
 def test_equal_seeds_give_equal_sheets():
-    first, again, other = (sheet(pictures(), Augment(mixup=0.4, crop=4), seed=seed).tobytes() for seed in (1, 1, 2))
+    first, again, other = (
+        preview_sheet(pictures(), Augment(mixup=0.4, crop=4), seed=seed).tobytes() for seed in (1, 1, 2)
+    )
     assert first == again != other
