@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 
 import numpy as np
 import pandas as pd
@@ -51,13 +52,13 @@ def tuned(tuning, tmp_path_factory):
 
 def test_it_is_kept_where_it_is_better(tuned):
     comparison = tuned.metrics.comparison
-    assert comparison["kept"] == "fine_tuned"
-    assert comparison["fine_tuned"]["test"]["accuracy"] > comparison["frozen"]["test"]["accuracy"]
-    assert comparison["validation"]["log_loss_gain"] > comparison["validation"]["needed"]
-    assert tuned.metrics.test.accuracy == comparison["fine_tuned"]["test"]["accuracy"]
+    assert comparison.kept == "fine_tuned"
+    assert comparison.fine_tuned.test.accuracy > comparison.frozen.test.accuracy
+    assert comparison.validation.log_loss_gain > comparison.validation.needed
+    assert tuned.metrics.test.accuracy == comparison.fine_tuned.test.accuracy
     assert tuned.metrics.parity.max_difference < 1e-3
-    assert "temperature" in tuned.metrics.fit
-    assert "temperature" not in tuned.metrics.head
+    assert tuned.metrics.fit.temperature is not None
+    assert tuned.metrics.head.temperature is None
 
 
 def test_the_report_says_which_won_and_by_how_much(tuned):
@@ -80,19 +81,19 @@ def test_some_pictures_are_kept_aside_for_what_it_promises(tuned):
     predictions = pd.read_csv(tuned.folder / "predictions.csv")
     assert predictions["split"].value_counts().to_dict() == counts.drop("train").to_dict()
     source, rows = open_source("digits"), used.index[used["split"] == "calibration"]
-    answers = list(tuned.classifier.outcomes(source.read(int(row)) for row in rows))
+    answers = list(tuned.classifier.outputs(source.read(int(row)) for row in rows))
     truth = np.array([tuned.classifier.classes.index(str(catalog.loc[row, "label"])) for row in rows])
     sets = ConformalSets.fit(np.stack([answer.probabilities for answer in answers]), truth)
     thresholds = tuned.classifier.manifest.thresholds
     assert thresholds["set"]["thresholds"] == pytest.approx(sets.thresholds, abs=1e-3)
     assert thresholds["unknown"]["rate"] == 0.05
-    assert sum(answer.unknown > 0.01 for answer in answers) < 0.05 * len(rows)
+    assert sum(answer.ood_score > 0.01 for answer in answers) < 0.05 * len(rows)
 
 
 def test_what_is_no_digit_is_unknown(tuned):
     noise = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), dtype=np.uint8)
-    answers = list(kilat.load(tuned.folder).outcomes(noise))
-    assert np.mean([answer.unknown > 0 for answer in answers]) > 0.9
+    answers = list(kilat.load(tuned.folder).outputs(noise))
+    assert np.mean([answer.ood_score > 0 for answer in answers]) > 0.9
     assert {len(answer.embedding) for answer in answers} == {tuned.classifier.reference.shape[1]}
     assert tuned.metrics.parity.max_ood_difference < 0.01
 
@@ -114,15 +115,15 @@ def test_the_frozen_result_is_kept_where_nothing_is_gained(tuning, tmp_path):
     still = {**tuning, "fit": {**tuning["fit"], "optimizer": {"name": "sgd", "learning_rate": 1e-9}}}
     run = kilat.train("digits", still, runs=tmp_path)
     comparison = run.metrics.comparison
-    assert comparison["kept"] == "frozen"
-    assert run.metrics.test.accuracy == comparison["frozen"]["test"]["accuracy"]
+    assert comparison.kept == "frozen"
+    assert run.metrics.test.accuracy == comparison.frozen.test.accuracy
     assert run.metrics.model.backbone == BACKBONE
     assert run.metrics.data.calibration == run.metrics.data.validation == 0  # cross-validated instead
     assert set(pd.read_csv(run.folder / "predictions.csv")["split"]) == {"validation", "test"}
-    assert "temperature" in run.metrics.head
+    assert run.metrics.head.temperature is not None
     assert "The frozen backbone is kept" in (run.folder / "report.html").read_text("utf-8")
     # and where training begins is where the head ended
-    assert comparison["validation"]["log_loss_gain"] == pytest.approx(0, abs=1e-2)
+    assert comparison.validation.log_loss_gain == pytest.approx(0, abs=1e-2)
 
 
 @pytest.mark.parametrize("stop", [3, 19])
@@ -136,7 +137,7 @@ def test_gone_on_with_in_every_phase_it_ends_with_the_same_bytes(tuned, tuning, 
     while process.poll() is None and not any(
         int(f.stem[5:]) >= stop for f in (folder / "checkpoints").glob("step-*.json")
     ):
-        pass
+        time.sleep(0.01)
     process.kill()
     process.communicate()
     assert not (folder / "metrics.json").exists()
@@ -158,7 +159,7 @@ def test_one_choice_opens_a_frozen_recipe(weights, tmp_path):
     ("choices", "words"),
     [
         ({"preset": "goood"}, "no preset 'goood'"),
-        ({"preset": "good", "recipe": "vgg-cifar"}, "A preset and a recipe"),
+        ({"preset": "good", "recipe": "vgg-cifar"}, "Both a preset and a recipe"),
         ({"fit.unfreeze": 99, "backbone": BACKBONE}, "has 5 stages"),
         ({"epochs": 3}, "this recipe fits a head on a frozen backbone"),
     ],

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from kilat import probe
 from kilat.bundle.parity import HALF_PRECISION_TOLERANCE, TOLERANCE
-from kilat.check.label_issues import HeadRefit
+from kilat.check.head_refit import HeadRefit
 from kilat.check.near_duplicates import NearDuplicates
 from kilat.data.catalog import Catalog, Source
 from kilat.data.split import Part, folds, train_and_test
@@ -150,7 +150,7 @@ def _extract_in_time(
         if used != recipe.features:
             names = {"backbone": used.backbone, "precision": used.precision, "wanted": recipe.features.backbone}
             notes = [Note("time_limit_backbone", names)]
-        seconds = budget.for_features(before_finetuning=recipe.is_opened)
+        seconds = budget.for_features(before_finetuning=recipe.is_finetuning)
         catalog = Catalog.from_entries(source.entries)
         try:
             advance = watched(progress(_("Extracting features")), seconds, budget.now)
@@ -159,9 +159,10 @@ def _extract_in_time(
         except TooSlowError as slow:
             rate = slow.rate
     catalog = Catalog.from_entries(source.entries)
-    left_out = rows_to_leave_out(source, rate, budget.for_features(before_finetuning=recipe.is_opened))
+    left_out = rows_to_leave_out(source, rate, budget.for_features(before_finetuning=recipe.is_finetuning))
     catalog.refuse({int(row): Refusal("time_limit") for row in left_out})
-    notes.append(Note("time_limit_pictures", {"count": len(left_out), "total": len(source.entries)}))
+    if len(left_out):
+        notes.append(Note("time_limit_pictures", {"count": len(left_out), "total": len(source.entries)}))
     advance = progress(_("Extracting features of some of the pictures"))
     features, backbone, trouble = _extract_all(source, catalog, used, device, advance)
     return catalog, features, backbone, used, [*notes, *trouble]

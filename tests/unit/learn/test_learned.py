@@ -29,12 +29,16 @@ FINETUNE = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def digits():
+def some_digits(count):
     data = load_digits()
-    rows = np.random.default_rng(0).permutation(len(data.target))[:300]
+    rows = np.random.default_rng(0).permutation(len(data.target))[:count]
     pictures = [(image * 15).astype(np.uint8) for image in data.images[rows]]
     return ArraySource(pictures, [str(label) for label in data.target[rows]], "digits")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return some_digits(300)
 
 
 def learned(digits, recipe, folder):
@@ -81,11 +85,11 @@ def test_a_head_leaves_the_features_as_they_are_unless_they_are_handed_over(digi
     assert model_file(first) == model_file(second)
 
 
-def test_a_time_limit_that_leaves_pictures_out_says_so_and_refuses_them(digits, monkeypatch):
+def test_a_time_limit_that_leaves_pictures_out_says_so_and_refuses_them():
     recipe = load("transfer", {**SMALL, "time_limit": "10s"})
     now = iter(np.arange(0, 1e6, 3.0))  # every look at the clock, three seconds more: far too slow
     budget = TimeBudget(10.0, started=0.0, now=lambda: float(next(now)))
-    extracted = extract(digits, recipe, Timer(), budget, silent)
+    extracted = extract(some_digits(800), recipe, Timer(), budget, silent)
     (note,) = [note for note in extracted.notes if note.code == "time_limit_pictures"]
     refused = extracted.catalog.refused
     assert note.values["count"] == len(refused) > 0
