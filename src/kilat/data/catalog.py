@@ -111,12 +111,6 @@ class Catalog:
         )
         return cls(table)
 
-    def copy(self) -> "Catalog":
-        """Return a catalog whose table can be written without changing this one."""
-        other = Catalog(self.table.copy())
-        other.image_stats = self.image_stats
-        return other
-
     @property
     def used(self) -> NDArray[np.bool_]:
         """Which rows take part, as a mask over all rows."""

@@ -93,16 +93,6 @@ def test_splits_are_set_by_mask_or_rows(catalog: Catalog) -> None:
     assert catalog.table["split"].tolist() == ["train", "train", "calibration", "", ""]
 
 
-def test_a_copy_is_written_alone(catalog: Catalog) -> None:
-    other = catalog.copy()
-    other.set_split(np.array([0]), "test")
-    other.set_groups(np.arange(5))
-    other.refuse({2: Refusal("damaged")})
-    assert catalog.table["split"].tolist() == ["", "train", "test", "", ""]
-    assert (catalog.table["group"] == -1).all()
-    assert catalog.used.sum() == 3
-
-
 def test_as_csv_it_is_read_back(catalog: Catalog) -> None:
     catalog.refuse({0: Refusal("duplicate", 'a, "b".jpg')})
     text = catalog.table.to_csv(index=False)
