@@ -1,7 +1,7 @@
 """The command line: one short function per verb, a module per family. The only room that prints or exits.
 
-Stands on verbs/ and what they show (report/, locale/, runtime/). Everything heavy is imported inside of the verb that
-needs it, so that ``kilat --help`` and ``kilat predict`` start at once.
+Stands on every room below, verbs/ above all. Everything heavy is imported inside of the verb that needs it, so that
+``kilat --help`` and ``kilat predict`` start at once.
 """
 
 import os
