@@ -49,7 +49,7 @@ def animated(one: Image.Image, other: Image.Image) -> bytes:
 
 
 class Planted:
-    """The folder, and what is expected of every file in it: used, the code of its refusal with the detail, or skipped."""
+    """The folder, and what is expected of every file in it: used, the code of its refusal with detail, or skipped."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

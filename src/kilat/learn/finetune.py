@@ -22,7 +22,7 @@ from kilat.runtime.progress import Progress
 from kilat.runtime.timer import Timer
 
 if TYPE_CHECKING:
-    from kilat.fit.training_run import TrainingRun
+    from kilat.fit.training_run import Trained, TrainingRun
 
 Parts = tuple[Part, Part, Part]
 """The pictures to train on, for validation and for calibration."""
@@ -42,7 +42,7 @@ def finetune(
     require_devices(recipe.runtime.devices, training_device(recipe.runtime.device))
     extracted = extract(source, recipe, timer, budget, progress)
     recipe = extracted.recipe
-    parts = train, validation, calibration = hold_out_parts(extracted.train, extracted.classes, recipe)
+    parts = train, validation, _calibration = hold_out_parts(extracted.train, extracted.classes, recipe)
     frozen = head_on(extracted, timer, overwrite_features=False)
     if budget.is_late_for_finetuning:
         return replace(frozen, notes=[*frozen.notes, Note("no_time_to_finetune")])
@@ -62,36 +62,41 @@ def finetune(
         )
         split = split_logits(trained, dataset)
     comparison = compare(validation.truth, before, split.validation_logits)
-    fit_section = {"fit": trained.metrics}
-    common = {
-        "comparison": comparison,
-        "history": trained.history,
-        "augmented": training.preview(preview_rows(train)),
-    }
-    if not comparison.is_better:
-        trained.close()
-        return replace(frozen, alternative=split, sections={**fit_section, **frozen.sections}, **common)
-    extracted.catalog.set_split(calibration.rows, "calibration")
-    extracted.catalog.set_split(validation.rows, "validation")  # they may be the same
+    frozen = replace(
+        frozen,
+        comparison=comparison,
+        alternative=split,
+        sections={"fit": trained.metrics, **frozen.sections},
+        history=trained.history,
+        augmented=training.preview(preview_rows(train)),
+    )
+    learned = _fine_tuned(frozen, trained, extracted, parts) if comparison.is_better else frozen
+    trained.close()
+    return learned
+
+
+def _fine_tuned(frozen: Learned, trained: "Trained", extracted: Extracted, parts: Parts) -> Learned:
+    """The fine-tuned network in the place of the frozen result, its alternative; only now it is exported."""
+    recipe, catalog, split = extracted.recipe, extracted.catalog, frozen.alternative
+    assert split is not None
+    _train, validation, calibration = parts
+    catalog.set_split(calibration.rows, "calibration")
+    catalog.set_split(validation.rows, "validation")  # they may be the same
     name, size, resize = extracted.backbone.name, extracted.backbone.size, recipe.features.resize
-    learned = Learned(
-        recipe,
-        extracted.catalog,
-        split,
-        network_artifact(trained, split, extracted.catalog, name, size, resize),
-        sections={**frozen.sections, **fit_section},
+    return replace(
+        frozen,
+        split=split,
+        alternative=frozen.split,
+        artifact=network_artifact(trained, split, catalog, name, size, resize),
+        sections={"head": frozen.sections["head"], "fit": trained.metrics},
         notes=[
             *extracted.notes,
             *shared_calibration(validation, calibration),
             *trained.notes,
             *label_safety.unsafe_augmentations(recipe.augment, extracted.classes),
         ],
-        near_duplicates=extracted.near_duplicates,
-        alternative=frozen.split,
-        **common,
+        head_refit=None,
     )
-    trained.close()
-    return learned
 
 
 def prepare_finetuning(source: Source, recipe: Recipe, progress: Progress) -> "TrainingRun":

@@ -112,16 +112,17 @@ def check(
             with timer.measure("checks_s"):
                 trust = recipe.trust.model_copy(update={"unknown": "knn"})
                 checked = look_into(fit_uncertainty(learned, trust))
-            summary = {
+            counts = {
                 "used": len(used),
                 "refused": len(catalog.table) - len(used),
                 "classes": used["label"].value_counts().to_dict(),
-                "cross_validated": _cross_validated(learned.split),
             }
+            cross_validated = _cross_validated(learned.split)
             with timer.measure("report_s"):
                 found = read_and_show(checked.findings, source, catalog)
                 page = {
-                    **summary,
+                    **counts,
+                    "cross_validated": cross_validated,
                     "suspects_file": run_folder.SUSPECTS if len(checked.suspects) else None,
                     "command": command or f"kilat check {source.name}",
                     "seconds": timer.timings()["total_s"],
@@ -130,14 +131,9 @@ def check(
                 write_file(folder / run_folder.CHECK, check_page.render(folder.name, found, page, learned.notes))
             run_folder.write_suspects(folder, checked.suspects)
             write_file(folder / run_folder.CATALOG, catalog.table.to_csv(index=False))
-            document = {
-                "schema": 1,
-                "data": {key: summary[key] for key in ("used", "refused", "classes")},
-                "notes": [note.document() for note in learned.notes],
-                "cross_validated": summary["cross_validated"],
-                **checked.section(),
-                "timing": timer.timings(),
-            }
+            notes = [note.document() for note in learned.notes]
+            document = {"schema": 1, "data": counts, "notes": notes, "cross_validated": cross_validated}
+            document |= {**checked.section(), "timing": timer.timings()}
             write_json(folder / "check.json", document)
     return Check(folder, document, checked.findings)
 
@@ -146,10 +142,11 @@ def look_into(uncertainty: Uncertainty) -> Checked:
     """Do all checks, with what a training knows of its pictures by then."""
     learned = uncertainty.learned
     catalog, split = learned.catalog, learned.split
-    answered, logits = [split.calibration, split.test], [split.calibration_logits, split.test_logits]
+    answered = [(split.calibration, split.calibration_logits), (split.test, split.test_logits)]
     if split.is_calibrated_apart:
-        answered, logits = [split.validation, *answered], [split.validation_logits, *logits]
-    pictures, probabilities = Part.concat(answered), split.calibrated(np.concatenate(logits))
+        answered.insert(1, (split.validation, split.validation_logits))
+    pictures = Part.concat([part for part, _ in answered])
+    probabilities = split.calibrated(np.concatenate([logits for _, logits in answered]))
     issues = label_issues.find_label_issues(pictures.truth, probabilities, _refit(learned))
     distances = np.full(len(catalog.table), np.nan)  # of every row to the nearest other picture
     distances[split.calibration.rows] = uncertainty.ood.calibration_distances

@@ -102,6 +102,11 @@ def begin(folder: Path, recipe: Recipe, start: Start) -> None:
     write_json(folder / START, {"schema": 1, **asdict(start)})
 
 
+def finished_files(folder: Path) -> list[Path]:
+    """Return what a finished run is shown by elsewhere: model, report and metrics."""
+    return [folder / MODEL, folder / REPORT, folder / METRICS]
+
+
 def write_suspects(folder: Path, suspects: pd.DataFrame) -> None:
     """Write the table of suspected labels, in a way that spreadsheets read its letters rightly."""
     write_file(folder / SUSPECTS, "\ufeff" + suspects.to_csv(index=False))

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,9 @@ from kilat.verbs import run_folder
 from kilat.verbs.check import Checked, look_into, measure_without
 from kilat.verbs.open_data import Data, Labels, open_data
 from kilat.verbs.run import Run
+
+if TYPE_CHECKING:
+    from kilat.fit.tracking import Tracker
 
 Given = str | Path | dict[str, Any] | Recipe
 
@@ -93,21 +96,15 @@ def train(  # noqa: PLR0913 - a choice each
             chosen = _recipe_of(folder, overrides if recipe == "transfer" else {"recipe": recipe, **overrides})
             source = open_data(data or start.data, labels or start.labels, root or start.root, shown)
         run_folder.begin(folder, chosen, start)
-        tracker, listeners = None, [on_epoch]
-        if track:
-            from kilat.fit.tracking import Tracker
-
-            tracker = stack.enter_context(Tracker(source.name, folder.name, chosen.model_dump(mode="json")))
-            listeners = [tracker.epoch, on_epoch]
-        history = run_folder.History(folder, listeners)
+        tracker = stack.enter_context(_mlflow(source.name, folder.name, chosen)) if track else None
+        history = run_folder.History(folder, [tracker.epoch, on_epoch] if tracker else [on_epoch])
         options = TrainingOptions(folder / run_folder.CHECKPOINTS, start.network, network, history.append)
         outcome = fit(source, chosen, timer, shown, options)
         if tracker and tracker.failure:
             outcome.notes.append(Note("tracking_stopped", {"reason": tracker.failure}))
         run = write(folder, source, outcome, timer)
         if tracker:
-            files = (run_folder.MODEL, run_folder.REPORT, run_folder.METRICS)
-            tracker.finish(run.metrics.document(), [folder / file for file in files])
+            tracker.finish(run.metrics.document(), run_folder.finished_files(folder))
     return run
 
 
@@ -235,6 +232,12 @@ def _learning_sections(learned: Learned) -> dict[str, Any]:
     *others, answers = learned.sections
     sections = {name: learned.sections[name] for name in others}
     return {**sections, answers: {**learned.sections[answers], "temperature": learned.split.temperature}}
+
+
+def _mlflow(experiment: str, name: str, recipe: Recipe) -> "Tracker":
+    from kilat.fit.tracking import Tracker
+
+    return Tracker(experiment, name, recipe.model_dump(mode="json"))
 
 
 def _choose(recipe: Given, network: Any, overrides: dict[str, Any]) -> Recipe:
