@@ -42,12 +42,11 @@ class Trainer:
     Args:
         spec: the training.
         checkpoints: where it saves, and what it resumes from; None in other processes than the first.
-        deadline: when everything must be over, or None.
+        deadline: when everything must be over, or None; its clock is the one that training is timed by.
         on_epoch: called with the row of every finished epoch; after resuming, with the earlier ones first.
         advance: called with how far it is.
         group: the processes that train together; all of them do the same, and the first one saves.
         cache_share: of the time until the deadline, the most that caching activations may take.
-        now: the clock.
     """
 
     def __init__(
@@ -59,10 +58,9 @@ class Trainer:
         advance: Advance = ignore,
         group: SingleProcess = ALONE,
         cache_share: float = 1.0,
-        now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.spec, self.on_epoch, self.advance, self.group = spec, on_epoch, advance, group
-        self.cache_share, self.now = cache_share, now
+        self.cache_share, self.now = cache_share, deadline.now if deadline else time.perf_counter
         self.fit, self.seed = spec.recipe.fit, spec.recipe.runtime.seed
         self.state = TrainState()
         self.signals = DeferredSignals()
@@ -70,7 +68,7 @@ class Trainer:
         self.network, self.inference = self.train_step.network, self.train_step.inference
         self.weights = self.train_step.weights
         self.selection = WeightSelection(self.fit, self.weights, self.train_step.validate)
-        self.saver = Saver(self.train_step, group.checkpoints(checkpoints), now)
+        self.saver = Saver(self.train_step, group.checkpoints(checkpoints), self.now)
         if self.fit.resolution:
             resolutions.check_sides(self.network.eval().logits, self.fit.resolution, spec.device)
         self.per_epoch = len(self._batches(0))

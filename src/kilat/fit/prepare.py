@@ -15,7 +15,6 @@ from kilat.fit.normaliser import Normaliser, fit_normaliser
 from kilat.fit.train_state import TrainSpec
 from kilat.fit.training_run import TrainingRun
 from kilat.model.cpu.fold_batch_norm import fuse
-from kilat.model.drop_path import set_drop_path, without_blocks
 from kilat.model.image_model import ImageModel, PixelNetwork
 from kilat.model.layers import LayerNetwork, build
 from kilat.model.summary import Counts, count, summarise
@@ -66,7 +65,9 @@ def finetuning_run(source: Source, dataset: PixelDataset, recipe: Recipe, head: 
     Raises:
         KilatError: the backbone cannot be loaded.
     """
-    from kilat.model import feature_extractor, finetuned  # bring timm, which takes seconds
+    # What brings timm is imported here, since that takes seconds, which no other training needs.
+    from kilat.model import feature_extractor, finetuned
+    from kilat.model.drop_path import set_drop_path, without_blocks
 
     features, fit = recipe.features, recipe.fit
     extractors = [feature_extractor.create(name, dataset.size, features.weights) for name in features.backbones]

@@ -68,7 +68,7 @@ def make(tmp_path):
     """Makes a ``Trainer`` of a backbone and a head: ``make(unfreeze=2, epochs=2)``."""
 
     def make(*, folder="run", flip_average=False, augment=None, name="test_resnet", **given):
-        options = ("advance", "on_epoch", "deadline", "group", "cache_share", "now")
+        options = ("advance", "on_epoch", "deadline", "group", "cache_share")
         rest = {key: given.pop(key) for key in options if key in given}
         lengths = {} if "phases" in given else {"epochs": 2, "unfreeze": 2}
         optimizer = {"name": "adam", "learning_rate": 1e-3}
@@ -204,7 +204,7 @@ class TestTraining:
 class TestTimeLimit:
     def test_counts_the_time(self, make, clock):
         clock.step = 0.1
-        trainer = make(epochs=1000, deadline=Deadline(clock.time + 20.0, clock), now=clock)
+        trainer = make(epochs=1000, deadline=Deadline(clock.time + 20.0, clock))
         trainer.run()
         assert trainer.state.stop_reason == "time_limit"
         assert trainer.spec.pictures.loaded == COUNT
@@ -219,7 +219,7 @@ class TestTimeLimit:
 
         clock.step = 0.1
         deadline = Deadline(clock.time + 25.0, clock)
-        trainer = make(epochs=1000, advance=load, deadline=deadline, now=clock, cache_share=cache_share)
+        trainer = make(epochs=1000, advance=load, deadline=deadline, cache_share=cache_share)
         trainer.run()
         assert codes(trainer) == ([] if is_cached else ["no_time_for_activations"])
         assert trainer.state.stop_reason == "time_limit"

@@ -412,7 +412,7 @@ def test_a_time_limit_ends_with_its_schedule(make_trainer, clock):
     clock.step = 0.015
     began = clock.time
     fit = {"epochs": 100_000, "schedule": {"name": "linear"}}
-    trainer = make_trainer(fit=fit, deadline=Deadline(began + 13.0, clock), now=clock)
+    trainer = make_trainer(fit=fit, deadline=Deadline(began + 13.0, clock))
     trainer.run()
     state = trainer.state
     assert state.stop_reason == "time_limit"

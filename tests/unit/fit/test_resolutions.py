@@ -91,7 +91,7 @@ class TestTraining:
         clock.step = 0.02
         deadline = Deadline(clock.time + 12.0, clock)
         trainer = make_trainer(
-            model={"module": "tests.Recording"}, layers=[], network=network, fit=fit, deadline=deadline, now=clock
+            model={"module": "tests.Recording"}, layers=[], network=network, fit=fit, deadline=deadline
         )
         trainer.run()
         assert trainer.state.stop_reason == "time_limit"
