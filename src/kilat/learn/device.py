@@ -12,64 +12,58 @@ from kilat.runtime.extras import has_torch
 
 
 def training_device(wanted: str) -> str:
-    """Where a network trains on this machine: ``cpu``, ``cuda``, or, both untested, ``mps`` (Apple) or ``xla`` (TPUs).
+    """Return the device on which a network trains: ``cpu``, ``cuda``, ``mps`` (Apple) or ``xla`` (TPU).
+
+    The last two are untested.
 
     Args:
         wanted: one of them, or ``auto`` for the GPU of an NVIDIA or Apple machine, else the CPU.
 
     Raises:
-        MissingExtra: a GPU was asked for without the extra ``torch``.
-        RunError: a device was asked for that PyTorch cannot use here.
+        MissingExtra: it needs the extra ``torch``, which is not installed.
+        RunError: PyTorch cannot use it here.
     """
     if wanted == "xla":
-        return _xla()
+        if not has_torch():
+            raise MissingExtra(_("Training on a TPU"), "torch")
+        if importlib.util.find_spec("torch_xla") is None:
+            raise RunError(
+                _("The device xla needs torch_xla, which is not installed."),
+                hint=_("Install it as its own pages say for your TPU, or use --device auto."),
+            )
+        return "xla"
     if wanted == "mps" or (wanted == "auto" and sys.platform == "darwin" and has_torch()):
-        return _mps(wanted)
+        if not has_torch():
+            raise MissingExtra(_("Training on an Apple GPU"), "torch")
+        from kilat.model.gpu import has_apple_gpu
+
+        if has_apple_gpu():
+            return "mps"
+        if wanted == "auto":
+            return "cpu"
+        raise RunError(_("PyTorch finds no Apple GPU (MPS) here."), hint=_("Use --device cpu or --device auto."))
     return inference_device(wanted)
 
 
 def inference_device(wanted: str) -> str:
-    """Where a frozen backbone looks: ``cuda``, or ``cpu`` also where a network would train on another device.
+    """Return the device on which a frozen backbone runs: ``cuda``, or ``cpu`` also where training is on another.
+
+    Args:
+        wanted: as for ``training_device``.
 
     Raises:
-        MissingExtra: ``cuda`` was asked for without the extra ``torch``.
-        RunError: ``cuda`` was asked for where there is no GPU that PyTorch can use.
+        MissingExtra: ``cuda`` needs the extra ``torch``, which is not installed.
+        RunError: there is no GPU that PyTorch can use.
     """
-    if wanted in ("cpu", "mps", "xla") or (wanted == "auto" and not (_has_nvidia_gpu() and has_torch())):
+    has_gpu = Path("/dev/nvidia0").exists() or (os.name == "nt" and ctypes.util.find_library("nvcuda") is not None)
+    if wanted in ("cpu", "mps", "xla") or (wanted == "auto" and not (has_gpu and has_torch())):
         return "cpu"
     if not has_torch():
-        raise MissingExtra(_("Looking at pictures on a GPU"), "torch")
+        raise MissingExtra(_("Extracting features on a GPU"), "torch")
     from kilat.model.gpu import is_usable
 
     if is_usable():
         return "cuda"
     if wanted == "auto":
         return "cpu"
-    raise RunError(_("PyTorch finds no CUDA GPU that it can use here."), hint=_("Take --device cpu or --device auto."))
-
-
-def _mps(wanted: str) -> str:
-    if not has_torch():
-        raise MissingExtra(_("Training on an Apple GPU"), "torch")
-    from kilat.model.gpu import has_apple_gpu
-
-    if has_apple_gpu():
-        return "mps"
-    if wanted == "auto":
-        return "cpu"
-    raise RunError(_("PyTorch finds no Apple GPU (MPS) here."), hint=_("Take --device cpu or --device auto."))
-
-
-def _xla() -> str:
-    if not has_torch():
-        raise MissingExtra(_("Training on a TPU"), "torch")
-    if importlib.util.find_spec("torch_xla") is None:
-        raise RunError(
-            _("The device xla needs torch_xla, which is not installed."),
-            hint=_("Install it as its own pages say for your TPU, or take --device auto."),
-        )
-    return "xla"
-
-
-def _has_nvidia_gpu() -> bool:
-    return Path("/dev/nvidia0").exists() or (os.name == "nt" and ctypes.util.find_library("nvcuda") is not None)
+    raise RunError(_("PyTorch finds no CUDA GPU that it can use here."), hint=_("Use --device cpu or --device auto."))

@@ -268,3 +268,8 @@ class Learned:
     def classes(self) -> list[str]:
         """Their names, in the order of the probabilities."""
         return self.split.classes
+
+    def sections_with_temperature(self) -> dict[str, dict[str, Any]]:
+        """Return the sections about the learning; the temperature stands in that of what answers."""
+        answers = list(self.sections)[-1]
+        return {**self.sections, answers: {**self.sections[answers], "temperature": self.split.temperature}}

@@ -107,7 +107,9 @@ def check(
     with progress_bars.show(progress) as shown:
         source = open_data(data, labels, root, shown)
         with run_folder.new_folder(Path(out), name or source.name) as folder:
-            learned = learn_head(source, recipe, timer, TimeBudget(recipe.runtime.time_limit, timer.started), shown)
+            learned = learn_head(
+                source, recipe, timer, TimeBudget(recipe.runtime.time_limit, timer.started, timer.now), shown
+            )
             catalog, used = learned.catalog, learned.catalog.table[learned.catalog.used]
             with timer.measure("checks_s"):
                 trust = recipe.trust.model_copy(update={"unknown": "knn"})

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,9 +36,6 @@ from kilat.verbs import run_folder
 from kilat.verbs.check import Checked, look_into, measure_without
 from kilat.verbs.open_data import Data, Labels, open_data
 from kilat.verbs.run import Run
-
-if TYPE_CHECKING:
-    from kilat.fit.tracking import Tracker
 
 Given = str | Path | dict[str, Any] | Recipe
 
@@ -81,22 +78,26 @@ def train(  # noqa: PLR0913 - a choice each
         overrides: single choices of the recipe, such as ``seed=1`` or ``**{"fit.optimizer.name": "nadam"}``.
 
     Raises:
-        KilatError: what was given, why it is refused, how to mend it.
+        KilatError: what was given, why it is refused, and how to fix it.
     """
     timer = Timer()
     recipe = recipes.of_preset(preset, recipe)
     with progress_bars.show(progress) as shown, contextlib.ExitStack() as stack:
         if resume is None:
-            chosen = _choose(recipe, network, overrides)
+            chosen, network_name = _choose(recipe, network, overrides)
             source = open_data(data, labels, root, shown)
-            start = run_folder.Start.of(data, labels, root, _network_name(recipe, network))
+            start = run_folder.Start.of(data, labels, root, network_name)
             folder = stack.enter_context(run_folder.new_folder(Path(runs), name or source.name))
         else:
             folder, start = Path(resume), run_folder.Start.read(Path(resume))
             chosen = _recipe_of(folder, overrides if recipe == "transfer" else {"recipe": recipe, **overrides})
             source = open_data(data or start.data, labels or start.labels, root or start.root, shown)
         run_folder.begin(folder, chosen, start)
-        tracker = stack.enter_context(_mlflow(source.name, folder.name, chosen)) if track else None
+        tracker = None
+        if track:
+            from kilat.fit.tracking import Tracker
+
+            tracker = stack.enter_context(Tracker(source.name, folder.name, chosen.model_dump(mode="json")))
         history = run_folder.History(folder, [tracker.epoch, on_epoch] if tracker else [on_epoch])
         options = TrainingOptions(folder / run_folder.CHECKPOINTS, start.network, network, history.append)
         outcome = fit(source, chosen, timer, shown, options)
@@ -171,7 +172,7 @@ def fit(
         "data": data,
         **({"corrected": source.counts} if isinstance(source, CorrectedSource) else {}),
         **measures,
-        **_learning_sections(learned),
+        **learned.sections_with_temperature(),
         **({"comparison": comparison} if comparison else {}),
         "unknown": uncertainty.unknown_section(),
         "check": checked.section(),
@@ -185,7 +186,7 @@ def fit(
 
 def learn(source: Source, recipe: Recipe, timer: Timer, progress: Progress, options: TrainingOptions) -> Learned:
     """Fit a head on a frozen backbone, fine-tune it, or train a whole network, as the recipe says."""
-    budget = TimeBudget(recipe.runtime.time_limit, timer.started)
+    budget = TimeBudget(recipe.runtime.time_limit, timer.started, timer.now)
     if recipe.model is not None:
         return learn_network(source, recipe, timer, budget, progress, options)
     if recipe.is_finetuning:
@@ -227,30 +228,21 @@ class Outcome:
         return metadata.predictions(self.learned.catalog, split.classes, parts)
 
 
-def _learning_sections(learned: Learned) -> dict[str, Any]:
-    """The sections about the learning; the temperature stands in that of what answers."""
-    *others, answers = learned.sections
-    sections = {name: learned.sections[name] for name in others}
-    return {**sections, answers: {**learned.sections[answers], "temperature": learned.split.temperature}}
+def _choose(recipe: Given, network: Any, overrides: dict[str, Any]) -> tuple[Recipe, str]:
+    """Return the recipe with single choices overridden, and the name of its network.
 
-
-def _mlflow(experiment: str, name: str, recipe: Recipe) -> "Tracker":
-    from kilat.fit.tracking import Tracker
-
-    return Tracker(experiment, name, recipe.model_dump(mode="json"))
-
-
-def _choose(recipe: Given, network: Any, overrides: dict[str, Any]) -> Recipe:
-    """The recipe with single choices overridden; a network from Python takes the place of its layers."""
+    A network from Python takes the place of the recipe's layers.
+    """
     if network is None:
-        return recipes.load(recipe, overrides)
-    kind = f"{type(network).__module__}.{type(network).__qualname__}"
+        return recipes.load(recipe, overrides), Path(recipe).stem if isinstance(recipe, str | Path) else "network"
+    kind = type(network)
     base = {} if recipe == "transfer" else recipe
-    return recipes.load(base, {"model.module": kind, "model.layers": (), **overrides})
+    module = f"{kind.__module__}.{kind.__qualname__}"
+    return recipes.load(base, {"model.module": module, "model.layers": (), **overrides}), kind.__qualname__
 
 
 def _recipe_of(folder: Path, overrides: dict[str, Any]) -> Recipe:
-    """The recipe of a run that is resumed, which nothing may change."""
+    """Return the recipe of a run that is resumed, which nothing may change."""
     if overrides:
         raise RecipeError(
             _("A run that is resumed keeps its own recipe; these were given: {names}.").format(
@@ -259,9 +251,3 @@ def _recipe_of(folder: Path, overrides: dict[str, Any]) -> Recipe:
             hint=_("Leave them out."),
         )
     return recipes.load(folder / run_folder.RECIPE)
-
-
-def _network_name(recipe: Given, network: Any) -> str:
-    if network is not None:
-        return type(network).__qualname__
-    return Path(recipe).stem if isinstance(recipe, str | Path) else "network"
