@@ -54,6 +54,7 @@ LONGEST_FUNCTION = 60
 SAME_NAMES = {
     "backbone": "features has the graph and its layout, learn the choice of one",
     "comparison": "evaluate has the test of two classifiers, report its section",
+    "deadline": "runtime has the moment, fit the updates that it leaves room for",
     "drift": "evaluate has the statistics, verbs the verb",
     "metrics": "evaluate has the arithmetic, learn the types of metrics.json",
     "network": "recipe has the section, learn the way to learn",
