@@ -173,6 +173,10 @@ def _arguments(section: type[BaseModel]) -> dict[str, str]:
     return {name: _plain(said) for name, said in found}
 
 
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _plain(text: str) -> str:
     return " ".join(text.split()).replace("``", "`")
 
@@ -183,12 +187,12 @@ def _notice(source: str) -> str:
 
 def metrics() -> str:
     """Return the reference of ``metrics.json``: every section with its keys, their types, and what the code says."""
-    parts = [_notice("src/kilat/learn/metrics.py"), _METRICS]
+    parts = [_notice("src/kilat/learn/metrics.py and measures.py"), _METRICS]
     for section in _sections(Metrics):
         text = (inspect.getdoc(section) or "").partition("\n\nArgs:")[0]
-        said = _arguments(section)
+        said = {name: words for base in reversed(section.__mro__) for name, words in _arguments(base).items()}
         rows = [
-            f"| `{field.alias or name}` | {_type(field.annotation)} | {said.get(name, '')} |"
+            f"| `{field.alias or name}` | {_type(field.annotation)} | {_sentence(said.get(field.alias or name, ''))} |"
             for name, field in section.model_fields.items()
         ]
         parts += [f"## {section.__name__}", _plain(text), "\n".join(["| key | type | |", "| --- | --- | --- |", *rows])]

@@ -10,7 +10,8 @@ from kilat.locale.notes import Note
 
 if TYPE_CHECKING:
     from kilat.bundle.predictor import Prediction, RefusedPicture
-    from kilat.learn.metrics import Measures, Metrics
+    from kilat.learn.measures import Measures
+    from kilat.learn.metrics import Metrics
     from kilat.verbs.check import Check
 
 _MARKS = {"serious": "!!", "warning": " !", "note": "  "}

@@ -6,17 +6,10 @@ Intervals are 95% intervals, ``[low, high]``. Keys are added, never renamed.
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from kilat.learn.measures import Flagged, Interval, Measures, Section
 from kilat.locale.notes import Note
-
-Interval = tuple[float, float] | None
-
-
-class Section(BaseModel):
-    """A part of the document: fixed once it is made, and without keys that nobody declared."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DataSection(Section):
@@ -52,164 +45,19 @@ class DataSection(Section):
 
 
 class Corrections(Section):
-    """What a table of corrected labels changed."""
+    """What a table of corrected labels changed.
+
+    Args:
+        table: its path.
+        relabelled: pictures that got another label.
+        left_out: pictures that it takes out.
+        unchanged: rows that give the label that there was.
+    """
 
     table: str
     relabelled: int
     left_out: int
     unchanged: int
-
-
-class Bin(Section):
-    """Answers whose probability lies between ``low`` and ``high``: how many, what they promise, how many are right."""
-
-    low: float
-    high: float
-    n: int
-    confidence: float
-    accuracy: float | None
-    accuracy_interval: Interval
-
-
-class ClassCalibration(Section):
-    """How well the probability of one class is calibrated, one against the rest."""
-
-    brier: float | None
-    ece: float | None
-    reliability: list[Bin] = Field(default_factory=list)
-
-
-class ClassMeasures(ClassCalibration):
-    """One class; ``support`` is the number of its pictures."""
-
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    support: int
-
-
-class Majority(Section):
-    """What always giving the commonest label would achieve."""
-
-    label: str | None
-    accuracy: float | None
-
-
-class Calibration(Section):
-    """Measures of probabilities (``kilat.evaluate.metrics.measure`` says what each is)."""
-
-    log_loss: float | None
-    brier: float | None
-    ece: float | None
-    ece_interval: Interval
-    adaptive_ece: float | None
-    reliability: list[Bin] = Field(default_factory=list)
-
-
-class Uncalibrated(Calibration):
-    """The same before calibration."""
-
-    per_class: dict[str, ClassCalibration] = Field(default_factory=dict)
-
-
-class Coverage(Section):
-    """How often prediction sets hold the right class, and their mean size, for some pictures."""
-
-    n: int
-    coverage: float | None
-    coverage_interval: Interval
-    size: float | None
-
-
-class WorstClass(Section):
-    """The class whose sets hold the right class least often."""
-
-    label: str
-    n: int
-    coverage: float | None
-    coverage_interval: Interval
-
-
-class SizeCoverage(Section):
-    """The coverage of sets of ``low`` to ``high`` classes."""
-
-    low: int
-    high: int
-    n: int
-    coverage: float | None
-    coverage_interval: Interval
-
-
-class SetMeasures(Coverage):
-    """Prediction sets (``kilat.evaluate.conformal.measure_sets``).
-
-    Args:
-        method: ``lac`` or ``raps``.
-        target_coverage: how often they are made to hold the right class.
-        per_class: whether that holds for each class by itself.
-        by_class: measured for the pictures of each class.
-        by_size: measured for sets of each size.
-    """
-
-    method: str
-    target_coverage: float
-    per_class: bool
-    size_interval: Interval
-    empty: float | None
-    single: float | None
-    several: float | None
-    sizes: list[int]
-    worst_class: WorstClass | None
-    by_class: dict[str, Coverage]
-    by_size: list[SizeCoverage]
-
-
-class Flagged(Section):
-    """How many of ``n`` pictures count as unknown."""
-
-    n: int
-    flagged: int
-    share: float | None
-    interval: Interval
-
-
-class OtherClasses(Flagged):
-    """Pictures of classes that the model does not know: how many it notices, and how well the score tells them."""
-
-    auroc: float
-
-
-class FlaggedTest(Flagged):
-    """Pictures of the model's own classes, and of others where there are any."""
-
-    other_classes: OtherClasses | None = None
-
-
-class WithoutLeaked(Section):
-    """The accuracy on test pictures without a near-duplicate among the training pictures."""
-
-    n: int
-    leaked: int
-    accuracy: float | None
-    accuracy_interval: Interval
-
-
-class Measures(Calibration):
-    """Everything that is measured on one part of the pictures (``kilat.evaluate.metrics.measure``)."""
-
-    n: int
-    accuracy: float | None
-    accuracy_interval: Interval
-    balanced_accuracy: float | None
-    balanced_accuracy_interval: Interval
-    top_k: dict[str, float | None]
-    majority: Majority
-    confusion: list[list[int]]
-    per_class: dict[str, ClassMeasures]
-    uncalibrated: Uncalibrated | None = None
-    sets: SetMeasures | None = None
-    unknown: FlaggedTest | None = None
-    without_leaked: WithoutLeaked | None = None
 
 
 class TriedL2(Section):
@@ -374,7 +222,25 @@ class NoteSection(Section):
 
 
 class Metrics(Section):
-    """The content of a run's ``metrics.json``; two equal runs differ in ``timing`` alone."""
+    """The content of a run's ``metrics.json``; two equal runs differ in ``timing`` alone.
+
+    Args:
+        schema: the version of these keys.
+        notes: what changes how far to believe the result.
+        data: how many pictures took part, and in what.
+        corrected: what a table of corrected labels changed.
+        test: measured on the test pictures.
+        validation: measured on the validation pictures, by cross-validation for a head on a frozen backbone.
+        head: the head on a frozen backbone.
+        fit: a training by gradient.
+        comparison: fine-tuned against frozen.
+        unknown: how unknown pictures are noticed.
+        check: what was found in the data.
+        parity: the model file against the fitted classifier.
+        model: the model file.
+        versions: of Python, of packages, and of ONNX's operators.
+        timing: seconds of every part, and ``total_s``.
+    """
 
     schema_: Literal[1] = Field(1, alias="schema")
     notes: list[NoteSection]

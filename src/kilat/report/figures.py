@@ -9,7 +9,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from kilat.learn.metrics import Bin
+from kilat.learn.measures import Bin
 from kilat.locale import _
 from kilat.report.svg_canvas import (
     ACCENT,

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from kilat.learn.metrics import Measures, Metrics, WithoutLeaked
+from kilat.learn.measures import Measures, WithoutLeaked
+from kilat.learn.metrics import Metrics
 from kilat.locale import _, ngettext
 from kilat.report.findings import ShownFinding
 from kilat.report.tables import ConfusedPair

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from kilat.data.catalog import SPLITS, Catalog
-from kilat.learn.metrics import ClassMeasures, FitSection, Metrics
+from kilat.learn.measures import ClassMeasures
+from kilat.learn.metrics import FitSection, Metrics
 from kilat.locale import _
 from kilat.locale.refusals import refusal_heading
 from kilat.report.template import count, defined, split_name

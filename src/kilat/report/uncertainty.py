@@ -2,7 +2,8 @@
 
 from markupsafe import Markup
 
-from kilat.learn.metrics import Metrics, SetMeasures, UnknownSection
+from kilat.learn.measures import SetMeasures
+from kilat.learn.metrics import Metrics, UnknownSection
 from kilat.locale import _, ngettext
 from kilat.report import uncertainty_figures
 from kilat.report.svg_canvas import percent_label

@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from kilat.learn.metrics import Bin, ClassCalibration, Coverage
+from kilat.learn.measures import Bin, ClassCalibration, Coverage
 from kilat.locale import _, ngettext
 from kilat.report.figures import NAMED, bin_columns
 from kilat.report.svg_canvas import (

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from kilat.learn.metrics import Bin
+from kilat.learn.measures import Bin
 from kilat.report import figures
 from kilat.report.svg_canvas import shorten
 

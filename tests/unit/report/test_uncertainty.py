@@ -8,7 +8,8 @@ import pytest
 
 from kilat.evaluate.conformal import ConformalSets, measure_sets
 from kilat.evaluate.metrics import measure, wilson_interval
-from kilat.learn.metrics import SetMeasures, UnknownSection, WithoutLeaked
+from kilat.learn.measures import SetMeasures, WithoutLeaked
+from kilat.learn.metrics import UnknownSection
 from kilat.report import lead, uncertainty
 from kilat.report.findings import ShownFinding
 from kilat.report.page import render

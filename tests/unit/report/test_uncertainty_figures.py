@@ -7,7 +7,7 @@ import pytest
 
 from kilat.evaluate.conformal import measure_sets
 from kilat.evaluate.metrics import measure, wilson_interval
-from kilat.learn.metrics import Coverage, Measures
+from kilat.learn.measures import Coverage, Measures
 from kilat.report import uncertainty_figures
 
 NAMES = ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
