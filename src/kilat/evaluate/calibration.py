@@ -36,9 +36,18 @@ def fit_temperature(logits: NDArray[np.floating[Any]], truth: NDArray[np.integer
     falls_at_high = _slope_and_curvature(logits, truth, math.exp(high))[0] <= 0
     if rises_at_low and falls_at_high:
         return 1.0
-    if rises_at_low or falls_at_high:
-        return HIGHEST_TEMPERATURE if rises_at_low else _for_all_correct(logits)
-    return math.exp(-_root(logits, truth, low, high))
+    if rises_at_low:
+        return HIGHEST_TEMPERATURE
+    if not falls_at_high:
+        return math.exp(-_root(logits, truth, low, high))
+    # Every prediction is correct: take the temperature, at most 1, that gives the confidence that n of them can show.
+    target = (len(logits) + 1) / (len(logits) + 2)
+    low, high = LOWEST_TEMPERATURE, 1.0
+    for _ in range(40):
+        middle = math.sqrt(low * high)
+        confidence = float(apply_temperature(logits, middle).max(axis=1).mean(dtype=np.float64))
+        low, high = (middle, high) if confidence > target else (low, middle)
+    return high
 
 
 def apply_temperature(logits: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.float32]:
@@ -50,17 +59,6 @@ def apply_temperature(logits: NDArray[np.floating[Any]], temperature: float) -> 
     for block in _blocks(len(logits)):
         probabilities[block] = _softmax(_centred(logits[block]) / temperature)
     return probabilities
-
-
-def _for_all_correct(logits: NDArray[np.floating[Any]]) -> float:
-    """Return the temperature, at most 1, that gives n predictions, all correct, the confidence that n can show."""
-    target = (len(logits) + 1) / (len(logits) + 2)
-    low, high = LOWEST_TEMPERATURE, 1.0
-    for _ in range(40):
-        middle = math.sqrt(low * high)
-        confidence = float(apply_temperature(logits, middle).max(axis=1).mean(dtype=np.float64))
-        low, high = (middle, high) if confidence > target else (low, middle)
-    return high
 
 
 def _root(logits: NDArray[np.floating[Any]], truth: NDArray[np.integer[Any]], low: float, high: float) -> float:

@@ -103,11 +103,14 @@ class ConformalSets:
             for block in _blocks(len(truth))
         ]
         scores = np.concatenate([np.zeros(0), *parts])
-        if per_class:
-            thresholds = _class_thresholds(scores, truth, probabilities.shape[1], coverage)
-        else:
-            thresholds = (_threshold(scores, coverage),)
-        return cls(method, coverage, thresholds, penalty, k_reg)
+        if not per_class:
+            return cls(method, coverage, (_threshold(scores, coverage),), penalty, k_reg)
+        classes, least = probabilities.shape[1], least_pictures(coverage)
+        is_rare = np.bincount(truth, minlength=classes) < least
+        rare = scores[is_rare[truth]]
+        shared = _threshold(rare if len(rare) >= least else scores, coverage)
+        thresholds = (shared if is_rare[c] else _threshold(scores[truth == c], coverage) for c in range(classes))
+        return cls(method, coverage, tuple(thresholds), penalty, k_reg)
 
     def members(self, probabilities: Floats, *, never_empty: bool = False) -> NDArray[np.bool_]:
         """Return which classes belong into the set of each picture, [n, k].
@@ -198,21 +201,36 @@ def measure_sets(members: NDArray[np.bool_], truth: Integers, classes: Sequence[
     labels = np.asarray(truth, np.int64)
     sizes = members.sum(axis=1)
     covered = members[np.arange(len(labels)), labels]
-    counts = np.bincount(sizes, minlength=2)
-    by_class = _by_class(covered, sizes, labels, classes)
+    counts, k = np.bincount(sizes, minlength=2), len(classes)
+    pictures, hits = np.bincount(labels, minlength=k), np.bincount(labels[covered], minlength=k)
+    totals = np.bincount(labels, weights=sizes, minlength=k)
+    by_class = {
+        name: {"n": n, **_coverage(hit, n), "size": total / n if n else None}
+        for name, n, hit, total in zip(classes, pictures.tolist(), hits.tolist(), totals.tolist(), strict=True)
+    }
     measured = [{"label": name, **section} for name, section in by_class.items() if section["n"]]
     worst = min(measured, key=lambda section: section["coverage"], default=None)
+    strata = np.searchsorted(SIZE_STRATA, sizes, side="right")
+    groups = [strata == stratum for stratum in np.unique(strata)]
     return {
         "n": len(labels),
         **_coverage(int(covered.sum()), len(labels)),
-        **_mean_size(sizes, len(classes)),
+        **_mean_size(sizes, k),
         "empty": _share(int(counts[0]), len(labels)),
         "single": _share(int(counts[1]), len(labels)),
         "several": _share(int(counts[2:].sum()), len(labels)),
         "sizes": counts.tolist() if len(labels) else [],
         "worst_class": worst and {name: worst[name] for name in ("label", "n", "coverage", "coverage_interval")},
         "by_class": by_class,
-        "by_size": _by_size(covered, sizes),
+        "by_size": [
+            {
+                "low": int(sizes[group].min()),
+                "high": int(sizes[group].max()),
+                "n": int(group.sum()),
+                **_coverage(int(covered[group].sum()), int(group.sum())),
+            }
+            for group in groups
+        ],
     }
 
 
@@ -269,14 +287,6 @@ def _threshold(scores: Floats, coverage: float) -> float:
     return float(np.sort(scores)[::-1][rank - 1]) if rank <= len(scores) else -math.inf
 
 
-def _class_thresholds(scores: Floats, truth: Integers, classes: int, coverage: float) -> tuple[float, ...]:
-    """Return one threshold a class; those with too few pictures share one."""
-    is_rare = np.bincount(truth, minlength=classes) < least_pictures(coverage)
-    rare = scores[is_rare[truth]]
-    shared = _threshold(rare if len(rare) >= least_pictures(coverage) else scores, coverage)
-    return tuple(shared if is_rare[c] else _threshold(scores[truth == c], coverage) for c in range(classes))
-
-
 def _blocks(n: int) -> Iterator[slice]:
     return (slice(start, start + ROWS_PER_BLOCK) for start in range(0, n, ROWS_PER_BLOCK))
 
@@ -308,29 +318,3 @@ def _mean_size(sizes: Integers, most: int) -> dict[str, Any]:
         return {"size": mean, "size_interval": None}
     half = Z95 * float(sizes.std(ddof=1)) / math.sqrt(len(sizes))
     return {"size": mean, "size_interval": [max(mean - half, 0.0), min(mean + half, float(most))]}
-
-
-def _by_class(
-    covered: NDArray[np.bool_], sizes: Integers, labels: Integers, classes: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    k = len(classes)
-    counts, hits = np.bincount(labels, minlength=k), np.bincount(labels[covered], minlength=k)
-    totals = np.bincount(labels, weights=sizes, minlength=k)
-    return {
-        name: {"n": n, **_coverage(hit, n), "size": total / n if n else None}
-        for name, n, hit, total in zip(classes, counts.tolist(), hits.tolist(), totals.tolist(), strict=True)
-    }
-
-
-def _by_size(covered: NDArray[np.bool_], sizes: Integers) -> list[dict[str, Any]]:
-    strata = np.searchsorted(SIZE_STRATA, sizes, side="right")
-    groups = [strata == stratum for stratum in np.unique(strata)]
-    return [
-        {
-            "low": int(sizes[group].min()),
-            "high": int(sizes[group].max()),
-            "n": int(group.sum()),
-            **_coverage(int(covered[group].sum()), int(group.sum())),
-        }
-        for group in groups
-    ]

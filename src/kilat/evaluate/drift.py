@@ -69,7 +69,10 @@ def compare(reference: Floats, new: Floats, *, permutations: int = PERMUTATIONS,
     both = np.concatenate([reference, new[compared]])
     n = len(reference)
     with single_threaded_blas():
-        scales = [np.ones(both.shape[1], np.float32), _unit_spread(both)]
+        deviations = both.std(0, dtype=np.float64)
+        varies = deviations > _ROUNDING * deviations.max()
+        unit_spread = np.divide(1, deviations, out=np.zeros_like(deviations), where=varies).astype(np.float32)
+        scales = [np.ones(both.shape[1], np.float32), unit_spread]
         distances = [_distances(both * scale, both * scale) for scale in scales]
         p_value = _p_value(distances, n, permutations, seed)
         units = [scale / (part.mean(dtype=np.float64) or 1.0) for scale, part in zip(scales, distances, strict=True)]
@@ -81,14 +84,6 @@ def compare(reference: Floats, new: Floats, *, permutations: int = PERMUTATIONS,
 def _evenly_spaced(count: int) -> Ints:
     """Return positions of at most ``MAX_PICTURES`` of so many pictures."""
     return np.linspace(0, count - 1, min(count, MAX_PICTURES)).round().astype(np.int64)
-
-
-def _unit_spread(embeddings: Floats) -> Floats:
-    """Return the scale that brings every component to the same spread; 0 for one that does not vary."""
-    deviations = embeddings.std(0, dtype=np.float64)
-    varies = deviations > _ROUNDING * deviations.max()
-    scale: Floats = np.divide(1, deviations, out=np.zeros_like(deviations), where=varies).astype(np.float32)
-    return scale
 
 
 def _distances(one: Floats, other: Floats) -> Floats:
@@ -169,18 +164,16 @@ class _Witness:
         """Return the witness at every new picture, itself left out, against that of the reference, ``[all new]``."""
         n, m = self.n, self.m
         reference = self.to_reference[:n] / (n - 1) - self.to_new[:n] / m
-        witness = np.concatenate(
-            parallel_map(lambda start: self._witness(new[start : start + _BLOCK]), range(0, len(new), _BLOCK))
-        )
+
+        def witness_of_block(start: int) -> Doubles:
+            distances = self._total_distances(new[start : start + _BLOCK])
+            witness: Doubles = distances[:, :n].mean(1, dtype=np.float64) - distances[:, n:].mean(1, dtype=np.float64)
+            return witness
+
+        witness = np.concatenate(parallel_map(witness_of_block, range(0, len(new), _BLOCK)))
         witness[compared] = self.to_reference[n:] / n - self.to_new[n:] / (m - 1)
         scores: Floats = ((witness - reference.mean()) / (reference.std() or 1.0)).astype(np.float32)
         return scores
-
-    def _witness(self, pictures: Floats) -> Doubles:
-        distances = self._total_distances(pictures)
-        to_reference = distances[:, : self.n].mean(1, dtype=np.float64)
-        witness: Doubles = to_reference - distances[:, self.n :].mean(1, dtype=np.float64)
-        return witness
 
     def _total_distances(self, pictures: Floats) -> Floats:
         """Return distances from some pictures to all that are compared; both kinds added up."""

@@ -94,6 +94,10 @@ def measure(
     confusion = np.bincount(rows.truth * k + rows.predicted, minlength=k * k).reshape(k, k)
     correct, support = np.diagonal(confusion), confusion.sum(axis=1)
     occurs = support > 0
+    if majority is None and len(rows.truth):
+        majority = int(support.argmax())
+    baseline = None if majority is None else classes[majority]
+    baseline_correct = 0 if majority is None else int(support[majority])
     result: dict[str, Any] = {
         "n": len(rows.truth),
         **_accuracy(int(correct.sum()), len(rows.truth)),
@@ -101,7 +105,7 @@ def measure(
         "balanced_accuracy_interval": mean_share_interval(correct[occurs], support[occurs]),
         **_probability_metrics(rows),
         "top_k": {str(top): _mean(rows.rank < top) for top in TOP_K if top < k},
-        "majority": _majority(support, classes, majority),
+        "majority": {"label": baseline, "accuracy": _share(baseline_correct, len(rows.truth))},
         "confusion": confusion.tolist(),
         "per_class": _per_class(rows, confusion, classes),
         "reliability": _reliability(rows),
@@ -202,7 +206,9 @@ def _lowest_mean(successes: Doubles, n: NDArray[np.integer[Any]]) -> float:
     for _ in range(50):
         middle = (low + high) / 2
         shares = _likeliest_shares(successes, n, float(np.exp(middle)))
-        too_far = (observed - shares.mean()) ** 2 > Z95**2 * _variance_of_mean(shares, n)
+        mean = shares.mean()
+        variances = np.where(n > 1, shares * (1 - shares) / np.maximum(n - 1, 1), mean * (1 - mean))
+        too_far = (observed - mean) ** 2 > Z95**2 * (float(variances.sum()) / len(n) ** 2)
         low, high = (low, middle) if too_far else (middle, high)
     return float(_likeliest_shares(successes, n, float(np.exp(low))).mean())
 
@@ -217,12 +223,6 @@ def _likeliest_shares(successes: Doubles, n: NDArray[np.integer[Any]], multiplie
     return shares
 
 
-def _variance_of_mean(shares: Doubles, n: NDArray[np.integer[Any]]) -> float:
-    mean = shares.mean()
-    of_each = np.where(n > 1, shares * (1 - shares) / np.maximum(n - 1, 1), mean * (1 - mean))
-    return float(of_each.sum()) / len(n) ** 2
-
-
 def _read(truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]) -> _Rows:
     """Read the probabilities once, block by block."""
     labels = np.asarray(truth, dtype=np.int64)
@@ -232,28 +232,24 @@ def _read(truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[An
     sums = _ClassSums(np.zeros(k), np.zeros((k, BINS), np.int64), np.zeros((k, BINS)), np.zeros((k, BINS), np.int64))
     ranks, reals = np.empty((2, n), np.int64), np.empty((3, n))
     rows = _Rows(labels, *ranks, *reals, sums)  # type: ignore[call-arg]  # mypy cannot count rows
-    for start in range(0, len(labels), ROWS_PER_BLOCK):
+    for start in range(0, n, ROWS_PER_BLOCK):
         block = slice(start, start + ROWS_PER_BLOCK)
-        _fill_block(rows, block, probabilities[block])
+        part, true_class = probabilities[block], labels[block]
+        each, predicted = np.arange(len(part)), part.argmax(axis=1)
+        true = part[each, true_class][:, None]
+        before = np.arange(k) < true_class[:, None]
+        rows.predicted[block] = predicted
+        rows.rank[block] = ((part > true) | ((part == true) & before)).sum(axis=1)
+        rows.confidence[block] = part[each, predicted]
+        rows.truth_probability[block] = true[:, 0]
+        exact = part.astype(np.float64)
+        _add_block(sums, true_class, exact)
+        exact[each, true_class] -= 1
+        np.square(exact, out=exact)
+        rows.squared_error[block] = exact.sum(axis=1)
+        sums.squared_error[:] += exact.sum(axis=0)
     assert np.isfinite(rows.squared_error).all(), "probabilities are finite"
     return rows
-
-
-def _fill_block(rows: _Rows, block: slice, probabilities: NDArray[np.floating[Any]]) -> None:
-    """Fill a block of ``rows`` from its probabilities."""
-    truth, each = rows.truth[block], np.arange(len(probabilities))
-    predicted, true = probabilities.argmax(axis=1), probabilities[each, truth][:, None]
-    before = np.arange(probabilities.shape[1]) < truth[:, None]
-    rows.predicted[block] = predicted
-    rows.rank[block] = ((probabilities > true) | ((probabilities == true) & before)).sum(axis=1)
-    rows.confidence[block] = probabilities[each, predicted]
-    rows.truth_probability[block] = true[:, 0]
-    exact = probabilities.astype(np.float64)
-    _add_block(rows.sums, truth, exact)
-    exact[each, truth] -= 1
-    np.square(exact, out=exact)
-    rows.squared_error[block] = exact.sum(axis=1)
-    rows.sums.squared_error[:] += exact.sum(axis=0)
 
 
 def _add_block(sums: _ClassSums, truth: Ints, probabilities: Doubles) -> None:
@@ -351,15 +347,6 @@ def _one_against_rest(rows: _Rows) -> list[dict[str, Any]]:
         ):
             section["reliability"] = _filled_bins(counts, correct, confidence)
     return measures
-
-
-def _majority(support: Ints, classes: Sequence[str], index: int | None) -> dict[str, Any]:
-    n = int(support.sum())
-    if index is None:
-        if n == 0:
-            return {"label": None, "accuracy": None}
-        index = int(support.argmax())
-    return {"label": classes[index], "accuracy": _share(int(support[index]), n)}
 
 
 def _per_class(rows: _Rows, confusion: Ints, classes: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -96,7 +96,14 @@ class EmbeddingStatistics:
         if method == "knn":
             return self.nearest_distance(embeddings, excluded)
         if method == "mahalanobis":
-            return self._mahalanobis(embeddings)
+            whitened = embeddings @ self.within_whitening
+            lengths = np.einsum("kd,kd->k", self.class_means, self.class_means)
+            nearest = (lengths - 2 * (whitened @ self.class_means.T)).argmin(1)
+            # The same sums give the distance as well, but of classes that lie close together only their rounding.
+            from_class = whitened - self.class_means[nearest]
+            from_all = embeddings @ self.total_whitening - self.total_mean
+            relative: Floats = np.einsum("nd,nd->n", from_class, from_class) - np.einsum("nd,nd->n", from_all, from_all)
+            return relative
         top = logits.max(1)
         total = np.exp(logits - top[:, None]).sum(1)
         scores: Floats = -(top + np.log(total)) if method == "energy" else -1 / total
@@ -119,16 +126,6 @@ class EmbeddingStatistics:
             squares = parallel_map(nearest_squares, range(0, len(embeddings), _ROWS))
         distances: Floats = np.sqrt(np.maximum(np.concatenate([*squares, np.zeros(0, np.float32)]), LEAST_SQUARE))
         return distances
-
-    def _mahalanobis(self, embeddings: Floats) -> Floats:
-        whitened = embeddings @ self.within_whitening
-        lengths = np.einsum("kd,kd->k", self.class_means, self.class_means)
-        nearest = (lengths - 2 * (whitened @ self.class_means.T)).argmin(1)
-        # The same sums give the distance as well, but of classes that lie close together only their rounding.
-        from_class = whitened - self.class_means[nearest]
-        from_all = embeddings @ self.total_whitening - self.total_mean
-        distance: Floats = np.einsum("nd,nd->n", from_class, from_class) - np.einsum("nd,nd->n", from_all, from_all)
-        return distance
 
 
 @dataclass(frozen=True)
