@@ -38,7 +38,11 @@ def render(name: str, findings: Sequence[ShownFinding], summary: Mapping[str, An
         notes=[note.sentence() for note in notes],
         balance=figures.balance(largest_first, counts) if classes else "",
         sections=[(severity, found) for severity, found in by_severity.items() if found],
-        severities=_severities(),
+        severities={
+            "serious": (_("Serious"), _("Until this is fixed, measurements or the classifier itself are wrong.")),
+            "warning": (_("Worth a look"), _("Often harmless, sometimes a mistake: only a person can tell.")),
+            "note": (_("Good to know"), ""),
+        },
         checks=_check_results(findings, labels_checked=bool(summary.get("cross_validated"))),
         next_command=str(summary["command"]).replace("kilat check", "kilat train", 1),
     )
@@ -95,30 +99,9 @@ def _verdict(findings: Sequence[ShownFinding], summary: Mapping[str, Any]) -> li
     return sentences
 
 
-def _severities() -> dict[str, tuple[str, str]]:
-    """Return what each severity is called, and what it means."""
-    return {
-        "serious": (_("Serious"), _("Until this is fixed, measurements or the classifier itself are wrong.")),
-        "warning": (_("Worth a look"), _("Often harmless, sometimes a mistake: only a person can tell.")),
-        "note": (_("Good to know"), ""),
-    }
-
-
 def _check_results(findings: Sequence[ShownFinding], *, labels_checked: bool) -> list[tuple[str, str]]:
     """Return everything that was checked, and whether something was found."""
-    kinds_found = {finding.kind for finding in findings}
-    rows = []
-    for check, kinds in _checks():
-        if kinds <= {"suspected_labels", "classes_alike"} and not labels_checked:
-            rows.append((check, _("could not be checked")))
-        else:
-            rows.append((check, _("found") if kinds_found & kinds else _("nothing found")))
-    return rows
-
-
-def _checks() -> list[tuple[str, set[str]]]:
-    """Return what is checked, with the kinds of findings that it gives."""
-    return [
+    checks: list[tuple[str, set[str]]] = [
         (
             _("Near-duplicates: saved again, resized, cropped, mirrored, brighter or darker"),
             {"leak", "validation_leak", "conflicting_duplicates", "near_duplicates"},
@@ -138,3 +121,11 @@ def _checks() -> list[tuple[str, set[str]]]:
         (_("Pictures unlike all the others"), {"outlier"}),
         (_("Classes with very few pictures, or far more than others"), {"imbalance", "few_pictures"}),
     ]
+    kinds_found = {finding.kind for finding in findings}
+    rows = []
+    for check, kinds in checks:
+        if kinds <= {"suspected_labels", "classes_alike"} and not labels_checked:
+            rows.append((check, _("could not be checked")))
+        else:
+            rows.append((check, _("found") if kinds_found & kinds else _("nothing found")))
+    return rows

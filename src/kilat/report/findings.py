@@ -128,7 +128,12 @@ def select(findings: Iterable[Finding], *, per_finding: int = PER_FINDING, per_p
         per_finding: pictures of a finding, at most.
         per_page: pictures of all findings, at most.
     """
-    ordered, left, selections = sorted(findings, key=_rank), per_page, []
+    rank = {kind: position for position, kind in enumerate((*ORDER, "", *_LAST))}  # "": of any other kind
+
+    def urgency(finding: Finding) -> tuple[int, int, int]:
+        return SEVERITIES.index(finding.severity), rank.get(finding.kind, rank[""]), -finding.count
+
+    ordered, left, selections = sorted(findings, key=urgency), per_page, []
     for position, finding in enumerate(ordered):
         # What a later finding needs at least for a group, or fewer where even that is too much for the page.
         reserved = min(PER_GROUP, per_page // len(ordered)) * (len(ordered) - position - 1)
@@ -136,11 +141,6 @@ def select(findings: Iterable[Finding], *, per_finding: int = PER_FINDING, per_p
         selections.append(Selection(finding, groups))
         left -= sum(map(len, groups)) if finding.kind != "refused" else 0
     return selections
-
-
-def _rank(finding: Finding) -> tuple[int, int, int]:
-    kinds = (*ORDER, finding.kind, *_LAST) if finding.kind not in _LAST else (*ORDER, *_LAST)
-    return SEVERITIES.index(finding.severity), kinds.index(finding.kind), -finding.count
 
 
 def _first_groups(finding: Finding, limit: int) -> tuple[tuple[int, ...], ...]:

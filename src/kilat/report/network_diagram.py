@@ -97,7 +97,10 @@ def volumes(rows: Sequence[Row], input_shape: tuple[int, int, int]) -> Markup:
 
 
 def _volumes(rows: Sequence[Row], input_shape: tuple[int, ...]) -> list[_Volume]:
-    """Return one volume a layer, with layers that change no shape as slices of the one before."""
+    """Return one volume a layer, with layers that change no shape as slices of the one before.
+
+    Equal neighbours become one volume where the network is too long to draw them all.
+    """
     boxes = [_Volume("input", input_shape, [_("input")])]
     for row in rows:
         if row.kind in _SAME_SHAPE and row.output_shape == boxes[-1].shape:
@@ -105,10 +108,8 @@ def _volumes(rows: Sequence[Row], input_shape: tuple[int, ...]) -> list[_Volume]
             boxes[-1].labels.append(row.label)
         else:
             boxes.append(_Volume(row.kind, row.output_shape or boxes[-1].shape, [row.label]))
-    return boxes if len(boxes) <= _MAX_VOLUMES else _merge_equal_neighbours(boxes)
-
-
-def _merge_equal_neighbours(boxes: list[_Volume]) -> list[_Volume]:
+    if len(boxes) <= _MAX_VOLUMES:
+        return boxes
     merged = []
     for _key, group in groupby(boxes, key=lambda box: (box.kind, box.shape, box.slices)):
         first, *others = group

@@ -19,7 +19,7 @@ from kilat.report import (
     tables,
     uncertainty,
 )
-from kilat.report.findings import ShownFinding, show
+from kilat.report.findings import show
 from kilat.report.illustrations import Illustrations, most_confident_mistakes, sample_rows, select_for_report
 from kilat.report.pictures import ShownPicture
 from kilat.report.template import fill
@@ -70,7 +70,9 @@ def render(report: Report) -> str:
     """Return the page as HTML; equal reports give equal text."""
     metrics = report.metrics
     measured, classes = metrics.measured, metrics.data.classes
-    findings = _findings(report)
+    paths = report.catalog["path"].tolist()
+    selected = select_for_report(Finding.from_document(document, paths) for document in metrics.check.findings)
+    findings = show(selected, report.illustrations.thumbnails, report.catalog)
     opened = max(OPEN_FINDINGS, sum(found.severity == "serious" for found in findings))
     pairs = tables.confused_pairs(classes, measured.confusion)
     splits = tables.pictures_per_split(report.catalog, classes)
@@ -106,13 +108,6 @@ def render(report: Report) -> str:
         recipe=report.recipe,
         figure=_figures(report, splits, curve),
     )
-
-
-def _findings(report: Report) -> list[ShownFinding]:
-    """Return what was found in the data, in the order of what to do first, with some of the pictures."""
-    paths = report.catalog["path"].tolist()
-    findings = [Finding.from_document(document, paths) for document in report.metrics.check.findings]
-    return show(select_for_report(findings), report.illustrations.thumbnails, report.catalog)
 
 
 def _samples(report: Report) -> list[ShownPicture]:

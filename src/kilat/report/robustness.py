@@ -113,11 +113,6 @@ def table(measured: Mapping[str, Any]) -> str:
             one = measured["corruptions"][name]
             cells = "".join(f"{_percent(severity['accuracy']):>6}" for severity in one["severities"])
             lines.append(f"{translated[name]:<{wide}}{cells}{_percent(one['accuracy']):>8}")
-    return "\n".join([*lines, "", *_summary(measured, translated)])
-
-
-def _summary(measured: Mapping[str, Any], translated: Mapping[str, str]) -> list[str]:
-    """Return the means over all corruptions and of each group as sentences."""
     low, high = measured["mean"]["accuracy_interval"]
     sentences = [
         _("mean {accuracy:.1%} (95% interval {low:.1%} to {high:.1%}), mean corruption error {error:.1%}").format(
@@ -127,7 +122,7 @@ def _summary(measured: Mapping[str, Any], translated: Mapping[str, str]) -> list
     ]
     if measured["relative_drop"] is not None:
         sentences.append(_("relative drop from clean accuracy {drop:.1%}").format(drop=measured["relative_drop"]))
-    return sentences
+    return "\n".join([*lines, "", *sentences])
 
 
 def _percent(accuracy: float | None) -> str:

@@ -14,13 +14,8 @@ def set_sentences(sets: SetMeasures | None) -> list[str]:
     """Return what prediction sets came to on the test pictures; empty where there were none."""
     if sets is None or not sets.n:
         return []
-    return [_coverage(sets), _size(sets), *_worst_class(sets)]
-
-
-def _coverage(sets: SetMeasures) -> str:
-    """Return the target coverage, and how often the sets contained the true class."""
     low, high = sets.coverage_interval or (0.0, 1.0)
-    sentence = ngettext(
+    coverage = ngettext(
         "kilat also gives a set of classes with every prediction, made to contain the true class for {target} of all "
         "pictures. On the test set it did for {coverage} of {n} picture (95% interval {low} to {high})",
         "kilat also gives a set of classes with every prediction, made to contain the true class for {target} of all "
@@ -28,46 +23,39 @@ def _coverage(sets: SetMeasures) -> str:
         sets.n,
     )
     if high < sets.target_coverage:
-        sentence += _(", which is less than the target.")
+        coverage += _(", which is less than the target.")
     elif low > sets.target_coverage:
-        sentence += _(", which is more than the target.")
+        coverage += _(", which is more than the target.")
     else:
-        sentence += _(", which agrees with the target.")
-    return sentence.format(
+        coverage += _(", which agrees with the target.")
+    coverage = coverage.format(
         target=percent_label(sets.target_coverage),
         coverage=percent(sets.coverage),
         n=count(sets.n),
         low=points(low),
         high=points(high),
     )
-
-
-def _size(sets: SetMeasures) -> str:
-    """Return how many classes are in a set, and how to read that."""
-    sentence = _(
+    size = _(
         "A set has {size} classes on average. With one class in it ({single} of the sets) the prediction can stand as "
         "it is; with several ({several}) the picture is hard, and a person should look at it."
     )
     if sets.empty:
-        sentence += " " + _("In an empty set ({empty}) no class was likely enough.")
-    return sentence.format(
+        size += " " + _("In an empty set ({empty}) no class was likely enough.")
+    size = size.format(
         size=number(sets.size, 2),
         single=percent(sets.single),
         several=percent(sets.several),
         empty=percent(sets.empty),
     )
-
-
-def _worst_class(sets: SetMeasures) -> list[str]:
-    """Return what the target coverage is about, and the class that is covered least; empty for a single class."""
-    if sets.worst_class is None or len(sets.by_class) < 2:
-        return []
-    sentence = _("The target holds for all classes together, not for each.")
-    if sets.per_class:
-        sentence = _("The target holds for each class by itself.")
-    sentence += " " + _("Coverage is lowest for “{label}”: {coverage} of {n}.")
     worst = sets.worst_class
-    return [sentence.format(label=worst.label, coverage=percent(worst.coverage), n=count(worst.n))]
+    if worst is None or len(sets.by_class) < 2:
+        return [coverage, size]
+    by_class = _("The target holds for all classes together, not for each.")
+    if sets.per_class:
+        by_class = _("The target holds for each class by itself.")
+    by_class += " " + _("Coverage is lowest for “{label}”: {coverage} of {n}.")
+    by_class = by_class.format(label=worst.label, coverage=percent(worst.coverage), n=count(worst.n))
+    return [coverage, size, by_class]
 
 
 def unknown_sentences(unknown: UnknownSection) -> list[str]:

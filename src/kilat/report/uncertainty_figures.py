@@ -43,9 +43,18 @@ def sizes(counts: Sequence[int]) -> Markup:
     """Draw how often prediction sets have no class, one, two, and so on.
 
     Args:
-        counts: how many sets have 0, 1, 2... classes; large sizes share the last bar.
+        counts: how many sets have 0, 1, 2... classes; large sizes share the last bar, and 0 has a bar where there are
+            any.
     """
-    bars = _bars_of_sizes(counts)
+    padded = [*counts, *[0] * (2 - len(counts))]
+    bars = {
+        ngettext("{count} class", "{count} classes", size).format(count=size) if size else _("no class"): number
+        for size, number in enumerate(padded[: _MAX_SIZES + 1])
+        if size or number
+    }
+    if rest := padded[_MAX_SIZES + 1 :]:
+        first = _MAX_SIZES + 1
+        bars[_("{first} to {last} classes").format(first=first, last=first + len(rest) - 1)] = sum(rest)
     labels, total = list(bars), max(sum(counts), 1)
     left, row = column_width(labels), 27
     axes = new_canvas(SIDE, row * len(bars) + 6)
@@ -58,20 +67,6 @@ def sizes(counts: Sequence[int]) -> Markup:
         write(axes, left - 9, y, label, ha="right")
         write(axes, end + 7, y, note, color=MUTED)
     return to_svg(axes, "set-sizes", _("How many classes prediction sets have"))
-
-
-def _bars_of_sizes(counts: Sequence[int]) -> dict[str, int]:
-    """Return a bar for every size from 1 on, for empty sets where there are any, and one for all large sizes."""
-    padded = [*counts, *[0] * (2 - len(counts))]
-    bars = {
-        ngettext("{count} class", "{count} classes", size).format(count=size) if size else _("no class"): number
-        for size, number in enumerate(padded[: _MAX_SIZES + 1])
-        if size or number
-    }
-    if rest := padded[_MAX_SIZES + 1 :]:
-        first = _MAX_SIZES + 1
-        bars[_("{first} to {last} classes").format(first=first, last=first + len(rest) - 1)] = sum(rest)
-    return bars
 
 
 class _Point(NamedTuple):
