@@ -33,7 +33,18 @@ class ArchiveSource:
     def __init__(self, path: str | Path, name: str = "") -> None:
         self._path = Path(path)
         self.name = name or stem(self._path.name)
-        self._archive = _open(self._path)
+        kind = "zip" if self._path.name.lower().endswith(".zip") else "tar"
+        try:
+            self._archive: ArchiveFile = ZipArchive(self._path) if kind == "zip" else TarArchive(self._path)
+        except READ_ERRORS as error:
+            raise SourceError(
+                _("{path} cannot be opened as a {kind} archive: {error}.").format(
+                    path=self._path, kind=kind, error=error
+                ),
+                hint=_(
+                    "It may be cut off or have the wrong name: copy or download it again, or give the unpacked folder."
+                ),
+            ) from error
         try:
             scan = _Scan(self._path, self._archive)
         except SourceError:
@@ -82,17 +93,6 @@ def stem(name: str) -> str:
     return name[: len(name) - len(suffix)] or name
 
 
-def _open(path: Path) -> ArchiveFile:
-    kind = "zip" if path.name.lower().endswith(".zip") else "tar"
-    try:
-        return ZipArchive(path) if kind == "zip" else TarArchive(path)
-    except READ_ERRORS as error:
-        raise SourceError(
-            _("{path} cannot be opened as a {kind} archive: {error}.").format(path=path, kind=kind, error=error),
-            hint=_("It may be cut off or have the wrong name: copy or download it again, or give the unpacked folder."),
-        ) from error
-
-
 class _Scan:
     """One pass over the members: the pictures with their positions, the folders, and what was skipped."""
 
@@ -123,13 +123,25 @@ class _Scan:
         if parts is None:
             if isinstance(member, Member):
                 self.outside.append(name)
-        elif not self._is_hidden(parts):
-            folder = ""
-            for part in parts if isinstance(member, str) else parts[:-1]:
-                folder = join_path(folder, part)
-                self.folders[folder] = None
-            if isinstance(member, Member) and parts:
-                self._take_file("/".join(parts), kind_of_file(parts[-1]), member)
+            return
+        if self._is_hidden(parts):
+            return
+        folder = ""
+        for part in parts if isinstance(member, str) else parts[:-1]:
+            folder = join_path(folder, part)
+            self.folders[folder] = None
+        if isinstance(member, str) or not parts:
+            return
+        kind = kind_of_file(parts[-1])
+        if kind != "picture" and not (kind == "unknown" and (member.refused or has_image_signature(member.head()))):
+            self.skipped[OTHER] += 1
+            return
+        path = "/".join(parts)
+        if path in self._number:
+            self.found[self._number[path]] = FoundFile(path, Refusal("replaced_in_archive"))
+        self._number[path] = len(self.found)
+        self.found.append(FoundFile(path, member.refused))
+        self.positions.append((member.position, member.size))
 
     def _is_hidden(self, parts: list[str]) -> bool:
         """Return whether a part is a helper; each is counted once, however much is inside, as in a folder on disk."""
@@ -140,16 +152,6 @@ class _Scan:
                 self._hidden.add(path)
                 return True
         return False
-
-    def _take_file(self, path: str, kind: str, member: Member) -> None:
-        if kind != "picture" and not (kind == "unknown" and (member.refused or has_image_signature(member.head()))):
-            self.skipped[OTHER] += 1
-            return
-        if path in self._number:
-            self.found[self._number[path]] = FoundFile(path, Refusal("replaced_in_archive"))
-        self._number[path] = len(self.found)
-        self.found.append(FoundFile(path, member.refused))
-        self.positions.append((member.position, member.size))
 
 
 def _parts_inside(name: str) -> list[str] | None:

@@ -37,7 +37,15 @@ class CifarSource:
         self._records: list[tuple[str, int]] = []
         self._folder = folder
         for batch in self.BATCHES:
-            labels = _record_labels(folder / batch, self.RECORD, len(classes))
+            file = folder / batch
+            content = np.fromfile(file, np.uint8)
+            if content.size == 0 or content.size % self.RECORD:
+                message = _("{file} is cut off: {size:,} bytes are not a whole number of records of {record:,} bytes.")
+                raise SourceError(message.format(file=file, size=content.size, record=self.RECORD))
+            labels = content[:: self.RECORD]
+            if labels.max() >= len(classes):
+                message = _("{file} is damaged: it has label {label}, but there are {classes} classes.")
+                raise SourceError(message.format(file=file, label=labels.max(), classes=len(classes)))
             split = "test" if batch.startswith("test") else "train"
             self.entries += [Entry(f"{batch}[{i}]", classes[label], split) for i, label in enumerate(labels)]
             self._records += [(batch, i) for i in range(len(labels))]
@@ -59,24 +67,6 @@ class CifarSource:
     def link(self, index: int) -> str | None:
         """Return None: a record has no file of its own."""
         return None
-
-
-def _record_labels(file: Path, record: int, classes: int) -> list[int]:
-    content = np.fromfile(file, np.uint8)
-    if content.size == 0 or content.size % record:
-        raise SourceError(
-            _("{file} is cut off: {size:,} bytes are not a whole number of records of {record:,} bytes.").format(
-                file=file, size=content.size, record=record
-            )
-        )
-    labels = content[::record]
-    if labels.max() >= classes:
-        raise SourceError(
-            _("{file} is damaged: it has label {label}, but there are {classes} classes.").format(
-                file=file, label=labels.max(), classes=classes
-            )
-        )
-    return [int(label) for label in labels]
 
 
 def read_idx(file: Path, dimensions: int) -> Pixels:

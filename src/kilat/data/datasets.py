@@ -265,10 +265,6 @@ def _digits() -> Source:
     return ArraySource(pixels, [str(label) for label in table[:, 64]], "digits")
 
 
-def _flowers(dataset: NamedDataset, folder: Path) -> Source:
-    return ArchiveSource(folder / dataset.files[0].filename, dataset.name)
-
-
 def _fashion(dataset: NamedDataset, folder: Path) -> Source:
     """Return all pictures as one array, 55 MB."""
     files = [folder / file.filename for file in dataset.files]
@@ -331,7 +327,7 @@ def _write_whole(content: IO[bytes], target: Path) -> None:
 
 
 _OPENERS: dict[str, Callable[[NamedDataset, Path], Source]] = {
-    "flowers": _flowers,
+    "flowers": lambda dataset, folder: ArchiveSource(folder / dataset.files[0].filename, dataset.name),
     "cifar10": _cifar,
     "fashion-mnist": _fashion,
 }

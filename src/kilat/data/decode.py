@@ -37,7 +37,7 @@ def _no_warnings() -> Iterator[None]:
 
 
 without_warnings = SharedBlock(_no_warnings)
-"""Ignores what Pillow warns of while the block lasts: pictures of half of MAX_PIXELS, and damage that it can live with.
+"""Ignore what Pillow warns of while the block lasts: pictures of half of MAX_PIXELS, and damage that it can live with.
 
 What counts is what it raises. Whoever decodes many pictures opens a block around all of them, which saves time.
 """
@@ -88,7 +88,10 @@ def _decode(picture: bytes | Pixels, shrink_to: int | None) -> tuple[Image.Image
     if isinstance(picture, bytes):
         if shrink_to:
             image.draft(image.mode, (2 * shrink_to, 2 * shrink_to))
-        orientation = _orientation(image)
+        try:
+            orientation = int(image.getexif().get(_ORIENTATION, 1))
+        except Exception:  # noqa: BLE001 - damaged EXIF says nothing about the picture itself
+            orientation = 1
         if orientation >= 5 and image.format != "TIFF":  # Pillow rotates TIFF by itself, its size from the start
             width, height = height, width
         if orientation > 1:
@@ -98,7 +101,16 @@ def _decode(picture: bytes | Pixels, shrink_to: int | None) -> tuple[Image.Image
 
 def _open(picture: bytes | Pixels) -> Image.Image:
     """Return the picture with its header read, its pixels not decoded yet."""
-    image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else _open_file(picture)
+    if isinstance(picture, np.ndarray):
+        image = Image.fromarray(picture)
+    elif not picture:
+        raise PictureError("empty_file")
+    else:
+        try:
+            image = Image.open(io.BytesIO(picture), formats=FORMATS)
+        except UnidentifiedImageError:
+            is_image = has_image_signature(picture[:SIGNATURE_BYTES])
+            raise PictureError("damaged" if is_image else "not_an_image") from None
     pixels = image.width * image.height
     if not pixels:
         raise PictureError("no_pixels")
@@ -107,41 +119,19 @@ def _open(picture: bytes | Pixels) -> Image.Image:
     return image
 
 
-def _open_file(data: bytes) -> Image.Image:
-    if not data:
-        raise PictureError("empty_file")
-    try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        if has_image_signature(data[:SIGNATURE_BYTES]):
-            raise PictureError("damaged") from None
-        raise PictureError("not_an_image") from None
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 - damaged EXIF says nothing about the picture itself
-        return 1
-
-
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         image.load()
         return image
     if image.mode.startswith("I") or image.mode == "F":
-        return _from_deep(image)
+        # Grey with more than 8 bits: 16-bit samples are divided by 257 (65535 becomes 255); floats are 0 to 1.
+        values = np.asarray(image, np.float64)
+        top = 1.0 if image.mode == "F" else 65535.0
+        if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:
+            raise PictureError("sample_range", f"[0, {top:g}]")
+        return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         base = Image.new("RGBA", layer.size, (*BACKGROUND, 255))
         return Image.alpha_composite(base, layer).convert("RGB")
     return image.convert("RGB")
-
-
-def _from_deep(image: Image.Image) -> Image.Image:
-    """Convert grey with more than 8 bits: 16-bit samples are divided by 257 (65535 becomes 255); floats are 0 to 1."""
-    values = np.asarray(image, np.float64)
-    top = 1.0 if image.mode == "F" else 65535.0
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:
-        raise PictureError("sample_range", f"[0, {top:g}]")
-    return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8)).convert("RGB")

@@ -5,7 +5,6 @@ import http.client
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +53,20 @@ def fetch(file: RemoteFile, folder: Path, advance: Advance | None = None) -> Pat
     try:
         if not target.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            _download(file, part, advance)
+            is_resumed = part.exists()
+            _complete(file, part, advance)
+            if is_resumed and not _is_right(file, part):
+                # The beginning may be of another version of the file: once more, from the start.
+                part.unlink()
+                _complete(file, part, advance)
+            if not _is_right(file, part):
+                part.unlink()
+                raise SourceError(
+                    _("The file from {url} is not the known one: its SHA-256 is not {sha256}. It was deleted.").format(
+                        url=file.url, sha256=file.sha256
+                    ),
+                    hint=_("Try again later. If it happens again, the file was changed, or a proxy replaces it."),
+                )
             os.replace(part, target)
     except OSError as error:
         raise SourceError(
@@ -64,25 +76,8 @@ def fetch(file: RemoteFile, folder: Path, advance: Advance | None = None) -> Pat
     return target
 
 
-def _download(file: RemoteFile, part: Path, advance: Advance | None) -> None:
-    resumed = part.exists()
-    _complete(file, part, advance)
-    if resumed and not _is_right(file, part):
-        # The beginning may be of another version of the file: once more, from the start.
-        part.unlink()
-        _complete(file, part, advance)
-    if not _is_right(file, part):
-        part.unlink()
-        raise SourceError(
-            _("The file from {url} is not the known one: its SHA-256 is not {sha256}. It was deleted.").format(
-                url=file.url, sha256=file.sha256
-            ),
-            hint=_("Try again later. If it happens again, the file was changed, or a proxy replaces it."),
-        )
-
-
 def _complete(file: RemoteFile, part: Path, advance: Advance | None) -> None:
-    """Download the rest of the part file, over as many connections as each bring some of it."""
+    """Download the rest of the part file, over new connections as long as each of them brings some of it."""
     before = _size(part)
     while True:
         try:
@@ -117,7 +112,13 @@ def _receive(file: RemoteFile, part: Path, advance: Advance | None) -> None:
         # A server that knows no ranges sends everything, with 200 instead of 206.
         here = here if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
         with part.open("ab" if here else "wb") as output:
-            for chunk in _chunks(response, file.size - here):
+            while here < file.size:
+                try:
+                    chunk = response.read(min(_CHUNK, file.size - here))
+                except (http.client.HTTPException, OSError) as error:
+                    raise ConnectionLostError(str(error) or type(error).__name__) from error
+                if not chunk:
+                    break
                 output.write(chunk)
                 here += len(chunk)
                 if advance:
@@ -143,19 +144,6 @@ def _request(url: str, start: int) -> http.client.HTTPResponse | None:
         raise ConnectionLostError(str(error.reason)) from error
     except (http.client.HTTPException, OSError) as error:
         raise ConnectionLostError(str(error) or type(error).__name__) from error
-
-
-def _chunks(response: http.client.HTTPResponse, size: int) -> Iterator[bytes]:
-    """Yield what the server sends, up to that many bytes."""
-    while size > 0:
-        try:
-            chunk = response.read(min(_CHUNK, size))
-        except (http.client.HTTPException, OSError) as error:
-            raise ConnectionLostError(str(error) or type(error).__name__) from error
-        if not chunk:
-            return
-        size -= len(chunk)
-        yield chunk
 
 
 def _size(part: Path) -> int:

@@ -66,7 +66,6 @@ class _Scan:
         self.found: list[FoundFile] = []
         self.folders: list[str] = []
         self.skipped: Counter[str] = Counter()
-        self._root = root
         try:
             status = os.stat(root)
             os.scandir(root).close()
@@ -76,15 +75,13 @@ class _Scan:
             ) from error
         self._waiting: list[tuple[str, tuple[_Identity, ...]]] = [("", ((status.st_dev, status.st_ino),))]
         while self._waiting:
-            self._walk(*self._waiting.pop())
-
-    def _walk(self, folder: str, above: tuple[_Identity, ...]) -> None:
-        try:
-            with os.scandir(os.path.join(self._root, folder)) as items:
-                for item in items:
-                    self._take(item, join_path(folder, item.name), above)
-        except OSError as error:
-            self.found.append(FoundFile(folder, _folder_refusal(error)))
+            folder, above = self._waiting.pop()
+            try:
+                with os.scandir(os.path.join(root, folder)) as items:
+                    for item in items:
+                        self._take(item, join_path(folder, item.name), above)
+            except OSError as error:
+                self.found.append(FoundFile(folder, _folder_refusal(error)))
 
     def _take(self, item: os.DirEntry[str], path: str, above: tuple[_Identity, ...]) -> None:
         kind = kind_of_file(item.name)

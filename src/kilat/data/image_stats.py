@@ -136,34 +136,25 @@ def _take_header(record: np.void, header: Image.Image) -> None:
         tables = header.quantization
         record["quality"], record["quantization"] = _quality(tuple(tuple(tables[key]) for key in sorted(tables)))
     if header.info.get("exif") or header.format in {"TIFF", "PNG", "AVIF"}:
-        _read_exif(record, header.getexif())
-
-
-def _read_exif(record: np.void, exif: Image.Exif) -> None:
-    orientation = exif.get(_ORIENTATION, 1)
-    record["orientation"] = orientation if orientation in range(1, 9) else 1
-    make, model = (str(exif.get(tag, "")).replace("\0", "").strip() for tag in (_MAKE, _MODEL))
-    name = model if model.lower().startswith(make.lower()) else f"{make} {model}"
-    record["camera"] = name.strip().encode()[:64]
+        exif = header.getexif()
+        orientation = exif.get(_ORIENTATION, 1)
+        record["orientation"] = orientation if orientation in range(1, 9) else 1
+        make, model = (str(exif.get(tag, "")).replace("\0", "").strip() for tag in (_MAKE, _MODEL))
+        name = model if model.lower().startswith(make.lower()) else f"{make} {model}"
+        record["camera"] = name.strip().encode()[:64]
 
 
 @lru_cache(256)
 def _quality(tables: tuple[tuple[int, ...], ...]) -> tuple[int, int]:
-    """Return the quality whose luminance table is nearest, and a number for all the tables."""
+    """Return the quality whose luminance table in libjpeg is nearest, and a number for all the tables."""
     number = zlib.crc32(repr(tables).encode()) or 1
     if not tables or len(tables[0]) != 64:
         return 0, number
-    distance = np.abs(_tables() - np.array(tables[0])).sum(axis=1)
-    return int(distance.argmin()) + 1, number
-
-
-@lru_cache(1)
-def _tables() -> NDArray[np.int64]:
-    """Return the luminance tables of libjpeg for the qualities 1 to 100."""
     quality = np.arange(1, 101)
     scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
-    tables: NDArray[np.int64] = (_LUMINANCE * scale[:, None] + 50) // 100
-    return tables.clip(1, 255)
+    of_libjpeg = ((_LUMINANCE * scale[:, None] + 50) // 100).clip(1, 255)  # a luminance table for every quality
+    distance = np.abs(of_libjpeg - np.array(tables[0])).sum(axis=1)
+    return int(distance.argmin()) + 1, number
 
 
 def _measure_tones(record: np.void, grey: Image.Image) -> None:

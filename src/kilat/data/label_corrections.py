@@ -141,7 +141,18 @@ def _cells(file: Path) -> Iterable[tuple[str, str]]:
             hint=_("Save it again as CSV in UTF-8."),
         ) from error
     names = _names(header, delimiter)
-    columns = [_column(file, names, wanted) for wanted in (PATH, CORRECT)]
+    for wanted in (PATH, CORRECT):
+        if wanted not in names:
+            message = _("{file} has no column '{column}': it is empty.")
+            if names:
+                message = _("{file} has no column '{column}'. Its columns: {names}.")
+            raise SourceError(
+                message.format(file=file, column=wanted, names=", ".join(map(repr, names))),
+                hint=_(
+                    "It needs the columns '{path}' and '{correct}', as in the suspects.csv that kilat writes."
+                ).format(path=PATH, correct=CORRECT),
+            )
+    columns = names.index(PATH), names.index(CORRECT)
     for cells in rows[1:]:
         path, label = (cells[column].strip() if column < len(cells) else "" for column in columns)
         yield path, label
@@ -149,20 +160,6 @@ def _cells(file: Path) -> Iterable[tuple[str, str]]:
 
 def _names(header: str, delimiter: str) -> list[str]:
     return [name.strip().lower() for name in next(csv.reader([header.strip("\r")], delimiter=delimiter), [])]
-
-
-def _column(file: Path, names: list[str], wanted: str) -> int:
-    if wanted in names:
-        return names.index(wanted)
-    message = _("{file} has no column '{column}': it is empty.")
-    if names:
-        message = _("{file} has no column '{column}'. Its columns: {names}.")
-    raise SourceError(
-        message.format(file=file, column=wanted, names=", ".join(map(repr, names))),
-        hint=_("It needs the columns '{path}' and '{correct}', as in the suspects.csv that kilat writes.").format(
-            path=PATH, correct=CORRECT
-        ),
-    )
 
 
 def _rows_of(entries: Sequence[Entry], given: Mapping[str, str], file: Path) -> dict[int, str]:
@@ -184,7 +181,7 @@ def _rows_of(entries: Sequence[Entry], given: Mapping[str, str], file: Path) -> 
 
 
 def _plain(path: str) -> str:
-    """Return a path as it is compared: in one spelling of Unicode and of slashes."""
+    """Return a path in one spelling of Unicode and of slashes, so that paths can be compared."""
     return normalize_label(path.replace("\\", "/").removeprefix("./"))
 
 

@@ -55,13 +55,39 @@ class FolderTree:
             parent, _, name = folder.rpartition("/")
             self._children.setdefault(parent, []).append(name)
         self._direct = {item.path.rpartition("/")[0] for item in found}
-        self._labels: dict[str, str] = {}
-        self.base = self._descend()
-        self.splits = self._ready_made()
+        # The children of the base are classes or splits; wrappers such as flowers/flowers/ are passed through.
+        self.base = ""
+        while len(names := self._children.get(self.base, [])) == 1:
+            inner = join_path(self.base, names[0])
+            if inner in self._direct or inner not in self._children:
+                break
+            self.base = inner
+        # Splits are ready-made where there is a train folder of class folders and at least one other split.
+        named = {n: SPLIT_FOLDERS[n.lower()] for n in self._children.get(self.base, []) if n.lower() in SPLIT_FOLDERS}
+        trains = [join_path(self.base, name) for name, split in named.items() if split == "train"]
+        ready = any(folder in self._children for folder in trains) and len(set(named.values())) > 1
+        self.splits = named if ready else {}
 
     def entries(self) -> list[Entry]:
         """Return an entry for each picture, in the order they were given."""
-        return [self._entry(item) for item in self._found]
+        entries = []
+        labels: dict[str, str] = {}  # one string in memory for all pictures of a class
+        prefix = self.base + "/" if self.base else ""
+        for item in self._found:
+            inside = item.path.startswith(prefix)
+            parts = split_path(item.path[len(prefix) :] if inside else "")
+            split, refused = "", item.refused
+            if self.splits and len(parts) > 1:
+                split = self.splits.get(parts[0], "")
+                parts = parts[1:]
+                refused = refused or (None if split else _NO_SPLIT)
+            label = ""
+            if len(parts) > 1 and refused is not _NO_SPLIT:
+                if parts[0] not in labels:
+                    labels[parts[0]] = normalize_label(parts[0])
+                label = labels[parts[0]]
+            entries.append(Entry(printable(item.path), label, split, refused or (None if label else _NO_CLASS)))
+        return entries
 
     def empty_classes(self) -> int:
         """Return how many class folders have no picture at any depth."""
@@ -70,39 +96,6 @@ class FolderTree:
         filled = {tuple(split_path(folder)[:depth]) for folder in self._direct}
         classes = (split_path(join_path(root, name)) for root in roots for name in self._children.get(root, []))
         return sum(tuple(parts) not in filled for parts in classes)
-
-    def _descend(self) -> str:
-        """Return the folder whose children are classes or splits: below wrappers such as ``flowers/flowers/``."""
-        base = ""
-        while len(names := self._children.get(base, [])) == 1:
-            inner = join_path(base, names[0])
-            if inner in self._direct or inner not in self._children:
-                break
-            base = inner
-        return base
-
-    def _ready_made(self) -> dict[str, str]:
-        """Return split folders by name, where there is a train folder of class folders and at least one other split."""
-        named = {n: SPLIT_FOLDERS[n.lower()] for n in self._children.get(self.base, []) if n.lower() in SPLIT_FOLDERS}
-        trains = [join_path(self.base, name) for name, split in named.items() if split == "train"]
-        ready = any(folder in self._children for folder in trains) and len(set(named.values())) > 1
-        return named if ready else {}
-
-    def _entry(self, item: FoundFile) -> Entry:
-        prefix = self.base + "/" if self.base else ""
-        inside = item.path.startswith(prefix)
-        parts = split_path(item.path[len(prefix) :] if inside else "")
-        split, refused = "", item.refused
-        if self.splits and len(parts) > 1:
-            split = self.splits.get(parts[0], "")
-            parts = parts[1:]
-            refused = refused or (None if split else _NO_SPLIT)
-        label = ""
-        if len(parts) > 1 and refused is not _NO_SPLIT:
-            if parts[0] not in self._labels:  # one string in memory for all pictures of a class
-                self._labels[parts[0]] = normalize_label(parts[0])
-            label = self._labels[parts[0]]
-        return Entry(printable(item.path), label, split, refused or (None if label else _NO_CLASS))
 
 
 def normalize_label(name: str) -> str:

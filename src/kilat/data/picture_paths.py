@@ -1,7 +1,7 @@
 """Paths of pictures: those in a list of files and folders, for a finished model to classify."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from kilat.data.image_file import kind_of_file
@@ -18,14 +18,14 @@ def list_pictures(given: Iterable[Path]) -> list[str]:
     Raises:
         SourceError: there are no pictures.
     """
-    given = list(given)
-    found = [path for one in given for path in (_pictures_below(one) if one.is_dir() else [str(one)])]
+    given, found = list(given), []
+    for one in given:
+        if not one.is_dir():
+            found.append(str(one))
+            continue
+        for where, folders, files in os.walk(one):
+            folders[:] = sorted(name for name in folders if kind_of_file(name) != "helper")
+            found += [os.path.join(where, name) for name in sorted(files) if kind_of_file(name) == "picture"]
     if not found:
         raise SourceError(_("There are no pictures in {paths}.").format(paths=", ".join(str(one) for one in given)))
     return found
-
-
-def _pictures_below(folder: Path) -> Iterator[str]:
-    for where, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if kind_of_file(name) != "helper")
-        yield from (os.path.join(where, name) for name in sorted(files) if kind_of_file(name) == "picture")

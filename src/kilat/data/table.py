@@ -102,7 +102,12 @@ def _csv_rows(file: Path) -> list[_Row]:
     try:
         header = next(reader, [])
         columns = _columns(file, header)
-        return [_row(cells, columns) for cells in reader if any(cell.strip() for cell in cells)]
+        rows = []
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                path, label, split = (cells[i] if i is not None and i < len(cells) else "" for i in columns)
+                rows.append((path, label, split))
+        return rows
     except csv.Error as error:
         raise SourceError(
             _("{file} cannot be read as a table: {error} (line {line}).").format(
@@ -137,18 +142,13 @@ def read_text(file: Path) -> str:
 
 
 def _delimiter(header: str) -> str:
-    """Return the delimiter that gives the header the most known columns, or if that is even, the most columns."""
+    """Return the delimiter that gives the header the most known columns; on a tie, the most columns."""
 
     def columns(delimiter: str) -> tuple[int, int]:
         names = [name.strip().lower() for name in next(csv.reader([header], delimiter=delimiter), [])]
         return sum(name in PATHS + LABELS for name in names), len(names)
 
     return max(",;\t", key=columns)
-
-
-def _row(cells: Sequence[str], columns: Sequence[int | None]) -> _Row:
-    path, label, split = (cells[i] if i is not None and i < len(cells) else "" for i in columns)
-    return path, label, split
 
 
 def _columns(file: Path, header: Sequence[str]) -> tuple[int, int, int | None]:
