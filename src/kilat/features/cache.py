@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -79,13 +78,18 @@ class FeatureCache:
     def get(self, contents: Sequence[bytes]) -> dict[bytes, CachedFeatures]:
         """Return what is kept of these contents (digests); missing and damaged ones are left out."""
         found: dict[bytes, CachedFeatures] = {}
+        if self.connection is None:
+            return found
         for start in range(0, len(contents), _ROWS_PER_QUERY):
             some = contents[start : start + _ROWS_PER_QUERY]
             marks = ",".join("?" * len(some))
             query = f"{_SELECT} WHERE namespace = ? AND content IN ({marks})"
-            for content, width, height, vector, stats, checksum, used_at in self._execute(
-                query, (self.namespace, *some)
-            ):
+            try:
+                rows = self.connection.execute(query, (self.namespace, *some)).fetchall()
+            except sqlite3.Error as error:
+                self._give_up(error)
+                break
+            for content, width, height, vector, stats, checksum, used_at in rows:
                 sound = isinstance(vector, bytes) and isinstance(stats, bytes)
                 if sound and _checksum(vector, stats, width, height) == checksum:
                     found[content] = CachedFeatures(width, height, np.frombuffer(vector, np.float32), stats)
@@ -122,15 +126,6 @@ class FeatureCache:
             self.connection = None
         if _is_damage(error):
             _remove(self.path)
-
-    def _execute(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        if self.connection is None:
-            return []
-        try:
-            return self.connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            self._give_up(error)
-            return []
 
     def _write(self, query: str, rows: Sequence[tuple[object, ...]]) -> None:
         if self.connection is None or not rows:
@@ -225,7 +220,7 @@ def clear() -> int:
 
 
 def _connect(path: Path, patience: float) -> sqlite3.Connection:
-    """Open the file; where several do so for the first time at once, SQLite does not wait for them by itself."""
+    """Open the file, and wait for others that open it for the first time, which SQLite does not do by itself."""
     until = time.monotonic() + patience
     while True:
         connection = sqlite3.connect(path, timeout=patience)

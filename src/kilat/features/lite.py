@@ -183,7 +183,12 @@ class _Graph:
         inner = self._convolution(f"{name}.depthwise", inner, depthwise, stride=stride, depthwise=True)
         project = self._folded(f"{source}_project_conv", f"{source}_bn2")
         inner = self._convolution(f"{name}.project", inner, project, relu6=False)
-        return self._sum(f"{name}.sum", inner, value) if shortcut else inner
+        if not shortcut:
+            return inner
+        assert inner.mean is not None and inner.variance is not None
+        assert value.mean is not None and value.variance is not None
+        output = self._node("Add", [inner.name, value.name], f"{name}.sum")
+        return self._quantised(_Value(output, inner.mean + value.mean, inner.variance + value.variance))
 
     def _convolution(
         self,
@@ -237,12 +242,6 @@ class _Graph:
         quantised = self._node("QuantizeLinear", [value.name, *inputs], f"{value.name}.quantised")
         restored = self._node("DequantizeLinear", [quantised, *inputs], f"{value.name}.restored")
         return _Value(restored, value.mean, value.variance)
-
-    def _sum(self, name: str, inner: _Value, shortcut: _Value) -> _Value:
-        assert inner.mean is not None and inner.variance is not None
-        assert shortcut.mean is not None and shortcut.variance is not None
-        output = self._node("Add", [inner.name, shortcut.name], name)
-        return self._quantised(_Value(output, inner.mean + shortcut.mean, inner.variance + shortcut.variance))
 
     def _pooled(self, name: str, value: _Value) -> None:
         """Write the mean of every channel; rows first: one float32 sum over 12,544 positions loses four digits."""
