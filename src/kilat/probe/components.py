@@ -62,7 +62,9 @@ def principal_components(
     block_weights = np.concatenate(
         [np.full(b.width, BLOCK_WEIGHTS.get(b.name.rpartition(".")[2], 1.0), np.float32) for b in blocks]
     )
-    mean, scale = _moments(features, rows)
+    mean = (sum(chunk.sum(0, dtype=np.float64) for chunk in _chunks(features, rows)) / len(rows)).astype(np.float32)
+    variance = sum(np.square(chunk - mean).sum(0, dtype=np.float64) for chunk in _chunks(features, rows)) / len(rows)
+    scale = (1 / np.sqrt(variance + 1e-10)).astype(np.float32)
     basis = _basis(features, rows, mean, scale, block_weights, count)
     scores = _scores(features, mean, scale, basis, overwrite_features=overwrite_features)
     squares = [np.einsum("ij,ij->", chunk, chunk, dtype=np.float64) for chunk in _chunks(scores[:, :-1], rows)]
@@ -105,14 +107,6 @@ def slices(count: int) -> Iterator[slice]:
 def _chunks(features: Floats, rows: Ints) -> Iterator[Floats]:
     for chunk in slices(len(rows)):
         yield features[rows[chunk]]
-
-
-def _moments(features: Floats, rows: Ints) -> tuple[Floats, Floats]:
-    """Return the mean of every feature, and one over its standard deviation."""
-    count = len(rows)
-    mean = (sum(chunk.sum(0, dtype=np.float64) for chunk in _chunks(features, rows)) / count).astype(np.float32)
-    variance = sum(np.square(chunk - mean).sum(0, dtype=np.float64) for chunk in _chunks(features, rows)) / count
-    return mean, (1 / np.sqrt(variance + 1e-10)).astype(np.float32)
 
 
 def _basis(features: Floats, rows: Ints, mean: Floats, scale: Floats, block_weights: Floats, count: int) -> Floats:

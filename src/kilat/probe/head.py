@@ -213,9 +213,9 @@ def _held_out(problem: Problem, folds: Ints, by_fold: Sequence[Floats]) -> tuple
 
 
 def _learning_curve(problem: Problem, folds: Ints, l2_penalty: float, all_others: Floats) -> tuple[CurvePoint, ...]:
-    """Measure on the first fold heads that were trained on parts of the others; ``all_others`` is that of all of them.
+    """Return how often heads that were trained on parts of the other folds are right on the first fold.
 
-    There is no curve of few pictures.
+    ``all_others`` is the head that was trained on all of the other folds. There is no curve of few pictures.
     """
     test = np.flatnonzero(folds == 0)
     training = np.flatnonzero((folds != 0) & (problem.weights > 0))
