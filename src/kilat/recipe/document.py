@@ -114,8 +114,21 @@ def _document(recipe: RecipeLike) -> dict[str, Any]:
         return recipe.model_dump()
     if isinstance(recipe, dict):
         return {key: dict(value) if isinstance(value, dict) else value for key, value in recipe.items()}
+    if str(recipe) in built_in():
+        content = text(str(recipe))
+    elif not Path(recipe).is_file():
+        raise RecipeError(
+            _("There is no recipe '{recipe}': neither a built-in one nor a file.").format(recipe=recipe),
+            hint=nearest(str(recipe), built_in()),
+        )
+    else:
+        try:
+            content = Path(recipe).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            message = _("The recipe {recipe} cannot be read: {error}.").format(recipe=recipe, error=error)
+            raise RecipeError(message) from None
     try:
-        document = yaml.safe_load(_text(recipe))
+        document = yaml.safe_load(content)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
         message = _("The recipe {recipe} is not valid YAML: {error}").format(recipe=recipe, error=error)
         raise RecipeError(message) from None
@@ -125,18 +138,3 @@ def _document(recipe: RecipeLike) -> dict[str, Any]:
             hint=_("Sections: {sections}.").format(sections=", ".join(Recipe.model_fields)),
         )
     return {section: {} if options is None else options for section, options in (document or {}).items()}
-
-
-def _text(recipe: str | Path) -> str:
-    if str(recipe) in built_in():
-        return text(str(recipe))
-    if not Path(recipe).is_file():
-        raise RecipeError(
-            _("There is no recipe '{recipe}': neither a built-in one nor a file.").format(recipe=recipe),
-            hint=nearest(str(recipe), built_in()),
-        )
-    try:
-        return Path(recipe).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        message = _("The recipe {recipe} cannot be read: {error}.").format(recipe=recipe, error=error)
-        raise RecipeError(message) from None

@@ -82,7 +82,10 @@ def _changed_by_flip(classes: Sequence[str], unchanged: frozenset[str], directio
 
 
 def _changed_by_rotation(classes: Sequence[str], degrees: float) -> list[str]:
-    """Return, from 90 degrees on, directions and signs; from 45 on, signs that are another class's half turn."""
+    """Return the classes that a rotation changes.
+
+    From 90 degrees on these are directions and signs, from 45 degrees on signs that are another class's half turn.
+    """
     signs = {name: _sign(name) for name in classes}
     if degrees >= 90:
         pointing = _naming_direction(classes, _LEFT_RIGHT | _UP_DOWN)

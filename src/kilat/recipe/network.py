@@ -376,7 +376,7 @@ class Network(Section):
 
     @property
     def backbone(self) -> BackboneLayer | None:
-        """The pretrained network that it starts with, if it does."""
+        """The pretrained backbone that it starts with; None where it has none."""
         return next((layer for layer in self.layers[:1] if isinstance(layer, BackboneLayer)), None)
 
     @property

@@ -1,7 +1,7 @@
 """Single options put into a recipe's document: by their path, or by the end of it where only one option has it."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -32,10 +32,13 @@ def apply_overrides(document: dict[str, Any], overrides: dict[str, Any]) -> list
     there before.
     """
     problems, paths = [], {}
-    sections = _active_sections(document, overrides)
+    # The sections that count are those of a trained network, of a frozen backbone, or of one that is unfrozen.
+    is_trained = document.get("model") is not None or any(key.partition(".")[0] == "model" for key in overrides)
+    fit = Fit.model_construct(unfreeze="all") if "fit" in document else Fit()
+    recipe = Recipe.model_construct(model=Network.model_construct() if is_trained else None, fit=fit)
     for key in overrides:
         try:
-            paths[key] = _full_path(key, sections)
+            paths[key] = _full_path(key, recipe.sections)
         except _NoPlaceError as problem:
             problems.append(f"{key}: {problem}")
     for key, path in sorted(paths.items(), key=lambda item: (item[1].count("."), not item[1].endswith(".name"))):
@@ -47,19 +50,12 @@ def apply_overrides(document: dict[str, Any], overrides: dict[str, Any]) -> list
 
 
 def unfreezes(overrides: dict[str, Any], document: dict[str, Any]) -> bool:
-    """Whether options unfreeze a backbone whose recipe leaves it frozen: the rest is then as in fine-tuning."""
+    """Return whether options unfreeze a backbone whose recipe leaves it frozen: the rest is then as in fine-tuning."""
     is_unfrozen = any(overrides.get(key) for key in ("unfreeze", "fit.unfreeze", "phases", "fit.phases"))
     return is_unfrozen and not document.keys() & {"fit", "augment", "model"}
 
 
-def _active_sections(document: dict[str, Any], overrides: Iterable[str]) -> list[str]:
-    """Return the sections that count: those of a trained network, of a frozen backbone, or of one that is unfrozen."""
-    is_trained = document.get("model") is not None or any(key.partition(".")[0] == "model" for key in overrides)
-    fit = Fit.model_construct(unfreeze="all") if "fit" in document else Fit()
-    return list(Recipe.model_construct(model=Network.model_construct() if is_trained else None, fit=fit).sections)
-
-
-def _full_path(key: str, sections: list[str]) -> str:
+def _full_path(key: str, sections: Sequence[str]) -> str:
     """Return the path of an option; the end of one is searched in the sections that count, the shallowest first."""
     if key.partition(".")[0] in Recipe.model_fields:
         return key  # what is wrong with the rest of it, the check of the whole document says
@@ -132,7 +128,7 @@ def _expanded(path: list[str], given: Any) -> Any:
 
 
 def _drop_options_of_another(options: dict[str, Any], path: str) -> None:
-    """Drop what an optimizer or schedule of another name knew and the new one does not."""
+    """Drop the options that the newly named optimizer or schedule does not have."""
     name = str(options["name"])
     if path == "fit.schedule" and name in SCHEDULES:
         known = set(SCHEDULES[name].model_fields)

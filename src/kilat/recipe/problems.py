@@ -2,7 +2,6 @@
 
 import itertools
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -39,10 +38,21 @@ _EXPECTED = {
 
 def problem_lines(error: ValidationError) -> list[str]:
     """Return one line for each problem, in the order in which pydantic found them."""
+
+    def location(problem: Any) -> list[str]:
+        """Return the path of a problem in the recipe, without the types and validators that pydantic adds to it."""
+        types = ("int", "float", "str", "path", "constrained-int", "constrained-float")
+        return [str(part) for part in problem["loc"] if "[" not in str(part) and part not in types]
+
     lines = []
-    for where, group in itertools.groupby(error.errors(), lambda problem: _where(problem["loc"])):
+    for where, group in itertools.groupby(error.errors(), location):
         path = ".".join(part for part, before in zip(where, ["", *where], strict=False) if before != "schedule")
-        problems = [dict(problem) for problem in group if not _follows_from_items(dict(problem))]
+        # A list may only count as too short because of items that are problems of their own.
+        problems = [
+            dict(problem)
+            for problem in group
+            if problem["type"] != "too_short" or len(problem["input"]) < problem["ctx"]["min_length"]
+        ]
         expected = [phrase for problem in problems for phrase in _expected(problem)]
         # A value that fits none of several types has one problem for each of them, which make one line.
         if expected and all(problem["type"] in (*_EXPECTED, "literal_error") for problem in problems):
@@ -50,17 +60,6 @@ def problem_lines(error: ValidationError) -> list[str]:
         else:
             lines += [_line(path, where, problem) for problem in problems]
     return list(dict.fromkeys(lines))
-
-
-def _where(location: Sequence[int | str]) -> list[str]:
-    """Return the place of a problem in the recipe; what pydantic adds to it (types and validators) is left out."""
-    types = ("int", "float", "str", "path", "constrained-int", "constrained-float")
-    return [str(part) for part in location if "[" not in str(part) and part not in types]
-
-
-def _follows_from_items(problem: dict[str, Any]) -> bool:
-    """Whether a list only counts as too short because of items that are problems of their own."""
-    return bool(problem["type"] == "too_short" and len(problem["input"]) >= problem["ctx"]["min_length"])
 
 
 def _line(path: str, where: list[str], problem: dict[str, Any]) -> str:

@@ -1,11 +1,12 @@
 """The recipe as a whole: its sections, each option with its default and its check."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, field_validator, model_serializer, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_serializer, model_validator
 
 from kilat.errors import nearest
 from kilat.locale import _
@@ -63,20 +64,15 @@ class Features(Section):
 
     backbone: str = "efficientnet_lite0"
     weights: Path | None = None
-    size: int | Literal["auto"] = "auto"
+    size: Annotated[int | Literal["auto"], AfterValidator(partial(_check_size, low=16))] = "auto"
     resize: Resize = "crop"
     precision: Literal["auto", "int8", "fp32"] = "auto"
     flip_average: bool = False
 
     @property
     def backbones(self) -> tuple[str, ...]:
-        """Their names, one by one."""
+        """The names of the backbones, one by one."""
         return tuple(name.strip() for name in self.backbone.split("+"))
-
-    @field_validator("size")
-    @classmethod
-    def _possible(cls, size: int | str) -> int | str:
-        return _check_size(size, 16)
 
 
 class Head(Section):
@@ -116,16 +112,11 @@ class Input(Section):
             where they take at most a quarter of it.
     """
 
-    size: int | Literal["auto"] = "auto"
+    size: Annotated[int | Literal["auto"], AfterValidator(partial(_check_size, low=8))] = "auto"
     resize: Resize = "crop"
     colour: Literal["rgb", "grey"] = "rgb"
     normalise: Literal["auto", "scale", "zscore", "channel_zscore", "backbone", "none"] = "auto"
     cache: Literal["auto", "memory", "stream"] = "auto"
-
-    @field_validator("size")
-    @classmethod
-    def _possible(cls, size: int | str) -> int | str:
-        return _check_size(size, 8)
 
 
 class Trust(Section):
@@ -210,7 +201,7 @@ class Recipe(Section):
         return self
 
     def _foreign_sections(self) -> Iterator[str]:
-        """Say which sections were given that do not count."""
+        """Yield what is wrong with sections that were given and do not count."""
         foreign = [name for name in type(self).model_fields if name not in self.sections]
         given = [name for name in foreign if name in self.model_fields_set and getattr(self, name) is not None]
         if not given:
@@ -241,7 +232,7 @@ class Recipe(Section):
             yield _("fit.loss: binary_cross_entropy needs a network that ends in one unit (dense: 1)")
 
     def _options_for_backbones(self, model: Network) -> Iterator[str]:
-        """Say which options were given that need a backbone, to a network without one."""
+        """Yield what is wrong with options that need a backbone, in a recipe whose network has none."""
         if self.input.normalise == "backbone":
             yield _("input.normalise: 'backbone' needs a network that starts with a backbone")
         if isinstance(model.weights, Path):
