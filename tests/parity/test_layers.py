@@ -1,4 +1,9 @@
-"""Layers of recipes against the layers of Keras 3 that they are named after: the same weights, the same answers."""
+"""Layers of recipes against the layers of Keras 3 that they are named after: the same weights, the same outputs.
+
+Both compute in float64, so that results do not depend on the kernels of a processor. Keras on PyTorch takes means and
+matrix products in float32 all the same: the sums of up to 384 values of size 1, which any order of adding rounds by
+about the square root of that times float32's epsilon, 2e-6. ``TOLERANCE`` is five times as much.
+"""
 
 import os
 from itertools import product
@@ -15,9 +20,19 @@ from kilat import recipe  # noqa: E402 - after the checks for extras
 from kilat.model import initializers, layers  # noqa: E402
 
 CHANNELS = 6
+TOLERANCE = 1e-5
 GRIDS = [(size, kernel, stride, padding) for size, kernel, stride, padding in product(
     (7, 8), (2, 3, (1, 5)), (1, 2, 3, (3, 1)), ("same", "valid")
 )]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    for choose in (keras.config.set_floatx, keras.config.set_dtype_policy):
+        choose("float64")
+    yield
+    for choose in (keras.config.set_floatx, keras.config.set_dtype_policy):
+        choose("float32")
 
 
 def network(*given, size=8, channels=CHANNELS, classes=5, **choices):
@@ -28,31 +43,31 @@ def network(*given, size=8, channels=CHANNELS, classes=5, **choices):
 def first(layer, size=8, *, units=False):
     """Return the module of one layer, in a network that goes on to logits; for units it comes after a flatten."""
     built = network(*["flatten"] * units, layer, "flatten", {"dense": "classes"}, size=size).layers
-    return shaken(built[int(units)])
+    return perturbed(built[int(units)])
 
 
-def shaken(module):
-    """The module with every parameter and statistic unlike its first value."""
+def perturbed(module):
+    """Return the module with every parameter and statistic unlike its first value."""
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for value in module.state_dict().values():
             value.copy_(torch.rand(value.shape, generator=generator) / 2 + 0.25)
             value.mul_(1 - 2 * (torch.rand(value.shape, generator=generator) < 0.3) * (value.ndim > 1))
-    return module.eval()
+    return module.double().eval()
 
 
 def noise(size=8, count=3, channels=CHANNELS):
-    return np.random.default_rng(1).standard_normal((count, size, size, channels), np.float32)
+    return np.random.default_rng(1).standard_normal((count, size, size, channels))
 
 
 def ours(module, pixels, training=False):
-    """What a module gives for ``[n, h, w, c]`` or ``[n, units]``, channels last again."""
+    """Return the output of a module for ``[n, h, w, c]`` or ``[n, units]``, channels last again."""
     module.train(training)
     values = torch.from_numpy(pixels)
     values = values.permute(0, 3, 1, 2) if values.ndim == 4 else values
     with torch.no_grad():
-        answer = module(values)
-    return (answer.permute(0, 2, 3, 1) if answer.ndim == 4 else answer).numpy()
+        output = module(values)
+    return (output.permute(0, 2, 3, 1) if output.ndim == 4 else output).numpy()
 
 
 def theirs(module, pixels, training=False):
@@ -83,7 +98,7 @@ def copy(layer, reference, shape):
 def assert_same(layer, reference, pixels, training=False):
     found, wanted = ours(layer, pixels, training), theirs(reference, pixels, training)
     assert found.shape[1:] == layer.output_shape
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found, wanted, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("size", [7, 8])
@@ -114,12 +129,12 @@ def test_dilated_and_grouped_convolutions(size, padding, dilation):
 
 def pooled(pixels, kernel, stride, padding, reduce):
     """Pooling by its definition: every window is cut to the map before it is reduced."""
-    size, places = pixels.shape[1], []
-    for width, layer in zip(kernel, stride, strict=True):
-        count = -(-size // layer) if padding == "same" else (size - width) // layer + 1
-        start = max((count - 1) * layer + width - size, 0) // 2 if padding == "same" else 0
-        places.append([slice(max(i * layer - start, 0), i * layer - start + width) for i in range(count)])
-    rows = [np.stack([reduce(pixels[:, row, column], (1, 2)) for column in places[1]], 1) for row in places[0]]
+    size, positions = pixels.shape[1], []
+    for width, distance in zip(kernel, stride, strict=True):
+        count = -(-size // distance) if padding == "same" else (size - width) // distance + 1
+        start = max((count - 1) * distance + width - size, 0) // 2 if padding == "same" else 0
+        positions.append([slice(max(i * distance - start, 0), i * distance - start + width) for i in range(count)])
+    rows = [np.stack([reduce(pixels[:, row, column], (1, 2)) for column in positions[1]], 1) for row in positions[0]]
     return np.stack(rows, 1)
 
 
@@ -133,7 +148,7 @@ def test_pooling(size, kernel, stride, padding):
     assert_same(layer, keras.layers.MaxPooling2D(**known), pixels)
     layer = first({"avg_pool": choices}, size)
     wanted = pooled(pixels, *((x, x) if isinstance(x, int) else x for x in (kernel, stride)), padding, np.mean)
-    np.testing.assert_allclose(ours(layer, pixels), wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ours(layer, pixels), wanted, rtol=TOLERANCE, atol=TOLERANCE)
     if layer.window.is_symmetric:
         assert_same(layer, keras.layers.AveragePooling2D(**known), pixels)
 
@@ -180,8 +195,8 @@ def test_batch_normalisation_and_its_running_statistics(units, momentum):
     assert_same(layer, reference, pixels)
     for batch in (pixels, pixels[1:] * 2, pixels[:2] - 1, pixels[:1]):
         assert_same(layer, reference, batch, training=True)
-    np.testing.assert_allclose(layer.running_mean, np.asarray(reference.moving_mean), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(layer.running_var, np.asarray(reference.moving_variance), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(layer.running_mean, np.asarray(reference.moving_mean), rtol=TOLERANCE, atol=TOLERANCE)
+    np.testing.assert_allclose(layer.running_var, np.asarray(reference.moving_variance), rtol=TOLERANCE, atol=TOLERANCE)
     assert_same(layer, reference, pixels)
 
 
@@ -232,8 +247,8 @@ def test_prelu(shared, axes):
     ],
 )
 def test_dropout(kind, choices, reference):
-    """Which values fall differs; what becomes of those that fall and of the others does not."""
-    pixels = np.ones((20, 5, 5, 8), np.float32)
+    """Which values are dropped differs; what becomes of both kinds does not."""
+    pixels = np.ones((20, 5, 5, 8), np.float32)  # as the reference, which was made before float64 was chosen
     layer = network({"conv": 2}, {kind: 0.3}, "flatten", {"dense": "classes"}, **choices).layers[1]
     torch.manual_seed(0)
     keras.utils.set_random_seed(0)
@@ -296,7 +311,11 @@ def test_the_whole_of_vgg_cifar():
             copy(layer, reference, shape)
         shape = layer.output_shape
     pixels = noise(32, 4, 3)
-    np.testing.assert_allclose(ours(found, pixels), theirs(model, pixels), rtol=1e-4, atol=1e-4)
+    # Nine layers one after the other, of up to 2,304 products each.
+    logits = ours(found.double(), pixels)
+    np.testing.assert_allclose(logits, theirs(model, pixels), rtol=10 * TOLERANCE, atol=10 * TOLERANCE)
+    found.float()
+    np.testing.assert_allclose(ours(found, pixels.astype(np.float32)), logits, rtol=10 * TOLERANCE, atol=10 * TOLERANCE)
     penalty = sum(
         layer.l2 * float(layer.weight.detach().square().sum()) for layer in found.layers if layer.kind == "conv"
     )

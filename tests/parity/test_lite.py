@@ -44,7 +44,7 @@ def network(name):
 
 
 def crops(size: int) -> np.ndarray:
-    """Both of scikit-learn's photos, whole and in three by four overlapping crops: uint8 [26, size, size, 3]."""
+    """Return both of scikit-learn's photos, whole and in three by four overlapping crops: uint8 [26, size, size, 3]."""
     pixels = []
     for photo in map(Image.fromarray, load_sample_images().images):
         boxes = [(x, y, x + 240, y + 240) for x in (0, 133, 266, 400) for y in (0, 93, 187)]
@@ -53,27 +53,27 @@ def crops(size: int) -> np.ndarray:
 
 
 def photos(folder: Path, size: int) -> np.ndarray:
-    """Every thirtieth of the flowers."""
+    """Return every thirtieth of the flowers."""
     paths = sorted(folder.rglob("*.jpg"))[::30]
     return np.stack([np.asarray(Image.open(path).convert("RGB").resize((size, size))) for path in paths])
 
 
 def reference(network, pixels: np.ndarray) -> np.ndarray:
-    """The features as the definition has them, by hooks on timm's stages."""
-    seen = []
-    hooks = [stage.register_forward_hook(lambda _, __, output: seen.append(output)) for stage in network.blocks]
+    """Return the features by their definition, by hooks on timm's stages."""
+    maps = []
+    hooks = [stage.register_forward_hook(lambda _, __, output: maps.append(output)) for stage in network.blocks]
     with torch.inference_mode():
         planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
         last = network.forward_head(network.forward_features((planes - 0.5) / 0.5), pre_logits=True)
         parts = []
-        for value in seen:
+        for value in maps:
             parts += [value.mean((2, 3)), torch.log(value.var((2, 3), correction=0) + 1e-3)]
     for hook in hooks:
         hook.remove()
     return torch.cat([*parts, last], 1).numpy()
 
 
-def look(backbone: Backbone, pixels: np.ndarray) -> np.ndarray:
+def features_of(backbone: Backbone, pixels: np.ndarray) -> np.ndarray:
     session = ort.InferenceSession(backbone.model, providers=["CPUExecutionProvider"])
     return session.run(["features"], {"pixels": pixels})[0]
 
@@ -83,27 +83,27 @@ def blocks(backbone: Backbone, features: np.ndarray) -> dict[str, np.ndarray]:
     return dict(zip([block.name for block in backbone.blocks], np.split(features, edges, axis=1), strict=True))
 
 
-def distance(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Of the picture that is worst: how far its vector is away, as a share of the vector's length."""
-    return float((np.linalg.norm(found - wanted, axis=1) / np.linalg.norm(wanted, axis=1)).max())
+def distance(found: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest distance of a picture's vector, as a share of the vector's length."""
+    return float((np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)).max())
 
 
 def check_fp32(name: str, network, pixels: np.ndarray) -> None:
     backbone = lite.build(pixels.shape[1], "fp32", name)
-    found, wanted = look(backbone, pixels), reference(network, pixels)
-    assert distance(found, wanted) <= 1e-4
-    found_in, wanted_in = blocks(backbone, found), blocks(backbone, wanted)
-    for block, vectors in wanted_in.items():
+    found, expected = features_of(backbone, pixels), reference(network, pixels)
+    assert distance(found, expected) <= 1e-4
+    found_in, expected_in = blocks(backbone, found), blocks(backbone, expected)
+    for block, vectors in expected_in.items():
         assert distance(found_in[block], vectors) <= 1e-4, block
-    last = wanted_in["last"]
+    last = expected_in["last"]
     np.testing.assert_allclose(found_in["last"], last, rtol=1e-4, atol=1e-4 * float(last.mean()))
 
 
 def correlation(name: str, pixels: np.ndarray) -> float:
-    """Of each feature in int8 with itself in fp32 over the pictures, averaged over the features that vary at all."""
-    fp32, int8 = (look(lite.build(pixels.shape[1], precision, name), pixels) for precision in ("fp32", "int8"))
-    lively = fp32.std(0) > 1e-3
-    standardised = [(f - f.mean(0)) / (f.std(0) + 1e-9) for f in (fp32[:, lively], int8[:, lively])]
+    """Return the correlation of features in int8 and fp32 over the pictures, the mean over those that vary at all."""
+    fp32, int8 = (features_of(lite.build(pixels.shape[1], precision, name), pixels) for precision in ("fp32", "int8"))
+    varying = fp32.std(0) > 1e-3
+    standardised = [(f - f.mean(0)) / (f.std(0) + 1e-9) for f in (fp32[:, varying], int8[:, varying])]
     return float((standardised[0] * standardised[1]).mean())
 
 

@@ -1,4 +1,9 @@
-"""The networks of the recipes against the same networks written in Keras 3: the same weights, the same answers."""
+"""The networks of the recipes against the same networks written in Keras 3: the same weights, the same logits.
+
+Both compute in float64, so that results do not depend on the kernels of a processor. Keras on PyTorch takes means and
+matrix products in float32 all the same, and our logits are rounded to float32: ``TOLERANCE`` allows for the rounding of
+sums of up to 2,048 values of size 1, the square root of that times float32's epsilon, twice over.
+"""
 
 import os
 
@@ -15,9 +20,20 @@ from keras import layers as k  # noqa: E402 - after the checks for extras
 from kilat import recipe  # noqa: E402
 from kilat.model.layers import build  # noqa: E402
 
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    for choose in (keras.config.set_floatx, keras.config.set_dtype_policy):
+        choose("float64")
+    yield
+    for choose in (keras.config.set_floatx, keras.config.set_dtype_policy):
+        choose("float32")
+
 
 def network(name, size, channels, classes):
-    """The network of a recipe, every weight and statistic moved a little, so that each of them counts."""
+    """Return the network of a recipe, every weight and statistic moved a little, so that each of them counts."""
     document = {**recipe.load(name).model.model_dump(mode="json"), "weights": "none"}
     found = build(recipe.Network.model_validate(document), channels=channels, size=size, classes=classes, seed=1)
     generator = torch.Generator().manual_seed(2)
@@ -25,11 +41,11 @@ def network(name, size, channels, classes):
         for layer in weighted(found.layers):
             for value in layer.state_dict().values():
                 value.add_(0.1 * torch.rand(value.shape, generator=generator) * (1 if value.ndim == 1 else 0))
-    return found.eval()
+    return found.double().eval()
 
 
 def weighted(layers):
-    """All layers with weights but a backbone, those of residuals one by one."""
+    """Yield all layers with weights but a backbone, those of residuals one by one."""
     for layer in layers:
         if layer.kind == "residual":
             yield from weighted(layer.body)
@@ -38,12 +54,12 @@ def weighted(layers):
 
 
 def kernel(layer):
-    """Its kernel as Keras lays it out."""
+    """Return a layer's kernel as Keras lays it out."""
     return layer.weight.permute(2, 3, 1, 0) if layer.kind == "conv" else layer.weight.T
 
 
 def copy(layers, model):
-    """Brings weights into a model of Keras, layer by layer in the order in which each was made."""
+    """Copy weights into a model of Keras, layer by layer in the order in which each was made."""
     layers, theirs = list(weighted(layers)), [layer for layer in model.layers if layer.weights]
     assert len(layers) == len(theirs)
     for layer, reference in zip(layers, theirs, strict=True):
@@ -54,9 +70,9 @@ def copy(layers, model):
         reference.set_weights([value.detach().numpy() for value in values])
 
 
-def answers(found, model, shape, layers=None, count=3):
-    """What both give for noise in a shape with the channels last, ``layers`` alone or the whole network."""
-    pixels = np.random.default_rng(3).standard_normal((count, *shape), np.float32)
+def outputs(found, model, shape, layers=None, count=3):
+    """Return what both give for noise in a shape with the channels last, ``layers`` alone or the whole network."""
+    pixels = np.random.default_rng(3).standard_normal((count, *shape))
     values = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     with torch.no_grad():
         ours = found(values) if layers is None else torch.nn.Sequential(*layers)(values)
@@ -68,9 +84,9 @@ def assert_same(name, model, shape, classes=10):
     found = network(name, shape[0], shape[-1], classes)
     copy(found.layers, model)
     assert sum(value.numel() for value in found.state_dict().values()) == model.count_params()
-    ours, theirs = answers(found, model, shape)
+    ours, theirs = outputs(found, model, shape)
     assert theirs.std() > 0.01
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def test_strided_cnn():
@@ -139,10 +155,10 @@ def test_the_whole_of_vgg16_binary():
         [keras.Input(base.output.shape[1:]), k.Flatten(), k.Dense(1024, "relu"), k.Dropout(0.5), k.Dense(1)]
     )
     copy(found.layers, head)
-    ours, wanted = answers(found, keras.Sequential([base, head]), (size, size, 3), count=4)
+    ours, wanted = outputs(found, keras.Sequential([base, head]), (size, size, 3), count=4)
     assert ours.shape == (4, 1)
     assert wanted.std() > 0.01
-    np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(ours, wanted, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 # The backbones of the recipes below are timm's, with the weights that timm has for them. Those of keras.applications
@@ -156,16 +172,16 @@ def assert_same_head(name, size, head, classes):
     entry = keras.Input(backbone.output_shape)
     model = keras.Model(entry, head(entry))
     copy(layers, model)
-    ours, theirs = answers(found, model, backbone.output_shape, layers)
+    ours, theirs = outputs(found, model, backbone.output_shape, layers)
     assert ours.shape == (3, classes)
     assert theirs.std() > 0.01
-    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE)
     # And the network is its backbone with these layers behind it.
-    planes = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    planes = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with torch.no_grad():
         maps = backbone.network.forward_features(planes).permute(0, 2, 3, 1).numpy()
         wanted = np.asarray(model(maps, training=False).detach())
-        np.testing.assert_allclose(found(planes).numpy(), wanted, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(found(planes).numpy(), wanted, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def test_the_head_of_residual_head():

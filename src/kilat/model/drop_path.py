@@ -52,4 +52,4 @@ def _drop_paths(block: nn.Module) -> list[str]:
         return []
     names = [name for name in chain(vars(block), dict(block.named_children())) if _DROP_PATH.fullmatch(name)]
     current = ((name, getattr(block, name)) for name in names)
-    return [name for name, held in current if held is None or isinstance(held, nn.Identity | DropPath)]
+    return [name for name, value in current if value is None or isinstance(value, nn.Identity | DropPath)]

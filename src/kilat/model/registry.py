@@ -65,7 +65,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Listing:
+class SearchResult:
     """The networks that were found, how many more there are, and notes for the user."""
 
     entries: list[Entry]
@@ -80,7 +80,7 @@ def find(
     limit: int = 20,
     here: bool = False,
     advance: Advance = ignore,
-) -> Listing:
+) -> SearchResult:
     """Return the networks whose names match, the embedded ones first.
 
     Args:
@@ -108,22 +108,22 @@ def find(
         notes.append(Note("backbones_more", {"count": more, "all": len(entries) + more}))
     if not has_torch():
         notes.append(Note("backbones_need_torch"))
-    return Listing(entries, more, notes)
+    return SearchResult(entries, more, notes)
 
 
-def document(listing: Listing) -> dict[str, Any]:
-    """Return the listing as JSON holds it."""
+def document(result: SearchResult) -> dict[str, Any]:
+    """Return the result as JSON holds it."""
     return {
-        "backbones": [asdict(entry) for entry in listing.entries],
-        "more": listing.more,
-        "notes": [note.document() for note in listing.notes],
+        "backbones": [asdict(entry) for entry in result.entries],
+        "more": result.more,
+        "notes": [note.document() for note in result.notes],
     }
 
 
-def table(listing: Listing) -> str:
-    """Return the listing as text in the language of the environment."""
+def table(result: SearchResult) -> str:
+    """Return the result as text in the language of the environment."""
     head = (_("name"), _("parameters"), _("MACs"), _("size"), _("top-1"), _("licence"), _("weights"))
-    rows = [head, *map(_row, listing.entries)]
+    rows = [head, *map(_row, result.entries)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     numbers = (1, 2, 3)
     lines = [
@@ -133,7 +133,7 @@ def table(listing: Listing) -> str:
         ).rstrip()
         for row in rows
     ]
-    return "\n".join([*(lines if listing.entries else []), *(note.sentence() for note in listing.notes)])
+    return "\n".join([*(lines if result.entries else []), *(note.sentence() for note in result.notes)])
 
 
 def count(name: str, size: tuple[int, int, int]) -> tuple[int, int]:

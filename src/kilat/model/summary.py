@@ -67,14 +67,14 @@ def count(network: nn.Module, forward: Callable[[Tensor], Tensor], size: int) ->
 def _inference(network: nn.Module) -> Iterator[None]:
     """Set a network to inference mode without gradients; afterwards every module is as it was."""
     training = {module: module.training for module in network.modules()}
-    fused = torch.backends.mha.get_fastpath_enabled()
+    fastpath = torch.backends.mha.get_fastpath_enabled()
     network.eval()
     try:
         torch.backends.mha.set_fastpath_enabled(False)  # one fused call would hide the layers inside an attention
         with torch.no_grad():
             yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
+        torch.backends.mha.set_fastpath_enabled(fastpath)
         for module, was_training in training.items():
             module.training = was_training
 

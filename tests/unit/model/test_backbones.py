@@ -61,13 +61,13 @@ def noise(size: int, count: int = 3) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
 
 
-def look(backbone, pixels: np.ndarray) -> np.ndarray:
+def features_of(backbone, pixels: np.ndarray) -> np.ndarray:
     session = ort.InferenceSession(backbone.model, providers=["CPUExecutionProvider"])
     return session.run(["features"], {"pixels": pixels})[0]
 
 
-def close(found: np.ndarray, wanted: np.ndarray, tolerance: float = 1e-4) -> bool:
-    return float(np.abs(found - wanted).max()) <= tolerance * float(np.abs(wanted).max())
+def close(found: np.ndarray, expected: np.ndarray, tolerance: float = 1e-4) -> bool:
+    return float(np.abs(found - expected).max()) <= tolerance * float(np.abs(expected).max())
 
 
 def test_features_are_those_of_the_network(network, weights, home):
@@ -76,13 +76,13 @@ def test_features_are_those_of_the_network(network, weights, home):
     mean, std = (torch.tensor(network.pretrained_cfg[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
     with torch.inference_mode():
         planes = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - mean) / std
-        last, seen = network.forward_intermediates(planes)
-        parts = [p for v in seen for p in (v.mean((2, 3)), torch.log(v.var((2, 3), correction=0) + 1e-3))]
-        wanted = torch.cat([*parts, network.forward_head(last, pre_logits=True)], 1).numpy()
-    assert close(look(backbone, pixels), wanted)
+        last, maps = network.forward_intermediates(planes)
+        parts = [p for v in maps for p in (v.mean((2, 3)), torch.log(v.var((2, 3), correction=0) + 1e-3))]
+        expected = torch.cat([*parts, network.forward_head(last, pre_logits=True)], 1).numpy()
+    assert close(features_of(backbone, pixels), expected)
     names = [f"stage{n}.{what}" for n in range(1, 6) for what in ("mean", "log_variance")]
     assert [block.name for block in backbone.blocks] == [*names, "last"]
-    assert (backbone.size, backbone.precision, backbone.width) == (SIZE, "fp32", wanted.shape[1])
+    assert (backbone.size, backbone.precision, backbone.width) == (SIZE, "fp32", expected.shape[1])
 
 
 def test_the_graph_can_be_composed(weights, home):
@@ -105,8 +105,8 @@ def test_families_of_networks(name, size, stages, home, tmp_path):
     save_file(network.state_dict(), path)
     backbone = backbones.load(name, weights=path, size=size)
     with torch.inference_mode():
-        wanted = feature_extractor.create(name, size, path)(torch.from_numpy(noise(size, 5))).numpy()
-    assert close(look(backbone, noise(size, 5)), wanted)
+        expected = feature_extractor.create(name, size, path)(torch.from_numpy(noise(size, 5))).numpy()
+    assert close(features_of(backbone, noise(size, 5)), expected)
     assert len(backbone.blocks) == 2 * stages + 1
 
 
@@ -278,7 +278,7 @@ def test_the_torch_runner_gives_the_same_features(weights, home, name):
     backbone = lite.build(SIZE, "fp32", name) if embedded else backbones.load(name, weights=file, size=SIZE)
     runner = gpu.TorchRunner(name, SIZE, file, device="cpu", batch=4)
     pixels = noise(SIZE, 7)
-    wanted = look(backbone, pixels)
+    expected = features_of(backbone, pixels)
     found: dict[int, np.ndarray] = {}
     threads = [threading.Thread(target=lambda n=n: found.update({n: runner(pixels[n:])})) for n in range(3)]
     for thread in threads:
@@ -287,16 +287,16 @@ def test_the_torch_runner_gives_the_same_features(weights, home, name):
         thread.join()
     for start, features in found.items():
         assert features.dtype == np.float32
-        assert close(features, wanted[start:], 1e-3)
+        assert close(features, expected[start:], 1e-3)
 
 
 def test_half_precision_and_tracing_stay_close(weights):
     network = feature_extractor.create(NAME, SIZE, weights)
     pixels = torch.from_numpy(noise(SIZE, 4))
-    wanted = network(pixels).numpy()
+    expected = network(pixels).numpy()
     network.network.to(torch.bfloat16)
     found = gpu.traced(network, pixels)(pixels).numpy()
-    assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.99
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.99
 
 
 @pytest.mark.gpu
@@ -304,7 +304,7 @@ def test_the_gpu_gives_nearly_the_same_features():
     assert gpu.is_usable()
     pixels = noise(SIZE, 5)
     found = gpu.TorchRunner(lite.NAME, SIZE, None)(pixels)
-    assert np.corrcoef(found.ravel(), look(lite.build(SIZE, "fp32"), pixels).ravel())[0, 1] > 0.99
+    assert np.corrcoef(found.ravel(), features_of(lite.build(SIZE, "fp32"), pixels).ravel())[0, 1] > 0.99
 
 
 def test_a_machine_without_gpu_is_not_usable(monkeypatch):

@@ -32,8 +32,8 @@ def noise(n=4, seed=0):
     return torch.randn(n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
 
 
-def trained_answer(network, seed, n=8):
-    """What a copy of the network in training mode answers, its draws seeded."""
+def training_output(network, seed, n=8):
+    """Return the output of a copy of the network in training mode, its draws seeded."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         return copy.deepcopy(network).train()(noise(n))
@@ -44,13 +44,13 @@ def rates(network):
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_weights_and_answers_stay_as_they_were(name):
+def test_weights_and_outputs_stay_as_they_were(name):
     network = untrained(name)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     with torch.no_grad():
-        answer = network(noise())
+        output = network(noise())
         set_drop_path(network, 0.5)
-        assert torch.equal(network(noise()), answer)
+        assert torch.equal(network(noise()), output)
     after = network.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[key], before[key]) for key in before)
@@ -61,42 +61,42 @@ def test_rates_rise_in_a_straight_line_to_the_topmost_block(name, count):
     network = untrained(name)
     assert set_drop_path(network, 0.3) == count
     found = sorted(set(rates(network).values()))
-    assert found == pytest.approx([0.3 * place / (count - 1) for place in range(count)])
+    assert found == pytest.approx([0.3 * index / (count - 1) for index in range(count)])
     assert list(rates(network).values()) == sorted(rates(network).values())  # from pixels up
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_vit"])
-def test_rates_are_those_of_timm_where_all_blocks_have_a_way_around(name):
-    wanted = untrained(name, drop_path_rate=0.3)
+def test_rates_are_those_of_timm_where_all_blocks_have_a_shortcut(name):
+    expected = untrained(name, drop_path_rate=0.3)
     network = untrained(name)
     set_drop_path(network, 0.3)
     drawn = {key: rate for key, rate in rates(network).items() if rate}  # timm has no module for a rate of 0
-    assert drawn == pytest.approx(rates(wanted))
-    assert torch.equal(trained_answer(network, 5), trained_answer(wanted, 5))
+    assert drawn == pytest.approx(rates(expected))
+    assert torch.equal(training_output(network, 5), training_output(expected, 5))
 
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_draws_follow_from_torchs_own_generator(name):
     network = untrained(name)
-    plain = trained_answer(network, 1)
-    assert torch.equal(trained_answer(network, 2), plain)
+    plain = training_output(network, 1)
+    assert torch.equal(training_output(network, 2), plain)
     set_drop_path(network, 0.9)
-    first, again, other = (trained_answer(network, seed) for seed in (1, 1, 2))
+    first, again, other = (training_output(network, seed) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    assert set_drop_path(network, 0.0) == BLOCKS[name]  # said again, it holds from then on
-    assert torch.equal(trained_answer(network, 1), plain)
+    assert set_drop_path(network, 0.0) == BLOCKS[name]  # the last call counts
+    assert torch.equal(training_output(network, 1), plain)
 
 
-def test_that_share_of_the_pictures_goes_around_a_block():
+def test_the_branch_is_left_out_for_that_share_of_the_pictures():
     network = untrained("test_convnext")
     set_drop_path(network, 0.4)
     block = network.stages[3].blocks[-1].train()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        seen = torch.randn(1000, block.gamma.numel(), 2, 2)
-        around = (block(seen) == seen).flatten(1).all(1)
-    assert abs(around.float().mean() - 0.4) < 4 * (0.4 * 0.6 / 1000) ** 0.5
+        values = torch.randn(1000, block.gamma.numel(), 2, 2)
+        skipped = (block(values) == values).flatten(1).all(1)
+    assert abs(skipped.float().mean() - 0.4) < 4 * (0.4 * 0.6 / 1000) ** 0.5
 
 
 def test_frozen_stages_leave_nothing_out():
@@ -108,7 +108,7 @@ def test_frozen_stages_leave_nothing_out():
     modes = {name: part.training for name, part in network.named_modules() if isinstance(part, DropPath)}
     assert {name for name, mode in modes.items() if mode} == {name for name in modes if name.startswith("stages.3.")}
     below = []
-    network.stages[2].register_forward_hook(lambda _module, _seen, answer: below.append(answer))
+    network.stages[2].register_forward_hook(lambda _module, _inputs, output: below.append(output))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         above = [step(noise(8)) for _ in range(2)]
@@ -117,7 +117,7 @@ def test_frozen_stages_leave_nothing_out():
 
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "ese_vovnet19b_slim_dw"])
-def test_blocks_without_a_way_around_are_left_alone(name):
+def test_blocks_without_a_shortcut_are_left_alone(name):
     network = untrained(name)
     assert set_drop_path(network, 0.5) == 0
     assert rates(network) == {}

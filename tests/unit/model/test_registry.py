@@ -1,4 +1,4 @@
-"""The listing of networks: searched, ordered, counted once, told without torch, and nothing fetched for it."""
+"""The list of backbones: searched, sorted, counted once, known without torch, and nothing downloaded for it."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from kilat.errors import BackboneError, MissingExtra
 from kilat.features import lite
 from kilat.locale.notes import Note
 from kilat.model import registry
-from kilat.model.registry import Entry, Listing, document, find, table
+from kilat.model.registry import Entry, SearchResult, document, find, table
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def home(tmp_path, monkeypatch) -> Path:
     return tmp_path / "cache" / "backbones"
 
 
-def names(found: Listing) -> list[str]:
+def names(found: SearchResult) -> list[str]:
     return [entry.name for entry in found.entries]
 
 
@@ -33,7 +33,7 @@ class TestWithoutTorch:
     def _without(self, monkeypatch):
         monkeypatch.setattr("kilat.model.registry.has_torch", lambda: False)
 
-    def test_the_embedded_ones_are_told_and_what_to_install(self):
+    def test_the_embedded_ones_are_listed_and_what_to_install(self):
         found = find()
         assert names(found) == [*lite.NAMES]
         assert [one.accuracy for one in found.entries] == [75.1, 76.7, 77.6]
@@ -118,9 +118,9 @@ class TestCounting:
         assert macs == 12 * (197 * 12 * 192**2 + 2 * 197**2 * 192) + 196 * 192 * 768
 
     def test_each_is_counted_once(self, home, monkeypatch):
-        told = []
-        first = find("resnet18.a?_in1k", advance=lambda done, total: told.append((done, total)))
-        assert told == [(1, 2), (2, 2)]  # two at 224 pixels share their counts, one looks at 160
+        calls = []
+        first = find("resnet18.a?_in1k", advance=lambda done, total: calls.append((done, total)))
+        assert calls == [(1, 2), (2, 2)]  # two at 224 pixels share their counts, one takes 160
         monkeypatch.setattr(registry, "count", lambda *_: pytest.fail("it was counted again"))
         assert find("resnet18.a?_in1k") == first
         assert [path.suffix for path in home.iterdir()] == [".json"]
@@ -160,7 +160,7 @@ def test_every_published_figure_is_of_a_network_that_can_be_had():
 
 
 def test_the_table():
-    found = Listing(
+    found = SearchResult(
         [
             entry("small", accuracy=75.14, accuracy_size=240, parameters=3_400_000, macs=380_000_000, here=True),
             entry("a_larger_one", parameters=1_100_000_000, macs=None),
@@ -177,6 +177,6 @@ def test_the_table():
 
 
 def test_the_document_holds_all_of_it():
-    told = document(Listing([entry("one", macs=5)], 0, []))
-    assert told == {"backbones": [{**vars(entry("one")), "macs": 5}], "more": 0, "notes": []}
-    assert json.loads(json.dumps(told)) == told
+    found = document(SearchResult([entry("one", macs=5)], 0, []))
+    assert found == {"backbones": [{**vars(entry("one")), "macs": 5}], "more": 0, "notes": []}
+    assert json.loads(json.dumps(found)) == found

@@ -69,8 +69,8 @@ def test_arithmetic_and_measurement_agree() -> None:
     network = network_of(*layers, size=96)
     known = summarise(network, name="a", channels=3, size=96)
     measured = summarise(nn.Sequential(*network.layers), name="b", channels=3, size=96)
-    seen = [row.receptive_field for row in known.rows if len(row.output_shape) == 3]
-    assert seen == [5, 5, 7, 15, 23, 23, 27]
+    fields = [row.receptive_field for row in known.rows if len(row.output_shape) == 3]
+    assert fields == [5, 5, 7, 15, 23, 23, 27]
     found = {row.label: row for row in measured.rows}
     fields = {i: found[str(i)].receptive_field for i in (0, 1, 2, 3, 6)}
     assert fields == {0: 5, 1: 5, 2: 7, 3: 15, 6: 27}
@@ -95,7 +95,7 @@ class Foreign(nn.Module):
         self.patch, self.relu = nn.Conv2d(3, 8, 4, 4), nn.ReLU(inplace=True)
         self.token = nn.Parameter(torch.zeros(1, 1, 8))
         self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
-        self.twice, self.tied, self.spare = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(3, 3)
+        self.twice, self.tied, self.unused = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(3, 3)
         self.tied.weight = self.twice.weight
 
     def forward(self, planes: Tensor) -> Tensor:
@@ -113,10 +113,10 @@ def test_any_module_is_accounted_for_to_the_last_parameter() -> None:
     assert rows["twice"].macs == 2 * 16 * 64
     assert rows["tied"].trainable == 8
     assert rows["attention"].output_shape == (16, 8)
-    # Projections of queries, keys, values and the answer; then each of 16 places against 16, twice.
+    # Projections of queries, keys, values and the output; then each of 16 positions against 16, twice.
     attention = sum(row.macs for label, row in rows.items() if label.startswith("attention"))
     assert attention == 4 * 16 * 64 + 2 * 16 * 16 * 8
-    assert rows["spare"].output_shape == ()
+    assert rows["unused"].output_shape == ()
     assert "never reached" in table(summary)
 
 
@@ -197,7 +197,7 @@ def test_paths_of_modules_stay_as_they_are() -> None:
     assert names_of(summary) == ["0 (Conv2D)", "1 (Hardtanh)", "2 (Flatten)", "3 (Dense)"]
 
 
-def test_without_maps_there_is_nothing_to_see_a_part_of() -> None:
+def test_without_maps_there_are_no_receptive_fields() -> None:
     network = network_of("flatten", {"dense": "classes"}, size=4)
     text = table(summarise(network, name="", channels=3, size=4))
     assert "MACs" in text

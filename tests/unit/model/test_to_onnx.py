@@ -21,6 +21,8 @@ from kilat.features.resize_graph import OPSET, Resizer  # noqa: E402
 from kilat.model.to_onnx import KerasAdapter, to_onnx  # noqa: E402
 
 SIZE = 12
+ROUNDING = 1e-5
+"""Of logits of size 1 that sum 216 products in float32: 216 half epsilons, which is 1.3e-5, if all rounded one way."""
 
 
 class Small(nn.Module):
@@ -49,11 +51,11 @@ def noise(count: int) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
 
 
-def ask(model: bytes, pixels: np.ndarray) -> np.ndarray:
+def run(model: bytes, pixels: np.ndarray) -> np.ndarray:
     return ort.InferenceSession(model, providers=["CPUExecutionProvider"]).run(["logits"], {"pixels": pixels})[0]
 
 
-def answer(network: nn.Module, pixels: np.ndarray) -> np.ndarray:
+def logits_of(network: nn.Module, pixels: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         return network(torch.from_numpy(pixels)).float().numpy()
 
@@ -64,15 +66,15 @@ def test_the_logits_are_those_of_the_network(classes):
     model = to_onnx(network, size=SIZE)
     network.eval()
     for count in (1, 2, 9):
-        np.testing.assert_allclose(ask(model, noise(count)), answer(network, noise(count)), atol=1e-5)
+        np.testing.assert_allclose(run(model, noise(count)), logits_of(network, noise(count)), atol=ROUNDING)
 
 
 def test_the_contract_of_the_graph():
     graph = onnx.load_from_string(to_onnx(small(), size=SIZE))
     session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    (given,), (answered,) = session.get_inputs(), session.get_outputs()
-    assert (given.name, given.type, given.shape) == ("pixels", "tensor(uint8)", ["batch", SIZE, SIZE, 3])
-    assert (answered.name, answered.type, answered.shape) == ("logits", "tensor(float)", ["batch", 3])
+    (pixels,), (logits,) = session.get_inputs(), session.get_outputs()
+    assert (pixels.name, pixels.type, pixels.shape) == ("pixels", "tensor(uint8)", ["batch", SIZE, SIZE, 3])
+    assert (logits.name, logits.type, logits.shape) == ("logits", "tensor(float)", ["batch", 3])
     assert graph.opset_import[0].version == OPSET
     kinds = [node.op_type for node in graph.graph.node]
     assert "BatchNormalization" not in kinds
@@ -95,7 +97,7 @@ def test_the_network_itself_stays_as_it_is():
 def test_half_precision_becomes_float32():
     network = small().to(torch.bfloat16)
     model = to_onnx(network, size=SIZE)
-    np.testing.assert_allclose(ask(model, noise(3)), answer(network.float().eval(), noise(3)), atol=1e-5)
+    np.testing.assert_allclose(run(model, noise(3)), logits_of(network.float().eval(), noise(3)), atol=ROUNDING)
     types = {tensor.data_type for tensor in onnx.load_from_string(model).graph.initializer}
     assert onnx.TensorProto.BFLOAT16 not in types
 
@@ -104,7 +106,7 @@ def test_channels_last_changes_nothing():
     assert to_onnx(small().to(memory_format=torch.channels_last), size=SIZE) == to_onnx(small(), size=SIZE)
 
 
-def test_the_finished_file_answers_as_the_network():
+def test_the_finished_file_gives_the_networks_probabilities():
     network = small()
     manifest = Manifest(("a", "b", "c"), SIZE, {}, {}, {}, {}, {}, {})
     random = np.random.default_rng(0)
@@ -112,21 +114,21 @@ def test_the_finished_file_answers_as_the_network():
     for resize in ("crop", "pad", "squash"):
         model = to_onnx(network, size=SIZE)
         file = assemble_network(model, size=SIZE, resize=resize, temperature=0.6, manifest=manifest)
-        seen = np.stack([Resizer(SIZE, resize)(picture) for picture in pictures])
-        expected = apply_temperature(answer(small().eval(), seen), 0.6)
-        np.testing.assert_allclose(Classifier(file).predict_proba(pictures), expected, atol=1e-5)
+        resized = np.stack([Resizer(SIZE, resize)(picture) for picture in pictures])
+        expected = apply_temperature(logits_of(small().eval(), resized), 0.6)
+        np.testing.assert_allclose(Classifier(file).predict_proba(pictures), expected, atol=ROUNDING)
 
 
 def test_one_unit_in_the_finished_file():
     network = small(1)
     manifest = replace(Manifest(("a",), SIZE, {}, {}, {}, {}, {}, {}), classes=("no", "yes"))
     file = assemble_network(to_onnx(network, size=SIZE), size=SIZE, resize="crop", temperature=0.6, manifest=manifest)
-    yes = 1 / (1 + np.exp(-answer(network.eval(), noise(4)) / 0.6))
-    np.testing.assert_allclose(Classifier(file).predict_proba(list(noise(4))), np.hstack([1 - yes, yes]), atol=1e-5)
+    yes = 1 / (1 + np.exp(-logits_of(network.eval(), noise(4)) / 0.6))
+    np.testing.assert_allclose(Classifier(file).predict_proba(list(noise(4))), np.hstack([1 - yes, yes]), atol=ROUNDING)
 
 
 class Depends(nn.Module):
-    """Answers by the size of the batch, which tracing takes for a constant."""
+    """Depends on the size of the batch, which tracing takes for a constant."""
 
     def forward(self, pixels):
         return pixels.float().mean((1, 2)) * int(pixels.shape[0])
@@ -140,7 +142,7 @@ class Foreign(nn.Module):
 
 
 class Broken(nn.Module):
-    """Gives no numbers."""
+    """Gives NaN."""
 
     def forward(self, pixels):
         return pixels.float().mean((1, 2)) * float("nan")
@@ -162,7 +164,7 @@ def test_a_network_that_fits_no_file_is_refused_before_it_is_copied():
 
 
 class Nothing(nn.Module):
-    """Gives what it gets."""
+    """Returns its input."""
 
     def forward(self, values, *, training):
         return values
@@ -172,4 +174,4 @@ def test_grey_is_that_of_pillow():
     every = np.random.default_rng(0).integers(0, 256, (1, 300, 300, 3), np.uint8)
     adapted = KerasAdapter(Nothing(), low=0, high=255, grey=True, log=False)
     wanted = np.asarray(Image.fromarray(every[0]).convert("L"))
-    np.testing.assert_array_equal(answer(adapted, every)[0, :, :, 0], wanted)
+    np.testing.assert_array_equal(logits_of(adapted, every)[0, :, :, 0], wanted)

@@ -146,7 +146,7 @@ def weight_gradient_by_groups(gradient: Tensor, padded: Tensor, window: Window) 
 
 
 def weight_gradient_by_parts(gradient: Tensor, padded: Tensor, window: Window) -> Tensor:
-    """Return the gradient of kernels of at least 3×3, nine taps at a time.
+    """Return the gradient of kernels of at least 3×3, nine entries at a time.
 
     The arguments are those of ``weight_gradient``. Every part reads the same planes further on. Rows and pictures lie
     in one long memory with just so many zeros between them that one picture's margin is the next one's, too: so a part
@@ -178,22 +178,24 @@ def weight_gradient_by_parts(gradient: Tensor, padded: Tensor, window: Window) -
 
 
 def _input_gradient_of_stride_2(gradient: Tensor, weight: Tensor, window: Window, grid: tuple[int, int]) -> Tensor:
-    """Return the gradient of planes that were read with stride 2: even and odd rows and columns each had own taps.
+    """Return the gradient of planes that were read with stride 2.
 
-    So each parity is a convolution of the output's gradient without stride. Even and odd columns are two halves of the
-    channels of one convolution, as a pair of columns lies side by side in memory; rows are computed apart and
-    interleaved.
+    Even and odd rows and columns each met entries of a kernel of their own, so that each parity is a convolution of the
+    output's gradient without stride. Even and odd columns are two halves of the channels of one convolution, as a pair
+    of columns lies side by side in memory; rows are computed apart and interleaved.
     """
     count, channels, *positions = gradient.shape
-    rows, columns = (_taps(side, before) for side, before in zip(window.kernel, window.before, strict=True))
+    rows, columns = (
+        _entries_by_offset(side, before) for side, before in zip(window.kernel, window.before, strict=True)
+    )
     left, right = min(map(min, columns)), max(map(max, columns))
     twice = torch.cat((gradient, gradient), 1)
     result = gradient.new_empty(count, grid[0] // 2, 2, grid[1] // 2, 2 * channels)
-    for parity, taps in enumerate(rows):
-        top, bottom = min(taps), max(taps)
+    for parity, down_entries in enumerate(rows):
+        top, bottom = min(down_entries), max(down_entries)
         kernel = weight.new_zeros(2, channels, bottom - top + 1, right - left + 1)
-        for half, across_taps in enumerate(columns):
-            for (down, row), (across, column) in itertools.product(taps.items(), across_taps.items()):
+        for half, across_entries in enumerate(columns):
+            for (down, row), (across, column) in itertools.product(down_entries.items(), across_entries.items()):
                 kernel[half, :, down - top, across - left] = weight[:, 0, row, column]
         margins = _margin(top, bottom, grid[0], positions[0]), _margin(left, right, grid[1], positions[1])
         convolved = F.conv2d(twice, kernel.flatten(0, 1).unsqueeze(1), None, 1, margins, 1, 2 * channels)
@@ -202,9 +204,12 @@ def _input_gradient_of_stride_2(gradient: Tensor, weight: Tensor, window: Window
     return result.view(count, *grid, channels).permute(0, 3, 1, 2)
 
 
-def _taps(side: int, before: int) -> list[dict[int, int]]:
-    """Return, for even positions and for odd ones, the taps of a kernel by their offset in the output's gradient."""
-    return [{(odd + before - tap) // 2: tap for tap in range(side) if (odd + before - tap) % 2 == 0} for odd in (0, 1)]
+def _entries_by_offset(side: int, before: int) -> list[dict[int, int]]:
+    """Return which entries of a kernel met even and odd positions, by their offset in the output's gradient."""
+    return [
+        {(odd + before - entry) // 2: entry for entry in range(side) if (odd + before - entry) % 2 == 0}
+        for odd in (0, 1)
+    ]
 
 
 def _margin(first: int, last: int, size: int, positions: int) -> int:
