@@ -2,8 +2,10 @@
 
 import ipaddress
 import os
+import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,17 @@ def _guarded_lookup(lookup: Callable[..., Any]) -> Callable[..., Any]:
         return lookup(host, *args, **options)
 
     return guard
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals() -> None:
+    """Signals as a terminal gives them, in processes that tests start as well.
+
+    Started in the background of a shell, or by ``nohup``, a process inherits that some of them are ignored.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,19 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.datasets import load_sample_images
+from sklearn.datasets import load_digits, load_sample_images
 
 import kilat
 from kilat import Run
 from kilat.cli import main
-
-# Started in the background of a shell, a process would inherit that Ctrl-C is ignored.
-INTERRUPTIBLE = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from kilat.cli import main
-main()
-"""
 
 Done = subprocess.CompletedProcess[str]
 Cli = Callable[..., Done]
@@ -70,7 +62,7 @@ def start(request: pytest.FixtureRequest) -> Start:
 
     def begin(*arguments: object, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-c", INTERRUPTIBLE, *map(str, arguments)],
+            [sys.executable, "-c", "from kilat.cli import main; main()", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -129,6 +121,17 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve more photos of each of the two classes."""
     return write_photos(tmp_path_factory.mktemp("other") / "other", {"temple": 12, "flower": 12}, 50, (96, 224))
+
+
+@pytest.fixture(scope="session")
+def small_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """240 of scikit-learn's handwritten digits as files: enough where it matters that training stops and resumes."""
+    folder = tmp_path_factory.mktemp("small") / "digits"
+    digits = load_digits()
+    for number, (label, image) in enumerate(zip(digits.target[:240], digits.images[:240], strict=True)):
+        (folder / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image * 15.9).astype(np.uint8)).save(folder / str(label) / f"{number:03}.png")
+    return folder
 
 
 @pytest.fixture(scope="session")

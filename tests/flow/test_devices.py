@@ -15,10 +15,12 @@ torch = pytest.importorskip("torch")
 from safetensors.numpy import load_file  # noqa: E402
 
 import kilat  # noqa: E402
+from kilat import recipe as recipes  # noqa: E402
 from kilat.errors import RecipeError, RunError  # noqa: E402
+from kilat.fit.distributed.launch import HELPER  # noqa: E402
 from kilat.learn.device import inference_device  # noqa: E402
 
-# The last batch of an epoch has two pictures, and three processes: one of them only looks on.
+# The last batch of an epoch has two pictures for three processes: one of them computes a picture that does not count.
 RECIPE = {
     "data": {"test": 0.3, "validation": 0.2, "near_duplicates": "apart"},
     "input": {"size": 8, "colour": "grey", "cache": "stream"},
@@ -31,13 +33,13 @@ RECIPE = {
         ],
     },
     "fit": {
-        "epochs": 4, "batch": 79, "optimizer": {"name": "nesterov", "learning_rate": 0.05}, "ema": 0.9,
+        "epochs": 4, "batch": 26, "optimizer": {"name": "nesterov", "learning_rate": 0.05}, "ema": 0.9,
         "clip": {"global_norm": 1}, "precision": "fp32", "class_weight": "balanced", "checkpoint": 0,
     },
 }  # fmt: skip
 TIMINGS = ("seconds", "pictures_per_second")
 
-needs_proc = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+needs_proc = pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
 
 
 def children(of: int) -> list[int]:
@@ -70,43 +72,36 @@ def until(happened, process):
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
-    from kilat import recipe as recipes
-
     file = tmp_path_factory.mktemp("recipe") / "small.yaml"
     file.write_text(recipes.load(RECIPE).to_yaml(), "utf-8")
     return file
 
 
 @pytest.fixture(scope="module")
-def several(tmp_path_factory):
-    return kilat.train("digits", RECIPE, runs=tmp_path_factory.mktemp("runs"), name="several", devices=3)
+def several(small_digits, tmp_path_factory):
+    return kilat.train(small_digits, RECIPE, runs=tmp_path_factory.mktemp("runs"), name="several", devices=3)
 
 
-def test_three_processes_are_as_one(several, tmp_path):
-    one = kilat.train("digits", RECIPE, runs=tmp_path, name="one")
-    assert sum(part["split"] == "train" for part in rows_of(one.folder)) % 79 == 2
+def test_three_processes_are_as_one(small_digits, several, tmp_path):
+    one = kilat.train(small_digits, RECIPE, runs=tmp_path, name="one")
+    assert one.metrics.data.train % 26 == 2
     for row, same in zip(history(several.folder), history(one.folder), strict=True):
         assert row == pytest.approx(same, rel=1e-4)
-    theirs, its = newest(several.folder), newest(one.folder)
-    assert theirs.keys() == its.keys()
-    for name, value in its.items():
-        assert np.abs(theirs[name] - value).max() <= 1e-4 * np.abs(value).max() + 1e-6, name
+    shared, alone = newest(several.folder), newest(one.folder)
+    assert shared.keys() == alone.keys()
+    for name, value in alone.items():
+        assert np.abs(shared[name] - value).max() <= 1e-4 * np.abs(value).max() + 1e-6, name
     assert {path.name for path in several.folder.iterdir()} == {path.name for path in one.folder.iterdir()}
-    measured, same = several.metrics["test"], one.metrics["test"]
-    assert measured["log_loss"] == pytest.approx(same["log_loss"], rel=1e-3)
-    assert several.metrics["fit"]["devices"] == 3
-    assert several.metrics["parity"] != {}
+    assert several.metrics.test.log_loss == pytest.approx(one.metrics.test.log_loss, rel=1e-3)
+    assert several.metrics.fit.devices == 3
+    assert several.metrics.parity.pictures > 0
     assert torch.get_num_threads() == 1
-
-
-def rows_of(folder):
-    return list(csv.DictReader(io.StringIO((folder / "catalog.csv").read_text("utf-8"))))
 
 
 @needs_proc
 def test_nobody_is_left_behind(several):
     assert several.folder.is_dir()
-    assert not [child for child in children(os.getpid()) if "kilat.fit.distributed.group" in command(child)]
+    assert not [child for child in children(os.getpid()) if HELPER in command(child)]
 
 
 def command(number: int) -> str:
@@ -117,17 +112,17 @@ def command(number: int) -> str:
 
 
 @needs_proc
-def test_told_to_stop_all_stop_and_go_on_to_the_same_bytes(several, start, recipe, tmp_path):
-    process = start("train", "digits", "--recipe", recipe, "--devices", 3, "--runs", tmp_path, "--name", "several")
+def test_told_to_stop_all_stop_and_resume_to_the_same_bytes(small_digits, several, start, recipe, tmp_path):
+    process = start("train", small_digits, "--recipe", recipe, "--devices", 3, "--runs", tmp_path, "--name", "several")
     folder = tmp_path / "several"
     until(lambda: list(folder.glob("checkpoints/*.json")), process)
     helpers = children(process.pid)
-    os.kill(helpers[1], signal.SIGTERM)  # whoever of them is told
-    printed, told = process.communicate(timeout=120)
-    assert process.returncode == 143, told
+    os.kill(helpers[1], signal.SIGTERM)  # whichever of them gets it
+    printed, errors = process.communicate(timeout=120)
+    assert process.returncode == 143, errors
     assert printed == ""
-    assert "Stopped by SIGTERM; everything up to here is saved" in told
-    assert "Traceback" not in told
+    assert "Stopped by SIGTERM; everything up to here is saved" in errors
+    assert "Traceback" not in errors
     assert len(helpers) == 2
     assert not any(Path(f"/proc/{helper}").exists() for helper in helpers)
     again = kilat.train(resume=folder)
@@ -137,30 +132,30 @@ def test_told_to_stop_all_stop_and_go_on_to_the_same_bytes(several, start, recip
 
 
 @needs_proc
-def test_a_helper_that_is_killed_ends_in_a_sentence(start, recipe, tmp_path):
+def test_a_helper_that_is_killed_ends_in_a_sentence(small_digits, start, recipe, tmp_path):
     many = ("--devices", 2, "--epochs", 400, "--runs", tmp_path)
-    process = start("train", "digits", "--recipe", recipe, *many)
+    process = start("train", small_digits, "--recipe", recipe, *many)
     until((tmp_path / "digits" / "history.csv").exists, process)
     (helper,) = children(process.pid)
     os.kill(helper, signal.SIGKILL)
-    _printed, told = process.communicate(timeout=120)
-    assert process.returncode == 1, told
-    assert "Process 2 of 2 was ended from outside (SIGKILL)" in told
-    assert "Traceback" not in told
+    _printed, errors = process.communicate(timeout=120)
+    assert process.returncode == 1, errors
+    assert "Process 2 of 2 was ended from outside (SIGKILL)" in errors
+    assert "Traceback" not in errors
 
 
-def test_a_frozen_backbone_needs_one_device(tmp_path):
-    with pytest.raises(RecipeError, match=r"runtime\.devices: a frozen backbone looks with one device"):
-        kilat.train("digits", runs=tmp_path, devices=2)
+def test_a_frozen_backbone_needs_one_device(small_digits, tmp_path):
+    with pytest.raises(RecipeError, match=r"runtime\.devices: a frozen backbone runs on one device"):
+        kilat.train(small_digits, runs=tmp_path, devices=2)
     with pytest.raises(RecipeError, match=r"runtime\.devices"):
-        kilat.train("digits", RECIPE, runs=tmp_path, devices=0)
+        kilat.train(small_digits, RECIPE, runs=tmp_path, devices=0)
 
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is an Apple GPU here")
-def test_devices_that_are_not_here(tmp_path):
+def test_devices_that_are_not_here(small_digits, tmp_path):
     with pytest.raises(RunError, match="no Apple GPU"):
-        kilat.train("digits", RECIPE, runs=tmp_path, device="mps")
+        kilat.train(small_digits, RECIPE, runs=tmp_path, device="mps")
     with pytest.raises(RunError, match="torch_xla, which is not installed"):
-        kilat.train("digits", RECIPE, runs=tmp_path, device="xla")
+        kilat.train(small_digits, RECIPE, runs=tmp_path, device="xla")
     assert not list(tmp_path.iterdir())
     assert inference_device("mps") == inference_device("xla") == "cpu"

@@ -23,7 +23,7 @@ PICTURES = 240
 SMALL = ("--size", 32)  # the moments matter here, not the pictures
 FILES = {
     "model.onnx", "report.html", "metrics.json", "recipe.yaml", "catalog.csv", "predictions.csv", "suspects.csv",
-    "run.json",
+    "run.json", "report.json",
 }  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def vectors(cache: Path) -> int:
         return 0
     with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
         try:
-            return int(connection.execute("SELECT count(*) FROM looks").fetchone()[0])
+            return int(connection.execute("SELECT count(*) FROM pictures").fetchone()[0])
         except sqlite3.OperationalError:  # its table is not there yet
             return 0
 
@@ -70,13 +70,13 @@ def test_killed_at_any_moment_the_next_run_equals_an_undisturbed_one(many, start
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_ended_while_looking(many, start, tmp_path, own_cache, ending):
+def test_ended_while_features_are_extracted(many, start, tmp_path, own_cache, ending):
     process = start("train", many, "--runs", tmp_path / "runs", "--size", 128, "--set", "features.precision=fp32")
     wait_until(lambda: vectors(own_cache) > 0, process)
     process.send_signal(ending)
-    printed, told = process.communicate(timeout=120)
+    printed, errors = process.communicate(timeout=120)
     assert printed == ""
-    assert "Traceback" not in told
+    assert "Traceback" not in errors
     if ending == signal.SIGINT:
         assert process.returncode == 130
         assert not list((tmp_path / "runs").iterdir())
@@ -85,14 +85,14 @@ def test_ended_while_looking(many, start, tmp_path, own_cache, ending):
     assert 0 < vectors(own_cache) <= PICTURES
     run = kilat.train(many, runs=tmp_path / "runs", name="after", size=128, precision="fp32")
     assert {path.name for path in run.folder.iterdir()} == FILES
-    assert run.metrics["data"]["used"] == PICTURES
+    assert run.metrics.data.used == PICTURES
 
 
 def test_two_at_once_on_one_cache_and_one_runs_folder(photos, start, tmp_path, own_cache, assert_same_run):
     both = [start("train", photos, *SMALL, "--runs", tmp_path / "runs") for _ in range(2)]
     for process in both:
-        _, told = process.communicate(timeout=240)
-        assert process.returncode == 0, told
+        _, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"sights", "sights-2"}
     assert_same_run(tmp_path / "runs" / "sights", tmp_path / "runs" / "sights-2")
 
@@ -102,12 +102,12 @@ def test_a_damaged_cache_costs_the_saving_not_the_run(photos, tmp_path, own_cach
     file = own_cache / "features.sqlite"
     with contextlib.closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.execute("UPDATE looks SET vector = zeroblob(length(vector)) WHERE rowid % 3 = 0")
-        connection.execute("UPDATE looks SET vector = x'00' WHERE rowid % 3 = 1")
+        connection.execute("UPDATE pictures SET vector = zeroblob(length(vector)) WHERE rowid % 3 = 0")
+        connection.execute("UPDATE pictures SET vector = x'00' WHERE rowid % 3 = 1")
     assert_same_run(first.folder, kilat.train(photos, runs=tmp_path, size=32).folder)
     file.write_bytes(b"no database" * 1000)
     assert_same_run(first.folder, kilat.train(photos, runs=tmp_path, size=32).folder)
-    assert vectors(own_cache) == first.metrics["data"]["used"]
+    assert vectors(own_cache) == first.metrics.data.used
 
 
 @pytest.fixture
@@ -129,8 +129,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_cache_disk_costs_the_saving_not_the_run(many, small_disk, tmp_path, monkeypatch):
     monkeypatch.setenv("KILAT_CACHE", str(small_disk))
     run = kilat.train(many, runs=tmp_path / "runs", size=32)
-    assert run.metrics["data"]["used"] == PICTURES
-    assert "features.sqlite is not used" in (run.folder / "report.html").read_text("utf-8")
+    assert run.metrics.data.used == PICTURES
+    assert [note.code for note in run.metrics.notes] == ["feature_cache"]
+    assert "The feature cache was not used" in (run.folder / "report.html").read_text("utf-8")
 
 
 def test_a_full_runs_disk_ends_in_a_sentence(photos, small_disk):

@@ -16,22 +16,22 @@ class Timer:
     """
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
-        self._now = now
+        self.now = now
         self.started = now()
         self.seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
     def measure(self, name: str) -> Iterator[None]:
         """Add the seconds that the block takes to those of a part."""
-        start = self._now()
+        start = self.now()
         try:
             yield
         finally:
-            seconds = self._now() - start
+            seconds = self.now() - start
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
             _log.debug("%s %.3f", name, seconds)
 
     def timings(self) -> dict[str, float]:
         """Return the seconds of every part so far, and ``total_s``, rounded to thousandths."""
-        parts = {"total_s": self._now() - self.started, **self.seconds}
+        parts = {"total_s": self.now() - self.started, **self.seconds}
         return {name: round(seconds, 3) for name, seconds in parts.items()}
