@@ -79,7 +79,7 @@ def print_test(test: "Measures") -> None:
             ).format(coverage=test.sets.coverage, target=test.sets.target_coverage, size=test.sets.size)
         )
     if test.unknown is not None:
-        print(_("{share:.1%} of them are taken for none of the classes").format(share=test.unknown.share))
+        print(_("{share:.1%} of them are reported as unknown").format(share=test.unknown.share))
         if (others := test.unknown.other_classes) is not None:
             sentence = ngettext(
                 "of {count:,} picture of other classes {share:.1%} is (AUROC {auroc:.3f})",
