@@ -1,0 +1,73 @@
+"""Features from PyTorch: those of the ONNX backbone, from several threads, compiled and in half precision."""
+
+import threading
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from kilat.features import lite
+from kilat.features.weights import weights_file
+
+torch = pytest.importorskip("torch", reason="the extra torch is not installed")
+pytest.importorskip("timm", reason="the extra torch is not installed")
+
+from kilat.model import backbones, feature_extractor, gpu  # noqa: E402 - comes with the extra
+
+NAME, SIZE = "mobilenetv3_small_050", 64
+
+
+def noise(size: int, count: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def features_of(backbone, pixels: np.ndarray) -> np.ndarray:
+    session = ort.InferenceSession(backbone.model, providers=["CPUExecutionProvider"])
+    return session.run(["features"], {"pixels": pixels})[0]
+
+
+def close(found: np.ndarray, expected: np.ndarray, tolerance: float = 1e-4) -> bool:
+    return float(np.abs(found - expected).max()) <= tolerance * float(np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", [NAME, *lite.NAMES])
+def test_the_torch_runner_gives_the_same_features(weights, home, name):
+    embedded = name in lite.NAMES
+    if embedded and weights_file(name) is None:
+        pytest.skip("the extra weights is not installed")
+    file = None if embedded else weights
+    backbone = lite.build(SIZE, "fp32", name) if embedded else backbones.load(name, weights=file, size=SIZE)
+    runner = gpu.TorchRunner(name, SIZE, file, device="cpu", batch=4)
+    pixels = noise(SIZE, 7)
+    expected = features_of(backbone, pixels)
+    found: dict[int, np.ndarray] = {}
+    threads = [threading.Thread(target=lambda n=n: found.update({n: runner(pixels[n:])})) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for start, features in found.items():
+        assert features.dtype == np.float32
+        assert close(features, expected[start:], 1e-3)
+
+
+def test_half_precision_and_tracing_stay_close(weights):
+    network = feature_extractor.create(NAME, SIZE, weights)
+    pixels = torch.from_numpy(noise(SIZE, 4))
+    expected = network(pixels).numpy()
+    network.network.to(torch.bfloat16)
+    found = gpu.traced(network, pixels)(pixels).numpy()
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.gpu
+def test_the_gpu_gives_nearly_the_same_features():
+    assert gpu.is_usable()
+    pixels = noise(SIZE, 5)
+    found = gpu.TorchRunner(lite.NAME, SIZE, None)(pixels)
+    assert np.corrcoef(found.ravel(), features_of(lite.build(SIZE, "fp32"), pixels).ravel())[0, 1] > 0.99
+
+
+def test_a_machine_without_gpu_is_not_usable(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert not gpu.is_usable()
