@@ -1,8 +1,8 @@
-"""Prediction sets: as many of the likeliest classes as it takes to hold the right one with a target coverage.
+"""Prediction sets: as many of the likeliest classes as it takes to contain the true one with a target coverage.
 
-Split-conformal prediction: the conformity scores of the right classes of calibration pictures, which trained nothing,
-give the threshold from which on a class belongs into a set. Where later pictures are drawn like these, the sets hold
-the right class at least as often as the target says, whatever the classifier (Vovk, Gammerman and Shafer 2005).
+Split-conformal prediction: the conformity scores of the true classes of calibration pictures, which trained nothing,
+give the threshold from which on a class is in a set. Where later pictures are drawn like these, the sets contain the
+true class at least as often as the target says, whatever the classifier (Vovk, Gammerman and Shafer 2005).
 
 NumPy alone: the predictor works with this too.
 """
@@ -35,7 +35,7 @@ _UNTUNED = (0.01, 1)
 
 @dataclass(frozen=True)
 class ConformalSets:
-    """Decides which classes belong into the prediction set of a picture.
+    """The rule that decides which classes are in the prediction set of a picture.
 
     ``lac`` takes every class whose probability reaches the threshold: the smallest sets on average (Sadinle, Lei and
     Wasserman 2019, arXiv 1609.00451). ``raps`` adapts to how hard a picture is (Angelopoulos, Bates, Malik and Jordan
@@ -49,8 +49,8 @@ class ConformalSets:
 
     Args:
         method: ``lac`` or ``raps``.
-        coverage: the share of sets that shall hold the right class.
-        thresholds: the conformity score from which on a class belongs into the set; one for all classes, or one a class
+        coverage: the share of sets that shall contain the true class.
+        thresholds: the conformity score from which on a class is in the set; one for all classes, or one a class
             (Mondrian: the coverage is guaranteed for each by itself). -inf takes a class in always.
         penalty: of RAPS, lambda, a rank.
         k_reg: of RAPS, up to which rank nothing is charged.
@@ -113,7 +113,7 @@ class ConformalSets:
         return cls(method, coverage, tuple(thresholds), penalty, k_reg)
 
     def members(self, probabilities: Floats, *, never_empty: bool = False) -> NDArray[np.bool_]:
-        """Return which classes belong into the set of each picture, [n, k].
+        """Return which classes are in the set of each picture, [n, k].
 
         Args:
             probabilities: of any pictures, [n, k].
@@ -180,23 +180,23 @@ def least_pictures(coverage: float) -> int:
 
 
 def measure_sets(members: NDArray[np.bool_], truth: Integers, classes: Sequence[str]) -> dict[str, Any]:
-    """Measure how often sets hold the right class, and how large they are.
+    """Measure how often sets contain the true class, and how large they are.
 
     Args:
-        members: which classes belong into the set of each picture, [n, k].
+        members: which classes are in the set of each picture, [n, k].
         truth: the true classes as indices into ``classes``, [n].
         classes: the k class names.
 
     Returns:
         Shares are in 0..1, intervals are ``[low, high]`` at 95%, those of shares by Wilson. What is undefined is None.
 
-        - ``n``; ``coverage``: the share of sets that hold the right class; ``coverage_interval``.
+        - ``n``; ``coverage``: the share of sets that contain the true class; ``coverage_interval``.
         - ``size``: classes in a set, the mean; ``size_interval``: 1.96 standard errors either side.
         - ``empty``, ``single``, ``several``: shares of sets; ``sizes``: how many sets have 0, 1, 2... classes.
         - ``worst_class``: ``label``, ``coverage``, ``coverage_interval`` and ``n`` of the class with the lowest.
         - ``by_class``: ``n``, ``coverage``, ``coverage_interval`` and mean ``size`` of the sets of its pictures.
-        - ``by_size``: the same for sets of ``low`` to ``high`` classes (Angelopoulos et al. 2021): sets that adapt hold
-          the right class as often whatever their size.
+        - ``by_size``: the same for sets of ``low`` to ``high`` classes (Angelopoulos et al. 2021): sets that adapt
+          contain the true class as often whatever their size.
     """
     labels = np.asarray(truth, np.int64)
     sizes = members.sum(axis=1)
@@ -262,7 +262,7 @@ def _tuning_pictures(truth: Integers) -> NDArray[np.bool_]:
 
 
 def _tune_raps(probabilities: Floats, truth: Integers, coverage: float) -> tuple[float, int]:
-    """Choose the penalty that makes sets smallest, and k_reg: the rank that holds the right class often enough.
+    """Choose the penalty that makes sets smallest, and k_reg: the rank up to which the true class is found often enough.
 
     Both as in Angelopoulos et al., appendix E; among penalties that are as good as each other, the lowest.
     """

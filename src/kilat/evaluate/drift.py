@@ -23,7 +23,7 @@ MIN_PICTURES = 10
 """Fewer pictures, on either side, are not compared."""
 
 MAX_PICTURES = 1000
-"""Of more pictures, on either side, so many are compared, evenly spaced."""
+"""The most pictures, on either side, that are compared; where there are more, they are evenly spaced."""
 
 PERMUTATIONS = 999
 

@@ -130,7 +130,7 @@ class EmbeddingStatistics:
 
 @dataclass(frozen=True)
 class OodDetector:
-    """Detects pictures that are none of the classes.
+    """A detector of pictures that are of none of the classes.
 
     Args:
         statistics: of the training embeddings.

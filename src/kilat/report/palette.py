@@ -15,4 +15,4 @@ LAYER_COLOURS = {
     "layer-shape": "#c0719c", "layer-norm": "#e0b13f", "layer-activation": "#8f6cc0", "layer-dropout": "#a3aab2",
     "layer-residual": "#2f9aa0", "layer-backbone": "#6b7fb3", "layer-other": "#a98467",
 }  # fmt: skip
-"""Of each family of layers: tones that stand out on white and on black."""
+"""The colour of each family of layers: tones that stand out on white and on black."""
