@@ -262,7 +262,7 @@ def _tuning_pictures(truth: Integers) -> NDArray[np.bool_]:
 
 
 def _tune_raps(probabilities: Floats, truth: Integers, coverage: float) -> tuple[float, int]:
-    """Choose the penalty that makes sets smallest, and k_reg: the rank up to which the true class is found often enough.
+    """Choose the penalty that makes sets smallest, and k_reg: the rank within which the true class is often enough.
 
     Both as in Angelopoulos et al., appendix E; among penalties that are as good as each other, the lowest.
     """
