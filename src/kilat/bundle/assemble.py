@@ -90,7 +90,7 @@ def _assemble(
     manifest: Manifest,
     ood: OodHead | None,
 ) -> bytes:
-    """The network between what comes before and behind it, as the serialised model."""
+    """Return the network between what comes before and behind it as the serialised model."""
     outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", classes])]
     if ood is not None:
         width = ood.projection.basis.shape[1]
@@ -112,7 +112,7 @@ def _assemble(
 
 
 def _head_nodes(head: Head, temperature: float) -> Subgraph:
-    """Nodes and constants from ``features`` to ``probabilities``."""
+    """Return nodes and constants from ``features`` to ``probabilities``."""
     constants = {
         "head.mean": head.mean,
         "head.scale": head.scale,
@@ -132,7 +132,7 @@ def _head_nodes(head: Head, temperature: float) -> Subgraph:
 
 
 def _softmax_nodes(temperature: float, logits: str = "logits") -> Subgraph:
-    """Nodes and constants from the logits of two classes or more to ``probabilities``."""
+    """Return nodes and constants from the logits of two classes or more to ``probabilities``."""
     nodes = [
         helper.make_node("Div", [logits, "answer.temperature"], ["answer.softened"]),
         helper.make_node("Softmax", ["answer.softened"], ["probabilities"], axis=1),
@@ -141,7 +141,7 @@ def _softmax_nodes(temperature: float, logits: str = "logits") -> Subgraph:
 
 
 def _sigmoid_nodes(temperature: float) -> Subgraph:
-    """Nodes and constants from the logit of the second class to the ``probabilities`` of both.
+    """Return nodes and constants from the logit of the second class to the ``probabilities`` of both.
 
     A softmax beside a logit of 0 is the sigmoid, and stays exact where ONNX Runtime's own one gives 0 (from -18 down).
     """

@@ -60,7 +60,7 @@ def summarise(data: bytes) -> Summary:
 
 
 def _nodes_of_probabilities(model: ModelProto) -> list[NodeProto]:
-    """The nodes that the probabilities depend on, in the order of the graph; detecting unknown pictures is no layer."""
+    """Return the nodes that the probabilities depend on, in the order of the graph; not those of the detector."""
     wanted, nodes = {"probabilities"}, []
     for node in reversed(model.graph.node):
         if wanted.intersection(node.output):
@@ -70,7 +70,7 @@ def _nodes_of_probabilities(model: ModelProto) -> list[NodeProto]:
 
 
 def _constants(model: ModelProto) -> set[str]:
-    """The tensors that are the same for every picture and may be weights, in whatever form they are used."""
+    """Return the tensors that are the same for every picture and may be weights, in whatever form they are used."""
     fixed = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant" or (node.op_type in _PASS_THROUGH and node.input[0] in fixed):
@@ -79,13 +79,13 @@ def _constants(model: ModelProto) -> set[str]:
 
 
 def _kernel(node: NodeProto) -> str:
-    """The tensor that a layer multiplies by, constant or not; of any other node nothing."""
+    """Return the tensor that a layer multiplies by, constant or not; an empty name for any other node."""
     inputs = _WEIGHTS.get(node.op_type)
     return node.input[inputs[0]] if inputs else ""
 
 
 def _shapes(model: ModelProto, size: int, wanted: Collection[str]) -> dict[str, _Shape]:
-    """The shapes of tensors for one picture, from a run with it, as a graph alone may not have all shapes."""
+    """Return the shapes of tensors for one picture, from a run with it, as a graph alone may not have all shapes."""
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     probe = ModelProto()
     probe.CopyFrom(model)
@@ -115,30 +115,19 @@ def _rows(nodes: Iterable[NodeProto], fixed: Collection[str], shapes: Mapping[st
 
 
 def _row(node: NodeProto, shapes: Mapping[str, _Shape]) -> Row:
+    """Return the row of one layer, with its multiply-accumulates for one picture."""
     output, kernel = shapes[node.output[0]], shapes[_kernel(node)]
+    if "Conv" in node.op_type:
+        groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+        kind = "depthwise_conv" if groups > 1 and kernel[1] == 1 else "conv"
+        macs = math.prod(output[1:]) * math.prod(kernel[1:])
+    elif node.op_type in _NORMS:
+        kind, macs = _NORMS[node.op_type], 0  # as in ``kilat.model.summary``
+    else:
+        kind, macs = "dense", math.prod(output[1:-1]) * math.prod(kernel)
+    shape = tuple(output[1:])
+    if len(output) == 4 and ("Conv" in node.op_type or node.op_type == "BatchNormalization"):
+        shape = (*output[2:], output[1])  # channels last; what works on the last axis has them there already
     weights = [node.input[index] for index in _WEIGHTS[node.op_type] if index < len(node.input)]
     parameters = sum(math.prod(shapes[name]) for name in weights if name in shapes)
-    kind = _kind(node, kernel)
-    return Row(kind, kind, _channels_last(node, output), 0, parameters, _macs(kind, output, kernel), None)
-
-
-def _kind(node: NodeProto, kernel: _Shape) -> str:
-    """What a recipe calls the layer."""
-    if "Conv" not in node.op_type:
-        return _NORMS.get(node.op_type, "dense")
-    groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
-    return "depthwise_conv" if groups > 1 and kernel[1] == 1 else "conv"
-
-
-def _macs(kind: str, output: _Shape, kernel: _Shape) -> int:
-    """Multiply-accumulates for one picture; as in ``kilat.model.summary``, normalising counts as none."""
-    if kind == "dense":
-        return math.prod(output[1:-1]) * math.prod(kernel)
-    return math.prod(output[1:]) * math.prod(kernel[1:]) if "conv" in kind else 0
-
-
-def _channels_last(node: NodeProto, output: _Shape) -> _Shape:
-    """The shape for one picture; what works on the last axis has its channels there already."""
-    if len(output) == 4 and ("Conv" in node.op_type or node.op_type == "BatchNormalization"):
-        return (*output[2:], output[1])
-    return tuple(output[1:])
+    return Row(kind, kind, shape, 0, parameters, macs, None)

@@ -92,7 +92,15 @@ class Manifest:
                     where=where, kind=type(error).__name__, error=error
                 )
             ) from None
-        if not _is_sound(known):
+        classes, size = known["classes"], known["size"]
+        sound = (
+            isinstance(classes, list)
+            and 0 < len(classes) == len(set(map(str, classes)))
+            and isinstance(size, int)
+            and size > 0
+            and isinstance(known["thresholds"], dict)
+        )
+        if not sound:
             raise ModelFileError(
                 _("{where} has a damaged header: invalid classes, size or thresholds.").format(where=where)
             )
@@ -119,15 +127,3 @@ def unpack(text: str, where: str) -> NDArray[np.float32]:
     if not np.isfinite(found).all():
         raise ModelFileError(_("{where} has reference embeddings that are not finite.").format(where=where))
     return found.astype(np.float32)
-
-
-def _is_sound(document: dict[str, Any]) -> bool:
-    """Whether what a predictor works with is of the right kind."""
-    classes, size, thresholds = document["classes"], document["size"], document["thresholds"]
-    return (
-        isinstance(classes, list)
-        and 0 < len(classes) == len(set(map(str, classes)))
-        and isinstance(size, int)
-        and size > 0
-        and isinstance(thresholds, dict)
-    )

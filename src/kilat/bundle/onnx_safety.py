@@ -69,7 +69,7 @@ def _walk(data: memoryview, kind: str, where: str, depth: int) -> None:
 
 
 def _extent(data: memoryview, position: int, wire: int) -> tuple[int, int]:
-    """Where the value of a field starts and ends."""
+    """Return where the value of a field starts and ends."""
     if wire == 0:
         return position, _number(data, position)[1]
     if wire == 2:
@@ -84,7 +84,7 @@ def _extent(data: memoryview, position: int, wire: int) -> tuple[int, int]:
 
 
 def _number(data: memoryview, position: int) -> tuple[int, int]:
-    """A variable-length integer and the position behind it."""
+    """Return a variable-length integer and the position behind it."""
     value = shift = 0
     while True:
         byte = data[position]

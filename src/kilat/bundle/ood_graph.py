@@ -78,8 +78,16 @@ class _Writer:
 
     def standardised(self, method: str, logits: str) -> str:
         """Write the score of a picture by one method, in units of the spread among in-distribution pictures."""
-        write = {"knn": self._nearest, "mahalanobis": self._mahalanobis}.get(method)
-        raw = write() if write else self._of_logits(method, logits)
+        if method == "knn":
+            raw = self._nearest()
+        elif method == "mahalanobis":
+            raw = self._mahalanobis()
+        elif method == "energy":
+            total = self.node("ReduceLogSumExp", [logits, self._axis()], "unknown.energy.total", keepdims=0)
+            raw = self.node("Neg", [total], "unknown.energy.free")
+        else:
+            best = self.node("ReduceMax", ["probabilities", self._axis()], "unknown.max_softmax.best", keepdims=0)
+            raw = self.node("Neg", [best], "unknown.max_softmax.negated")
         at = self.detector.methods.index(method)
         centre = self.constant(f"unknown.{method}.centre", self.detector.medians[at])
         spread = self.constant(f"unknown.{method}.spread", self.detector.spreads[at])
@@ -119,15 +127,8 @@ class _Writer:
         total_square = self._square("unknown.away.square", from_all, keep=False)
         return self.node("Sub", [within_square, total_square], "unknown.mahalanobis.relative")
 
-    def _of_logits(self, method: str, logits: str) -> str:
-        if method == "energy":
-            total = self.node("ReduceLogSumExp", [logits, self._axis()], "unknown.energy.total", keepdims=0)
-            return self.node("Neg", [total], "unknown.energy.free")
-        best = self.node("ReduceMax", ["probabilities", self._axis()], "unknown.max_softmax.best", keepdims=0)
-        return self.node("Neg", [best], "unknown.max_softmax.negated")
-
     def _distances(self, name: str, points: str, others: str, lengths: Floats) -> str:
-        """Squares of the distances of points ``[n, d]`` to others ``[d, m]``, less the points' own, ``[n, m]``."""
+        """Write squared distances ``[n, m]`` from points ``[n, d]`` to others ``[d, m]``, less squares of points."""
         products = self.node("MatMul", [points, others], f"{name}.products")
         twice = self.node("Mul", [products, self.constant(f"{name}.two", 2.0)], f"{name}.twice")
         return self.node("Sub", [self.constant(f"{name}.lengths", lengths), twice], f"{name}.beyond")

@@ -21,7 +21,13 @@ def add_penultimate(model: ModelProto) -> str:
         model: a graph from ``pixels`` to ``logits``; changed.
     """
     name, channels = _input_of_the_last_layer(model)
-    rank = _rank(model, name)
+    probe = ModelProto()  # run up to there, as a graph alone may not have all shapes
+    probe.CopyFrom(model)
+    del probe.graph.output[:]
+    probe.graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    session = make_session(probe.SerializeToString())
+    shape = [one if isinstance(one, int) else 1 for one in session.get_inputs()[0].shape]
+    rank = int(session.run([name], {"pixels": np.zeros(shape, np.uint8)})[0].ndim)
     if rank == 2:
         return name
     positions = [axis for axis in range(1, rank) if axis != channels % rank]
@@ -41,35 +47,19 @@ def penultimate_graph(network: bytes) -> bytes:
 
 
 def _input_of_the_last_layer(model: ModelProto) -> tuple[str, int]:
-    """The input of the weighted layer that comes first on the way back from the logits, and its axis of channels."""
+    """Return the input of the weighted layer that comes first going back from the logits, and its axis of channels."""
     makers = {output: node for node in model.graph.node for output in node.output}
-    fixed = _constant_tensors(model)
-    waiting, visited = [model.graph.output[0].name], set()
-    while waiting:
-        node = makers.get(waiting.pop(0))
-        if node is None or id(node) in visited:
-            continue
-        visited.add(id(node))
-        if node.op_type in _WEIGHTED and fixed.intersection(node.input[1:]):
-            return str(node.input[0]), 1 if node.op_type == "Conv" else -1
-        waiting += [name for name in node.input if name not in fixed]
-    return str(model.graph.output[0].name), -1  # no layer has weights: the logits themselves are all there is
-
-
-def _constant_tensors(model: ModelProto) -> set[str]:
-    """The tensors that follow from constants alone, such as a weight that is transposed first."""
     fixed = {one.name for one in model.graph.initializer}
-    for node in model.graph.node:
+    for node in model.graph.node:  # what follows from constants alone, such as a weight that is transposed first
         if all(name in fixed for name in node.input if name):
             fixed.update(node.output)
-    return fixed
-
-
-def _rank(model: ModelProto, name: str) -> int:
-    probe = ModelProto()
-    probe.CopyFrom(model)
-    del probe.graph.output[:]
-    probe.graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    session = make_session(probe.SerializeToString())
-    shape = [one if isinstance(one, int) else 1 for one in session.get_inputs()[0].shape]
-    return int(session.run([name], {"pixels": np.zeros(shape, np.uint8)})[0].ndim)
+    waiting, visited = [model.graph.output[0].name], set()
+    while waiting:
+        maker = makers.get(waiting.pop(0))
+        if maker is None or id(maker) in visited:
+            continue
+        visited.add(id(maker))
+        if maker.op_type in _WEIGHTED and fixed.intersection(maker.input[1:]):
+            return str(maker.input[0]), 1 if maker.op_type == "Conv" else -1
+        waiting += [name for name in maker.input if name not in fixed]
+    return str(model.graph.output[0].name), -1  # no layer has weights: the logits themselves are all there is

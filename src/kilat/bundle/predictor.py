@@ -187,15 +187,26 @@ class Classifier:
             path = os.fspath(picture) if isinstance(picture, str | os.PathLike) else ""
             if isinstance(output, PictureError):
                 yield RefusedPicture(path, output)
-            else:
-                yield self._prediction(path, output)
+                continue
+            row = output.probabilities
+            best = int(row.argmax())
+            members = np.flatnonzero(self.sets.members(row[None], never_empty=True)[0])
+            likely = [self.classes[i] for i in members[np.argsort(-row[members], kind="stable")]]
+            probabilities = {name: float(p) for name, p in zip(self.classes, row, strict=True)}
+            is_unknown = output.ood_score > 0
+            yield Prediction(path, self.classes[best], float(row[best]), probabilities, likely, is_unknown)
 
     def outputs(self, pictures: Iterable[ImageLike | PictureError]) -> Iterator[ModelOutput | PictureError]:
         """Yield what the file computes for every picture, or why it cannot, in order; some pictures are read ahead.
 
         An error among the pictures comes out as it went in.
         """
-        pool, workers = self._thread_pool(), available_cores()
+        workers = available_cores()
+        with self._lock:
+            if self._pool is None or self._pool_process != os.getpid():  # threads do not outlive a fork
+                self._pool = ThreadPoolExecutor(workers, thread_name_prefix="kilat-predict")
+                self._pool_process = os.getpid()
+            pool = self._pool
         waiting: deque[Future[ModelOutput | PictureError]] = deque()
         try:
             for picture in pictures:
@@ -213,18 +224,14 @@ class Classifier:
         (probabilities,) = self._session.run(["probabilities"], {"image": pixels})
         return np.asarray(probabilities, np.float32)
 
-    def _thread_pool(self) -> ThreadPoolExecutor:
-        with self._lock:
-            if self._pool is None or self._pool_process != os.getpid():  # threads do not outlive a fork
-                self._pool = ThreadPoolExecutor(available_cores(), thread_name_prefix="kilat-predict")
-                self._pool_process = os.getpid()
-            return self._pool
-
     def _run(self, picture: ImageLike | PictureError) -> ModelOutput | PictureError:
         if isinstance(picture, PictureError):
             return picture
+        if isinstance(picture, np.ndarray) and (picture.dtype != np.uint8 or picture.ndim not in (2, 3)):
+            return PictureError("wrong_pixels", f"{picture.dtype} {list(picture.shape)}")
         try:
-            image, _size = decode(_content(picture), shrink_to=self.manifest.size)
+            content = picture if isinstance(picture, bytes | np.ndarray) else read_file(os.fspath(picture))
+            image, _size = decode(content, shrink_to=self.manifest.size)
         except PictureError as error:
             return error
         try:
@@ -247,14 +254,6 @@ class Classifier:
             if isinstance(output, PictureError):
                 raise output
             yield output
-
-    def _prediction(self, path: str, output: ModelOutput) -> Prediction:
-        row = output.probabilities
-        best = int(row.argmax())
-        members = np.flatnonzero(self.sets.members(row[None], never_empty=True)[0])
-        likely = [self.classes[i] for i in members[np.argsort(-row[members], kind="stable")]]
-        probabilities = {name: float(p) for name, p in zip(self.classes, row, strict=True)}
-        return Prediction(path, self.classes[best], float(row[best]), probabilities, likely, output.ood_score > 0)
 
     def _unusable(self, error: Exception) -> ModelFileError:
         return ModelFileError(
@@ -327,13 +326,3 @@ def _as_many(pictures: Iterable[ImageLike] | ImageLike) -> Iterable[Any]:
         and (pictures.ndim == 2 or (pictures.ndim == 3 and pictures.shape[-1] in (3, 4)))
     )
     return [pictures] if single else pictures  # type: ignore[return-value]
-
-
-def _content(picture: ImageLike) -> bytes | Pixels:
-    if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim not in (2, 3):
-            raise PictureError("wrong_pixels", f"{picture.dtype} {list(picture.shape)}")
-        return picture
-    if isinstance(picture, bytes):
-        return picture
-    return read_file(os.fspath(picture))
