@@ -5,7 +5,7 @@ Northcutt, Jiang and Chuang 2021 (arXiv 1911.00068), pruned by noise rate, the s
 
 import numpy as np
 
-from kilat.runtime.array_types import Doubles, Flags, Floats, Ints
+from kilat.runtime.array_types import Flags, Floats, Ints
 
 _CELLS = 2_000_000
 _SAME = 1e-6
@@ -40,11 +40,17 @@ def candidates(labels: Ints, probabilities: Floats) -> Flags:
 
 
 def _wrong_counts(labels: Ints, probabilities: Floats, sizes: Ints) -> Ints:
-    """How many pictures of each class (column) are taken to be of each other class (row), ``[k, k]``."""
+    """Return how many pictures of each class (column) are taken to be of each other class (row), ``[k, k]``."""
     joint = _confident_joint(labels, probabilities, sizes)
     joint = joint / joint.sum(0) * sizes
     joint = joint / max(joint.sum(), 1) * len(labels)  # which it is already, but for the rounding of halves
-    counts = _rounded(joint, sizes)
+    # Whole numbers whose columns have the same totals: what rounding misses goes where it was rounded the most.
+    whole = joint.round()
+    missing = sizes - whole.sum(0)
+    rank = np.argsort(np.argsort(joint - whole, axis=0, kind="stable"), axis=0)
+    whole += rank >= len(joint) - missing
+    whole -= rank < -missing
+    counts: Ints = whole.astype(np.int64)
     counts[:, counts.diagonal() == 0] -= 1  # one picture at least of every class is labelled correctly,
     counts[:, sizes < 2] = 0  # and the only one of a class is not doubted
     np.fill_diagonal(counts, 0)
@@ -52,7 +58,7 @@ def _wrong_counts(labels: Ints, probabilities: Floats, sizes: Ints) -> Ints:
 
 
 def _confident_joint(labels: Ints, probabilities: Floats, sizes: Ints) -> Ints:
-    """How many pictures of each class (column) are confidently answered as which (row), ``[k, k]``.
+    """Return how many pictures of each class (column) are confidently answered as which (row), ``[k, k]``.
 
     An answer is confident where it is not below the average answer of that class to its own pictures. If several are,
     the likeliest class of all counts.
@@ -69,13 +75,3 @@ def _confident_joint(labels: Ints, probabilities: Floats, sizes: Ints) -> Ints:
         joint += np.bincount((answered * k + labels[start : start + block])[number > 0], minlength=k * k)
     joint[:: k + 1] = np.maximum(joint[:: k + 1], 1)
     return joint.reshape(k, k)
-
-
-def _rounded(values: Doubles, totals: Ints) -> Ints:
-    """Whole numbers whose columns have the totals: what rounding misses goes where it was rounded the most."""
-    whole = values.round()
-    missing = totals - whole.sum(0)
-    rank = np.argsort(np.argsort(values - whole, axis=0, kind="stable"), axis=0)
-    whole += rank >= len(values) - missing
-    whole -= rank < -missing
-    return whole.astype(np.int64)

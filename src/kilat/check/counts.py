@@ -13,29 +13,21 @@ FEW = 20
 
 def find(table: pd.DataFrame) -> list[Finding]:
     """Return findings about a catalog's table: refused pictures, imbalance, classes with few pictures."""
-    return [*_refused(table), *_class_sizes(table)]
-
-
-def _refused(table: pd.DataFrame) -> list[Finding]:
-    """The refused pictures, those with the same refusal code together, the commonest first."""
+    findings: list[Finding] = []
     refused = table[table["status"] != "used"]
-    if not len(refused):
-        return []
-    groups = sorted(refused.groupby("code", sort=True).groups.items(), key=lambda item: -len(item[1]))
-    captions = []
-    for code, rows in groups:
-        details = refused.loc[rows, "detail"].unique()
-        captions.append({"code": str(code), "detail": str(details[0]) if len(details) == 1 else "…"})
-    values = {"count": len(refused), "n": len(table), "path": str(refused.loc[groups[0][1][0], "path"]), **captions[0]}
-    rows_by_code = tuple(tuple(map(int, rows)) for _code, rows in groups)
-    return [Finding("refused", "warning", values, rows_by_code, tuple(captions))]
-
-
-def _class_sizes(table: pd.DataFrame) -> list[Finding]:
+    if len(refused):  # those with the same refusal code are a group, the commonest first
+        groups = sorted(refused.groupby("code", sort=True).groups.items(), key=lambda item: -len(item[1]))
+        captions = []
+        for code, rows in groups:
+            details = refused.loc[rows, "detail"].unique()
+            captions.append({"code": str(code), "detail": str(details[0]) if len(details) == 1 else "…"})
+        path = str(refused.loc[groups[0][1][0], "path"])
+        values = {"count": len(refused), "n": len(table), "path": path, **captions[0]}
+        rows_by_code = tuple(tuple(map(int, rows)) for _code, rows in groups)
+        findings.append(Finding("refused", "warning", values, rows_by_code, tuple(captions)))
     labelled = table[(table["status"] == "used") & (table["label"] != "")]
     by_label = labelled["label"].value_counts().sort_index().sort_values(kind="stable")
     counts = {str(label): int(count) for label, count in by_label.items()}
-    findings = []
     if len(counts) > 1 and by_label.iloc[-1] >= UNEVEN * by_label.iloc[0]:
         smallest, *_others, largest = counts
         findings.append(Finding("imbalance", "warning", {"counts": counts, "largest": largest, "smallest": smallest}))

@@ -122,7 +122,7 @@ class PairFinder:
         return best.select(1 - best.correlation <= strictness * MAX_DIFFERENCE)
 
     def _compare(self, left: Ints, right: Ints, strictness: Floats, *, mirrored: bool) -> Pairs:
-        """Pairs compared one way: registered, where their hashes are near enough for that to be worth it."""
+        """Compare pairs one way; only those are registered whose hashes are near enough for that to be worth it."""
         correlation, cropped = np.full(len(left), -1, np.float32), np.zeros(len(left), bool)
         forth, back = (self._tangent_distance(*pair, mirrored) for pair in ((left, right), (right, left)))
         close = np.flatnonzero(np.minimum(forth, back) < _MAX_TANGENT_DISTANCE * strictness**1.5)
@@ -134,7 +134,7 @@ class PairFinder:
         return Pairs(left, right, correlation, np.full(len(left), mirrored), cropped)
 
     def _tangent_distance(self, one: Ints, other: Ints, mirrored: bool) -> Floats:
-        """What shifts and stretches of the one do not explain of the other, squared."""
+        """Return what shifts and stretches of the one do not explain of the other, squared."""
 
         def distance(start: int) -> Floats:
             hashes = self._hashes[other[start : start + _BLOCK]]
@@ -145,7 +145,7 @@ class PairFinder:
         return _concatenated(parallel_map(distance, range(0, len(one), _BLOCK)))
 
     def _strictness(self, rows: Ints) -> Floats:
-        """How near a copy of each picture must be, as a share of what is near enough among photos."""
+        """Return how near a copy of each picture must be, as a share of what is near enough among photos."""
         if len(self._references) <= _REFERENCE_RANK:
             return np.ones(len(rows), np.float32)
 

@@ -44,6 +44,21 @@ GREY = 2.0
 FEW = 20
 """Of fewer pictures, none is an outlier."""
 
+_SEVERITIES: dict[str, Severity] = {
+    "uniform": "warning",
+    "rotated": "warning",
+    "blurred": "warning",
+    "tiny": "warning",
+    "underexposed": "warning",
+    "overexposed": "warning",
+    "extreme_aspect": "warning",
+    "grey": "note",
+    "coloured": "note",
+    "exif_rotated": "note",
+    "outlier": "warning",
+}
+"""The ways in which pictures stand out, in the order of the findings."""
+
 
 def find(
     table: pd.DataFrame, image_stats: NDArray[np.void], distances: NDArray[np.floating] | None = None
@@ -59,23 +74,15 @@ def find(
     if not len(rows):
         return []
     stats = image_stats[rows]
-    uniform = _uniform(stats)
-    rare_colour, outliers_of_colour = _rare_colour(stats)
-    found: list[tuple[str, Severity, Outliers]] = [
-        ("uniform", "warning", uniform),
-        ("rotated", "warning", _rotated(table["digest"].iloc[rows], stats)),
-        ("blurred", "warning", _blurred(stats, uniform)),
-        ("tiny", "warning", _tiny(stats)),
-        ("underexposed", "warning", _underexposed(stats, uniform)),
-        ("overexposed", "warning", _overexposed(stats, uniform)),
-        ("extreme_aspect", "warning", _extreme_aspect(stats)),
-        (rare_colour, "note", outliers_of_colour),
-        ("exif_rotated", "note", _exif_rotated(stats)),
-    ]
+    found = _by_tones(stats) | _by_size(stats) | _by_rotation(table["digest"].iloc[rows], stats)
+    grey = np.asarray(stats["colourfulness"], np.float64) < GREY
+    rare_colour, rare = ("grey", grey) if grey.mean() <= 0.5 else ("coloured", ~grey)
+    found[rare_colour] = np.flatnonzero(rare), []
     if distances is not None:
-        found.append(("outlier", "warning", _far_from_neighbours(distances[rows])))
+        found["outlier"] = _far_from_neighbours(distances[rows])
     findings = []
-    for kind, severity, (positions, captions) in found:
+    for kind, severity in _SEVERITIES.items():
+        positions, captions = found.get(kind, ((), ()))
         if len(positions):
             worst = rows[positions]
             values = {"count": len(worst), "path": str(table["path"].iloc[worst[0]])}
@@ -98,7 +105,10 @@ def robust_z(values: NDArray[np.floating]) -> Doubles:
 
 
 def _below_median(values: Doubles, share: float = 0.5) -> Flags:
-    """Less than a share of the median: in a set of pictures much alike, far from the rest is not yet different."""
+    """Return which values are less than a share of the median.
+
+    In a set of pictures that are much alike, far from the rest is not yet different.
+    """
     below: Flags = values < np.median(values) * share
     return below
 
@@ -110,60 +120,60 @@ def _worst_first(mask: Flags, badness: NDArray[Any], captions: Sequence[Mapping[
 
 
 def _named(name: str, values: Doubles) -> list[dict[str, float]]:
-    """The values of a caption with one number in it."""
+    """Return the values of captions with one number in them."""
     return [{name: value} for value in values.tolist()]
 
 
-def _sizes(stats: NDArray[np.void]) -> list[dict[str, int]]:
-    return [
-        {"width": width, "height": height}
-        for width, height in zip(stats["width"].tolist(), stats["height"].tolist(), strict=True)
-    ]
-
-
 def _quantile(stats: NDArray[np.void], share: float) -> Doubles:
-    """A quantile of the luminance within every picture."""
+    """Return a quantile of the luminance within every picture."""
     return np.asarray(stats["quantiles"][:, QUANTILES.index(share)], np.float64)
 
 
-def _uniform(stats: NDArray[np.void]) -> Outliers:
-    spread = _quantile(stats, 0.99) - _quantile(stats, 0.01)
-    mask = (spread < FLAT) & _below_median(spread) & (robust_z(np.log(spread + 0.01)) < -FAR)
-    return _worst_first(mask, -spread, _named("share", spread))
+def _by_tones(stats: NDArray[np.void]) -> dict[str, Outliers]:
+    """Return the pictures that are uniform, and of the others those that are blurred, underexposed or overexposed."""
+    dark, bright = _quantile(stats, 0.01), _quantile(stats, 0.99)
+    spread = bright - dark
+    uniform = (spread < FLAT) & _below_median(spread) & (robust_z(np.log(spread + 0.01)) < -FAR)
 
-
-def _blurred(stats: NDArray[np.void], uniform: Outliers) -> Outliers:
     sharpness = np.asarray(stats["peak_sharpness"], np.float64)
-    mask = (sharpness < BLURRED) & _below_median(sharpness, 0.25) & (robust_z(np.log(sharpness + 1e-3)) < -FAR / 1.5)
-    mask[uniform[0]] = False
+    z = robust_z(np.log(sharpness + 1e-3))
+    blurred = (sharpness < BLURRED) & _below_median(sharpness, 0.25) & (z < -FAR / 1.5) & ~uniform
     median = max(float(np.median(sharpness)), 1e-9)
-    return _worst_first(mask, -sharpness, _named("share", sharpness / median))
 
-
-def _tiny(stats: NDArray[np.void]) -> Outliers:
-    side = np.minimum(stats["width"], stats["height"]).astype(np.int64)
-    return _worst_first((side < TINY) & (side < np.median(side) / 3), -side, _sizes(stats))
-
-
-def _underexposed(stats: NDArray[np.void], uniform: Outliers) -> Outliers:
-    bright = _quantile(stats, 0.99)
     strongest = stats["colour_grid"].max(axis=(1, 2, 3)) / 255  # a red rose has little luminance and is not dark
-    mask = (bright < DARK) & (strongest < DARK) & _below_median(bright) & (robust_z(bright) < -FAR)
-    mask[uniform[0]] = False
-    return _worst_first(mask, -bright, _named("brightness", bright))
+    is_dark = (bright < DARK) & (strongest < DARK)
+    underexposed = is_dark & _below_median(bright) & (robust_z(bright) < -FAR) & ~uniform
+    overexposed = (dark > LIGHT) & _below_median(1 - dark) & (robust_z(dark) > FAR) & ~uniform
+    return {
+        "uniform": _worst_first(uniform, -spread, _named("share", spread)),
+        "blurred": _worst_first(blurred, -sharpness, _named("share", sharpness / median)),
+        "underexposed": _worst_first(underexposed, -bright, _named("brightness", bright)),
+        "overexposed": _worst_first(overexposed, dark, _named("brightness", dark)),
+    }
 
 
-def _overexposed(stats: NDArray[np.void], uniform: Outliers) -> Outliers:
-    dark = _quantile(stats, 0.01)
-    mask = (dark > LIGHT) & _below_median(1 - dark) & (robust_z(dark) > FAR)
-    mask[uniform[0]] = False
-    return _worst_first(mask, dark, _named("brightness", dark))
+def _by_size(stats: NDArray[np.void]) -> dict[str, Outliers]:
+    """Return the pictures that are tiny, and those that are very long or very tall."""
+    width, height = stats["width"], stats["height"]
+    sizes = [{"width": w, "height": h} for w, h in zip(width.tolist(), height.tolist(), strict=True)]
+    side = np.minimum(width, height).astype(np.int64)
+    aspect = np.log(np.maximum(width, 1) / np.maximum(height, 1))
+    extreme = (np.abs(aspect) >= np.log(LONG)) & (np.abs(robust_z(aspect)) > FAR)
+    return {
+        "tiny": _worst_first((side < TINY) & (side < np.median(side) / 3), -side, sizes),
+        "extreme_aspect": _worst_first(extreme, np.abs(aspect), sizes),
+    }
 
 
-def _extreme_aspect(stats: NDArray[np.void]) -> Outliers:
-    aspect = np.log(np.maximum(stats["width"], 1) / np.maximum(stats["height"], 1))
-    long = np.abs(aspect) >= np.log(LONG)
-    return _worst_first(long & (np.abs(robust_z(aspect)) > FAR), np.abs(aspect), _sizes(stats))
+def _by_rotation(digests: "pd.Series[str]", stats: NDArray[np.void]) -> dict[str, Outliers]:
+    """Return the pictures that are not upright, and those that EXIF data rotate."""
+    first = np.flatnonzero(~digests.duplicated() | (digests == ""))  # of byte-identical pictures one takes part
+    rotated, degrees, _share = find_rotated(stats[first])
+    exif_rotated = np.flatnonzero(stats["orientation"] > 1)
+    return {
+        "rotated": (first[rotated], [{"degrees": value} for value in degrees.tolist()]),
+        "exif_rotated": (exif_rotated, [{"orientation": n} for n in stats["orientation"][exif_rotated].tolist()]),
+    }
 
 
 def _far_from_neighbours(distances: NDArray[np.floating]) -> Outliers:
@@ -175,22 +185,3 @@ def _far_from_neighbours(distances: NDArray[np.floating]) -> Outliers:
     median = float(np.nanmedian(values))
     ratio = values / median if median else np.zeros_like(values)
     return _worst_first(known & (z > FAR), np.nan_to_num(z), _named("ratio", ratio))
-
-
-def _rare_colour(stats: NDArray[np.void]) -> tuple[str, Outliers]:
-    """Whichever is rarer, grey or coloured pictures; none where only one of both occurs."""
-    grey = np.asarray(stats["colourfulness"], np.float64) < GREY
-    kind, mask = ("grey", grey) if grey.mean() <= 0.5 else ("coloured", ~grey)
-    return kind, (np.flatnonzero(mask), [])
-
-
-def _exif_rotated(stats: NDArray[np.void]) -> Outliers:
-    positions = np.flatnonzero(stats["orientation"] > 1)
-    return positions, [{"orientation": value} for value in stats["orientation"][positions].tolist()]
-
-
-def _rotated(digests: "pd.Series[str]", stats: NDArray[np.void]) -> Outliers:
-    """Pictures that are not upright; of byte-identical ones only the first takes part."""
-    first = np.flatnonzero(~digests.duplicated() | (digests == ""))
-    positions, degrees = find_rotated(stats[first])[:2]
-    return first[positions], [{"degrees": value} for value in degrees.tolist()]

@@ -89,7 +89,9 @@ def find_label_issues(labels: Ints, probabilities: Floats, refit: Refit | None =
         How probable the labels are. Where the answers are not clearly better than always naming the commonest label
         they say nothing about labels, and all count as right.
     """
-    if not _are_informative(labels, probabilities):
+    agreeing = int((probabilities.argmax(1) == labels).sum()) if len(labels) else 0
+    low, _high = wilson_interval(agreeing, len(labels)) or (0.0, 1.0)
+    if low <= np.bincount(labels, minlength=1).max() / max(len(labels), 1):  # no better than the commonest label
         ones = np.ones(len(labels))
         return LabelIssues(labels, ones, labels, 1 - ones, labels, 0.0)
     scores = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
@@ -99,15 +101,8 @@ def find_label_issues(labels: Ints, probabilities: Floats, refit: Refit | None =
     return _posterior(scores, labels, inverse_temperature, noise)
 
 
-def _are_informative(labels: Ints, probabilities: Floats) -> bool:
-    """Whether answers agree with the labels clearly more often than the commonest label does."""
-    agreeing = int((probabilities.argmax(1) == labels).sum()) if len(labels) else 0
-    low, _high = wilson_interval(agreeing, len(labels)) or (0.0, 1.0)
-    return bool(low > np.bincount(labels, minlength=1).max() / max(len(labels), 1))
-
-
 def _fit_noise_model(scores: Floats, labels: Ints) -> tuple[float, float]:
-    """The inverse temperature of the answers, and the share of the labels that was drawn at random from all classes.
+    """Return the inverse temperature of the answers, and the share of labels that was drawn at random from all classes.
 
     Both are those under which the labels are likeliest, each being ``(1 - share) * softmax(inverse temperature *
     scores) + share / k``. Where the answers explain the labels by themselves the share is 0.
@@ -120,24 +115,18 @@ def _fit_noise_model(scores: Floats, labels: Ints) -> tuple[float, float]:
     best = (-np.inf, 1.0, 0.0)
     for inverse_temperature in _INVERSE_TEMPERATURES:
         own = _softmax(some, inverse_temperature)[np.arange(len(sample)), own_labels]
-        share = _random_share(own, k)
+        share, high = 0.0, 1.0  # the likelihood is concave in the share, so its slope is bisected
+        for _halving in range(_HALVINGS):
+            middle = (share + high) / 2
+            slope = ((1 / k - own) / ((1 - middle) * own + middle / k)).sum()
+            share, high = (middle, high) if slope > 0 else (share, middle)
         likelihood = float(np.log((1 - share) * own + share / k + np.finfo(float).tiny).sum())
         best = max(best, (likelihood, float(inverse_temperature), share))
     return best[1], best[2]
 
 
-def _random_share(own: Doubles, k: int) -> float:
-    """The likeliest share of random labels; the likelihood is concave in it, so its slope is bisected."""
-    low, high = 0.0, 1.0
-    for _step in range(_HALVINGS):
-        middle = (low + high) / 2
-        slope = ((1 / k - own) / ((1 - middle) * own + middle / k)).sum()
-        low, high = (middle, high) if slope > 0 else (low, middle)
-    return low
-
-
 def _posterior(scores: Floats, labels: Ints, inverse_temperature: float, share: float) -> LabelIssues:
-    """Bayes' rule for every picture, block by block."""
+    """Apply Bayes' rule to every picture, block by block."""
     count, k = scores.shape
     label_probability, suggested_probability = np.ones(count), np.zeros(count)
     suggested, predicted = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -207,7 +196,7 @@ def _mislabelled(issues: LabelIssues, rows: Ints, classes: Sequence[str], catalo
 
 
 def _classes_alike(issues: LabelIssues, rows: Ints, classes: Sequence[str]) -> list[Finding]:
-    """Pairs of classes that are often taken for each other, labels that look wrong left aside."""
+    """Return pairs of classes that are often taken for each other, labels that look wrong left aside."""
     k, believed = len(classes), ~issues.flagged
     sizes = np.bincount(issues.labels[believed], minlength=k)
     confused = np.flatnonzero(believed & (issues.predicted != issues.labels))

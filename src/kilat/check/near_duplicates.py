@@ -68,11 +68,18 @@ def find(image_stats: NDArray[np.void], used: Ints) -> NearDuplicates:
         pairs = finder.verify(finder.candidates(np.arange(len(rows))))
         pairs = pairs.concat(finder.verify(unique_pairs(*_pairs_with_a_common_copy(pairs), len(rows), pairs)))
         pairs = _merge_groups(finder, pairs)
-    return _grouped(pairs, _stars(pairs), finder.thumbnails, used[rows])
+    stars = _stars(pairs)
+    centres = sorted(stars, key=lambda centre: min(centre, *stars[centre]))
+    numbers = [np.array(list(stars[centre].values())) for centre in centres]
+    return NearDuplicates(
+        groups=tuple(tuple(used[rows[[centre, *stars[centre]]]].tolist()) for centre in centres),
+        correlation=tuple(tuple(round(float(value), 4) for value in pairs.correlation[own]) for own in numbers),
+        changes=tuple(_changes(pairs.select(own), finder.thumbnails) for own in numbers),
+    )
 
 
 def _pairs_with_a_common_copy(pairs: Pairs) -> tuple[Ints, Ints]:
-    """Pairs of pictures that have a near-duplicate in common; of pictures with very many of them only some."""
+    """Return pairs of pictures with a near-duplicate in common; of pictures with very many of them only some."""
     one, other = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for own in _neighbours(pairs).values():
         shared = np.sort(np.array(list(own)[:_MOST_SHARED]))
@@ -83,7 +90,7 @@ def _pairs_with_a_common_copy(pairs: Pairs) -> tuple[Ints, Ints]:
 
 
 def _merge_groups(finder: PairFinder, pairs: Pairs) -> Pairs:
-    """Pairs between groups whose centres are similar, where a picture has more copies than the index was asked for."""
+    """Add pairs between groups whose centres are similar: a picture may have more copies than were asked for."""
     count = len(finder.thumbnails)
     for _round in range(_ROUNDS):
         stars = _stars(pairs)
@@ -104,7 +111,7 @@ def _merge_groups(finder: PairFinder, pairs: Pairs) -> Pairs:
 
 
 def _neighbours(pairs: Pairs) -> Stars:
-    """Of each picture its near-duplicates, with the number of the pair."""
+    """Return the near-duplicates of each picture, with the number of the pair."""
     neighbours: Stars = {}
     for number, (left, right) in enumerate(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)):
         neighbours.setdefault(left, {})[right] = number
@@ -113,7 +120,7 @@ def _neighbours(pairs: Pairs) -> Stars:
 
 
 def _stars(pairs: Pairs) -> Stars:
-    """Star clustering: the picture with most near-duplicates is the centre of those that are in no group yet."""
+    """Cluster by stars: the picture with most near-duplicates is the centre of those that are in no group yet."""
     neighbours, correlation = _neighbours(pairs), pairs.correlation.tolist()
     total = {picture: sum(correlation[number] for number in own.values()) for picture, own in neighbours.items()}
     grouped: set[int] = set()
@@ -126,19 +133,8 @@ def _stars(pairs: Pairs) -> Stars:
     return stars
 
 
-def _grouped(pairs: Pairs, stars: Stars, thumbnails: Pixels, rows: Ints) -> NearDuplicates:
-    """Groups as rows of the catalog, by their first rows."""
-    centres = sorted(stars, key=lambda centre: min(centre, *stars[centre]))
-    numbers = [np.array(list(stars[centre].values())) for centre in centres]
-    return NearDuplicates(
-        groups=tuple(tuple(rows[[centre, *stars[centre]]].tolist()) for centre in centres),
-        correlation=tuple(tuple(round(float(value), 4) for value in pairs.correlation[own]) for own in numbers),
-        changes=tuple(_changes(pairs.select(own), thumbnails) for own in numbers),
-    )
-
-
 def _changes(pairs: Pairs, thumbnails: Pixels) -> tuple[str, ...]:
-    """What the members of a group differ by."""
+    """Return the ways in which the members of a group differ."""
     means = [thumbnails[rows].mean((1, 2), dtype=np.float64) for rows in (pairs.left, pairs.right)]
     differs = {
         "mirrored": pairs.mirrored.any(),
@@ -189,7 +185,7 @@ def findings(duplicates: NearDuplicates, table: pd.DataFrame) -> list[Finding]:
 
 
 def _leak_values(duplicates: NearDuplicates, table: pd.DataFrame, split: str, rows: list[int]) -> dict[str, Any]:
-    """How many pictures of a split are concerned, and the first one with its near-duplicate."""
+    """Return how many pictures of a split are concerned, and the first one with its near-duplicate."""
     splits = table["split"].to_numpy(object)
     values: dict[str, Any] = {"count": len(rows), "n": int(((splits == split) & (table["status"] == "used")).sum())}
     if rows:
@@ -207,7 +203,7 @@ def _finding(
     severity: Severity,
     values: dict[str, Any],
 ) -> Finding:
-    """The groups that a finding concerns, the most similar first, and two pictures of the first one by name."""
+    """Return a finding about some groups, the most similar first, that names two pictures of the first one."""
     numbers = [number for number, is_concerned in enumerate(concerned) if is_concerned]
     numbers.sort(key=lambda number: (-max(duplicates.correlation[number]), duplicates.groups[number]))
     groups = tuple(duplicates.groups[number] for number in numbers)
@@ -217,19 +213,17 @@ def _finding(
     first, *members = groups[0]
     other = next((row for row in members if labels[row] != labels[first]), members[0])
     named = {"path": paths[first], "label": labels[first], "other": paths[other], "other_label": labels[other]}
+    captions = []
+    for number, group in zip(numbers, groups, strict=True):
+        changes, rows = list(duplicates.changes[number]), table.iloc[list(group)]
+        areas = (rows["width"] * rows["height"]).to_numpy(float)
+        if "cropped" not in changes and areas.min() < (1 - _SMALLER) * areas.max():
+            changes.append("resized")
+        captions.append({"changes": changes})
     return Finding(
         kind,
         severity,
         {"groups": len(groups), "pictures": sum(map(len, groups)), **named, **values},
         groups,
-        tuple({"changes": _named_changes(duplicates, number, table)} for number in numbers),
+        tuple(captions),
     )
-
-
-def _named_changes(duplicates: NearDuplicates, number: int, table: pd.DataFrame) -> list[str]:
-    """What the pictures of a group differ by, their size in pixels included."""
-    changes, rows = list(duplicates.changes[number]), table.iloc[list(duplicates.groups[number])]
-    areas = (rows["width"] * rows["height"]).to_numpy(float)
-    if "cropped" not in changes and areas.min() < (1 - _SMALLER) * areas.max():
-        changes.append("resized")
-    return changes

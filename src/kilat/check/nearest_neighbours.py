@@ -56,23 +56,19 @@ def nearest_neighbours(
     queries = vectors if queries is None else queries
     assert queries.shape == vectors.shape
     with single_threaded_blas():
-        if len(vectors) <= exact:
-            return _exact(vectors, queries, count)
-        return _through_lists(vectors, queries, count, longest_list)
-
-
-def _exact(vectors: Floats, queries: Floats, count: int) -> tuple[Ints, Floats]:
-    rows = np.arange(len(vectors))
-    step = max(1, _BLOCK // max(1, len(vectors)))
-    starts = range(0, len(vectors), step)
-    found = parallel_map(lambda start: _best(vectors, queries, rows, rows[start : start + step], count), starts)
+        if len(vectors) > exact:
+            return _through_lists(vectors, queries, count, longest_list)
+        rows = np.arange(len(vectors))
+        step = max(1, _BLOCK // max(1, len(vectors)))
+        starts = range(0, len(vectors), step)
+        found = parallel_map(lambda start: _best(vectors, queries, rows, rows[start : start + step], count), starts)
     if not found:
         return np.empty((0, count), np.int64), np.empty((0, count), np.float32)
     return np.concatenate([rows for rows, _ in found]), np.concatenate([similarity for _, similarity in found])
 
 
 def _best(vectors: Floats, queries: Floats, members: Ints, query_rows: Ints, count: int) -> tuple[Ints, Floats]:
-    """The neighbours of some queries among some vectors."""
+    """Return the neighbours of some queries among some vectors, as ``nearest_neighbours`` does."""
     similarity = queries[query_rows] @ vectors[members].T
     similarity[query_rows[:, None] == members] = -np.inf
     kept = min(count, len(members))
@@ -118,7 +114,7 @@ def _through_lists(vectors: Floats, queries: Floats, count: int, longest_list: i
 
 
 def _centres(vectors: Floats) -> Floats:
-    """Spherical k-means (Dhillon, Modha 2001) on a sample; a centre without any vectors stays where it is."""
+    """Return centres by spherical k-means (Dhillon, Modha 2001) on a sample; one without any vectors stays as it is."""
     generator = np.random.default_rng(0)
     lists = round(_LISTS_PER_ROOT * len(vectors) ** 0.5)
     sample = vectors[np.sort(generator.permutation(len(vectors))[: lists * _SAMPLES_PER_LIST])]
@@ -133,7 +129,7 @@ def _centres(vectors: Floats) -> Floats:
 
 
 def _closest_centres(vectors: Floats, centres: Floats, count: int) -> NDArray[np.int32]:
-    """The nearest centres of each vector, ``[n, count]``; of equally near ones the first is among them."""
+    """Return the nearest centres of each vector, ``[n, count]``; of equally near ones the first is among them."""
 
     def closest(start: int) -> NDArray[np.int32]:
         similarity = vectors[start : start + step] @ centres.T
@@ -150,7 +146,7 @@ def _closest_centres(vectors: Floats, centres: Floats, count: int) -> NDArray[np
 
 
 def _by_list(lists: NDArray[np.int32], count: int) -> tuple[Ints, Ints]:
-    """An order of vectors by their list, and where each list begins in it, ``[count + 1]``."""
+    """Return an order of vectors by their list, and where each list begins in it, ``[count + 1]``."""
     order = np.argsort(lists, kind="stable")
     return order, np.concatenate([[0], np.cumsum(np.bincount(lists, minlength=count))])
 
@@ -163,7 +159,7 @@ def probes(
     lists: int,
     longest: int,
 ) -> Iterator[Probe]:
-    """Return every inverted list with its queries; one longer than ``longest`` in parts.
+    """Yield every inverted list with its queries; one longer than ``longest`` in parts.
 
     It is cut along a random direction, so that near vectors stay together.
 

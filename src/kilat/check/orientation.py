@@ -99,7 +99,7 @@ def _ridge(squares: Floats, products: Floats) -> Floats:
 
 
 def _fourier_features(image_stats: NDArray[np.void]) -> Iterator[Floats]:
-    """Random Fourier features of the four rotations, ``[pictures, 4, waves]``, a block of pictures at a time."""
+    """Yield random Fourier features of the four rotations, ``[pictures, 4, waves]``, a block of pictures at a time."""
     generator = np.random.default_rng(0)
     waves = generator.normal(0, np.sqrt(2 * _GAMMA), (_VALUES, _WAVES)).astype(np.float32)
     phases = generator.uniform(0, 2 * np.pi, _WAVES).astype(np.float32)
@@ -109,7 +109,7 @@ def _fourier_features(image_stats: NDArray[np.void]) -> Iterator[Floats]:
 
 
 def _rotations(image_stats: NDArray[np.void]) -> Floats:
-    """Edges, tones and colours of every picture, rotated counter-clockwise by 0, 90, 180 and 270 degrees."""
+    """Return edges, tones and colours of every picture, rotated counter-clockwise by 0, 90, 180 and 270 degrees."""
     tones = _unit(image_stats["thumbnail"].reshape(-1, 8, 4, 8, 4).mean(axis=(2, 4), dtype=np.float32), centre=True)
     edges = _unit(np.sqrt(_gradient_histograms(image_stats["thumbnail"].astype(np.float32))))
     red, green, blue = np.moveaxis(image_stats["colour_grid"].astype(np.float32) / 255, 3, 0)
@@ -123,7 +123,7 @@ def _rotations(image_stats: NDArray[np.void]) -> Floats:
 
 
 def _gradient_histograms(tones: Floats) -> Floats:
-    """Histograms of gradients (Dalal and Triggs 2005): 8 directions in 4×4 cells."""
+    """Return histograms of gradients (Dalal and Triggs 2005): 8 directions in 4×4 cells."""
     padded = np.pad(tones, ((0, 0), (1, 1), (1, 1)), mode="edge")
     right = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
     up = padded[:, :-2, 1:-1] - padded[:, 2:, 1:-1]
@@ -134,7 +134,7 @@ def _gradient_histograms(tones: Floats) -> Floats:
 
 
 def _unit(values: NDArray[Any], centre: bool = False) -> Floats:
-    """Every picture's values scaled to length 1; a picture without any stays at 0."""
+    """Scale every picture's values to length 1; a picture without any stays at 0."""
     flat = values.reshape(len(values), -1)
     if centre:
         flat = flat - flat.mean(axis=1, keepdims=True)

@@ -44,7 +44,7 @@ def _spectrum(pictures: Floats) -> Floats:
 
 
 def _kept_frequencies() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Vertical and horizontal frequencies that are kept: a triangle without the mean."""
+    """Return the vertical and horizontal frequencies that are kept: a triangle without the mean."""
     down, across = np.indices((_FREQUENCIES, _FREQUENCIES))
     inside = (down + across > 0) & (down + across <= _FREQUENCIES)
     return down[inside], across[inside]

@@ -25,7 +25,10 @@ _BLOCK = 256
 
 def band_pass(thumbnails: Pixels | Floats) -> Floats:
     """Return the middle frequencies, ``[n, side, side]``: a difference of two Gaussians."""
-    fine, coarse = (_gaussian(width, thumbnails.shape[-1]) for width in (_FINE, _COARSE))
+    pixels = np.arange(thumbnails.shape[-1])
+    blurs = (np.exp(-0.5 * ((pixels[:, None] - pixels) / width) ** 2) for width in (_FINE, _COARSE))
+    # At the borders only what is inside counts.
+    fine, coarse = (np.asarray(blur / blur.sum(1, keepdims=True), np.float32) for blur in blurs)
     pictures = thumbnails.astype(np.float32)
     return np.asarray(fine @ pictures @ fine.T - coarse @ pictures @ coarse.T, np.float32)
 
@@ -48,7 +51,12 @@ def register(first: Pixels, second: Pixels, max_difference: Floats | float = 1.0
 
     def register_block(start: int) -> tuple[Floats, Floats]:
         block = slice(start, start + _BLOCK)
-        return _register_coarse_to_fine(first[block], second[block], allowed[block])
+        fixed, moving = band_pass(first[block]), band_pass(second[block])
+        identity = np.tile(np.array([1, 0, 1, 0], np.float32), (len(fixed), 1))
+        best, parameters = _gauss_newton(_halved(fixed), _halved(moving), identity, _COARSE_STEPS)
+        close = np.flatnonzero(1 - best <= _HOPELESS * allowed[block])
+        best[close], parameters[close] = _gauss_newton(fixed[close], moving[close], parameters[close], _FINE_STEPS)
+        return best, parameters
 
     with single_threaded_blas():
         found = parallel_map(register_block, range(0, len(first), _BLOCK))
@@ -57,17 +65,8 @@ def register(first: Pixels, second: Pixels, max_difference: Floats | float = 1.0
     return np.concatenate([best for best, _ in found]), np.concatenate([parameters for _, parameters in found])
 
 
-def _register_coarse_to_fine(first: Pixels, second: Pixels, allowed: Floats) -> tuple[Floats, Floats]:
-    fixed, moving = band_pass(first), band_pass(second)
-    identity = np.tile(np.array([1, 0, 1, 0], np.float32), (len(first), 1))
-    best, parameters = _gauss_newton(_halved(fixed), _halved(moving), identity, _COARSE_STEPS)
-    close = np.flatnonzero(1 - best <= _HOPELESS * allowed)
-    best[close], parameters[close] = _gauss_newton(fixed[close], moving[close], parameters[close], _FINE_STEPS)
-    return best, parameters
-
-
 def _gauss_newton(fixed: Floats, moving: Floats, parameters: Floats, steps: int) -> tuple[Floats, Floats]:
-    """The best correlation on the way, and its parameters."""
+    """Return the best correlation on the way, and its parameters."""
     best, best_parameters = np.full(len(fixed), -1, np.float32), parameters
     lowest = np.array([MOST_CROPPED, -_LARGEST_SHIFT] * 2, np.float32)
     highest = np.array([1 / MOST_CROPPED, _LARGEST_SHIFT] * 2, np.float32)
@@ -83,7 +82,7 @@ def _gauss_newton(fixed: Floats, moving: Floats, parameters: Floats, steps: int)
 
 
 def _warp(pictures: Floats, parameters: Floats) -> tuple[Floats, Floats]:
-    """Pictures resampled at their parameters, and where that is inside them (1, else 0); both ``[n, side, side]``."""
+    """Resample pictures at their parameters; and return where that is inside them (1, else 0), ``[n, side, side]``."""
     across, inside_across = _resampling(parameters[:, 0], parameters[:, 1], pictures.shape[-1])
     down, inside_down = _resampling(parameters[:, 2], parameters[:, 3], pictures.shape[-1])
     warped = np.asarray(down @ pictures @ across.transpose(0, 2, 1), np.float32)
@@ -91,14 +90,14 @@ def _warp(pictures: Floats, parameters: Floats) -> tuple[Floats, Floats]:
 
 
 def _resampling(scale: Floats, shift: Floats, side: int) -> tuple[Floats, Floats]:
-    """Linear interpolation as matrices ``[n, side, side]``, and which targets lie inside, ``[n, side]``."""
+    """Return linear interpolation as matrices ``[n, side, side]``, and which targets lie inside, ``[n, side]``."""
     at = _offsets(side) * scale[:, None] + (shift * side + (side - 1) / 2)[:, None]
     weights = 1 - np.abs(np.clip(at, 0, side - 1)[:, :, None] - np.arange(side, dtype=np.float32))
     return np.maximum(weights, 0), ((at > -0.5) & (at < side - 0.5)).astype(np.float32)
 
 
 def _update(fixed: Floats, warped: Floats, overlap: Floats) -> Floats:
-    """The change of the parameters that explains the difference, where a gain explains the rest."""
+    """Return the change of the parameters that explains the difference, where a gain explains the rest."""
     count, side = len(fixed), fixed.shape[-1]
     offsets = _offsets(side)
     across, down = _gradient(warped), _gradient(warped.transpose(0, 2, 1)).transpose(0, 2, 1)
@@ -112,7 +111,7 @@ def _update(fixed: Floats, warped: Floats, overlap: Floats) -> Floats:
 
 
 def _gradient(pictures: Floats) -> Floats:
-    """Central differences along the last axis, one-sided at the borders."""
+    """Return central differences along the last axis, one-sided at the borders."""
     gradient = np.empty_like(pictures)
     gradient[..., 1:-1] = (pictures[..., 2:] - pictures[..., :-2]) / 2
     gradient[..., 0], gradient[..., -1] = pictures[..., 1] - pictures[..., 0], pictures[..., -1] - pictures[..., -2]
@@ -140,12 +139,5 @@ def _halved(pictures: Floats) -> Floats:
 
 
 def _offsets(side: int) -> Floats:
-    """Distances of the pixels from the centre."""
+    """Return the distances of the pixels from the centre."""
     return np.arange(side, dtype=np.float32) - np.float32((side - 1) / 2)
-
-
-def _gaussian(width: float, side: int) -> Floats:
-    """Blur along one axis as a matrix; at the borders only what is inside counts."""
-    pixels = np.arange(side)
-    kernel = np.exp(-0.5 * ((pixels[:, None] - pixels) / width) ** 2)
-    return np.asarray(kernel / kernel.sum(1, keepdims=True), np.float32)

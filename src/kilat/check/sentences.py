@@ -19,7 +19,9 @@ def title(kind: str, values: Values) -> str:
     """Return what was found, a sentence with its numbers."""
     if kind in _TITLES:
         return _TITLES[kind](values)
-    return _picture_title(kind, values["count"]).format(**values)
+    if kind in _PICTURE_KINDS:
+        return _picture_title(kind, values["count"]).format(**values)
+    return _dataset_title(kind, values).format(**values)
 
 
 def advice(kind: str, values: Values) -> str:
@@ -36,7 +38,13 @@ def caption(kind: str, values: Values) -> str:
     if kind == "shortcut":
         return shortcut_sentences.caption(values)
     if kind in _DUPLICATE_KINDS:
-        return ", ".join(_change(change) for change in values["changes"]) or _("saved again")
+        changes = {
+            "mirrored": _("mirrored"),
+            "cropped": _("cropped"),
+            "brightness": _("brighter or darker"),
+            "resized": _("resized"),
+        }
+        return ", ".join(changes[change] for change in values["changes"]) or _("saved again")
     if kind == "refused":
         return refusal_sentence(values["code"], values["detail"])
     if kind == "classes_alike":
@@ -65,17 +73,8 @@ _PICTURE_KINDS = {
 }  # fmt: skip
 
 
-def _change(change: str) -> str:
-    return {
-        "mirrored": _("mirrored"),
-        "cropped": _("cropped"),
-        "brightness": _("brighter or darker"),
-        "resized": _("resized"),
-    }[change]
-
-
 def _picture_title(kind: str, count: int) -> str:
-    """What a kind of odd pictures is called: one is named by its path, several are counted."""
+    """Return the title of a finding about single pictures: one is named by its path, several are counted."""
     return {
         "uniform": ngettext(
             "{path} is nearly uniform: there is next to nothing to see in it.",
@@ -201,29 +200,31 @@ def _refused(values: Values) -> str:
     return text.format(**values, reason=refusal_sentence(values["code"], values["detail"]))
 
 
-def _leak(values: Values) -> str:
-    return ngettext(
-        "1 of {n:,} test pictures has a near-duplicate in the training data: {path} is nearly the same as {other}.",
-        "{count:,} of {n:,} test pictures have a near-duplicate in the training data.",
-        values["count"],
-    ).format(**values)
-
-
-def _validation_leak(values: Values) -> str:
-    return ngettext(
-        "1 of {n:,} validation pictures has a near-duplicate in the training set: {path} is nearly the same as "
-        "{other}.",
-        "{count:,} of {n:,} validation pictures have a near-duplicate in the training set.",
-        values["count"],
-    ).format(**values)
-
-
-def _conflicting_duplicates(values: Values) -> str:
-    return ngettext(
-        "Near-duplicates have different labels: {path} is labelled “{label}”, {other} “{other_label}”.",
-        "{groups:,} groups of near-duplicates have different labels within them.",
-        values["groups"],
-    ).format(**values)
+def _dataset_title(kind: str, values: Values) -> str:
+    """Return the title of a finding about groups of pictures or about labels: a single one is named."""
+    return {
+        "leak": ngettext(
+            "1 of {n:,} test pictures has a near-duplicate in the training data: {path} is nearly the same as {other}.",
+            "{count:,} of {n:,} test pictures have a near-duplicate in the training data.",
+            values.get("count", 0),
+        ),
+        "validation_leak": ngettext(
+            "1 of {n:,} validation pictures has a near-duplicate in the training set: {path} is nearly the same as "
+            "{other}.",
+            "{count:,} of {n:,} validation pictures have a near-duplicate in the training set.",
+            values.get("count", 0),
+        ),
+        "conflicting_duplicates": ngettext(
+            "Near-duplicates have different labels: {path} is labelled “{label}”, {other} “{other_label}”.",
+            "{groups:,} groups of near-duplicates have different labels within them.",
+            values.get("groups", 0),
+        ),
+        "suspected_labels": ngettext(
+            "1 of {n:,} pictures looks mislabelled: {path} is labelled “{label}”, the answer is “{suggested}”.",
+            "{count:,} of {n:,} pictures look mislabelled ({share:.1%}).",
+            values.get("count", 0),
+        ),
+    }[kind]
 
 
 def _near_duplicates(values: Values) -> str:
@@ -235,14 +236,6 @@ def _near_duplicates(values: Values) -> str:
         return one_group.format(count=others, path=values["path"], other=values["other"])
     text = _("{pictures:,} pictures are near-duplicates, in {groups:,} groups.")
     return text.format(pictures=values["pictures"], groups=values["groups"])
-
-
-def _suspected_labels(values: Values) -> str:
-    return ngettext(
-        "1 of {n:,} pictures looks mislabelled: {path} is labelled “{label}”, the answer is “{suggested}”.",
-        "{count:,} of {n:,} pictures look mislabelled ({share:.1%}).",
-        values["count"],
-    ).format(**values)
 
 
 def _classes_alike(values: Values) -> str:
@@ -271,11 +264,7 @@ def _few_pictures(values: Values) -> str:
 
 _TITLES = {
     "refused": _refused,
-    "leak": _leak,
-    "validation_leak": _validation_leak,
-    "conflicting_duplicates": _conflicting_duplicates,
     "near_duplicates": _near_duplicates,
-    "suspected_labels": _suspected_labels,
     "classes_alike": _classes_alike,
     "shortcut": shortcut_sentences.title,
     "imbalance": _imbalance,

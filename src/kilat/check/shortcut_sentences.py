@@ -27,6 +27,8 @@ def title(values: Values) -> str:
     """Return which classes are given away, by what, and how well that alone classifies held-out pictures."""
     rule, *others = values["rules"]
     low, high = rule["balanced_accuracy_interval"]
+    part, whole = rule["others_with"], rule["others"]
+    digits = 0 if part in {0, whole} else 1 if 0.001 <= part / whole <= 0.999 else 3  # 0% and 100% mean none and all
     text = _(
         "“{label}” can be told without looking at its subject: {with_it:,} of its {n:,} pictures have {trait}, {share} "
         "of the others. That alone classifies held-out pictures with a balanced accuracy of {accuracy:.1%} (95% "
@@ -36,7 +38,7 @@ def title(values: Values) -> str:
         with_it=rule["pictures_with"],
         n=rule["pictures"],
         trait=_trait(rule),
-        share=_share(rule["others_with"], rule["others"]),
+        share=f"{part / whole:.{digits}%}",
         accuracy=rule["balanced_accuracy"],
         low=low,
         high=high,
@@ -76,7 +78,7 @@ def caption(values: Values) -> str:
 
 
 def _trait(rule: Values) -> str:
-    """What the pictures of a class have, as the end of "They have …"."""
+    """Return what the pictures of a class have in common, as the end of "They have …"."""
     values = _values(rule)
     return {
         "size": _("a size of {values} pixels"),
@@ -108,9 +110,17 @@ def _trait(rule: Values) -> str:
 
 
 def _values(rule: Values) -> str:
-    """The range of numbers that a rule allows, or the names."""
+    """Return the range of numbers that a rule allows, or the names."""
     if "names" in rule:
-        names = ", ".join(_name(rule["trait"], name) for name in rule["names"])
+        words = {
+            ("subsampling", "other"): _("of another kind"),
+            ("subsampling", "none"): _("(not a JPEG)"),
+            ("progressive", "progressive"): _("a progressive file"),
+            ("progressive", "sequential"): _("a file that is not progressive"),
+            ("is_grey", "grey"): _("no colour"),
+            ("is_grey", "coloured"): _("colour"),
+        }
+        names = ", ".join(words.get((rule["trait"], name), name or _("(none)")) for name in rule["names"])
         return f"{names}, …" if rule["more_names"] else names
     low, high = (_FORMATS.get(rule["trait"], "{:g}").format(rule[bound]) for bound in ("low", "high"))
     if low == high:
@@ -120,21 +130,3 @@ def _values(rule: Values) -> str:
     if rule["open"] == "above":
         return _("at least {value}").format(value=low)
     return _("{low} to {high}").format(low=low, high=high)
-
-
-def _name(trait: str, name: str) -> str:
-    """A value that is a name, in words where it is a code of kilat's own."""
-    words = {
-        ("subsampling", "other"): _("of another kind"),
-        ("subsampling", "none"): _("(not a JPEG)"),
-        ("progressive", "progressive"): _("a progressive file"),
-        ("progressive", "sequential"): _("a file that is not progressive"),
-        ("is_grey", "grey"): _("no colour"),
-        ("is_grey", "coloured"): _("colour"),
-    }
-    return words.get((trait, name), name or _("(none)"))
-
-
-def _share(part: int, whole: int) -> str:
-    """A share in percent that is 0% and 100% only where none and all are meant."""
-    return f"{part / whole:.{0 if part in {0, whole} else 1 if 0.001 <= part / whole <= 0.999 else 3}%}"

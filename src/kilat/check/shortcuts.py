@@ -36,6 +36,8 @@ WARNING = 0.75
 LIGHT = 0.95
 """The same for brightness and its like, which may be the subject itself: never more than a warning."""
 
+_THRESHOLDS: tuple[tuple[Severity, float], ...] = (("serious", SERIOUS), ("warning", WARNING))
+_LIGHT_THRESHOLDS: tuple[tuple[Severity, float], ...] = (("warning", LIGHT),)
 _BINS = 128
 _SHOWN = 12
 _NAMED = 3
@@ -106,14 +108,17 @@ def find(table: pd.DataFrame, image_stats: NDArray[np.void]) -> list[Finding]:
             rules = rules[:1]
         if group == "light":
             rules = [rule for rule in rules if rule.label not in explained]
-        for severity, accurate in _by_severity(rules):
-            explained.update(rule.label for rule in accurate)
-            findings.append(_finding(accurate, severity, rows, labels))
+        for severity, threshold in _LIGHT_THRESHOLDS if group == "light" else _THRESHOLDS:
+            accurate = [rule for rule in rules if rule.accuracy >= threshold and rule.interval[0] >= threshold]
+            rules = [rule for rule in rules if rule not in accurate]
+            if accurate:
+                explained.update(rule.label for rule in accurate)
+                findings.append(_finding(accurate, severity, rows, labels))
     return sorted(findings, key=lambda f: (f.severity != "serious", -f.values["rules"][0]["balanced_accuracy"]))
 
 
 def _rules(trait: Trait, truth: Ints, classes: NDArray[np.str_]) -> Iterator[Rule]:
-    """The rule of every class with enough pictures; none where all pictures are alike."""
+    """Yield the rule of every class with enough pictures; none where all pictures are alike."""
     bins, low, high = _binned(trait)
     if len(low) < 2:
         return
@@ -141,7 +146,7 @@ def _rules(trait: Trait, truth: Ints, classes: NDArray[np.str_]) -> Iterator[Rul
 
 
 def _binned(trait: Trait) -> tuple[Ints, NDArray[Any], NDArray[Any]]:
-    """The bin of every picture, and the lowest and highest value in every bin."""
+    """Return the bin of every picture, and the lowest and highest value in every bin."""
     values, bins, counts = np.unique(trait.values, return_inverse=True, return_counts=True)
     if len(values) <= _BINS:
         return bins, values, values
@@ -156,7 +161,7 @@ def _binned(trait: Trait) -> tuple[Ints, NDArray[Any], NDArray[Any]]:
 
 
 def _counts(bins: Ints, truth: Ints, k: int, n_bins: int) -> Ints:
-    """How many pictures of each class lie in each bin, ``[FOLDS, k, bins]``; every class is spread over the folds."""
+    """Count the pictures of each class in each bin, ``[FOLDS, k, bins]``; every class is spread over the folds."""
     order = np.argsort(truth, kind="stable")
     within_class = np.empty(len(truth), int)
     starts = np.searchsorted(truth[order], np.arange(k))
@@ -166,7 +171,7 @@ def _counts(bins: Ints, truth: Ints, k: int, n_bins: int) -> Ints:
 
 
 def _best_bins(counts: Ints, ordered: bool) -> Flags:
-    """For every class the bins that hold most of it and least of the others: a run of them, or any set of names."""
+    """Return the bins that hold most of each class and least of the others: a run of them, or any set of names."""
     rest = counts.sum(axis=0) - counts
     gain = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) - rest / np.maximum(
         rest.sum(axis=1, keepdims=True), 1
@@ -182,7 +187,7 @@ def _best_bins(counts: Ints, ordered: bool) -> Flags:
 
 
 def _values(trait: Trait, chosen: Flags, low: NDArray[Any], high: NDArray[Any]) -> dict[str, Any]:
-    """The values of a rule as JSON holds them; nothing where it chooses no bins."""
+    """Return the values of a rule as JSON holds them; nothing where it chooses no bins."""
     at = np.flatnonzero(chosen)
     if not len(at):
         return {}
@@ -192,20 +197,8 @@ def _values(trait: Trait, chosen: Flags, low: NDArray[Any], high: NDArray[Any]) 
     return {"low": low[at[0]].item(), "high": high[at[-1]].item(), "open": open_end}
 
 
-def _by_severity(rules: list[Rule]) -> Iterator[tuple[Severity, list[Rule]]]:
-    """The rules of one group of traits that are accurate enough to be reported, the gravest first."""
-    thresholds: list[tuple[Severity, float]] = [("serious", SERIOUS), ("warning", WARNING)]
-    if rules and rules[0].trait.group == "light":  # may be the subject itself
-        thresholds = [("warning", LIGHT)]
-    for severity, threshold in thresholds:
-        accurate = [rule for rule in rules if rule.accuracy >= threshold and rule.interval[0] >= threshold]
-        rules = [rule for rule in rules if rule not in accurate]
-        if accurate:
-            yield severity, accurate
-
-
 def _finding(rules: list[Rule], severity: Severity, rows: Ints, labels: NDArray[np.str_]) -> Finding:
-    """One finding: the class that is separated best comes first, with pictures inside and outside each rule."""
+    """Return one finding: the best separated class comes first, with pictures inside and outside each rule."""
     groups, captions, documents = [], [], []
     for rule in rules:
         own = labels == rule.label

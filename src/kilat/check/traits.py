@@ -46,12 +46,21 @@ def traits(image_stats: NDArray[np.void]) -> list[Trait]:
         image_stats: ``kilat.data.image_stats.IMAGE_STATS``, one record a picture.
     """
     width, height = image_stats["width"].astype(int), image_stats["height"].astype(int)
-    frame, tones = _frame_width(image_stats), image_stats["border_mean"]
+    sizes, size_of_picture = np.unique(width * (1 << 32) + height, return_inverse=True)
+    size_names = np.array([f"{size >> 32}×{size & 0xFFFFFFFF}" for size in sizes.tolist()])
+
+    # A frame has one tone. Where a black one ends may be hidden on some sides of a dark picture: their mean counts.
+    border, edge, tones = image_stats["border_width"], image_stats["border_edge"], image_stats["border_mean"]
+    narrowest = border.min(axis=1)
+    is_frame = (edge.mean(axis=1) >= _FRAME_EDGE) & (np.ptp(tones, axis=1) < _SAME_TONE) & (narrowest > 1)
+    frame = np.where(is_frame, narrowest, np.uint16(0))
+    reach = np.where(edge >= _BAR_EDGE, border, 0)
+    bars = np.maximum(reach[:, :2].min(axis=1), reach[:, 2:].min(axis=1))  # above and below, or left and right
     frame_tone = np.where(frame[:, None] > 0, tones, np.nan).mean(axis=1)
     area = np.maximum(width * height, 1)
     is_grey = image_stats["colourfulness"] < GREY
     return [
-        Trait("size", "size", _sizes(width, height)),
+        Trait("size", "size", size_names[size_of_picture]),
         Trait("size", "width", width),
         Trait("size", "height", height),
         Trait("size", "aspect", width / np.maximum(height, 1)),
@@ -62,7 +71,7 @@ def traits(image_stats: NDArray[np.void]) -> list[Trait]:
         Trait("compression", "progressive", np.where(image_stats["progressive"], "progressive", "sequential")),
         Trait("compression", "quantization", image_stats["quantization"].astype(str)),
         Trait("frame", "frame_width", frame),
-        Trait("frame", "bar_width", _bar_width(image_stats)),
+        Trait("frame", "bar_width", np.where(bars > 1, bars, np.uint16(0)).astype(np.uint16)),
         Trait("frame", "frame_brightness", np.nan_to_num(frame_tone, nan=-1).round()),
         Trait("camera", "camera", _decoded(image_stats["camera"])),
         Trait("camera", "exif_orientation", image_stats["orientation"].astype(str)),
@@ -81,22 +90,3 @@ def traits(image_stats: NDArray[np.void]) -> list[Trait]:
 
 def _decoded(values: NDArray[np.bytes_]) -> NDArray[np.str_]:
     return np.char.decode(values, "utf-8", "replace")
-
-
-def _frame_width(image_stats: NDArray[np.void]) -> NDArray[np.uint16]:
-    """How wide a frame of one tone is; a dark picture's own edges may hide where a black frame ends on some sides."""
-    width, tones = image_stats["border_width"].min(axis=1), image_stats["border_mean"]
-    ends = image_stats["border_edge"].mean(axis=1) >= _FRAME_EDGE
-    return np.where(ends & (np.ptp(tones, axis=1) < _SAME_TONE) & (width > 1), width, np.uint16(0))
-
-
-def _bar_width(image_stats: NDArray[np.void]) -> NDArray[np.uint16]:
-    """How wide bars above and below, or left and right are."""
-    reach = np.where(image_stats["border_edge"] >= _BAR_EDGE, image_stats["border_width"], 0)
-    bars = np.maximum(reach[:, :2].min(axis=1), reach[:, 2:].min(axis=1))
-    return np.where(bars > 1, bars, np.uint16(0)).astype(np.uint16)
-
-
-def _sizes(width: NDArray[np.integer[Any]], height: NDArray[np.integer[Any]]) -> NDArray[np.str_]:
-    sizes, at = np.unique(width * (1 << 32) + height, return_inverse=True)
-    return np.array([f"{size >> 32}×{size & 0xFFFFFFFF}" for size in sizes.tolist()])[at]
