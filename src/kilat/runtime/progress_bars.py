@@ -20,22 +20,18 @@ def show(progress: Progress | None = None) -> Iterator[Progress]:
     Args:
         progress: the caller's own; None for bars in a terminal or a notebook, and for silence elsewhere.
     """
+    ipython = sys.modules.get("IPython")  # a notebook's kernel has imported it; nobody else pays for the import
+    shell = ipython.get_ipython() if ipython is not None else None
+    in_notebook = getattr(shell, "kernel", None) is not None
     if progress is not None:
         yield progress
-    elif _in_notebook():
+    elif in_notebook:
         yield _notebook_bar
     elif sys.stderr is not None and sys.stderr.isatty():
         with _terminal_bars() as bars:
             yield bars
     else:
         yield silent
-
-
-def _in_notebook() -> bool:
-    """Whether this program runs in a kernel of Jupyter; IPython is asked only where somebody else imported it."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return getattr(shell, "kernel", None) is not None
 
 
 @contextlib.contextmanager
