@@ -20,7 +20,7 @@ LEAST = {"flowers": 0.93, "digits": 0.975}
 
 
 @dataclass(frozen=True)
-class Task:
+class Case:
     """What is trained on: a name, and the arguments of the command."""
 
     name: str
@@ -37,9 +37,9 @@ def main() -> None:
     parser.add_argument("--root", type=Path, help="folder with copies of named sets")
     args = parser.parse_args()
     root = ("--root", str(args.root)) if args.root else ()
-    tasks = [Task("digits", ("digits",)), *(Task(name, (name, *root)) for name in args.also)]
+    tasks = [Case("digits", ("digits",)), *(Case(name, (name, *root)) for name in args.also)]
     if args.only in (None, "flowers"):
-        tasks.append(Task("flowers", (str(measure.dataset_folder("flowers", args.flowers)),)))
+        tasks.append(Case("flowers", (str(measure.dataset_folder("flowers", args.flowers)),)))
     measure.print_header(__doc__)
     with tempfile.TemporaryDirectory() as workdir:
         for task in tasks:
@@ -47,7 +47,7 @@ def main() -> None:
                 report(task.name, [train(task, seed, Path(workdir)) for seed in range(args.seeds)])
 
 
-def train(task: Task, seed: int, workdir: Path) -> dict[str, Any]:
+def train(task: Case, seed: int, workdir: Path) -> dict[str, Any]:
     """Return the metrics of one run."""
     data, *options = task.arguments
     done = measure.train(data, workdir / "runs", workdir / "cache", *options, "--seed", str(seed))

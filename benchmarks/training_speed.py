@@ -55,7 +55,7 @@ Plan = Sequence[tuple[str, float]]
 BatchLoader = Callable[[Sequence[Ints]], Iterator[Tensor]]
 
 
-class Task(NamedTuple):
+class Case(NamedTuple):
     """A network, written once for both peers.
 
     Args:
@@ -84,12 +84,12 @@ def _blocks(filters: Sequence[int], rates: Sequence[float], parts: Sequence[str]
 _DENSE: Plan = [("norm", 0), ("dense", 300), ("elu", 0), ("norm", 0), ("dense", 100), ("elu", 0), ("norm", 0)]
 _SMALL = _blocks((32, 64, 128), (0.1, 0.2, 0.3), ("conv", "norm", "relu"))
 TASKS = (
-    Task("vgg-cifar", 32, False, 1e-4, [
+    Case("vgg-cifar", 32, False, 1e-4, [
         *_blocks((32, 64, 128, 256), (0.2, 0.3, 0.4, 0.5), ("conv", "relu", "norm")),
         ("flatten", 0), ("dense", CLASSES),
     ]),
-    Task("small-cnn", 28, True, 0.0, [*_SMALL[:-2], ("mean", 0), _SMALL[-1], ("dense", CLASSES)]),
-    Task("mlp-bn", 28, True, 0.0, [("flatten", 0), *_DENSE, ("dense", CLASSES)]),
+    Case("small-cnn", 28, True, 0.0, [*_SMALL[:-2], ("mean", 0), _SMALL[-1], ("dense", CLASSES)]),
+    Case("mlp-bn", 28, True, 0.0, [("flatten", 0), *_DENSE, ("dense", CLASSES)]),
 )  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def main() -> None:
             compare_loaders(args.rounds, Path(workdir))
 
 
-def compare(task: Task, rounds: int, steps: int, workdir: Path, *, with_keras: bool) -> None:
+def compare(task: Case, rounds: int, steps: int, workdir: Path, *, with_keras: bool) -> None:
     """Measure training steps of one network in all systems, and print them."""
     rng = np.random.default_rng(0)
     side = task.size
@@ -147,7 +147,7 @@ def mean_ms(step: Step, steps: int) -> float:
     return 1000 * (time.perf_counter() - begin) / steps
 
 
-def kilat(task: Task, pixels: Pixels, truth: Ints, precision: str, workdir: Path, *, augmented: bool) -> Step:
+def kilat(task: Case, pixels: Pixels, truth: Ints, precision: str, workdir: Path, *, augmented: bool) -> Step:
     """Return a step of kilat's loop, as in training."""
     settings: dict[str, Any] = {
         "input.size": task.size, "input.cache": "memory", "fit.precision": precision, "runtime.device": "cpu",
@@ -163,7 +163,7 @@ def kilat(task: Task, pixels: Pixels, truth: Ints, precision: str, workdir: Path
     return partial(next, trainer.losses_at([LEARNING_RATE] * _FOREVER))
 
 
-def plain(task: Task, pixels: Pixels, truth: Ints, dtype: torch.dtype, *, augmented: bool) -> Step:
+def plain(task: Case, pixels: Pixels, truth: Ints, dtype: torch.dtype, *, augmented: bool) -> Step:
     """Return a step in plain PyTorch, as in a good tutorial."""
     network = sequential(task).to(memory_format=torch.channels_last).train()
     kernels = [weight for weight in network.parameters() if weight.ndim > 1]
@@ -192,7 +192,7 @@ def plain(task: Task, pixels: Pixels, truth: Ints, dtype: torch.dtype, *, augmen
     return step
 
 
-def sequential(task: Task) -> nn.Sequential:
+def sequential(task: Case) -> nn.Sequential:
     """Return the network of a plan in PyTorch."""
     channels, side = (1 if task.grey else 3), task.size
     layers: list[nn.Module] = []
@@ -239,7 +239,7 @@ def augment(planes: Tensor) -> Tensor:
     return (moved * draw(0.9, 1.1, 1, 1, 1) + draw(-25.5, 25.5, 3, 1, 1)).clamp_(0, 255)
 
 
-def keras_step(task: Task, pixels: Pixels, truth: Ints, *, augmented: bool) -> Step:
+def keras_step(task: Case, pixels: Pixels, truth: Ints, *, augmented: bool) -> Step:
     """Return a step of Keras, as in courses."""
     import keras
     from keras.src.legacy.preprocessing.image import ImageDataGenerator  # no longer public in Keras

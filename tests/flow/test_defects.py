@@ -210,11 +210,11 @@ def test_byte_identical_pictures_share_a_group(run):
 def test_near_duplicates_share_a_group_and_a_side(run):
     """Two of the planted pieces happen to show nearly the same place."""
     table = catalog_of(run)
-    twins = table[table["path"].isin(["flower/025.jpg", "flower/076.jpg"])]
-    assert twins["group"].nunique() == twins["split"].nunique() == 1
-    (group,) = twins["group"].unique()
+    copies = table[table["path"].isin(["flower/025.jpg", "flower/076.jpg"])]
+    assert copies["group"].nunique() == copies["split"].nunique() == 1
+    (group,) = copies["group"].unique()
     assert (table["group"] == group).sum() == 2
-    assert (twins["status"] == "used").all()
+    assert (copies["status"] == "used").all()
 
 
 def as_zip(planted: Planted, file: Path) -> Path:

@@ -41,6 +41,6 @@ def test_training_touches_neither_torch_nor_pyplot_nor_the_network(photos, cli, 
     done = cli("train", photos, "--runs", tmp_path, "--size", 32, "--json", before=CLOSED)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 1
-    seen = json.loads(done.stderr.splitlines()[-1])
-    assert seen["reached"] == []
-    assert not {"torch", "timm", "torchvision", "matplotlib.pyplot", "tensorflow"} & set(seen["modules"])
+    modules = json.loads(done.stderr.splitlines()[-1])
+    assert modules["reached"] == []
+    assert not {"torch", "timm", "torchvision", "matplotlib.pyplot", "tensorflow"} & set(modules["modules"])

@@ -68,7 +68,7 @@ def test_the_report_says_which_won_and_by_how_much(tuned):
 
 
 def test_some_pictures_are_kept_aside_for_what_it_promises(tuned):
-    """Which training neither learnt from nor was measured on: sets and thresholds come from them."""
+    """Which training neither used nor was measured on: sets and thresholds come from them."""
     from kilat.data.source import open_source
     from kilat.evaluate.conformal import ConformalSets
 

@@ -124,14 +124,14 @@ def _ours(name, strength, picture):
 @pytest.mark.parametrize("torchvision_name", NAMES)
 def test_operations_are_those_of_torchvision(torchvision_name, space, channels):
     picture = smooth(channels)
-    for magnitude, strength in zip(*_strengths(torchvision_name, space, 20, 24), strict=True):
+    for magnitude, strength in zip(*_magnitudes(torchvision_name, space, 20, 24), strict=True):
         # fill None is black too; a fill that is given dims pixels at the edge twice in torchvision
         wanted = _apply_op(picture, torchvision_name, magnitude, reference.InterpolationMode.BILINEAR, None)
         found = _ours(NAMES[torchvision_name], strength, picture)
         assert (found - wanted.float()).abs().max() <= 2.0, (magnitude, strength)
 
 
-def _strengths(torchvision_name, space, width, height):
+def _magnitudes(torchvision_name, space, width, height):
     """torchvision's magnitudes of one operation at eight levels of both signs, and what kilat makes of those levels."""
     operation = policies.OPERATIONS[NAMES[torchvision_name]]
     if space == "rand":
@@ -150,7 +150,7 @@ def _strengths(torchvision_name, space, width, height):
 @pytest.mark.parametrize("space", ["rand", "wide"])
 def test_strengths_are_those_of_torchvision(space):
     for name in NAMES:
-        theirs, ours = _strengths(name, space, 331, 331)
+        theirs, ours = _magnitudes(name, space, 331, 331)
         if name == "Posterize":
             ours = [8 - round(value) for value in ours]
         if name == "Solarize":

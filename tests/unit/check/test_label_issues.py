@@ -129,10 +129,10 @@ def test_heads_fitted_without_the_candidates_find_systematic_mistakes():
     labels = np.where(generator.random(len(truth)) < 0.15, (truth + 1) % 3, truth)
     fold, rows = np.arange(len(truth)) % 5, np.arange(len(truth))
     head = fit(points, rows, labels, fold, 3, [Block("last", 3)], Head())
-    held = apply_temperature(head.held_out_logits, 1.0)
+    held_out = apply_temperature(head.held_out_logits, 1.0)
     bad = labels != truth
-    alone = find_label_issues(labels, held)
-    again = find_label_issues(labels, held, HeadRefit.of(head, rows, labels, fold, 3))
+    alone = find_label_issues(labels, held_out)
+    again = find_label_issues(labels, held_out, HeadRefit.of(head, rows, labels, fold, 3))
     assert roc_auc_score(bad, -again.label_probability) > 0.97
     assert again.flagged[bad].mean() > max(0.8, alone.flagged[bad].mean())
 

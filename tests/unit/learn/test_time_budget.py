@@ -46,7 +46,7 @@ def test_fine_tuning_begins_only_while_enough_is_left_for_it():
 
 
 @pytest.mark.parametrize(
-    ("asked", "last"),
+    ("wanted", "last"),
     [
         (Features(), Features(precision="int8")),
         (
@@ -56,9 +56,9 @@ def test_fine_tuning_begins_only_while_enough_is_left_for_it():
         (Features(backbone="resnet18"), Features(backbone="resnet18")),
     ],
 )
-def test_what_is_extracted_instead(asked, last):
-    found = list(cheaper_features(asked))
-    assert found[0] == asked
+def test_what_is_extracted_instead(wanted, last):
+    found = list(cheaper_features(wanted))
+    assert found[0] == wanted
     assert found[-1] == last
 
 
