@@ -54,7 +54,11 @@ class SequentialView:
         with torch.no_grad():
             with _recorded(parts) as outputs:
                 maps = stage_maps(example)
-            indices = [_index_of(outputs, stage_map) for stage_map in maps]
+            # By identity, since an untrained block may add nothing to its input.
+            indices = [
+                next((index for index, value, copy in outputs if value is one and torch.equal(copy, one)), None)
+                for one in maps
+            ]
             shapes = [example.shape[1:], *(value.shape[1:] for _, _, value in outputs)]
         found = [index for index in indices if index is not None]
         if len(found) < len(indices) or [index for index, _, _ in outputs] != list(range(len(parts))):
@@ -142,11 +146,6 @@ def _recorded(parts: Parts) -> Iterator[Outputs]:
 
             hooks.callback(part.register_forward_hook(record).remove)
         yield outputs
-
-
-def _index_of(outputs: Outputs, stage_map: Tensor) -> int | None:
-    """Return which part gave a map, by identity: an untrained block may add nothing to its input."""
-    return next((index for index, value, copy in outputs if value is stage_map and torch.equal(copy, stage_map)), None)
 
 
 def _children_without(module: nn.Module, stage_ends: Sequence[str], path: str = "") -> Iterator[tuple[str, nn.Module]]:
