@@ -1,4 +1,4 @@
-"""Measures `kilat drift`: p-values where nothing changed, and how small a change is detected.
+"""`kilat drift`: p-values where nothing changed, and how often small changes are detected.
 
 A classifier is trained on a random 70% of the flowers. The embeddings of its test pictures and of the other 30%, none
 of which it was trained on, are split at random again and again into a reference of 500 and new pictures. At a level of

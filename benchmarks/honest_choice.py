@@ -32,7 +32,7 @@ _QUICK = (8, 4)
 
 
 @dataclass(frozen=True)
-class Task:
+class Case:
     """What is trained on: a known set, and how many training and test pictures of each class.
 
     Args:
@@ -79,11 +79,11 @@ def main() -> None:
         words = ", ".join(f"{value:+.4f}" for value in shortfalls)
         holds = all(value <= 0 for value in shortfalls)
         measure.verdict(
-            f"{name}: kept ≥ frozen − half its interval", f"short by {words} (n={len(shortfalls)} runs)", holds
+            f"{name}: kept ≥ frozen − half its interval", f"shortfall {words} (n={len(shortfalls)} runs)", holds
         )
 
 
-def tasks(args: argparse.Namespace) -> Iterator[Task]:
+def tasks(args: argparse.Namespace) -> Iterator[Case]:
     """Yield the chosen sets; skip where one of them is not here."""
     counts = {
         "digits": (0, 0),
@@ -94,10 +94,10 @@ def tasks(args: argparse.Namespace) -> Iterator[Task]:
         root = None
         if name != "digits":
             root = measure.dataset_folder(name, args.root / name if args.root else None).parent
-        yield Task(name, root, *(_QUICK if args.quick else counts[name]))
+        yield Case(name, root, *(_QUICK if args.quick else counts[name]))
 
 
-def run(task: Task, seed: int, method: Sequence[str], *, quick: bool) -> FineTuningResult:
+def run(task: Case, seed: int, method: Sequence[str], *, quick: bool) -> FineTuningResult:
     """Train once and print the results."""
     options = [*method, "--seed", str(seed)]
     if quick:

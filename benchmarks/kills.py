@@ -81,14 +81,16 @@ def train_with_kills(command: list[str], folder: Path, kills: int, rng: random.R
         folder: of its run.
         kills: how many.
         rng: draws the moments.
-        latest: seconds after the start by which kills at a random moment come.
+        latest: seconds after the start by which kills at a random moment come; they come earlier where a random step
+            is reached, so that a training that runs faster than the reference is killed before it ends.
     """
     goals = sorted(rng.sample(range(EPOCHS * STEPS_PER_EPOCH - 10), kills))
     kinds = [("save", "step", "moment")[number % 3] for number in range(kills)]
     for goal, kind in zip(goals, kinds, strict=True):
         process = start(command)
         if kind == "moment":
-            time.sleep(rng.random() * latest)
+            end = time.perf_counter() + rng.random() * latest
+            wait_until(lambda goal=goal, end=end: time.perf_counter() > end or last_step(folder) >= goal, process)  # type: ignore[misc]
         else:
             wait_until(lambda goal=goal: last_step(folder) >= goal, process)  # type: ignore[misc]
         if kind == "save":
