@@ -26,7 +26,8 @@ demo: $(VENV)/.core ## install kilat alone (no torch), train on scikit-learn's h
 	@$(BIN)/kilat train digits --name demo
 	@echo "Report: $$(ls -td "$$PWD"/runs/demo*/report.html | head -n 1)"
 
-PARALLEL ?= -n 2 --dist loadfile  # a worker a core; the files of tests share what is costly to make
+# A worker a core; the files of tests share what is costly to make, and whole verbs, which take longest, come first.
+PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.full ## run the tests; offline once installed
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 

@@ -57,6 +57,7 @@ OLD_MODULES = (
     "senses", "sensing", "sheet", "steps", "story", "tap", "together", "trusting", "turned", "twins", "wire",
 )  # fmt: skip
 HERE = Path(__file__).resolve()
+OLD_TEXT = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, TEXT))})(?!\w)", re.IGNORECASE)
 RENAMED = ROOT / "src/kilat/recipe/renamed.py"  # the one table that has to know old names
 
 
@@ -100,9 +101,9 @@ def old_words(path: Path) -> Iterator[str]:
         tokens = tokenize.generate_tokens(io.StringIO(text).readline)
         lines = [(t.start[0], t.string) for t in tokens if t.type in (tokenize.STRING, tokenize.COMMENT)]
     for number, line in lines:
-        for word, instead in TEXT.items():
-            if re.search(rf"(?<![\w]){re.escape(word)}(?![\w])", line, re.IGNORECASE):
-                yield f"{path.relative_to(ROOT)}:{number}: “{word}” → {instead}"
+        for found in OLD_TEXT.finditer(line):
+            word = found[0].lower()
+            yield f"{path.relative_to(ROOT)}:{number}: “{word}” → {TEXT[word]}"
 
 
 def test_no_old_name_is_left_in_the_code():
