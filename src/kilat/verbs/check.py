@@ -92,7 +92,7 @@ def check(
         data: labelled pictures, as for ``kilat.train``; a ready-made test split stays what it is, and none is drawn.
         recipe: of which the sections about frozen backbones count.
         labels: with pictures, the label of each; with other data, a table of corrected labels.
-        name: of the folder; the data's own name by default. Where it is taken, the next free number is added.
+        name: of the folder that is made in ``out``; the data's own name by default, and numbered where it is taken.
         out: where the folder is made.
         root: a folder that already holds copies of a known set.
         command: that asked for this, to be shown on the page.
@@ -107,30 +107,26 @@ def check(
     with progress_bars.show(progress) as shown:
         source = open_data(data, labels, root, shown)
         with run_folder.new_folder(Path(out), name or source.name) as folder:
-            learned = learn_head(
-                source, recipe, timer, TimeBudget(recipe.runtime.time_limit, timer.started, timer.now), shown
-            )
+            budget = TimeBudget(recipe.runtime.time_limit, timer.started, timer.now)
+            learned = learn_head(source, recipe, timer, budget, shown)
             catalog, used = learned.catalog, learned.catalog.table[learned.catalog.used]
             with timer.measure("checks_s"):
                 trust = recipe.trust.model_copy(update={"unknown": "knn"})
                 checked = look_into(fit_uncertainty(learned, trust))
-            counts = {
-                "used": len(used),
-                "refused": len(catalog.table) - len(used),
-                "classes": used["label"].value_counts().to_dict(),
-            }
+            classes = used["label"].value_counts().to_dict()
+            counts = {"used": len(used), "refused": len(catalog.refused), "classes": classes}
             cross_validated = _cross_validated(learned.split)
+            summary = {
+                **counts,
+                "cross_validated": cross_validated,
+                "suspects_file": run_folder.SUSPECTS if len(checked.suspects) else None,
+                "command": command or f"kilat check {source.name}",
+                "seconds": timer.timings()["total_s"],
+                **check_page.sizes_and_formats(catalog),
+            }
             with timer.measure("report_s"):
                 found = read_and_show(checked.findings, source, catalog)
-                page = {
-                    **counts,
-                    "cross_validated": cross_validated,
-                    "suspects_file": run_folder.SUSPECTS if len(checked.suspects) else None,
-                    "command": command or f"kilat check {source.name}",
-                    "seconds": timer.timings()["total_s"],
-                    **check_page.sizes_and_formats(catalog),
-                }
-                write_file(folder / run_folder.CHECK, check_page.render(folder.name, found, page, learned.notes))
+                write_file(folder / run_folder.CHECK, check_page.render(folder.name, found, summary, learned.notes))
             run_folder.write_suspects(folder, checked.suspects)
             write_file(folder / run_folder.CATALOG, catalog.table.to_csv(index=False))
             notes = [note.document() for note in learned.notes]

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,9 @@ from kilat.verbs import run_folder
 from kilat.verbs.check import Checked, look_into, measure_without
 from kilat.verbs.open_data import Data, Labels, open_data
 from kilat.verbs.run import Run
+
+if TYPE_CHECKING:
+    from kilat.fit.tracking import Tracker
 
 Given = str | Path | dict[str, Any] | Recipe
 
@@ -93,24 +96,17 @@ def train(  # noqa: PLR0913 - a choice each
             chosen = _recipe_of(folder, overrides if recipe == "transfer" else {"recipe": recipe, **overrides})
             source = open_data(data or start.data, labels or start.labels, root or start.root, shown)
         run_folder.begin(folder, chosen, start)
-        tracker = None
-        if track:
-            from kilat.fit.tracking import Tracker
-
-            tracker = stack.enter_context(Tracker(source.name, folder.name, chosen.model_dump(mode="json")))
+        tracker = stack.enter_context(_mlflow(source.name, folder.name, chosen)) if track else None
         history = run_folder.History(folder, [tracker.epoch, on_epoch] if tracker else [on_epoch])
         options = TrainingOptions(folder / run_folder.CHECKPOINTS, start.network, network, history.append)
         outcome = fit(source, chosen, timer, shown, options)
-        if tracker and tracker.failure:
-            outcome.notes.append(Note("tracking_stopped", {"reason": tracker.failure}))
-        run = write(folder, source, outcome, timer)
-        if tracker:
-            tracker.finish(run.metrics.document(), run_folder.finished_files(folder))
-    return run
+        return write(folder, source, outcome, timer, tracker)
 
 
-def write(folder: Path, source: Source, outcome: "Outcome", timer: Timer) -> Run:
+def write(folder: Path, source: Source, outcome: "Outcome", timer: Timer, tracker: "Tracker | None" = None) -> Run:
     """Write everything that a run leaves in its folder; the metrics last, since with them it counts as finished."""
+    if tracker and tracker.failure:
+        outcome.notes.append(Note("tracking_stopped", {"reason": tracker.failure}))
     learned = outcome.learned
     predictions = outcome.predictions()
     with timer.measure("report_s"):
@@ -132,6 +128,8 @@ def write(folder: Path, source: Source, outcome: "Outcome", timer: Timer) -> Run
     run = Run(folder, outcome.classifier)
     write_file(folder / run_folder.REPORT, run.render_report(metrics))
     write_json(folder / run_folder.METRICS, metrics.document())
+    if tracker:
+        tracker.finish(metrics.document(), run_folder.finished_files(folder))
     return run
 
 
@@ -226,6 +224,12 @@ class Outcome:
         if split.is_calibrated_apart:
             parts.append((split.validation, split.calibrated(split.validation_logits)))
         return metadata.predictions(self.learned.catalog, split.classes, parts)
+
+
+def _mlflow(experiment: str, name: str, recipe: Recipe) -> "Tracker":
+    from kilat.fit.tracking import Tracker
+
+    return Tracker(experiment, name, recipe.model_dump(mode="json"))
 
 
 def _choose(recipe: Given, network: Any, overrides: dict[str, Any]) -> tuple[Recipe, str]:
