@@ -1,6 +1,7 @@
 """What tests of whole verbs share: the command in a process of its own, real photos, one trained run of each kind."""
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from kilat.cli import main
 
 Done = subprocess.CompletedProcess[str]
 Cli = Callable[..., Done]
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., "Started"]
 
 
 @pytest.fixture(scope="session")
@@ -56,18 +57,74 @@ def kilat_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str
     return run
 
 
-@pytest.fixture
-def start(request: pytest.FixtureRequest) -> Start:
-    """Starts the command line and comes back at once; what still runs at the end of the test is killed."""
+# A fresh interpreter takes seconds to import torch and kilat; processes that are only started to be stopped are forked
+# from one that has done so.
+FORKS = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+COMMAND = """
+import os, sys
+os.environ.clear()
+os.environ.update(environment)
+for descriptor, path in ((1, out), (2, err)):
+    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
+sys.argv = ["kilat", *arguments]
+exec(before)
+from kilat.cli import main
+main()
+"""
 
-    def begin(*arguments: object, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from kilat.cli import main; main()", *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **(env or {})},
-        )
+
+class Started:
+    """A command line that runs in a process of its own, with the methods of ``subprocess.Popen``."""
+
+    def __init__(self, arguments: Sequence[str], environment: dict[str, str], before: str, folder: Path) -> None:
+        self._printed = (folder / "out", folder / "err")
+        out, err = map(str, self._printed)
+        given = {"arguments": arguments, "environment": environment, "before": before, "out": out, "err": err}
+        self._process = FORKS.Process(target=exec, args=(COMMAND, given))
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        self._process.join(timeout)
+        if self._process.is_alive():
+            raise subprocess.TimeoutExpired("kilat", timeout or 0.0)
+        out, err = (path.read_text("utf-8") if path.exists() else "" for path in self._printed)
+        return out, err
+
+
+@pytest.fixture(scope="session")
+def _forks() -> None:
+    """Let what is forked have imported everything."""
+    FORKS.set_forkserver_preload(["kilat.cli", "kilat.verbs.train", "kilat.fit.prepare"])
+
+
+@pytest.fixture
+def start(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, _forks: None) -> Start:
+    """Starts the command line and returns at once; what still runs at the end of the test is killed.
+
+    ``before`` is Python that runs first, ``env`` is added to the environment.
+    """
+
+    def begin(*arguments: object, before: str = "", env: dict[str, str] | None = None) -> Started:
+        environment = {**os.environ, **(env or {})}
+        process = Started([*map(str, arguments)], environment, before, tmp_path_factory.mktemp("started"))
 
         def end() -> None:
             process.kill()

@@ -421,7 +421,17 @@ def test_a_time_limit_ends_with_its_schedule(make_trainer, clock):
     assert clock.time < began + 13.0
 
 
+@pytest.fixture
+def quick_compiler():
+    """torch.compile without what takes it longest: trying vector instructions, and precompiling a header."""
+    from torch._inductor import config
+
+    with config.patch({"cpp.simdlen": 1, "cpp.vec_isa_ok": True, "cpp_cache_precompile_headers": False}):
+        yield
+
+
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+@pytest.mark.usefixtures("quick_compiler")
 def test_compiled_it_trains_the_same(trained):
     plain, compiled = (trained(layers=LINEAR, count=47, compiled=way, folder=str(way)) for way in (False, True))
     for one, other in zip(plain.state.history, compiled.state.history, strict=True):
