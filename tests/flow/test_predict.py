@@ -170,7 +170,9 @@ class TestCommand:
             assert "Traceback" not in done.stderr
 
     def test_a_reader_that_goes_away_is_no_error(self, photos_run, other_photos):
-        command = [sys.executable, "-c", "from kilat.cli import main; main()", "predict", photos_run.folder, other_photos]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        command = [sys.executable, "-c", "from kilat.cli import main; main()", "predict", photos_run.folder]
+        with subprocess.Popen(
+            [*command, other_photos], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
             process.stdout.close()
             assert "Traceback" not in process.stderr.read()
