@@ -49,7 +49,10 @@ class InMemory:
 
     def __init__(self, pixels: NDArray[Any], device: torch.device | str) -> None:
         self.device = torch.device(device)
-        self.pixels = torch.from_numpy(pixels).to(self.device if _has_room(self.device, pixels.nbytes) else "cpu")
+        home = self.device
+        if home.type == "cuda" and pixels.nbytes > torch.cuda.mem_get_info(home)[0] // _GPU_DIVISOR:
+            home = torch.device("cpu")  # the network and all that it computes need the GPU's memory
+        self.pixels = torch.from_numpy(pixels).to(home)
 
     def batches(self, order: Sequence[Rows]) -> Generator[Tensor, None, None]:
         """Yield the pixels of each array of rows."""
@@ -149,11 +152,6 @@ class Streaming:
                     message.format(path=self.source.entries[row].path, reason=error.message),
                     hint=_("Leave the pictures as they are until training has ended, or keep them in memory."),
                 ) from error
-
-
-def _has_room(device: torch.device, size: int) -> bool:
-    """Return whether so many bytes fit on a device beside a network and all that it computes."""
-    return device.type != "cuda" or size <= torch.cuda.mem_get_info(device)[0] // _GPU_DIVISOR
 
 
 @dataclass

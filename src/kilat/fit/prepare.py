@@ -1,8 +1,5 @@
 """Makes trainings ready: builds the network of a recipe, or opens a frozen backbone, and loads its pictures."""
 
-import math
-from typing import Literal
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -79,7 +76,8 @@ def finetuning_run(source: Source, dataset: PixelDataset, recipe: Recipe, head: 
     model = finetuned.FineTuned(
         extractors, head, flip_average=features.flip_average, train_batch_norms=fit.batch_norm == "train"
     )
-    model.unfreeze(max((phase.unfreeze for phase in fit.all_phases), key=_stage_count))
+    stages = [phase.unfreeze for phase in fit.all_phases]
+    model.unfreeze("all" if "all" in stages else max(stages))  # for the counts of what is trainable
     pictures = _load(source, dataset, features.resize, device)
     counts = count(model, model.logits, dataset.size)
     return TrainingRun(_spec(model, pictures, dataset, recipe, device), counts, [])
@@ -133,7 +131,3 @@ def _normaliser(recipe: Recipe, network: nn.Module, pictures: Pictures, rows: ND
 
         return Normaliser(*timm_networks.normalisation(backbone.network))
     return fit_normaliser("channel_zscore" if kind == "auto" else kind, pictures, rows, colour=recipe.input.colour)
-
-
-def _stage_count(stages: int | Literal["all"]) -> float:
-    return math.inf if stages == "all" else stages

@@ -111,7 +111,11 @@ class Tracker:
         from mlflow.entities import Metric
 
         now = time.time_ns() // 1_000_000  # MLflow counts milliseconds
-        metrics = [Metric(name, float(value), now, step) for name, value in numbers.items() if _is_number(value)]
+        metrics = [
+            Metric(name, float(value), now, step)
+            for name, value in numbers.items()
+            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        ]
         self._client.log_batch(self._id, metrics=metrics)
 
     def _send(self, send: Callable[[], object]) -> None:
@@ -152,10 +156,6 @@ def _quiet_mlflow(uri: str) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _reason(error: Exception) -> str:

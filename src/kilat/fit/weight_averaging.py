@@ -87,7 +87,7 @@ class Weights:
                 self.swa[name] = value.clone()
 
     def reset_swa(self) -> None:
-        """Start the mean of epochs anew."""
+        """Start a new mean of epochs."""
         self.swa, self.swa_epochs = {}, 0
 
     def tensors(self) -> Tensors:

@@ -1,4 +1,4 @@
-"""Augmentation of batches, on their device: what a recipe chooses, drawn anew for every picture."""
+"""Augmentation of batches, on their device: what a recipe chooses, drawn for every picture."""
 
 import torch
 from torch import Generator, Tensor

@@ -36,7 +36,9 @@ def move(pixels: Tensor, choices: Augment, generator: Generator) -> Tensor:
     n, height, width, _channels = pixels.shape
     outside = Outside(choices.fill, choices.fill_value)
     offsets = [random.integers(n, -choices.crop, choices.crop, generator) for _axis in "xy"]
-    maps = _draw_maps(n, (height, width), choices, generator) if _is_interpolated(choices) else None
+    moves = choices.rotation, choices.width_shift, choices.height_shift, choices.shear
+    is_interpolated = any(moves) or choices.zoom != (1.0, 1.0) or choices.resized_crop is not None
+    maps = _draw_maps(n, (height, width), choices, generator) if is_interpolated else None
     flips = [
         random.signs(n, generator) if chosen else torch.ones(n)
         for chosen in (choices.horizontal_flip, choices.vertical_flip)
@@ -187,11 +189,6 @@ def draw_rectangles(
     first = fits.int().argmax(1)
     pictures = torch.arange(n)
     return sides[pictures, first] * fits[pictures, first, None]
-
-
-def _is_interpolated(choices: Augment) -> bool:
-    moves = choices.rotation, choices.width_shift, choices.height_shift, choices.shear
-    return any(moves) or choices.zoom != (1.0, 1.0) or choices.resized_crop is not None
 
 
 def _draw_maps(n: int, size: tuple[int, int], choices: Augment, generator: Generator) -> Tensor:

@@ -26,7 +26,10 @@ def preview_sheet(pixels: NDArray[np.uint8], augment: Augment, *, seed: int, var
     Returns:
         An RGB picture on white; small pictures are enlarged by a whole factor, pixel by pixel.
     """
-    columns = [_enlarged(column) for column in (pixels, *_variants(pixels, augment, seed, variants))]
+    factor = max(1, round(_WIDTH / max(pixels.shape[1:3])))
+    columns = [
+        column.repeat(factor, 1).repeat(factor, 2) for column in (pixels, *_variants(pixels, augment, seed, variants))
+    ]
     count, height, width, _ = columns[0].shape
     canvas = np.full((_MARGIN + count * (height + _MARGIN), _left(len(columns), width), 3), _WHITE, np.uint8)
     for number, column in enumerate(columns):
@@ -45,11 +48,6 @@ def _variants(pixels: NDArray[np.uint8], augment: Augment, seed: int, count: int
         planes, _targets = augmenter(batch, targets, generator)
         variants.append(planes.permute(0, 2, 3, 1).round().to(torch.uint8).numpy())
     return variants
-
-
-def _enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    factor = max(1, round(_WIDTH / max(pixels.shape[1:3])))
-    return pixels.repeat(factor, 1).repeat(factor, 2)
 
 
 def _left(column: int, width: int) -> int:
