@@ -17,7 +17,7 @@ from kilat.fit.loader import InMemory, Rows
 from kilat.fit.microbatch import MicroBatch
 from kilat.fit.train_state import TrainSpec
 from kilat.locale.notes import Note
-from kilat.runtime.deadline import TooSlowError, watched
+from kilat.runtime.deadline import TooSlowError, stop_if_too_slow
 from kilat.runtime.memory import has_room
 from kilat.runtime.progress import Advance
 
@@ -187,7 +187,7 @@ class _Progress:
     ) -> None:
         self.group, self.total, self.done = group, total, 0
         self.is_timed = seconds is not None
-        self.advance = advance if seconds is None else watched(advance, seconds, now)
+        self.advance = advance if seconds is None else stop_if_too_slow(advance, seconds, now)
 
     def add(self, pictures: int) -> None:
         """Count some more pictures.

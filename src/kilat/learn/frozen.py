@@ -25,7 +25,7 @@ from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
 from kilat.recipe import Features, Recipe
-from kilat.runtime.deadline import TooSlowError, watched
+from kilat.runtime.deadline import TooSlowError, stop_if_too_slow
 from kilat.runtime.progress import Advance, Progress
 from kilat.runtime.timer import Timer
 
@@ -153,7 +153,7 @@ def _extract_in_time(
         seconds = budget.for_features(before_finetuning=recipe.is_finetuning)
         catalog = Catalog.from_entries(source.entries)
         try:
-            advance = watched(progress(_("Extracting features")), seconds, budget.now)
+            advance = stop_if_too_slow(progress(_("Extracting features")), seconds, budget.now)
             features, backbone, trouble = _extract_all(source, catalog, used, device, advance)
             return catalog, features, backbone, used, [*notes, *trouble]
         except TooSlowError as slow:

@@ -46,7 +46,7 @@ class TooSlowError(Exception):
         self.rate = rate
 
 
-def watched(advance: Advance, seconds: float, now: Callable[[], float] = time.perf_counter) -> Advance:
+def stop_if_too_slow(advance: Advance, seconds: float, now: Callable[[], float] = time.perf_counter) -> Advance:
     """Return a progress that stops a pass which would take too long, judging by its first pictures.
 
     Nothing is judged before 48 pictures and two seconds. After a quarter of the pictures, a pass may take half as long

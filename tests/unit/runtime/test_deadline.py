@@ -2,7 +2,7 @@
 
 import pytest
 
-from kilat.runtime.deadline import Deadline, TooSlowError, watched
+from kilat.runtime.deadline import Deadline, TooSlowError, stop_if_too_slow
 from kilat.runtime.progress import ignore
 
 
@@ -26,7 +26,7 @@ def test_what_remains_is_what_its_clock_says():
 
 def run(seconds_each, total, seconds):
     """A pass in which every picture takes some seconds; returns how many were done."""
-    advance = watched(ignore, seconds, Clock(seconds_each))
+    advance = stop_if_too_slow(ignore, seconds, Clock(seconds_each))
     done = 0
     for done in range(1, total + 1):
         advance(done, total)
@@ -45,7 +45,7 @@ def test_a_pass_that_would_be_late_ends_early_with_its_rate():
 
 def test_a_pass_that_has_come_far_may_end_a_little_late():
     clock = Clock(0.09)
-    advance = watched(ignore, 100, clock)
+    advance = stop_if_too_slow(ignore, 100, clock)
     for done in range(1, 600):
         advance(done, 1000)
     clock.step = 0.13
@@ -55,6 +55,6 @@ def test_a_pass_that_has_come_far_may_end_a_little_late():
 
 def test_the_progress_below_is_told_all_the_same():
     reported = []
-    advance = watched(lambda done, total, note="": reported.append((done, total, note)), 100, Clock(0.0))
+    advance = stop_if_too_slow(lambda done, total, note="": reported.append((done, total, note)), 100, Clock(0.0))
     advance(1, 2, "half")
     assert reported == [(1, 2, "half")]
