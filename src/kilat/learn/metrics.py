@@ -4,7 +4,7 @@ A section or value that does not apply is absent, one that cannot be measured (a
 Intervals are 95% intervals, ``[low, high]``. Keys are added, never renamed.
 """
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -284,10 +284,6 @@ class Metrics(Section):
     def document(self) -> dict[str, Any]:
         """Return what JSON holds; ``Metrics.model_validate`` reads it back."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
-
-    def with_timing(self, timing: dict[str, float]) -> Self:
-        """Return the same with the seconds of every part."""
-        return self.model_copy(update={"timing": timing})
 
 
 class Evaluation(Section):

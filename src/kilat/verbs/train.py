@@ -151,7 +151,8 @@ def fit(
             comparison = metadata.comparison(measures, learned.alternative.measures(), learned.comparison)
     with timer.measure("uncertainty_s"):
         uncertainty = fit_uncertainty(learned, recipe.trust)
-        measures["test"] |= {"sets": uncertainty.set_measures(), "unknown": uncertainty.unknown_section()["test"]}
+        unknown = uncertainty.unknown_section()
+        measures["test"] |= {"sets": uncertainty.set_measures(), "unknown": unknown["test"]}
     with timer.measure("check_s"):
         checked = look_into(uncertainty)
         if fewer := measure_without(checked.leaked, split):
@@ -172,7 +173,7 @@ def fit(
         **measures,
         **learned.sections_with_temperature(),
         **({"comparison": comparison} if comparison else {}),
-        "unknown": uncertainty.unknown_section(),
+        "unknown": unknown,
         "check": checked.section(),
         "parity": vars(gate),
         "model": metadata.model(info, model, learned.recipe),
