@@ -19,6 +19,7 @@ from kilat.features.pixels import fits_in_memory, natural_size, read_pixels
 from kilat.features.resize_graph import Resizer
 from kilat.recipe import Resize
 from kilat.runtime import memory
+from kilat.runtime.cores import available_cores
 
 
 def encoded(values: NDArray[np.uint8], kind: str = "PNG") -> bytes:
@@ -125,8 +126,8 @@ class TestReadPixels:
             tracemalloc.stop()
         assert pixels is not None
         assert pixels.nbytes == 500 * 64 * 64 * 3
-        # The array itself, and on any number of cores at most all pictures on their way, as squares and as batches.
-        assert peak < 4 * pixels.nbytes
+        # The array itself and some pictures on their way, more of them on more cores: at most all, as squares and batches.
+        assert peak < min(4, 2.5 + max(0, available_cores() - 2) / 4) * pixels.nbytes
 
 
 class TestSecondPass:
