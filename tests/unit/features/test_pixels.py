@@ -126,7 +126,7 @@ class TestReadPixels:
             tracemalloc.stop()
         assert pixels is not None
         assert pixels.nbytes == 500 * 64 * 64 * 3
-        # The array itself and some pictures on their way, more of them on more cores: at most all, as squares and batches.
+        # The array itself and some pictures on their way, more on more cores: at most all, as squares and batches.
         assert peak < min(4, 2.5 + max(0, available_cores() - 2) / 4) * pixels.nbytes
 
 
