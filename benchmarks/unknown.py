@@ -57,7 +57,7 @@ class Subset:
 
     def __init__(self, source: Source, rows: Ints) -> None:
         self.source, self.rows = source, rows
-        self.name, self.skipped = source.name, source.skipped
+        self.name, self.skipped, self.notes = source.name, source.skipped, source.notes
         self.entries = [source.entries[row] for row in rows]
 
     def read(self, index: int) -> Picture:

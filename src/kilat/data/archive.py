@@ -10,6 +10,7 @@ from kilat.data.image_file import has_image_signature, kind_of_file, printable
 from kilat.data.layout import EMPTY_CLASS, HIDDEN, OTHER, FolderTree, FoundFile, join_path, sorted_order
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _, ngettext
+from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
@@ -60,6 +61,7 @@ class ArchiveSource:
         self.entries = [entries[i] for i in order]
         self._positions = [positions[i] for i in order]
         self.skipped = dict(scan.skipped)
+        self.notes: list[Note] = []
         if empty := tree.empty_classes():
             self.skipped[EMPTY_CLASS] = empty
 

@@ -10,6 +10,7 @@ from kilat.data.catalog import Entry
 from kilat.data.image_file import is_encodable, printable, read_file
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _, ngettext
+from kilat.locale.notes import Note
 from kilat.runtime.array_types import Pixels
 
 
@@ -35,6 +36,7 @@ class ArraySource:
             )
         self.name = name
         self.skipped: dict[str, int] = {}
+        self.notes: list[Note] = []
         self.entries = [
             Entry(f"{name}[{i}]", label, split)
             for i, (label, split) in enumerate(zip(labels, splits or [""] * len(labels), strict=True))
@@ -72,6 +74,7 @@ class PathsSource:
             )
         self.name = name
         self.skipped: dict[str, int] = {}
+        self.notes: list[Note] = []
         self._paths = [os.fspath(path) for path in paths]
         self.entries = [Entry(printable(path), label) for path, label in zip(self._paths, labels, strict=True)]
 

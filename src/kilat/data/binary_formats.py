@@ -12,6 +12,7 @@ from kilat.data.catalog import Entry
 from kilat.data.image_file import unreadable
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _
+from kilat.locale.notes import Note
 from kilat.runtime.array_types import Pixels
 
 _MOST_IDX_BYTES = 1 << 30
@@ -33,6 +34,7 @@ class CifarSource:
     def __init__(self, folder: Path, name: str, classes: Sequence[str]) -> None:
         self.name = name
         self.skipped: dict[str, int] = {}
+        self.notes: list[Note] = []
         self.entries: list[Entry] = []
         self._records: list[tuple[str, int]] = []
         self._folder = folder

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal, refusal_heading
 
 Picture = bytes | NDArray[np.uint8]
@@ -44,6 +45,8 @@ class Source(Protocol):
     entries: list[Entry]
     skipped: dict[str, int]
     """How many files did not come in as pictures, by a code of ``kilat.data.layout``."""
+    notes: list[Note]
+    """What was read into what the user named: which column, which split, which of several readings."""
 
     def read(self, index: int) -> Picture:
         """Return the picture of ``entries[index]``.

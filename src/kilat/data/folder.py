@@ -16,6 +16,7 @@ from kilat.data.image_file import (
 from kilat.data.layout import EMPTY_CLASS, HIDDEN, LOOP, OTHER, FolderTree, FoundFile, join_path, sorted_order
 from kilat.errors import SourceError
 from kilat.locale import _
+from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
 
 _Identity = tuple[int, int]
@@ -43,6 +44,7 @@ class FolderSource:
         self.entries = [entries[i] for i in order]
         self._real = {k: scan.found[i].path for k, i in enumerate(order) if scan.found[i].path != entries[i].path}
         self.skipped = dict(scan.skipped)
+        self.notes: list[Note] = []
         if empty := tree.empty_classes():
             self.skipped[EMPTY_CLASS] = empty
 

@@ -58,7 +58,7 @@ class CorrectedSource:
     unchanged: int
 
     def __post_init__(self) -> None:
-        self.name, self.skipped = self.source.name, self.source.skipped
+        self.name, self.skipped, self.notes = self.source.name, self.source.skipped, self.source.notes
 
     def read(self, index: int) -> Picture:
         """Return the picture of ``entries[index]``."""

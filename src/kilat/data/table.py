@@ -17,6 +17,7 @@ from kilat.data.image_file import is_encodable, read_file
 from kilat.data.layout import normalize_label, sorted_order
 from kilat.errors import SourceError
 from kilat.locale import _
+from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
 
 PATHS = ("path", "file", "filename", "image", "image_path", "filepath")
@@ -56,6 +57,7 @@ class TableSource:
         entries = self._refuse_repeated([self._entry(number, row, default) for number, row in enumerate(rows, 1)])
         self.entries = [entries[i] for i in sorted_order(entries)]
         self.skipped: dict[str, int] = {}
+        self.notes: list[Note] = []
 
     def read(self, index: int) -> bytes:
         """Return the bytes of the picture."""

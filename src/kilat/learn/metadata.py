@@ -189,9 +189,9 @@ def predictions(catalog: Catalog, classes: list[str], parts: list[tuple[Part, ND
     return pd.concat(frames).sort_values("row").reset_index(drop=True)
 
 
-def skipped_files(source: Source) -> list[Note]:
-    """Return a note for every kind of files that were not pictures."""
-    return [Note(f"skipped_{code}", {"count": count}) for code, count in source.skipped.items()]
+def notes_about(source: Source) -> list[Note]:
+    """Return what was read into a source, and a note for every kind of files in it that were not pictures."""
+    return [*source.notes] + [Note(f"skipped_{code}", {"count": count}) for code, count in source.skipped.items()]
 
 
 def imbalance(labels: NDArray[np.int64], classes: list[str], recipe: Recipe) -> list[Note]:

@@ -9,7 +9,7 @@ from kilat.data.catalog import Catalog, Source
 from kilat.data.label_corrections import CorrectedSource
 from kilat.data.split import Part, assign_splits, hold_out, merge_groups, resolve_duplicates
 from kilat.errors import SourceError
-from kilat.learn.metadata import skipped_files
+from kilat.learn.metadata import notes_about
 from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.recipe import Recipe
@@ -24,7 +24,7 @@ def split_catalog(source: Source, catalog: Catalog, recipe: Recipe) -> tuple[lis
     if recipe.data.near_duplicates == "together":
         merge_groups(catalog, near_duplicates.groups)
     notes = assign_splits(catalog, recipe.data.test, recipe.runtime.seed)
-    return [*notes, *skipped_files(source)], near_duplicates
+    return [*notes_about(source), *notes], near_duplicates
 
 
 def hold_out_parts(pictures: Part, classes: list[str], recipe: Recipe) -> tuple[Part, Part, Part]:

@@ -68,7 +68,7 @@ def evaluate(
     return Evaluation.model_validate(
         {
             "schema": 1,
-            "notes": [note.document() for note in notes],
+            "notes": [note.document() for note in [*source.notes, *notes]],
             "data": {
                 "used": len(test.rows),
                 "refused": len(catalog.table) - len(test.rows),

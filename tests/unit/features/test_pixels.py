@@ -40,7 +40,8 @@ class Recording:
     """A source that notes which of its pictures are read."""
 
     def __init__(self, source: Source) -> None:
-        self.source, self.name, self.skipped, self.read_rows = source, source.name, source.skipped, list[int]()
+        self.source, self.name, self.skipped, self.notes = source, source.name, source.skipped, source.notes
+        self.read_rows = list[int]()
         self.entries: list[Entry] = source.entries
 
     def read(self, index: int) -> Picture:

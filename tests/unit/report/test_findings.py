@@ -9,6 +9,7 @@ from PIL import Image
 
 from kilat.check.finding import Finding
 from kilat.data.catalog import Catalog, Entry
+from kilat.locale.notes import Note
 from kilat.report.findings import (
     GROUPS,
     ORDER,
@@ -40,6 +41,7 @@ class Album:
     def __init__(self, count: int, broken: tuple[int, ...] = ()) -> None:
         self.name, self.broken, self.read_rows = "album", broken, list[int]()
         self.skipped: dict[str, int] = {}
+        self.notes: list[Note] = []
         self.entries = [Entry(f"{i:03d}.png", "ab"[i % 2], "train" if i % 3 else "test") for i in range(count)]
 
     def read(self, index: int) -> bytes:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from kilat.check.finding import Finding
 from kilat.data.catalog import Catalog, Entry
+from kilat.locale.notes import Note
 from kilat.recipe.network_summary import Row, Summary
 from kilat.report.findings import select
 from kilat.report.illustrations import (
@@ -33,7 +34,7 @@ class Folder:
     """Pictures in files, in the order of a catalog."""
 
     def __init__(self, folder: Path, catalog: pd.DataFrame) -> None:
-        self.name, self.skipped, self.folder = "folder", dict[str, int](), folder
+        self.name, self.skipped, self.notes, self.folder = "folder", dict[str, int](), list[Note](), folder
         self.entries = [Entry(path, label) for path, label in zip(catalog["path"], catalog["label"], strict=True)]
         self.read_rows = list[int]()
         for i, entry in enumerate(self.entries):

@@ -14,6 +14,7 @@ from kilat.data.catalog import Entry
 from kilat.evaluate.corruptions import CORRUPTIONS, GROUPS
 from kilat.evaluate.metrics import wilson_interval
 from kilat.features.resize_graph import OPSET
+from kilat.locale.notes import Note
 from kilat.verbs.robustness import choose_pictures, measure_robustness
 
 Pixels = np.ndarray
@@ -25,6 +26,7 @@ class Arrays:
 
     name = "arrays"
     skipped: dict[str, int] = {}  # noqa: RUF012 - the protocol's own type
+    notes: list[Note] = []  # noqa: RUF012
 
     def __init__(self, pictures: list[Pixels]) -> None:
         self.pictures, self.entries = pictures, [Entry(str(i), "") for i in range(len(pictures))]
