@@ -51,7 +51,7 @@ class Photo:
     def of(cls, name: str, label: str, data: bytes) -> "Photo":
         """Return a picture, read as kilat reads it."""
         image, full = decode(data, shrink_to=256)
-        return cls(name, label, content_digest(data).hex(), image_stats(data, image, full))
+        return cls(name, label, content_digest(data).hex(), image_stats([data], [image], full)[0])
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,8 @@ def measure_stats(files: list[bytes]) -> Stats:
     """Return the image stats of files, ``[n]``."""
     stats = np.zeros(len(files), IMAGE_STATS)
     for row, data in enumerate(files):
-        stats[row] = image_stats(data, *decode(data, shrink_to=SIDE))
+        image, full = decode(data, shrink_to=SIDE)
+        stats[row] = image_stats([data], [image], full)[0]
     return stats
 
 

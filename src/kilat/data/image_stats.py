@@ -2,6 +2,7 @@
 
 import io
 import zlib
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image, JpegImagePlugin
 from kilat.data.catalog import Picture
 from kilat.data.decode import FORMATS, without_warnings
 
-VERSION = 1
+VERSION = 2
 """Raised when a field, or how it is measured, changes: records of another version cannot be used."""
 
 THUMBNAIL = 32
@@ -69,6 +70,8 @@ IMAGE_STATS = np.dtype(
 )
 """One record a picture: packed, little-endian, so that its bytes mean the same everywhere."""
 
+Doubles = NDArray[np.float64]
+
 _WORK = 256
 _MAKE, _MODEL, _ORIENTATION = 0x010F, 0x0110, 0x0112
 _BORDER_LINES = 16
@@ -87,31 +90,36 @@ _LUMINANCE = np.array(
 )  # fmt: skip
 
 
-def image_stats(picture: Picture, image: Image.Image, full: tuple[int, int]) -> np.void:
-    """Measure one picture; damaged parts leave their fields at zero, nothing is raised.
+def image_stats(pictures: Sequence[Picture], images: Sequence[Image.Image], full: tuple[int, int]) -> NDArray[np.void]:
+    """Measure pictures of one size; damaged parts leave their fields at zero, nothing is raised.
+
+    All sums are of whole numbers below 2⁵³ in float64, so they are exact: a record does not depend on the order of
+    additions, nor on which pictures are measured together.
 
     Args:
-        picture: the bytes of its file, or an array of pixels.
-        image: the same, decoded: upright RGB, perhaps shrunk (``kilat.data.decode.decode``).
-        full: its full width and height.
+        pictures: the bytes of their files, or arrays of pixels.
+        images: the same, decoded: upright RGB of one size, perhaps shrunk (``kilat.data.decode.decode``).
+        full: their full width and height.
 
     Returns:
-        A record of ``IMAGE_STATS``.
+        Records of ``IMAGE_STATS``, ``[n]``.
     """
-    record: np.void = np.zeros(1, IMAGE_STATS)[0]
-    record["width"], record["height"] = full
-    record["orientation"], record["subsampling"] = 1, -2
-    if isinstance(picture, bytes):
-        record["bytes"] = len(picture)
-        _read_header(record, picture, image)
-    else:
-        record["mode"] = b"L" if picture.ndim == 2 else b"RGBA" if picture.shape[2] == 4 else b"RGB"
-    grey = image.convert("L")
-    _measure_tones(record, grey)
-    _measure_colours(record, image, grey)
-    if min(image.size) >= SMALLEST_WITH_BORDER:
-        _measure_border(record, np.asarray(grey), image.width / full[0])
-    return record
+    records = np.zeros(len(pictures), IMAGE_STATS)
+    records["width"], records["height"] = full
+    records["orientation"], records["subsampling"] = 1, -2
+    for record, picture, image in zip(records, pictures, images, strict=True):
+        if isinstance(picture, bytes):
+            record["bytes"] = len(picture)
+            _read_header(record, picture, image)
+        else:
+            record["mode"] = b"L" if picture.ndim == 2 else b"RGBA" if picture.shape[2] == 4 else b"RGB"
+    greys = [image.convert("L") for image in images]
+    luminance = np.stack([np.asarray(grey) for grey in greys])
+    _measure_tones(records, greys, luminance)
+    _measure_colours(records, images, greys)
+    if min(images[0].size) >= SMALLEST_WITH_BORDER:
+        _measure_border(records, luminance, images[0].width / full[0])
+    return records
 
 
 def _read_header(record: np.void, data: bytes, image: Image.Image) -> None:
@@ -157,74 +165,97 @@ def _quality(tables: tuple[tuple[int, ...], ...]) -> tuple[int, int]:
     return int(distance.argmin()) + 1, number
 
 
-def _measure_tones(record: np.void, grey: Image.Image) -> None:
+def _measure_tones(records: NDArray[np.void], greys: Sequence[Image.Image], luminance: NDArray[np.uint8]) -> None:
     """Measure brightness, contrast, extremes and sharpness of luminance, at one size whatever the resolution."""
-    share = _WORK / max(grey.size)
+    width, height = greys[0].size
+    share = _WORK / max(width, height)
     if share < 1:
-        size = max(1, round(grey.width * share)), max(1, round(grey.height * share))
-        grey = grey.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
-    counts = np.array(grey.histogram(), np.float64)
-    n, tones = counts.sum(), np.arange(256)
-    mean = counts @ tones / n
-    variance = max(counts @ (tones - mean) ** 2 / n, 0.0)
-    record["brightness"], record["contrast"] = mean / 255, np.sqrt(variance) / 255
-    record["dark_share"], record["light_share"] = counts[:11].sum() / n, counts[245:].sum() / n
-    record["quantiles"] = np.searchsorted(counts.cumsum(), np.multiply(QUANTILES, n)) / 255
-    if min(grey.size) >= 3 and variance:
-        energy, highest = _laplacian(np.asarray(grey))
-        record["sharpness"], record["peak_sharpness"] = energy / variance, highest / variance
+        size = max(1, round(width * share)), max(1, round(height * share))
+        greys = [grey.resize(size, Image.Resampling.BOX, reducing_gap=2.0) for grey in greys]
+        luminance = np.stack([np.asarray(grey) for grey in greys])
+    counts = np.array([grey.histogram() for grey in greys], np.float64)
+    n, tones = luminance[0].size, np.arange(256.0)
+    mean, variance = _moments(counts @ tones, counts @ tones**2, n)
+    records["brightness"], records["contrast"] = mean / 255, np.sqrt(variance) / 255
+    records["dark_share"], records["light_share"] = counts[:, :11].sum(1) / n, counts[:, 245:].sum(1) / n
+    below = counts.cumsum(1)[:, :, None] < np.multiply(QUANTILES, n)
+    records["quantiles"] = below.sum(1) / 255
+    if min(luminance[0].shape) >= 3:
+        energy, highest = _laplacian(luminance)
+        varies = variance > 0
+        records["sharpness"][varies] = energy[varies] / variance[varies]
+        records["peak_sharpness"][varies] = highest[varies] / variance[varies]
 
 
-def _laplacian(grey: NDArray[np.uint8]) -> tuple[float, float]:
+def _moments(sums: Doubles, squares: Doubles, n: int) -> tuple[Doubles, Doubles]:
+    """Return mean and variance of ``n`` whole numbers from their exact sums."""
+    return sums / n, (n * squares - sums**2) / n**2
+
+
+def _laplacian(greys: NDArray[np.uint8]) -> tuple[Doubles, Doubles]:
     """Return the variance of the Laplacian, and its mean square in that of 8×8 equal parts where it is highest."""
-    pixels = grey.astype(np.int16)
-    laplacian = pixels[:-2, 1:-1] + pixels[2:, 1:-1] + pixels[1:-1, :-2] + pixels[1:-1, 2:] - 4 * pixels[1:-1, 1:-1]
-    values = laplacian.astype(np.float32)
-    flat = values.ravel()
-    variance = float(flat @ flat / flat.size - flat.mean() ** 2)
-    rows, columns = max(1, values.shape[0] // 8), max(1, values.shape[1] // 8)
-    high, wide = values.shape[0] // rows, values.shape[1] // columns
-    parts = values[: high * rows, : wide * columns].reshape(high, rows, wide, columns)
-    return variance, float(np.einsum("hrwc,hrwc->hw", parts, parts).max()) / (rows * columns)
+    pixels = greys.astype(np.int16)
+    middle = pixels[:, 1:-1, 1:-1]
+    around = pixels[:, :-2, 1:-1] + pixels[:, 2:, 1:-1] + pixels[:, 1:-1, :-2] + pixels[:, 1:-1, 2:]
+    values = around - 4 * middle
+    squares = np.multiply(values, values, dtype=np.int32)
+    count, high, wide = values.shape
+    sums = values.sum((1, 2), dtype=np.int32).astype(np.float64), squares.sum((1, 2)).astype(np.float64)
+    rows, columns = max(1, high // 8), max(1, wide // 8)
+    down, right = high // rows, wide // columns
+    # At most 32 × 32 squares below 2²⁰, so even their sum is an int32. Whole rows are added first, which is fast.
+    bands = squares[:, : down * rows].reshape(count, down, rows, wide).sum(2, dtype=np.int32)
+    parts = bands[:, :, : right * columns].reshape(count, down, right, columns).sum(3)
+    return _moments(*sums, high * wide)[1], parts.max((1, 2)) / (rows * columns)
 
 
-def _measure_colours(record: np.void, image: Image.Image, grey: Image.Image) -> None:
+def _measure_colours(records: NDArray[np.void], images: Sequence[Image.Image], greys: Sequence[Image.Image]) -> None:
     """Measure the thumbnail, the colour grid and the colourfulness."""
-    small = image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX, reducing_gap=1.0)
+    side = (THUMBNAIL, THUMBNAIL)
+    small = [image.resize(side, Image.Resampling.BOX, reducing_gap=1.0) for image in images]
     # With a box filter, as above, thumbnails of resized copies would differ too much to be recognised.
-    thumbnail = grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    record["thumbnail"] = np.asarray(thumbnail)
-    record["colour_grid"] = np.asarray(small.reduce(THUMBNAIL // COLOUR_GRID))
-    red, green, blue = np.asarray(small).reshape(-1, 3).astype(np.float32).T
-    sides = np.stack([red - green, (red + green) / 2 - blue])
-    record["colourfulness"] = np.hypot(*sides.std(axis=1)) + 0.3 * np.hypot(*sides.mean(axis=1))
+    thumbnails = [grey.resize(side, Image.Resampling.BILINEAR, reducing_gap=2.0) for grey in greys]
+    records["thumbnail"] = [np.asarray(one) for one in thumbnails]
+    records["colour_grid"] = [np.asarray(one.reduce(THUMBNAIL // COLOUR_GRID)) for one in small]
+    pixels = np.stack([np.asarray(one) for one in small]).reshape(len(small), -1, 3)
+    red, green, blue = pixels.transpose(2, 0, 1).astype(np.float64)
+    opponents = np.stack([2 * (red - green), red + green - 2 * blue])  # twice Hasler and Süsstrunk's, whole numbers
+    mean, variance = _moments(opponents.sum(2), np.einsum("knp,knp->kn", opponents, opponents), pixels.shape[1])
+    records["colourfulness"] = (np.hypot(*np.sqrt(variance)) + 0.3 * np.hypot(*mean)) / 2
 
 
-def _measure_border(record: np.void, pixels: NDArray[np.uint8], scale: float) -> None:
+def _measure_border(records: NDArray[np.void], greys: NDArray[np.uint8], scale: float) -> None:
     """Measure the strip along each side, and how far a uniform frame reaches."""
-    for side, lines in enumerate((pixels, pixels[::-1], pixels.T, pixels.T[::-1])):
-        strip = max(1, min(round(STRIP * scale), len(lines) // 8))
-        means, variances = _moments(lines[: max(2 * strip, min(_BORDER_LINES, len(lines) // 4))])
-        record["border_mean"][side] = sum(means[:strip]) / strip
-        uniform = _uniform_lines(means, variances)
-        if uniform == len(means):
-            uniform = _uniform_lines(*_moments(lines[: max(1, min(round(DEPTH * scale), len(lines) // 4))]))
-        record["border_width"][side] = min(round(uniform / scale), DEPTH)
-        if uniform:
-            record["border_edge"][side] = np.mean(
-                np.abs(lines[min(uniform + 1, len(lines) - 1)] - np.float32(means[0])) > _OTHER_TONE
-            )
+    n = len(greys)
+    for axis, lines in enumerate((greys, greys.transpose(0, 2, 1))):
+        count, length = lines.shape[1:]
+        strip = max(1, min(round(STRIP * scale), count // 8))
+        first = max(2 * strip, min(_BORDER_LINES, count // 4))
+        opposite = (lines, lines[:, ::-1])
+        sums, means, variances = _line_moments(np.concatenate([inwards[:, :first] for inwards in opposite]))
+        width = _uniform_lines(means, variances)
+        records["border_mean"][:, 2 * axis : 2 * axis + 2] = (sums[:, :strip].sum(1) / (length * strip)).reshape(2, n).T
+        for inwards, uniform, outermost, side in zip(
+            opposite, width.reshape(2, n), means[:, 0].reshape(2, n), (2 * axis, 2 * axis + 1), strict=True
+        ):
+            if (reaches := uniform == first).any():
+                deep = max(1, min(round(DEPTH * scale), count // 4))
+                uniform[reaches] = _uniform_lines(*_line_moments(inwards[reaches, :deep])[1:])
+            records["border_width"][:, side] = np.minimum(np.rint(uniform / scale), DEPTH)
+            framed = np.flatnonzero(uniform)
+            following = inwards[framed, np.minimum(uniform[framed] + 1, count - 1)]
+            other = np.abs(following - outermost[framed, None]) > _OTHER_TONE
+            records["border_edge"][framed, side] = other.sum(1) / length
 
 
-def _moments(lines: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
-    """Return mean and variance of every line."""
-    tones = lines.astype(np.float32)
-    means = np.einsum("ij->i", tones) / tones.shape[1]
-    squares = np.einsum("ij,ij->i", tones, tones) / tones.shape[1]
-    return means.tolist(), (squares - means**2).tolist()
+def _line_moments(lines: NDArray[np.uint8]) -> tuple[Doubles, Doubles, Doubles]:
+    """Return sum, mean and variance of every line, ``[n, lines]``."""
+    tones = lines.astype(np.float64)
+    sums = np.einsum("nij->ni", tones)
+    return sums, *_moments(sums, np.einsum("nij,nij->ni", tones, tones), tones.shape[2])
 
 
-def _uniform_lines(means: list[float], variances: list[float]) -> int:
+def _uniform_lines(means: Doubles, variances: Doubles) -> NDArray[np.int64]:
     """Return how many lines from the edge inwards have the tone of the first."""
-    differs = (v + (m - means[0]) ** 2 > _UNIFORM**2 for m, v in zip(means, variances, strict=True))
-    return next((line for line, other in enumerate(differs) if other), len(means))
+    differs = variances + (means - means[:, :1]) ** 2 > _UNIFORM**2
+    return np.where(differs.any(1), differs.argmax(1), differs.shape[1])

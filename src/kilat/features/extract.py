@@ -6,8 +6,8 @@ stay in the core's own cache, and decoding overlaps with inference by itself.
 """
 
 import hashlib
-from collections import deque
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from PIL import Image
 
 from kilat.data.catalog import Picture, PictureRecords, Source, content_digest
 from kilat.data.decode import decode, picture_size, without_warnings
@@ -40,6 +41,7 @@ _SAMPLE = 64
 _PIXELS_PER_BATCH = 224 * 224
 _PUT_EVERY = 128
 _READ_AHEAD = 32
+_SMALL_PICTURES = 48
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +144,21 @@ def cache_namespace(backbone: Backbone, resize: Resize, device: str = "cpu") -> 
     return hashlib.sha256(what.encode()).digest()[:16]
 
 
+@dataclass(frozen=True)
+class Preprocessed:
+    """Pictures that are ready for a network.
+
+    Args:
+        pixels: uint8 ``[n, size, size, 3]``, zeros where a picture was refused.
+        stats: records of ``IMAGE_STATS``, ``[n]``; none where they were not asked for.
+        refusals: why pictures cannot be decoded, by position.
+    """
+
+    pixels: Pixels
+    stats: NDArray[np.void]
+    refusals: dict[int, Refusal]
+
+
 class Preprocessor:
     """Decodes pictures and fits them into the network's square; safe to use from several threads."""
 
@@ -156,14 +173,26 @@ class Preprocessor:
         """
         return self.resize(np.asarray(decode(picture, shrink_to=self.size)[0]))
 
-    def decode_with_stats(self, picture: Picture) -> tuple[Pixels, np.void]:
-        """Return a picture as ``[size, size, 3]``, and its image stats, a record of ``IMAGE_STATS``.
-
-        Raises:
-            PictureError: it cannot be decoded.
-        """
-        image, full = decode(picture, shrink_to=self.size)
-        return self.resize(np.asarray(image)), image_stats(picture, image, full)
+    def batch(self, pictures: Sequence[Picture], *, measure: bool) -> Preprocessed:
+        """Return several pictures, as much of the work as possible done for all those of one size together."""
+        done = Preprocessed(
+            np.zeros((len(pictures), self.size, self.size, 3), np.uint8),
+            np.zeros(len(pictures) if measure else 0, IMAGE_STATS),
+            {},
+        )
+        sizes: dict[tuple[tuple[int, int], tuple[int, int]], list[tuple[int, Image.Image]]] = defaultdict(list)
+        for position, picture in enumerate(pictures):
+            try:
+                image, full = decode(picture, shrink_to=self.size)
+                sizes[image.size, full].append((position, image))
+            except PictureError as error:
+                done.refusals[position] = error.refusal
+        for (_, full), members in sizes.items():
+            at, images = [position for position, _ in members], [image for _, image in members]
+            done.pixels[at] = self.resize.batch(np.stack([np.asarray(image) for image in images]))
+            if measure:
+                done.stats[at] = image_stats([pictures[position] for position in at], images, full)
+        return done
 
 
 class Transform(Protocol):
@@ -229,11 +258,14 @@ class Extractor:
         self.duplicates: list[tuple[int, int]] = []
         self.fresh: list[tuple[bytes, CachedFeatures]] = []
         self.done = 0
+        # Small pictures are decoded and measured many at a time, which takes far less of the interpreter's time.
+        batch = self.transform.batch
+        self.chunk = 1 if batch == 1 else batch * max(1, _SMALL_PICTURES // batch)
 
     def run(self) -> Extraction:
         """Go over all pictures; what was extracted before an error or an interruption is in the cache."""
         workers = available_cores()
-        ahead = workers + max(1, 2 * workers // self.transform.batch)  # large batches hold enough pictures as it is
+        ahead = workers + max(1, 2 * workers // self.chunk)  # large chunks hold enough pictures as it is
         with without_warnings(), ThreadPoolExecutor(workers, thread_name_prefix="kilat-extract") as pool:
             waiting: deque[Future[list[_Job]]] = deque()
             try:
@@ -261,7 +293,7 @@ class Extractor:
         for start in range(0, self.total, _READ_AHEAD):
             for job in self._read_unknown(range(start, min(start + _READ_AHEAD, self.total))):
                 batch.append(job)
-                if len(batch) == self.transform.batch:
+                if len(batch) == self.chunk:
                     yield batch
                     batch = []
         if batch:
@@ -297,20 +329,16 @@ class Extractor:
 
     def _process(self, batch: list[_Job]) -> list[_Job]:
         """Decode a batch, and run the transform on what could be decoded; runs on a worker thread."""
-        decoded, pixels = [], []
-        for job in batch:
-            try:
-                if self.measure:
-                    square, job.stats = self.preprocessor.decode_with_stats(job.picture)
-                else:
-                    square = self.preprocessor(job.picture)
-                pixels.append(square)
-                decoded.append(job)
-            except PictureError as error:
-                job.refusal = error.refusal
-        if pixels:
-            for job, vector in zip(decoded, self.transform(np.stack(pixels)), strict=True):
-                job.vector = vector
+        ready = self.preprocessor.batch([job.picture for job in batch], measure=self.measure)
+        decoded = [position for position in range(len(batch)) if position not in ready.refusals]
+        for start in range(0, len(decoded), self.transform.batch):
+            some = decoded[start : start + self.transform.batch]
+            for position, vector in zip(some, self.transform(ready.pixels[some]), strict=True):
+                batch[position].vector = vector
+        for position, job in enumerate(batch):
+            job.refusal = ready.refusals.get(position)
+            if self.measure:
+                job.stats = ready.stats[position]
         return batch
 
     def _collect(self, batch: list[_Job]) -> None:

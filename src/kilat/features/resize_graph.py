@@ -21,7 +21,7 @@ _GREY = 127
 
 
 class Resizer:
-    """Resizes one picture at a time to a square; safe to use from several threads."""
+    """Resizes pictures of one size to squares; safe to use from several threads."""
 
     def __init__(self, size: int, resize: Resize) -> None:
         nodes, constants = resize_nodes(size, resize)
@@ -33,8 +33,12 @@ class Resizer:
 
     def __call__(self, image: Pixels) -> Pixels:
         """Return a picture ``[height, width, 3]`` as ``[size, size, 3]``."""
-        (pixels,) = self.session.run(["pixels"], {"image": image[None]})
-        return np.asarray(pixels[0], np.uint8)
+        return self.batch(image[None])[0]
+
+    def batch(self, images: Pixels) -> Pixels:
+        """Return pictures ``[n, height, width, 3]`` as ``[n, size, size, 3]``, each as it would be alone."""
+        (pixels,) = self.session.run(["pixels"], {"image": images})
+        return np.asarray(pixels, np.uint8)
 
 
 def resize_nodes(size: int, resize: Resize) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:

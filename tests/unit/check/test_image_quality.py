@@ -23,7 +23,7 @@ def photo(seed: int) -> Image.Image:
 def stats_of_all(images: list[Image.Image]):
     stats = np.zeros(len(images), IMAGE_STATS)
     for row, image in enumerate(images):
-        stats[row] = image_stats(np.asarray(image), image.convert("RGB"), image.size)
+        stats[row] = image_stats([np.asarray(image)], [image.convert("RGB")], image.size)[0]
     return stats
 
 

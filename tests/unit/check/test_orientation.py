@@ -12,7 +12,7 @@ from kilat.data.image_stats import IMAGE_STATS, image_stats
 def stats_of_all(pictures):
     stats = np.zeros(len(pictures), IMAGE_STATS)
     for row, pixels in enumerate(pictures):
-        stats[row] = image_stats(pixels, Image.fromarray(pixels).convert("RGB"), pixels.shape[1::-1])
+        stats[row] = image_stats([pixels], [Image.fromarray(pixels).convert("RGB")], pixels.shape[1::-1])[0]
     return stats
 
 

@@ -25,7 +25,8 @@ def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
 
 
 def stats(picture, shrink_to=None):
-    return image_stats(picture, *decode(picture, shrink_to=shrink_to))
+    image, full = decode(picture, shrink_to=shrink_to)
+    return image_stats([picture], [image], full)[0]
 
 
 def test_a_record_is_packed_small_and_the_same_on_every_machine():
@@ -108,7 +109,7 @@ def test_a_frame_around_a_large_picture_is_measured_in_its_own_pixels():
     data = encoded(ImageOps.expand(photo(1600, 1200), 8, (0, 0, 0)))
     image, full = decode(data, shrink_to=200)
     assert image.width < full[0]
-    assert np.abs(image_stats(data, image, full)["border_width"].astype(int) - 8).max() <= 2
+    assert np.abs(image_stats([data], [image], full)[0]["border_width"].astype(int) - 8).max() <= 2
 
 
 def test_bars_are_followed_inwards():
@@ -128,3 +129,12 @@ def test_damaged_exif_hides_only_itself():
     data = encoded(photo(), exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x0f\x01\x02\0\xff\xff\xff\x7f\0\0\0\x09")
     record = stats(data)
     assert (record["format"], record["camera"], record["orientation"]) == (b"JPEG", b"", 1)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (32, 32), (28, 40), (300, 200)])
+def test_pictures_measured_together_have_the_records_that_each_has_alone(size):
+    files = [encoded(photo(*size, seed), quality=60 + seed) for seed in range(7)]
+    files += [np.asarray(photo(*size, 9)), encoded(ImageOps.expand(photo(*size), 3).resize(size), "PNG")]
+    images = [decode(file)[0] for file in files]
+    together = image_stats(files, images, size)
+    assert [record.tobytes() for record in together] == [stats(file).tobytes() for file in files]

@@ -126,7 +126,7 @@ class TestEveryPicture:
             np.testing.assert_array_equal(features[row], runner(resizer(np.asarray(image))[None])[0])
             assert (table.loc[path, "width"], table.loc[path, "height"]) == size
             assert table.loc[path, "digest"] == hashlib.sha256(content).hexdigest()
-            assert catalog.image_stats[row].tobytes() == image_stats(content, image, size).tobytes()
+            assert catalog.image_stats[row].tobytes() == image_stats([content], [image], size).tobytes()
         assert table.loc["b/wide.jpg", ["width", "height"]].tolist() == [600, 600]
         is_refused = np.isin(table.index, list(refused))
         assert catalog.image_stats[is_refused].tobytes() == bytes(5 * IMAGE_STATS.itemsize)
