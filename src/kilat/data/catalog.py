@@ -70,11 +70,13 @@ class PictureRecords:
         refusals: why pictures were refused, by row.
         image_stats: ``kilat.data.image_stats.IMAGE_STATS``, ``[rows]``, zeros where a picture was refused; ``[0]``
             where nothing was measured.
+        notes: what the user should know of the pass.
     """
 
     digests: Sequence[str]
     refusals: Mapping[int, Refusal]
     image_stats: NDArray[Any] = field(default_factory=lambda: np.zeros(0))
+    notes: list[Note] = field(default_factory=list)
 
 
 class Catalog:

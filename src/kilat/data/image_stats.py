@@ -258,4 +258,5 @@ def _line_moments(lines: NDArray[np.uint8]) -> tuple[Doubles, Doubles, Doubles]:
 def _uniform_lines(means: Doubles, variances: Doubles) -> NDArray[np.int64]:
     """Return how many lines from the edge inwards have the tone of the first."""
     differs = variances + (means - means[:, :1]) ** 2 > _UNIFORM**2
-    return np.where(differs.any(1), differs.argmax(1), differs.shape[1])
+    lines: NDArray[np.int64] = np.where(differs.any(1), differs.argmax(1), differs.shape[1])
+    return lines

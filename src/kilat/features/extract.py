@@ -5,32 +5,35 @@ picture (or a few small ones) at a time, each on one core. That keeps all cores 
 stay in the core's own cache, and decoding overlaps with inference by itself.
 """
 
+import contextlib
 import hashlib
-from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+import time
+from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from PIL import Image
 
 from kilat.data.catalog import Picture, PictureRecords, Source, content_digest
-from kilat.data.decode import decode, picture_size, without_warnings
-from kilat.data.image_stats import IMAGE_STATS, image_stats
+from kilat.data.decode import picture_size, without_warnings
+from kilat.data.image_stats import IMAGE_STATS
 from kilat.data.image_stats import VERSION as IMAGE_STATS_VERSION
 from kilat.errors import PictureError
 from kilat.features.backbone import Backbone
 from kilat.features.cache import CachedFeatures, FeatureCache
-from kilat.features.resize_graph import Resizer
+from kilat.features.processing import OnnxRunner, Preprocessor, Processed, Processing, Runner
+from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
 from kilat.recipe import Resize
-from kilat.runtime.array_types import Flags, Floats, Pixels
+from kilat.runtime.array_types import Flags
 from kilat.runtime.cores import available_cores
-from kilat.runtime.onnx_session import make_session
 from kilat.runtime.progress import Advance, ignore
+from kilat.runtime.worker_processes import WorkerProcesses, affordable_processes
 
 PREPROCESSING = f"decode 1, resize 2, image stats {IMAGE_STATS_VERSION}"
 """Part of every cache key: a number is raised when decoding or resizing changes the pixels that the network gets."""
@@ -38,10 +41,15 @@ PREPROCESSING = f"decode 1, resize 2, image stats {IMAGE_STATS_VERSION}"
 _ENLARGEMENT = 4
 _SMALLEST = 32
 _SAMPLE = 64
-_PIXELS_PER_BATCH = 224 * 224
 _PUT_EVERY = 128
 _READ_AHEAD = 32
 _SMALL_PICTURES = 48
+
+_FEWEST_CORES = 4
+_START_AFTER = 0.5
+_WORTH_STARTING = 6.0
+"""Worker processes take a second or two of every core to start. From four cores on, and where that many seconds of
+work are left after the first half second, they win it back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,29 +61,6 @@ class Extraction(PictureRecords):
     """
 
     features: NDArray[Any]
-
-
-class Runner(Protocol):
-    """A backbone ready to run: pixels uint8 ``[n, size, size, 3]`` to features float32 ``[n, width]``. Thread-safe."""
-
-    batch: int
-
-    def __call__(self, pixels: Pixels) -> Floats:
-        """Return the features of a batch."""
-        ...
-
-
-class OnnxRunner:
-    """A backbone on the CPU in ONNX Runtime, one core a call."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        self.session = make_session(backbone.model)
-        self.batch = batch_size(backbone.size)
-
-    def __call__(self, pixels: Pixels) -> Floats:
-        """Return the features of a batch."""
-        (features,) = self.session.run(["features"], {"pixels": pixels})
-        return np.asarray(features, np.float32)
 
 
 def suggested_size(source: Source, largest: int = 224, stride: int = 32) -> int:
@@ -134,80 +119,14 @@ def extract_features(
         features float32 ``[entries, width]``, with digests, refusals and image stats.
     """
     features = np.zeros((len(source.entries), backbone.width), np.float32)
-    preprocessor = Preprocessor(backbone.size, resize)
-    return Extractor(source, used, preprocessor, runner or OnnxRunner(backbone), features, advance, cache=cache).run()
+    processing = Processing(Preprocessor(backbone.size, resize), runner or OnnxRunner(backbone))
+    return Extractor(source, used, processing, features, advance, cache=cache).run()
 
 
 def cache_namespace(backbone: Backbone, resize: Resize, device: str = "cpu") -> bytes:
     """Return the key under which vectors of this backbone with this preprocessing are kept."""
     what = f"{backbone.digest} {backbone.size} {resize} {device} {PREPROCESSING} {ort.__version__}"
     return hashlib.sha256(what.encode()).digest()[:16]
-
-
-@dataclass(frozen=True)
-class Preprocessed:
-    """Pictures that are ready for a network.
-
-    Args:
-        pixels: uint8 ``[n, size, size, 3]``, zeros where a picture was refused.
-        stats: records of ``IMAGE_STATS``, ``[n]``; none where they were not asked for.
-        refusals: why pictures cannot be decoded, by position.
-    """
-
-    pixels: Pixels
-    stats: NDArray[np.void]
-    refusals: dict[int, Refusal]
-
-
-class Preprocessor:
-    """Decodes pictures and fits them into the network's square; safe to use from several threads."""
-
-    def __init__(self, size: int, resize: Resize) -> None:
-        self.size, self.resize = size, Resizer(size, resize)
-
-    def __call__(self, picture: Picture) -> Pixels:
-        """Return a picture as ``[size, size, 3]``.
-
-        Raises:
-            PictureError: it cannot be decoded.
-        """
-        return self.resize(np.asarray(decode(picture, shrink_to=self.size)[0]))
-
-    def batch(self, pictures: Sequence[Picture], *, measure: bool) -> Preprocessed:
-        """Return several pictures, as much of the work as possible done for all those of one size together."""
-        done = Preprocessed(
-            np.zeros((len(pictures), self.size, self.size, 3), np.uint8),
-            np.zeros(len(pictures) if measure else 0, IMAGE_STATS),
-            {},
-        )
-        sizes: dict[tuple[tuple[int, int], tuple[int, int]], list[tuple[int, Image.Image]]] = defaultdict(list)
-        for position, picture in enumerate(pictures):
-            try:
-                image, full = decode(picture, shrink_to=self.size)
-                sizes[image.size, full].append((position, image))
-            except PictureError as error:
-                done.refusals[position] = error.refusal
-        for (_, full), members in sizes.items():
-            at, images = [position for position, _ in members], [image for _, image in members]
-            done.pixels[at] = self.resize.batch(np.stack([np.asarray(image) for image in images]))
-            if measure:
-                done.stats[at] = image_stats([pictures[position] for position in at], images, full)
-        return done
-
-
-class Transform(Protocol):
-    """What a pass makes of pixels uint8 ``[n, size, size, 3]``: a vector for each, ``[n, width]``. Thread-safe."""
-
-    batch: int
-
-    def __call__(self, pixels: Pixels) -> NDArray[Any]:
-        """Return the vectors of a batch."""
-        ...
-
-
-def batch_size(size: int) -> int:
-    """Return how many pictures of this side a worker takes at a time: as many as make one of 224 pixels."""
-    return max(1, _PIXELS_PER_BATCH // size**2)
 
 
 @dataclass
@@ -223,43 +142,44 @@ class _Job:
 
 
 class Extractor:
-    """Reads, hashes, decodes and transforms every wanted picture once.
+    """Reads and hashes every wanted picture, and has each content processed once.
 
     Args:
         source: where the pictures come from.
         used: which of them are wanted, a mask over its entries; the others are not read.
-        preprocessor: how pictures come into the square.
-        transform: what is made of their pixels.
-        features: where that goes, zeros ``[entries, width]`` of the transform's type.
+        processing: what is done with a picture.
+        vectors: where what the transform makes of them goes, zeros ``[entries, width]`` of its type.
         advance: called as pictures are done.
         cache: where known vectors are, and new ones go; None for neither. It holds float32 only, and image stats.
-        measure: whether image stats are measured.
+        processes: how many worker processes there are from the start; None where that follows from the cores, and from
+            how much there is to do.
     """
 
     def __init__(
         self,
         source: Source,
         used: Flags,
-        preprocessor: Preprocessor,
-        transform: Transform,
-        features: NDArray[Any],
+        processing: Processing,
+        vectors: NDArray[Any],
         advance: Advance,
         *,
         cache: FeatureCache | None = None,
-        measure: bool = True,
+        processes: int | None = None,
     ) -> None:
-        self.source, self.used, self.preprocessor, self.transform = source, used, preprocessor, transform
-        self.features, self.advance, self.cache, self.measure = features, advance, cache, measure
+        self.source, self.used, self.processing, self.processes = source, used, processing, processes
+        self.vectors, self.advance, self.cache = vectors, advance, cache
         self.total = len(source.entries)
         self.digests = [""] * self.total
-        self.stats = np.zeros(self.total if measure else 0, IMAGE_STATS)
+        self.stats = np.zeros(self.total if processing.measure else 0, IMAGE_STATS)
         self.refusals: dict[int, Refusal] = {}
         self.first: dict[bytes, int] = {}
         self.duplicates: list[tuple[int, int]] = []
         self.fresh: list[tuple[bytes, CachedFeatures]] = []
         self.done = 0
+        self.started = time.perf_counter()
+        self.workers: WorkerProcesses[list[Picture], Processed] | None = None
         # Small pictures are decoded and measured many at a time, which takes far less of the interpreter's time.
-        batch = self.transform.batch
+        batch = processing.transform.batch
         self.chunk = 1 if batch == 1 else batch * max(1, _SMALL_PICTURES // batch)
 
     def run(self) -> Extraction:
@@ -270,6 +190,10 @@ class Extractor:
             waiting: deque[Future[list[_Job]]] = deque()
             try:
                 for batch in self._batches():
+                    if self.workers is None and (count := self._processes_worth_it()):
+                        self.workers = WorkerProcesses(self.processing.portable, count)
+                        if self.processes is not None:
+                            self.workers.wait()
                     waiting.append(pool.submit(self._process, batch))
                     while len(waiting) > ahead:
                         self._collect(waiting.popleft().result())
@@ -280,12 +204,17 @@ class Extractor:
                 raise
             finally:
                 self._save()
+                if self.workers:
+                    self.workers.close()
         for row, first in self.duplicates:
             if first in self.refusals:
                 self.refusals[row] = self.refusals[first]
             else:
-                self._keep(row, self.features[first], self.stats[first] if self.measure else None)
-        return Extraction(digests=self.digests, refusals=self.refusals, image_stats=self.stats, features=self.features)
+                self._keep(row, self.vectors[first], self.stats[first] if self.processing.measure else None)
+        notes = [Note("worker_died")] if self.workers and self.workers.broken else []
+        return Extraction(
+            digests=self.digests, refusals=self.refusals, image_stats=self.stats, notes=notes, features=self.vectors
+        )
 
     def _batches(self) -> Iterator[list[_Job]]:
         """Yield the pictures that the network must be run on, in order, a batch at a time."""
@@ -311,7 +240,7 @@ class Extractor:
         digests = [content_digest(picture) for _, picture in pictures]
         known = self.cache.get(digests) if self.cache else {}
         jobs = []
-        expected = self.features.shape[1], IMAGE_STATS.itemsize
+        expected = self.vectors.shape[1], IMAGE_STATS.itemsize
         for (row, picture), digest in zip(pictures, digests, strict=True):
             self.digests[row] = digest.hex()
             cached = known.get(digest)
@@ -327,18 +256,30 @@ class Extractor:
             self._count()
         return jobs
 
+    def _processes_worth_it(self) -> int:
+        """Return how many worker processes to start now; 0 for none."""
+        if self.processes is not None:
+            return self.processes
+        seconds = time.perf_counter() - self.started
+        left = seconds / max(1, self.done) * (self.total - self.done)
+        if available_cores() < _FEWEST_CORES or seconds < _START_AFTER or left < _WORTH_STARTING:
+            return 0
+        return affordable_processes(available_cores())
+
     def _process(self, batch: list[_Job]) -> list[_Job]:
-        """Decode a batch, and run the transform on what could be decoded; runs on a worker thread."""
-        ready = self.preprocessor.batch([job.picture for job in batch], measure=self.measure)
-        decoded = [position for position in range(len(batch)) if position not in ready.refusals]
-        for start in range(0, len(decoded), self.transform.batch):
-            some = decoded[start : start + self.transform.batch]
-            for position, vector in zip(some, self.transform(ready.pixels[some]), strict=True):
-                batch[position].vector = vector
+        """Have a batch processed, by this thread or by a worker process that it waits for."""
+        pictures, done = [job.picture for job in batch], None
+        if self.workers and self.workers.ready:
+            with contextlib.suppress(BrokenProcessPool):  # what a worker that died was doing is done here
+                done = self.processing.finish(self.workers(pictures))
+        done = done or self.processing(pictures)
+        vectors = iter(done.vectors)
         for position, job in enumerate(batch):
-            job.refusal = ready.refusals.get(position)
-            if self.measure:
-                job.stats = ready.stats[position]
+            job.refusal = done.refusals.get(position)
+            if job.refusal is None:
+                job.vector = next(vectors)
+            if self.processing.measure:
+                job.stats = done.stats[position]
         return batch
 
     def _collect(self, batch: list[_Job]) -> None:
@@ -355,8 +296,8 @@ class Extractor:
             self._save()
 
     def _keep(self, row: int, vector: NDArray[Any], stats: np.void | None) -> None:
-        self.features[row] = vector
-        if self.measure:
+        self.vectors[row] = vector
+        if self.processing.measure:
             self.stats[row] = stats
 
     def _save(self) -> None:

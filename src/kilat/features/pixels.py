@@ -6,7 +6,8 @@ import numpy as np
 
 from kilat.data.catalog import Catalog, PictureRecords, Source
 from kilat.data.split import Part
-from kilat.features.extract import Extractor, Preprocessor, batch_size, median_side
+from kilat.features.extract import Extractor, median_side
+from kilat.features.processing import Preprocessor, Processing, batch_size
 from kilat.locale.notes import Note
 from kilat.recipe import Resize
 from kilat.runtime.array_types import Flags, Pixels
@@ -88,11 +89,13 @@ def read_pixels(
     """
     transform = _Flattened(size, size * size * 3 if keep else 0)
     pixels = np.zeros((len(source.entries), transform.width), np.uint8)
-    found = Extractor(source, used, Preprocessor(size, resize), transform, pixels, advance, measure=image_stats).run()
+    processing = Processing(Preprocessor(size, resize), transform, measure=image_stats)
+    found = Extractor(source, used, processing, pixels, advance).run()
     return DecodedPictures(
         digests=found.digests,
         refusals=found.refusals,
         image_stats=found.image_stats,
+        notes=found.notes,
         pixels=pixels.reshape(-1, size, size, 3) if keep else None,
     )
 
@@ -104,6 +107,8 @@ def fits_in_memory(pictures: int, size: int) -> bool:
 
 class _Flattened:
     """The pixels themselves as vectors, cut to a width."""
+
+    portable = True
 
     def __init__(self, size: int, width: int) -> None:
         self.batch, self.width = batch_size(size), width

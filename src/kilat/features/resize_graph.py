@@ -33,7 +33,8 @@ class Resizer:
 
     def __call__(self, image: Pixels) -> Pixels:
         """Return a picture ``[height, width, 3]`` as ``[size, size, 3]``."""
-        return self.batch(image[None])[0]
+        square: Pixels = self.batch(image[None])[0]
+        return square
 
     def batch(self, images: Pixels) -> Pixels:
         """Return pictures ``[n, height, width, 3]`` as ``[n, size, size, 3]``, each as it would be alone."""

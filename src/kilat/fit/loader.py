@@ -14,7 +14,7 @@ from torch import Tensor
 
 from kilat.data.catalog import Source
 from kilat.errors import PictureError, RunError
-from kilat.features.extract import Preprocessor, batch_size
+from kilat.features.processing import Preprocessor, batch_size
 from kilat.locale import _
 from kilat.recipe import Resize
 from kilat.runtime.cores import available_cores

@@ -5,7 +5,8 @@ from kilat.errors import BackboneError, MissingExtra
 from kilat.features import lite
 from kilat.features.backbone import Backbone
 from kilat.features.concat import concat
-from kilat.features.extract import OnnxRunner, Runner, suggested_size
+from kilat.features.extract import suggested_size
+from kilat.features.processing import OnnxRunner, Runner
 from kilat.locale import _
 from kilat.recipe import Features
 from kilat.runtime.extras import has_torch

@@ -183,4 +183,4 @@ def _extract_all(
         cache.close()
     catalog.record_pictures(extraction)
     notes = [Note("feature_cache", {"reason": cache.trouble})] if cache.trouble else []
-    return extraction.features, backbone, notes
+    return extraction.features, backbone, [*notes, *extraction.notes]

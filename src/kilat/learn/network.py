@@ -100,7 +100,7 @@ def read_dataset(source: Source, recipe: Recipe, progress: Progress) -> tuple[Pi
     train, validation, calibration = hold_out_parts(pictures, classes, recipe)
     catalog.set_split(calibration.rows, "calibration")
     catalog.set_split(validation.rows, "validation")
-    notes = [*notes, *shared_calibration(validation, calibration)]
+    notes = [*notes, *decoded.notes, *shared_calibration(validation, calibration)]
     return PixelDataset(
         catalog, size, decoded.pixels, classes, train, validation, calibration, test, notes
     ), near_duplicates

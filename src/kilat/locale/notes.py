@@ -129,6 +129,9 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("The time limit left out {count:,} of {total:,} pictures."),
     ),
     "no_time_to_finetune": N_("The time limit left no room for fine-tuning: this is the frozen result alone."),
+    "worker_died": N_(
+        "A worker process died, perhaps for want of memory: its pictures, and all after them, were done without."
+    ),
     "feature_cache": N_("The feature cache was not used: {reason}."),
     "validation_serves_calibration": (
         N_("There are too few pictures to keep any for calibration: the one validation picture serves for both."),

@@ -49,6 +49,8 @@ class TorchRunner:
         BackboneError: as ``kilat.model.backbones.load``.
     """
 
+    portable = False
+
     def __init__(
         self, backbone_name: str, size: int, weights: Path | None, device: str = "cuda", batch: int | None = None
     ) -> None:

@@ -17,7 +17,7 @@ from kilat.bundle.predictor import Classifier
 from kilat.errors import RunError
 from kilat.evaluate.calibration import apply_temperature
 from kilat.features import lite
-from kilat.features.extract import OnnxRunner
+from kilat.features.processing import OnnxRunner
 from kilat.features.resize_graph import OPSET, Resizer
 from kilat.probe import Head
 from kilat.probe.components import standardise

@@ -11,7 +11,7 @@ from kilat.bundle.predictor import Classifier
 from kilat.data.source import ArraySource, PathsSource
 from kilat.errors import RunError
 from kilat.evaluate.calibration import apply_temperature
-from kilat.features.extract import OnnxRunner
+from kilat.features.processing import OnnxRunner
 from kilat.features.resize_graph import Resizer
 
 

@@ -6,7 +6,7 @@ import pytest
 from kilat.errors import BackboneError
 from kilat.features import lite
 from kilat.features.concat import concat
-from kilat.features.extract import OnnxRunner
+from kilat.features.processing import OnnxRunner
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 MIRRORED = np.ascontiguousarray(PIXELS[:, :, ::-1])

@@ -20,7 +20,8 @@ from kilat.data.source import ArraySource, PathsSource, open_source
 from kilat.features import lite
 from kilat.features.backbone import Backbone
 from kilat.features.cache import CachedFeatures, FeatureCache
-from kilat.features.extract import OnnxRunner, cache_namespace, extract_features, suggested_size
+from kilat.features.extract import cache_namespace, extract_features, suggested_size
+from kilat.features.processing import OnnxRunner
 from kilat.features.resize_graph import Resizer
 from kilat.runtime.array_types import Floats, Pixels
 
@@ -44,6 +45,8 @@ def cache(tmp_path: Path, backbone: Backbone) -> Iterator[FeatureCache]:
 
 class Counting:
     """A runner that counts the pictures it was given."""
+
+    portable = False
 
     def __init__(self, runner: OnnxRunner) -> None:
         self.runner, self.batch, self.count = runner, runner.batch, 0

@@ -8,7 +8,7 @@ from sklearn.datasets import load_sample_images
 
 from kilat.errors import BackboneError
 from kilat.features import lite
-from kilat.features.extract import OnnxRunner
+from kilat.features.processing import OnnxRunner
 from kilat.features.resize_graph import Resizer
 from kilat.features.weights import weights_file
 
