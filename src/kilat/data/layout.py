@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kilat.data.catalog import Entry
 from kilat.data.image_file import printable
+from kilat.data.labels import normalize_label
 from kilat.locale.refusals import Refusal
 
 SPLIT_FOLDERS = {
@@ -96,11 +97,6 @@ class FolderTree:
         filled = {tuple(split_path(folder)[:depth]) for folder in self._direct}
         classes = (split_path(join_path(root, name)) for root in roots for name in self._children.get(root, []))
         return sum(tuple(parts) not in filled for parts in classes)
-
-
-def normalize_label(name: str) -> str:
-    """Return the class name composed (NFC), so that one class spelled in two ways is one class."""
-    return unicodedata.normalize("NFC", printable(name))
 
 
 def sorted_order(entries: Sequence[Entry]) -> list[int]:

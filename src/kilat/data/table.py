@@ -14,7 +14,8 @@ import pandas as pd
 
 from kilat.data.catalog import Entry
 from kilat.data.image_file import is_encodable, read_file
-from kilat.data.layout import normalize_label, sorted_order
+from kilat.data.labels import normalize_label
+from kilat.data.layout import sorted_order
 from kilat.errors import SourceError
 from kilat.locale import _
 from kilat.locale.notes import Note
