@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from kilat.cli import show
-from kilat.cli.options import Data, Json, Model, Root
+from kilat.cli.options import Data, Images, Json, LabelColumn, Model, PathColumn, Root, SplitColumn
 from kilat.cli.verb import verb
 from kilat.locale import N_
 from kilat.runtime import progress_bars
@@ -36,7 +36,7 @@ def predict(
 
 
 @verb(FAMILY, "kilat eval runs/flowers new-photos/", "kilat eval runs/flowers new-photos/ --corruptions", name="eval")
-def evaluate(
+def evaluate(  # noqa: PLR0917 - an option each
     model: Model,
     data: Data,
     corruptions: Annotated[
@@ -45,6 +45,10 @@ def evaluate(
     limit: Annotated[int, typer.Option(min=1, help=N_("How many pictures to corrupt at most."))] = 200,
     out: Annotated[Path, typer.Option(help=N_("The SVG file to draw that into."))] = Path("corruptions.svg"),
     root: Root = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
+    images: Images = None,
     as_json: Json = False,
 ) -> None:
     """Measure a model on other labelled pictures."""
@@ -52,7 +56,17 @@ def evaluate(
     from kilat.runtime.files import write_file
     from kilat.verbs.evaluate import evaluate
 
-    evaluation = evaluate(model, data, root=root, corruptions=corruptions, limit=limit)
+    evaluation = evaluate(
+        model,
+        data,
+        root=root,
+        path_column=path_column,
+        label_column=label_column,
+        split_column=split_column,
+        images=images,
+        corruptions=corruptions,
+        limit=limit,
+    )
     if evaluation.robustness is not None:
         write_file(out, svg_canvas.standalone(robustness.figure(evaluation.robustness)))
     document = evaluation.document()

@@ -41,6 +41,7 @@ from kilat.data.datasets import DATASETS, open_dataset
 from kilat.data.folder import FolderSource
 from kilat.data.image_file import printable
 from kilat.data.layout import HIDDEN, OTHER
+from kilat.data.reading import Reading
 from kilat.data.table import TableSource
 from kilat.errors import SourceError, nearest
 from kilat.locale import _, ngettext
@@ -61,25 +62,38 @@ __all__ = [
 TABLES = (".csv", ".tsv", ".parquet")
 
 
-def open_source(data: str | Path, *, root: Path | None = None, advance: Advance | None = None) -> Source:
+def open_source(
+    data: str | Path, *, root: Path | None = None, advance: Advance | None = None, reading: Reading | None = None
+) -> Source:
     """Open the labelled pictures that ``data`` names, of at least two classes.
 
     Args:
         data: a folder, a table, an archive, or the name of a data set; what exists on disk comes before a name.
         root: a folder with copies of named data sets; ``data`` is then a name.
         advance: called with the bytes received and their total, while a named data set is downloaded.
+        reading: what the user says about how it is read.
 
     Raises:
         SourceError: it cannot be read, or has fewer than two classes.
     """
-    source = find_source(data, root=root, advance=advance)
+    source = find_source(data, root=root, advance=advance, reading=reading)
     require_classes(source, printable(str(data)))
     return source
 
 
-def find_source(data: str | Path, *, root: Path | None = None, advance: Advance | None = None) -> Source:
+def find_source(
+    data: str | Path, *, root: Path | None = None, advance: Advance | None = None, reading: Reading | None = None
+) -> Source:
     """Open pictures like ``open_source``, also those of one class, such as to evaluate a model on them."""
-    path, name = Path(data).expanduser(), str(data)
+    path, name, reading = Path(data).expanduser(), str(data), reading or Reading()
+    is_table = root is None and path.name.lower().endswith(TABLES) and not os.path.isdir(path)
+    if reading.options and not is_table and os.path.exists(path):
+        raise SourceError(
+            _("{options} is for tables; {data} is none.").format(
+                options=", ".join(reading.options), data=printable(name)
+            ),
+            hint=_("Leave it out, or give the table: a file that ends in {tables}.").format(tables=", ".join(TABLES)),
+        )
     if root is not None:
         return open_dataset(name, root=root.expanduser(), advance=advance)
     if os.path.isdir(path):

@@ -12,6 +12,7 @@ from kilat import recipe as recipes
 from kilat.check import counts, image_quality, label_issues, near_duplicates, shortcuts
 from kilat.check.finding import Finding
 from kilat.data.catalog import Catalog
+from kilat.data.reading import Reading
 from kilat.data.split import Part
 from kilat.evaluate.metrics import wilson_interval
 from kilat.learn.frozen import learn_head
@@ -74,7 +75,7 @@ class Check:
         return f"Check({str(self.folder)!r}, findings={len(self.findings)}, serious={self.document['serious']})"
 
 
-def check(
+def check(  # noqa: PLR0913 - a choice each
     data: Data,
     recipe: str | Path | dict[str, Any] | Recipe = "transfer",
     *,
@@ -82,6 +83,10 @@ def check(
     name: str | None = None,
     out: str | Path = "checks",
     root: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    images: str | Path | None = None,
     command: str = "",
     progress: Progress | None = None,
     **overrides: Any,
@@ -95,6 +100,10 @@ def check(
         name: of the folder that is made in ``out``; the data's own name by default, and numbered where it is taken.
         out: where the folder is made.
         root: a folder that already holds copies of a known set.
+        path_column: of a table, where kilat does not find the column with the pictures by itself.
+        label_column: of a table, the column with their labels.
+        split_column: of a table, the column that says train, validation or test.
+        images: the folder with the pictures that a table names.
         command: that asked for this, to be shown on the page.
         progress: called as long tasks go on; by default bars in a terminal or a notebook.
         overrides: single choices of the recipe.
@@ -104,8 +113,9 @@ def check(
     """
     timer = Timer()
     recipe = recipes.load(recipe, {**overrides, "data.test": 0.0})
+    reading = Reading.of(path_column, label_column, split_column, images)
     with progress_bars.show(progress) as shown:
-        source = open_data(data, labels, root, shown)
+        source = open_data(data, labels, root, shown, reading=reading)
         with run_folder.new_folder(Path(out), name or source.name) as folder:
             budget = TimeBudget(recipe.runtime.time_limit, timer.started, timer.now)
             learned = learn_head(source, recipe, timer, budget, shown)

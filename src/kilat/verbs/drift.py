@@ -14,6 +14,7 @@ from kilat.data.archive import SUFFIXES as ARCHIVES
 from kilat.data.catalog import Picture, Source
 from kilat.data.image_file import read_file
 from kilat.data.picture_paths import list_pictures
+from kilat.data.reading import Reading
 from kilat.data.source import TABLES, find_source, require_pictures
 from kilat.errors import ModelFileError, PictureError, SourceError
 from kilat.evaluate.drift import MIN_PICTURES, compare
@@ -98,13 +99,26 @@ class DriftReport:
         return lines
 
 
-def drift(model: str | Path | Classifier, data: Pictures, *, progress: Progress | None = None) -> DriftReport:
+def drift(
+    model: str | Path | Classifier,
+    data: Pictures,
+    *,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    images: str | Path | None = None,
+    progress: Progress | None = None,
+) -> DriftReport:
     """Compare new pictures with those that a model keeps for comparison.
 
     Args:
         model: a ``model.onnx``, the run folder that holds it, or a classifier.
         data: a folder of pictures at any depth, a list of pictures and folders, a table, an archive, a known set or a
             source. Labels are ignored; a table must have them, and the pictures of an archive stand in folders.
+        path_column: of a table, where kilat does not find the column with the pictures by itself.
+        label_column: of a table, the column with their labels.
+        split_column: of a table, the column that says train, validation or test.
+        images: the folder with the pictures that a table names.
         progress: called as long tasks go on; by default bars in a terminal or a notebook.
 
     Raises:
@@ -113,7 +127,7 @@ def drift(model: str | Path | Classifier, data: Pictures, *, progress: Progress 
     classifier, name = (model, _("the model")) if isinstance(model, Classifier) else (load(model), str(model))
     reference = _require_reference(classifier, name)
     with progress_bars.show(progress) as shown:
-        paths, readers = _open_pictures(data, shown)
+        paths, readers = _open_pictures(data, shown, Reading.of(path_column, label_column, split_column, images))
         classified: list[str] = []
         outputs: list[ModelOutput] = []
         refusals: Counter[str] = Counter()
@@ -178,14 +192,16 @@ def _require_reference(classifier: Classifier, name: str) -> Floats:
     return reference
 
 
-def _open_pictures(data: Pictures, progress: Progress) -> tuple[list[str], list[Callable[[], Picture]]]:
+def _open_pictures(
+    data: Pictures, progress: Progress, reading: Reading
+) -> tuple[list[str], list[Callable[[], Picture]]]:
     """Return the path of every picture, and what reads it."""
     if isinstance(data, str | Path):
         path = Path(data).expanduser()
         if path.is_dir() or (path.exists() and not path.name.lower().endswith((*ARCHIVES, *TABLES))):
             data = [path]
         else:
-            name, data = str(data), find_source(data, advance=progress(_("Downloading (bytes)")))
+            name, data = str(data), find_source(data, advance=progress(_("Downloading (bytes)")), reading=reading)
             require_pictures(data, name)
     if isinstance(data, Sequence):
         paths = list_pictures([Path(one) for one in data])

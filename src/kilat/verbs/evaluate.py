@@ -7,6 +7,7 @@ import numpy as np
 
 from kilat.bundle.predictor import Classifier, load
 from kilat.data.catalog import Catalog
+from kilat.data.reading import Reading
 from kilat.data.source import require_pictures
 from kilat.data.split import Part, all_used, resolve_duplicates
 from kilat.evaluate.metrics import measure
@@ -22,12 +23,16 @@ from kilat.verbs.open_data import Data, Labels, open_data
 from kilat.verbs.robustness import LIMIT, measure_robustness
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - a choice each
     model: str | Path | Classifier,
     data: Data,
     *,
     labels: Labels | None = None,
     root: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    images: str | Path | None = None,
     corruptions: bool = False,
     limit: int = LIMIT,
     progress: Progress | None = None,
@@ -41,6 +46,10 @@ def evaluate(
         data: labelled pictures, as for ``kilat.train``; one class is enough.
         labels: with pictures, the label of each; with other data, a table of corrected labels.
         root: a folder that already holds copies of a known set.
+        path_column: of a table, where kilat does not find the column with the pictures by itself.
+        label_column: of a table, the column with their labels.
+        split_column: of a table, the column that says train, validation or test.
+        images: the folder with the pictures that a table names.
         corruptions: whether to measure ``robustness`` as well, on corrupted copies of the pictures.
         limit: of how many pictures at most.
         progress: called as long tasks go on; by default bars in a terminal or a notebook.
@@ -49,9 +58,10 @@ def evaluate(
         KilatError: the model or the data cannot be read, or no picture of a class that the model knows is left.
     """
     timer = Timer()
+    reading = Reading.of(path_column, label_column, split_column, images)
     classifier = model if isinstance(model, Classifier) else load(model)
     with progress_bars.show(progress) as shown:
-        source = open_data(data, labels, root, shown, one_class=True)
+        source = open_data(data, labels, root, shown, reading=reading, one_class=True)
         require_pictures(source, source.name)
         catalog = Catalog.from_entries(source.entries)
         ood_rows, notes = select_test_pictures(catalog, classifier.classes)

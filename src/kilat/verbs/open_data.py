@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from kilat.data.arrays import ArraySource, PathsSource
 from kilat.data.catalog import Source
 from kilat.data.label_corrections import apply_corrections
+from kilat.data.reading import Reading
 from kilat.data.source import find_source, open_source
 from kilat.errors import SourceError
 from kilat.locale import _
@@ -25,6 +26,7 @@ def open_data(
     root: str | Path | None = None,
     progress: Progress = silent,
     *,
+    reading: Reading | None = None,
     one_class: bool = False,
 ) -> Source:
     """Return the labelled pictures of a folder, a table, an archive, a known set, a source or arrays.
@@ -35,6 +37,7 @@ def open_data(
         labels: with pictures, the label of each, ``[n]``; with other data, a table of corrected labels.
         root: a folder that already holds copies of a known set.
         progress: called as a known set is downloaded.
+        reading: what the user says about how a folder, table or archive is read.
         one_class: whether pictures of a single class are enough, as for measuring a model.
 
     Raises:
@@ -46,7 +49,8 @@ def open_data(
         )
     if isinstance(data, str | Path):
         find = find_source if one_class else open_source
-        source = find(data, root=Path(root) if root else None, advance=progress(_("Downloading (bytes)")))
+        folder, advance = Path(root) if root else None, progress(_("Downloading (bytes)"))
+        source = find(data, root=folder, advance=advance, reading=reading)
     elif isinstance(data, Sequence | np.ndarray):
         if labels is None or isinstance(labels, str | Path):
             raise SourceError(_("Pictures were given without labels."), hint=_("Give labels=, a label for each."))

@@ -1,0 +1,42 @@
+"""What a user says about how data is to be read; what is left out, kilat finds by itself."""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How data is read, where the user said it; None where kilat finds out.
+
+    Args:
+        path_column: the column of a table that names the pictures: its name, or its number from 1.
+        label_column: the column with their labels.
+        split_column: the column that says train, validation or test.
+        images: the folder with the pictures that a table names.
+    """
+
+    path_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    images: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        path_column: str | None = None,
+        label_column: str | None = None,
+        split_column: str | None = None,
+        images: str | Path | None = None,
+    ) -> "Reading":
+        """Return what was said in the arguments of a verb."""
+        return cls(path_column, label_column, split_column, None if images is None else str(images))
+
+    @property
+    def options(self) -> list[str]:
+        """The options that were given, as they are written on the command line."""
+        given = [field.name for field in fields(self) if getattr(self, field.name) is not None]
+        return [f"--{name.replace('_', '-')}" for name in given]
+
+    def anywhere(self) -> "Reading":
+        """Return the same for whoever stands in another folder: with absolute paths."""
+        return self if self.images is None else replace(self, images=str(Path(self.images).resolve()))
