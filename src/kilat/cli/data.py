@@ -9,6 +9,7 @@ import typer
 from kilat.cli import show
 from kilat.cli.options import (
     Choices,
+    ClassFolder,
     Data,
     Images,
     Json,
@@ -45,6 +46,7 @@ def check(  # noqa: PLR0917 - an option each
     label_column: LabelColumn = None,
     split_column: SplitColumn = None,
     images: Images = None,
+    class_folder: ClassFolder = None,
     as_json: Json = False,
 ) -> None:
     """Find what is wrong with labelled pictures.
@@ -63,6 +65,7 @@ def check(  # noqa: PLR0917 - an option each
         label_column=label_column,
         split_column=split_column,
         images=images,
+        class_folder=class_folder,
         command=f"kilat check {shlex.quote(data)}",
         **overrides(choices),
     )
@@ -118,8 +121,10 @@ def preview(
     choices: Choices = None,
     out: Annotated[Path, typer.Option(help=N_("The PNG file to draw into."))] = Path("preview.png"),
     root: Root = None,
+    class_folder: ClassFolder = None,
 ) -> None:
     """Show what augmentation makes of pictures."""
+    from kilat.data.reading import Reading
     from kilat.recipe import load
     from kilat.runtime.files import write_file
     from kilat.verbs import inspect
@@ -127,7 +132,7 @@ def preview(
 
     settings = load(recipe, overrides(choices, size=side(size), seed=seed))
     with progress_bars.show() as progress:
-        source = open_data(data, root=root, progress=progress)
+        source = open_data(data, root=root, progress=progress, reading=Reading.of(class_folder=class_folder))
     sheet, notes = inspect.preview(source, settings)
     write_file(out, sheet)
     for note in notes:

@@ -3,6 +3,12 @@
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from kilat.errors import SourceError
+from kilat.locale import _
+
+CLASS_FOLDERS = ("first", "last", "path")
+"""Which folder names the class: the first one below the data and its splits, the last one, or all of them together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -13,12 +19,14 @@ class Reading:
         label_column: the column with their labels.
         split_column: the column that says train, validation or test.
         images: the folder with the pictures that a table names.
+        class_folder: which folder names the class of a picture, one of ``CLASS_FOLDERS``.
     """
 
     path_column: str | None = None
     label_column: str | None = None
     split_column: str | None = None
     images: str | None = None
+    class_folder: str | None = None
 
     @classmethod
     def of(
@@ -27,15 +35,30 @@ class Reading:
         label_column: str | None = None,
         split_column: str | None = None,
         images: str | Path | None = None,
+        class_folder: str | None = None,
     ) -> "Reading":
-        """Return what was said in the arguments of a verb."""
-        return cls(path_column, label_column, split_column, None if images is None else str(images))
+        """Return what was said in the arguments of a verb.
+
+        Raises:
+            SourceError: ``class_folder`` is none of ``CLASS_FOLDERS``.
+        """
+        if class_folder not in (None, *CLASS_FOLDERS):
+            raise SourceError(
+                _("There is no class folder {name!r}.").format(name=class_folder),
+                hint=_("Take first, last or path: the first folder of a picture's path, the last one, or all of them."),
+            )
+        return cls(path_column, label_column, split_column, None if images is None else str(images), class_folder)
 
     @property
     def options(self) -> list[str]:
         """The options that were given, as they are written on the command line."""
         given = [field.name for field in fields(self) if getattr(self, field.name) is not None]
         return [f"--{name.replace('_', '-')}" for name in given]
+
+    @property
+    def table_options(self) -> list[str]:
+        """Those of them that say how a table is read."""
+        return [option for option in self.options if option != "--class-folder"]
 
     def anywhere(self) -> "Reading":
         """Return the same for whoever stands in another folder: with absolute paths."""

@@ -86,14 +86,7 @@ def find_source(
 ) -> Source:
     """Open pictures like ``open_source``, also those of one class, such as to evaluate a model on them."""
     path, name, reading = Path(data).expanduser(), str(data), reading or Reading()
-    is_table = root is None and path.name.lower().endswith(TABLES) and not os.path.isdir(path)
-    if reading.options and not is_table and os.path.exists(path):
-        raise SourceError(
-            _("{options} is for tables; {data} is none.").format(
-                options=", ".join(reading.options), data=printable(name)
-            ),
-            hint=_("Leave it out, or give the table: a file that ends in {tables}.").format(tables=", ".join(TABLES)),
-        )
+    _require_fitting_options(path, name, reading, is_local=root is None and os.path.exists(path))
     if root is not None:
         return open_dataset(name, root=root.expanduser(), advance=advance)
     if os.path.isdir(path):
@@ -116,6 +109,23 @@ def find_source(
         _("There is no folder, table, archive or data set {name!r}.").format(name=printable(name)),
         hint=_nearest(path, name),
     )
+
+
+def _require_fitting_options(path: Path, name: str, reading: Reading, *, is_local: bool) -> None:
+    """Raise where an option was given that says nothing about this kind of data."""
+    is_table = is_local and path.name.lower().endswith(TABLES) and not os.path.isdir(path)
+    if reading.table_options and is_local and not is_table:
+        raise SourceError(
+            _("{options} is for tables; {data} is none.").format(
+                options=", ".join(reading.table_options), data=printable(name)
+            ),
+            hint=_("Leave it out, or give the table: a file that ends in {tables}.").format(tables=", ".join(TABLES)),
+        )
+    if reading.class_folder and (is_table or (not is_local and name in DATASETS)):
+        raise SourceError(
+            _("--class-folder is for folders and archives; {data} is neither.").format(data=printable(name)),
+            hint=_("Leave it out."),
+        )
 
 
 def require_classes(source: Source, where: str) -> None:
