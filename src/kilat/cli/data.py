@@ -9,7 +9,7 @@ import typer
 from kilat.cli import show
 from kilat.cli.options import (
     Choices,
-    ClassFolder,
+    ClassFrom,
     Data,
     Images,
     Json,
@@ -46,7 +46,7 @@ def check(  # noqa: PLR0917 - an option each
     label_column: LabelColumn = None,
     split_column: SplitColumn = None,
     images: Images = None,
-    class_folder: ClassFolder = None,
+    class_from: ClassFrom = None,
     as_json: Json = False,
 ) -> None:
     """Find what is wrong with labelled pictures.
@@ -65,7 +65,7 @@ def check(  # noqa: PLR0917 - an option each
         label_column=label_column,
         split_column=split_column,
         images=images,
-        class_folder=class_folder,
+        class_from=class_from,
         command=f"kilat check {shlex.quote(data)}",
         **overrides(choices),
     )
@@ -121,7 +121,7 @@ def preview(
     choices: Choices = None,
     out: Annotated[Path, typer.Option(help=N_("The PNG file to draw into."))] = Path("preview.png"),
     root: Root = None,
-    class_folder: ClassFolder = None,
+    class_from: ClassFrom = None,
 ) -> None:
     """Show what augmentation makes of pictures."""
     from kilat.data.reading import Reading
@@ -132,7 +132,7 @@ def preview(
 
     settings = load(recipe, overrides(choices, size=side(size), seed=seed))
     with progress_bars.show() as progress:
-        source = open_data(data, root=root, progress=progress, reading=Reading.of(class_folder=class_folder))
+        source = open_data(data, root=root, progress=progress, reading=Reading.of(class_from=class_from))
     sheet, notes = inspect.preview(source, settings)
     write_file(out, sheet)
     for note in notes:

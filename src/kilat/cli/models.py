@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from kilat.cli import show
-from kilat.cli.options import ClassFolder, Data, Images, Json, LabelColumn, Model, PathColumn, Root, SplitColumn
+from kilat.cli.options import ClassFrom, Data, Images, Json, LabelColumn, Model, PathColumn, Root, SplitColumn
 from kilat.cli.verb import verb
 from kilat.locale import N_
 from kilat.runtime import progress_bars
@@ -49,7 +49,7 @@ def evaluate(  # noqa: PLR0917 - an option each
     label_column: LabelColumn = None,
     split_column: SplitColumn = None,
     images: Images = None,
-    class_folder: ClassFolder = None,
+    class_from: ClassFrom = None,
     as_json: Json = False,
 ) -> None:
     """Measure a model on other labelled pictures."""
@@ -65,7 +65,7 @@ def evaluate(  # noqa: PLR0917 - an option each
         label_column=label_column,
         split_column=split_column,
         images=images,
-        class_folder=class_folder,
+        class_from=class_from,
         corruptions=corruptions,
         limit=limit,
     )

@@ -8,7 +8,7 @@ import typer
 from kilat.cli import show
 from kilat.cli.options import (
     Choices,
-    ClassFolder,
+    ClassFrom,
     Data,
     Json,
     RecipeArgument,
@@ -140,7 +140,7 @@ def find_rate(  # noqa: PLR0917 - an option each
     choices: Choices = None,
     out: Annotated[Path, typer.Option(help=N_("The SVG file to draw into."))] = Path("lr-find.svg"),
     root: Root = None,
-    class_folder: ClassFolder = None,
+    class_from: ClassFrom = None,
     as_json: Json = False,
 ) -> None:
     """Try learning rates from too low to too high, and suggest one."""
@@ -153,7 +153,7 @@ def find_rate(  # noqa: PLR0917 - an option each
 
     settings = load(recipe, overrides(choices, weights=weights, size=side(size)))
     with progress_bars.show() as progress:
-        source = open_data(data, root=root, progress=progress, reading=Reading.of(class_folder=class_folder))
+        source = open_data(data, root=root, progress=progress, reading=Reading.of(class_from=class_from))
         found = inspect.find_learning_rate(source, settings, steps, progress)
     write_file(out, svg_canvas.standalone(curves.rate_finder(found.rates, found.losses, found.suggestion)))
     if as_json:

@@ -35,8 +35,9 @@ PathColumn = Annotated[str | None, typer.Option(help=N_("Column of a table that 
 LabelColumn = Annotated[str | None, typer.Option(help=N_("Column of a table with their labels."))]
 SplitColumn = Annotated[str | None, typer.Option(help=N_("Column of a table that says train, validation or test."))]
 Images = Annotated[Path | None, typer.Option(help=N_("Folder with the pictures that a table names."))]
-ClassFolder = Annotated[
-    str | None, typer.Option(help=N_("Which folder names the class: first (as by default), last, or the whole path."))
+ClassFrom = Annotated[
+    str | None,
+    typer.Option(help=N_("What names the class: first-folder (the default), last-folder, folders or file-name.")),
 ]
 Json = Annotated[bool, typer.Option("--json", help=N_("Print the result as JSON."))]
 Model = Annotated[Path, typer.Argument(help=N_("A model.onnx, or the run folder that holds it."))]

@@ -8,7 +8,7 @@ import typer
 from kilat.cli import show
 from kilat.cli.options import (
     Choices,
-    ClassFolder,
+    ClassFrom,
     Images,
     Json,
     LabelColumn,
@@ -63,7 +63,7 @@ def train(  # noqa: PLR0917 - an option each
     label_column: LabelColumn = None,
     split_column: SplitColumn = None,
     images: Images = None,
-    class_folder: ClassFolder = None,
+    class_from: ClassFrom = None,
     as_json: Json = False,
 ) -> None:
     """Train a classifier and write its run folder."""
@@ -84,7 +84,7 @@ def train(  # noqa: PLR0917 - an option each
         label_column=label_column,
         split_column=split_column,
         images=images,
-        class_folder=class_folder,
+        class_from=class_from,
         resume=resume,
         labels=labels,
         track=track,

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from kilat.errors import SourceError
+from kilat.errors import SourceError, nearest
 from kilat.locale import _
 
-CLASS_FOLDERS = ("first", "last", "path")
-"""Which folder names the class: the first one below the data and its splits, the last one, or all of them together."""
+CLASS_FROM = ("first-folder", "last-folder", "folders", "file-name")
+"""What names the class of a picture: the first folder below the data and its splits, the last one, all of them joined,
+or the picture's own name without the number at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +20,14 @@ class Reading:
         label_column: the column with their labels.
         split_column: the column that says train, validation or test.
         images: the folder with the pictures that a table names.
-        class_folder: which folder names the class of a picture, one of ``CLASS_FOLDERS``.
+        class_from: what names the class of a picture in a folder or archive, one of ``CLASS_FROM``.
     """
 
     path_column: str | None = None
     label_column: str | None = None
     split_column: str | None = None
     images: str | None = None
-    class_folder: str | None = None
+    class_from: str | None = None
 
     @classmethod
     def of(
@@ -35,19 +36,19 @@ class Reading:
         label_column: str | None = None,
         split_column: str | None = None,
         images: str | Path | None = None,
-        class_folder: str | None = None,
+        class_from: str | None = None,
     ) -> "Reading":
         """Return what was said in the arguments of a verb.
 
         Raises:
-            SourceError: ``class_folder`` is none of ``CLASS_FOLDERS``.
+            SourceError: ``class_from`` is none of ``CLASS_FROM``.
         """
-        if class_folder not in (None, *CLASS_FOLDERS):
+        if class_from not in (None, *CLASS_FROM):
             raise SourceError(
-                _("There is no class folder {name!r}.").format(name=class_folder),
-                hint=_("Take first, last or path: the first folder of a picture's path, the last one, or all of them."),
+                _("The class cannot be taken from {name!r}.").format(name=class_from),
+                hint=nearest(class_from, CLASS_FROM),
             )
-        return cls(path_column, label_column, split_column, None if images is None else str(images), class_folder)
+        return cls(path_column, label_column, split_column, None if images is None else str(images), class_from)
 
     @property
     def options(self) -> list[str]:
@@ -58,7 +59,7 @@ class Reading:
     @property
     def table_options(self) -> list[str]:
         """Those of them that say how a table is read."""
-        return [option for option in self.options if option != "--class-folder"]
+        return [option for option in self.options if option != "--class-from"]
 
     def anywhere(self) -> "Reading":
         """Return the same for whoever stands in another folder: with absolute paths."""

@@ -121,9 +121,9 @@ def _require_fitting_options(path: Path, name: str, reading: Reading, *, is_loca
             ),
             hint=_("Leave it out, or give the table: a file that ends in {tables}.").format(tables=", ".join(TABLES)),
         )
-    if reading.class_folder and (is_table or (not is_local and name in DATASETS)):
+    if reading.class_from and (is_table or (not is_local and name in DATASETS)):
         raise SourceError(
-            _("--class-folder is for folders and archives; {data} is neither.").format(data=printable(name)),
+            _("--class-from is for folders and archives; {data} is neither.").format(data=printable(name)),
             hint=_("Leave it out."),
         )
 

@@ -87,7 +87,7 @@ def check(  # noqa: PLR0913 - a choice each
     label_column: str | None = None,
     split_column: str | None = None,
     images: str | Path | None = None,
-    class_folder: str | None = None,
+    class_from: str | None = None,
     command: str = "",
     progress: Progress | None = None,
     **overrides: Any,
@@ -105,7 +105,7 @@ def check(  # noqa: PLR0913 - a choice each
         label_column: of a table, the column with their labels.
         split_column: of a table, the column that says train, validation or test.
         images: the folder with the pictures that a table names.
-        class_folder: which folder names the class: ``first``, ``last``, or the whole ``path``.
+        class_from: what names the class: ``first-folder``, ``last-folder``, all ``folders``, or the ``file-name``.
         command: that asked for this, to be shown on the page.
         progress: called as long tasks go on; by default bars in a terminal or a notebook.
         overrides: single choices of the recipe.
@@ -115,7 +115,7 @@ def check(  # noqa: PLR0913 - a choice each
     """
     timer = Timer()
     recipe = recipes.load(recipe, {**overrides, "data.test": 0.0})
-    reading = Reading.of(path_column, label_column, split_column, images, class_folder)
+    reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show(progress) as shown:
         source = open_data(data, labels, root, shown, reading=reading)
         with run_folder.new_folder(Path(out), name or source.name) as folder:

@@ -33,7 +33,7 @@ def evaluate(  # noqa: PLR0913 - a choice each
     label_column: str | None = None,
     split_column: str | None = None,
     images: str | Path | None = None,
-    class_folder: str | None = None,
+    class_from: str | None = None,
     corruptions: bool = False,
     limit: int = LIMIT,
     progress: Progress | None = None,
@@ -51,7 +51,7 @@ def evaluate(  # noqa: PLR0913 - a choice each
         label_column: of a table, the column with their labels.
         split_column: of a table, the column that says train, validation or test.
         images: the folder with the pictures that a table names.
-        class_folder: which folder names the class: ``first``, ``last``, or the whole ``path``.
+        class_from: what names the class: ``first-folder``, ``last-folder``, all ``folders``, or the ``file-name``.
         corruptions: whether to measure ``robustness`` as well, on corrupted copies of the pictures.
         limit: of how many pictures at most.
         progress: called as long tasks go on; by default bars in a terminal or a notebook.
@@ -60,7 +60,7 @@ def evaluate(  # noqa: PLR0913 - a choice each
         KilatError: the model or the data cannot be read, or no picture of a class that the model knows is left.
     """
     timer = Timer()
-    reading = Reading.of(path_column, label_column, split_column, images, class_folder)
+    reading = Reading.of(path_column, label_column, split_column, images, class_from)
     classifier = model if isinstance(model, Classifier) else load(model)
     with progress_bars.show(progress) as shown:
         source = open_data(data, labels, root, shown, reading=reading, one_class=True)

@@ -58,7 +58,7 @@ def train(  # noqa: PLR0913 - a choice each
     label_column: str | None = None,
     split_column: str | None = None,
     images: str | Path | None = None,
-    class_folder: str | None = None,
+    class_from: str | None = None,
     resume: str | Path | None = None,
     track: bool = False,
     on_epoch: Callable[[Row], None] = lambda row: None,
@@ -84,7 +84,7 @@ def train(  # noqa: PLR0913 - a choice each
         label_column: of a table, the column with their labels.
         split_column: of a table, the column that says train, validation or test.
         images: the folder with the pictures that a table names.
-        class_folder: which folder names the class: ``first``, ``last``, or the whole ``path``.
+        class_from: what names the class: ``first-folder``, ``last-folder``, all ``folders``, or the ``file-name``.
         resume: the folder of a run that was stopped, to go on with it, by its own recipe.
         track: whether the run is logged to MLflow.
         on_epoch: called with the row of every epoch of a training by gradient.
@@ -96,7 +96,7 @@ def train(  # noqa: PLR0913 - a choice each
     """
     timer = Timer()
     recipe = recipes.of_preset(preset, recipe)
-    reading = Reading.of(path_column, label_column, split_column, images, class_folder)
+    reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show(progress) as shown, contextlib.ExitStack() as stack:
         if resume is None:
             chosen, network_name = _choose(recipe, network, overrides)
