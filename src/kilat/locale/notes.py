@@ -34,11 +34,50 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("One picture of class “{label}” was left out: the model has no such class, but {classes}."),
         N_("{count:,} pictures of class “{label}” were left out: the model has no such class, but {classes}."),
     ),
-    "class_with_single_picture": N_("Class “{label}” has a single picture: it is trained on, but cannot be tested."),
-    "class_with_single_group": N_(
-        "All pictures of class “{label}” are near-duplicates of each other: they are trained on, but cannot be tested."
+    "trained_on_validation": (
+        N_("The data has no training pictures: the one validation picture is trained on."),
+        N_("The data has no training pictures: the {count:,} validation pictures are trained on."),
     ),
-    "class_without_test_pictures": N_("Class “{label}” has so few pictures that none is in the test set."),
+    "class_without_training_pictures": (
+        N_(
+            "Class {classes} has pictures for validation or test only ({pictures:,}), none to train on: it is no class "
+            "of the model, and they were left out. `kilat eval` takes them as pictures of an unknown class."
+        ),
+        N_(
+            "{count:,} classes have pictures for validation or test only ({pictures:,}), none to train on: {classes}. "
+            "They are no classes of the model, and the pictures were left out. `kilat eval` takes them as pictures of "
+            "unknown classes."
+        ),
+    ),
+    "class_refused": (
+        N_("All pictures of class {classes} were refused ({pictures:,}): it is no class of the model."),
+        N_(
+            "All pictures of {count:,} classes were refused ({pictures:,}): {classes}. They are no classes of the "
+            "model."
+        ),
+    ),
+    "class_with_single_picture": (
+        N_("Class {classes} has a single picture: it is trained on, but cannot be tested."),
+        N_("{count:,} classes have a single picture each, which is trained on and cannot be tested: {classes}."),
+    ),
+    "class_with_single_group": (
+        N_(
+            "All pictures of class {classes} are near-duplicates of each other: they are trained on, but cannot be "
+            "tested."
+        ),
+        N_(
+            "All pictures of each of {count:,} classes are near-duplicates of each other: they are trained on, but "
+            "cannot be tested: {classes}."
+        ),
+    ),
+    "class_without_test_pictures": (
+        N_("Class {classes} has so few different pictures that none is in the test set."),
+        N_("{count:,} classes have so few different pictures that none is in the test set: {classes}."),
+    ),
+    "class_not_in_test_split": (
+        N_("The test split has no pictures of class {classes}, so nothing was measured on it."),
+        N_("The test split has no pictures of {count:,} classes, so nothing was measured on them: {classes}."),
+    ),
     # augmentation that can turn a picture of one class into one of another (kilat.recipe.label_safety)
     "label_safety_horizontal_flip": N_(
         "augment.horizontal_flip mirrors pictures left to right, which can change the meaning of {classes}. "
