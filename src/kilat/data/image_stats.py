@@ -10,8 +10,9 @@ from PIL import Image, JpegImagePlugin
 
 from kilat.data.catalog import Picture
 from kilat.data.decode import FORMATS, without_warnings
+from kilat.data.picture_formats import count_frames
 
-VERSION = 1
+VERSION = 2
 """Raised when a field, or how it is measured, changes: records of another version cannot be used."""
 
 THUMBNAIL = 32
@@ -65,6 +66,7 @@ IMAGE_STATS = np.dtype(
         ("progressive", "?"),
         ("orientation", "u1"),  # EXIF, 1 to 8; 1 is upright and the default
         ("camera", "S64"),  # EXIF make and model
+        ("frames", "<u2"),  # frames or pages in the file, of which the first is used
     ]
 )
 """One record a picture: packed, little-endian, so that its bytes mean the same everywhere."""
@@ -100,9 +102,9 @@ def image_stats(picture: Picture, image: Image.Image, full: tuple[int, int]) -> 
     """
     record: np.void = np.zeros(1, IMAGE_STATS)[0]
     record["width"], record["height"] = full
-    record["orientation"], record["subsampling"] = 1, -2
+    record["orientation"], record["subsampling"], record["frames"] = 1, -2, 1
     if isinstance(picture, bytes):
-        record["bytes"] = len(picture)
+        record["bytes"], record["frames"] = len(picture), count_frames(picture)
         _read_header(record, picture, image)
     else:
         record["mode"] = b"L" if picture.ndim == 2 else b"RGBA" if picture.shape[2] == 4 else b"RGB"

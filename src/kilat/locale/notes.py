@@ -10,6 +10,7 @@ from typing import Any
 
 from kilat.locale import N_, _, ngettext
 from kilat.locale.lists import listed
+from kilat.locale.refusals import refusal_hint, refusal_sentence
 
 NOTES: dict[str, str | tuple[str, str]] = {
     # the data (kilat.data)
@@ -29,6 +30,33 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("One folder that leads back to itself was skipped."),
         N_("{count:,} folders that lead back to themselves were skipped."),
     ),
+    "similar_labels": N_(
+        "These labels differ only in case, blanks, hyphens or Unicode form, and are classes of their own: {labels}. If "
+        "they are one class, give them one name: rename the folder, or correct the table."
+    ),
+    "similar_labels_more": (
+        N_("One more group of labels differs only in that."),
+        N_("{count:,} more groups of labels differ only in that."),
+    ),
+    "label_like_missing": (
+        N_("Class “{label}” looks like a missing label: it has one picture."),
+        N_("Class “{label}” looks like missing labels: it has {count:,} pictures."),
+    ),
+    "frames_left": (
+        N_(
+            "One file has several frames or pages: the first is used, {left:,} more are not. To use them, save each as "
+            "a file: magick FILE.tif page-%03d.png"
+        ),
+        N_(
+            "{count:,} files have several frames or pages: the first of each is used, {left:,} more are not. To use "
+            "them, save each as a file: magick FILE.tif page-%03d.png"
+        ),
+    ),
+    "refused": (
+        N_("One picture was refused: {reason}."),
+        N_("{count:,} pictures were refused: {reason}."),
+    ),
+    "class_mostly_refused": N_("Most of class “{label}” was refused: {count:,} of {total:,} pictures."),
     "test_drawn_from_train": N_("The data has no test split: the test pictures were drawn from the training pictures."),
     "unknown_class": (
         N_("One picture of class “{label}” was left out: the model has no such class, but {classes}."),
@@ -194,7 +222,8 @@ class Note:
 
     Args:
         code: a key of ``NOTES``.
-        values: what its sentence names; numbers, strings and lists of names, as JSON can hold them.
+        values: what its sentence names; numbers, strings, lists of names and numbers by name, as JSON can hold them.
+            The code of a refusal becomes its reason, and what to do about it stands behind the sentence.
     """
 
     code: str
@@ -204,13 +233,20 @@ class Note:
         """Return the note as a sentence in the language of the environment."""
         template = NOTES[self.code]
         text = _(template) if isinstance(template, str) else ngettext(*template, int(self.values["count"]))
-        lists = {
-            name: listed([f"'{one}'" for one in value])
-            for name, value in self.values.items()
-            if isinstance(value, list)
-        }
-        return text.format(**{**self.values, **lists})
+        values = {name: _shown(value) for name, value in self.values.items()}
+        if "code" in self.values:
+            code = self.values["code"]
+            values["reason"] = refusal_sentence(code, self.values["detail"])
+            text = f"{text} {refusal_hint(code)}".strip()
+        return text.format(**values)
 
     def document(self) -> dict[str, Any]:
         """Return the note as JSON holds it."""
         return {"code": self.code, "values": dict(self.values)}
+
+
+def _shown(value: Any) -> Any:
+    """Return a value as it stands in a sentence: names in quotes, with their numbers in brackets."""
+    if isinstance(value, Mapping):
+        return listed([f"'{name}' ({number:,})" for name, number in value.items()])
+    return listed([f"'{one}'" for one in value]) if isinstance(value, list) else value
