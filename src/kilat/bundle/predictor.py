@@ -4,7 +4,7 @@ import math
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 import onnxruntime as ort
 
+from kilat.bundle import training_digests
 from kilat.bundle.manifest import KEY, REFERENCE, Manifest, unpack
 from kilat.bundle.onnx_safety import require_self_contained
 from kilat.data.decode import decode
@@ -20,7 +21,7 @@ from kilat.data.image_file import read_file
 from kilat.errors import ModelFileError, PictureError
 from kilat.evaluate.conformal import ConformalSets
 from kilat.locale import _
-from kilat.runtime.array_types import Floats, Pixels
+from kilat.runtime.array_types import Flags, Floats, Pixels
 from kilat.runtime.cores import available_cores
 from kilat.runtime.onnx_session import make_session
 
@@ -139,6 +140,18 @@ class Classifier:
         """Embeddings of pictures like those it was trained for, ``[n, d]``; None where the file has none."""
         text = self._session.get_modelmeta().custom_metadata_map.get(REFERENCE)
         return None if text is None else unpack(text, self._where)
+
+    def was_trained_on(self, digests: Sequence[str]) -> Flags | None:
+        """Return which contents it was trained on, bool ``[n]``; None where the file does not say.
+
+        Args:
+            digests: SHA-256 of the pictures' files, or as ``kilat.data.catalog.content_digest`` makes it of pixels,
+                hexadecimal. Another copy of a picture, such as one saved anew, has another digest.
+        """
+        text = self._session.get_modelmeta().custom_metadata_map.get(training_digests.KEY)
+        if text is None:
+            return None
+        return training_digests.are_among(digests, training_digests.unpack(text, self._where))
 
     def predict(self, pictures: Iterable[ImageLike] | ImageLike) -> list[Prediction]:
         """Return a prediction for every picture.

@@ -120,6 +120,11 @@ class Catalog:
         return np.asarray(self.table["status"] == "used")
 
     @property
+    def training_digests(self) -> list[str]:
+        """The digests of all pictures that have a part in fitting: the train, validation and calibration set."""
+        return self.table.loc[self.used & (self.table["split"] != "test").to_numpy(), "digest"].tolist()
+
+    @property
     def refused(self) -> pd.DataFrame:
         """The rows that were refused, with ``path``, ``label``, ``code`` and ``detail``."""
         return self.table.loc[~self.used, ["path", "label", "code", "detail"]]

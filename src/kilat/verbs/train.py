@@ -174,7 +174,9 @@ def fit(
     with timer.measure("bundle_s"):
         info = learned.artifact.info
         manifest = metadata.manifest(info, learned.recipe, data, measures, uncertainty.thresholds())
-        model = learned.artifact.assemble(split.temperature, manifest, uncertainty.ood.graph)
+        model = learned.artifact.assemble(
+            split.temperature, manifest, uncertainty.ood.graph, learned.catalog.training_digests
+        )
         classifier = Classifier(model)
     with timer.measure("parity_s"):
         rows = parity.sample_rows(np.flatnonzero(learned.catalog.used))
