@@ -36,7 +36,8 @@ def test_the_command(kilat_here, photos_run, other_photos, json_lines):
     metrics = printed["metrics"]
     assert metrics["schema"] == 1
     assert metrics["notes"] == []
-    assert metrics["data"] == {"used": 24, "refused": 0, "reasons": {}, "classes": ["flower", "temple"]}
+    counts = {"used": 24, "refused": 0, "reasons": {}, "train": 0, "test": 24}
+    assert metrics["data"] == counts | {"classes": ["flower", "temple"]}
     assert metrics["test"]["n"] == 24
     assert metrics["test"]["accuracy"] > 0.9
     assert json.loads(json.dumps(metrics["timing"]))["total_s"] > 0

@@ -75,8 +75,7 @@ def evaluate(  # noqa: PLR0917 - an option each
     if as_json:
         show.print_json({"model": str(model), "metrics": document})
         return
-    show.print_test(evaluation.test)
-    show.print_notes(document["notes"])
+    show.print_evaluation(evaluation)
     if evaluation.robustness is not None:
         print(robustness.table(evaluation.robustness))
         show.print_written(out)

@@ -11,7 +11,7 @@ from kilat.locale.notes import Note
 if TYPE_CHECKING:
     from kilat.bundle.predictor import Prediction, RefusedPicture
     from kilat.learn.measures import Measures
-    from kilat.learn.metrics import Metrics
+    from kilat.learn.metrics import Evaluation, Metrics
     from kilat.verbs.check import Check
 
 _MARKS = {"serious": "!!", "warning": " !", "note": "  "}
@@ -47,6 +47,21 @@ def print_check(check: "Check") -> None:
         print(_("Nothing was found that needs your attention."))
     print(_("page    {path}").format(path=check.folder / "check.html"))
     print(_("labels  {path}").format(path=check.folder / "suspects.csv"))
+
+
+def print_evaluation(evaluation: "Evaluation") -> None:
+    """Print how a model did on pictures that it was not trained on, and beside it on those that it was trained on."""
+    data = evaluation.data
+    _print_counts(data.used, len(data.classes), data.refused, evaluation.timing["total_s"])
+    print_test(evaluation.test)
+    if (train := evaluation.train) is not None:
+        sentence = ngettext(
+            "{count:,} picture is one that the model was trained on, and no test of it (accuracy {accuracy:.1%})",
+            "{count:,} pictures are ones that the model was trained on, and no test of it (accuracy {accuracy:.1%})",
+            train.n,
+        )
+        print(sentence.format(count=train.n, accuracy=train.accuracy))
+    print_notes(evaluation.document()["notes"])
 
 
 def print_notes(notes: Iterable[dict[str, Any]]) -> None:

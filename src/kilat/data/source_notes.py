@@ -12,7 +12,7 @@ _NAMED = 5
 
 _REASONS = 3
 
-_SAID_ELSEWHERE = ("unknown_class", "no_training_class", "left_out_by_table", "time_limit")
+_SAID_ELSEWHERE = ("unknown_class", "other_split", "no_training_class", "left_out_by_table", "time_limit")
 """Refusals that have notes or a section of their own."""
 
 

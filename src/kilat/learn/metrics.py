@@ -287,12 +287,24 @@ class Metrics(Section):
 
 
 class Evaluation(Section):
-    """What ``kilat.evaluate`` returns: a finished model on other labelled pictures."""
+    """What ``kilat.evaluate`` returns: a finished model on other labelled pictures.
+
+    Args:
+        schema: the version of these keys.
+        notes: what was left out, and what changes how far to believe the result.
+        data: how many pictures there were; ``train`` of them the model was trained on, ``test`` are others.
+        test: measured on pictures that the model was not trained on.
+        train: measured on those that it was trained on (the train, validation and calibration set of its run), which is
+            no test; absent where there are none.
+        robustness: under corruptions, on the test pictures.
+        timing: seconds of every part, and ``total_s``.
+    """
 
     schema_: Literal[1] = Field(1, alias="schema")
     notes: list[NoteSection]
     data: DataSection
     test: Measures
+    train: Part | None = None
     robustness: dict[str, Any] | None = None
     timing: dict[str, float]
 

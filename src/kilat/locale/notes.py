@@ -62,6 +62,20 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("One picture of class “{label}” was left out: the model has no such class, but {classes}."),
         N_("{count:,} pictures of class “{label}” were left out: the model has no such class, but {classes}."),
     ),
+    "unknown_class_more": (
+        N_("So were pictures of one more class ({pictures:,})."),
+        N_("So were pictures of {count:,} more classes ({pictures:,})."),
+    ),
+    "other_split": (
+        N_("One picture of another split ({splits}) was left out: the data has a test split, and only that is used."),
+        N_(
+            "{count:,} pictures of other splits ({splits}) were left out: the data has a test split, and only that is "
+            "used."
+        ),
+    ),
+    "training_pictures_unknown": N_(
+        "The model file does not say which pictures it was trained on: if these are among them, they are no test of it."
+    ),
     "trained_on_validation": (
         N_("The data has no training pictures: the one validation picture is trained on."),
         N_("The data has no training pictures: the {count:,} validation pictures are trained on."),

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 import numpy as np
+import pandas as pd
 
 from kilat.bundle.predictor import Classifier, ModelOutput
-from kilat.data.catalog import Catalog, Picture, PictureRecords, Source, content_digest
+from kilat.data.catalog import SPLITS, Catalog, Picture, PictureRecords, Source, content_digest
 from kilat.errors import PictureError
 from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
@@ -33,7 +34,7 @@ def select_test_pictures(catalog: Catalog, classes: Sequence[str]) -> tuple[Ints
 
     Returns:
         Rows of refused pictures of other classes, out of distribution for the model, evenly spread and at most
-        ``MAX_OOD_PICTURES``; and a note on each of the commonest classes that the model does not have.
+        ``MAX_OOD_PICTURES``; and notes on what was refused.
     """
     labels, splits, used = catalog.table["label"], catalog.table["split"], catalog.used
     is_test = np.asarray(splits == "test")
@@ -43,22 +44,32 @@ def select_test_pictures(catalog: Catalog, classes: Sequence[str]) -> tuple[Ints
     ood_rows = candidates[np.unique(np.linspace(0, len(candidates) - 1, count).round().astype(np.int64))]
     other_labels = labels[is_other].astype(str)
     catalog.refuse({int(row): Refusal("unknown_class", label) for row, label in other_labels.items()})
+    notes = _unknown_classes(other_labels, classes)
     if (catalog.used & is_test).any():
-        refused = splits[catalog.used & ~is_test]
+        refused = splits[catalog.used & ~is_test].replace("", "train")
         catalog.refuse({int(row): Refusal("other_split", split) for row, split in refused.items()})
+        if len(refused):
+            names = [name for name in SPLITS if name in set(refused)]
+            notes.append(Note("other_split", {"count": len(refused), "splits": names}))
     catalog.set_split(np.ones(len(labels), bool), "test")
-    notes = [
-        Note(
-            "unknown_class",
-            {
-                "count": int(count),
-                "label": str(label),
-                "classes": get_close_matches(str(label), classes) or list(classes[:_NAMED_CLASSES]),
-            },
-        )
-        for label, count in other_labels.value_counts().head(_NAMED_CLASSES).items()
-    ]
     return ood_rows, notes
+
+
+def _unknown_classes(labels: pd.Series, classes: Sequence[str]) -> list[Note]:
+    """Return a note on each of the commonest classes that a model does not have, and one on the others.
+
+    Args:
+        labels: of the pictures of such classes.
+        classes: the model's.
+    """
+    counts = [(str(label), int(count)) for label, count in labels.value_counts().items()]
+    named, others = counts[:_NAMED_CLASSES], counts[_NAMED_CLASSES:]
+    near = {label: get_close_matches(label, classes) or list(classes[:_NAMED_CLASSES]) for label, _count in named}
+    notes = [Note("unknown_class", {"count": count, "label": label, "classes": near[label]}) for label, count in named]
+    if others:
+        values = {"count": len(others), "pictures": sum(count for _label, count in others)}
+        notes.append(Note("unknown_class_more", values))
+    return notes
 
 
 @dataclass(frozen=True)
