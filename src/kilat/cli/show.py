@@ -56,8 +56,8 @@ def print_evaluation(evaluation: "Evaluation") -> None:
     print_test(evaluation.test)
     if (train := evaluation.train) is not None:
         sentence = ngettext(
-            "{count:,} picture is one that the model was trained on, and no test of it (accuracy {accuracy:.1%})",
-            "{count:,} pictures are ones that the model was trained on, and no test of it (accuracy {accuracy:.1%})",
+            "{count:,} more picture is no test: the model was trained on it (accuracy {accuracy:.1%})",
+            "{count:,} more pictures are no test: the model was trained on them (accuracy {accuracy:.1%})",
             train.n,
         )
         print(sentence.format(count=train.n, accuracy=train.accuracy))
