@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
 from typing import Any, Self
 
@@ -193,10 +194,15 @@ class Classifier:
         rows = [output.embedding for output in self._outputs_or_raise(pictures)]
         return np.stack(rows) if rows else np.zeros((0, 0), np.float32)
 
-    def predictions(self, pictures: Iterable[ImageLike] | ImageLike) -> Iterator[Prediction | RefusedPicture]:
-        """Yield predictions in the order of the pictures, as they come; pictures that cannot be read come refused."""
-        listed = list(_as_many(pictures))
-        for picture, output in zip(listed, self.outputs(listed), strict=True):
+    def predictions(
+        self, pictures: Iterable[ImageLike | PictureError] | ImageLike
+    ) -> Iterator[Prediction | RefusedPicture]:
+        """Yield predictions in the order of the pictures, as they come; pictures that cannot be read come refused.
+
+        An error among the pictures is one that could not be read before.
+        """
+        given, ahead = tee(_as_many(pictures))  # no more of them are in memory than are read ahead
+        for output, picture in zip(self.outputs(ahead), given, strict=True):
             path = os.fspath(picture) if isinstance(picture, str | os.PathLike) else ""
             if isinstance(output, PictureError):
                 yield RefusedPicture(path, output)
@@ -333,7 +339,7 @@ def _conformal_sets(manifest: Manifest, where: str) -> ConformalSets:
         ) from None
 
 
-def _as_many(pictures: Iterable[ImageLike] | ImageLike) -> Iterable[Any]:
+def _as_many(pictures: Iterable[ImageLike | PictureError] | ImageLike) -> Iterable[Any]:
     single = isinstance(pictures, str | os.PathLike | bytes) or (
         isinstance(pictures, np.ndarray)
         and (pictures.ndim == 2 or (pictures.ndim == 3 and pictures.shape[-1] in (3, 4)))

@@ -17,21 +17,28 @@ FAMILY = "Use a model"
 @verb(FAMILY, "kilat predict runs/flowers photo.jpg", "kilat predict runs/flowers/model.onnx photos/ --json")
 def predict(
     model: Model,
-    pictures: Annotated[list[Path], typer.Argument(help=N_("Pictures, or folders of pictures."))],
+    pictures: Annotated[
+        list[str], typer.Argument(help=N_("Pictures, or folders, tables and archives of pictures; labels are ignored."))
+    ],
+    path_column: PathColumn = None,
+    images: Images = None,
     as_json: Json = False,
 ) -> None:
     """Say what is on pictures.
 
     Exit code 1 where some were refused.
     """
-    from kilat.bundle.predictor import RefusedPicture, load
-    from kilat.data.picture_paths import list_pictures
+    from kilat.bundle.predictor import RefusedPicture
+    from kilat.data.reading import Reading
+    from kilat.verbs.predict import predict
 
-    classifier = load(model)
-    refused = False
-    for prediction in classifier.predictions(list_pictures(pictures)):
-        refused |= isinstance(prediction, RefusedPicture)
+    refused: set[str] = set()
+    for prediction in predict(model, pictures, Reading.of(path_column, images=images)):
+        if isinstance(prediction, RefusedPicture):
+            refused.add(prediction.error.refusal.code)
         show.print_prediction(prediction, as_json=as_json)
+    if not as_json:
+        show.print_hints(refused)
     raise typer.Exit(1 if refused else 0)
 
 

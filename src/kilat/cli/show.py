@@ -125,6 +125,14 @@ def print_prediction(prediction: "Prediction | RefusedPicture", *, as_json: bool
         print(f"{prediction.path}: {prediction.label} {prediction.probability:.1%}{more}", flush=True)
 
 
+def print_hints(codes: Iterable[str]) -> None:
+    """Print what to do about pictures that were refused with these codes."""
+    from kilat.locale.refusals import refusal_hint
+
+    for hint in filter(None, map(refusal_hint, sorted(codes))):
+        print(hint)
+
+
 def print_written(path: Path) -> None:
     """Print the name of a file that was written."""
     print(_("wrote {path}").format(path=path))

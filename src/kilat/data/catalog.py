@@ -21,6 +21,15 @@ Picture = bytes | NDArray[np.uint8]
 SPLITS = ("train", "validation", "calibration", "test")
 
 
+UNLABELLED = frozenset(
+    (
+        "no_class_folder", "no_class_in_name", "outside_splits", "no_label", "unknown_split", "several_labels",
+        "listed_twice",
+    )
+)  # fmt: skip
+"""Refusals of pictures that can be read, but not learned from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A picture that a source offers, before it is read.

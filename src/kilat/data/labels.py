@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from kilat.data.image_file import printable
@@ -53,7 +54,7 @@ def label_name(value: Any) -> str:
     Raises:
         SourceError: it is a list, an array or another container, such as several labels of one picture.
     """
-    if hasattr(value, "item") and getattr(value, "size", 1) == 1:
+    if hasattr(value, "item") and not np.ndim(value):
         value = value.item()  # scalars of NumPy, pandas and PyTorch
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")

@@ -21,6 +21,7 @@ class Reading:
         split_column: the column that says train, validation or test.
         images: the folder with the pictures that a table names.
         class_from: what names the class of a picture in a folder or archive, one of ``CLASS_FROM``.
+        is_labelled: whether labels are needed; without, a table may have none.
     """
 
     path_column: str | None = None
@@ -28,6 +29,7 @@ class Reading:
     split_column: str | None = None
     images: str | None = None
     class_from: str | None = None
+    is_labelled: bool = True
 
     @classmethod
     def of(
@@ -53,7 +55,7 @@ class Reading:
     @property
     def options(self) -> list[str]:
         """The options that were given, as they are written on the command line."""
-        given = [field.name for field in fields(self) if getattr(self, field.name) is not None]
+        given = [field.name for field in fields(self) if isinstance(getattr(self, field.name), str)]
         return [f"--{name.replace('_', '-')}" for name in given]
 
     @property
