@@ -10,6 +10,7 @@ from typing import Any
 
 from kilat.locale import N_, _, ngettext
 from kilat.locale.lists import listed
+from kilat.locale.phrases import phrases
 from kilat.locale.refusals import refusal_hint, refusal_sentence
 
 NOTES: dict[str, str | tuple[str, str]] = {
@@ -57,6 +58,65 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("{count:,} pictures were refused: {reason}."),
     ),
     "class_mostly_refused": N_("Most of class “{label}” was refused: {count:,} of {total:,} pictures."),
+    # what was read into folders (kilat.data.layout)
+    "splits_by_name": N_("The folders are taken for a split: {folders}."),
+    "no_training_folder": N_(
+        "There is no training folder: the pictures in {validation} are trained on (validated by cross-validation), "
+        "those in {test} are the test set."
+    ),
+    "only_folder_of_split": N_("There is no training folder: all labelled pictures stand in “{folder}”."),
+    "split_without_labels": (
+        N_("The folder “{folder}” has no class folders in it, so its picture has no label: left out."),
+        N_("The folder “{folder}” has no class folders in it, so its {count:,} pictures have no label: left out."),
+    ),
+    "folders_beside_splits": (
+        N_("Beside the folders of the split stand {folders}: one picture in them was left out."),
+        N_("Beside the folders of the split stand {folders}: {count:,} pictures in them were left out."),
+    ),
+    "split_names_as_classes": N_(
+        "The folders {folders} are named like a split, but are taken as classes, like those beside them: {others}."
+    ),
+    "splits_in_names": N_("Names of folders are taken for a split and a class: {folders}."),
+    "splits_in_classes": N_("The folders in the classes ({classes}) are taken for a split."),
+    "parts_joined": N_("The folders {folders} are taken as parts of one, and the folders in them as the classes."),
+    "annotation_folders": (
+        N_("Folders of masks or annotations ({folders}) were left out, with one picture."),
+        N_("Folders of masks or annotations ({folders}) were left out, with {count:,} pictures."),
+    ),
+    "nested_copy": (
+        N_("The folder “{folder}” holds folders named like the classes: its picture was added to them."),
+        N_("The folder “{folder}” holds folders named like the classes: its {count:,} pictures were added to them."),
+    ),
+    "nested_split": (
+        N_("The folder “{folder}” holds folders named like the classes: its picture is taken for the split '{split}'."),
+        N_(
+            "The folder “{folder}” holds folders named like the classes: its {count:,} pictures are taken for the split "
+            "'{split}'."
+        ),
+    ),
+    "classes_hold_only_folders": N_(
+        "The classes {classes} hold only folders: {folders}. If these are the classes, add --class-from {option}."
+    ),
+    "classes_joined": N_(
+        "Folders of one name in several places, such as {folders}, are one class: {classes}. If they are classes of "
+        "their own, add --class-from folders."
+    ),
+    "tables_not_used": N_("The folders are the classes; {tables} beside them was not used."),
+    "archives_not_opened": N_("Archives among the pictures were not opened: {archives}."),
+    # what was read into a table (kilat.data.table_notes)
+    "table_read": N_("Table {table}: {parts}."),
+    "table_combined_labels": (
+        N_("One label of the table is a combination of several, and a class of its own: {labels}."),
+        N_("{count:,} labels of the table are combinations of several, each a class of its own: {labels}."),
+    ),
+    "table_split_unread": N_(
+        "The column {columns} of the table may be about the split; kilat reads train, validation and test only, so it "
+        "was not used."
+    ),
+    "table_files_missing": (
+        N_("One of {total:,} pictures in the table was not found: tried {tried}; nearest: {nearest}."),
+        N_("{count:,} of {total:,} pictures in the table were not found: tried {tried}; nearest: {nearest}."),
+    ),
     "test_drawn_from_train": N_("The data has no test split: the test pictures were drawn from the training pictures."),
     "unknown_class": (
         N_("One picture of class “{label}” was left out: the model has no such class, but {classes}."),
@@ -236,7 +296,8 @@ class Note:
 
     Args:
         code: a key of ``NOTES``.
-        values: what its sentence names; numbers, strings, lists of names and numbers by name, as JSON can hold them.
+        values: what its sentence names; numbers, strings, lists of names or phrases, and numbers by name, as JSON can
+            hold them.
             The code of a refusal becomes its reason, and what to do about it stands behind the sentence.
     """
 
@@ -260,7 +321,9 @@ class Note:
 
 
 def _shown(value: Any) -> Any:
-    """Return a value as it stands in a sentence: names in quotes, with their numbers in brackets."""
+    """Return a value as it stands in a sentence: names in quotes, with their numbers or meanings in brackets."""
     if isinstance(value, Mapping):
-        return listed([f"'{name}' ({number:,})" for name, number in value.items()])
+        return listed([f"'{name}' ({one if isinstance(one, str) else f'{one:,}'})" for name, one in value.items()])
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return phrases(value)
     return listed([f"'{one}'" for one in value]) if isinstance(value, list) else value

@@ -13,6 +13,8 @@ REFUSALS = {
     # where the picture stands
     "no_class_folder": N_("no class folder"),
     "outside_splits": N_("outside the train, validation and test folders"),
+    "annotation_folder": N_("in a folder of masks or annotations"),
+    "no_class_in_name": N_("no class in its name"),
     "no_path": N_("no path"),
     "no_label": N_("no label"),
     "unknown_split": N_("unknown split '{detail}': use train, validation or test"),
@@ -20,6 +22,8 @@ REFUSALS = {
     "several_labels": N_("listed under several labels: {detail}"),
     "left_out_by_table": N_("left out by {detail}"),
     # the file
+    "several_files": N_("several files may be meant: {detail}"),
+    "extra_cells": N_("more cells than the table has columns: {detail}"),
     "file_not_found": N_("file not found"),
     "url": N_("an address, not a file: kilat does not download"),
     "unreadable": N_("cannot be read: {detail}"),
