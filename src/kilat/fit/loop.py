@@ -67,7 +67,7 @@ class Trainer:
         self.train_step = TrainStep(spec, group)
         self.network, self.inference = self.train_step.network, self.train_step.inference
         self.weights = self.train_step.weights
-        self.selection = WeightSelection(self.fit, self.weights, self.train_step.validate)
+        self.selection = WeightSelection(self.fit, self.weights, self._validate_average)
         self.saver = Saver(self.train_step, group.checkpoints(checkpoints), self.now)
         if self.fit.resolution:
             resolutions.check_sides(self.network.eval().logits, self.fit.resolution, spec.device)
@@ -103,6 +103,8 @@ class Trainer:
                     self._save_epoch_start()
         self.train_step.drop_cache()
         self.weights.load(self.selection.final())
+        if self.fit.weight_interpolation < 1:
+            self.train_step.estimate_statistics()
         self.network.eval()
 
     def losses_at(self, rates: Sequence[float]) -> Generator[float, None, None]:
@@ -179,6 +181,8 @@ class Trainer:
     def _finish_epoch(self) -> None:
         state = self.state
         began = self.now()
+        with self.weights.with_ema():
+            state.precise_batch_norm = self.train_step.estimate_statistics(state.batch)
         loss, accuracy = self.train_step.validate()
         seconds = self.now() - began
         if not math.isfinite(loss):
@@ -191,6 +195,11 @@ class Trainer:
         self.on_epoch(state.history[-1])
         self._finish_phase_if_over()
         self._save_epoch_start()
+
+    def _validate_average(self) -> tuple[float, float]:
+        """Return loss and accuracy with the mean of several epochs' weights, which needs statistics of its own."""
+        self.train_step.estimate_statistics()
+        return self.train_step.validate()
 
     def _finish_phase_if_over(self) -> None:
         state, rule = self.state, self.fit.early_stopping
@@ -262,6 +271,8 @@ class Trainer:
         """Make a few updates and take them back; the first one, with its preparations, does not count."""
         if not self.planner:
             return
+        statistics = self.train_step.statistics_pictures(self.per_epoch)
+        self.planner.validation_pictures = len(self.spec.validation.rows) + statistics
         self._cache_activations()
         before = self.saver.snapshot(self.state)
         before.tensors = {name: value.clone() for name, value in before.tensors.items()}

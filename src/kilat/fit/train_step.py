@@ -18,7 +18,9 @@ from kilat.fit.activation_cache import NotCachedError, SplitNetwork, compute_act
 from kilat.fit.augment.augmenter import Augmenter
 from kilat.fit.distributed.group import ALONE, SingleProcess
 from kilat.fit.inference import Inference
+from kilat.fit.loader import epoch_batches
 from kilat.fit.microbatch import MicroBatch
+from kilat.fit.precise_batch_norm import PICTURES, are_settled, estimate_statistics, training_batch_norms
 from kilat.fit.precision import choose_precision
 from kilat.fit.regularizers import Regularizer
 from kilat.fit.scaler import Scaler
@@ -209,6 +211,34 @@ class TrainStep:
         loss = self._loss(logits.float(), targets) * weight
         torch.autograd.backward(self._scaler.scale(loss))
         return loss.item(), _count_correct(logits.detach(), targets) if weight else 0
+
+    def statistics_pictures(self, updates: int) -> int:
+        """Return on how many pictures running statistics are estimated after so many updates; 0 where they stay."""
+        choice, norms = self.fit.precise_batch_norm, training_batch_norms(self.network)
+        averages = self.fit.ema is not None  # whose statistics the updates have not followed
+        if not norms or not choice or (choice == "auto" and not averages and are_settled(norms, updates)):
+            return 0
+        return min(PICTURES, len(self.spec.train.rows))
+
+    def estimate_statistics(self, updates: int = 0) -> int:
+        """Estimate batch norms' running statistics anew, if the recipe says so; return on how many pictures.
+
+        Args:
+            updates: how many they have followed the weights that the network now has; 0 for averaged weights.
+        """
+        if not (count := self.statistics_pictures(updates)):
+            return 0
+        # The same pictures every time, of all classes in every batch.
+        seed, size = self.spec.recipe.runtime.seed, self.inference.batch
+        order = epoch_batches(self.spec.train.rows, size, seed=seed, epoch=0)[: -(-count // size)]
+        own, cache = order[self.group.rank :: self.group.size], self.inference.cache
+        batches = cache.train.batches(own) if cache else self.spec.pictures.batches(own)
+        forward = cache.network.logits_upper if cache else self._logits_of_plain_pixels
+        estimate_statistics(training_batch_norms(self.network), forward, batches, self.group)
+        return count
+
+    def _logits_of_plain_pixels(self, pixels: Tensor) -> Tensor:
+        return self.network.logits(pixels.permute(0, 3, 1, 2).float())
 
     def validate(self) -> tuple[float, float]:
         """Return loss and accuracy on the validation pictures, with the weights that would be kept."""

@@ -105,6 +105,8 @@ class FitSection(Section):
         micro_batch: pictures computed at once.
         rollbacks: how often a loss that was not finite sent it back.
         averaged: over how many epochs weights were averaged.
+        precise_batch_norm: on how many training pictures batch norms' running statistics were estimated at last; 0
+            where they are those that followed the updates, or where no batch norm is trained.
         temperature: what the logits are divided by; absent where the frozen head was kept.
     """
 
@@ -120,6 +122,7 @@ class FitSection(Section):
     devices: int
     rollbacks: int
     averaged: int
+    precise_batch_norm: int
     parameters: int
     trainable: int
     macs: int

@@ -90,8 +90,8 @@ NOTES: dict[str, str | tuple[str, str]] = {
     "nested_split": (
         N_("The folder “{folder}” holds folders named like the classes: its picture is taken for the split '{split}'."),
         N_(
-            "The folder “{folder}” holds folders named like the classes: its {count:,} pictures are taken for the split "
-            "'{split}'."
+            "The folder “{folder}” holds folders named like the classes: its {count:,} pictures are taken for the "
+            "split '{split}'."
         ),
     ),
     "classes_hold_only_folders": N_(
@@ -121,6 +121,16 @@ NOTES: dict[str, str | tuple[str, str]] = {
     "unknown_class": (
         N_("One picture of class “{label}” was left out: the model has no such class, but {classes}."),
         N_("{count:,} pictures of class “{label}” were left out: the model has no such class, but {classes}."),
+    ),
+    "unknown_spelling": (
+        N_(
+            "One picture of class “{label}” was left out: the model's class is spelled “{name}”. If they are the same, "
+            "rename the folder or correct the table."
+        ),
+        N_(
+            "{count:,} pictures of class “{label}” were left out: the model's class is spelled “{name}”. If they are "
+            "the same, rename the folder or correct the table."
+        ),
     ),
     "unknown_class_more": (
         N_("So were pictures of one more class ({pictures:,})."),
@@ -252,13 +262,13 @@ NOTES: dict[str, str | tuple[str, str]] = {
     "batch_norm_unsettled": (
         N_(
             "Batch norm had only one update to learn its running statistics, which are still {share:.0%} what they "
-            "began with: the model may be far worse than it was in training. Train for more epochs, use smaller "
-            "batches, or give batch_norm a momentum of 0.9."
+            "began with: the model may be far worse than it was in training. Leave fit.precise_batch_norm at auto, "
+            "which estimates them on training pictures, or give batch_norm a momentum of 0.9."
         ),
         N_(
             "Batch norm had only {count:,} updates to learn its running statistics, which are still {share:.0%} what "
-            "they began with: the model may be far worse than it was in training. Train for more epochs, use smaller "
-            "batches, or give batch_norm a momentum of 0.9."
+            "they began with: the model may be far worse than it was in training. Leave fit.precise_batch_norm at "
+            "auto, which estimates them on training pictures, or give batch_norm a momentum of 0.9."
         ),
     ),
     # what was left undone while learning (kilat.learn)
