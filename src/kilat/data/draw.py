@@ -30,8 +30,9 @@ positions decide where the share is about half way between two numbers, which is
 def draw_share(groups: NDArray[Any], classes: NDArray[Any], share: float, seed: int, purpose: str) -> Flags:
     """Return which pictures are drawn, bool ``[n]``.
 
-    Of every class the number drawn is within 2/3 of a picture of its share; where whole groups do not allow that, half
-    the largest group farther from it at most. One group of every class is never drawn, and of five groups at least one.
+    Of every class the number drawn is within 2/3 of a picture of its share, and one or none where that is less than a
+    picture; where whole groups do not allow it, half the largest group farther from it at most. One group of every
+    class is never drawn, and of five groups at least one.
 
     Args:
         groups: digests, equal for near-duplicates, which are drawn together or not at all, ``[n]``.
@@ -120,5 +121,8 @@ class _Draw:
 
 
 def _nearest(count: int, share: float) -> int:
-    """Return the whole number next to ``count`` that is within the tolerance of a share, both in pictures."""
-    return min(max(count, math.ceil(share - _TOLERANCE)), math.floor(share + _TOLERANCE))
+    """Return the whole number next to ``count`` that is within the tolerance of a share, both in pictures.
+
+    One is always possible, or nothing would be drawn of many classes with a share of 0.3 pictures each.
+    """
+    return min(max(count, math.ceil(share - _TOLERANCE)), max(1, math.floor(share + _TOLERANCE)))

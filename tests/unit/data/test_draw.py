@@ -39,3 +39,11 @@ def test_every_class_keeps_a_group_whatever_the_share() -> None:
         drawn = draw_share(groups, classes, share, seed, "test")
         assert set(classes[~drawn]) == set(classes)
         assert not set(groups[drawn]) & set(groups[~drawn])
+
+
+def test_many_classes_of_a_few_pictures_have_their_share_together() -> None:
+    for share in (0.05, 0.1, 0.2):
+        for count in (2, 3, 4):
+            groups = np.concatenate([digests(label, count) for label in range(600)])
+            drawn = draw_share(groups, np.repeat(np.arange(600), count), share, 0, "validation")
+            assert 0.7 * share < drawn.mean() < 1.3 * share
