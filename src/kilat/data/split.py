@@ -17,6 +17,7 @@ from kilat.data.catalog import Catalog
 from kilat.data.draw import content_position, draw_share
 from kilat.errors import SourceError
 from kilat.locale import _, ngettext
+from kilat.locale.lists import listed
 from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
 
@@ -228,7 +229,12 @@ def all_used(catalog: Catalog, classes: Sequence[str]) -> Part:
             "None of the {count:,} pictures can be evaluated.",
             len(catalog.table),
         )
-        raise SourceError(message.format(count=len(catalog.table)), hint=catalog.refusal_summary())
+        names = listed([f"'{name}'" for name in classes])
+        hint = _("{reasons}. The classes of the model: {classes}.")
+        raise SourceError(
+            message.format(count=len(catalog.table)),
+            hint=hint.format(reasons=catalog.refusal_summary(), classes=names),
+        )
     return _part(catalog, catalog.used, classes)
 
 
