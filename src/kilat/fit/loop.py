@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kilat.fit import resolutions, schedules, stopping
+from kilat.fit.activation_cache import SplitNetwork
 from kilat.fit.checkpoint import Checkpoints
 from kilat.fit.deadline import UpdatePlanner
 from kilat.fit.distributed.group import ALONE, SingleProcess
@@ -137,6 +138,7 @@ class Trainer:
     # An epoch and its updates
 
     def _epoch(self) -> None:
+        self._choose_flips()
         self._cache_activations()
         self._choose_side()
         remaining = self._batches(len(self.state.history))[self.state.batch :]
@@ -151,6 +153,20 @@ class Trainer:
                 if rows is not remaining[-1] and self.group.max(is_due):
                     self._save()
         self._finish_epoch()
+
+    def _choose_flips(self) -> None:
+        """Find out, before an epoch begins, whether mirroring does harm, where the recipe leaves open if it is done."""
+        state, step = self.state, self.train_step
+        is_trained = bool(state.history) or isinstance(self.network, SplitNetwork)  # whose head was fitted
+        if not (step.has_open_flips and is_trained and state.batch == 0):
+            return
+        test = step.test_mirroring()
+        state.horizontal_flip = test.is_harmless(len(state.history))
+        step.choose_flips(state.horizontal_flip)
+        if state.horizontal_flip is False:
+            found = {"epoch": len(state.history) + 1, "plain": test.accuracy, "mirrored": test.mirrored_accuracy}
+            if (note := Note("flips_off_validation", found)) not in state.notes:
+                state.notes.append(note)
 
     def _update(self, rows: NDArray[np.int64], batch: Tensor, rate: float | None = None) -> float:
         """Make one update, at the schedule's rate or at another; return the loss before it."""

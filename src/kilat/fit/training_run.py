@@ -21,6 +21,7 @@ from kilat.locale.notes import Note
 from kilat.model.cpu.malloc import keep_freed_memory
 from kilat.model.summary import Counts
 from kilat.model.to_onnx import to_onnx
+from kilat.recipe import Augment
 from kilat.recipe.network_summary import Summary
 from kilat.runtime.deadline import Deadline
 from kilat.runtime.progress import Advance, ignore
@@ -38,12 +39,14 @@ class Trained:
         history: a row for every epoch.
         metrics: the section ``fit`` of ``metrics.json``.
         notes: what changes how far the result can be believed.
+        augment: what was done to pictures in the last epoch.
     """
 
     inference: Inference
     history: list[Row]
     metrics: dict[str, Any]
     notes: list[Note]
+    augment: Augment
 
     def to_onnx(self) -> bytes:
         """Return the network as ONNX, from ``pixels`` to ``logits``."""
@@ -102,20 +105,19 @@ class TrainingRun:
         notes = [*self.notes, *trainer.state.notes, *_micro_batch_notes(trainer)]
         notes += _statistics_notes(trainer)
         metrics = training_metrics(trainer) | self.counts._asdict()
-        return Trained(trainer.inference, trainer.state.history, metrics, notes)
+        return Trained(trainer.inference, trainer.state.history, metrics, notes, trainer.train_step.augment)
 
     def find_learning_rate(self, steps: int, folder: Path, advance: Advance) -> RangeTest:
         """Make a learning-rate range test; the network is of no use after it."""
         return find_learning_rate(Trainer(self.spec, Checkpoints(folder)), steps, advance)
 
-    def preview(self, rows: Rows) -> bytes | None:
+    def preview(self, rows: Rows, augment: Augment) -> bytes | None:
         """Return what augmentation makes of some pictures, as PNG; None where nothing is augmented."""
-        recipe = self.spec.recipe
-        if not recipe.augment.is_active:
+        if not augment.is_active:
             return None
         (pixels,) = self.spec.pictures.batches([rows])
         file = io.BytesIO()
-        preview_sheet(pixels.cpu().numpy(), recipe.augment, seed=recipe.runtime.seed).save(file, "PNG")
+        preview_sheet(pixels.cpu().numpy(), augment, seed=self.spec.recipe.runtime.seed).save(file, "PNG")
         return file.getvalue()
 
 
@@ -135,6 +137,7 @@ def training_metrics(trainer: Trainer) -> dict[str, Any]:
         "devices": spec.recipe.runtime.devices,
         "rollbacks": state.rollbacks,
         "averaged": trainer.weights.swa_epochs,
+        "horizontal_flip": bool(trainer.train_step.augment.horizontal_flip),
         "precise_batch_norm": state.precise_batch_norm,
     }
 

@@ -105,6 +105,7 @@ class FitSection(Section):
         micro_batch: pictures computed at once.
         rollbacks: how often a loss that was not finite sent it back.
         averaged: over how many epochs weights were averaged.
+        horizontal_flip: whether pictures were mirrored in the last epoch.
         precise_batch_norm: on how many training pictures batch norms' running statistics were estimated at last; 0
             where they are those that followed the updates, or where no batch norm is trained.
         temperature: what the logits are divided by; absent where the frozen head was kept.
@@ -122,6 +123,7 @@ class FitSection(Section):
     devices: int
     rollbacks: int
     averaged: int
+    horizontal_flip: bool
     precise_batch_norm: int
     parameters: int
     trainable: int
@@ -199,6 +201,8 @@ class ParitySection(Section):
     max_difference: float
     tolerance: float
     labels_agree: float
+    logit_difference: float | None = None
+    conclusive: bool = True
     max_ood_difference: float
 
 

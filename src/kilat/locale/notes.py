@@ -195,6 +195,10 @@ NOTES: dict[str, str | tuple[str, str]] = {
         "augment.horizontal_flip mirrors pictures left to right, which can change the meaning of {classes}. "
         "Switch it off if it does; `kilat preview` shows the augmented pictures."
     ),
+    "flips_off_labels": N_(
+        "Pictures are not mirrored (augment.horizontal_flip: auto): that can change the meaning of {classes}. "
+        "Where it does not, set augment.horizontal_flip=true."
+    ),
     "label_safety_vertical_flip": N_(
         "augment.vertical_flip turns pictures upside down, which can change the meaning of {classes}. "
         "Switch it off if it does; `kilat preview` shows the augmented pictures."
@@ -247,6 +251,11 @@ NOTES: dict[str, str | tuple[str, str]] = {
     ),
     "stopped_before_averaging": N_(
         "Training stopped early, before the epochs that fit.swa_epochs would have averaged."
+    ),
+    "flips_off_validation": N_(
+        "Pictures are not mirrored (augment.horizontal_flip: auto): the network classified {mirrored:.0%} of mirrored "
+        "validation pictures correctly, and {plain:.0%} as they are (before epoch {epoch}). To mirror them all "
+        "the same, set augment.horizontal_flip=true."
     ),
     "resolution_enlarged": N_(
         "fit.resolution: pictures are read at {size} pixels; at {largest} they are enlarged and show no more detail."
