@@ -1,11 +1,12 @@
 """What verbs print: results in sentences, or as one line of JSON."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kilat.locale import _, ngettext
+from kilat.locale.lists import listed
 from kilat.locale.notes import Note
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ _MARKS = {"serious": "!!", "warning": " !", "note": "  "}
 """How much a finding matters, the most serious first."""
 
 
+_NAMED_CLASSES = 10
+_LONG_NAME = 40
+
+
 def print_json(document: dict[str, Any]) -> None:
     """Print a document as one line of strict JSON."""
     print(json.dumps(document, ensure_ascii=False, allow_nan=False, default=str))
@@ -25,7 +30,7 @@ def print_json(document: dict[str, Any]) -> None:
 
 def print_run(folder: Path, metrics: "Metrics") -> None:
     """Print what a training came to, and where its report and its model are."""
-    _print_counts(metrics.data.used, len(metrics.data.classes), metrics.data.refused, metrics.timing["total_s"])
+    _print_counts(metrics.data.used, metrics.data.classes, metrics.data.refused, metrics.timing["total_s"])
     print_test(metrics.test)
     if metrics.comparison is not None:
         from kilat.report.comparison import sentences
@@ -40,7 +45,7 @@ def print_run(folder: Path, metrics: "Metrics") -> None:
 def print_check(check: "Check") -> None:
     """Print what a check found, and where its page and its table of suspected labels are."""
     data, seconds = check.document["data"], check.document["timing"]["total_s"]
-    _print_counts(data["used"], len(data["classes"]), data["refused"], seconds)
+    _print_counts(data["used"], sorted(data["classes"]), data["refused"], seconds)
     print_notes(check.document["notes"])
     _print_findings(check.document["findings"])
     if not check.findings:
@@ -52,7 +57,7 @@ def print_check(check: "Check") -> None:
 def print_evaluation(evaluation: "Evaluation") -> None:
     """Print how a model did on pictures that it was not trained on, and beside it on those that it was trained on."""
     data = evaluation.data
-    _print_counts(data.used, len(data.classes), data.refused, evaluation.timing["total_s"])
+    _print_counts(data.used, data.classes, data.refused, evaluation.timing["total_s"])
     print_test(evaluation.test)
     if (train := evaluation.train) is not None:
         sentence = ngettext(
@@ -153,12 +158,15 @@ def classes(count: int) -> str:
     return ngettext("{count:,} class", "{count:,} classes", count).format(count=count)
 
 
-def _print_counts(used: int, class_count: int, refused: int, seconds: float) -> None:
+def _print_counts(used: int, names: Sequence[str], refused: int, seconds: float) -> None:
+    """Print how many pictures there are, and what the classes are called: a wrong one is seen at once."""
     print(
         _("{pictures} of {classes}, {refused:,} refused; {seconds:.1f} s").format(
-            pictures=pictures(used), classes=classes(class_count), refused=refused, seconds=seconds
+            pictures=pictures(used), classes=classes(len(names)), refused=refused, seconds=seconds
         )
     )
+    shortened = [name if len(name) <= _LONG_NAME else name[: _LONG_NAME - 1] + "…" for name in names]
+    print(_("classes: {names}").format(names=listed(shortened, _NAMED_CLASSES)))
 
 
 def _print_findings(findings: list[dict[str, Any]]) -> None:

@@ -79,11 +79,13 @@ class PictureRecords:
         refusals: why pictures were refused, by row.
         image_stats: ``kilat.data.image_stats.IMAGE_STATS``, ``[rows]``, zeros where a picture was refused; ``[0]``
             where nothing was measured.
+        frames: how many frames or pages each file holds, ``[rows]``; ``[0]`` where the image stats say it.
     """
 
     digests: Sequence[str]
     refusals: Mapping[int, Refusal]
     image_stats: NDArray[Any] = field(default_factory=lambda: np.zeros(0))
+    frames: NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.uint16))
 
 
 class Catalog:
@@ -97,11 +99,13 @@ class Catalog:
     Attributes:
         table: the table, to be read.
         image_stats: what was measured of each picture, once the pictures were read; see ``PictureRecords``.
+        frames: how many frames or pages the file of each picture holds, ``[rows]``; 0 where it was not read.
     """
 
     def __init__(self, table: pd.DataFrame) -> None:
         self.table = table
         self.image_stats: NDArray[Any] = np.zeros(0)
+        self.frames: NDArray[Any] = np.zeros(len(table), np.uint16)
 
     @classmethod
     def from_entries(cls, entries: Sequence[Entry]) -> "Catalog":
@@ -158,6 +162,9 @@ class Catalog:
         if len(records.image_stats):
             for side in ("width", "height"):
                 self.table[side] = records.image_stats[side].astype(np.int64)
+            self.frames = records.image_stats["frames"]
+        elif len(records.frames):
+            self.frames = records.frames
         self.image_stats = records.image_stats
         self.refuse(records.refusals)
 

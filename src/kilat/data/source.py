@@ -42,13 +42,8 @@ from kilat.data.datasets import DATASETS, open_dataset
 from kilat.data.folder import FolderSource
 from kilat.data.image_file import is_address, printable
 from kilat.data.layout import HIDDEN, OTHER
-from kilat.data.layout_problems import (
-    archives_instead,
-    class_folders_hint,
-    layout_error,
-    one_training_class_error,
-    table_hint,
-)
+from kilat.data.layout_advice import archives_instead, fitting_table
+from kilat.data.layout_problems import class_folders_hint, layout_error, one_training_class_error
 from kilat.data.reading import Reading
 from kilat.data.table import TableSource
 from kilat.data.table_files import TABLES
@@ -194,8 +189,8 @@ def require_classes(source: Source, where: str) -> None:
         ).format(where=where, name=classes.pop(), count=count)
         hint = _hint(source, where)
         if isinstance(source, FolderSource | ArchiveSource):
-            sentence, command = table_hint(source.layout, where, find_source)
-            message, hint = f"{message} {sentence}".rstrip(), command or hint
+            table = fitting_table(source.layout, where, find_source)
+            message, hint = (f"{message} {table[0]}", table[1]) if table else (message, hint)
         raise SourceError(message, hint=hint)
     trained = {entry.label for entry in source.entries if not entry.refused and entry.split in ("", "train")}
     if len(trained) == 1 and isinstance(source, FolderSource | ArchiveSource):

@@ -23,12 +23,11 @@ def notes_about(source: Source, catalog: Catalog) -> list[Note]:
         source: of the pictures.
         catalog: of them, with its refusals and image stats.
     """
-    frames = catalog.image_stats["frames"][catalog.used] if len(catalog.image_stats) else ()
     return [
         *source.notes,
         *(Note(f"skipped_{code}", {"count": count}) for code, count in source.skipped.items()),
         *label_notes(source.entries),
-        *frame_notes(frames),
+        *frame_notes(catalog.frames[catalog.used]),
         *refusal_notes(catalog),
     ]
 

@@ -5,18 +5,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kilat.data.archive import SUFFIXES as ARCHIVES
-from kilat.data.catalog import UNLABELLED, Entry, Picture, Source
-from kilat.data.datasets import DATASETS
 from kilat.data.image_file import is_address, kind_of_file, printable, read_file
 from kilat.data.reading import Reading
-from kilat.data.source import TABLES, address_error, find_source
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _
 from kilat.runtime.progress import Advance, ignore
 
-Pictures = str | Path | Source | Sequence[str | Path]
+if TYPE_CHECKING:
+    from kilat.data.catalog import Entry, Picture, Source
+
+# What only tables and archives need is imported when they come: predictions of pictures start light.
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Unlabelled:
     """
 
     paths: list[str]
-    readers: list[Callable[[], Picture]]
+    readers: list[Callable[[], "Picture"]]
 
-    def read(self) -> Iterator[Picture | PictureError]:
+    def read(self) -> "Iterator[Picture | PictureError]":
         """Yield every picture, or why it cannot be read, in order."""
         for reader in self.readers:
             try:
@@ -40,7 +40,9 @@ class Unlabelled:
                 yield error
 
 
-def open_unlabelled(given: Pictures, reading: Reading | None = None, advance: Advance = ignore) -> Unlabelled:
+def open_unlabelled(
+    given: "str | Path | Source | Sequence[str | Path]", reading: Reading | None = None, advance: Advance = ignore
+) -> Unlabelled:
     """Return the pictures that are given.
 
     Args:
@@ -53,35 +55,37 @@ def open_unlabelled(given: Pictures, reading: Reading | None = None, advance: Ad
         SourceError: there are no pictures, or something is given that cannot be opened.
     """
     if isinstance(given, str | Path):
-        is_there = os.path.exists(Path(given).expanduser())
-        if not is_there and str(given) not in DATASETS:
-            find_source(given)  # says what is wrong
-        named = [given]
+        opened = [_open_one(given, reading, advance, is_alone=True)]
     elif isinstance(given, Sequence):
-        named = list(given)
+        are_addresses = all(is_address(str(one)) and not os.path.exists(one) for one in given)
+        opened = [_open_one(one, reading, advance, is_alone=are_addresses) for one in given]
     else:
-        named = []
-    if named and all(is_address(str(one)) and not os.path.exists(one) for one in named):
-        raise address_error(str(named[0]))
-    found = [_open_one(one, reading, advance) for one in named] or [_of_source(given)]  # type: ignore[arg-type]
-    pictures = Unlabelled(
-        [path for one in found for path in one.paths], [reader for one in found for reader in one.readers]
-    )
-    if not pictures.paths:
-        names = ", ".join(printable(str(one)) for one in named)
-        raise SourceError(_("There are no pictures in {paths}.").format(paths=names or given))
-    return pictures
+        opened = [_of_source(given)]
+    paths = [path for pictures in opened for path in pictures.paths]
+    if not paths:
+        names = given if isinstance(given, Sequence) and not isinstance(given, str) else [getattr(given, "name", given)]
+        raise SourceError(
+            _("There are no pictures in {paths}.").format(paths=", ".join(printable(str(one)) for one in names))
+        )
+    return Unlabelled(paths, [reader for pictures in opened for reader in pictures.readers])
 
 
-def _open_one(given: str | Path, reading: Reading | None, advance: Advance) -> Unlabelled:
-    """Return the pictures of one thing on disk, or of a known set."""
+def _open_one(given: str | Path, reading: Reading | None, advance: Advance, *, is_alone: bool) -> Unlabelled:
+    """Return the pictures of one thing on disk, or of a known set; a file that is not there is an error if alone."""
     path = Path(given).expanduser()
     if os.path.isdir(path):
         return _of_files(_pictures_below(path))
-    is_file = os.path.exists(path)
-    if (is_file and path.name.lower().endswith((*ARCHIVES, *TABLES))) or (not is_file and str(given) in DATASETS):
-        return _of_source(find_source(given, advance=advance, reading=replace(reading or Reading(), is_labelled=False)))
-    return _of_files([str(path if is_file else given)])
+    is_there = os.path.exists(path)
+    if kind_of_file(path.name) != "picture" or (is_alone and not is_there):
+        from kilat.data.archive import SUFFIXES as ARCHIVES
+        from kilat.data.datasets import DATASETS
+        from kilat.data.source import TABLES, find_source
+
+        is_table = path.name.lower().endswith((*ARCHIVES, *TABLES))
+        if is_table if is_there else is_alone or str(given) in DATASETS:
+            reading = replace(reading or Reading(), is_labelled=False)
+            return _of_source(find_source(given, advance=advance, reading=reading))
+    return _of_files([str(path if is_there else given)])
 
 
 def _pictures_below(folder: Path) -> list[str]:
@@ -100,8 +104,10 @@ def _of_files(paths: list[str]) -> Unlabelled:
     return Unlabelled([printable(path) for path in paths], [partial(read_file, path) for path in paths])
 
 
-def _of_source(source: Source) -> Unlabelled:
+def _of_source(source: "Source") -> Unlabelled:
     """Return the pictures of a source, each once, also those that it refuses only for want of a label."""
+    from kilat.data.catalog import UNLABELLED
+
     readers: dict[str, Callable[[], Picture]] = {}
     for row, entry in enumerate(source.entries):
         is_refused = entry.refused is not None and entry.refused.code not in UNLABELLED
@@ -109,6 +115,6 @@ def _of_source(source: Source) -> Unlabelled:
     return Unlabelled(list(readers), list(readers.values()))
 
 
-def _refuse(entry: Entry) -> Picture:
+def _refuse(entry: "Entry") -> "Picture":
     assert entry.refused is not None
     raise PictureError(entry.refused.code, entry.refused.detail)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from kilat.bundle.predictor import Classifier, ModelOutput, load
+from kilat.data.catalog import Source
 from kilat.data.reading import Reading
-from kilat.data.unlabelled import Pictures, open_unlabelled
+from kilat.data.unlabelled import open_unlabelled
 from kilat.errors import ModelFileError, PictureError, SourceError
 from kilat.evaluate.drift import MIN_PICTURES, compare
 from kilat.locale import _, ngettext
@@ -100,7 +101,7 @@ class DriftReport:
 
 def drift(
     model: str | Path | Classifier,
-    data: Pictures,
+    data: str | Path | Source | Sequence[str | Path],
     *,
     path_column: str | None = None,
     label_column: str | None = None,

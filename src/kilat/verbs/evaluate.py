@@ -22,7 +22,7 @@ from kilat.runtime import progress_bars
 from kilat.runtime.array_types import Flags, Ints
 from kilat.runtime.progress import Progress
 from kilat.runtime.timer import Timer
-from kilat.verbs.answers import Answers, classify, select_test_pictures
+from kilat.verbs.answers import Answers, classify, select_test_pictures, with_classes_of
 from kilat.verbs.open_data import Data, Labels, open_data
 from kilat.verbs.robustness import LIMIT, measure_robustness
 
@@ -70,7 +70,7 @@ def evaluate(  # noqa: PLR0913 - a choice each
     with progress_bars.show(progress) as shown:
         source = open_data(data, labels, root, shown, reading=reading, one_class=True)
         require_pictures(source, source.name)
-        catalog = Catalog.from_entries(source.entries)
+        catalog = Catalog.from_entries(with_classes_of(source.entries, classifier.classes))
         ood_rows, notes = select_test_pictures(catalog, classifier.classes)
         with timer.measure("answers_s"):
             answers = classify(classifier, source, catalog, shown(_("Classifying pictures")), ood_rows)

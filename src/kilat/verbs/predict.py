@@ -1,16 +1,16 @@
 """``kilat predict``: what a finished model says of pictures, wherever they come from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from kilat.bundle.predictor import Classifier, Prediction, RefusedPicture, load
 from kilat.data.reading import Reading
-from kilat.data.unlabelled import Pictures, open_unlabelled
+from kilat.data.unlabelled import open_unlabelled
 
 
 def predict(
-    model: str | Path | Classifier, pictures: Pictures, reading: Reading | None = None
+    model: str | Path | Classifier, pictures: str | Path | Sequence[str | Path], reading: Reading | None = None
 ) -> Iterator[Prediction | RefusedPicture]:
     """Yield a prediction for every picture, in order, as they come; pictures that cannot be read come refused.
 
