@@ -113,15 +113,17 @@ class Layout:
             keys = {name_key(one.name) for one in root.classes}
             for folder in root.classes:
                 inside = {name_key(name) for name in folder.inner}
-                if not folder.direct and len(inside & (keys - {name_key(folder.name)})) >= max(2, len(inside) / 2):
-                    if is_annotations(folder.name):
-                        self.roots.append(Root(folder, refused=ANNOTATION))
-                        continue
-                    split = root.split or split_of(folder.name) or ""
-                    self.roots.append(Root(folder, split))
-                    self.notes.append(
-                        Note("nested_copy", {"folder": folder.name, "split": split, "count": folder.count})
-                    )
+                if folder.direct or len(inside & (keys - {name_key(folder.name)})) < max(2, len(inside) / 2):
+                    continue
+                if is_annotations(folder.name):
+                    self.roots.append(Root(folder, refused=ANNOTATION))
+                    continue
+                split = root.split or split_of(folder.name) or ""
+                self.roots.append(Root(folder, split))
+                code, values = "nested_copy", {"folder": folder.name, "count": folder.count}
+                if split != root.split:
+                    code, values = "nested_split", {**values, "split": split}
+                self.notes.append(Note(code, values))
 
     def _leave_out_masks(self, classes: Iterable[Folder]) -> None:
         """Refuse the masks in classes that hold pictures and their masks: ``covid/images``, ``covid/masks``."""
@@ -156,10 +158,10 @@ class Layout:
                 refused = None if label else _NO_NAME
             entries.append(Entry(printable(item.path), label, split, item.refused or refused))
         if self._class_from == "last-folder":
-            several = {label: sorted(folders) for label, folders in merged.items() if label and len(folders) > 1}
+            several = {label: sorted(merged[label]) for label in sorted(merged) if label and len(merged[label]) > 1}
             if several:
                 example = next(iter(several.values()))[:2]
-                values = {"classes": sorted(several), "folders": [printable(one.strip("/")) for one in example]}
+                values = {"classes": list(several), "folders": [printable(one.strip("/")) for one in example]}
                 self.notes.append(Note("classes_joined", values))
         return entries
 

@@ -90,7 +90,7 @@ class RootFinder:
         wrappers = [name for name in self.level.path.split("/") if split_of(name) in ("validation", "test")]
         if wrappers:
             self.notes.append(Note("only_folder_of_split", {"folder": wrappers[0]}))
-        if len({one.split for one in named.values()}) > 1:
+        if len({one.split for one in named.values()}) > 1 and len({one.stem for one in named.values() if one.stem}) < 2:
             others = sorted(set(self.level.inner) - set(named))
             self.notes.append(Note("split_names_as_classes", {"folders": sorted(named), "others": others}))
 
@@ -100,7 +100,7 @@ class RootFinder:
             return False
         beside = [one for one in self.level.folders if one.name not in named and not is_annotations(one.name)]
         sides = [one for one in beside if not is_unlabelled(one.name)]
-        classes = {name: frozenset(map(name_key, self.level.inner[name].inner)) for name in named}
+        classes = {name: _class_names(self.level.inner[name]) for name in named}
         inner: dict[str, Folder] = {}
         for name in named:
             elsewhere = [keys for other, keys in classes.items() if other != name and len(keys) > 1]
@@ -277,6 +277,11 @@ class RootFinder:
 def _splits_in(folder: Folder) -> dict[str, SplitName]:
     """Return the folders in a folder that are named like splits; ``train_masks`` is not."""
     return splits_among(name for name in folder.inner if not is_annotations(name))
+
+
+def _class_names(folder: Folder) -> frozenset[str]:
+    """Return the keys of the folders in a folder whose names may be those of classes."""
+    return frozenset(name_key(name) for name in folder.inner if not (is_annotations(name) or is_pictures(name)))
 
 
 def _share_names(folders: Sequence[Folder]) -> bool:
