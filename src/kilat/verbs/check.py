@@ -125,6 +125,7 @@ def check(  # noqa: PLR0913 - a choice each
             with timer.measure("checks_s"):
                 trust = recipe.trust.model_copy(update={"unknown": "knn"})
                 checked = look_into(fit_uncertainty(learned, trust))
+            notes = [note for note in learned.notes if note.code != "similar_labels"]  # a finding says it
             classes = used["label"].value_counts().to_dict()
             counts = {"used": len(used), "refused": len(catalog.refused), "classes": classes}
             cross_validated = _cross_validated(learned.split)
@@ -138,11 +139,15 @@ def check(  # noqa: PLR0913 - a choice each
             }
             with timer.measure("report_s"):
                 found = read_and_show(checked.findings, source, catalog)
-                write_file(folder / run_folder.CHECK, check_page.render(folder.name, found, summary, learned.notes))
+                write_file(folder / run_folder.CHECK, check_page.render(folder.name, found, summary, notes))
             run_folder.write_suspects(folder, checked.suspects)
             write_file(folder / run_folder.CATALOG, catalog.table.to_csv(index=False))
-            notes = [note.document() for note in learned.notes]
-            document = {"schema": 1, "data": counts, "notes": notes, "cross_validated": cross_validated}
+            document = {
+                "schema": 1,
+                "data": counts,
+                "notes": [note.document() for note in notes],
+                "cross_validated": cross_validated,
+            }
             document |= {**checked.section(), "timing": timer.timings()}
             write_json(folder / "check.json", document)
     return Check(folder, document, checked.findings)
