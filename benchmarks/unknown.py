@@ -169,7 +169,7 @@ def bundle(learned: Learned, choice: str) -> tuple[Classifier, str]:
     data = metadata.data(learned.catalog, learned.classes, recipe)
     manifest = metadata.manifest(artifact.info, recipe, data, split.measures(), uncertainty.thresholds())
     graph = uncertainty.ood.graph
-    file = artifact.assemble(split.temperature, manifest, graph)
+    file = artifact.assemble(split.temperature, manifest, graph, learned.catalog.training_digests)
     return Classifier(file), "+".join(graph.detector.methods)
 
 

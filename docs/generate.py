@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from kilat import cli
 from kilat import recipe as recipes
 from kilat.cli import verb
-from kilat.learn.metrics import Metrics
+from kilat.learn.metrics import Evaluation, Metrics
 from kilat.recipe import fit, network
 from kilat.recipe.augment import Augment
 from kilat.recipe.sections import Input, Trust
@@ -42,7 +42,8 @@ _METRICS = """\
 
 Every run writes what it measured into `metrics.json`; `kilat train --json` prints the same, and `run.metrics` in Python
 is it as an object with these names. A section or key that does not apply is absent, and what cannot be measured is
-`null`. Keys are added, never renamed. Two equal runs differ in `timing` alone.
+`null`. Keys are added, never renamed. Two equal runs differ in `timing` alone. `kilat eval --json` prints an
+[Evaluation](#evaluation), which `kilat.evaluate` returns.
 The schema for programs is [metrics.schema.json](metrics.schema.json).
 """
 
@@ -186,9 +187,9 @@ def _notice(source: str) -> str:
 
 
 def metrics() -> str:
-    """Return the reference of ``metrics.json``: every section with its keys, their types, and what the code says."""
+    """Return the reference of what is measured: every section with its keys, their types, and what the code says."""
     parts = [_notice("src/kilat/learn/metrics.py and measures.py"), _METRICS]
-    for section in _sections(Metrics):
+    for section in (*_sections(Metrics), Evaluation):
         text = (inspect.getdoc(section) or "").partition("\n\nArgs:")[0]
         said = {name: words for base in reversed(section.__mro__) for name, words in _arguments(base).items()}
         rows = [

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from pathlib import Path
 
-import pandas as pd
+import onnx
 import pytest
 
 import kilat
+from kilat.bundle import training_digests
 from kilat.errors import ModelFileError, SourceError
 
 
@@ -16,16 +18,66 @@ def copied(source, target, count):
         shutil.copy(path, target)
 
 
-def test_the_same_measures_as_training_on_the_same_pictures(photos, photos_run, tmp_path):
-    catalog = pd.read_csv(photos_run.folder / "catalog.csv")
-    for path, label in catalog.loc[catalog["split"] == "test", ["path", "label"]].itertuples(index=False):
+def rows_of(run, *splits):
+    catalog = run.catalog
+    return catalog.loc[catalog["split"].isin(splits), ["path", "label"]].itertuples(index=False)
+
+
+def test_on_its_own_data_a_model_is_measured_on_its_test_pictures_as_in_training(photos, photos_run, kilat_here):
+    evaluation, before = kilat.evaluate(photos_run.folder, photos), photos_run.metrics
+    again = evaluation.test
+    for name in ("n", "accuracy", "accuracy_interval", "balanced_accuracy", "confusion"):
+        assert getattr(again, name) == getattr(before.test, name), name
+    for name in ("log_loss", "brier"):
+        assert getattr(again, name) == pytest.approx(getattr(before.test, name), abs=1e-3), name
+    rest = before.data.used - before.test.n
+    assert (evaluation.data.used, evaluation.data.train, evaluation.data.test) == (100, rest, before.test.n)
+    assert (evaluation.train.n, evaluation.train.accuracy) == (rest, 1.0)
+    assert evaluation.notes == []
+    printed = kilat_here("eval", photos_run.folder, photos).stdout
+    assert printed.startswith("100 pictures of 2 classes, 0 refused; ")
+    assert f"on {before.test.n} test pictures" in printed
+    assert f"{rest} more pictures are no test: the model was trained on them (accuracy 100.0%)" in printed
+
+
+def test_a_model_that_was_trained_on_all_pictures_is_not_measured(photos, photos_run, tmp_path, kilat_here):
+    for path, label in rows_of(photos_run, "train"):
         (tmp_path / label).mkdir(exist_ok=True)
         shutil.copy(photos / path, tmp_path / label)
-    again, before = kilat.evaluate(photos_run.folder, tmp_path).test, photos_run.metrics.test
-    for name in ("n", "accuracy", "accuracy_interval", "balanced_accuracy", "confusion"):
-        assert getattr(again, name) == getattr(before, name), name
-    for name in ("log_loss", "brier"):
-        assert getattr(again, name) == pytest.approx(getattr(before, name), abs=1e-3), name
+    done = kilat_here("eval", photos_run.folder / "model.onnx", tmp_path, "--corruptions")
+    assert done.returncode == 0
+    count = photos_run.metrics.data.train
+    assert "There are no pictures to test on." in done.stdout
+    assert f"{count} more pictures are no test" in done.stdout
+    assert "test picture" not in done.stdout.replace("no pictures to test on", "")
+    evaluation = kilat.evaluate(photos_run.folder, tmp_path, corruptions=True)
+    assert (evaluation.test.n, evaluation.test.accuracy, evaluation.data.test) == (0, None, 0)
+    assert evaluation.train.n == evaluation.data.used == count
+    assert evaluation.robustness is None
+
+
+def test_under_a_wrong_class_pictures_of_the_training_are_not_unknown(photos, photos_run, other_photos, tmp_path):
+    copied(other_photos / "temple", tmp_path / "temple", 4)
+    copied(other_photos / "flower", tmp_path / "plant", 3)
+    for path, _label in list(rows_of(photos_run, "train"))[:5]:
+        shutil.copy(photos / path, tmp_path / "plant" / f"trained-on-{Path(path).name}")
+    evaluation = kilat.evaluate(photos_run.folder, tmp_path)
+    assert evaluation.data.reasons == {"unknown_class": 8}
+    assert evaluation.test.unknown.other_classes.n == 3
+    assert evaluation.train is None
+
+
+def test_a_file_that_does_not_say_what_it_was_trained_on(photos_run, other_photos, tmp_path):
+    model = onnx.load(photos_run.folder / "model.onnx")
+    kept = {one.key: one.value for one in model.metadata_props if one.key != training_digests.KEY}
+    for name, more in (("old", {}), ("damaged", {training_digests.KEY: "AAAA"})):
+        onnx.helper.set_model_props(model, kept | more)
+        onnx.save(model, tmp_path / f"{name}.onnx")
+    evaluation = kilat.evaluate(tmp_path / "old.onnx", other_photos)
+    assert [note.code for note in evaluation.notes] == ["training_pictures_unknown"]
+    assert evaluation.test.n == 24
+    with pytest.raises(ModelFileError, match="damaged digests of its training pictures"):
+        kilat.evaluate(tmp_path / "damaged.onnx", other_photos)
 
 
 def test_the_command(kilat_here, photos_run, other_photos, json_lines):
@@ -36,7 +88,8 @@ def test_the_command(kilat_here, photos_run, other_photos, json_lines):
     metrics = printed["metrics"]
     assert metrics["schema"] == 1
     assert metrics["notes"] == []
-    assert metrics["data"] == {"used": 24, "refused": 0, "reasons": {}, "classes": ["flower", "temple"]}
+    counts = {"used": 24, "refused": 0, "reasons": {}, "train": 0, "test": 24}
+    assert metrics["data"] == counts | {"classes": ["flower", "temple"]}
     assert metrics["test"]["n"] == 24
     assert metrics["test"]["accuracy"] > 0.9
     assert json.loads(json.dumps(metrics["timing"]))["total_s"] > 0
@@ -75,7 +128,7 @@ def test_one_class_is_enough(photos_run, other_photos, tmp_path):
     assert test.per_class["flower"].recall is None
 
 
-def test_of_ready_made_splits_only_the_test_split_is_used(photos_run, photos, other_photos, tmp_path):
+def test_of_ready_made_splits_only_the_test_split_is_used(photos_run, photos, other_photos, tmp_path, kilat_here):
     for label in ("temple", "flower"):
         copied(photos / label, tmp_path / "train" / label, 6)
         copied(other_photos / label, tmp_path / "test" / label, 4)
@@ -83,6 +136,11 @@ def test_of_ready_made_splits_only_the_test_split_is_used(photos_run, photos, ot
     assert evaluation.test.n == 8
     assert evaluation.data.refused == 12
     assert evaluation.data.reasons == {"other_split": 12}
+    (note,) = evaluation.notes
+    assert note.code == "other_split"
+    assert note.values == {"count": 12, "splits": ["train"]}
+    printed = kilat_here("eval", photos_run.folder, tmp_path).stdout
+    assert "12 pictures of other splits ('train') were left out" in printed
 
 
 def test_duplicates_count_once_and_broken_pictures_are_named(photos_run, other_photos, tmp_path):
@@ -94,6 +152,18 @@ def test_duplicates_count_once_and_broken_pictures_are_named(photos_run, other_p
     assert evaluation.data.used == evaluation.test.n == 4
     assert evaluation.data.refused == 2
     assert evaluation.data.reasons == {"duplicate": 1, "empty_file": 1}
+    assert sorted(note.values["code"] for note in evaluation.notes) == ["duplicate", "empty_file"]
+
+
+def test_of_many_unknown_classes_the_commonest_are_named_and_the_others_counted(photos_run, other_photos, tmp_path):
+    copied(other_photos / "temple", tmp_path / "temple", 4)
+    for number, path in enumerate(sorted((other_photos / "flower").iterdir())[:8]):
+        (tmp_path / f"class{number % 7}").mkdir(exist_ok=True)
+        shutil.copy(path, tmp_path / f"class{number % 7}")
+    notes = kilat.evaluate(photos_run.folder, tmp_path).notes
+    assert [note.code for note in notes] == ["unknown_class"] * 5 + ["unknown_class_more"]
+    assert notes[0].values["label"] == "class0"
+    assert notes[-1].values == {"count": 2, "pictures": 2}
 
 
 def test_no_picture_of_a_known_class(photos_run, other_photos, tmp_path):

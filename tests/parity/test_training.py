@@ -44,7 +44,15 @@ def trained(folder, model, fit, classes=3):
     """A trained network of kilat, its initial weights, and the loss before every update."""
     document = {
         "model": {"classes": classes, **model},
-        "fit": {"epochs": EPOCHS, "batch": BATCH, "schedule": "constant", "keep": "last", "precision": "fp32", **fit},
+        "fit": {
+            "epochs": EPOCHS,
+            "batch": BATCH,
+            "schedule": "constant",
+            "keep": "last",
+            "precision": "fp32",
+            "precise_batch_norm": False,
+            **fit,
+        },
         "runtime": {"seed": SEED},
     }
     chosen = Recipe.model_validate(document)

@@ -6,13 +6,14 @@
 head (``assemble_frozen``), or one that was trained by gradient (``assemble_network``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from kilat.bundle import training_digests
 from kilat.bundle.manifest import KEY, REFERENCE, Manifest, pack
 from kilat.bundle.ood_graph import OodHead, Subgraph, ood_nodes
 from kilat.bundle.penultimate import add_penultimate
@@ -29,12 +30,18 @@ MAX_BYTES = 1_900_000_000
 
 
 def assemble_frozen(
-    backbone: Backbone, resize: Resize, head: Head, temperature: float, manifest: Manifest, ood: OodHead
+    backbone: Backbone,
+    resize: Resize,
+    head: Head,
+    temperature: float,
+    manifest: Manifest,
+    ood: OodHead,
+    digests: Iterable[str] | None = None,
 ) -> bytes:
     """Return a frozen backbone with its linear head as the serialised model; the same parts give the same bytes."""
     network = onnx.load_from_string(backbone.model)
     behind = _concat(_head_nodes(head, temperature), ood_nodes(ood, "head.standard", "logits"))
-    return _assemble(resize_nodes(backbone.size, resize), network, behind, len(head.bias), manifest, ood)
+    return _assemble(resize_nodes(backbone.size, resize), network, behind, len(head.bias), manifest, ood, digests)
 
 
 def assemble_network(
@@ -45,6 +52,7 @@ def assemble_network(
     temperature: float,
     manifest: Manifest,
     ood: OodHead | None = None,
+    digests: Iterable[str] | None = None,
 ) -> bytes:
     """Return a network that was trained by gradient as the serialised model; the same parts give the same bytes.
 
@@ -56,6 +64,7 @@ def assemble_network(
         temperature: what the logits are divided by.
         manifest: what the file says of itself, its ``classes`` in the order of the logits.
         ood: what detects pictures unlike all training pictures; its projection is of the penultimate features.
+        digests: of the pictures it was trained on; None where they are not known.
 
     Raises:
         RunError: the network is too large for one file.
@@ -75,7 +84,7 @@ def assemble_network(
     behind = _sigmoid_nodes(temperature) if logits == 1 else _softmax_nodes(temperature)
     if ood is not None:
         behind = _concat(behind, ood_nodes(ood, add_penultimate(graph), "answer.softened"))
-    return _assemble(resize_nodes(size, resize), graph, behind, classes, manifest, ood)
+    return _assemble(resize_nodes(size, resize), graph, behind, classes, manifest, ood, digests)
 
 
 def _concat(one: Subgraph, other: Subgraph) -> Subgraph:
@@ -89,6 +98,7 @@ def _assemble(
     classes: int,
     manifest: Manifest,
     ood: OodHead | None,
+    digests: Iterable[str] | None,
 ) -> bytes:
     """Return the network between what comes before and behind it as the serialised model."""
     outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", classes])]
@@ -106,7 +116,8 @@ def _assemble(
     opsets = [helper.make_opsetid(one.domain, one.version) for one in network.opset_import]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=network.ir_version, producer_name=_PRODUCER)
     reference = {} if ood is None else {REFERENCE: pack(ood.reference)}
-    helper.set_model_props(model, {KEY: manifest.to_json(), **reference})
+    known = {} if digests is None else {training_digests.KEY: training_digests.pack(digests)}
+    helper.set_model_props(model, {KEY: manifest.to_json(), **reference, **known})
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
 

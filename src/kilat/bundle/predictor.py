@@ -4,15 +4,17 @@ import math
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import onnxruntime as ort
 
+from kilat.bundle import training_digests
 from kilat.bundle.manifest import KEY, REFERENCE, Manifest, unpack
 from kilat.bundle.onnx_safety import require_self_contained
 from kilat.data.decode import decode
@@ -20,7 +22,7 @@ from kilat.data.image_file import read_file
 from kilat.errors import ModelFileError, PictureError
 from kilat.evaluate.conformal import ConformalSets
 from kilat.locale import _
-from kilat.runtime.array_types import Floats, Pixels
+from kilat.runtime.array_types import Flags, Floats, Pixels
 from kilat.runtime.cores import available_cores
 from kilat.runtime.onnx_session import make_session
 
@@ -140,6 +142,18 @@ class Classifier:
         text = self._session.get_modelmeta().custom_metadata_map.get(REFERENCE)
         return None if text is None else unpack(text, self._where)
 
+    def was_trained_on(self, digests: Sequence[str]) -> Flags | None:
+        """Return which contents it was trained on, bool ``[n]``; None where the file does not say.
+
+        Args:
+            digests: SHA-256 of the pictures' files, or as ``kilat.data.catalog.content_digest`` makes it of pixels,
+                hexadecimal. Another copy of a picture, such as one saved anew, has another digest.
+        """
+        text = self._session.get_modelmeta().custom_metadata_map.get(training_digests.KEY)
+        if text is None:
+            return None
+        return training_digests.are_among(digests, training_digests.unpack(text, self._where))
+
     def predict(self, pictures: Iterable[ImageLike] | ImageLike) -> list[Prediction]:
         """Return a prediction for every picture.
 
@@ -180,10 +194,15 @@ class Classifier:
         rows = [output.embedding for output in self._outputs_or_raise(pictures)]
         return np.stack(rows) if rows else np.zeros((0, 0), np.float32)
 
-    def predictions(self, pictures: Iterable[ImageLike] | ImageLike) -> Iterator[Prediction | RefusedPicture]:
-        """Yield predictions in the order of the pictures, as they come; pictures that cannot be read come refused."""
-        listed = list(_as_many(pictures))
-        for picture, output in zip(listed, self.outputs(listed), strict=True):
+    def predictions(
+        self, pictures: Iterable[ImageLike | PictureError] | ImageLike
+    ) -> Iterator[Prediction | RefusedPicture]:
+        """Yield predictions in the order of the pictures, as they come; pictures that cannot be read come refused.
+
+        An error among the pictures is one that could not be read before.
+        """
+        given, ahead = tee(_as_many(pictures))  # no more of them are in memory than are read ahead
+        for output, picture in zip(self.outputs(ahead), given, strict=True):
             path = os.fspath(picture) if isinstance(picture, str | os.PathLike) else ""
             if isinstance(output, PictureError):
                 yield RefusedPicture(path, output)
@@ -320,7 +339,7 @@ def _conformal_sets(manifest: Manifest, where: str) -> ConformalSets:
         ) from None
 
 
-def _as_many(pictures: Iterable[ImageLike] | ImageLike) -> Iterable[Any]:
+def _as_many(pictures: Iterable[ImageLike | PictureError] | ImageLike) -> Iterable[Any]:
     single = isinstance(pictures, str | os.PathLike | bytes) or (
         isinstance(pictures, np.ndarray)
         and (pictures.ndim == 2 or (pictures.ndim == 3 and pictures.shape[-1] in (3, 4)))

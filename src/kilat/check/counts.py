@@ -1,8 +1,9 @@
-"""What the catalog alone shows: pictures that cannot be used, and classes of uneven sizes or with few pictures."""
+"""What the catalog alone shows: pictures that cannot be used, similar labels, and uneven or small classes."""
 
 import pandas as pd
 
 from kilat.check.finding import Finding
+from kilat.data.labels import similar_labels
 
 UNEVEN = 10
 """The largest class over the smallest."""
@@ -10,9 +11,12 @@ UNEVEN = 10
 FEW = 20
 """Pictures in a class that are few to train on, and to be measured on."""
 
+MAX_GROUPS = 5
+"""Groups of labels that may be one class, of which so many are named."""
+
 
 def find(table: pd.DataFrame) -> list[Finding]:
-    """Return findings about a catalog's table: refused pictures, imbalance, classes with few pictures."""
+    """Return findings about a table: refused pictures, similar labels, imbalance, classes with few pictures."""
     findings: list[Finding] = []
     refused = table[table["status"] != "used"]
     if len(refused):  # those with the same refusal code are a group, the commonest first
@@ -25,6 +29,10 @@ def find(table: pd.DataFrame) -> list[Finding]:
         values = {"count": len(refused), "n": len(table), "path": path, **captions[0]}
         rows_by_code = tuple(tuple(map(int, rows)) for _code, rows in groups)
         findings.append(Finding("refused", "warning", values, rows_by_code, tuple(captions)))
+    by_name = table.loc[table["label"] != "", "label"].value_counts().sort_index()
+    for group in similar_labels(map(str, by_name.index))[:MAX_GROUPS]:
+        values = {"labels": {label: int(by_name[label]) for label in group}}
+        findings.append(Finding("similar_labels", "warning", values))
     labelled = table[(table["status"] == "used") & (table["label"] != "")]
     by_label = labelled["label"].value_counts().sort_index().sort_values(kind="stable")
     counts = {str(label): int(count) for label, count in by_label.items()}

@@ -244,6 +244,11 @@ def _classes_alike(values: Values) -> str:
     return text.format(a=first["classes"][0], b=first["classes"][1], share=first["share"], n=first["n"])
 
 
+def _similar_labels(values: Values) -> str:
+    names = listed([f"“{label}” ({count:,})" for label, count in values["labels"].items()])
+    return _("Labels differ only in case, blanks, hyphens or Unicode form: {labels}.").format(labels=names)
+
+
 def _imbalance(values: Values) -> str:
     largest, smallest = values["largest"], values["smallest"]
     most, least = values["counts"][largest], values["counts"][smallest]
@@ -267,6 +272,7 @@ _TITLES = {
     "near_duplicates": _near_duplicates,
     "classes_alike": _classes_alike,
     "shortcut": shortcut_sentences.title,
+    "similar_labels": _similar_labels,
     "imbalance": _imbalance,
     "few_pictures": _few_pictures,
 }
@@ -291,6 +297,10 @@ def _dataset_advice(kind: str, values: Values) -> str:
         "classes_alike": _(
             "Check whether a person could tell them apart by these pictures; if not, merge the classes or draw the "
             "line between them more clearly."
+        ),
+        "similar_labels": _(
+            "kilat keeps them apart. If they are one class, give them one name: rename the folder, correct the table, "
+            "or put that name into the column “correct_label” of a suspects.csv."
         ),
         "imbalance": _(
             "Collect more pictures of the small classes, and go by the balanced accuracy, in which every class counts "

@@ -7,7 +7,23 @@ from typing import Annotated
 import typer
 
 from kilat.cli import show
-from kilat.cli.options import Choices, Data, Json, Labels, Model, RecipeName, Root, Size, overrides, side
+from kilat.cli.options import (
+    Choices,
+    ClassFrom,
+    Data,
+    Images,
+    Json,
+    LabelColumn,
+    Labels,
+    Model,
+    PathColumn,
+    RecipeName,
+    Root,
+    Size,
+    SplitColumn,
+    overrides,
+    side,
+)
 from kilat.cli.verb import verb
 from kilat.locale import N_, _
 from kilat.runtime import progress_bars
@@ -19,13 +35,18 @@ FOUND = 3
 
 
 @verb(FAMILY, "kilat check flowers/", "kilat check flowers/ --labels checks/flowers/suspects.csv")
-def check(
+def check(  # noqa: PLR0917 - an option each
     data: Data,
     name: Annotated[str | None, typer.Option(help=N_("Name of the folder; the data's own by default."))] = None,
     labels: Labels = None,
     out: Annotated[Path, typer.Option(help=N_("Folder in which the check's folder is made."))] = Path("checks"),
     choices: Choices = None,
     root: Root = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
+    images: Images = None,
+    class_from: ClassFrom = None,
     as_json: Json = False,
 ) -> None:
     """Find what is wrong with labelled pictures.
@@ -40,6 +61,11 @@ def check(
         name=name,
         out=out,
         root=root,
+        path_column=path_column,
+        label_column=label_column,
+        split_column=split_column,
+        images=images,
+        class_from=class_from,
         command=f"kilat check {shlex.quote(data)}",
         **overrides(choices),
     )
@@ -56,6 +82,10 @@ def drift(
     pictures: Annotated[
         str, typer.Argument(help=N_("New pictures: a folder, table, archive or known set; labels are ignored."))
     ],
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
+    images: Images = None,
     as_json: Json = False,
 ) -> None:
     """Compare new pictures with those a model was made for.
@@ -64,7 +94,14 @@ def drift(
     """
     from kilat.verbs.drift import drift
 
-    report = drift(model, pictures)
+    report = drift(
+        model,
+        pictures,
+        path_column=path_column,
+        label_column=label_column,
+        split_column=split_column,
+        images=images,
+    )
     if as_json:
         show.print_json({"model": str(model), **report.document()})
     else:
@@ -84,8 +121,10 @@ def preview(
     choices: Choices = None,
     out: Annotated[Path, typer.Option(help=N_("The PNG file to draw into."))] = Path("preview.png"),
     root: Root = None,
+    class_from: ClassFrom = None,
 ) -> None:
     """Show what augmentation makes of pictures."""
+    from kilat.data.reading import Reading
     from kilat.recipe import load
     from kilat.runtime.files import write_file
     from kilat.verbs import inspect
@@ -93,7 +132,7 @@ def preview(
 
     settings = load(recipe, overrides(choices, size=side(size), seed=seed))
     with progress_bars.show() as progress:
-        source = open_data(data, root=root, progress=progress)
+        source = open_data(data, root=root, progress=progress, reading=Reading.of(class_from=class_from))
     sheet, notes = inspect.preview(source, settings)
     write_file(out, sheet)
     for note in notes:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from kilat.cli import show
-from kilat.cli.options import Data, Json, Model, Root
+from kilat.cli.options import ClassFrom, Data, Images, Json, LabelColumn, Model, PathColumn, Root, SplitColumn
 from kilat.cli.verb import verb
 from kilat.locale import N_
 from kilat.runtime import progress_bars
@@ -17,26 +17,33 @@ FAMILY = "Use a model"
 @verb(FAMILY, "kilat predict runs/flowers photo.jpg", "kilat predict runs/flowers/model.onnx photos/ --json")
 def predict(
     model: Model,
-    pictures: Annotated[list[Path], typer.Argument(help=N_("Pictures, or folders of pictures."))],
+    pictures: Annotated[
+        list[str], typer.Argument(help=N_("Pictures, or folders, tables and archives of pictures; labels are ignored."))
+    ],
+    path_column: PathColumn = None,
+    images: Images = None,
     as_json: Json = False,
 ) -> None:
     """Say what is on pictures.
 
     Exit code 1 where some were refused.
     """
-    from kilat.bundle.predictor import RefusedPicture, load
-    from kilat.data.picture_paths import list_pictures
+    from kilat.bundle.predictor import RefusedPicture
+    from kilat.data.reading import Reading
+    from kilat.verbs.predict import predict
 
-    classifier = load(model)
-    refused = False
-    for prediction in classifier.predictions(list_pictures(pictures)):
-        refused |= isinstance(prediction, RefusedPicture)
+    refused: set[str] = set()
+    for prediction in predict(model, pictures, Reading.of(path_column, images=images)):
+        if isinstance(prediction, RefusedPicture):
+            refused.add(prediction.error.refusal.code)
         show.print_prediction(prediction, as_json=as_json)
+    if not as_json:
+        show.print_hints(refused)
     raise typer.Exit(1 if refused else 0)
 
 
 @verb(FAMILY, "kilat eval runs/flowers new-photos/", "kilat eval runs/flowers new-photos/ --corruptions", name="eval")
-def evaluate(
+def evaluate(  # noqa: PLR0917 - an option each
     model: Model,
     data: Data,
     corruptions: Annotated[
@@ -45,6 +52,11 @@ def evaluate(
     limit: Annotated[int, typer.Option(min=1, help=N_("How many pictures to corrupt at most."))] = 200,
     out: Annotated[Path, typer.Option(help=N_("The SVG file to draw that into."))] = Path("corruptions.svg"),
     root: Root = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
+    images: Images = None,
+    class_from: ClassFrom = None,
     as_json: Json = False,
 ) -> None:
     """Measure a model on other labelled pictures."""
@@ -52,15 +64,25 @@ def evaluate(
     from kilat.runtime.files import write_file
     from kilat.verbs.evaluate import evaluate
 
-    evaluation = evaluate(model, data, root=root, corruptions=corruptions, limit=limit)
+    evaluation = evaluate(
+        model,
+        data,
+        root=root,
+        path_column=path_column,
+        label_column=label_column,
+        split_column=split_column,
+        images=images,
+        class_from=class_from,
+        corruptions=corruptions,
+        limit=limit,
+    )
     if evaluation.robustness is not None:
         write_file(out, svg_canvas.standalone(robustness.figure(evaluation.robustness)))
     document = evaluation.document()
     if as_json:
         show.print_json({"model": str(model), "metrics": document})
         return
-    show.print_test(evaluation.test)
-    show.print_notes(document["notes"])
+    show.print_evaluation(evaluation)
     if evaluation.robustness is not None:
         print(robustness.table(evaluation.robustness))
         show.print_written(out)

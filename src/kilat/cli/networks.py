@@ -8,6 +8,7 @@ import typer
 from kilat.cli import show
 from kilat.cli.options import (
     Choices,
+    ClassFrom,
     Data,
     Json,
     RecipeArgument,
@@ -139,9 +140,11 @@ def find_rate(  # noqa: PLR0917 - an option each
     choices: Choices = None,
     out: Annotated[Path, typer.Option(help=N_("The SVG file to draw into."))] = Path("lr-find.svg"),
     root: Root = None,
+    class_from: ClassFrom = None,
     as_json: Json = False,
 ) -> None:
     """Try learning rates from too low to too high, and suggest one."""
+    from kilat.data.reading import Reading
     from kilat.recipe import load
     from kilat.report import curves, svg_canvas
     from kilat.runtime.files import write_file
@@ -150,7 +153,7 @@ def find_rate(  # noqa: PLR0917 - an option each
 
     settings = load(recipe, overrides(choices, weights=weights, size=side(size)))
     with progress_bars.show() as progress:
-        source = open_data(data, root=root, progress=progress)
+        source = open_data(data, root=root, progress=progress, reading=Reading.of(class_from=class_from))
         found = inspect.find_learning_rate(source, settings, steps, progress)
     write_file(out, svg_canvas.standalone(curves.rate_finder(found.rates, found.losses, found.suggestion)))
     if as_json:

@@ -31,6 +31,14 @@ Choices = Annotated[
 ]
 Labels = Annotated[Path | None, typer.Option(help=N_("A suspects.csv with corrected labels."))]
 Root = Annotated[Path | None, typer.Option(help=N_("Folder that already holds copies of known sets."))]
+PathColumn = Annotated[str | None, typer.Option(help=N_("Column of a table that names the pictures."))]
+LabelColumn = Annotated[str | None, typer.Option(help=N_("Column of a table with their labels."))]
+SplitColumn = Annotated[str | None, typer.Option(help=N_("Column of a table that says train, validation or test."))]
+Images = Annotated[Path | None, typer.Option(help=N_("Folder with the pictures that a table names."))]
+ClassFrom = Annotated[
+    str | None,
+    typer.Option(help=N_("What names the class: first-folder (the default), last-folder, folders or file-name.")),
+]
 Json = Annotated[bool, typer.Option("--json", help=N_("Print the result as JSON."))]
 Model = Annotated[Path, typer.Argument(help=N_("A model.onnx, or the run folder that holds it."))]
 

@@ -1,21 +1,26 @@
 """What verbs print: results in sentences, or as one line of JSON."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kilat.locale import _, ngettext
+from kilat.locale.lists import listed
 from kilat.locale.notes import Note
 
 if TYPE_CHECKING:
     from kilat.bundle.predictor import Prediction, RefusedPicture
     from kilat.learn.measures import Measures
-    from kilat.learn.metrics import Metrics
+    from kilat.learn.metrics import Evaluation, Metrics
     from kilat.verbs.check import Check
 
 _MARKS = {"serious": "!!", "warning": " !", "note": "  "}
 """How much a finding matters, the most serious first."""
+
+
+_NAMED_CLASSES = 10
+_LONG_NAME = 40
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -25,7 +30,7 @@ def print_json(document: dict[str, Any]) -> None:
 
 def print_run(folder: Path, metrics: "Metrics") -> None:
     """Print what a training came to, and where its report and its model are."""
-    _print_counts(metrics.data.used, len(metrics.data.classes), metrics.data.refused, metrics.timing["total_s"])
+    _print_counts(metrics.data.used, metrics.data.classes, metrics.data.refused, metrics.timing["total_s"])
     print_test(metrics.test)
     if metrics.comparison is not None:
         from kilat.report.comparison import sentences
@@ -40,13 +45,28 @@ def print_run(folder: Path, metrics: "Metrics") -> None:
 def print_check(check: "Check") -> None:
     """Print what a check found, and where its page and its table of suspected labels are."""
     data, seconds = check.document["data"], check.document["timing"]["total_s"]
-    _print_counts(data["used"], len(data["classes"]), data["refused"], seconds)
+    _print_counts(data["used"], sorted(data["classes"]), data["refused"], seconds)
     print_notes(check.document["notes"])
     _print_findings(check.document["findings"])
     if not check.findings:
         print(_("Nothing was found that needs your attention."))
     print(_("page    {path}").format(path=check.folder / "check.html"))
     print(_("labels  {path}").format(path=check.folder / "suspects.csv"))
+
+
+def print_evaluation(evaluation: "Evaluation") -> None:
+    """Print how a model did on pictures that it was not trained on, and beside it on those that it was trained on."""
+    data = evaluation.data
+    _print_counts(data.used, data.classes, data.refused, evaluation.timing["total_s"])
+    print_test(evaluation.test)
+    if (train := evaluation.train) is not None:
+        sentence = ngettext(
+            "{count:,} more picture is no test: the model was trained on it (accuracy {accuracy:.1%})",
+            "{count:,} more pictures are no test: the model was trained on them (accuracy {accuracy:.1%})",
+            train.n,
+        )
+        print(sentence.format(count=train.n, accuracy=train.accuracy))
+    print_notes(evaluation.document()["notes"])
 
 
 def print_notes(notes: Iterable[dict[str, Any]]) -> None:
@@ -110,6 +130,14 @@ def print_prediction(prediction: "Prediction | RefusedPicture", *, as_json: bool
         print(f"{prediction.path}: {prediction.label} {prediction.probability:.1%}{more}", flush=True)
 
 
+def print_hints(codes: Iterable[str]) -> None:
+    """Print what to do about pictures that were refused with these codes."""
+    from kilat.locale.refusals import refusal_hint
+
+    for hint in filter(None, map(refusal_hint, sorted(codes))):
+        print(hint)
+
+
 def print_written(path: Path) -> None:
     """Print the name of a file that was written."""
     print(_("wrote {path}").format(path=path))
@@ -130,12 +158,15 @@ def classes(count: int) -> str:
     return ngettext("{count:,} class", "{count:,} classes", count).format(count=count)
 
 
-def _print_counts(used: int, class_count: int, refused: int, seconds: float) -> None:
+def _print_counts(used: int, names: Sequence[str], refused: int, seconds: float) -> None:
+    """Print how many pictures there are, and what the classes are called: a wrong one is seen at once."""
     print(
         _("{pictures} of {classes}, {refused:,} refused; {seconds:.1f} s").format(
-            pictures=pictures(used), classes=classes(class_count), refused=refused, seconds=seconds
+            pictures=pictures(used), classes=classes(len(names)), refused=refused, seconds=seconds
         )
     )
+    shortened = [name if len(name) <= _LONG_NAME else name[: _LONG_NAME - 1] + "…" for name in names]
+    print(_("classes: {names}").format(names=listed(shortened, _NAMED_CLASSES)))
 
 
 def _print_findings(findings: list[dict[str, Any]]) -> None:

@@ -6,7 +6,22 @@ from typing import Annotated
 import typer
 
 from kilat.cli import show
-from kilat.cli.options import Choices, Json, Labels, RecipeName, Root, Size, Weights, overrides, side
+from kilat.cli.options import (
+    Choices,
+    ClassFrom,
+    Images,
+    Json,
+    LabelColumn,
+    Labels,
+    PathColumn,
+    RecipeName,
+    Root,
+    Size,
+    SplitColumn,
+    Weights,
+    overrides,
+    side,
+)
 from kilat.cli.verb import verb
 from kilat.locale import N_
 
@@ -44,6 +59,11 @@ def train(  # noqa: PLR0917 - an option each
     labels: Labels = None,
     track: Annotated[bool, typer.Option("--track", help=N_("Log the run to MLflow (extra 'track')."))] = False,
     root: Root = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
+    images: Images = None,
+    class_from: ClassFrom = None,
     as_json: Json = False,
 ) -> None:
     """Train a classifier and write its run folder."""
@@ -60,6 +80,11 @@ def train(  # noqa: PLR0917 - an option each
         name=name,
         runs=runs,
         root=root,
+        path_column=path_column,
+        label_column=label_column,
+        split_column=split_column,
+        images=images,
+        class_from=class_from,
         resume=resume,
         labels=labels,
         track=track,

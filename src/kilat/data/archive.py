@@ -5,9 +5,10 @@ from collections import Counter
 from pathlib import Path
 
 from kilat.data.archive_formats import READ_ERRORS, ArchiveFile, Member, TarArchive, ZipArchive
-from kilat.data.catalog import Entry
+from kilat.data.catalog import UNLABELLED, Entry
+from kilat.data.folder_tree import Companions, FoundFile, join_path
 from kilat.data.image_file import has_image_signature, kind_of_file, printable
-from kilat.data.layout import EMPTY_CLASS, HIDDEN, OTHER, FolderTree, FoundFile, join_path, sorted_order
+from kilat.data.layout import EMPTY_CLASS, HIDDEN, OTHER, Layout, sorted_order
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _, ngettext
 from kilat.locale.notes import Note
@@ -26,12 +27,14 @@ class ArchiveSource:
     Args:
         path: the archive.
         name: what to call it; the file's name without its endings if empty.
+        class_from: what names the class, one of ``kilat.data.reading.CLASS_FROM``; None to find out.
 
     Attributes:
         skipped: how many files did not come in as pictures, by a code of ``kilat.data.layout``.
+        layout: what its folders say of the pictures.
     """
 
-    def __init__(self, path: str | Path, name: str = "") -> None:
+    def __init__(self, path: str | Path, name: str = "", class_from: str | None = None) -> None:
         self._path = Path(path)
         self.name = name or stem(self._path.name)
         kind = "zip" if self._path.name.lower().endswith(".zip") else "tar"
@@ -52,8 +55,8 @@ class ArchiveSource:
             self._archive.close()
             raise
         weakref.finalize(self, self._archive.close)
-        tree = FolderTree(scan.found, scan.folders)
-        entries = tree.entries() + [
+        self.layout = Layout(scan.found, scan.folders, scan.companions, class_from)
+        entries = self.layout.entries + [
             Entry(printable(name), "", refused=Refusal("outside_archive")) for name in scan.outside
         ]
         positions = scan.positions + [(0, 0)] * len(scan.outside)
@@ -61,14 +64,14 @@ class ArchiveSource:
         self.entries = [entries[i] for i in order]
         self._positions = [positions[i] for i in order]
         self.skipped = dict(scan.skipped)
-        self.notes: list[Note] = []
-        if empty := tree.empty_classes():
-            self.skipped[EMPTY_CLASS] = empty
+        self.notes: list[Note] = self.layout.notes
+        if self.layout.empty_classes:
+            self.skipped[EMPTY_CLASS] = self.layout.empty_classes
 
     def read(self, index: int) -> bytes:
         """Return the bytes of the picture."""
         entry, (position, size) = self.entries[index], self._positions[index]
-        if entry.refused:
+        if entry.refused and entry.refused.code not in UNLABELLED:
             raise PictureError(entry.refused.code, entry.refused.detail)
         try:
             content = self._archive.read(position, size)
@@ -104,6 +107,7 @@ class _Scan:
         self.outside: list[str] = []
         self.folders: dict[str, None] = {}
         self.skipped: Counter[str] = Counter()
+        self.companions = Companions()
         self._hidden: set[str] = set()
         self._number: dict[str, int] = {}
         try:
@@ -137,6 +141,8 @@ class _Scan:
         kind = kind_of_file(parts[-1])
         if kind != "picture" and not (kind == "unknown" and (member.refused or has_image_signature(member.head()))):
             self.skipped[OTHER] += 1
+            if kind == "other":
+                self.companions.add("/".join(parts))
             return
         path = "/".join(parts)
         if path in self._number:

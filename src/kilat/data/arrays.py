@@ -8,6 +8,7 @@ import numpy as np
 
 from kilat.data.catalog import Entry
 from kilat.data.image_file import is_encodable, printable, read_file
+from kilat.data.labels import normalize_label
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _, ngettext
 from kilat.locale.notes import Note
@@ -37,8 +38,9 @@ class ArraySource:
         self.name = name
         self.skipped: dict[str, int] = {}
         self.notes: list[Note] = []
+        names = {label: normalize_label(label) for label in set(labels)}
         self.entries = [
-            Entry(f"{name}[{i}]", label, split)
+            Entry(f"{name}[{i}]", names[label], split)
             for i, (label, split) in enumerate(zip(labels, splits or [""] * len(labels), strict=True))
         ]
         self._images = images
@@ -76,7 +78,8 @@ class PathsSource:
         self.skipped: dict[str, int] = {}
         self.notes: list[Note] = []
         self._paths = [os.fspath(path) for path in paths]
-        self.entries = [Entry(printable(path), label) for path, label in zip(self._paths, labels, strict=True)]
+        names = {label: normalize_label(label) for label in set(labels)}
+        self.entries = [Entry(printable(path), names[label]) for path, label in zip(self._paths, labels, strict=True)]
 
     def read(self, index: int) -> bytes:
         """Return the bytes of the picture."""

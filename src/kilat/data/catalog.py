@@ -21,6 +21,15 @@ Picture = bytes | NDArray[np.uint8]
 SPLITS = ("train", "validation", "calibration", "test")
 
 
+UNLABELLED = frozenset(
+    (
+        "no_class_folder", "no_class_in_name", "outside_splits", "no_label", "unknown_split", "several_labels",
+        "listed_twice",
+    )
+)  # fmt: skip
+"""Refusals of pictures that can be read, but not learned from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A picture that a source offers, before it is read.
@@ -70,12 +79,14 @@ class PictureRecords:
         refusals: why pictures were refused, by row.
         image_stats: ``kilat.data.image_stats.IMAGE_STATS``, ``[rows]``, zeros where a picture was refused; ``[0]``
             where nothing was measured.
+        frames: how many frames or pages each file holds, ``[rows]``; ``[0]`` where the image stats say it.
         notes: what the user should know of the pass.
     """
 
     digests: Sequence[str]
     refusals: Mapping[int, Refusal]
     image_stats: NDArray[Any] = field(default_factory=lambda: np.zeros(0))
+    frames: NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.uint16))
     notes: list[Note] = field(default_factory=list)
 
 
@@ -90,11 +101,13 @@ class Catalog:
     Attributes:
         table: the table, to be read.
         image_stats: what was measured of each picture, once the pictures were read; see ``PictureRecords``.
+        frames: how many frames or pages the file of each picture holds, ``[rows]``; 0 where it was not read.
     """
 
     def __init__(self, table: pd.DataFrame) -> None:
         self.table = table
         self.image_stats: NDArray[Any] = np.zeros(0)
+        self.frames: NDArray[Any] = np.zeros(len(table), np.uint16)
 
     @classmethod
     def from_entries(cls, entries: Sequence[Entry]) -> "Catalog":
@@ -122,6 +135,11 @@ class Catalog:
         return np.asarray(self.table["status"] == "used")
 
     @property
+    def training_digests(self) -> list[str]:
+        """The digests of all pictures that have a part in fitting: the train, validation and calibration set."""
+        return self.table.loc[self.used & (self.table["split"] != "test").to_numpy(), "digest"].tolist()
+
+    @property
     def refused(self) -> pd.DataFrame:
         """The rows that were refused, with ``path``, ``label``, ``code`` and ``detail``."""
         return self.table.loc[~self.used, ["path", "label", "code", "detail"]]
@@ -146,6 +164,9 @@ class Catalog:
         if len(records.image_stats):
             for side in ("width", "height"):
                 self.table[side] = records.image_stats[side].astype(np.int64)
+            self.frames = records.image_stats["frames"]
+        elif len(records.frames):
+            self.frames = records.frames
         self.image_stats = records.image_stats
         self.refuse(records.refusals)
 

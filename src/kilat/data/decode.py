@@ -1,8 +1,9 @@
 """Decode what a source gives to upright 8-bit RGB, or refuse it. Nothing is guessed or replaced.
 
 How special kinds are decoded: EXIF orientation is applied; 16-bit grey is scaled to 8 bits; CMYK, palettes and other
-colour models are converted; transparency is put on a white background; of an animation the first frame counts; large
-JPEGs are shrunk while they are decoded, to no less than twice the size that is needed.
+colour models are converted; transparency is put on a white background; of an animation or a document the first frame
+or page counts; large JPEGs are shrunk while they are decoded, to no less than twice the size that is needed. A camera's
+raw file is refused, not replaced by the small preview in it.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kilat.data.image_file import SIGNATURE_BYTES, has_image_signature
+from kilat.data.picture_formats import foreign_format
 from kilat.errors import PictureError
 from kilat.runtime.array_types import Pixels
 from kilat.runtime.shared_block import SharedBlock
@@ -105,6 +107,8 @@ def _open(picture: bytes | Pixels) -> Image.Image:
         image = Image.fromarray(picture)
     elif not picture:
         raise PictureError("empty_file")
+    elif code := foreign_format(picture):
+        raise PictureError(code)
     else:
         try:
             image = Image.open(io.BytesIO(picture), formats=FORMATS)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from kilat.data.folder_tree import Companions, FoundFile, join_path
 from kilat.data.image_file import (
     SIGNATURE_BYTES,
     has_image_signature,
@@ -13,7 +14,7 @@ from kilat.data.image_file import (
     read_file,
     unreadable,
 )
-from kilat.data.layout import EMPTY_CLASS, HIDDEN, LOOP, OTHER, FolderTree, FoundFile, join_path, sorted_order
+from kilat.data.layout import EMPTY_CLASS, HIDDEN, LOOP, OTHER, Layout, sorted_order
 from kilat.errors import SourceError
 from kilat.locale import _
 from kilat.locale.notes import Note
@@ -29,24 +30,26 @@ class FolderSource:
     Args:
         path: the folder.
         name: what to call it; the folder's own name if empty.
+        class_from: what names the class, one of ``kilat.data.reading.CLASS_FROM``; None to find out.
 
     Attributes:
         skipped: how many files did not come in as pictures, by a code of ``kilat.data.layout``.
+        layout: what its folders say of the pictures.
     """
 
-    def __init__(self, path: str | Path, name: str = "") -> None:
+    def __init__(self, path: str | Path, name: str = "", class_from: str | None = None) -> None:
         self._root = os.path.abspath(path)
         self.name = name or os.path.basename(self._root) or "root"
         scan = _Scan(self._root)
-        tree = FolderTree(scan.found, scan.folders)
-        entries = tree.entries()
+        self.layout = Layout(scan.found, scan.folders, scan.companions, class_from)
+        entries = self.layout.entries
         order = sorted_order(entries)
         self.entries = [entries[i] for i in order]
         self._real = {k: scan.found[i].path for k, i in enumerate(order) if scan.found[i].path != entries[i].path}
         self.skipped = dict(scan.skipped)
-        self.notes: list[Note] = []
-        if empty := tree.empty_classes():
-            self.skipped[EMPTY_CLASS] = empty
+        self.notes: list[Note] = self.layout.notes
+        if self.layout.empty_classes:
+            self.skipped[EMPTY_CLASS] = self.layout.empty_classes
 
     def read(self, index: int) -> bytes:
         """Return the bytes of the picture."""
@@ -67,6 +70,7 @@ class _Scan:
     def __init__(self, root: str) -> None:
         self.found: list[FoundFile] = []
         self.folders: list[str] = []
+        self.companions = Companions()
         self.skipped: Counter[str] = Counter()
         try:
             status = os.stat(root)
@@ -93,6 +97,7 @@ class _Scan:
             self._enter(item, path, above)
         elif kind == "other":
             self.skipped[OTHER] += 1
+            self.companions.add(path)
         else:
             self._take_file(item, path, is_picture=kind == "picture")
 

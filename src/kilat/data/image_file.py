@@ -1,6 +1,7 @@
 """Picture files: which names and first bytes are pictures, how names are printed, and reading one file."""
 
 import os
+import re
 import stat
 from typing import Literal
 
@@ -35,6 +36,9 @@ MAX_BYTES = 256 * 1024 * 1024
 
 LIMIT = f"{MAX_BYTES // 1024**2} MiB"
 """The same as text: the detail of the refusal ``too_large``."""
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/|data:|www\.", re.IGNORECASE)
+"""The scheme has two letters at least: C:/ is a drive. Paths come with one slash where a program tidied them up."""
 
 _BITMAP_HEADERS = frozenset((12, 40, 52, 56, 64, 108, 124))
 
@@ -78,6 +82,11 @@ def is_encodable(name: str) -> bool:
     return True
 
 
+def is_address(name: str) -> bool:
+    """Return whether a name is one of the web or of a bucket (https, s3, gs, data: and the like), not a path."""
+    return _ADDRESS.match(name) is not None
+
+
 def unreadable(error: OSError) -> PictureError:
     """Return the refusal of a picture whose file the system did not give."""
     if isinstance(error, FileNotFoundError):
@@ -102,6 +111,8 @@ def read_file(path: str) -> bytes:
             content = file.readall()
     except ValueError as error:  # a NUL inside the path
         raise PictureError("invalid_file_name") from error
+    except FileNotFoundError as error:
+        raise PictureError("url") if is_address(path) else unreadable(error) from error
     except OSError as error:
         raise unreadable(error) from error
     if not content:

@@ -11,8 +11,9 @@ from PIL import Image, JpegImagePlugin
 
 from kilat.data.catalog import Picture
 from kilat.data.decode import FORMATS, without_warnings
+from kilat.data.picture_formats import count_frames
 
-VERSION = 2
+VERSION = 3
 """Raised when a field, or how it is measured, changes: records of another version cannot be used."""
 
 THUMBNAIL = 32
@@ -66,6 +67,7 @@ IMAGE_STATS = np.dtype(
         ("progressive", "?"),
         ("orientation", "u1"),  # EXIF, 1 to 8; 1 is upright and the default
         ("camera", "S64"),  # EXIF make and model
+        ("frames", "<u2"),  # frames or pages in the file, of which the first is used
     ]
 )
 """One record a picture: packed, little-endian, so that its bytes mean the same everywhere."""
@@ -106,10 +108,10 @@ def image_stats(pictures: Sequence[Picture], images: Sequence[Image.Image], full
     """
     records = np.zeros(len(pictures), IMAGE_STATS)
     records["width"], records["height"] = full
-    records["orientation"], records["subsampling"] = 1, -2
+    records["orientation"], records["subsampling"], records["frames"] = 1, -2, 1
     for record, picture, image in zip(records, pictures, images, strict=True):
         if isinstance(picture, bytes):
-            record["bytes"] = len(picture)
+            record["bytes"], record["frames"] = len(picture), count_frames(picture)
             _read_header(record, picture, image)
         else:
             record["mode"] = b"L" if picture.ndim == 2 else b"RGBA" if picture.shape[2] == 4 else b"RGB"

@@ -9,6 +9,7 @@
 
 import csv
 import io
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from kilat.data.catalog import Entry, Picture, Source
-from kilat.data.layout import normalize_label
-from kilat.data.table import read_text
+from kilat.data.labels import normalize_label
+from kilat.data.table_files import read_text
 from kilat.errors import SourceError, nearest
 from kilat.locale import _, ngettext
 from kilat.locale.lists import listed
@@ -182,7 +183,7 @@ def _rows_of(entries: Sequence[Entry], given: Mapping[str, str], file: Path) -> 
 
 def _plain(path: str) -> str:
     """Return a path in one spelling of Unicode and of slashes, so that paths can be compared."""
-    return normalize_label(path.replace("\\", "/").removeprefix("./"))
+    return unicodedata.normalize("NFC", path.replace("\\", "/").removeprefix("./"))
 
 
 def _checked_labels(given: Mapping[str, str], classes: set[str], file: Path) -> dict[str, str]:

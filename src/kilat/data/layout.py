@@ -1,20 +1,25 @@
-"""The layout of a tree of files, on disk or in an archive: class folders, ready-made splits, pictures outside both."""
+"""The layout of a tree of files, on disk or in an archive: which folders are splits, which are classes, which neither.
 
+First the roots are found, the folders that hold the class folders (``kilat.data.layout_roots``). Then the classes in
+them are looked at: folders that hold nothing but the same folders are no classes. Whatever was read into the folders is
+a note. Where two readings are as likely, or there is none, that is a problem, and an error as soon as labels are needed
+(``kilat.data.layout_problems``).
+"""
+
+import re
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 from kilat.data.catalog import Entry
+from kilat.data.folder_names import is_annotations, is_data, is_date, is_pictures, name_key
+from kilat.data.folder_tree import Companions, Folder, FoundFile, split_path
 from kilat.data.image_file import printable
+from kilat.data.labels import normalize_label
+from kilat.data.layout_roots import ANNOTATION, Problem, Root, RootFinder
+from kilat.data.split_names import split_of
+from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
-
-SPLIT_FOLDERS = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 
 HIDDEN = "hidden"
 OTHER = "not_a_picture"
@@ -24,83 +29,175 @@ LOOP = "folder_loop"
 folders that lead back to themselves."""
 
 _NO_CLASS = Refusal("no_class_folder")
-_NO_SPLIT = Refusal("outside_splits")
+_NO_NAME = Refusal("no_class_in_name")
+
+_SHARED = 0.5
+"""The share of the folders in a class that stand in other classes too, on average, from which on they are the same."""
+
+_NUMBERED = re.compile(r"(.+?)[\s._-]+\(?\d+\)?|(.*[^\W\d_])\(?\d+\)?")
+"""The name of a picture that ends in a number, as most programs write them: ``cat.12``, ``cat (12)``, ``cat12``."""
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
-    """A file that came in as a picture.
-
-    Args:
-        path: from the root, with ``/``.
-        refused: why it is refused before it is read; None where it is not.
-    """
-
-    path: str
-    refused: Refusal | None = None
-
-
-class FolderTree:
-    """The folders of a source and the pictures in them.
+class Layout:
+    """What the folders around pictures say of them.
 
     Args:
         found: the pictures.
         folders: every folder, with those above it, as paths from the root without a trailing ``/``.
+        companions: the files beside the pictures.
+        class_from: what names the class, where the user said it (``kilat.data.reading.CLASS_FROM``).
+
+    Attributes:
+        entries: one for each picture, in the order they were given.
+        notes: what was read into the folders.
+        problem: why they tell no classes; None where they do.
+        companions: as given.
+        roots: the folders that hold the class folders.
+        empty_classes: how many class folders have no picture at any depth.
     """
 
-    def __init__(self, found: Sequence[FoundFile], folders: Iterable[str]) -> None:
-        self._found = found
-        self._children: dict[str, list[str]] = {}
-        for folder in folders:
-            parent, _, name = folder.rpartition("/")
-            self._children.setdefault(parent, []).append(name)
-        self._direct = {item.path.rpartition("/")[0] for item in found}
-        # The children of the base are classes or splits; wrappers such as flowers/flowers/ are passed through.
-        self.base = ""
-        while len(names := self._children.get(self.base, [])) == 1:
-            inner = join_path(self.base, names[0])
-            if inner in self._direct or inner not in self._children:
-                break
-            self.base = inner
-        # Splits are ready-made where there is a train folder of class folders and at least one other split.
-        named = {n: SPLIT_FOLDERS[n.lower()] for n in self._children.get(self.base, []) if n.lower() in SPLIT_FOLDERS}
-        trains = [join_path(self.base, name) for name, split in named.items() if split == "train"]
-        ready = any(folder in self._children for folder in trains) and len(set(named.values())) > 1
-        self.splits = named if ready else {}
+    def __init__(
+        self,
+        found: Sequence[FoundFile],
+        folders: Iterable[str],
+        companions: Companions | None = None,
+        class_from: str | None = None,
+    ) -> None:
+        finder = RootFinder(Folder.tree(found), class_from)
+        self._class_from, self.roots = class_from, finder.roots
+        self.problem, self.notes = finder.problem, finder.notes
+        self.companions = companions or Companions()
+        if self.problem is None and class_from is None:
+            self._look_at_classes(finder.level)
+        self.entries = self._entries(found)
+        self.empty_classes = self._count_empty(folders)
+        tables = [path for path in self.companions.tables if path.rpartition("/")[0] in ("", finder.level.path)]
+        if tables and self.problem is None:
+            self.notes.append(Note("tables_not_used", {"tables": [printable(path) for path in sorted(tables)]}))
+        if self.companions.archives:
+            archives = [printable(path) for path in sorted(self.companions.archives)]
+            self.notes.append(Note("archives_not_opened", {"archives": archives}))
 
-    def entries(self) -> list[Entry]:
-        """Return an entry for each picture, in the order they were given."""
+    # the classes
+
+    def _look_at_classes(self, level: Folder) -> None:
+        """Look into the class folders: for copies of all classes, masks, and folders that may be the classes."""
+        self._take_nested_copies()
+        classes: dict[str, list[Folder]] = defaultdict(list)
+        for root in self.roots:
+            for folder in root.classes:
+                if not any(one.folder is folder for one in self.roots):
+                    classes[name_key(folder.name)].append(folder)
+        self._leave_out_masks([folder for folders in classes.values() for folder in folders])
+        deep = {key: folders for key, folders in classes.items() if not any(one.direct for one in folders)}
+        inner = {key: _inner_folders(folders) for key, folders in deep.items()}
+        if all(is_date(name) for names in inner.values() for name in names.values()):
+            return
+        if 2 * len(deep) >= len(classes) and (same := _same_names(inner)):
+            outer = sorted({folders[0].name for folders in deep.values()})
+            self.problem = Problem("same_folders", level.path, outer, same)
+            return
+        several = sorted(key for key, names in inner.items() if len(names) > 1)
+        data = [deep[key][0].name for key in several if is_data(deep[key][0].name)]
+        if data and len(classes) > 1:
+            self.problem = Problem("data_folder", level.path, data, sorted(inner[name_key(data[0])].values()))
+        elif several:
+            leaves = {leaf.path: leaf.name for key in several for leaf in deep[key][0].leaves}
+            option = "last-folder" if len(set(leaves.values())) == len(leaves) else "folders"
+            values = {"classes": [deep[key][0].name for key in several], "folders": sorted(set(leaves.values()))}
+            self.notes.append(Note("classes_hold_only_folders", {**values, "option": option}))
+
+    def _take_nested_copies(self) -> None:
+        """Take a folder that stands among the classes and holds folders of their names for more of the same."""
+        for root in list(self.roots):
+            keys = {name_key(one.name) for one in root.classes}
+            for folder in root.classes:
+                inside = {name_key(name) for name in folder.inner}
+                if folder.direct or len(inside & (keys - {name_key(folder.name)})) < max(2, len(inside) / 2):
+                    continue
+                if is_annotations(folder.name):
+                    self.roots.append(Root(folder, refused=ANNOTATION))
+                    continue
+                split = root.split or split_of(folder.name) or ""
+                self.roots.append(Root(folder, split))
+                code, values = "nested_copy", {"folder": folder.name, "count": folder.count}
+                if split != root.split:
+                    code, values = "nested_split", {**values, "split": split}
+                self.notes.append(Note(code, values))
+
+    def _leave_out_masks(self, classes: Iterable[Folder]) -> None:
+        """Refuse the masks in classes that hold pictures and their masks: ``covid/images``, ``covid/masks``."""
+        masks = [
+            inner
+            for folder in classes
+            if any(map(is_pictures, folder.inner)) or folder.direct
+            for inner in folder.folders
+            if is_annotations(inner.name)
+        ]
+        if masks:
+            self.roots += [Root(one, refused=ANNOTATION) for one in masks]
+            names = sorted({one.name for one in masks})
+            self.notes.append(Note("annotation_folders", {"folders": names, "count": sum(one.count for one in masks)}))
+
+    # the pictures
+
+    def _entries(self, found: Sequence[FoundFile]) -> list[Entry]:
+        roots = {root.folder.path: root for root in self.roots}
+        places: dict[str, tuple[str, str, Refusal | None]] = {}  # of the pictures in a folder: label, split, refusal
+        merged: dict[str, set[str]] = defaultdict(set)
         entries = []
-        labels: dict[str, str] = {}  # one string in memory for all pictures of a class
-        prefix = self.base + "/" if self.base else ""
-        for item in self._found:
-            inside = item.path.startswith(prefix)
-            parts = split_path(item.path[len(prefix) :] if inside else "")
-            split, refused = "", item.refused
-            if self.splits and len(parts) > 1:
-                split = self.splits.get(parts[0], "")
-                parts = parts[1:]
-                refused = refused or (None if split else _NO_SPLIT)
-            label = ""
-            if len(parts) > 1 and refused is not _NO_SPLIT:
-                if parts[0] not in labels:
-                    labels[parts[0]] = normalize_label(parts[0])
-                label = labels[parts[0]]
-            entries.append(Entry(printable(item.path), label, split, refused or (None if label else _NO_CLASS)))
+        for item in found:
+            folder, _, name = item.path.rpartition("/")
+            if folder not in places:
+                root = next((roots[one] for one in _upwards(folder) if one in roots), None)
+                places[folder] = self._place(folder, root)
+                merged[places[folder][0]].add(folder[len(root.folder.path) :] if root else "")
+            label, split, refused = places[folder]
+            if self._class_from == "file-name" and not refused:
+                label = class_in_name(name)
+                refused = None if label else _NO_NAME
+            entries.append(Entry(printable(item.path), label, split, item.refused or refused))
+        if self._class_from == "last-folder":
+            several = {label: sorted(merged[label]) for label in sorted(merged) if label and len(merged[label]) > 1}
+            if several:
+                example = next(iter(several.values()))[:2]
+                values = {"classes": list(several), "folders": [printable(one.strip("/")) for one in example]}
+                self.notes.append(Note("classes_joined", values))
         return entries
 
-    def empty_classes(self) -> int:
-        """Return how many class folders have no picture at any depth."""
-        roots = [join_path(self.base, name) for name in self.splits] or [self.base]
-        depth = len(split_path(roots[0])) + 1
-        filled = {tuple(split_path(folder)[:depth]) for folder in self._direct}
-        classes = (split_path(join_path(root, name)) for root in roots for name in self._children.get(root, []))
-        return sum(tuple(parts) not in filled for parts in classes)
+    def _place(self, folder: str, root: Root | None) -> tuple[str, str, Refusal | None]:
+        """Return label, split and refusal of the pictures in a folder, given the root that it stands in."""
+        if root is None:
+            return "", "", _NO_CLASS
+        if root.refused or root.label:
+            return normalize_label(root.label), root.split, root.refused
+        if self._class_from == "file-name":
+            return "", root.split, None
+        parts = split_path(folder[len(root.folder.path) :].strip("/"))
+        label = {
+            "last-folder": "".join(parts[-1:]),
+            "folders": "/".join(map(normalize_label, parts)),
+        }.get(self._class_from or "", "".join(parts[:1]))
+        label = normalize_label(label)
+        return label, root.split, None if label else _NO_CLASS
+
+    def _count_empty(self, folders: Iterable[str]) -> int:
+        """Return how many folders beside the classes have no pictures."""
+        filled = {folder.path for root in self.roots for folder in root.classes}
+        roots = {root.folder.path for root in self.roots if not (root.label or root.refused)}
+        return sum(
+            folder.rpartition("/")[0] in roots
+            and folder not in filled
+            and not is_annotations(folder.rpartition("/")[2])
+            for folder in folders
+        )
 
 
-def normalize_label(name: str) -> str:
-    """Return the class name composed (NFC), so that one class spelled in two ways is one class."""
-    return unicodedata.normalize("NFC", printable(name))
+def class_in_name(name: str) -> str:
+    """Return the class that a picture's name begins with, before a number: ``cat`` of ``cat.12.jpg``; empty if none."""
+    stem = name.rpartition(".")[0] or name
+    found = _NUMBERED.fullmatch(stem)
+    return normalize_label((found[1] or found[2]).strip(" ._-")) if found else ""
 
 
 def sorted_order(entries: Sequence[Entry]) -> list[int]:
@@ -113,11 +210,34 @@ def sorted_order(entries: Sequence[Entry]) -> list[int]:
     return sorted(range(len(entries)), key=key)
 
 
-def join_path(folder: str, name: str) -> str:
-    """Return ``folder/name``, where the root is the empty string."""
-    return f"{folder}/{name}" if folder else name
+def _inner_folders(folders: Iterable[Folder]) -> dict[str, str]:
+    """Return the names of the folders in a class, behind wrappers, by key; none where pictures stand beside them."""
+    found: dict[str, str] = {}
+    for folder in folders:
+        inside = folder
+        while len(inside.inner) == 1 and not inside.direct:
+            inside = inside.folders[0]
+        if not inside.direct:
+            found |= {name_key(name): name for name in inside.inner if not is_annotations(name)}
+    return found
 
 
-def split_path(path: str) -> list[str]:
-    """Return the components of a path; none for the root."""
-    return path.split("/") if path else []
+def _same_names(inner: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the names of folders that are in several classes, if most of those in a class are; else nothing.
+
+    Args:
+        inner: by class, the names of the folders in it, by key.
+    """
+    counts = Counter(key for names in inner.values() for key in names)
+    shares = [sum(counts[key] > 1 for key in names) / len(names) for names in inner.values() if names]
+    if not shares or sum(shares) < _SHARED * len(shares) or len(counts) < 2:
+        return []
+    return sorted({name for names in inner.values() for key, name in names.items() if counts[key] > 1})
+
+
+def _upwards(folder: str) -> Iterable[str]:
+    """Yield a folder and those above it, the root at last."""
+    while folder:
+        yield folder
+        folder = folder.rpartition("/")[0]
+    yield ""

@@ -30,6 +30,7 @@ Entries are sorted by class, then path, by codepoint, so the order is the same o
 """
 
 import os
+import shlex
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -39,14 +40,19 @@ from kilat.data.arrays import ArraySource, PathsSource
 from kilat.data.catalog import Catalog, Source
 from kilat.data.datasets import DATASETS, open_dataset
 from kilat.data.folder import FolderSource
-from kilat.data.image_file import printable
+from kilat.data.image_file import is_address, printable
 from kilat.data.layout import HIDDEN, OTHER
+from kilat.data.layout_advice import archives_instead, fitting_table
+from kilat.data.layout_problems import class_folders_hint, layout_error, one_training_class_error
+from kilat.data.reading import Reading
 from kilat.data.table import TableSource
+from kilat.data.table_files import TABLES
 from kilat.errors import SourceError, nearest
 from kilat.locale import _, ngettext
 from kilat.runtime.progress import Advance
 
 __all__ = [
+    "TABLES",
     "ArchiveSource",
     "ArraySource",
     "FolderSource",
@@ -58,38 +64,60 @@ __all__ = [
     "require_pictures",
 ]
 
-TABLES = (".csv", ".tsv", ".parquet")
+UNREADABLE_ARCHIVES = (".rar", ".7z", ".tar.zst", ".zst", ".lz4", ".z01", ".zip.001", ".7z.001")
 
 
-def open_source(data: str | Path, *, root: Path | None = None, advance: Advance | None = None) -> Source:
+def open_source(
+    data: str | Path,
+    *,
+    root: Path | None = None,
+    advance: Advance | None = None,
+    reading: Reading | None = None,
+    one_class: bool = False,
+) -> Source:
     """Open the labelled pictures that ``data`` names, of at least two classes.
 
     Args:
         data: a folder, a table, an archive, or the name of a data set; what exists on disk comes before a name.
         root: a folder with copies of named data sets; ``data`` is then a name.
         advance: called with the bytes received and their total, while a named data set is downloaded.
+        reading: what the user says about how it is read.
+        one_class: whether one class is enough, such as to measure a model.
 
     Raises:
-        SourceError: it cannot be read, or has fewer than two classes.
+        SourceError: it cannot be read, its folders tell no classes, or it has fewer than two.
     """
-    source = find_source(data, root=root, advance=advance)
-    require_classes(source, printable(str(data)))
+    source = find_source(data, root=root, advance=advance, reading=reading)
+    where = printable(os.path.expanduser(str(data)))
+    if isinstance(source, FolderSource | ArchiveSource) and source.layout.problem:
+        raise layout_error(source.layout, where, find_source)
+    (require_pictures if one_class else require_classes)(source, where)
     return source
 
 
-def find_source(data: str | Path, *, root: Path | None = None, advance: Advance | None = None) -> Source:
-    """Open pictures like ``open_source``, also those of one class, such as to evaluate a model on them."""
-    path, name = Path(data).expanduser(), str(data)
+def find_source(
+    data: str | Path, *, root: Path | None = None, advance: Advance | None = None, reading: Reading | None = None
+) -> Source:
+    """Open pictures like ``open_source``, also such as have no classes."""
+    path, name, reading = Path(data).expanduser(), str(data), reading or Reading()
+    _require_fitting_options(path, name, reading, is_local=root is None and os.path.exists(path))
     if root is not None:
         return open_dataset(name, root=root.expanduser(), advance=advance)
     if os.path.isdir(path):
-        return FolderSource(path)
+        return FolderSource(path, class_from=reading.class_from)
     if os.path.exists(path):
         file_name = path.name.lower()
         if file_name.endswith(ARCHIVES):
-            return ArchiveSource(path)
+            return ArchiveSource(path, class_from=reading.class_from)
         if file_name.endswith(TABLES):
-            return TableSource(path)
+            return TableSource(path, reading=reading)
+        if file_name.endswith(UNREADABLE_ARCHIVES):
+            raise SourceError(
+                _("kilat does not read archives such as {path}.").format(path=printable(name)),
+                hint=_("Unpack it and give the folder, or pack it again as one of {archives}.").format(
+                    archives=", ".join(ARCHIVES)
+                ),
+            )
         raise SourceError(
             _("{path} is neither a table nor an archive that kilat reads.").format(path=printable(str(path))),
             hint=_("Give a folder of class folders, a table ({tables}) or an archive ({archives}).").format(
@@ -98,9 +126,45 @@ def find_source(data: str | Path, *, root: Path | None = None, advance: Advance 
         )
     if name in DATASETS:
         return open_dataset(name, advance=advance)
+    if is_address(name):
+        raise address_error(name)
     raise SourceError(
         _("There is no folder, table, archive or data set {name!r}.").format(name=printable(name)),
         hint=_nearest(path, name),
+    )
+
+
+def _require_fitting_options(path: Path, name: str, reading: Reading, *, is_local: bool) -> None:
+    """Raise where an option was given that says nothing about this kind of data."""
+    is_table = is_local and path.name.lower().endswith(TABLES) and not os.path.isdir(path)
+    if reading.table_options and is_local and not is_table:
+        raise SourceError(
+            _("{options} is for tables; {data} is none.").format(
+                options=", ".join(reading.table_options), data=printable(name)
+            ),
+            hint=_("Leave it out, or give the table: a file that ends in {tables}.").format(tables=", ".join(TABLES)),
+        )
+    if reading.class_from and (is_table or (not is_local and name in DATASETS)):
+        raise SourceError(
+            _("--class-from is for folders and archives; {data} is neither.").format(data=printable(name)),
+            hint=_("Leave it out."),
+        )
+
+
+def address_error(name: str) -> SourceError:
+    """Return the error that says that kilat does not download what an address names, with what does."""
+    scheme, _colon, rest = name.partition(":")
+    address = shlex.quote(f"{scheme}://{rest.lstrip('/')}" if rest else name)  # Path("s3://b") has one slash
+    programs = {"s3": "aws s3 cp --recursive {} pictures/", "gs": "gcloud storage cp --recursive {} pictures/"}
+    command = programs.get(scheme.lower(), "curl -L -O {}").format(address)
+    hints = {
+        "file": _("Give the path without 'file://'."),
+        "data": _("Write the picture to a file, and give its path."),
+    }
+    download = _("Download it, then give the file or folder: {command}").format(command=command)
+    return SourceError(
+        _("{name} is an address, not a path: kilat does not download pictures.").format(name=printable(name)[:120]),
+        hint=hints.get(scheme.lower(), download),
     )
 
 
@@ -118,14 +182,19 @@ def require_classes(source: Source, where: str) -> None:
     classes = {entry.label for entry in source.entries if not entry.refused}
     if len(classes) < 2:
         count = sum(not entry.refused for entry in source.entries)
-        raise SourceError(
-            ngettext(
-                "{where} has one class, {name!r}, with one picture; a classifier needs at least two classes.",
-                "{where} has one class, {name!r}, with {count:,} pictures; a classifier needs at least two classes.",
-                count,
-            ).format(where=where, name=classes.pop(), count=count),
-            hint=_hint(source, where),
-        )
+        message = ngettext(
+            "{where} has one class, {name!r}, with one picture; a classifier needs at least two classes.",
+            "{where} has one class, {name!r}, with {count:,} pictures; a classifier needs at least two classes.",
+            count,
+        ).format(where=where, name=classes.pop(), count=count)
+        hint = _hint(source, where)
+        if isinstance(source, FolderSource | ArchiveSource):
+            table = fitting_table(source.layout, where, find_source)
+            message, hint = (f"{message} {table[0]}", table[1]) if table else (message, hint)
+        raise SourceError(message, hint=hint)
+    trained = {entry.label for entry in source.entries if not entry.refused and entry.split in ("", "train")}
+    if len(trained) == 1 and isinstance(source, FolderSource | ArchiveSource):
+        raise one_training_class_error(source.layout, where, trained.pop(), sorted(classes))
 
 
 def require_pictures(source: Source, where: str) -> None:
@@ -148,7 +217,10 @@ def require_pictures(source: Source, where: str) -> None:
                 files,
             )
         looked_for = _("kilat looks for JPEG, PNG, WebP, GIF, BMP and TIFF files in class folders.")
-        raise SourceError(f"{found.format(where=where, count=files)} {looked_for}", hint=_hint(source, where))
+        message, hint = f"{found.format(where=where, count=files)} {looked_for}", _hint(source, where)
+        if isinstance(source, FolderSource | ArchiveSource) and source.layout.companions.archives:
+            message, hint = archives_instead(source.layout, where)
+        raise SourceError(message, hint=hint)
     if all(entry.refused for entry in source.entries):
         raise SourceError(
             ngettext(
@@ -165,10 +237,7 @@ def require_pictures(source: Source, where: str) -> None:
 def _hint(source: Source, where: str) -> str:
     if isinstance(source, TableSource):
         return _("Give every row a path, relative to the table's folder, and a label; use at least two labels.")
-    folder = where.rstrip("/") if os.path.isdir(where) else "pictures"
-    return _(
-        "Put the pictures of each class into a folder of its own: {folder}/cats/1.jpg, {folder}/dogs/1.jpg."
-    ).format(folder=folder)
+    return class_folders_hint(where)
 
 
 def _nearest(path: Path, name: str) -> str:

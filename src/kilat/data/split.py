@@ -1,12 +1,10 @@
 """Which pictures train and which test: duplicates resolved, the test set drawn by content, folds for the rest.
 
-The split of a picture follows from the SHA-256 of its content and the seed alone, so adding, removing or renaming other
-pictures moves none. Each class is drawn from at the same rate; only in classes so small that chance would leave none
-to train on, or none to test on, one picture is moved. Near-duplicates are drawn together: by the smallest digest among
-them, which stands for their group.
+Names and order of pictures decide nothing: what is drawn follows from the SHA-256 of their contents and the seed, in
+the same share of every class (``kilat.data.draw``). Near-duplicates are drawn together: by the smallest digest among
+them, which stands for their group. A class without training pictures is no class of the model.
 """
 
-import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -16,13 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kilat.data.catalog import Catalog
+from kilat.data.draw import content_position, draw_share
 from kilat.errors import SourceError
 from kilat.locale import _, ngettext
+from kilat.locale.lists import listed
 from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
-
-_FEW = 5
-"""Of a class with fewer groups, chance may draw none; with so many, at least one is drawn."""
 
 _DUPLICATE_RANK = {"test": 0, "calibration": 1, "validation": 2, "train": 3, "": 3}
 
@@ -82,27 +79,80 @@ def merge_groups(catalog: Catalog, groups: Iterable[Sequence[int]]) -> None:
 def assign_splits(catalog: Catalog, fraction: float, seed: int) -> list[Note]:
     """Give every used picture a split, and return notes on what the user should know.
 
-    Ready-made splits stay. Where there is no test set, ``fraction`` of the training pictures become it. Groups of
-    near-duplicates become it as a whole, or not at all.
+    Ready-made splits stay. Where there is no test set, ``fraction`` of the training pictures of every class become it;
+    groups of near-duplicates become it as a whole, or not at all. Where only a validation set came, it is trained on.
+    Pictures of classes without training pictures are refused here.
 
     Args:
         catalog: with digests, duplicates resolved.
-        fraction: share of pictures for the test set, 0 to below 1.
+        fraction: share of the training pictures for the test set, 0 to below 1.
         seed: another seed draws another test set.
     """
-    splits, used = catalog.table["split"], catalog.used
-    ready = bool((splits != "").any())
-    if ready and (splits[used] == "test").any():
-        catalog.set_split(used & (splits == "").to_numpy(), "train")
+    splits = catalog.table["split"].to_numpy(object)
+    is_ready = bool((splits != "").any())
+    catalog.set_split(catalog.used & (splits == ""), "train")
+    notes = [*_train_on_validation(catalog), *_refuse_untaught(catalog)]
+    splits, used = catalog.table["split"].to_numpy(object), catalog.used
+    has_test = bool((splits[used] == "test").any())
+    if not has_test and fraction:
+        keys, is_train = _group_keys(catalog), used & (splits == "train")
+        free = np.flatnonzero(is_train & ~pd.Index(keys).isin(keys[used & ~is_train]))
+        labels = catalog.table["label"].to_numpy(object)[free]
+        catalog.set_split(free[draw_share(keys[free], labels, fraction, seed, "test")], "test")
+        notes += [Note("test_drawn_from_train")] if is_ready else []
+    return [*notes, *_untested(catalog, is_drawn=not has_test)] if has_test or fraction else notes
+
+
+def _train_on_validation(catalog: Catalog) -> list[Note]:
+    """Make the validation pictures training pictures where there are no others, and say so."""
+    splits = catalog.table["split"].to_numpy(object)
+    validation = catalog.used & (splits == "validation")
+    if (splits[catalog.used] == "train").any() or not validation.any():
         return []
-    keys = _group_keys(catalog)
-    is_open = used & splits.isin(["", "train"]).to_numpy()
-    catalog.set_split(is_open, "train")
-    drawn = np.flatnonzero(is_open & ~np.isin(keys, keys[used & ~is_open]))
-    labels = catalog.table["label"].to_numpy(object)[drawn]
-    test, notes = _draw(keys[drawn], labels, fraction, seed, "test")
-    catalog.set_split(drawn[test], "test")
-    return [Note("test_drawn_from_train"), *notes] if ready else notes
+    catalog.set_split(validation, "train")
+    return [Note("trained_on_validation", {"count": int(validation.sum())})]
+
+
+def _refuse_untaught(catalog: Catalog) -> list[Note]:
+    """Refuse pictures of classes without training pictures; return notes on these and on classes that are all refused.
+
+    Where nothing at all can be trained on, nothing is refused: that is an error of ``train_and_test``.
+    """
+    labels, used = catalog.table["label"], catalog.used
+    is_taught = labels.isin(labels[used & (catalog.table["split"] == "train").to_numpy()]).to_numpy()
+    if not is_taught.any():
+        return []
+    untaught = used & ~is_taught
+    catalog.refuse({int(row): Refusal("no_training_class", str(labels[row])) for row in np.flatnonzero(untaught)})
+    is_refused = ~is_taught & ~labels.isin(["", *labels[untaught]]).to_numpy()
+    reasons = {"class_without_training_pictures": untaught, "class_refused": is_refused}
+    return [
+        Note(code, {"count": len(names), "classes": names, "pictures": int(rows.sum())})
+        for code, rows in reasons.items()
+        if (names := sorted(map(str, labels[rows].unique())))
+    ]
+
+
+def _untested(catalog: Catalog, *, is_drawn: bool) -> list[Note]:
+    """Return notes on classes without test pictures, one for each reason.
+
+    Args:
+        catalog: with splits.
+        is_drawn: whether the test set was drawn here.
+    """
+    table = catalog.table[catalog.used].assign(key=_group_keys(catalog)[catalog.used])
+    tested = table["label"].isin(table.loc[table["split"] == "test", "label"])
+    reasons: dict[str, list[str]] = {}
+    for label, pictures in table[~tested].groupby("label", sort=True):
+        if not is_drawn:
+            code = "class_not_in_test_split"
+        elif len(pictures) == 1:
+            code = "class_with_single_picture"
+        else:
+            is_group = pictures["key"].duplicated().sum() == len(pictures) - 1
+            code = "class_with_single_group" if is_group else "class_without_test_pictures"
+        reasons.setdefault(code, []).append(str(label))
+    return [Note(code, {"count": len(labels), "classes": labels}) for code, labels in reasons.items()]
 
 
 @dataclass(frozen=True)
@@ -142,7 +192,8 @@ class Part:
 def train_and_test(catalog: Catalog) -> tuple[list[str], Part, Part]:
     """Return the class names, sorted, the pictures that are not for the test, and those that are.
 
-    Test pictures of a class without training pictures are refused here.
+    Args:
+        catalog: with splits (``assign_splits``).
 
     Raises:
         SourceError: fewer than two classes have training pictures.
@@ -159,14 +210,10 @@ def train_and_test(catalog: Catalog) -> tuple[list[str], Part, Part]:
             "pictures, {found}.",
             len(table),
         )
-        raise SourceError(
-            message.format(refused=int((~catalog.used).sum()), count=len(table), found=found),
-            hint=catalog.refusal_summary(),
-        )
-    foreign = table.loc[catalog.used & ~table["label"].isin(classes).to_numpy(), "label"]
-    catalog.refuse(
-        {int(row): Refusal("no_training_class", label) for row, label in zip(foreign.index, foreign, strict=True)}
-    )
+        hint = catalog.refusal_summary()
+        if not classes and catalog.used.any():
+            hint = _("All others are in the split “test”. Give those to train on the split “train”, or give no splits.")
+        raise SourceError(message.format(refused=int((~catalog.used).sum()), count=len(table), found=found), hint=hint)
     return classes, _part(catalog, train, classes), _part(catalog, catalog.used & ~train, classes)
 
 
@@ -182,7 +229,12 @@ def all_used(catalog: Catalog, classes: Sequence[str]) -> Part:
             "None of the {count:,} pictures can be evaluated.",
             len(catalog.table),
         )
-        raise SourceError(message.format(count=len(catalog.table)), hint=catalog.refusal_summary())
+        names = listed([f"'{name}'" for name in classes])
+        hint = _("{reasons}. The classes of the model: {classes}.")
+        raise SourceError(
+            message.format(count=len(catalog.table)),
+            hint=hint.format(reasons=catalog.refusal_summary(), classes=names),
+        )
     return _part(catalog, catalog.used, classes)
 
 
@@ -198,7 +250,7 @@ def folds(pictures: Part, count: int, seed: int) -> NDArray[np.int64]:
     if pictures.validation.any():
         return np.where(pictures.validation, 0, -1)
     names, group = _unique(pictures.groups)
-    position = np.array([_position(name, seed, "fold") for name in names])
+    position = np.array([content_position(name, seed, "fold") for name in names])
     members = [np.unique(group[pictures.truth == label]) for label in np.unique(pictures.truth)]
     fold = np.full(len(names), -1, np.int64)
     placed = np.isin(np.arange(len(names)), [own[0] for own in members if len(own) == 1])
@@ -214,8 +266,7 @@ def hold_out(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return which pictures a network is trained on, and which are held out, such as to validate between epochs.
 
-    A ready-made validation split is used as it is. Otherwise a share of each class is drawn by content, like the test
-    set, and groups of near-duplicates as a whole.
+    A ready-made validation split is used as it is. Otherwise a share of each class is drawn like the test set.
 
     Args:
         pictures: to choose from.
@@ -226,22 +277,10 @@ def hold_out(
     Returns:
         Positions in ``pictures``, rising: to train on, and held out. At least one of every class is trained on, and one
         held out where the class has five that are not near-duplicates; of smaller classes chance may draw none.
-
-    Raises:
-        SourceError: a ready-made validation split leaves nothing to train on.
     """
     held_out = pictures.validation if purpose == "validation" else np.zeros(len(pictures.rows), bool)
-    if held_out.all():
-        message = ngettext(
-            "The only training picture is set aside for validation, so none is left to train on.",
-            "All {count:,} training pictures are set aside for validation, so none is left to train on.",
-            len(held_out),
-        )
-        raise SourceError(
-            message.format(count=len(held_out)), hint=_("Give the pictures to train on the split “train”.")
-        )
     if not held_out.any():
-        held_out, _notes = _draw(pictures.groups, pictures.truth, share, seed, purpose)
+        held_out = draw_share(pictures.groups, pictures.truth, share, seed, purpose)
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
@@ -263,42 +302,7 @@ def _group_keys(catalog: Catalog) -> NDArray[np.object_]:
     return keys
 
 
-def _draw(
-    keys: NDArray[np.object_], classes: NDArray[Any], share: float, seed: int, purpose: str
-) -> tuple[NDArray[np.bool_], list[Note]]:
-    """Return which pictures are drawn, all of one key or none, and notes on classes too small to be drawn from."""
-    names, group = _unique(keys)
-    position = np.array([_position(name, seed, purpose) for name in names])
-    drawn = position < share
-    notes: list[Note] = []
-    if not share:
-        return drawn[group], notes
-    labels, code = _unique(classes)
-    members = [np.unique(group[code == number]) for number in range(len(labels))]
-    for label, own, pictures in zip(labels, members, np.bincount(code), strict=True):
-        if len(own) == 1:
-            drawn[own] = False
-            single = "class_with_single_picture" if pictures == 1 else "class_with_single_group"
-            notes.append(Note(single, {"label": str(label)}))
-            continue
-        if drawn[own].all():
-            drawn[own[np.argmax(position[own])]] = False
-        if not drawn[own].any() and len(own) < _FEW:
-            notes.append(Note("class_without_test_pictures", {"label": str(label)}))
-        elif not drawn[own].any():
-            drawn[own[np.argmin(position[own])]] = True
-    for own in members:  # a group of two classes may have been drawn for the sake of the other one
-        if drawn[own].all():
-            drawn[own[np.argmax(position[own])]] = False
-    return drawn[group], notes
-
-
 def _unique(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return the different values, sorted, and for every value its number among them."""
     different, number = np.unique(values, return_inverse=True)
     return different, number.astype(np.int64)
-
-
-def _position(digest: str, seed: int, purpose: str) -> float:
-    """Return where a content falls between 0 and 1: uniform, and independent for every seed and purpose."""
-    return int.from_bytes(hashlib.sha256(f"{purpose} {seed} {digest}".encode()).digest()[:8]) / 2**64

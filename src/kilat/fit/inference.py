@@ -40,6 +40,7 @@ class Inference:
     ) -> None:
         self.network, self.pictures, self.classes = network, pictures, classes
         self.device, self.group = device, group
+        self.batch = max(1, min(_BATCH, _BATCH_PIXELS // network.size**2))
         self.cache: ActivationCache | None = None
         self.micro_batch = MicroBatch()
 
@@ -59,8 +60,7 @@ class Inference:
         """
         self.network.eval()
         own = rows[self.group.share(len(rows)).rows]
-        size = max(1, min(_BATCH, _BATCH_PIXELS // self.network.size**2))
-        order = [own[start : start + size] for start in range(0, len(own), size)]
+        order = [own[start : start + self.batch] for start in range(0, len(own), self.batch)]
         pictures: Pictures = self.pictures
         forward: Any = self.network
         if self.cache and self.cache.validation.holds(rows):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kilat.fit import resolutions, schedules, stopping
+from kilat.fit.activation_cache import SplitNetwork
 from kilat.fit.checkpoint import Checkpoints
 from kilat.fit.deadline import UpdatePlanner
 from kilat.fit.distributed.group import ALONE, SingleProcess
@@ -67,7 +68,7 @@ class Trainer:
         self.train_step = TrainStep(spec, group)
         self.network, self.inference = self.train_step.network, self.train_step.inference
         self.weights = self.train_step.weights
-        self.selection = WeightSelection(self.fit, self.weights, self.train_step.validate)
+        self.selection = WeightSelection(self.fit, self.weights, self._validate_average)
         self.saver = Saver(self.train_step, group.checkpoints(checkpoints), self.now)
         if self.fit.resolution:
             resolutions.check_sides(self.network.eval().logits, self.fit.resolution, spec.device)
@@ -103,6 +104,8 @@ class Trainer:
                     self._save_epoch_start()
         self.train_step.drop_cache()
         self.weights.load(self.selection.final())
+        if self.fit.weight_interpolation < 1:
+            self.train_step.estimate_statistics()
         self.network.eval()
 
     def losses_at(self, rates: Sequence[float]) -> Generator[float, None, None]:
@@ -135,6 +138,7 @@ class Trainer:
     # An epoch and its updates
 
     def _epoch(self) -> None:
+        self._choose_flips()
         self._cache_activations()
         self._choose_side()
         remaining = self._batches(len(self.state.history))[self.state.batch :]
@@ -149,6 +153,20 @@ class Trainer:
                 if rows is not remaining[-1] and self.group.max(is_due):
                     self._save()
         self._finish_epoch()
+
+    def _choose_flips(self) -> None:
+        """Find out, before an epoch begins, whether mirroring does harm, where the recipe leaves open if it is done."""
+        state, step = self.state, self.train_step
+        is_trained = bool(state.history) or isinstance(self.network, SplitNetwork)  # whose head was fitted
+        if not (step.has_open_flips and is_trained and state.batch == 0):
+            return
+        test = step.test_mirroring()
+        state.horizontal_flip = test.is_harmless(len(state.history))
+        step.choose_flips(state.horizontal_flip)
+        if state.horizontal_flip is False:
+            found = {"epoch": len(state.history) + 1, "plain": test.accuracy, "mirrored": test.mirrored_accuracy}
+            if (note := Note("flips_off_validation", found)) not in state.notes:
+                state.notes.append(note)
 
     def _update(self, rows: NDArray[np.int64], batch: Tensor, rate: float | None = None) -> float:
         """Make one update, at the schedule's rate or at another; return the loss before it."""
@@ -179,6 +197,8 @@ class Trainer:
     def _finish_epoch(self) -> None:
         state = self.state
         began = self.now()
+        with self.weights.with_ema():
+            state.precise_batch_norm = self.train_step.estimate_statistics(state.batch)
         loss, accuracy = self.train_step.validate()
         seconds = self.now() - began
         if not math.isfinite(loss):
@@ -191,6 +211,11 @@ class Trainer:
         self.on_epoch(state.history[-1])
         self._finish_phase_if_over()
         self._save_epoch_start()
+
+    def _validate_average(self) -> tuple[float, float]:
+        """Return loss and accuracy with the mean of several epochs' weights, which needs statistics of its own."""
+        self.train_step.estimate_statistics()
+        return self.train_step.validate()
 
     def _finish_phase_if_over(self) -> None:
         state, rule = self.state, self.fit.early_stopping
@@ -262,6 +287,8 @@ class Trainer:
         """Make a few updates and take them back; the first one, with its preparations, does not count."""
         if not self.planner:
             return
+        statistics = self.train_step.statistics_pictures(self.per_epoch)
+        self.planner.validation_pictures = len(self.spec.validation.rows) + statistics
         self._cache_activations()
         before = self.saver.snapshot(self.state)
         before.tensors = {name: value.clone() for name, value in before.tensors.items()}

@@ -11,12 +11,13 @@ from kilat.fit.loader import InMemory, Pictures, Streaming
 from kilat.fit.normaliser import Normaliser, fit_normaliser
 from kilat.fit.train_state import TrainSpec
 from kilat.fit.training_run import TrainingRun
+from kilat.locale.notes import Note
 from kilat.model.cpu.fold_batch_norm import fuse
 from kilat.model.image_model import ImageModel, PixelNetwork
 from kilat.model.layers import LayerNetwork, build
 from kilat.model.summary import Counts, count, summarise
 from kilat.probe import Head
-from kilat.recipe import Recipe, Resize
+from kilat.recipe import Recipe, Resize, label_safety
 
 
 def network_run(
@@ -35,6 +36,7 @@ def network_run(
     Raises:
         KilatError: the network cannot be built.
     """
+    recipe, notes = _without_unsafe_flips(recipe, dataset)
     classes = len(dataset.classes)
     layers = build_network(recipe, dataset.size, classes) if network is None else network
     pictures = _load(source, dataset, recipe.input.resize, device)
@@ -44,7 +46,7 @@ def network_run(
     return TrainingRun(
         _spec(model, pictures, dataset, recipe, device),
         Counts(summary.total, summary.trainable, summary.macs),
-        list(layers.notes) if isinstance(layers, LayerNetwork) else [],
+        [*notes, *(layers.notes if isinstance(layers, LayerNetwork) else [])],
         summary,
     )
 
@@ -66,6 +68,7 @@ def finetuning_run(source: Source, dataset: PixelDataset, recipe: Recipe, head: 
     from kilat.model import feature_extractor, finetuned
     from kilat.model.drop_path import set_drop_path, without_blocks
 
+    recipe, notes = _without_unsafe_flips(recipe, dataset)
     features, fit = recipe.features, recipe.fit
     extractors = [feature_extractor.create(name, dataset.size, features.weights) for name in features.backbones]
     for name, extractor in zip(features.backbones, extractors, strict=True):
@@ -80,7 +83,7 @@ def finetuning_run(source: Source, dataset: PixelDataset, recipe: Recipe, head: 
     model.unfreeze("all" if "all" in stages else max(stages))  # for the counts of what is trainable
     pictures = _load(source, dataset, features.resize, device)
     counts = count(model, model.logits, dataset.size)
-    return TrainingRun(_spec(model, pictures, dataset, recipe, device), counts, [])
+    return TrainingRun(_spec(model, pictures, dataset, recipe, device), counts, notes)
 
 
 def build_network(recipe: Recipe, size: int, classes: int) -> LayerNetwork:
@@ -102,6 +105,11 @@ def build_network(recipe: Recipe, size: int, classes: int) -> LayerNetwork:
         network.backbone.train_batch_norms = {"auto": is_random, "train": True, "frozen": False}[recipe.fit.batch_norm]
         network.backbone.train()
     return network
+
+
+def _without_unsafe_flips(recipe: Recipe, dataset: PixelDataset) -> tuple[Recipe, list[Note]]:
+    augment, notes = label_safety.without_unsafe_flips(recipe.augment, dataset.classes)
+    return recipe.model_copy(update={"augment": augment}), notes
 
 
 def input_channels(recipe: Recipe) -> int:

@@ -48,6 +48,7 @@ class Saver:
         state = TrainState.from_document(snapshot.document["state"])
         self.train_step.micro_batch.size = state.micro_batch
         self.train_step.inference.micro_batch.size = state.inference_batch
+        self.train_step.choose_flips(state.horizontal_flip)
         for phase in self.fit.all_phases[: state.phase + 1]:
             self.train_step.start_phase(phase)
         self.train_step.restore(snapshot.tensors)

@@ -75,6 +75,9 @@ class TrainState:
         pictures: how many there were.
         seconds: of this epoch so far.
         best_epoch: the epoch whose weights are kept, from 0 over all phases; -1 before the first.
+        precise_batch_norm: on how many training pictures running statistics were estimated for the last validation; 0
+            where they stayed.
+        horizontal_flip: whether pictures are mirrored, where the recipe leaves that open; None before it is known.
         stop_reason: why training is over: ``all_epochs``, ``time_limit`` or ``early_stopping``; empty before.
         history: a row for every finished epoch.
         notes: what changes how far the result can be believed.
@@ -96,6 +99,8 @@ class TrainState:
     pictures: int = 0
     seconds: float = 0.0
     best_epoch: int = -1
+    horizontal_flip: bool | None = None
+    precise_batch_norm: int = 0
     stop_reason: str = ""
     history: list[Row] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)

@@ -18,7 +18,11 @@ from kilat.fit.activation_cache import NotCachedError, SplitNetwork, compute_act
 from kilat.fit.augment.augmenter import Augmenter
 from kilat.fit.distributed.group import ALONE, SingleProcess
 from kilat.fit.inference import Inference
+from kilat.fit.loader import epoch_batches
 from kilat.fit.microbatch import MicroBatch
+from kilat.fit.mirror_test import PICTURES as MIRRORED
+from kilat.fit.mirror_test import Mirrored, MirrorTest
+from kilat.fit.precise_batch_norm import PICTURES, are_settled, estimate_statistics, training_batch_norms
 from kilat.fit.precision import choose_precision
 from kilat.fit.regularizers import Regularizer
 from kilat.fit.scaler import Scaler
@@ -61,7 +65,7 @@ class TrainStep:
         self.micro_batch = MicroBatch()
         self.trains_statistics = False
         self._logits = self._logits_of_pixels = self._compiled(self.network.logits)
-        self._augmenter = Augmenter(spec.recipe.augment) if spec.recipe.augment.is_active else None
+        self.choose_flips(None)
         counts = np.bincount(spec.train.truth, minlength=len(spec.classes)).tolist()
         class_weights = losses.class_weights(self.fit.class_weight, spec.classes, counts)
         self._loss = losses.Loss(self.fit.loss, len(spec.classes), class_weights)
@@ -94,6 +98,17 @@ class TrainStep:
         ]
         self.weights.start_phase()
 
+    def choose_flips(self, flips: bool | None) -> None:
+        """Set whether pictures are mirrored, where the recipe leaves that open; None for not as long as it is unknown.
+
+        ``augment`` then is what is done to pictures now, and ``has_open_flips`` whether it is unknown.
+        """
+        self.augment = self.spec.recipe.augment
+        self.has_open_flips = self.augment.horizontal_flip == "auto" and flips is None
+        if self.augment.horizontal_flip == "auto":
+            self.augment = self.augment.model_copy(update={"horizontal_flip": bool(flips)})
+        self._augmenter = Augmenter(self.augment) if self.augment.is_active else None
+
     def cache_activations(
         self, advance: Advance, seconds: float | None = None, now: Callable[[], float] = time.perf_counter
     ) -> Note | None:
@@ -108,7 +123,7 @@ class TrainStep:
             Why they are computed in every epoch, where they could have been cached.
         """
         self.drop_cache()
-        changes = self._augmenter is not None or bool(self.fit.resolution)
+        changes = self._augmenter is not None or self.has_open_flips or bool(self.fit.resolution)
         if changes or not isinstance(self.network, SplitNetwork) or not self.network.is_split:
             return None
         self.network.eval()
@@ -210,6 +225,46 @@ class TrainStep:
         torch.autograd.backward(self._scaler.scale(loss))
         return loss.item(), _count_correct(logits.detach(), targets) if weight else 0
 
+    def statistics_pictures(self, updates: int) -> int:
+        """Return on how many pictures running statistics are estimated after so many updates; 0 where they stay."""
+        choice, norms = self.fit.precise_batch_norm, training_batch_norms(self.network)
+        averages = self.fit.ema is not None  # whose statistics the updates have not followed
+        if not norms or not choice or (choice == "auto" and not averages and are_settled(norms, updates)):
+            return 0
+        return min(PICTURES, len(self.spec.train.rows))
+
+    def estimate_statistics(self, updates: int = 0) -> int:
+        """Estimate batch norms' running statistics anew, if the recipe says so; return on how many pictures.
+
+        Args:
+            updates: how many they have followed the weights that the network now has; 0 for averaged weights.
+        """
+        if not (count := self.statistics_pictures(updates)):
+            return 0
+        # The same pictures every time, of all classes in every batch.
+        seed, size = self.spec.recipe.runtime.seed, self.inference.batch
+        order = epoch_batches(self.spec.train.rows, size, seed=seed, epoch=0)[: -(-count // size)]
+        own, cache = order[self.group.rank :: self.group.size], self.inference.cache
+        batches = cache.train.batches(own) if cache else self.spec.pictures.batches(own)
+        forward = cache.network.logits_upper if cache else self._logits_of_plain_pixels
+        estimate_statistics(training_batch_norms(self.network), forward, batches, self.group)
+        return count
+
+    def _logits_of_plain_pixels(self, pixels: Tensor) -> Tensor:
+        return self.network.logits(pixels.permute(0, 3, 1, 2).float())
+
+    def test_mirroring(self) -> MirrorTest:
+        """Classify some validation pictures as they are and mirrored, with the weights that would be kept."""
+        spec = self.spec
+        rows = epoch_batches(spec.validation.rows, MIRRORED, seed=spec.recipe.runtime.seed, epoch=0)[0]
+        targets = self._targets(rows)
+        mirrored = Inference(self.network, Mirrored(spec.pictures), len(spec.classes), spec.device, self.group)
+        with self.weights.with_ema():
+            plain, flipped = (
+                _are_correct(each.outputs(rows), targets).cpu().numpy() for each in (self.inference, mirrored)
+            )
+        return MirrorTest.of(plain, flipped, targets.argmax(1).cpu().numpy())
+
     def validate(self) -> tuple[float, float]:
         """Return loss and accuracy on the validation pictures, with the weights that would be kept."""
         rows = self.spec.validation.rows
@@ -237,7 +292,11 @@ class TrainStep:
 
 
 def _count_correct(logits: Tensor, targets: Tensor) -> int:
-    return int((losses.probabilities(logits).argmax(1) == targets.argmax(1)).sum())
+    return int(_are_correct(logits, targets).sum())
+
+
+def _are_correct(logits: Tensor, targets: Tensor) -> Tensor:
+    return losses.probabilities(logits).argmax(1) == targets.argmax(1)
 
 
 def _seed(device: str, value: int) -> None:

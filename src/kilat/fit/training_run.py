@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from kilat.fit.augment.preview import preview_sheet
 from kilat.fit.checkpoint import Checkpoints
 from kilat.fit.distributed.launch import start_group
@@ -16,19 +14,17 @@ from kilat.fit.inference import Inference
 from kilat.fit.loader import Rows
 from kilat.fit.loop import Trainer
 from kilat.fit.lr_finder import RangeTest, find_learning_rate
+from kilat.fit.precise_batch_norm import are_settled, old_share, training_batch_norms
 from kilat.fit.precision import PRECISIONS
 from kilat.fit.train_state import Row, TrainSpec
 from kilat.locale.notes import Note
 from kilat.model.cpu.malloc import keep_freed_memory
-from kilat.model.modules import BatchNorm
 from kilat.model.summary import Counts
 from kilat.model.to_onnx import to_onnx
+from kilat.recipe import Augment
 from kilat.recipe.network_summary import Summary
 from kilat.runtime.deadline import Deadline
 from kilat.runtime.progress import Advance, ignore
-
-_SETTLED = 0.05
-"""The share of batch norm's running statistics that their first values may have in the end."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +39,14 @@ class Trained:
         history: a row for every epoch.
         metrics: the section ``fit`` of ``metrics.json``.
         notes: what changes how far the result can be believed.
+        augment: what was done to pictures in the last epoch.
     """
 
     inference: Inference
     history: list[Row]
     metrics: dict[str, Any]
     notes: list[Note]
+    augment: Augment
 
     def to_onnx(self) -> bytes:
         """Return the network as ONNX, from ``pixels`` to ``logits``."""
@@ -105,22 +103,21 @@ class TrainingRun:
         with keep_freed_memory() if self.spec.device == "cpu" else contextlib.nullcontext():
             trainer.run()
         notes = [*self.notes, *trainer.state.notes, *_micro_batch_notes(trainer)]
-        notes += _statistics_notes(self.spec.network, trainer.state.global_step)
+        notes += _statistics_notes(trainer)
         metrics = training_metrics(trainer) | self.counts._asdict()
-        return Trained(trainer.inference, trainer.state.history, metrics, notes)
+        return Trained(trainer.inference, trainer.state.history, metrics, notes, trainer.train_step.augment)
 
     def find_learning_rate(self, steps: int, folder: Path, advance: Advance) -> RangeTest:
         """Make a learning-rate range test; the network is of no use after it."""
         return find_learning_rate(Trainer(self.spec, Checkpoints(folder)), steps, advance)
 
-    def preview(self, rows: Rows) -> bytes | None:
+    def preview(self, rows: Rows, augment: Augment) -> bytes | None:
         """Return what augmentation makes of some pictures, as PNG; None where nothing is augmented."""
-        recipe = self.spec.recipe
-        if not recipe.augment.is_active:
+        if not augment.is_active:
             return None
         (pixels,) = self.spec.pictures.batches([rows])
         file = io.BytesIO()
-        preview_sheet(pixels.cpu().numpy(), recipe.augment, seed=recipe.runtime.seed).save(file, "PNG")
+        preview_sheet(pixels.cpu().numpy(), augment, seed=self.spec.recipe.runtime.seed).save(file, "PNG")
         return file.getvalue()
 
 
@@ -140,6 +137,8 @@ def training_metrics(trainer: Trainer) -> dict[str, Any]:
         "devices": spec.recipe.runtime.devices,
         "rollbacks": state.rollbacks,
         "averaged": trainer.weights.swa_epochs,
+        "horizontal_flip": bool(trainer.train_step.augment.horizontal_flip),
+        "precise_batch_norm": state.precise_batch_norm,
     }
 
 
@@ -156,8 +155,9 @@ def _micro_batch_notes(trainer: Trainer) -> list[Note]:
     return [Note(code, {"batch": batch, "parts": -(-batch // size), "micro_batch": size})]
 
 
-def _statistics_notes(network: nn.Module, updates: int) -> list[Note]:
-    """Return a note where batch norm's running statistics still are in part what they began with."""
-    momenta = [layer.momentum for layer in network.modules() if isinstance(layer, BatchNorm) and layer.trainable]
-    share = max(momenta, default=0.0) ** updates
-    return [Note("batch_norm_unsettled", {"count": updates, "share": share})] if share >= _SETTLED else []
+def _statistics_notes(trainer: Trainer) -> list[Note]:
+    """Return a note where batch norms' running statistics still are in part what they began with."""
+    norms, updates = training_batch_norms(trainer.network), trainer.state.global_step
+    if trainer.fit.precise_batch_norm or are_settled(norms, updates):
+        return []
+    return [Note("batch_norm_unsettled", {"count": updates, "share": old_share(norms, updates)})]

@@ -68,7 +68,7 @@ def finetune(
         alternative=split,
         sections={"fit": trained.metrics, **frozen.sections},
         history=trained.history,
-        augmented=training.preview(preview_rows(train)),
+        augmented=training.preview(preview_rows(train), trained.augment),
     )
     learned = _fine_tuned(frozen, trained, extracted, parts) if comparison.is_better else frozen
     trained.close()

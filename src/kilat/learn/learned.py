@@ -4,7 +4,7 @@ Nothing in it is a function or is overwritten by whoever reads it, so a lab or a
 process, and the same model file comes of it there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -158,9 +158,9 @@ class HeadArtifact:
         """Return the embeddings ``[n, d]`` of rows of the catalog."""
         return np.ascontiguousarray(self.fitted.scores[rows, : self.width])
 
-    def assemble(self, temperature: float, manifest: Manifest, ood: OodHead) -> bytes:
-        """Return the model file: backbone and head as one graph."""
-        return assemble_frozen(self.backbone, self.resize, self.fitted.head, temperature, manifest, ood)
+    def assemble(self, temperature: float, manifest: Manifest, ood: OodHead, digests: Iterable[str]) -> bytes:
+        """Return the model file: backbone and head as one graph, with the digests of the training pictures."""
+        return assemble_frozen(self.backbone, self.resize, self.fitted.head, temperature, manifest, ood, digests)
 
 
 @dataclass(frozen=True)
@@ -222,10 +222,16 @@ class NetworkArtifact:
         """Return the embeddings ``[n, d]`` of these pictures, of calibration pictures or of the sample."""
         return self.row_embeddings.at(rows)
 
-    def assemble(self, temperature: float, manifest: Manifest, ood: OodHead) -> bytes:
-        """Return the model file: the network with its temperature as one graph."""
+    def assemble(self, temperature: float, manifest: Manifest, ood: OodHead, digests: Iterable[str]) -> bytes:
+        """Return the model file: the network with its temperature as one graph, with the digests of its pictures."""
         return assemble_network(
-            self.graph, size=self.size, resize=self.resize, temperature=temperature, manifest=manifest, ood=ood
+            self.graph,
+            size=self.size,
+            resize=self.resize,
+            temperature=temperature,
+            manifest=manifest,
+            ood=ood,
+            digests=digests,
         )
 
 

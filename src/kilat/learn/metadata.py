@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kilat.bundle.manifest import Manifest
-from kilat.data.catalog import SPLITS, Catalog, Source
+from kilat.data.catalog import SPLITS, Catalog
 from kilat.data.split import Part
 from kilat.evaluate.comparison import Comparison
 from kilat.features.backbone import Backbone
@@ -187,11 +187,6 @@ def predictions(catalog: Catalog, classes: list[str], parts: list[tuple[Part, ND
         }
         frames.append(rows.assign(**answers))
     return pd.concat(frames).sort_values("row").reset_index(drop=True)
-
-
-def notes_about(source: Source) -> list[Note]:
-    """Return what was read into a source, and a note for every kind of files in it that were not pictures."""
-    return [*source.notes] + [Note(f"skipped_{code}", {"count": count}) for code, count in source.skipped.items()]
 
 
 def imbalance(labels: NDArray[np.int64], classes: list[str], recipe: Recipe) -> list[Note]:

@@ -105,6 +105,9 @@ class FitSection(Section):
         micro_batch: pictures computed at once.
         rollbacks: how often a loss that was not finite sent it back.
         averaged: over how many epochs weights were averaged.
+        horizontal_flip: whether pictures were mirrored in the last epoch.
+        precise_batch_norm: on how many training pictures batch norms' running statistics were estimated at last; 0
+            where they are those that followed the updates, or where no batch norm is trained.
         temperature: what the logits are divided by; absent where the frozen head was kept.
     """
 
@@ -120,6 +123,8 @@ class FitSection(Section):
     devices: int
     rollbacks: int
     averaged: int
+    horizontal_flip: bool
+    precise_batch_norm: int
     parameters: int
     trainable: int
     macs: int
@@ -196,6 +201,8 @@ class ParitySection(Section):
     max_difference: float
     tolerance: float
     labels_agree: float
+    logit_difference: float | None = None
+    conclusive: bool = True
     max_ood_difference: float
 
 
@@ -287,12 +294,24 @@ class Metrics(Section):
 
 
 class Evaluation(Section):
-    """What ``kilat.evaluate`` returns: a finished model on other labelled pictures."""
+    """What ``kilat.evaluate`` returns: a finished model on other labelled pictures.
+
+    Args:
+        schema: the version of these keys.
+        notes: what was left out, and what changes how far to believe the result.
+        data: how many pictures there were; ``train`` of them the model was trained on, ``test`` are others.
+        test: measured on pictures that the model was not trained on.
+        train: measured on those that it was trained on (the train, validation and calibration set of its run), which is
+            no test; absent where there are none.
+        robustness: under corruptions, on the test pictures.
+        timing: seconds of every part, and ``total_s``.
+    """
 
     schema_: Literal[1] = Field(1, alias="schema")
     notes: list[NoteSection]
     data: DataSection
     test: Measures
+    train: Part | None = None
     robustness: dict[str, Any] | None = None
     timing: dict[str, float]
 

@@ -76,7 +76,7 @@ def learn_network(
         near_duplicates=near_duplicates,
         history=trained.history,
         summary=training.summary,
-        augmented=training.preview(preview_rows(dataset.train)),
+        augmented=training.preview(preview_rows(dataset.train), trained.augment),
     )
     trained.close()
     return learned

@@ -7,9 +7,9 @@ from kilat.check.near_duplicates import NearDuplicates
 from kilat.check.near_duplicates import find as find_near_duplicates
 from kilat.data.catalog import Catalog, Source
 from kilat.data.label_corrections import CorrectedSource
+from kilat.data.source_notes import notes_about
 from kilat.data.split import Part, assign_splits, hold_out, merge_groups, resolve_duplicates
 from kilat.errors import SourceError
-from kilat.learn.metadata import notes_about
 from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.recipe import Recipe
@@ -23,8 +23,9 @@ def split_catalog(source: Source, catalog: Catalog, recipe: Recipe) -> tuple[lis
     near_duplicates = find_near_duplicates(catalog.image_stats, np.flatnonzero(catalog.used))
     if recipe.data.near_duplicates == "together":
         merge_groups(catalog, near_duplicates.groups)
-    notes = assign_splits(catalog, recipe.data.test, recipe.runtime.seed)
-    return [*notes_about(source), *notes], near_duplicates
+    notes = notes_about(source, catalog)
+    notes += assign_splits(catalog, recipe.data.test, recipe.runtime.seed)
+    return notes, near_duplicates
 
 
 def hold_out_parts(pictures: Part, classes: list[str], recipe: Recipe) -> tuple[Part, Part, Part]:

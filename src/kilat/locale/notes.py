@@ -10,6 +10,8 @@ from typing import Any
 
 from kilat.locale import N_, _, ngettext
 from kilat.locale.lists import listed
+from kilat.locale.phrases import phrases
+from kilat.locale.refusals import refusal_hint, refusal_sentence
 
 NOTES: dict[str, str | tuple[str, str]] = {
     # the data (kilat.data)
@@ -29,20 +31,173 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("One folder that leads back to itself was skipped."),
         N_("{count:,} folders that lead back to themselves were skipped."),
     ),
+    "similar_labels": N_(
+        "These labels differ only in case, blanks, hyphens or Unicode form, and are classes of their own: {labels}. If "
+        "they are one class, give them one name: rename the folder, or correct the table."
+    ),
+    "similar_labels_more": (
+        N_("One more group of labels differs only in that."),
+        N_("{count:,} more groups of labels differ only in that."),
+    ),
+    "label_like_missing": (
+        N_("Class “{label}” looks like a missing label: it has one picture."),
+        N_("Class “{label}” looks like missing labels: it has {count:,} pictures."),
+    ),
+    "frames_left": (
+        N_(
+            "One file has several frames or pages: the first is used, {left:,} more are not. To use them, save each as "
+            "a file: magick FILE.tif page-%03d.png"
+        ),
+        N_(
+            "{count:,} files have several frames or pages: the first of each is used, {left:,} more are not. To use "
+            "them, save each as a file: magick FILE.tif page-%03d.png"
+        ),
+    ),
+    "refused": (
+        N_("One picture was refused: {reason}."),
+        N_("{count:,} pictures were refused: {reason}."),
+    ),
+    "class_mostly_refused": N_("Most of class “{label}” was refused: {count:,} of {total:,} pictures."),
+    # what was read into folders (kilat.data.layout)
+    "splits_by_name": N_("The folders are taken for a split: {folders}."),
+    "no_training_folder": N_(
+        "There is no training folder: the pictures in {validation} are trained on (validated by cross-validation), "
+        "those in {test} are the test set."
+    ),
+    "only_folder_of_split": N_("There is no training folder: all labelled pictures stand in “{folder}”."),
+    "split_without_labels": (
+        N_("The folder “{folder}” has no class folders in it, so its picture has no label: left out."),
+        N_("The folder “{folder}” has no class folders in it, so its {count:,} pictures have no label: left out."),
+    ),
+    "folders_beside_splits": (
+        N_("Beside the folders of the split stand {folders}: one picture in them was left out."),
+        N_("Beside the folders of the split stand {folders}: {count:,} pictures in them were left out."),
+    ),
+    "split_names_as_classes": N_(
+        "The folders {folders} are named like a split, but are taken as classes, like those beside them: {others}."
+    ),
+    "splits_in_names": N_("Names of folders are taken for a split and a class: {folders}."),
+    "splits_in_classes": N_("The folders in the classes ({classes}) are taken for a split."),
+    "parts_joined": N_("The folders {folders} are taken as parts of one, and the folders in them as the classes."),
+    "annotation_folders": (
+        N_("Folders of masks or annotations ({folders}) were left out, with one picture."),
+        N_("Folders of masks or annotations ({folders}) were left out, with {count:,} pictures."),
+    ),
+    "nested_copy": (
+        N_("The folder “{folder}” holds folders named like the classes: its picture was added to them."),
+        N_("The folder “{folder}” holds folders named like the classes: its {count:,} pictures were added to them."),
+    ),
+    "nested_split": (
+        N_("The folder “{folder}” holds folders named like the classes: its picture is taken for the split '{split}'."),
+        N_(
+            "The folder “{folder}” holds folders named like the classes: its {count:,} pictures are taken for the "
+            "split '{split}'."
+        ),
+    ),
+    "classes_hold_only_folders": N_(
+        "The classes {classes} hold only folders: {folders}. If these are the classes, add --class-from {option}."
+    ),
+    "classes_joined": N_(
+        "Folders of one name in several places, such as {folders}, are one class: {classes}. If they are classes of "
+        "their own, add --class-from folders."
+    ),
+    "tables_not_used": N_("The folders are the classes; {tables} beside them was not used."),
+    "archives_not_opened": N_("Archives among the pictures were not opened: {archives}."),
+    # what was read into a table (kilat.data.table_notes)
+    "table_read": N_("Table {table}: {parts}."),
+    "table_combined_labels": (
+        N_("One label of the table is a combination of several, and a class of its own: {labels}."),
+        N_("{count:,} labels of the table are combinations of several, each a class of its own: {labels}."),
+    ),
+    "table_split_unread": N_(
+        "The column {columns} of the table may be about the split; kilat reads train, validation and test only, so it "
+        "was not used."
+    ),
+    "table_files_missing": (
+        N_("One of {total:,} pictures in the table was not found: tried {tried}; nearest: {nearest}."),
+        N_("{count:,} of {total:,} pictures in the table were not found: tried {tried}; nearest: {nearest}."),
+    ),
     "test_drawn_from_train": N_("The data has no test split: the test pictures were drawn from the training pictures."),
     "unknown_class": (
         N_("One picture of class “{label}” was left out: the model has no such class, but {classes}."),
         N_("{count:,} pictures of class “{label}” were left out: the model has no such class, but {classes}."),
     ),
-    "class_with_single_picture": N_("Class “{label}” has a single picture: it is trained on, but cannot be tested."),
-    "class_with_single_group": N_(
-        "All pictures of class “{label}” are near-duplicates of each other: they are trained on, but cannot be tested."
+    "unknown_spelling": (
+        N_(
+            "One picture of class “{label}” was left out: the model's class is spelled “{name}”. If they are the same, "
+            "rename the folder or correct the table."
+        ),
+        N_(
+            "{count:,} pictures of class “{label}” were left out: the model's class is spelled “{name}”. If they are "
+            "the same, rename the folder or correct the table."
+        ),
     ),
-    "class_without_test_pictures": N_("Class “{label}” has so few pictures that none is in the test set."),
+    "unknown_class_more": (
+        N_("So were pictures of one more class ({pictures:,})."),
+        N_("So were pictures of {count:,} more classes ({pictures:,})."),
+    ),
+    "other_split": (
+        N_("One picture of another split ({splits}) was left out: the data has a test split, and only that is used."),
+        N_(
+            "{count:,} pictures of other splits ({splits}) were left out: the data has a test split, and only that is "
+            "used."
+        ),
+    ),
+    "training_pictures_unknown": N_(
+        "The model file does not say which pictures it was trained on: if these are among them, they are no test of it."
+    ),
+    "trained_on_validation": (
+        N_("The data has no training pictures: the one validation picture is trained on."),
+        N_("The data has no training pictures: the {count:,} validation pictures are trained on."),
+    ),
+    "class_without_training_pictures": (
+        N_(
+            "Class {classes} has pictures for validation or test only ({pictures:,}), none to train on: it is no class "
+            "of the model, and they were left out. `kilat eval` takes them as pictures of an unknown class."
+        ),
+        N_(
+            "{count:,} classes have pictures for validation or test only ({pictures:,}), none to train on: {classes}. "
+            "They are no classes of the model, and the pictures were left out. `kilat eval` takes them as pictures of "
+            "unknown classes."
+        ),
+    ),
+    "class_refused": (
+        N_("All pictures of class {classes} were refused ({pictures:,}): it is no class of the model."),
+        N_(
+            "All pictures of {count:,} classes were refused ({pictures:,}): {classes}. They are no classes of the "
+            "model."
+        ),
+    ),
+    "class_with_single_picture": (
+        N_("Class {classes} has a single picture: it is trained on, but cannot be tested."),
+        N_("{count:,} classes have a single picture each, which is trained on and cannot be tested: {classes}."),
+    ),
+    "class_with_single_group": (
+        N_(
+            "All pictures of class {classes} are near-duplicates of each other: they are trained on, but cannot be "
+            "tested."
+        ),
+        N_(
+            "All pictures of each of {count:,} classes are near-duplicates of each other: they are trained on, but "
+            "cannot be tested: {classes}."
+        ),
+    ),
+    "class_without_test_pictures": (
+        N_("Class {classes} has so few different pictures that none is in the test set."),
+        N_("{count:,} classes have so few different pictures that none is in the test set: {classes}."),
+    ),
+    "class_not_in_test_split": (
+        N_("The test split has no pictures of class {classes}, so nothing was measured on it."),
+        N_("The test split has no pictures of {count:,} classes, so nothing was measured on them: {classes}."),
+    ),
     # augmentation that can turn a picture of one class into one of another (kilat.recipe.label_safety)
     "label_safety_horizontal_flip": N_(
         "augment.horizontal_flip mirrors pictures left to right, which can change the meaning of {classes}. "
         "Switch it off if it does; `kilat preview` shows the augmented pictures."
+    ),
+    "flips_off_labels": N_(
+        "Pictures are not mirrored (augment.horizontal_flip: auto): that can change the meaning of {classes}. "
+        "Where it does not, set augment.horizontal_flip=true."
     ),
     "label_safety_vertical_flip": N_(
         "augment.vertical_flip turns pictures upside down, which can change the meaning of {classes}. "
@@ -97,6 +252,11 @@ NOTES: dict[str, str | tuple[str, str]] = {
     "stopped_before_averaging": N_(
         "Training stopped early, before the epochs that fit.swa_epochs would have averaged."
     ),
+    "flips_off_validation": N_(
+        "Pictures are not mirrored (augment.horizontal_flip: auto): the network classified {mirrored:.0%} of mirrored "
+        "validation pictures correctly, and {plain:.0%} as they are (before epoch {epoch}). To mirror them all "
+        "the same, set augment.horizontal_flip=true."
+    ),
     "resolution_enlarged": N_(
         "fit.resolution: pictures are read at {size} pixels; at {largest} they are enlarged and show no more detail."
     ),
@@ -111,13 +271,13 @@ NOTES: dict[str, str | tuple[str, str]] = {
     "batch_norm_unsettled": (
         N_(
             "Batch norm had only one update to learn its running statistics, which are still {share:.0%} what they "
-            "began with: the model may be far worse than it was in training. Train for more epochs, use smaller "
-            "batches, or give batch_norm a momentum of 0.9."
+            "began with: the model may be far worse than it was in training. Leave fit.precise_batch_norm at auto, "
+            "which estimates them on training pictures, or give batch_norm a momentum of 0.9."
         ),
         N_(
             "Batch norm had only {count:,} updates to learn its running statistics, which are still {share:.0%} what "
-            "they began with: the model may be far worse than it was in training. Train for more epochs, use smaller "
-            "batches, or give batch_norm a momentum of 0.9."
+            "they began with: the model may be far worse than it was in training. Leave fit.precise_batch_norm at "
+            "auto, which estimates them on training pictures, or give batch_norm a momentum of 0.9."
         ),
     ),
     # what was left undone while learning (kilat.learn)
@@ -158,7 +318,9 @@ class Note:
 
     Args:
         code: a key of ``NOTES``.
-        values: what its sentence names; numbers, strings and lists of names, as JSON can hold them.
+        values: what its sentence names; numbers, strings, lists of names or phrases, and numbers by name, as JSON can
+            hold them.
+            The code of a refusal becomes its reason, and what to do about it stands behind the sentence.
     """
 
     code: str
@@ -168,13 +330,22 @@ class Note:
         """Return the note as a sentence in the language of the environment."""
         template = NOTES[self.code]
         text = _(template) if isinstance(template, str) else ngettext(*template, int(self.values["count"]))
-        lists = {
-            name: listed([f"'{one}'" for one in value])
-            for name, value in self.values.items()
-            if isinstance(value, list)
-        }
-        return text.format(**{**self.values, **lists})
+        values = {name: _shown(value) for name, value in self.values.items()}
+        if "code" in self.values:
+            code = self.values["code"]
+            values["reason"] = refusal_sentence(code, self.values["detail"])
+            text = f"{text} {refusal_hint(code)}".strip()
+        return text.format(**values)
 
     def document(self) -> dict[str, Any]:
         """Return the note as JSON holds it."""
         return {"code": self.code, "values": dict(self.values)}
+
+
+def _shown(value: Any) -> Any:
+    """Return a value as it stands in a sentence: names in quotes, with their numbers or meanings in brackets."""
+    if isinstance(value, Mapping):
+        return listed([f"'{name}' ({one if isinstance(one, str) else f'{one:,}'})" for name, one in value.items()])
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return phrases(value)
+    return listed([f"'{one}'" for one in value]) if isinstance(value, list) else value

@@ -13,6 +13,8 @@ REFUSALS = {
     # where the picture stands
     "no_class_folder": N_("no class folder"),
     "outside_splits": N_("outside the train, validation and test folders"),
+    "annotation_folder": N_("in a folder of masks or annotations"),
+    "no_class_in_name": N_("no class in its name"),
     "no_path": N_("no path"),
     "no_label": N_("no label"),
     "unknown_split": N_("unknown split '{detail}': use train, validation or test"),
@@ -20,7 +22,10 @@ REFUSALS = {
     "several_labels": N_("listed under several labels: {detail}"),
     "left_out_by_table": N_("left out by {detail}"),
     # the file
+    "several_files": N_("several files may be meant: {detail}"),
+    "extra_cells": N_("more cells than the table has columns: {detail}"),
     "file_not_found": N_("file not found"),
+    "url": N_("an address, not a file: kilat does not download"),
     "unreadable": N_("cannot be read: {detail}"),
     "folder_unreadable": N_("folder cannot be read: {detail}"),
     "broken_link": N_("broken link"),
@@ -38,6 +43,18 @@ REFUSALS = {
     "damaged_in_archive": N_("damaged in the archive: {detail}"),
     # its content
     "not_an_image": N_("not a picture in a known format (JPEG, PNG, GIF, BMP, PPM, WEBP, TIFF, AVIF)"),
+    "heic": N_("a HEIC picture, which kilat does not read"),
+    "avif": N_("an AVIF picture, which the Pillow installed here does not read"),
+    "jpeg_xl": N_("a JPEG XL picture, which kilat does not read"),
+    "jpeg_2000": N_("a JPEG 2000 picture, which kilat does not read"),
+    "camera_raw": N_("a camera's raw file, which kilat does not read"),
+    "photoshop": N_("a Photoshop file, which kilat does not read"),
+    "svg": N_("an SVG drawing, which kilat does not read"),
+    "pdf": N_("a PDF document, not a picture"),
+    "icon": N_("an icon file, which kilat does not read"),
+    "video": N_("a video, not a picture"),
+    "web_page": N_("a web page, not a picture"),
+    "git_lfs_pointer": N_("a Git LFS pointer, not the picture itself"),
     "damaged": N_("damaged or cut off"),
     "truncated": N_("cut off: {detail}"),
     "undecodable": N_("cannot be decoded: {detail}"),
@@ -56,12 +73,37 @@ REFUSALS = {
 }
 """The sentence of every code; ``{detail}`` is a path, a name or a number, or what the system or a decoder said."""
 
+HINTS = {
+    "url": N_("Download the pictures first, such as with: curl -L -O ADDRESS"),
+    "heic": N_(
+        "Convert them to JPEG, in each folder: magick mogrify -format jpg *.HEIC (ImageMagick), or on a Mac: "
+        "sips -s format jpeg *.HEIC --out ."
+    ),
+    "avif": N_("A newer Pillow reads them: pip install --upgrade pillow"),
+    "jpeg_xl": N_("Convert them, in each folder, with ImageMagick: magick mogrify -format png *.jxl"),
+    "jpeg_2000": N_("Convert them, in each folder, with ImageMagick: magick mogrify -format png *.jp2"),
+    "camera_raw": N_("Export them as JPEG with a program for photos, such as: darktable-cli IN.NEF OUT.jpg"),
+    "photoshop": N_("Save them as PNG, in each folder, with ImageMagick: magick mogrify -format png '*.psd[0]'"),
+    "svg": N_("Draw them as PNG, in each folder, with ImageMagick: magick mogrify -format png *.svg"),
+    "pdf": N_("Save the pages as pictures: pdftoppm -jpeg FILE.pdf page"),
+    "icon": N_("Convert them, in each folder, with ImageMagick: magick mogrify -format png *.ico"),
+    "video": N_("Take frames out of them, such as one a second: ffmpeg -i FILE.mp4 -r 1 frame-%04d.jpg"),
+    "web_page": N_("A server answered with pages, perhaps errors, in place of pictures: download them again."),
+    "git_lfs_pointer": N_("Fetch the pictures themselves: git lfs pull"),
+}
+"""What to do about pictures that were refused, for the codes where something can be done at once."""
+
 
 def refusal_sentence(code: str, detail: str = "") -> str:
     """Return a refusal as a sentence in the language of the environment; an unknown code speaks for itself."""
     if code not in REFUSALS:
         return f"{code}: {detail}" if detail else code
     return _(REFUSALS[code]).format(detail=detail)
+
+
+def refusal_hint(code: str) -> str:
+    """Return what to do about pictures refused with this code, in the language of the environment; often nothing."""
+    return _(HINTS[code]) if code in HINTS else ""
 
 
 def refusal_heading(code: str, details: Iterable[str]) -> str:

@@ -16,12 +16,15 @@ from kilat.model.modules import LayerModule, Shape
 from kilat.model.window import Window, sliding_window
 from kilat.recipe import Network
 from kilat.recipe import network as recipe
+from kilat.recipe.normalisation import Normalisation, SharedBatchNorm, SharedGroupNorm, SharedLayerNorm, SharedNorm
 
 _LINEAR = recipe.ActivationFunction(name="none")
-_NO_NORMALISATION = recipe.Normalisation()
-_NORMALISATIONS: dict[str, type[recipe.BatchNorm | recipe.LayerNorm | recipe.GroupNorm]] = {
-    "batch_norm": recipe.BatchNorm, "layer_norm": recipe.LayerNorm, "group_norm": recipe.GroupNorm,
-}  # fmt: skip
+_NO_NORMALISATION = Normalisation()
+_NORM_LAYERS: dict[type[SharedNorm], type[recipe.BatchNorm | recipe.LayerNorm | recipe.GroupNorm]] = {
+    SharedBatchNorm: recipe.BatchNorm,
+    SharedLayerNorm: recipe.LayerNorm,
+    SharedGroupNorm: recipe.GroupNorm,
+}
 _ENDINGS = ("softmax", "sigmoid")
 
 
@@ -270,15 +273,16 @@ class _Builder:
         function = layer.activation or (_LINEAR if is_last else self.network.activation)
         if is_last and function.name in _ENDINGS:
             function = _LINEAR
-        norm = layer.normalisation or (_NO_NORMALISATION if is_last else self.network.normalisation)
+        norm = (layer.normalisation or (_NO_NORMALISATION if is_last else self.network.normalisation)).options
         kernel = self.kernel(layer, inputs)
         built: list[LayerModule] = [kernel]
         after = _Input(inputs.where, kernel.output_shape)
-        is_fused = norm.name == "none" or norm.place == "after"
+        is_fused = norm is None or norm.place == "after"
         if is_fused:
             kernel.activation = activations.create(function, after.shape)
-        if norm.name != "none":
-            built.append(self.normalisation(_NORMALISATIONS[norm.name](trainable=layer.trainable), after))
+        if norm is not None:
+            own = norm.model_dump(exclude={"place"})
+            built.append(self.normalisation(_NORM_LAYERS[type(norm)](**own, trainable=layer.trainable), after))
         if not is_fused and function.name != "none":
             built.append(self.activation(function, after))
         for module in built:

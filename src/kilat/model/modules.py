@@ -131,6 +131,7 @@ class BatchNorm(Normalisation):
         self.momentum, self.trainable = momentum, trainable
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
+        self.train()
 
     def train(self, mode: bool = True) -> "BatchNorm":
         """Enter training mode if this layer is trainable, else inference mode."""

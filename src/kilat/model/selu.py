@@ -29,7 +29,7 @@ def notes(network: Network) -> list[Note]:
     if others := sorted({function.name for function in network.hidden_activations()} - {"selu"}):
         found.append(Note("selu_other_activations", {"names": others}))
     choices = [layer.normalisation or network.normalisation for layer in weighted]
-    if has(BatchNorm, LayerNorm, GroupNorm) or any(choice.name != "none" for choice in choices[:-1]):
+    if has(BatchNorm, LayerNorm, GroupNorm) or any(choice.options for choice in choices[:-1]):
         found.append(Note("selu_normalisation"))
     if has(Residual):
         found.append(Note("selu_residual"))

@@ -9,13 +9,14 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from kilat.errors import RunError
 from kilat.features.resize_graph import OPSET
@@ -54,8 +55,24 @@ class KerasAdapter(nn.Module):
         """Return the logits ``[n, k]`` of pixels uint8 ``[n, size, size, 3]``."""
         values = pixels.float()
         values = self.low + self.scale * (_grey(values) if self.grey else values)
-        output: Tensor = self.network(values, training=False)  # Keras reads this, not torch's own mode
+        with _constant_shapes():
+            output: Tensor = self.network(values, training=False)  # Keras reads this, not torch's own mode
         return torch.log(output.clamp_min(1e-30)) if self.log else output
+
+
+@contextlib.contextmanager
+def _constant_shapes() -> Iterator[None]:
+    """Give layer norms their shape in whole numbers: Keras takes it from the traced graph, ONNX wants constants."""
+    layer_norm: Any = functional.layer_norm
+
+    def with_constant_shape(values: Tensor, shape: Sequence[int], *given: Any) -> Any:
+        return layer_norm(values, [int(side) for side in shape], *given)
+
+    functional.layer_norm = with_constant_shape  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        functional.layer_norm = layer_norm
 
 
 def _grey(colours: Tensor) -> Tensor:

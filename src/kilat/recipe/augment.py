@@ -51,7 +51,9 @@ class Augment(Section):
         height_shift: share of the height to both sides.
         shear: degrees to both sides.
         zoom: factors between which height and width are zoomed independently; ``0.1`` is 0.9 to 1.1.
-        horizontal_flip: half of the pictures.
+        horizontal_flip: half of the pictures, left to right, ``true`` or ``false``; ``auto`` does not where labels look
+            like characters or directions, nor before a validation has shown that the network classifies mirrored
+            pictures as well as others.
         vertical_flip: half of the pictures.
         fill: what lies outside of a picture: the ``nearest`` border pixel, the picture mirrored (``reflect``) or
             repeated (``wrap``), or ``constant``.
@@ -75,7 +77,7 @@ class Augment(Section):
     height_shift: Share = 0.0
     shear: Annotated[float, Field(ge=0, lt=90)] = 0.0
     zoom: Factors = (1.0, 1.0)
-    horizontal_flip: bool = False
+    horizontal_flip: bool | Literal["auto"] = False
     vertical_flip: bool = False
     fill: Literal["nearest", "reflect", "constant", "wrap"] = "nearest"
     fill_value: Annotated[float, Field(ge=0, le=255)] = 0.0

@@ -363,6 +363,10 @@ class Fit(Section):
         batch_norm: whether batch norms of a backbone's unfrozen stages keep their pretrained statistics (``frozen``)
             or update them (``train``); ``auto`` is ``frozen``, but ``train`` where weights are random. Those of frozen
             stages always keep them.
+        precise_batch_norm: whether batch norms' running statistics are estimated anew on training pictures before each
+            validation and for the finished network (arXiv 2105.07576), ``true`` or ``false`` (as in Keras); ``auto``
+            does so where they are not those of the weights that are measured: where an epoch has few updates for their
+            momentum, and where weights are averaged.
         drop_path: share of the residual branches that are left out, picture by picture, in the topmost block of a
             backbone while it is trained, rising in a straight line from 0 in the lowest (stochastic depth, arXiv
             1603.09382). Frozen stages leave out nothing.
@@ -392,6 +396,7 @@ class Fit(Section):
     unfreeze: Stages = 0
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     batch_norm: Literal["auto", "frozen", "train"] = "auto"
+    precise_batch_norm: bool | Literal["auto"] = "auto"
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     resolution: tuple[Annotated[int, Field(ge=16, le=1024)], ...] = ()
     weight_interpolation: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -49,9 +49,8 @@ def unsafe_augmentations(augment: Augment, classes: Sequence[str]) -> list[Note]
         classes: their names, in English or Indonesian. Names that say nothing of direction or colour raise no alarm.
     """
     notes = []
-    if augment.horizontal_flip:
-        names = _changed_by_flip(classes, _SAME_MIRRORED, _LEFT_RIGHT | _SENSE_OF_ROTATION)
-        notes.append(Note("label_safety_horizontal_flip", {"classes": names}))
+    if augment.horizontal_flip is True:
+        notes.append(Note("label_safety_horizontal_flip", {"classes": _changed_by_mirroring(classes)}))
     if augment.vertical_flip:
         names = _changed_by_flip(classes, _SAME_UPSIDE_DOWN, _UP_DOWN | _SENSE_OF_ROTATION)
         notes.append(Note("label_safety_vertical_flip", {"classes": names}))
@@ -74,6 +73,17 @@ def unsafe_augmentations(augment: Augment, classes: Sequence[str]) -> list[Note]
         if is_chosen:
             notes.append(Note("label_safety_colour", {"option": option, "classes": coloured}))
     return [note for note in notes if note.values["classes"]]
+
+
+def without_unsafe_flips(augment: Augment, classes: Sequence[str]) -> tuple[Augment, list[Note]]:
+    """Switch off an automatic horizontal flip where labels look like characters or directions, with a note."""
+    if augment.horizontal_flip != "auto" or not (names := _changed_by_mirroring(classes)):
+        return augment, []
+    return augment.model_copy(update={"horizontal_flip": False}), [Note("flips_off_labels", {"classes": names})]
+
+
+def _changed_by_mirroring(classes: Sequence[str]) -> list[str]:
+    return _changed_by_flip(classes, _SAME_MIRRORED, _LEFT_RIGHT | _SENSE_OF_ROTATION)
 
 
 def _changed_by_flip(classes: Sequence[str], unchanged: frozenset[str], directions: frozenset[str]) -> list[str]:

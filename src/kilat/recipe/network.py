@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_serializer, model_validator
 
 from kilat.locale import _
+from kilat.recipe.normalisation import Count, Epsilon, Momentum, Normalisation
 from kilat.recipe.section import Section
 
 ActivationName = Literal[
@@ -20,7 +21,6 @@ ActivationName = Literal[
 InitName = Literal[
     "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal"
 ]
-NormName = Literal["none", "batch_norm", "layer_norm", "group_norm"]
 Padding = Literal["valid", "same"]
 
 
@@ -28,7 +28,6 @@ def _pair(value: Any) -> Any:
     return (value, value) if isinstance(value, int) else value
 
 
-Count = Annotated[int, Field(ge=1)]
 Pair = Annotated[tuple[Count, Count], BeforeValidator(_pair)]
 """Height and width; one number stands for both."""
 
@@ -65,29 +64,6 @@ class ActivationFunction(Section):
         if self.name == "leaky_relu":
             return {"name": self.name, "slope": self.slope}
         return {"name": self.name, "shared": True} if self.shared else self.name
-
-
-class Normalisation(Section):
-    """The normalisation of a layer's output ``before`` or ``after`` its activation, such as ``{batch_norm: after}``."""
-
-    name: NormName = "none"
-    place: Literal["before", "after"] = "before"
-
-    @classmethod
-    def expand(cls, given: Any) -> Any:
-        """Return what was given as its options."""
-        if given is None:
-            return {"name": "none"}
-        if isinstance(given, str):
-            return {"name": given}
-        if isinstance(given, Mapping) and len(given) == 1 and not {"name", "place"} & set(given):
-            ((name, place),) = given.items()
-            return {"name": name, "place": place}
-        return given
-
-    @model_serializer
-    def _written(self) -> Any:
-        return self.name if self.name == "none" else {self.name: self.place}
 
 
 class Layer(Section):
@@ -182,8 +158,8 @@ class BatchNorm(Layer):
     """Normalises every channel over the batch (Ioffe and Szegedy, arXiv 1502.03167)."""
 
     kind = "batch_norm"
-    momentum: Annotated[float, Field(ge=0, le=1)] = 0.99
-    epsilon: Annotated[float, Field(gt=0)] = 1e-3
+    momentum: Momentum = 0.99
+    epsilon: Epsilon = 1e-3
     trainable: bool = True
 
 
@@ -191,7 +167,7 @@ class LayerNorm(Layer):
     """Normalises over the channels of every pixel (Ba et al., arXiv 1607.06450; Keras's axis -1)."""
 
     kind = "layer_norm"
-    epsilon: Annotated[float, Field(gt=0)] = 1e-3
+    epsilon: Epsilon = 1e-3
     trainable: bool = True
 
 
@@ -201,7 +177,7 @@ class GroupNorm(Layer):
     kind = "group_norm"
     main = "groups"
     groups: Count = 32
-    epsilon: Annotated[float, Field(gt=0)] = 1e-3
+    epsilon: Epsilon = 1e-3
     trainable: bool = True
 
 

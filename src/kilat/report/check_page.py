@@ -111,6 +111,7 @@ def _check_results(findings: Sequence[ShownFinding], *, labels_checked: bool) ->
             {"shortcut"},
         ),
         (_("Labels that look wrong"), {"suspected_labels"}),
+        (_("Labels that differ only in how they are written"), {"similar_labels"}),
         (_("Classes that look alike"), {"classes_alike"}),
         (_("Pictures that cannot be read"), {"refused"}),
         (_("Pictures that are rotated or upside down"), {"rotated", "exif_rotated"}),

@@ -27,6 +27,7 @@ ORDER = (
     "suspected_labels",
     "validation_leak",
     "near_duplicates",
+    "similar_labels",
     "classes_alike",
     "refused",
     "rotated",

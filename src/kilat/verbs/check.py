@@ -12,6 +12,7 @@ from kilat import recipe as recipes
 from kilat.check import counts, image_quality, label_issues, near_duplicates, shortcuts
 from kilat.check.finding import Finding
 from kilat.data.catalog import Catalog
+from kilat.data.reading import Reading
 from kilat.data.split import Part
 from kilat.evaluate.metrics import wilson_interval
 from kilat.learn.frozen import learn_head
@@ -74,7 +75,7 @@ class Check:
         return f"Check({str(self.folder)!r}, findings={len(self.findings)}, serious={self.document['serious']})"
 
 
-def check(
+def check(  # noqa: PLR0913 - a choice each
     data: Data,
     recipe: str | Path | dict[str, Any] | Recipe = "transfer",
     *,
@@ -82,6 +83,11 @@ def check(
     name: str | None = None,
     out: str | Path = "checks",
     root: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    images: str | Path | None = None,
+    class_from: str | None = None,
     command: str = "",
     progress: Progress | None = None,
     **overrides: Any,
@@ -95,6 +101,11 @@ def check(
         name: of the folder that is made in ``out``; the data's own name by default, and numbered where it is taken.
         out: where the folder is made.
         root: a folder that already holds copies of a known set.
+        path_column: of a table, where kilat does not find the column with the pictures by itself.
+        label_column: of a table, the column with their labels.
+        split_column: of a table, the column that says train, validation or test.
+        images: the folder with the pictures that a table names.
+        class_from: what names the class: ``first-folder``, ``last-folder``, all ``folders``, or the ``file-name``.
         command: that asked for this, to be shown on the page.
         progress: called as long tasks go on; by default bars in a terminal or a notebook.
         overrides: single choices of the recipe.
@@ -104,8 +115,9 @@ def check(
     """
     timer = Timer()
     recipe = recipes.load(recipe, {**overrides, "data.test": 0.0})
+    reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show(progress) as shown:
-        source = open_data(data, labels, root, shown)
+        source = open_data(data, labels, root, shown, reading=reading)
         with run_folder.new_folder(Path(out), name or source.name) as folder:
             budget = TimeBudget(recipe.runtime.time_limit, timer.started, timer.now)
             learned = learn_head(source, recipe, timer, budget, shown)
@@ -113,6 +125,7 @@ def check(
             with timer.measure("checks_s"):
                 trust = recipe.trust.model_copy(update={"unknown": "knn"})
                 checked = look_into(fit_uncertainty(learned, trust))
+            notes = [note for note in learned.notes if note.code != "similar_labels"]  # a finding says it
             classes = used["label"].value_counts().to_dict()
             counts = {"used": len(used), "refused": len(catalog.refused), "classes": classes}
             cross_validated = _cross_validated(learned.split)
@@ -126,11 +139,15 @@ def check(
             }
             with timer.measure("report_s"):
                 found = read_and_show(checked.findings, source, catalog)
-                write_file(folder / run_folder.CHECK, check_page.render(folder.name, found, summary, learned.notes))
+                write_file(folder / run_folder.CHECK, check_page.render(folder.name, found, summary, notes))
             run_folder.write_suspects(folder, checked.suspects)
             write_file(folder / run_folder.CATALOG, catalog.table.to_csv(index=False))
-            notes = [note.document() for note in learned.notes]
-            document = {"schema": 1, "data": counts, "notes": notes, "cross_validated": cross_validated}
+            document = {
+                "schema": 1,
+                "data": counts,
+                "notes": [note.document() for note in notes],
+                "cross_validated": cross_validated,
+            }
             document |= {**checked.section(), "timing": timer.timings()}
             write_json(folder / "check.json", document)
     return Check(folder, document, checked.findings)

@@ -1,23 +1,21 @@
 """``kilat.drift``: whether new pictures still look like those that a model was made for; they need no labels."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kilat.bundle.predictor import Classifier, ModelOutput, load
-from kilat.data.archive import SUFFIXES as ARCHIVES
-from kilat.data.catalog import Picture, Source
-from kilat.data.image_file import read_file
-from kilat.data.picture_paths import list_pictures
-from kilat.data.source import TABLES, find_source, require_pictures
+from kilat.data.catalog import Source
+from kilat.data.reading import Reading
+from kilat.data.unlabelled import open_unlabelled
 from kilat.errors import ModelFileError, PictureError, SourceError
 from kilat.evaluate.drift import MIN_PICTURES, compare
 from kilat.locale import _, ngettext
+from kilat.locale.notes import Note
 from kilat.runtime import progress_bars
 from kilat.runtime.array_types import Floats
 from kilat.runtime.progress import Progress
@@ -28,7 +26,8 @@ LEVEL = 0.01
 SHOWN = 20
 """How many of the pictures that differ most are named."""
 
-Pictures = str | Path | Source | Sequence[str | Path]
+_REASONS = 3
+"""How many reasons of refusals are named."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,8 @@ class DriftReport:
             ),
             counts.format(**vars(self)),
         ]
+        for code, count in Counter(self.reasons).most_common(_REASONS):
+            lines.append(Note("refused", {"count": count, "code": code, "detail": "…"}).sentence())
         if self.unknown:
             line = ngettext(
                 "Unlike all training pictures: {share:.1%} ({flagged:,} picture); {expected:.1%} are expected.",
@@ -98,13 +99,26 @@ class DriftReport:
         return lines
 
 
-def drift(model: str | Path | Classifier, data: Pictures, *, progress: Progress | None = None) -> DriftReport:
+def drift(
+    model: str | Path | Classifier,
+    data: str | Path | Source | Sequence[str | Path],
+    *,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    images: str | Path | None = None,
+    progress: Progress | None = None,
+) -> DriftReport:
     """Compare new pictures with those that a model keeps for comparison.
 
     Args:
         model: a ``model.onnx``, the run folder that holds it, or a classifier.
-        data: a folder of pictures at any depth, a list of pictures and folders, a table, an archive, a known set or a
-            source. Labels are ignored; a table must have them, and the pictures of an archive stand in folders.
+        data: a folder of pictures at any depth, a table, an archive, the name of a known set, a list of these and of
+            pictures, or a source. Labels are ignored, and none are needed.
+        path_column: of a table, where kilat does not find the column with the pictures by itself.
+        label_column: of a table, the column with their labels.
+        split_column: of a table, the column that says train, validation or test.
+        images: the folder with the pictures that a table names.
         progress: called as long tasks go on; by default bars in a terminal or a notebook.
 
     Raises:
@@ -113,18 +127,20 @@ def drift(model: str | Path | Classifier, data: Pictures, *, progress: Progress 
     classifier, name = (model, _("the model")) if isinstance(model, Classifier) else (load(model), str(model))
     reference = _require_reference(classifier, name)
     with progress_bars.show(progress) as shown:
-        paths, readers = _open_pictures(data, shown)
+        reading = Reading.of(path_column, label_column, split_column, images)
+        pictures = open_unlabelled(data, reading, shown(_("Downloading (bytes)")))
         classified: list[str] = []
         outputs: list[ModelOutput] = []
         refusals: Counter[str] = Counter()
+        pairs = zip(pictures.paths, classifier.outputs(pictures.read()), strict=True)
         advance = shown(_("Classifying pictures"))
-        for done, (path, output) in enumerate(zip(paths, classifier.outputs(_read(readers)), strict=True), 1):
+        for done, (path, output) in enumerate(pairs, 1):
             if isinstance(output, PictureError):
                 refusals[output.refusal.code] += 1
             else:
                 classified.append(path)
                 outputs.append(output)
-            advance(done, len(paths))
+            advance(done, len(pictures.paths))
     if len(outputs) < MIN_PICTURES:
         raise SourceError(
             _("There are too few pictures to compare: {count} can be read, at least {fewest} are needed.").format(
@@ -139,7 +155,7 @@ def drift(model: str | Path | Classifier, data: Pictures, *, progress: Progress 
     first = np.argsort(-found.scores, kind="stable")[:SHOWN]
     return DriftReport(
         pictures=len(outputs),
-        refused=len(paths) - len(outputs),
+        refused=len(pictures.paths) - len(outputs),
         reasons=dict(refusals),
         compared=found.compared,
         reference=len(reference),
@@ -176,31 +192,6 @@ def _require_reference(classifier: Classifier, name: str) -> Floats:
             hint=_("Train it again with more test pictures: kilat train DATA --set data.test=0.3"),
         )
     return reference
-
-
-def _open_pictures(data: Pictures, progress: Progress) -> tuple[list[str], list[Callable[[], Picture]]]:
-    """Return the path of every picture, and what reads it."""
-    if isinstance(data, str | Path):
-        path = Path(data).expanduser()
-        if path.is_dir() or (path.exists() and not path.name.lower().endswith((*ARCHIVES, *TABLES))):
-            data = [path]
-        else:
-            name, data = str(data), find_source(data, advance=progress(_("Downloading (bytes)")))
-            require_pictures(data, name)
-    if isinstance(data, Sequence):
-        paths = list_pictures([Path(one) for one in data])
-        return paths, [partial(read_file, path) for path in paths]
-    # Pictures that a source refuses for want of a label are read all the same.
-    rows = [row for row, entry in enumerate(data.entries) if not (entry.refused and entry.label)]
-    return [data.entries[row].path for row in rows], [partial(data.read, row) for row in rows]
-
-
-def _read(readers: Iterable[Callable[[], Picture]]) -> Iterator[Picture | PictureError]:
-    for read in readers:
-        try:
-            yield read()
-        except PictureError as error:
-            yield error
 
 
 def _require_embeddings(outputs: Sequence[ModelOutput], width: int, name: str) -> Floats:

@@ -10,7 +10,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from kilat import recipe as recipes
-from kilat.errors import PictureError, RecipeError, SourceError, nearest
+from kilat.data.from_program import class_values, list_of_pictures, require_files, source_of_pictures
+from kilat.data.labels import label_name
+from kilat.errors import PictureError, RecipeError, nearest
 from kilat.features.cache import FeatureCache
 from kilat.features.extract import cache_namespace, extract_features
 from kilat.learn import backbone as backbones
@@ -18,7 +20,6 @@ from kilat.learn.device import inference_device
 from kilat.locale import _
 from kilat.runtime.array_types import Floats
 from kilat.runtime.timer import Timer
-from kilat.verbs.open_data import require_pictures_or_paths, source_of_pictures
 from kilat.verbs.train import fit
 
 Pictures = Sequence[str | Path] | Sequence[NDArray[np.uint8]] | NDArray[Any]
@@ -68,15 +69,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             KilatError: the pictures or the parameters are invalid; the message says why.
         """
-        labels = np.asarray(y)
-        if labels.ndim != 1:
-            raise SourceError(
-                _("Labels must be a list, one for each picture, not an array of shape {shape}.").format(
-                    shape=labels.shape
-                )
-            )
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        source = source_of_pictures(X, [str(self.classes_[code]) for code in codes], "X")
+        self.classes_, codes = np.unique(class_values(y, "y"), return_inverse=True)
+        names = [label_name(label) for label in self.classes_]
+        source = source_of_pictures(X, [names[code] for code in codes], "X")
+        require_files(X, "X")
         overrides = {
             "backbone": self.backbone,
             "size": self.size,
@@ -99,11 +95,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         trained = {name: column for column, name in enumerate(self.classifier_.classes)}
-        answers = self.classifier_.predict_proba(require_pictures_or_paths(X))
+        answers = self.classifier_.predict_proba(list_of_pictures(X, "X"))
         probabilities = np.zeros((len(answers), len(self.classes_)), np.float32)
         for column, label in enumerate(self.classes_):
-            if str(label) in trained:  # not a class whose pictures were all refused
-                probabilities[:, column] = answers[:, trained[str(label)]]
+            if (name := label_name(label)) in trained:  # not a class whose pictures were all refused
+                probabilities[:, column] = answers[:, trained[name]]
         return probabilities
 
     def predict(self, X: Pictures) -> NDArray[Any]:

@@ -19,7 +19,7 @@ from kilat.learn.network import input_size, read_dataset
 from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.recipe import Network, Recipe, load
-from kilat.recipe.label_safety import unsafe_augmentations
+from kilat.recipe.label_safety import unsafe_augmentations, without_unsafe_flips
 from kilat.recipe.network_summary import Summary
 from kilat.runtime.extras import require_torch
 from kilat.runtime.progress import Progress, silent
@@ -148,7 +148,10 @@ def preview(source: Source, recipe: Recipe) -> tuple[bytes, list[Note]]:
         RecipeError: the recipe augments nothing.
         SourceError: none of the pictures can be read.
     """
-    if not recipe.augment.is_active:
+    labels = [entry.label for entry in source.entries]
+    classes = sorted(set(labels))
+    augment, notes = without_unsafe_flips(recipe.augment, classes)
+    if not augment.is_active:
         raise RecipeError(
             _("This recipe augments nothing."), hint=_("Choose something, such as --set augment.rotation=15.")
         )
@@ -157,7 +160,6 @@ def preview(source: Source, recipe: Recipe) -> tuple[bytes, list[Note]]:
 
     size = input_size(recipe, source)
     resizer = Resizer(size, recipe.input.resize)
-    labels = [entry.label for entry in source.entries]
     firsts = np.sort(np.unique(labels, return_index=True)[1])
     pixels = []
     for row in firsts[np.unique(np.linspace(0, len(firsts) - 1, PREVIEWED).round().astype(int))]:
@@ -168,8 +170,8 @@ def preview(source: Source, recipe: Recipe) -> tuple[bytes, list[Note]]:
     if not pixels:
         raise SourceError(_("None of the pictures for the preview can be read."))
     file = io.BytesIO()
-    preview_sheet(np.stack(pixels), recipe.augment, seed=recipe.runtime.seed).save(file, "PNG")
-    return file.getvalue(), unsafe_augmentations(recipe.augment, sorted(set(labels)))
+    preview_sheet(np.stack(pixels), augment, seed=recipe.runtime.seed).save(file, "PNG")
+    return file.getvalue(), [*notes, *unsafe_augmentations(augment, classes)]
 
 
 def _require_network(recipe: Recipe) -> Network:

@@ -5,13 +5,14 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
+from kilat.data.reading import Reading
 from kilat.errors import KilatError, RunError
 from kilat.learn.metrics import Metrics
 from kilat.locale import _
@@ -37,21 +38,24 @@ class Start:
         root: a folder that already holds copies of a known set.
         network: the name of the network.
         labels: the table of corrected labels; None where there is none.
+        reading: what was said about how the data is read.
     """
 
     data: str | None
     root: str | None
     network: str
     labels: str | None = None
+    reading: Reading = field(default_factory=Reading)
 
     @classmethod
-    def of(cls, data: object, labels: object, root: str | Path | None, network: str) -> "Start":
+    def of(cls, data: object, labels: object, root: str | Path | None, network: str, reading: Reading) -> "Start":
         """Return the start of a run that may be resumed from another folder; what is no path cannot be written down."""
         place = None
         if isinstance(data, str | Path):
             place = str(Path(data).resolve() if Path(data).exists() else data)
         table = str(Path(labels).resolve()) if isinstance(labels, str | Path) else None
-        return cls(place, None if root is None else str(Path(root).resolve()), network, table)
+        copies = None if root is None else str(Path(root).resolve())
+        return cls(place, copies, network, table, reading.anywhere())
 
     @classmethod
     def read(cls, folder: Path) -> "Start":
@@ -66,7 +70,8 @@ class Start:
             )
         try:
             document = json.loads((folder / START).read_text("utf-8"))
-            return cls(document["data"], document["root"], document["network"], document.get("labels"))
+            kept = document["data"], document["root"], document["network"], document.get("labels")
+            return cls(*kept, Reading(**document.get("reading", {})))
         except (OSError, ValueError, KeyError, TypeError):
             raise KilatError(
                 _("{folder} is not the folder of a run that was begun: it has no sound {file}.").format(

@@ -15,6 +15,7 @@ from kilat.bundle import parity
 from kilat.bundle.predictor import Classifier
 from kilat.data.catalog import Source
 from kilat.data.label_corrections import CorrectedSource
+from kilat.data.reading import Reading
 from kilat.errors import RecipeError
 from kilat.learn import metadata
 from kilat.learn.finetune import finetune
@@ -53,6 +54,11 @@ def train(  # noqa: PLR0913 - a choice each
     name: str | None = None,
     runs: str | Path = "runs",
     root: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    images: str | Path | None = None,
+    class_from: str | None = None,
     resume: str | Path | None = None,
     track: bool = False,
     on_epoch: Callable[[Row], None] = lambda row: None,
@@ -74,6 +80,11 @@ def train(  # noqa: PLR0913 - a choice each
         name: of the run; the data's own name by default.
         runs: the folder in which the run's folder is made.
         root: a folder that already holds copies of a known set.
+        path_column: of a table, where kilat does not find the column with the pictures by itself.
+        label_column: of a table, the column with their labels.
+        split_column: of a table, the column that says train, validation or test.
+        images: the folder with the pictures that a table names.
+        class_from: what names the class: ``first-folder``, ``last-folder``, all ``folders``, or the ``file-name``.
         resume: the folder of a run that was stopped, to go on with it, by its own recipe.
         track: whether the run is logged to MLflow.
         on_epoch: called with the row of every epoch of a training by gradient.
@@ -85,16 +96,18 @@ def train(  # noqa: PLR0913 - a choice each
     """
     timer = Timer()
     recipe = recipes.of_preset(preset, recipe)
+    reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show(progress) as shown, contextlib.ExitStack() as stack:
         if resume is None:
             chosen, network_name = _choose(recipe, network, overrides)
-            source = open_data(data, labels, root, shown)
-            start = run_folder.Start.of(data, labels, root, network_name)
+            source = open_data(data, labels, root, shown, reading=reading)
+            start = run_folder.Start.of(data, labels, root, network_name, reading)
             folder = stack.enter_context(run_folder.new_folder(Path(runs), name or source.name))
         else:
             folder, start = Path(resume), run_folder.Start.read(Path(resume))
             chosen = _recipe_of(folder, overrides if recipe == "transfer" else {"recipe": recipe, **overrides})
-            source = open_data(data or start.data, labels or start.labels, root or start.root, shown)
+            reading = reading if reading.options else start.reading
+            source = open_data(data or start.data, labels or start.labels, root or start.root, shown, reading=reading)
         run_folder.begin(folder, chosen, start)
         tracker = stack.enter_context(_mlflow(source.name, folder.name, chosen)) if track else None
         history = run_folder.History(folder, [tracker.epoch, on_epoch] if tracker else [on_epoch])
@@ -161,7 +174,9 @@ def fit(
     with timer.measure("bundle_s"):
         info = learned.artifact.info
         manifest = metadata.manifest(info, learned.recipe, data, measures, uncertainty.thresholds())
-        model = learned.artifact.assemble(split.temperature, manifest, uncertainty.ood.graph)
+        model = learned.artifact.assemble(
+            split.temperature, manifest, uncertainty.ood.graph, learned.catalog.training_digests
+        )
         classifier = Classifier(model)
     with timer.measure("parity_s"):
         rows = parity.sample_rows(np.flatnonzero(learned.catalog.used))

@@ -35,6 +35,15 @@ def test_one_refused_picture_is_named_with_why():
     assert "delete it" in finding.advice()
 
 
+def test_labels_that_may_be_one_class_are_named_with_their_pictures():
+    refused_as_well = catalog(["Dog"] * 30 + ["dog"] * 30 + ["cat"] * 30, [("empty_file", "")])
+    _refused, similar = counts.find(refused_as_well)
+    assert (similar.kind, similar.severity) == ("similar_labels", "warning")
+    assert similar.values == {"labels": {"Dog": 30, "dog": 30}}
+    assert similar.title() == "Labels differ only in case, blanks, hyphens or Unicode form: “Dog” (30), “dog” (30)."
+    assert "correct_label" in similar.advice()
+
+
 def test_imbalance_and_few_pictures_are_counted():
     imbalance, few = counts.find(catalog(["a"] * 57 + ["b"] * 3))
     assert (imbalance.kind, few.kind) == ("imbalance", "few_pictures")

@@ -113,7 +113,7 @@ def test_no_table_and_no_text(tmp_path):
     with pytest.raises(SourceError, match="No such file"):
         apply_corrections(source(), tmp_path / "none.csv")
     (tmp_path / "sheet.xlsx").write_bytes(b"PK\x03\x04\xff\xfe")
-    with pytest.raises(SourceError, match="not UTF-8"):
+    with pytest.raises(SourceError, match="spreadsheet or an archive"):
         apply_corrections(source(), tmp_path / "sheet.xlsx")
 
 

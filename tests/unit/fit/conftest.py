@@ -45,18 +45,24 @@ def make_trainer(tmp_path: Path) -> Callable[..., Any]:
 
     def make(
         *, fit=None, layers=LAYERS, model=None, augment=None, folder="run", classes=("a", "b", "c"), count=60,
-        network=None, wrong_validation=False, seed=0, changed=False, compiled=False, device="cpu", side=SIDE, **rest,
+        network=None, wrong_validation=False, seed=0, changed=False, compiled=False, device="cpu", side=SIDE,
+        pixels=None, truth=None, held_out=15, **rest,
     ):  # fmt: skip
-        """``wrong_validation`` gives validation the wrong classes; ``changed`` makes one picture another."""
+        """``pixels`` and ``truth`` replace the tiny ones, and ``held_out`` of them are for validation.
+
+        ``wrong_validation`` gives validation the wrong classes; ``changed`` makes one picture another.
+        """
         fit = {"batch": 16, "epochs": 3, "precision": "fp32", "compile": compiled, **(fit or {})}
         sections = {"model": {"layers": layers, **(model or {})}, "fit": fit}
         recipe = recipes.load({**sections, "augment": augment or {}, "runtime": {"seed": seed}})
         random = np.random.default_rng(5)
-        truth = np.arange(count) % len(classes)
-        pixels = random.integers(0, 60, (count, side, side, 3)) + 60 * truth[:, None, None, None]
+        if pixels is None:
+            truth = np.arange(count) % len(classes)
+            pixels = random.integers(0, 60, (count, side, side, 3)) + 60 * truth[:, None, None, None]
+        count = len(pixels)
         names = np.array([f"{number}-{changed and number == 3}" for number in range(count)], object)
         pictures = Part(np.arange(count), truth, names, np.zeros(count, bool), names)
-        train, validation = pictures.take(np.arange(count - 15)), pictures.take(np.arange(count - 15, count))
+        train, validation = (pictures.take(rows) for rows in np.split(np.arange(count), [count - held_out]))
         if wrong_validation:
             wrong = (validation.truth + 1) % len(classes)
             validation = Part(validation.rows, wrong, validation.digests, validation.validation, validation.groups)

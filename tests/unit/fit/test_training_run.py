@@ -46,5 +46,5 @@ def test_a_preview_is_a_picture_only_where_something_is_augmented(make_trainer):
     plain, augmented = (
         TrainingRun(make_trainer(augment=augment).spec, Counts(0, 0, 0), []) for augment in ({}, {"rotation": 20})
     )
-    assert plain.preview(np.arange(3)) is None
-    assert augmented.preview(np.arange(3)).startswith(b"\x89PNG")
+    assert plain.preview(np.arange(3), plain.spec.recipe.augment) is None
+    assert augmented.preview(np.arange(3), augmented.spec.recipe.augment).startswith(b"\x89PNG")

@@ -51,7 +51,8 @@ def model_file(learned):
     measures = learned.split.measures()
     data = metadata.data(learned.catalog, learned.classes, learned.recipe)
     manifest = metadata.manifest(learned.artifact.info, learned.recipe, data, measures, uncertainty.thresholds())
-    return learned.artifact.assemble(learned.split.temperature, manifest, uncertainty.ood.graph)
+    digests = learned.catalog.training_digests
+    return learned.artifact.assemble(learned.split.temperature, manifest, uncertainty.ood.graph, digests)
 
 
 needs_torch = pytest.mark.skipif(not has_torch(), reason="the extra torch is not installed")

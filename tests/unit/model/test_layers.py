@@ -70,6 +70,20 @@ def test_the_last_layer_has_only_its_own_choices():
     assert function(bare.layers[0]) == "GELU"
 
 
+def test_a_shared_normalisation_has_the_options_of_its_layer():
+    network = build(CONV, *END, normalisation={"batch_norm": {"place": "after", "momentum": 0.9, "epsilon": 1e-5}})
+    assert kinds(network) == ["conv", "batch_norm", "flatten", "dense"]
+    assert (network.layers[1].momentum, network.layers[1].epsilon) == (0.9, 1e-5)
+    assert build(CONV, *END, normalisation={"group_norm": {"groups": 2}}).layers[1].groups == 2
+
+
+def test_a_batch_norm_that_is_not_trainable_never_trains():
+    network = build({"conv": {"filters": 4, "trainable": False, "normalisation": "batch_norm"}}, *END)
+    network(torch.rand(8, 3, 8, 8))
+    network.train()(torch.rand(8, 3, 8, 8))
+    assert network.layers[1].running_mean.tolist() == [0.0] * 4
+
+
 def test_the_last_layers_own_choices_count():
     network = build("flatten", {"dense": {"units": "classes", "activation": "relu", "normalisation": "batch_norm"}})
     assert kinds(network) == ["flatten", "dense", "batch_norm", "activation"]

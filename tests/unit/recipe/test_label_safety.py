@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from kilat.recipe import Augment
-from kilat.recipe.label_safety import unsafe_augmentations
+from kilat.recipe import Augment, built_in, load
+from kilat.recipe.label_safety import unsafe_augmentations, without_unsafe_flips
 
 EVERYTHING = Augment(
     horizontal_flip=True, vertical_flip=True, rotation=180, shear=20, zoom=0.2, brightness=0.2, contrast=0.2,
@@ -102,3 +102,37 @@ def test_one_policy_can_change_both_directions_and_colours():
 def test_notes_are_what_json_can_hold():
     notes = unsafe_augmentations(EVERYTHING, ["left", "right", "red 6", "green 6"])
     assert json.loads(json.dumps([note.document() for note in notes])) == [note.document() for note in notes]
+
+
+class TestAutomaticFlips:
+    @pytest.mark.parametrize(
+        ("classes", "changed"),
+        [
+            (DIGITS, "1 2 3 4 5 6 7 9".split()),
+            (["turn left", "turn right", "stop"], ["turn left", "turn right"]),
+            (["A", "b"], ["b"]),
+        ],
+    )
+    def test_labels_like_characters_and_directions_switch_them_off(self, classes, changed):
+        augment, (note,) = without_unsafe_flips(Augment(horizontal_flip="auto", crop=4), classes)
+        assert augment == Augment(crop=4)
+        assert (note.code, note.values["classes"]) == ("flips_off_labels", changed)
+        assert "set augment.horizontal_flip=true" in note.sentence()
+        assert unsafe_augmentations(augment, classes) == []
+
+    def test_other_labels_leave_them_open(self):
+        augment = Augment(horizontal_flip="auto")
+        assert without_unsafe_flips(augment, ["daisy", "tulip", "A", "8"]) == (augment, [])
+        assert unsafe_augmentations(augment, ["daisy", "tulip"]) == []
+
+    @pytest.mark.parametrize("chosen", [True, False])
+    def test_what_was_chosen_stays(self, chosen):
+        augment = Augment(horizontal_flip=chosen)
+        assert without_unsafe_flips(augment, DIGITS) == (augment, [])
+
+    def test_built_in_recipes_leave_them_open(self):
+        flips = {name: load(name).augment.horizontal_flip for name in built_in()}
+        assert {name for name, flip in flips.items() if flip} == {
+            "best", "finetune", "good", "small-cnn", "strided-cnn", "vgg-cifar", "vgg16-binary",
+        }  # fmt: skip
+        assert True not in flips.values()

@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+import yaml
 
+from kilat.errors import RecipeError
 from kilat.recipe import Network, Recipe, load
 from kilat.recipe.network import KINDS, Activation, Conv, Dense
+from kilat.recipe.normalisation import Normalisation, SharedBatchNorm
 
 HEAD = ["flatten", {"dense": "classes"}]
 LAYERS: list[tuple[Any, Any]] = [
@@ -59,6 +62,12 @@ class TestWriting:
             ("batch_norm", {"name": "batch_norm", "place": "before"}),
             ({"batch_norm": "after"}, {"name": "batch_norm", "place": "after"}),
             (None, {"name": "none"}),
+            (
+                {"batch_norm": {"place": "after", "momentum": 0.9}},
+                {"name": "batch_norm", "place": "after", "momentum": 0.9},
+            ),
+            ({"group_norm": {"groups": 8}}, {"name": "group_norm", "groups": 8}),
+            ({"layer_norm": None}, {"layer_norm": {"place": "before", "epsilon": 1e-3}}),
         ],
     )
     def test_normalisation_of_the_whole_network(self, short: Any, full: Any) -> None:
@@ -177,13 +186,73 @@ class TestOverrides:
     def test_of_the_network_however_it_was_written(self) -> None:
         vgg = load("vgg-cifar", {"model.normalisation.place": "before"}).model
         assert vgg is not None
-        assert (vgg.normalisation.name, vgg.normalisation.place) == ("batch_norm", "before")
+        assert vgg.normalisation == Normalisation(batch_norm=SharedBatchNorm(place="before"))
         mlp = load("mlp-leaky-relu", {"model.activation.name": "elu"}).model
         assert mlp is not None
         assert mlp.activation.name == "elu"
         assert load("vgg-cifar", {"activation": {"leaky_relu": 0.3}}) == load(
             "vgg-cifar", {"model.activation.name": "leaky_relu", "model.activation.slope": 0.3}
         )
+
+    @pytest.mark.parametrize(
+        ("before", "overrides", "after"),
+        [
+            ("none", {"model.normalisation.batch_norm.momentum": 0.9}, {"batch_norm": {"momentum": 0.9}}),
+            (
+                {"batch_norm": "after"},
+                {"batch_norm.momentum": 0.9},
+                {"batch_norm": {"place": "after", "momentum": 0.9}},
+            ),
+            (
+                {"batch_norm": {"momentum": 0.9}},
+                {"model.normalisation.place": "after"},
+                {"batch_norm": {"place": "after", "momentum": 0.9}},
+            ),
+            ({"batch_norm": {"place": "after", "momentum": 0.9}}, {"normalisation": "layer_norm"}, "layer_norm"),
+            (
+                {"batch_norm": {"place": "after", "momentum": 0.9}},
+                {"model.normalisation.name": "layer_norm"},
+                {"layer_norm": "after"},
+            ),
+        ],
+    )
+    def test_of_the_shared_normalisation(self, before: Any, overrides: dict[str, Any], after: Any) -> None:
+        recipe = load({"model": {"layers": [*HEAD], "normalisation": before}}, overrides)
+        assert recipe.model == network(normalisation=after)
+        assert load(recipe) == load(yaml.safe_load(recipe.to_yaml())) == recipe
+
+    def test_momentum_alone_is_the_optimizers(self) -> None:
+        assert (
+            load(
+                "vgg-cifar", {"optimizer": "sgd", "optimizer.name": "momentum", "momentum": 0.8}
+            ).fit.optimizer.momentum
+            == 0.8
+        )
+
+    @pytest.mark.parametrize(
+        ("normalisation", "sentence"),
+        [
+            (
+                {"group_norm": {"momentum": 0.9}},
+                "group_norm.momentum: unknown option. Valid names: place, groups, epsilon.",
+            ),
+            ({"batch_norm": {"momentm": 0.9}}, "batch_norm.momentm: unknown option. Did you mean 'momentum'?"),
+            ({"batch_norm": {"momentum": 1.9}}, "batch_norm.momentum: must be at most 1 (given: 1.9)"),
+            (
+                {"batch_norm": "afer"},
+                "batch_norm.place: must be 'before' or 'after' (given: 'afer'). Did you mean 'after'?",
+            ),
+            ("batchnorm", "normalisation.batchnorm: unknown option. Did you mean 'batch_norm'?"),
+            (
+                {"batch_norm": "after", "group_norm": {"groups": 8}},
+                "takes one kind, not several: batch_norm, group_norm. To change the kind, set it alone (normalisation=",
+            ),
+        ],
+    )
+    def test_what_is_wrong_with_the_shared_normalisation(self, normalisation: Any, sentence: str) -> None:
+        with pytest.raises(RecipeError) as error:
+            load({"model": {"layers": [*HEAD], "normalisation": normalisation}})
+        assert sentence in str(error.value)
 
     def test_weights_are_the_backbones_in_both_kinds_of_recipe(self) -> None:
         trained, frozen = load("vgg16-binary", {"weights": "none"}), load("transfer", {"weights": "none"})

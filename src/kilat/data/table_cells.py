@@ -1,0 +1,56 @@
+"""A table as text, before anyone knows what its columns mean."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class Embedded(Protocol):
+    """Pictures whose bytes stand in a column of a table."""
+
+    def read(self, row: int) -> bytes | None:
+        """Return the bytes in a row; None where there are none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table as text.
+
+    Args:
+        names: of the columns, as they are written.
+        columns: the cells of each, ``[columns][rows]``; empty where there is no value.
+        may_lack_header: whether ``names`` may be the first row of data.
+        has_header: whether ``names`` came with the table.
+        overfull: rows that have more cells than there are columns, each with how many.
+        embedded: the columns that hold pictures, by number.
+        encoding: how the text was encoded, where that is not UTF-8.
+    """
+
+    names: list[str]
+    columns: list[list[str]]
+    may_lack_header: bool = False
+    has_header: bool = True
+    overfull: dict[int, int] = field(default_factory=dict)
+    embedded: dict[int, Embedded] = field(default_factory=dict)
+    encoding: str = ""
+
+    def __len__(self) -> int:
+        return len(self.columns[0]) if self.columns else 0
+
+    def without_header(self) -> "Cells":
+        """Return the same table with its first line as a row; columns are then called by their number."""
+        columns = [[name, *cells] for name, cells in zip(self.names, self.columns, strict=True)]
+        overfull = {row + 1: count for row, count in self.overfull.items()}
+        names = [str(number) for number in range(1, len(columns) + 1)]
+        return Cells(names, columns, has_header=False, overfull=overfull, encoding=self.encoding)
+
+
+def cell_text(value: Any) -> str:
+    """Return a value as the text of a cell: empty where there is none (None, NaN), JSON for a list."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)

@@ -1,0 +1,171 @@
+"""The rows of a table as text: CSV with any usual delimiter, lines of words, JSON Lines.
+
+Parquet has a module of its own. Nothing is known yet about what the columns mean, nor whether the first line names
+them.
+"""
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kilat.data.table_cells import Cells, cell_text
+from kilat.data.table_parquet import read_parquet
+from kilat.errors import SourceError
+from kilat.locale import _
+
+DELIMITED = (".csv", ".tsv", ".tab", ".psv", ".txt", ".lst")
+LINES_OF_JSON = (".jsonl", ".ndjson", ".manifest")
+TABLES = (*DELIMITED, *LINES_OF_JSON, ".parquet")
+"""Endings of the files that are read as tables."""
+
+_SAMPLE = 50
+"""Lines that decide which delimiter a file has."""
+
+
+def read_cells(file: Path) -> Cells:
+    """Return the cells of a table.
+
+    Raises:
+        SourceError: it cannot be read, or is not what its name says.
+    """
+    suffix = file.suffix.lower()
+    if suffix == ".parquet":
+        return read_parquet(file)
+    if suffix in LINES_OF_JSON:
+        return _read_json_lines(file)
+    return _read_delimited(file)
+
+
+def read_text(file: Path) -> str:
+    """Return the text of a table: UTF-8, or UTF-16 that says so in its first bytes.
+
+    Raises:
+        SourceError: it cannot be read, or is neither.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise SourceError(
+            _("The table {file} cannot be read: {reason}.").format(file=file, reason=error.strerror)
+        ) from error
+    _require_text(file, content)
+    try:
+        return content.decode("utf-16" if is_utf16(content) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SourceError(
+            _("The table {file} is not UTF-8: byte 0x{byte:02x} in line {line}.").format(
+                file=file, byte=error.object[error.start], line=line
+            ),
+            hint=_(
+                "Save it as UTF-8 (in a spreadsheet: 'CSV UTF-8'), so that no letter in a path or label is guessed."
+            ),
+        ) from error
+
+
+def is_utf16(content: bytes) -> bool:
+    """Return whether a text begins with the mark of UTF-16, as spreadsheets write it ('Unicode text')."""
+    return content.startswith((b"\xff\xfe", b"\xfe\xff"))
+
+
+def _require_text(file: Path, content: bytes) -> None:
+    """Raise where a file is something else than its name says; the first bytes tell."""
+    head = content[:200].lstrip().lower()
+    if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        found, hint = _("a spreadsheet or an archive"), _("Save it as 'CSV UTF-8' from the spreadsheet, or unpack it.")
+    elif content.startswith(b"\x1f\x8b"):
+        found, hint = _("compressed (gzip)"), _("Unpack it first: gunzip FILE.")
+    elif head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        found = _("a web page or XML")
+        hint = _("The download may have given a page that asks to log in: download the file again.")
+    elif head.startswith(b"version https://git-lfs"):
+        found, hint = _("a pointer of Git LFS, not the file itself"), _("Fetch the file: git lfs pull")
+    elif b"\0" in content[:1000] and not is_utf16(content):
+        found, hint = _("not text"), _("Save it as CSV in UTF-8.")
+    else:
+        return
+    raise SourceError(_("The table {file} is {found}.").format(file=file, found=found), hint=hint)
+
+
+def _read_delimited(file: Path) -> Cells:
+    text = read_text(file)
+    given = re.match(r"sep=(.)\r?\n", text)  # Excel's own way to name the delimiter
+    lines = io.StringIO(text[given.end() :] if given else text, newline="")
+    delimiter = given[1] if given else _delimiter(lines, words=file.suffix.lower() in (".txt", ".lst"))
+    lines.seek(0)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter == " ")
+    try:
+        rows = [row for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise SourceError(
+            _("{file} cannot be read as a table: {error} (line {line}).").format(
+                file=file, error=error, line=reader.line_num
+            ),
+            hint=_("Save it again as CSV in UTF-8, with quotes around cells that hold delimiters."),
+        ) from error
+    names = [name.strip() for name in rows[0]] if rows else []
+    body, width = rows[1:], len(names)
+    overfull = {i: len(row) for i, row in enumerate(body) if len(row) > width and any(c.strip() for c in row[width:])}
+    columns = [[row[i] if i < len(row) else "" for row in body] for i in range(width)]
+    encoding = "UTF-16" if is_utf16(file.read_bytes()[:2]) else ""
+    return Cells(names, columns, may_lack_header=True, overfull=overfull, encoding=encoding)
+
+
+def _delimiter(lines: io.StringIO, *, words: bool) -> str:
+    """Return the delimiter that gives the most lines the same number of cells, of more than one; then the most cells.
+
+    Args:
+        lines: the text.
+        words: whether blanks may delimit, as in lists of paths with a number behind.
+    """
+    sample = [line for _number, line in zip(range(_SAMPLE), lines, strict=False)]
+
+    def regularity(delimiter: str) -> tuple[float, int]:
+        rows = csv.reader(sample, delimiter=delimiter, skipinitialspace=delimiter == " ")
+        widths = Counter(len(row) for row in rows if any(cell.strip() for cell in row))
+        width, count = max(widths.items(), key=lambda item: (item[0] > 1, item[1], item[0]), default=(0, 0))
+        return (count / widths.total(), width) if width > 1 else (0.0, 0)
+
+    return max(",;\t|" + " " * words, key=regularity)
+
+
+def _read_json_lines(file: Path) -> Cells:
+    """Return JSON Lines as a table; what stands in an object inside an object gets a name with a full stop."""
+    rows: list[dict[str, str]] = []
+    for number, line in enumerate(read_text(file).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise SourceError(
+                _("Line {line} of {file} is not JSON: {error}.").format(line=number, file=file, error=error),
+                hint=_("JSON Lines have one object a line: {example}").format(
+                    example='{"file_name": "1.jpg", "label": "daisy"}'
+                ),
+            ) from error
+        if not isinstance(record, dict):
+            raise SourceError(
+                _("Line {line} of {file} is not an object: {found}.").format(
+                    line=number, file=file, found=line.strip()[:40]
+                ),
+                hint=_("JSON Lines have one object a line: {example}").format(
+                    example='{"file_name": "1.jpg", "label": "daisy"}'
+                ),
+            )
+        rows.append(dict(_flatten(record)))
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return Cells(names, [[row.get(name, "") for row in rows] for name in names])
+
+
+def _flatten(record: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in record.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, cell_text(value)

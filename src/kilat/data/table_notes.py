@@ -1,0 +1,96 @@
+"""What was read into a table, as notes: its columns, how their values were matched with files, and what is missing."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kilat.data.image_file import printable
+from kilat.data.table_cells import Cells
+from kilat.data.table_columns import ChosenColumns
+from kilat.data.table_labels import RowLabels
+from kilat.data.table_paths import Matched, PathMatcher
+from kilat.locale.notes import Note
+
+Phrase = dict[str, Any]
+"""A part of a sentence: a code of ``kilat.locale.notes.PHRASES`` with values."""
+
+
+def table_notes(
+    file: Path, cells: Cells, chosen: ChosenColumns, rows: RowLabels, matched: Matched, matcher: PathMatcher
+) -> list[Note]:
+    """Return what the user should know about how a table was read."""
+    parts = [_pictures(cells, chosen, matched, matcher), _labels(chosen, rows)]
+    if chosen.split is not None:
+        parts.append({"phrase": "split", "column": chosen.split.name})
+    if not cells.has_header:
+        parts.append({"phrase": "no_header"})
+    if cells.encoding:
+        parts.append({"phrase": "encoding", "encoding": cells.encoding})
+    notes = [Note("table_read", {"table": printable(file.name), "parts": parts})]
+    if rows.combined:
+        notes.append(Note("table_combined_labels", {"count": len(rows.combined), "labels": rows.combined[:20]}))
+    if chosen.unread_splits:
+        notes.append(Note("table_split_unread", {"columns": chosen.unread_splits}))
+    missing = [row for row, match in enumerate(matched.matches) if not match.files and chosen.path.cells[row].strip()]
+    if missing:
+        notes.append(
+            Note(
+                "table_files_missing",
+                {"count": len(missing), "total": len(cells)} | nearest_miss(chosen.path.cells[missing[0]], matcher),
+            )
+        )
+    return notes
+
+
+def nearest_miss(value: str, matcher: PathMatcher) -> dict[str, str]:
+    """Return the path that was tried for a value, and the picture that is nearest to it."""
+    near = matcher.nearest(value)
+    return {"tried": printable(matcher.tried(value)), "nearest": printable(near)}
+
+
+def _pictures(cells: Cells, chosen: ChosenColumns, matched: Matched, matcher: PathMatcher) -> Phrase:
+    column = chosen.path.name
+    if chosen.path.number in cells.embedded:
+        return {"phrase": "pictures_inside", "column": column}
+    how = _how(chosen.path.cells, matched, matcher)
+    return (
+        {"phrase": "pictures_matched", "column": column, "how": how}
+        if how
+        else {"phrase": "pictures", "column": column}
+    )
+
+
+def _how(values: Sequence[str], matched: Matched, matcher: PathMatcher) -> list[Phrase]:
+    """Return what had to be done to the values of a column to find the files."""
+    found = [(values[row], matched.matches[row]) for row in matched.found if matched.matches[row].how != "literal"]
+    if not found:
+        return []
+    how: list[Phrase] = []
+    folders = Counter(match.inside for _value, match in found if match.how != "spelling")
+    place = os.path.relpath(matched.root, matcher.base)
+    names = [os.path.normpath(os.path.join(place, folder)).replace(os.sep, "/") for folder in folders]
+    if len(names) == 1 and names[0] != ".":
+        how.append({"phrase": "found_in", "folder": printable(names[0])})
+    elif len(names) > 1:
+        how.append({"phrase": "found_by_name", "count": len(names)})
+    if dropped := Counter(match.dropped for _value, match in found if match.dropped):
+        how.append({"phrase": "folders_left_out", "folder": printable(dropped.most_common(1)[0][0])})
+    if any(match.how == "number" for _value, match in found):
+        how.append({"phrase": "numbers"})
+    endings = Counter(
+        os.path.splitext(match.files[0])[1] for _value, match in found if match.how in ("ending", "number")
+    )
+    if endings:
+        how.append({"phrase": "endings", "endings": [ending for ending, _count in endings.most_common(3)]})
+    if any("\\" in value for value, _match in found):
+        how.append({"phrase": "backslashes"})
+    return how or [{"phrase": "spelled_otherwise"}]
+
+
+def _labels(chosen: ChosenColumns, rows: RowLabels) -> Phrase:
+    names = [column.name for column in chosen.labels]
+    if len(names) > 1:
+        return {"phrase": "labels_one_hot", "columns": names}
+    return {"phrase": "labels_trimmed" if rows.trimmed else "labels", "column": names[0]}

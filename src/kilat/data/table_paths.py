@@ -1,0 +1,376 @@
+"""From what a table writes in its column of pictures to files: paths as seen from elsewhere, ids, names without ending.
+
+A value is first taken as it is written. Where no such file exists, it is matched with the files that are there, by the
+end of their paths: all of the value must fit, except for leading folders that all values share, as in paths from
+another computer. What fits several files is refused, never guessed.
+"""
+
+import os
+import posixpath
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cached_property
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from kilat.data.image_file import PICTURE_SUFFIXES, kind_of_file
+from kilat.data.split_names import split_name, split_of
+
+_MAX_AROUND = 100_000
+"""Files and folders around the table's own folder, above which that neighbourhood is not searched."""
+
+_NEARLY_ALL = 0.9
+"""The share of names that a folder must have to be the one that a table is about."""
+
+_MAX_COMPARED = 2_000
+"""Files among which the nearest to a missing one is sought."""
+
+_UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
+"""What Label Studio writes before the name of a file that was uploaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The files that a value may mean.
+
+    Args:
+        files: their absolute paths; one where it is clear.
+        how: ``literal`` as it is written, ``spelling`` with slashes or without what makes it a URL; else what its name
+            was found by: ``name``, ``ending`` (added or another one) or ``number`` (leading zeros were lost).
+        dropped: leading folders of the value that were left out.
+        inside: the folder, from where the search began, that what is left of the value begins in.
+    """
+
+    files: tuple[str, ...]
+    how: str = "literal"
+    dropped: str = ""
+    inside: str = ""
+
+
+NOTHING = Match(())
+_IN_PLACE = ("literal", "spelling")
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A whole column matched with files.
+
+    Args:
+        matches: of each row.
+        root: the folder that was searched.
+    """
+
+    matches: list[Match]
+    root: str
+
+    @cached_property
+    def found(self) -> list[int]:
+        """The rows whose picture is clear."""
+        return [row for row, match in enumerate(self.matches) if len(match.files) == 1]
+
+    @property
+    def distinct(self) -> int:
+        """How many different pictures the column may name."""
+        return len({file for match in self.matches for file in match.files[:1]})
+
+    def file(self, row: int) -> str:
+        """Return the absolute path of a row's picture; nothing where it has none."""
+        files = self.matches[row].files if self.matches else ()
+        return files[0] if len(files) == 1 else ""
+
+    def settle(self, *others: Sequence[str]) -> "Matched":
+        """Return the same where, of several files, the one in a folder is taken that other cells of the row name.
+
+        Args:
+            others: what else is known of each row, such as its label and its split.
+        """
+        matches = list(self.matches)
+        for row, match in enumerate(matches):
+            if len(match.files) > 1:
+                words = {_fold(cells[row]) for cells in others} - {""}
+                folders = [_folders(os.path.relpath(file, self.root)) for file in match.files]
+                agree = [len(words & ({*parts} | {split_of(part) for part in parts})) for parts in folders]
+                best = [file for file, count in zip(match.files, agree, strict=True) if count == max(agree) > 0]
+                if len(best) == 1:
+                    matches[row] = replace(match, files=(best[0],), inside="")
+        return replace(self, matches=matches)
+
+
+class PictureFiles:
+    """The picture files of a folder, to be found by the ends of their paths.
+
+    Args:
+        root: the folder; it is walked when something is looked for, once.
+        most: how many files and folders are looked at; where there are more, it counts as empty.
+    """
+
+    def __init__(self, root: str, most: int | None = None) -> None:
+        self.root, self._most = root, most
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """The pictures, as paths from the root with ``/``, in an order that is the same on any file system."""
+        found: list[str] = []
+        count = 0
+        entered: set[tuple[int, int]] = set()
+        waiting = [""]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                status = os.stat(os.path.join(self.root, folder))
+                if (status.st_dev, status.st_ino) in entered:
+                    continue
+                entered.add((status.st_dev, status.st_ino))
+                with os.scandir(os.path.join(self.root, folder)) as items:
+                    for item in sorted(items, key=lambda item: item.name, reverse=True):
+                        kind = kind_of_file(item.name)
+                        path = f"{folder}/{item.name}" if folder else item.name
+                        if kind != "helper" and item.is_dir():
+                            waiting.append(path)
+                        elif kind in ("picture", "unknown"):
+                            found.append(path)
+                        count += 1
+            except OSError:
+                continue
+            if self._most is not None and count > self._most:
+                return []
+        return sorted(found)
+
+    @cached_property
+    def parts(self) -> list[list[str]]:
+        """The folders above each picture, from the root, folded."""
+        return [_folders(path) for path in self.paths]
+
+    @cached_property
+    def by_name(self) -> dict[str, list[int]]:
+        """The pictures of each name, folded."""
+        return _grouped(_fold(path).rpartition("/")[2] for path in self.paths)
+
+    @cached_property
+    def by_stem(self) -> dict[str, list[int]]:
+        """The pictures of each name without ending, folded."""
+        return _grouped(_stem(_fold(path).rpartition("/")[2]) for path in self.paths)
+
+    @cached_property
+    def by_number(self) -> dict[str, list[int]]:
+        """The pictures whose names are numbers, by the number without leading zeros."""
+        names = (_stem(_fold(path).rpartition("/")[2]) for path in self.paths)
+        return _grouped(str(int(name)) if name.isascii() and name.isdigit() else "" for name in names)
+
+    def named(self, name: str) -> Iterator[tuple[str, list[int]]]:
+        """Yield pictures that a name may mean, folded, the surest first, with what was done to the name."""
+        yield "name", self.by_name.get(name, [])
+        yield "ending", self.by_stem.get(name, [])
+        if _stem(name) != name:
+            yield "ending", self.by_stem.get(_stem(name), [])
+        if number := re.fullmatch(r"(\d{1,18})(?:\.0+)?", name):
+            yield "number", self.by_number.get(str(int(number[1])), [])
+        if _UPLOAD_PREFIX.match(name):
+            yield "name", self.by_name.get(_UPLOAD_PREFIX.sub("", name, count=1), [])
+        if "%" in name:
+            yield "name", self.by_name.get(_fold(unquote(name)), [])
+
+    def nearest(self, name: str) -> str:
+        """Return the path of the picture whose path is most like this one; nothing where there is none."""
+        step = len(self.paths) // _MAX_COMPARED + 1
+        close = get_close_matches(name, self.paths[::step], n=1, cutoff=0.0)
+        return close[0] if close else ""
+
+
+class PathMatcher:
+    """Finds the files that the values of a table mean.
+
+    Args:
+        folder: the table's own; values may be relative to it.
+        images: the folder that the user named; then nothing else is searched.
+        name: of the table, without ending: ``train.csv`` is rather about the folder ``train``.
+    """
+
+    def __init__(self, folder: str, images: str | None = None, name: str = "") -> None:
+        self.base = os.path.abspath(images or folder)
+        self.files = PictureFiles(self.base)
+        self._split = _split_in(name)
+        self._may_widen = images is None
+        self._own_folder = ""  # the matcher's own, seen from where it searches
+
+    def widen(self) -> bool:
+        """Search the folder around the table's as well, if that is not too large; return whether anything is there."""
+        around = os.path.dirname(self.base)
+        if not self._may_widen or around == self.base:
+            return False
+        self._may_widen = False
+        wider = PictureFiles(around, _MAX_AROUND)
+        if not wider.paths:
+            return False
+        self.files, self._own_folder = wider, os.path.basename(self.base)
+        return True
+
+    def match(self, values: Sequence[str]) -> Matched:
+        """Return the files that the values of a column mean."""
+        matches = [self._literal(value) for value in values]
+        parts = [path_parts(value) for value in values]
+        shared = _shared_folders(parts)
+        # Where some values are right as they are written, the others may differ in their ending, not in their folder.
+        settled = {_origin(parts[row]) for row, match in enumerate(matches) if match.files}
+        cache: dict[tuple[str, ...], Match] = {}
+        for row, match in enumerate(matches):
+            if match.files or not values[row].strip():
+                continue
+            key, origin = tuple(parts[row]), _origin(parts[row])
+            if key not in cache:
+                found = self._search(parts[row], 0 if origin in settled else shared[origin])
+                cache[key] = NOTHING if origin in settled and found.inside != self._own_folder else found
+            matches[row] = cache[key]
+        return Matched(self._in_one_folder(matches, values), self.files.root)
+
+    def tried(self, value: str) -> str:
+        """Return the path that was tried first."""
+        return os.path.normpath(os.path.join(self.base, value.strip()))
+
+    def nearest(self, value: str) -> str:
+        """Return the absolute path of the picture that is most like a value; nothing where there are none."""
+        near = self.files.nearest("/".join(path_parts(value)).lstrip("/"))
+        return os.path.join(self.files.root, near) if near else ""
+
+    def _literal(self, value: str) -> Match:
+        for written, how in ((value, "literal"), (value.strip(), "literal"), (plain_path(value), "spelling")):
+            path = os.path.normpath(os.path.join(self.base, written))
+            if written.strip() and os.path.exists(path) and not os.path.isdir(path):
+                return Match((path,), how)
+        return NOTHING
+
+    def _search(self, parts: list[str], droppable: int) -> Match:
+        """Return the pictures whose paths end as a value does, those that share most of it.
+
+        Args:
+            parts: of the value; the first is ``/`` for an absolute one.
+            droppable: how many leading parts need not fit.
+        """
+        if not parts:
+            return NOTHING
+        folders = [_fold(part) for part in parts[:-1]]
+        for how, rows in self.files.named(_fold(parts[-1])):
+            fits = {row: _shared_end(folders, self.files.parts[row]) for row in rows}
+            most = max(fits.values(), default=0)
+            dropped = parts[: len(folders) - most]
+            if not fits or len(dropped) > droppable:
+                continue
+            best = [row for row in rows if fits[row] == most]
+            best = [row for row in best if _same_split(dropped, self.files.parts[row][: -most or None])]
+            if not best:
+                continue
+            root = self.files.root
+            inside = {"/".join(self.files.paths[row].split("/")[: -1 - most]) for row in best}
+            return Match(
+                tuple(os.path.join(root, self.files.paths[row]) for row in best),
+                how,
+                posixpath.join(*dropped) if dropped else "",
+                inside.pop() if len(inside) == 1 else "",
+            )
+        return NOTHING
+
+    def _in_one_folder(self, matches: list[Match], values: Sequence[str]) -> list[Match]:
+        """Return the matches where what is ambiguous is settled by the one folder that holds nearly all of the files.
+
+        Where names stand in several folders, that a name is found in one of them alone says nothing either.
+        """
+        unclear = [row for row, match in enumerate(matches) if len(match.files) > 1]
+        if not unclear or len({values[row] for row in unclear}) < len(unclear):
+            return matches
+        searched = [row for row, match in enumerate(matches) if match.files and match.how not in _IN_PLACE]
+        within = Counter(folder for row in searched for folder in {os.path.dirname(f) for f in matches[row].files})
+        whole = [folder for folder, count in within.items() if count >= _NEARLY_ALL * len(searched)]
+        if len(whole) > 1 and self._split:
+            whole = [folder for folder in whole if _split_in(os.path.basename(folder)) == self._split]
+        if len(whole) != 1:
+            return matches
+        inside = os.path.relpath(whole[0], self.files.root).replace(os.sep, "/")
+        settled = list(matches)
+        for row in searched:
+            there = tuple(file for file in matches[row].files if os.path.dirname(file) == whole[0])
+            settled[row] = replace(matches[row], files=there, inside=inside) if there else NOTHING
+        return settled
+
+
+def plain_path(value: str) -> str:
+    """Return a path with slashes, without quotes, and without what makes it a URL."""
+    text = value.strip().strip("\"'")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
+        url = urlsplit(text)
+        text = unquote(url.path if url.scheme == "file" else f"/{url.netloc}{url.path}")
+    elif "local-files/?d=" in text:  # how Label Studio names a file of its own machine
+        text = parse_qs(text.partition("?")[2]).get("d", [""])[0]
+    return text.replace("\\", "/")
+
+
+def path_parts(value: str) -> list[str]:
+    """Return the components of a path; the first is ``/`` for an absolute one."""
+    text = posixpath.normpath(plain_path(value) or ".")
+    absolute = text.startswith("/") or re.match(r"[A-Za-z]:/", text)
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    return ["/", *parts] if absolute else parts
+
+
+def _origin(parts: Sequence[str]) -> str:
+    """Return what paths from one computer have in common: the first folder of an absolute path, nothing of another."""
+    return parts[1] if parts[:1] == ["/"] and len(parts) > 1 else ""
+
+
+def _shared_folders(paths: Sequence[list[str]]) -> dict[str, int]:
+    """Return how many leading folders all paths of an origin share."""
+    shared: dict[str, list[str]] = {}
+    for parts in paths:
+        if parts:
+            folders = parts[:-1]
+            known = shared.setdefault(_origin(parts), folders)
+            if known != folders[: len(known)]:
+                same = next(i for i, one in enumerate(known) if folders[i : i + 1] != [one])
+                shared[_origin(parts)] = known[:same]
+    return {origin: len(folders) for origin, folders in shared.items()}
+
+
+def _shared_end(folders: Sequence[str], others: Sequence[str]) -> int:
+    """Return how many components two paths share at their end."""
+    count = 0
+    for one, other in zip(reversed(folders), reversed(others), strict=False):
+        if one != other:
+            break
+        count += 1
+    return count
+
+
+def _same_split(dropped: Sequence[str], inside: Sequence[str]) -> bool:
+    """Return whether the folders that were left out and those that came instead do not name different splits."""
+    left, taken = {_split_in(part) for part in dropped} - {None}, {_split_in(part) for part in inside} - {None}
+    return not left or not taken or bool(left & taken)
+
+
+def _split_in(name: str) -> str | None:
+    """Return the split that a name is about, whatever else it says: ``train_labels``."""
+    found = split_name(name)
+    return found.split if found else None
+
+
+def _folders(path: str) -> list[str]:
+    """Return the folders above a picture, folded."""
+    return _fold(path).replace("\\", "/").split("/")[:-1]
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _stem(name: str) -> str:
+    """Return a folded name without the ending of a picture."""
+    stem, _dot, ending = name.rpartition(".")
+    return stem if stem and ending in PICTURE_SUFFIXES else name
+
+
+def _grouped(keys: Iterator[str]) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = defaultdict(list)
+    for row, key in enumerate(keys):
+        groups[key].append(row)
+    return groups
