@@ -32,7 +32,7 @@ def draw_share(groups: NDArray[Any], classes: NDArray[Any], share: float, seed: 
 
     Of every class the number drawn is within 2/3 of a picture of its share, and one or none where that is less than a
     picture; where whole groups do not allow it, half the largest group farther from it at most. One group of every
-    class is never drawn, and of five groups at least one.
+    class is never drawn, and of five groups at least one; nor is nothing drawn of all classes together.
 
     Args:
         groups: digests, equal for near-duplicates, which are drawn together or not at all, ``[n]``.
@@ -53,6 +53,8 @@ def draw_share(groups: NDArray[Any], classes: NDArray[Any], share: float, seed: 
         if draw.fits(number):
             draw.take(number)
     draw.fill_up(by_position)
+    if not any(draw.drawn) and len(group) * share >= 0.5:
+        draw.take_first(by_position)
     return np.array(draw.drawn)[group]
 
 
@@ -110,6 +112,13 @@ class _Draw:
             best = min(left, key=self._distance_added, default=None)
             if best is not None and (self.must[label] or self._distance_added(best) < 0):
                 self.take(best)
+
+    def take_first(self, numbers: list[int]) -> None:
+        """Draw the first group that leaves others of its classes."""
+        for number in numbers:
+            if self._leaves_others(number):
+                self.take(number)
+                return
 
     def _leaves_others(self, number: int) -> bool:
         """Return whether every class of a group has another one that is not drawn."""
