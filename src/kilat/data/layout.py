@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from kilat.data.catalog import Entry
-from kilat.data.folder_names import is_annotations, is_data, is_date, is_pictures, name_key
+from kilat.data.folder_names import is_annotations, is_data, is_date, is_pictures, is_unlabelled, name_key
 from kilat.data.folder_tree import Companions, Folder, FoundFile, split_path
 from kilat.data.image_file import printable
 from kilat.data.labels import normalize_label
@@ -34,8 +34,8 @@ _NO_NAME = Refusal("no_class_in_name")
 _SHARED = 0.5
 """The share of the folders in a class that stand in other classes too, on average, from which on they are the same."""
 
-_NUMBERED = re.compile(r"(.+?)[\s._-]+\(?\d+\)?|(.*[^\W\d_])\(?\d+\)?")
-"""The name of a picture that ends in a number, as most programs write them: ``cat.12``, ``cat (12)``, ``cat12``."""
+_NUMBERED = re.compile(r"(.+?)[\s._-]+\(?\d+\)?|(.*[^\W\d_])\(?\d+\)?|\d+[\s._-]+([^\W\d_].*)")
+"""The name of a picture with a number: ``cat.12``, ``cat (12)``, ``cat12``, or ``12_cat``."""
 
 
 class Layout:
@@ -73,7 +73,8 @@ class Layout:
         self.empty_classes = self._count_empty(folders)
         tables = [path for path in self.companions.tables if path.rpartition("/")[0] in ("", finder.level.path)]
         if tables and self.problem is None:
-            self.notes.append(Note("tables_not_used", {"tables": [printable(path) for path in sorted(tables)]}))
+            values = {"tables": [printable(path) for path in sorted(tables)], "count": len(tables)}
+            self.notes.append(Note("tables_not_used", values))
         if self.companions.archives:
             archives = [printable(path) for path in sorted(self.companions.archives)]
             self.notes.append(Note("archives_not_opened", {"archives": archives}))
@@ -89,6 +90,7 @@ class Layout:
                 if not any(one.folder is folder for one in self.roots):
                     classes[name_key(folder.name)].append(folder)
         self._leave_out_masks([folder for folders in classes.values() for folder in folders])
+        self._note_doubtful(sorted({folder.name for folders in classes.values() for folder in folders}))
         deep = {key: folders for key, folders in classes.items() if not any(one.direct for one in folders)}
         inner = {key: _inner_folders(folders) for key, folders in deep.items()}
         if all(is_date(name) for names in inner.values() for name in names.values()):
@@ -106,6 +108,14 @@ class Layout:
             option = "last-folder" if len(set(leaves.values())) == len(leaves) else "folders"
             values = {"classes": [deep[key][0].name for key in several], "folders": sorted(set(leaves.values()))}
             self.notes.append(Note("classes_hold_only_folders", {**values, "option": option}))
+
+    def _note_doubtful(self, names: list[str]) -> None:
+        """Say which classes have names that are no usual ones for a class."""
+        doubtful = [name for name in names if split_of(name) or is_unlabelled(name)]
+        if 0 < len(doubtful) < len(names):
+            others = [name for name in names if name not in doubtful]
+            values = {"folders": doubtful, "others": others, "count": len(doubtful)}
+            self.notes.append(Note("doubtful_classes", values))
 
     def _take_nested_copies(self) -> None:
         """Take a folder that stands among the classes and holds folders of their names for more of the same."""
@@ -194,10 +204,10 @@ class Layout:
 
 
 def class_in_name(name: str) -> str:
-    """Return the class that a picture's name begins with, before a number: ``cat`` of ``cat.12.jpg``; empty if none."""
+    """Return the class in a picture's name, beside a number: ``cat`` of ``cat.12.jpg``, ``12_cat.jpg``; or nothing."""
     stem = name.rpartition(".")[0] or name
     found = _NUMBERED.fullmatch(stem)
-    return normalize_label((found[1] or found[2]).strip(" ._-")) if found else ""
+    return normalize_label(next(filter(None, found.groups())).strip(" ._-")) if found else ""
 
 
 def sorted_order(entries: Sequence[Entry]) -> list[int]:

@@ -105,7 +105,7 @@ def _classes_in_names(layout: Layout, where: str, *, may_be_numbers: bool) -> Ad
         return None
     command = f"kilat train {shlex.quote(where)} --class-from file-name"
     return (
-        _("The names of the pictures begin with what may be classes: {names}.").format(names=quoted(sorted(counts))),
+        _("The names of the pictures may tell their classes: {names}.").format(names=quoted(sorted(counts))),
         _("If they are the classes: {command}").format(command=command),
     )
 

@@ -4,14 +4,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kilat.data.folder_names import is_annotations, is_pictures, is_unlabelled, name_key, part_stem
+from kilat.data.folder_names import is_annotations, is_date, is_pictures, is_unlabelled, name_key, part_stem
 from kilat.data.folder_tree import Folder, split_path
-from kilat.data.split_names import SplitName, split_name, split_of, splits_among
+from kilat.data.split_names import SplitName, split_name, split_of, splits_among, telling_words
 from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
 
 ANNOTATION = Refusal("annotation_folder")
 _NO_SPLIT = Refusal("outside_splits")
+_UNLABELLED = Refusal("unlabelled_folder")
 
 _USUAL = ("train", "val", "valid", "validation", "test")
 """Names of splits that nobody needs to be told the meaning of."""
@@ -75,14 +76,14 @@ class RootFinder:
         self.notes: list[Note] = []
         self.problem: Problem | None = None
         self._class_from = class_from
-        self.level = self._inside(top)
+        self.level = self._labelled(self._inside(top))
         named = _splits_in(self.level)
-        readings = (self._take_splits, self._take_splits_in_names, self._take_splits_in_classes, self._take_parts)
+        readings = (self._take_splits_in_names, self._take_splits, self._take_splits_in_classes, self._take_parts)
         if not any(read(named) for read in readings):
-            self._take_whole(named)
+            self._take_whole()
         self._leave_out_annotations(top)
 
-    def _take_whole(self, named: dict[str, SplitName]) -> None:
+    def _take_whole(self) -> None:
         """Take the folder as it is, without a split."""
         self.roots.append(Root(self.level))
         if self.level.direct and not self.level.inner and self._class_from != "file-name":
@@ -90,14 +91,12 @@ class RootFinder:
         wrappers = [name for name in self.level.path.split("/") if split_of(name) in ("validation", "test")]
         if wrappers:
             self.notes.append(Note("only_folder_of_split", {"folder": wrappers[0]}))
-        if len({one.split for one in named.values()}) > 1 and len({one.stem for one in named.values() if one.stem}) < 2:
-            others = sorted(set(self.level.inner) - set(named))
-            self.notes.append(Note("split_names_as_classes", {"folders": sorted(named), "others": others}))
 
     def _take_splits(self, named: dict[str, SplitName]) -> bool:
         """Take folders named like splits, with class folders in them: ``training/cat``, ``seg_test/seg_test/cat``."""
         if not named or len({one.stem for one in named.values() if one.stem}) > 1:
             return False
+        named = named | self._unnamed_training(named)
         beside = [one for one in self.level.folders if one.name not in named and not is_annotations(one.name)]
         sides = [one for one in beside if not is_unlabelled(one.name)]
         classes = {name: _class_names(self.level.inner[name]) for name in named}
@@ -118,6 +117,15 @@ class RootFinder:
         self._keep_splits(named, inner, labelled)
         self._leave_out(beside, _NO_SPLIT, "folders_beside_splits")
         return True
+
+    def _unnamed_training(self, named: dict[str, SplitName]) -> dict[str, SplitName]:
+        """Return the folder that has the name of the others without a split: ``rps`` beside ``rps-test-set``."""
+        stems = {one.stem for one in named.values()}
+        if len(stems) != 1 or not (stem := stems.pop()) or any(one.split == "train" for one in named.values()):
+            return {}
+        found = [one for one in self.level.folders if one.name not in named and telling_words(one.name) == stem]
+        is_alike = found and _share_names([self._inside(one) for one in (*found, self.level.inner[min(named)])])
+        return {one.name: SplitName("train", stem, one.name) for one in found} if is_alike else {}
 
     def _keep_splits(self, named: dict[str, SplitName], inner: dict[str, Folder], labelled: Sequence[str]) -> None:
         """Make roots of the splits, and say how they were read."""
@@ -169,10 +177,10 @@ class RootFinder:
         """Take folders that name split and class at once: ``train_cats``, ``train_dogs``, ``test_cats`` and so on."""
         if set(named) != set(self.level.inner) or any(one.inner for one in self.level.folders):
             return False
-        if self._class_from == "first-folder":
+        if self._class_from == "first-folder" or len({one.split for one in named.values()}) < 2:
             return False
-        splits = Counter(one.stem for one in named.values())
-        if len({one.split for one in named.values()}) < 2 or sum(count > 1 for count in splits.values()) < 2:
+        classes = Counter(name_key(one.rest) for one in named.values() if one.stem)
+        if classes.total() < len(named) or sum(count > 1 for count in classes.values()) < 2:
             return False
         self.roots += [Root(self.level.inner[name], one.split, one.rest or name) for name, one in named.items()]
         self.notes.append(Note("splits_in_names", {"folders": sorted(named)}))
@@ -213,7 +221,7 @@ class RootFinder:
         """Take folders that are numbered parts of one: ``fold_1/cat``, ``fold_2/cat``; refuse those without classes."""
         parts = [one for one in self.level.folders if not is_annotations(one.name)]
         stems = {part_stem(one.name) for one in parts}
-        are_numbered = len(stems) == 1 and None not in stems
+        are_numbered = (len(stems) == 1 and None not in stems) or all(is_date(one.name) for one in parts)
         are_one_split = len(named) == len(parts) and len({(one.split, one.stem) for one in named.values()}) == 1
         if len(parts) < 2 or not (are_numbered or are_one_split) or self._class_from == "first-folder":
             return False
@@ -238,7 +246,8 @@ class RootFinder:
         """
         while True:
             others = [one for one in folder.folders if not is_annotations(one.name)]
-            if len(others) == 1 and len(folder.folders) > 1 and is_pictures(others[0].name):
+            is_beside_masks = len(others) == 1 < len(folder.folders) and is_pictures(others[0].name)
+            if is_beside_masks and self._class_from != "first-folder":
                 folder = others[0]
             elif len(folder.folders) == 1 and self._is_wrapper(folder.folders[0], folder, classes):
                 folder = folder.folders[0]
@@ -253,6 +262,15 @@ class RootFinder:
             return True
         says_nothing = is_pictures(inner.name) or split_of(inner.name) or name_key(inner.name) == name_key(outer.name)
         return bool(says_nothing) and self._class_from != "first-folder"
+
+    def _labelled(self, folder: Folder) -> Folder:
+        """Return the folder with the class folders where those beside it are named as having no labels."""
+        without = [one for one in folder.folders if is_unlabelled(one.name)]
+        others = [one for one in folder.folders if not is_unlabelled(one.name)]
+        if not without or len(others) != 1 or others[0].direct or split_name(others[0].name):
+            return folder
+        self._leave_out(without, _UNLABELLED, "unlabelled_folders")
+        return self._inside(others[0])
 
     def _leave_out_annotations(self, top: Folder) -> None:
         """Refuse the masks and other annotations beside the way to the roots, and in roots without classes."""

@@ -79,7 +79,7 @@ def split_name(name: str) -> SplitName | None:
     roles = [word for word in words if word in _SPLIT_OF]
     if len(roles) != 1:
         return None
-    stem = tuple(word for word in words if word != roles[0] and word not in FILLERS and not word.isdigit())
+    stem = tuple(word for word in telling_words(name) if word != roles[0])
     rest = re.sub(roles[0], "", name, count=1, flags=re.IGNORECASE)
     return SplitName(_SPLIT_OF[roles[0]], stem, rest.strip(" ._-"))
 
@@ -95,6 +95,11 @@ def splits_among(names: Iterable[str]) -> dict[str, SplitName]:
     if "validation" in others and "test" not in others:
         found |= {name: SplitName("test", found[name].stem, found[name].rest) for name in evaluation}
     return found
+
+
+def telling_words(name: str) -> tuple[str, ...]:
+    """Return the words of a name that mean something beside the name of a split."""
+    return tuple(word for word in words_of(name) if word not in FILLERS and not word.isdigit())
 
 
 def words_of(name: str) -> list[str]:

@@ -32,12 +32,8 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("{count:,} folders that lead back to themselves were skipped."),
     ),
     "similar_labels": N_(
-        "These labels differ only in case, blanks, hyphens or Unicode form, and are classes of their own: {labels}. If "
-        "they are one class, give them one name: rename the folder, or correct the table."
-    ),
-    "similar_labels_more": (
-        N_("One more group of labels differs only in that."),
-        N_("{count:,} more groups of labels differ only in that."),
+        "Labels that differ only in case, blanks, hyphens or Unicode form are classes of their own: {labels}. If they "
+        "are one class, give them one name: rename the folder, or correct the table."
     ),
     "label_like_missing": (
         N_("Class “{label}” looks like a missing label: it has one picture."),
@@ -73,8 +69,19 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("Beside the folders of the split stand {folders}: one picture in them was left out."),
         N_("Beside the folders of the split stand {folders}: {count:,} pictures in them were left out."),
     ),
-    "split_names_as_classes": N_(
-        "The folders {folders} are named like a split, but are taken as classes, like those beside them: {others}."
+    "unlabelled_folders": (
+        N_("Folders of pictures without labels ({folders}) were left out, with one picture."),
+        N_("Folders of pictures without labels ({folders}) were left out, with {count:,} pictures."),
+    ),
+    "doubtful_classes": (
+        N_(
+            "The folder {folders} is taken as a class like those beside it ({others}), though its name suggests a "
+            "split or pictures without labels."
+        ),
+        N_(
+            "The folders {folders} are taken as classes like those beside them ({others}), though their names suggest "
+            "a split or pictures without labels."
+        ),
     ),
     "splits_in_names": N_("Names of folders are taken for a split and a class: {folders}."),
     "splits_in_classes": N_("The folders in the classes ({classes}) are taken for a split."),
@@ -101,7 +108,10 @@ NOTES: dict[str, str | tuple[str, str]] = {
         "Folders of one name in several places, such as {folders}, are one class: {classes}. If they are classes of "
         "their own, add --class-from folders."
     ),
-    "tables_not_used": N_("The folders are the classes; {tables} beside them was not used."),
+    "tables_not_used": (
+        N_("The folders are the classes; the table {tables} beside them was not used."),
+        N_("The folders are the classes; the tables {tables} beside them were not used."),
+    ),
     "archives_not_opened": N_("Archives among the pictures were not opened: {archives}."),
     # what was read into a table (kilat.data.table_notes)
     "table_read": N_("Table {table}: {parts}."),
@@ -303,6 +313,37 @@ NOTES: dict[str, str | tuple[str, str]] = {
             "Class “{largest}” has {most:,} training pictures, “{smallest}” has {count:,}. Where rare classes matter "
             "as much, train with --set {section}.class_weight=balanced."
         ),
+    ),
+    # whether a model file answers as it should (kilat.bundle.parity, kilat.verbs)
+    "parity_inconclusive": (
+        N_("The model file was compared with the classifier on one picture only, which shows nothing."),
+        N_(
+            "The model's answers hardly vary over the {count:,} pictures that its file was compared on, so that the "
+            "comparison shows nothing: it may not have learnt anything."
+        ),
+    ),
+    "import_inconclusive": (
+        N_("The model file was compared with Keras on one picture only, which shows nothing: give more with --data."),
+        N_(
+            "The comparison with Keras shows nothing: over {count:,} pictures no probability varies by more than "
+            "{range:.1e}. The model may have random weights, or take pixels of another scale (--pixels)."
+        ),
+    ),
+    "import_one_class": (
+        N_("The picture was classified as “{label}”."),
+        N_("All {count:,} pictures are classified as “{label}”: its pixels may have another scale (--pixels)."),
+    ),
+    "pixels_chosen": N_(
+        "Pixels are scaled as {scale}, with which {accuracy:.0%} of the labelled pictures are classified correctly, "
+        "and {default_accuracy:.0%} with {default}; --pixels says another scale."
+    ),
+    "classes_in_other_order": N_(
+        "{accuracy:.0%} of the labelled pictures are classified correctly, but {reordered:.0%} if the classes stood in "
+        "another order: --classes {names}"
+    ),
+    "no_better_than_chance": N_(
+        "{accuracy:.0%} of the labelled pictures are classified correctly, which is no better than always saying the "
+        "commonest class ({chance:.0%}): look at --classes, --pixels and --resize, and at the pictures."
     ),
     "tracking_stopped": N_("MLflow stopped logging this run: {reason}"),
 }

@@ -143,6 +143,9 @@ class TestSplits:
 
     def test_names_with_split_and_class(self):
         assert used(layout("train_cat", "train_dog", "test_cat", "test_dog")) == both("train", "test")
+        assert used(layout(*(f"class{i}_{split}" for i in (1, 2) for split in ("train", "test")))) == both(
+            "train", "test", classes=("class1", "class2")
+        )
         assert used(layout("trainA", "trainB", "testA", "testB")) == both("train", "test", classes=("A", "B"))
         repeated = layout("train/train_cat", "train/train_dog", "test/test_cat", "test/test_dog")
         assert used(repeated) == both("train", "test")
@@ -152,6 +155,9 @@ class TestSplits:
         found = layout(*each(("cat", "dog"), ("train", "test")))
         assert used(found) == both("train", "test")
         assert notes(found) == {"splits_in_classes": {"classes": ["cat", "dog"]}}
+
+    def test_the_folder_with_the_name_of_the_others_is_for_training(self):
+        assert used(layout(*each(("rps/rps", "rps-test-set/rps-test-set"), ("cat", "dog")))) == both("train", "test")
 
     def test_a_split_among_the_classes(self):
         found = layout("cat", "dog", "test/cat", "test/dog")
@@ -181,12 +187,15 @@ class TestClassesNamedLikeSplits:
     def test_are_classes(self, classes):
         found = layout(*classes)
         assert used(found) == {(name, ""): 2 for name in classes}
-        assert found.notes == []
+        assert set(notes(found)) <= {"doubtful_classes"}
 
-    def test_splits_among_other_classes_are_classes_and_said(self):
-        found = layout("train", "test", "car")
-        assert used(found) == {("car", ""): 2, ("test", ""): 2, ("train", ""): 2}
-        assert notes(found) == {"split_names_as_classes": {"folders": ["test", "train"], "others": ["car"]}}
+    @pytest.mark.parametrize(
+        ("doubtful", "others"), [(["train"], ["car", "plane"]), (["test", "train"], ["car"]), (["unlabeled"], ["cat"])]
+    )
+    def test_doubtful_names_are_said(self, doubtful, others):
+        found = layout(*doubtful, *others)
+        assert {label for label, _ in used(found)} == {*doubtful, *others}
+        assert notes(found)["doubtful_classes"] == {"folders": doubtful, "others": others, "count": len(doubtful)}
 
     def test_a_class_with_folders_of_its_own(self):
         found = layout("train/steam", "train/diesel", "car/small", "car/large", "bus")
@@ -237,6 +246,14 @@ class TestClasses:
         found = layout(*each([f"{stem}{i}" for i in range(1, 6)], ("cat", "dog")))
         assert used(found) == {("cat", ""): 10, ("dog", ""): 10}
         assert "parts_joined" in notes(found)
+
+    def test_years_with_the_same_folders_are_joined(self):
+        assert used(layout(*each(("2019", "2020"), ("cat", "dog")))) == {("cat", ""): 4, ("dog", ""): 4}
+
+    def test_unlabelled_folders_beside_the_one_with_the_classes_are_left_out(self):
+        found = layout(*each(("labeled",), ("cat", "dog")), "unlabeled")
+        assert used(found) == both("")
+        assert refused(found) == {"unlabelled_folder": 2}
 
     @pytest.mark.parametrize(
         "folders", [("images_001", "images_002"), ("HAM_part_1", "HAM_part_2"), ("fold1", "fold2")]
@@ -327,6 +344,7 @@ class TestClassFrom:
             ("cat (12).jpg", "cat"),
             ("rose12.jpg", "rose"),
             ("3_870.jpg", "3"),
+            ("12_great_dane.jpg", "great_dane"),
             ("0001.jpg", ""),
             ("photo.jpg", ""),
             ("12", ""),
@@ -410,7 +428,7 @@ class TestErrors:
         files = [f"train/{name}.{i}.jpg" for name in ("cat", "dog") for i in range(3)]
         write(tmp_path, *files, "test1/1.jpg", "sampleSubmission.csv")
         found = error(tmp_path)
-        assert "The names of the pictures begin with what may be classes: 'cat', 'dog'." in found.message
+        assert "The names of the pictures may tell their classes: 'cat', 'dog'." in found.message
         assert labels(paste(found.hint)) == {"cat", "dog"}
 
     @pytest.mark.parametrize(
