@@ -3,10 +3,21 @@
 | given | result |
 | --- | --- |
 | `<class>/**/picture` | a picture of that class, at any depth |
-| `train/`, `val`, `valid` or `validation/`, `test/` | the split is kept, if `train` has classes and is not alone |
+| `train`, `Training`, `seg_train/seg_train`, `latih`, …, with `val` or `test` under any name | the split is kept |
+| `<class>/train`, `<class>/test`; `train_<class>`, `test_<class>` | the same |
+| validation and test folders without one for training | validation is trained on, and said |
+| a split without class folders beside others with them | left out: no labels, and said |
+| a folder beside those of the split | left out, and said |
+| folders named like splits, none with class folders | an error that names the table or annotations there |
+| a folder named like a split among other classes | a class, and said |
 | one folder around everything (`flowers/flowers/<class>`) | not a class, unless it has pictures itself |
+| `fold1/<class>`, `2021/<class>`: numbered parts, years | not classes; one data set, and said |
+| a copy of all class folders among them | more of the same, and said |
+| masks and annotations beside pictures | left out, and said |
+| classes that hold only folders | classes, and said |
+| classes that hold the same folders; data sets side by side | an error with the commands for each reading |
+| `--class-from` | the last folder, all of them or the file's name are the class |
 | a picture outside the class folders | refused: no class folder |
-| a picture outside `train/` and `test/`, in another folder | refused: outside the train, validation and test folders |
 | names that start with a dot, `Thumbs.db`, `desktop.ini`, `__MACOSX` and the like | skipped, and counted in `skipped` |
 | `.txt`, `.json`, `.csv` and other files that are not pictures | skipped, and counted |
 | a picture's ending | a picture, whatever its content; decoding checks that |
@@ -20,6 +31,7 @@
 | links, devices and paths out of the archive, in an archive | refused, never followed |
 | encrypted, oversized or oddly packed members of a zip | refused, with the reason |
 | an archive that is cut off | an error: some of the pictures would be missing |
+| an archive in a folder or in an archive | not opened, and said; without pictures beside it an error that names it |
 | a table's row without path or label, with a missing file or an unknown split | refused, with the reason |
 | a file listed twice under one label | used once; the other refused: listed twice |
 | a file listed under two labels | both refused |
