@@ -30,8 +30,8 @@ from kilat.locale.refusals import Refusal
 class TableSource:
     """Pictures listed in a table, or held in it.
 
-    Entries stand in the order of labels and paths; where the table holds the pictures themselves, in its own order,
-    in which they are read fastest. ``read`` is for one thread.
+    Entries stand in the order of labels and paths; where labels are not needed, or the table holds the pictures
+    themselves, in its own order. ``read`` is for one thread.
 
     Args:
         path: a file with one of the endings ``kilat.data.table_files.TABLES``. Paths in it are relative to its folder,
@@ -47,12 +47,13 @@ class TableSource:
     def __init__(self, path: str | Path, name: str = "", reading: Reading | None = None) -> None:
         file, reading = Path(path), reading or Reading()
         self.name = name or file.stem
-        matcher = PathMatcher(str(file.parent), _folder(reading.images, file), file.stem)
+        _require_folder(reading.images, file)
+        matcher = PathMatcher(str(file.parent), reading.images, file.stem)
         cells = read_cells(file)
         if not has_header(cells, matcher, (reading.path_column, reading.label_column, reading.split_column)):
             cells = cells.without_header()
         chosen = Columns(file, cells).choose(reading, matcher)
-        rows = read_labels(chosen.labels)
+        rows = read_labels(chosen.labels, len(cells))
         self._embedded = cells.embedded.get(chosen.path.number)
         if self._embedded is None:
             others = (rows.labels, chosen.split.cells) if chosen.split else (rows.labels,)
@@ -63,11 +64,12 @@ class TableSource:
         entries = _entries(self.name, cells, chosen, rows, matched, matcher.base)
         files = [matched.file(row) for row in range(len(entries))]
         entries = _refuse_repeated(entries, files)
-        order = list(range(len(entries))) if self._embedded else sorted_order(entries)
+        in_order = self._embedded is not None or not reading.is_labelled
+        order = list(range(len(entries))) if in_order else sorted_order(entries)
         self.entries = [entries[row] for row in order]
         self._files = [files[row] for row in order]
         self.skipped: dict[str, int] = {}
-        self.notes = table_notes(file, cells, chosen, rows, matched, matcher)
+        self.notes = table_notes(file, cells, chosen, rows, matched, matcher) if reading.is_labelled else []
 
     def read(self, index: int) -> bytes:
         """Return the bytes of the picture."""
@@ -86,22 +88,21 @@ class TableSource:
         return path if path and is_encodable(path) else None
 
 
-def _folder(images: str | None, file: Path) -> str | None:
-    """Return the folder that ``--images`` names: as seen from here, or else from the table.
+def _require_folder(images: str | None, file: Path) -> None:
+    """Raise where ``--images`` names no folder.
 
     Raises:
         SourceError: there is none.
     """
-    if images is None:
-        return None
-    places = [os.path.expanduser(images), os.path.join(file.parent, images)]
-    found = [place for place in places if os.path.isdir(place)]
-    if not found:
-        raise SourceError(
-            _("--images: there is no folder {folder}.").format(folder=images),
-            hint=_("Give the folder with the pictures that {file} names.").format(file=file),
-        )
-    return found[0]
+    if images is None or os.path.isdir(images):
+        return
+    inside = os.path.join(file.parent, images)
+    raise SourceError(
+        _("--images: there is no folder {folder}.").format(folder=images),
+        hint=_("Did you mean {names}?").format(names=repr(inside))
+        if os.path.isdir(inside)
+        else _("Give the folder with the pictures that {file} names.").format(file=file),
+    )
 
 
 def _entries(
@@ -127,7 +128,7 @@ def _entries(
             refused = Refusal("extra_cells", f"{cells.overfull[row]} > {len(cells.names)}")
         elif not path.strip():
             shown, refused = f"row {row + 1}", Refusal("no_path")
-        elif not label:
+        elif not label and chosen.labels:
             refused = Refusal("no_label")
         elif written[row] and splits[written[row]] is None:
             refused = Refusal("unknown_split", written[row])

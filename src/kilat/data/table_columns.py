@@ -28,7 +28,7 @@ class ChosenColumns:
 
     Args:
         path: names the pictures, or holds them.
-        labels: the column with the labels, or one for each label that says yes or no.
+        labels: the column with the labels, or one for each label that says yes or no; none where none are needed.
         split: says which split a picture belongs to; None where no column does.
         unread_splits: names of columns that are called like splits, but say none that kilat knows.
     """
@@ -63,11 +63,13 @@ class Columns:
         path = (
             self.named("--path-column", reading.path_column) if reading.path_column else self.find_path(matcher, taken)
         )
+        if not reading.is_labelled:
+            return ChosenColumns(path, labels, split, [])
         if not labels:
             self.require_no_boxes(path)
         split = split or self.find_split([path, *labels])
-        taken = [path, *([split] if split else [])]
-        labels = labels or self.find_labels(taken)
+        if not labels:
+            labels = self.find_labels([path, *([split] if split else [])])
         unread = [] if split else self.unread_splits([path, *labels])
         return ChosenColumns(path, labels, split, unread)
 
@@ -215,9 +217,10 @@ class Columns:
         )
 
     def _no_path(self) -> SourceError:
-        if not self.all:
+        if not len(self.cells):
+            message = _("{file} has a line with names of columns and no rows.") if self.all else _("{file} is empty.")
             return SourceError(
-                _("{file} is empty.").format(file=self.file),
+                message.format(file=self.file),
                 hint=_("Give a table whose first line names the columns: path,label or path,label,split."),
             )
         if len(self.all) > _MOST_COLUMNS or any(fold(one.name).startswith("pixel") for one in self.all):

@@ -31,8 +31,10 @@ class RowLabels:
     trimmed: bool = False
 
 
-def read_labels(columns: Sequence[Column]) -> RowLabels:
+def read_labels(columns: Sequence[Column], rows: int) -> RowLabels:
     """Return the label of every row: of one column its value, of several the names of those that say yes."""
+    if not columns:
+        return RowLabels([""] * rows, [])
     if len(columns) > 1:
         return _one_hot(columns)
     cells = columns[0].cells

@@ -21,7 +21,9 @@ def table_notes(
     file: Path, cells: Cells, chosen: ChosenColumns, rows: RowLabels, matched: Matched, matcher: PathMatcher
 ) -> list[Note]:
     """Return what the user should know about how a table was read."""
-    parts = [_pictures(cells, chosen, matched, matcher), _labels(chosen, rows)]
+    parts = [_pictures(cells, chosen, matched, matcher)]
+    if chosen.labels:
+        parts.append(_labels(chosen, rows))
     if chosen.split is not None:
         parts.append({"phrase": "split", "column": chosen.split.name})
     if not cells.has_header:

@@ -10,7 +10,7 @@ import posixpath
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -19,8 +19,16 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from kilat.data.image_file import PICTURE_SUFFIXES, kind_of_file
 from kilat.data.split_names import split_name, split_of
 
-_MAX_AROUND = 100_000
-"""Files and folders around the table's own folder, above which that neighbourhood is not searched."""
+_FOR_TABLES = frozenset(
+    """
+    ann anno annotation annotations csv csvs data docs files groundtruth gt index info label labels labeling list lists
+    meta metadata split splits table tables tabular
+    """.split()
+)
+"""What folders are called that hold tables about the pictures beside them."""
+
+_MAX_AROUND = 200_000
+"""Files and folders around such a folder, above which they are not searched."""
 
 _NEARLY_ALL = 0.9
 """The share of names that a folder must have to be the one that a table is about."""
@@ -90,9 +98,9 @@ class Matched:
         matches = list(self.matches)
         for row, match in enumerate(matches):
             if len(match.files) > 1:
-                words = {_fold(cells[row]) for cells in others} - {""}
-                folders = [_folders(os.path.relpath(file, self.root)) for file in match.files]
-                agree = [len(words & ({*parts} | {split_of(part) for part in parts})) for parts in folders]
+                words = _words(cells[row].strip() for cells in others)
+                folders = [os.path.dirname(os.path.relpath(file, self.root)).split(os.sep) for file in match.files]
+                agree = [len(words & _words(parts)) for parts in folders]
                 best = [file for file, count in zip(match.files, agree, strict=True) if count == max(agree) > 0]
                 if len(best) == 1:
                     matches[row] = replace(match, files=(best[0],), inside="")
@@ -197,9 +205,13 @@ class PathMatcher:
         self._own_folder = ""  # the matcher's own, seen from where it searches
 
     def widen(self) -> bool:
-        """Search the folder around the table's as well, if that is not too large; return whether anything is there."""
-        around = os.path.dirname(self.base)
-        if not self._may_widen or around == self.base:
+        """Search around the table's folder, where that has no pictures and is called like a folder for tables.
+
+        Returns:
+            Whether anything is there. Of any other folder the neighbours have nothing to do with it.
+        """
+        around, own = os.path.split(self.base)
+        if not self._may_widen or own.casefold() not in _FOR_TABLES or self.files.paths:
             return False
         self._may_widen = False
         wider = PictureFiles(around, _MAX_AROUND)
@@ -346,6 +358,12 @@ def _same_split(dropped: Sequence[str], inside: Sequence[str]) -> bool:
     """Return whether the folders that were left out and those that came instead do not name different splits."""
     left, taken = {_split_in(part) for part in dropped} - {None}, {_split_in(part) for part in inside} - {None}
     return not left or not taken or bool(left & taken)
+
+
+def _words(names: Iterable[str]) -> set[str]:
+    """Return names folded, and the splits that they mean."""
+    names = list(names)
+    return ({_fold(name) for name in names} | {split_of(name) or "" for name in names}) - {""}
 
 
 def _split_in(name: str) -> str | None:
