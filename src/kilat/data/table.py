@@ -122,7 +122,7 @@ def _entries(
         files = matched.matches[row].files if matched.matches else (path,)
         shown = path or f"row {row + 1}"
         if len(files) == 1 and matched.matches and matched.matches[row].how != "literal":
-            shown = os.path.relpath(files[0], base)
+            shown = _from(base, files[0])
         refused = None
         if row in cells.overfull:
             refused = Refusal("extra_cells", f"{cells.overfull[row]} > {len(cells.names)}")
@@ -135,9 +135,15 @@ def _entries(
         elif not files:
             refused = Refusal("file_not_found")
         elif len(files) > 1:
-            refused = Refusal("several_files", listed([os.path.relpath(file, base) for file in files]))
+            refused = Refusal("several_files", listed([_from(base, file) for file in files]))
         entries.append(Entry(printable(shown), label, splits[written[row]] or "", refused))
     return entries
+
+
+def _from(folder: str, file: str) -> str:
+    """Return a file's path as seen from a folder, quickly where it is inside."""
+    inside = os.path.join(folder, "")
+    return file[len(inside) :] if file.startswith(inside) else os.path.relpath(file, folder)
 
 
 def _refuse_repeated(entries: list[Entry], files: Sequence[str]) -> list[Entry]:

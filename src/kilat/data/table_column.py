@@ -57,7 +57,7 @@ _ODD = re.compile(r"\{|\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{4}")
 """How JSON objects and dates begin."""
 
 _MANY = 20
-"""Rows from which on labels can be told from names that differ in every row."""
+"""Rows from which on labels can be told from names that differ in every row; more values than splits have."""
 
 _SAMPLE = 300
 
@@ -194,8 +194,8 @@ class Column:
 
     @property
     def is_about_splits(self) -> bool:
-        """Whether all its values are splits."""
-        return None not in self.splits.values() and any(self.splits.values())
+        """Whether all its values are splits, which are few."""
+        return len(self.counts) <= _MANY and None not in self.splits.values() and any(self.splits.values())
 
     def says_the_same(self, other: "Column") -> bool:
         """Return whether each value stands beside one value of another column, and the other way round."""

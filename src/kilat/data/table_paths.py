@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cache, cached_property
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from kilat.data.image_file import PICTURE_SUFFIXES, kind_of_file
@@ -248,7 +248,8 @@ class PathMatcher:
         return os.path.join(self.files.root, near) if near else ""
 
     def _literal(self, value: str) -> Match:
-        for written, how in ((value, "literal"), (value.strip(), "literal"), (plain_path(value), "spelling")):
+        forms = {plain_path(value): "spelling", value.strip(): "literal", value: "literal"}
+        for written, how in reversed(forms.items()):
             path = os.path.normpath(os.path.join(self.base, written))
             if written.strip() and os.path.exists(path) and not os.path.isdir(path):
                 return Match((path,), how)
@@ -366,6 +367,7 @@ def _words(names: Iterable[str]) -> set[str]:
     return ({_fold(name) for name in names} | {split_of(name) or "" for name in names}) - {""}
 
 
+@cache
 def _split_in(name: str) -> str | None:
     """Return the split that a name is about, whatever else it says: ``train_labels``."""
     found = split_name(name)
