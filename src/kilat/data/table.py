@@ -172,13 +172,15 @@ def _require_found(file: Path, chosen: ChosenColumns, matched: Matched, matcher:
         return
     unclear = next((match.files for match in matched.matches if len(match.files) > 1), ())
     command = f"kilat train {shlex.quote(str(file))} --images"
+    folders = sorted({os.path.dirname(path) for path in unclear})
     if unclear:
-        folders = sorted({os.path.dirname(path) for path in unclear})
         raise SourceError(
             _("The pictures of {file} are not clear: '{value}' may be {files}.").format(
                 file=file, value=values[0].strip(), files=listed([printable(path) for path in unclear])
             ),
-            hint=_("Say the folder: {command}").format(command=f"{command} {shlex.quote(folders[0])}"),
+            hint=_("Say the folder: {command}").format(command=f"{command} {shlex.quote(folders[0])}")
+            if len(folders) > 1
+            else _("Write the names with their endings into the table, or move the files that are not meant."),
         )
     message = _("None of the {count:,} pictures that {file} names in its column '{column}' was found: tried {tried}.")
     miss = nearest_miss(values[0], matcher)

@@ -146,14 +146,20 @@ class Columns:
         """
         others = [one for one in self.all if one not in taken and one.counts and not one.counts_rows]
         called = _distinct([one for one in others if one.is_called_label and one.may_be_labels], others)
-        if exact := [one for one in called if one.short_name == "label"]:
-            return exact[:1]
+        exact = [one for one in called if one.short_name == "label"]
+        if len(exact) == 1:
+            return exact
         if not called:
             if one_hot := self._one_hot(others):
                 return one_hot
             likely = [one for one in others if one.looks_like_labels]
             likely = [one for one in likely if not one.is_called_seldom] or likely
             called = _distinct([one for one in likely if not (one.is_number and one.is_called_seldom)], likely)
+            # Numbers of which nothing is known are labels only where nothing else is said of the pictures.
+            rest = [one for one in others if one not in called and not one.is_called_other and one.may_be_labels]
+            rest = [one for one in rest if not (one.is_number and len(one.counts) == one.filled)]
+            if len(called) == 1 and called[0].is_number and rest:
+                raise self._ambiguous("--label-column", [*called, *rest], _("the labels"))
         if len(called) == 1:
             return called
         if called:
@@ -213,8 +219,13 @@ class Columns:
             _("Several columns of {file} may hold {what}: {names}.").format(
                 file=self.file, what=what, names=_names(columns)
             ),
-            hint=_("Say which: {command}").format(command=self.command(option, columns[0].name)),
+            hint=_("Say which: {command}").format(command=self.command(option, self._address(columns[0]))),
         )
+
+    def _address(self, column: Column) -> str:
+        """Return what an option names a column by: its name, or its number where that is not enough."""
+        names = [one.name for one in self.all]
+        return column.name if column.name and names.count(column.name) == 1 else str(column.number + 1)
 
     def _no_path(self) -> SourceError:
         if not len(self.cells):
@@ -235,7 +246,7 @@ class Columns:
                 file=self.file, names=_names(self.all)
             ),
             hint=_("Say the column and the folder: {command}").format(
-                command=self.command("--path-column", self.all[0].name) + " --images FOLDER"
+                command=self.command("--path-column", self._address(self.all[0])) + " --images FOLDER"
             ),
         )
 
@@ -243,11 +254,10 @@ class Columns:
         message = _("{file} has no column with labels. Its columns: {names}.")
         if others:
             message = _("No column of {file} looks like labels, which are few and come again. Its columns: {names}.")
-        example = self.command("--label-column", others[0].name if others else "NAME")
-        return SourceError(
-            message.format(file=self.file, names=_names(self.all)),
-            hint=_("Say which: {command}").format(command=example),
-        )
+        hint = _("Add a column with the labels, or give a folder with a folder of pictures per class.")
+        if others:
+            hint = _("Say which: {command}").format(command=self.command("--label-column", self._address(others[0])))
+        return SourceError(message.format(file=self.file, names=_names(self.all)), hint=hint)
 
 
 def _naming_pictures(columns: Sequence[Column], matcher: PathMatcher) -> list[Column]:

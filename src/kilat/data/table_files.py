@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kilat.data.image_file import PICTURE_SUFFIXES
 from kilat.data.table_cells import Cells, cell_text
+from kilat.data.table_column import Column
 from kilat.data.table_parquet import read_parquet
 from kilat.errors import SourceError
 from kilat.locale import _
@@ -22,6 +24,9 @@ DELIMITED = (".csv", ".tsv", ".tab", ".psv", ".txt", ".lst")
 LINES_OF_JSON = (".jsonl", ".ndjson", ".manifest")
 TABLES = (*DELIMITED, *LINES_OF_JSON, ".parquet")
 """Endings of the files that are read as tables."""
+
+_NAME_AND_LABEL = re.compile(rf"(.+?\.(?:{'|'.join(sorted(PICTURE_SUFFIXES))}))\s+(\S+|[^\d\s].*)", re.IGNORECASE)
+"""A line of a list of pictures: a name, and a label, which is one word or does not begin with a number."""
 
 _SAMPLE = 50
 """Lines that decide which delimiter a file has."""
@@ -98,6 +103,8 @@ def _read_delimited(file: Path) -> Cells:
     lines = io.StringIO(text[given.end() :] if given else text, newline="")
     delimiter = given[1] if given else _delimiter(lines, words=file.suffix.lower() in (".txt", ".lst"))
     lines.seek(0)
+    if delimiter == " " and (pairs := _names_and_labels(lines.getvalue().splitlines())):
+        return _of_rows(file, pairs, delimiter)
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter == " ")
     try:
         rows = [row for row in reader if any(cell.strip() for cell in row)]
@@ -108,12 +115,41 @@ def _read_delimited(file: Path) -> Cells:
             ),
             hint=_("Save it again as CSV in UTF-8, with quotes around cells that hold delimiters."),
         ) from error
+    return _of_rows(file, _without_title(rows), delimiter)
+
+
+def _of_rows(file: Path, rows: list[list[str]], delimiter: str) -> Cells:
+    """Return rows as a table of which the first may hold the names; a row that is short gets empty cells."""
     names = [name.strip() for name in rows[0]] if rows else []
     body, width = rows[1:], len(names)
     overfull = {i: len(row) for i, row in enumerate(body) if len(row) > width and any(c.strip() for c in row[width:])}
+    if 2 * len(overfull) > len(body):
+        raise SourceError(
+            _("Most rows of {file} have more cells than its first line: {count} instead of {width}.").format(
+                file=file, count=next(iter(overfull.values())), width=width
+            ),
+            hint=_("Put quotes around cells that hold the delimiter '{delimiter}', and name every column.").format(
+                delimiter=delimiter
+            ),
+        )
     columns = [[row[i] if i < len(row) else "" for row in body] for i in range(width)]
     encoding = "UTF-16" if is_utf16(file.read_bytes()[:2]) else ""
     return Cells(names, columns, may_lack_header=True, overfull=overfull, encoding=encoding)
+
+
+def _without_title(rows: list[list[str]]) -> list[list[str]]:
+    """Return rows without a title or a comment above the line with the names of columns."""
+    if len(rows) < 2 or not rows[0][0].strip() or any(cell.strip() for cell in rows[0][1:]):
+        return rows
+    title, names = Column(0, rows[0][0], ()), [Column(i, name, ()) for i, name in enumerate(rows[1])]
+    is_header = len(names) > 1 and any(one.is_called_path or one.is_called_label for one in names)
+    return rows[1:] if is_header and not title.is_called_path else rows
+
+
+def _names_and_labels(lines: list[str]) -> list[list[str]]:
+    """Return lines of a picture's name and a label, where blanks may stand in both; nothing where they are not such."""
+    found = [_NAME_AND_LABEL.fullmatch(line.strip()) for line in lines if line.strip()]
+    return [[match[1], match[2]] for match in found if match] if all(found) else []
 
 
 def _delimiter(lines: io.StringIO, *, words: bool) -> str:

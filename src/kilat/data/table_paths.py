@@ -36,6 +36,11 @@ _NEARLY_ALL = 0.9
 _MAX_COMPARED = 2_000
 """Files among which the nearest to a missing one is sought."""
 
+_REPLACED = PICTURE_SUFFIXES | {"dcm", "dicom", "npy", "xml", "json", "txt"}
+"""Endings for which a table may name a picture with another one: that of its original, or of its annotation."""
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
 _UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
 """What Label Studio writes before the name of a file that was uploaded."""
 
@@ -103,7 +108,8 @@ class Matched:
                 agree = [len(words & _words(parts)) for parts in folders]
                 best = [file for file, count in zip(match.files, agree, strict=True) if count == max(agree) > 0]
                 if len(best) == 1:
-                    matches[row] = replace(match, files=(best[0],), inside="")
+                    inside = os.path.dirname(os.path.relpath(best[0], self.root)).replace(os.sep, "/")
+                    matches[row] = replace(match, files=(best[0],), inside=inside)
         return replace(self, matches=matches)
 
 
@@ -172,14 +178,12 @@ class PictureFiles:
         """Yield pictures that a name may mean, folded, the surest first, with what was done to the name."""
         yield "name", self.by_name.get(name, [])
         yield "ending", self.by_stem.get(name, [])
-        if _stem(name) != name:
-            yield "ending", self.by_stem.get(_stem(name), [])
+        if (stem := _stem(name, _REPLACED)) != name:
+            yield "ending", self.by_stem.get(stem, [])
         if number := re.fullmatch(r"(\d{1,18})(?:\.0+)?", name):
             yield "number", self.by_number.get(str(int(number[1])), [])
         if _UPLOAD_PREFIX.match(name):
             yield "name", self.by_name.get(_UPLOAD_PREFIX.sub("", name, count=1), [])
-        if "%" in name:
-            yield "name", self.by_name.get(_fold(unquote(name)), [])
 
     def nearest(self, name: str) -> str:
         """Return the path of the picture whose path is most like this one; nothing where there is none."""
@@ -239,8 +243,10 @@ class PathMatcher:
         return Matched(self._in_one_folder(matches, values), self.files.root)
 
     def tried(self, value: str) -> str:
-        """Return the path that was tried first."""
-        return os.path.normpath(os.path.join(self.base, value.strip()))
+        """Return the path that was tried first, or the address that it is."""
+        return (
+            value.strip() if _ADDRESS.match(value.strip()) else os.path.normpath(os.path.join(self.base, value.strip()))
+        )
 
     def nearest(self, value: str) -> str:
         """Return the absolute path of the picture that is most like a value; nothing where there are none."""
@@ -248,7 +254,8 @@ class PathMatcher:
         return os.path.join(self.files.root, near) if near else ""
 
     def _literal(self, value: str) -> Match:
-        forms = {plain_path(value): "spelling", value.strip(): "literal", value: "literal"}
+        plain = plain_path(value)
+        forms = {unquote(plain): "spelling", plain: "spelling", value.strip(): "literal", value: "literal"}
         for written, how in reversed(forms.items()):
             path = os.path.normpath(os.path.join(self.base, written))
             if written.strip() and os.path.exists(path) and not os.path.isdir(path):
@@ -311,7 +318,7 @@ class PathMatcher:
 def plain_path(value: str) -> str:
     """Return a path with slashes, without quotes, and without what makes it a URL."""
     text = value.strip().strip("\"'")
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
+    if _ADDRESS.match(text):
         url = urlsplit(text)
         text = unquote(url.path if url.scheme == "file" else f"/{url.netloc}{url.path}")
     elif "local-files/?d=" in text:  # how Label Studio names a file of its own machine
@@ -383,10 +390,10 @@ def _fold(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _stem(name: str) -> str:
+def _stem(name: str, endings: frozenset[str] = PICTURE_SUFFIXES) -> str:
     """Return a folded name without the ending of a picture."""
     stem, _dot, ending = name.rpartition(".")
-    return stem if stem and ending in PICTURE_SUFFIXES else name
+    return stem if stem and ending in endings else name
 
 
 def _grouped(keys: Iterator[str]) -> dict[str, list[int]]:
