@@ -143,7 +143,7 @@ def find_rate(  # noqa: PLR0917 - an option each
     class_from: ClassFrom = None,
     as_json: Json = False,
 ) -> None:
-    """Try learning rates from too low to too high, and suggest one."""
+    """Try learning rates from too low to too high, and suggest one where the loss falls by more than its noise."""
     from kilat.data.reading import Reading
     from kilat.recipe import load
     from kilat.report import curves, svg_canvas
@@ -155,9 +155,10 @@ def find_rate(  # noqa: PLR0917 - an option each
     with progress_bars.show() as progress:
         source = open_data(data, root=root, progress=progress, reading=Reading.of(class_from=class_from))
         found = inspect.find_learning_rate(source, settings, steps, progress)
-    write_file(out, svg_canvas.standalone(curves.rate_finder(found.rates, found.losses, found.suggestion)))
+    drawing = curves.rate_finder(found.rates, found.losses, found.smoothed, found.suggestion)
+    write_file(out, svg_canvas.standalone(drawing))
     if as_json:
         show.print_json({**vars(found), "drawing": str(out)})
     else:
-        print(_("suggested learning rate {rate:.2g}").format(rate=found.suggestion))
+        print(inspect.rate_sentence(found, settings.fit.optimizer.rate))
         show.print_written(out)
