@@ -40,21 +40,33 @@ class KerasAdapter(nn.Module):
 
     Args:
         network: on Keras's PyTorch backend, from float32 ``[n, size, size, 3]`` (or 1, in grey) to ``[n, k]``.
-        low: its value of black.
-        high: its value of white.
+        factor: what pixels are multiplied by, one for each channel.
+        offset: what is added then, one for each channel.
+        reverse: whether its channels are blue, green and red.
         grey: whether it takes grey pictures.
         log: whether it gives probabilities, whose logarithms are the logits.
     """
 
-    def __init__(self, network: nn.Module, *, low: float, high: float, grey: bool, log: bool) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        factor: Sequence[float],
+        offset: Sequence[float],
+        reverse: bool,
+        grey: bool,
+        log: bool,
+    ) -> None:
         super().__init__()
-        self.network = network
-        self.low, self.scale, self.grey, self.log = low, (high - low) / 255, grey, log
+        self.network, self.reverse, self.grey, self.log = network, reverse, grey, log
+        channels = 1 if grey else 3
+        self.factor, self.offset = torch.tensor(factor[:channels]), torch.tensor(offset[:channels])
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the logits ``[n, k]`` of pixels uint8 ``[n, size, size, 3]``."""
         values = pixels.float()
-        values = self.low + self.scale * (_grey(values) if self.grey else values)
+        values = _grey(values) if self.grey else values.flip(-1) if self.reverse else values
+        values = values * self.factor + self.offset
         with _constant_shapes():
             output: Tensor = self.network(values, training=False)  # Keras reads this, not torch's own mode
         return torch.log(output.clamp_min(1e-30)) if self.log else output
