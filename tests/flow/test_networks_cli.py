@@ -237,5 +237,7 @@ class TestTrain:
         (answer,) = json_lines(kilat_here("predict", small_run.folder, picture, "--json").stdout)
         assert answer["label"] in {str(digit) for digit in range(10)}
         done = kilat_here("eval", small_run.folder, "digits", "--json")
-        measured = json.loads(done.stdout)["metrics"]["test"]
-        assert measured["n"] == small_run.metrics.data.used
+        measured, trained = json.loads(done.stdout)["metrics"], small_run.metrics
+        assert measured["test"]["n"] == trained.test.n
+        assert measured["test"]["accuracy"] == pytest.approx(trained.test.accuracy)
+        assert measured["train"]["n"] == trained.data.used - trained.test.n
