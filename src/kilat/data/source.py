@@ -32,7 +32,9 @@
 | encrypted, oversized or oddly packed members of a zip | refused, with the reason |
 | an archive that is cut off | an error: some of the pictures would be missing |
 | an archive in a folder or in an archive | not opened, and said; without pictures beside it an error that names it |
+| a table: which columns, which files | found by content, and said (``kilat.data.table``) |
 | a table's row without path or label, with a missing file or an unknown split | refused, with the reason |
+| a table's name that several files have | refused: several files may be meant |
 | a file listed twice under one label | used once; the other refused: listed twice |
 | a file listed under two labels | both refused |
 | rows without a split, where others have one | train |
@@ -58,7 +60,7 @@ from kilat.data.layout_advice import archives_instead, fitting_table
 from kilat.data.layout_problems import class_folders_hint, layout_error, one_training_class_error
 from kilat.data.reading import Reading
 from kilat.data.table import TableSource
-from kilat.data.table_files import TABLES
+from kilat.data.table_files import TABLES, hint_for_other_table
 from kilat.errors import SourceError, nearest
 from kilat.locale import _, ngettext
 from kilat.runtime.progress import Advance
@@ -132,7 +134,8 @@ def find_source(
             )
         raise SourceError(
             _("{path} is neither a table nor an archive that kilat reads.").format(path=printable(str(path))),
-            hint=_("Give a folder of class folders, a table ({tables}) or an archive ({archives}).").format(
+            hint=hint_for_other_table(file_name)
+            or _("Give a folder of class folders, a table ({tables}) or an archive ({archives}).").format(
                 tables=", ".join(TABLES), archives=", ".join(ARCHIVES)
             ),
         )

@@ -9,6 +9,9 @@ from functools import cached_property
 from kilat.data.image_file import PICTURE_SUFFIXES
 from kilat.data.split_names import split_of
 
+NOT_A_NUMBER = frozenset(("nan", "<na>", "nat"))
+"""How pandas writes a value that is not there, where it writes something."""
+
 TRUE = frozenset(("1", "1.0", "true", "yes", "t", "y"))
 FALSE = frozenset(("0", "0.0", "false", "no", "f", "n"))
 
@@ -124,9 +127,11 @@ class Column:
 
     @cached_property
     def counts(self) -> Counter[str]:
-        """How often every value stands in it, without blanks around it; empty cells do not count."""
+        """How often every value stands in it, without blanks around it; those that are none do not count."""
         counts = Counter(cell.strip() for cell in self.cells)
-        del counts[""]
+        missing = [value for value in counts if not value or value.casefold() in NOT_A_NUMBER]
+        for value in missing:
+            del counts[value]
         return counts
 
     @property

@@ -145,7 +145,10 @@ class Columns:
             SourceError: none is found, or several could be meant.
         """
         others = [one for one in self.all if one not in taken and one.counts and not one.counts_rows]
-        called = _distinct([one for one in others if one.is_called_label and one.may_be_labels], others)
+        called = [one for one in others if one.is_called_label and one.may_be_labels]
+        if any(one.short_name == "x" for one in others):  # then y is a coordinate
+            called = [one for one in called if one.short_name != "y"]
+        called = _distinct(called, others)
         exact = [one for one in called if one.short_name == "label"]
         if len(exact) == 1:
             return exact

@@ -32,6 +32,20 @@ _SAMPLE = 50
 """Lines that decide which delimiter a file has."""
 
 
+def hint_for_other_table(name: str) -> str:
+    """Return how a table of another kind becomes one that is read; nothing where the name is not that of a table."""
+    suffix = Path(name.lower()).suffix
+    if suffix in (".xlsx", ".xls", ".xlsm", ".ods", ".numbers"):
+        return _("Save it as 'CSV UTF-8' from the spreadsheet, and give that file.")
+    if suffix == ".json":
+        return _("Write it as a table with one row and one label a picture: CSV, or JSON Lines with one object a line.")
+    if suffix in (".gz", ".bz2", ".xz"):
+        return _("Unpack it first, and give the table itself.")
+    if suffix in (".feather", ".arrow", ".orc", ".pkl", ".pickle", ".h5", ".hdf5", ".sqlite", ".db"):
+        return _("Save it as CSV or Parquet, such as with pandas: table.to_csv('table.csv', index=False)")
+    return ""
+
+
 def read_cells(file: Path) -> Cells:
     """Return the cells of a table.
 

@@ -205,7 +205,7 @@ class PathMatcher:
         self.base = os.path.abspath(images or folder)
         self.files = PictureFiles(self.base)
         self._split = _split_in(name)
-        self._may_widen = images is None
+        self._is_said = images is not None
         self._own_folder = ""  # the matcher's own, seen from where it searches
 
     def widen(self) -> bool:
@@ -215,9 +215,8 @@ class PathMatcher:
             Whether anything is there. Of any other folder the neighbours have nothing to do with it.
         """
         around, own = os.path.split(self.base)
-        if not self._may_widen or own.casefold() not in _FOR_TABLES or self.files.paths:
+        if self._is_said or own.casefold() not in _FOR_TABLES or self.files.paths:
             return False
-        self._may_widen = False
         wider = PictureFiles(around, _MAX_AROUND)
         if not wider.paths:
             return False
@@ -229,6 +228,8 @@ class PathMatcher:
         matches = [self._literal(value) for value in values]
         parts = [path_parts(value) for value in values]
         shared = _shared_folders(parts)
+        if self._is_said:  # that the pictures are there, wherever they were
+            shared |= {origin: max(map(len, parts)) for origin in shared if origin}
         # Where some values are right as they are written, the others may differ in their ending, not in their folder.
         settled = {_origin(parts[row]) for row, match in enumerate(matches) if match.files}
         cache: dict[tuple[str, ...], Match] = {}
@@ -240,7 +241,7 @@ class PathMatcher:
                 found = self._search(parts[row], 0 if origin in settled else shared[origin])
                 cache[key] = NOTHING if origin in settled and found.inside != self._own_folder else found
             matches[row] = cache[key]
-        return Matched(self._in_one_folder(matches, values), self.files.root)
+        return Matched(_without_collisions(self._in_one_folder(matches, values), values), self.files.root)
 
     def tried(self, value: str) -> str:
         """Return the path that was tried first, or the address that it is."""
@@ -313,6 +314,16 @@ class PathMatcher:
             there = tuple(file for file in matches[row].files if os.path.dirname(file) == whole[0])
             settled[row] = replace(matches[row], files=there, inside=inside) if there else NOTHING
         return settled
+
+
+def _without_collisions(matches: list[Match], values: Sequence[str]) -> list[Match]:
+    """Return matches without those of paths that are one file only because folders were left out of them."""
+    written: dict[str, set[str]] = defaultdict(set)
+    for match, value in zip(matches, values, strict=True):
+        if match.dropped and len(match.files) == 1:
+            written[match.files[0]].add(plain_path(value))
+    several = {file for file, paths in written.items() if len(paths) > 1}
+    return [NOTHING if match.dropped and match.files and match.files[0] in several else match for match in matches]
 
 
 def plain_path(value: str) -> str:

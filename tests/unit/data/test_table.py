@@ -217,6 +217,25 @@ class TestPaths:
         assert "2 of 12 pictures in the table were not found" in said(source)
         assert f"tried {tmp_path}/images/010.jpg; nearest: {tmp_path}/images/0" in said(source)
 
+    def test_paths_of_two_computers(self, tmp_path):
+        homes = ("C:\\Users\\anna\\pets", "/home/ben/pets")
+        source = opened(
+            write(pets(tmp_path), [("path", "label"), *labelled(lambda n: f"{homes[n % 2]}/images/{n:03}.jpg")])
+        )
+        assert found(source) == PETS
+
+    def test_paths_of_two_people_with_a_folder_that_was_said(self, tmp_path):
+        table = write(pets(tmp_path), [("path", "label"), *labelled(lambda n: f"/home/{'ab'[n % 2]}/{n:03}.jpg")])
+        with pytest.raises(SourceError, match="None of the 12 pictures"):
+            opened(table)
+        assert counts(opened(table, images=tmp_path / "images")) == {("cat", ""): 6, ("dog", ""): 6}
+
+    def test_two_paths_are_never_one_picture(self, tmp_path):
+        files(tmp_path, "1.jpg", "2.jpg")
+        rows = [("/data/a/1.jpg", "p"), ("/data/b/1.jpg", "p"), ("/data/a/2.jpg", "q")]
+        source = opened(write(tmp_path, [("path", "label"), *rows]), images=tmp_path)
+        assert refusals(source) == ["/data/a/1.jpg: file not found", "/data/b/1.jpg: file not found"]
+
     def test_two_letters_in_one_spelling(self, tmp_path):
         files(tmp_path, "images/cafe\u0301.jpg", "images/the\u0301.jpg")
         source = opened(write(tmp_path, [("path", "label"), ("images/café.jpg", "a"), ("images/thé.jpg", "b")]))
@@ -224,8 +243,20 @@ class TestPaths:
 
 
 class TestColumns:
-    @pytest.mark.parametrize("path", ["image_id", "Filename", "ImageID", "file name", "img", "bild", "文件", "x"])
-    @pytest.mark.parametrize("label", ["label", "Class", "diagnosis", "dx", "cats", "klasse", "y", "Target"])
+    @pytest.mark.parametrize(
+        ("path", "label"),
+        [
+            *(("image_id", "label"), ("Filename", "Class"), ("ImageID", "diagnosis"), ("file name", "dx")),
+            *(
+                ("img", "cats"),
+                ("bild", "klasse"),
+                ("文件", "标签"),
+                ("X", "y"),
+                ("label", "target"),
+                ("class", "path"),
+            ),
+        ],
+    )
     def test_whatever_they_are_called(self, tmp_path, path, label):
         source = opened(write(pets(tmp_path), [(path, label), *labelled(lambda n: f"images/{n:03}.jpg")]))
         assert found(source) == PETS
@@ -655,6 +686,16 @@ class TestFiles:
         with pytest.raises(SourceError, match=message) as caught:
             opened(tmp_path / "table.csv")
         assert caught.value.hint
+
+    @pytest.mark.parametrize(
+        ("name", "hint"),
+        [("t.xlsx", "CSV UTF-8"), ("t.json", "JSON Lines"), ("t.csv.gz", "Unpack"), ("t.pkl", "pandas")],
+    )
+    def test_tables_of_other_kinds(self, tmp_path, name, hint):
+        (tmp_path / name).write_bytes(b"x")
+        with pytest.raises(SourceError, match="neither a table nor an archive") as caught:
+            opened(tmp_path / name)
+        assert hint in caught.value.hint
 
     @pytest.mark.parametrize("line", ['{"a": 1', "[1, 2]", "path,label"])
     def test_lines_that_are_not_json(self, tmp_path, line):
