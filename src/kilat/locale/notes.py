@@ -32,8 +32,8 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("{count:,} folders that lead back to themselves were skipped."),
     ),
     "similar_labels": N_(
-        "Labels that differ only in case, blanks, hyphens or Unicode form are classes of their own: {labels}. If they "
-        "are one class, give them one name: rename the folder, or correct the table."
+        "These labels differ only in case, blanks, hyphens or Unicode form, and are kept apart: {labels}. If they are "
+        "one class, give them one name: rename the folder, or correct the table."
     ),
     "label_like_missing": (
         N_("Class “{label}” looks like a missing label: it has one picture."),
@@ -57,10 +57,10 @@ NOTES: dict[str, str | tuple[str, str]] = {
     # what was read into folders (kilat.data.layout)
     "splits_by_name": N_("The folders are taken for a split: {folders}."),
     "no_training_folder": N_(
-        "There is no training folder: the pictures in {validation} are trained on (validated by cross-validation), "
-        "those in {test} are the test set."
+        "There is no training folder with classes: the pictures in {validation} are trained on (validated by "
+        "cross-validation), those in {test} are the test set."
     ),
-    "only_folder_of_split": N_("There is no training folder: all labelled pictures stand in “{folder}”."),
+    "only_folder_of_split": N_("There is no training folder with classes: all labelled pictures stand in “{folder}”."),
     "split_without_labels": (
         N_("The folder “{folder}” has no class folders in it, so its picture has no label: left out."),
         N_("The folder “{folder}” has no class folders in it, so its {count:,} pictures have no label: left out."),
@@ -297,6 +297,20 @@ NOTES: dict[str, str | tuple[str, str]] = {
     "time_limit_pictures": (
         N_("The time limit left out one of {total:,} pictures."),
         N_("The time limit left out {count:,} of {total:,} pictures."),
+    ),
+    "time_limit_penalties": (
+        N_("The time limit left room for one of {total:,} L2 penalties of the head."),
+        N_("The time limit left room for {count:,} of {total:,} L2 penalties of the head."),
+    ),
+    "time_limit_folds": (
+        N_(
+            "The time limit left room for one of {total:,} folds of the cross-validation: "
+            "calibration and label checks know the held-out pictures of that fold alone."
+        ),
+        N_(
+            "The time limit left room for {count:,} of {total:,} folds of the cross-validation: "
+            "calibration and label checks know the held-out pictures of these alone."
+        ),
     ),
     "no_time_to_finetune": N_("The time limit left no room for fine-tuning: this is the frozen result alone."),
     "feature_cache": N_("The feature cache was not used: {reason}."),

@@ -28,8 +28,8 @@ class TestLabels:
         (note,) = label_notes(entries(dog=2, Dog=3, cat=5))
         assert note.values == {"labels": {"Dog": 3, "dog": 2}}
         assert note.sentence().startswith(
-            "Labels that differ only in case, blanks, hyphens or Unicode form are classes of their own: 'Dog' (3), "
-            "'dog' (2). If they are one class, give them one name"
+            "These labels differ only in case, blanks, hyphens or Unicode form, and are kept apart: 'Dog' (3), 'dog' (2). "
+            "If they are one class, give them one name"
         )
 
     def test_refused_pictures_and_other_splits_count_as_well(self) -> None:
@@ -44,7 +44,7 @@ class TestLabels:
         letters = "abcdefghijklmnopqrstuvwxyz"
         (note,) = label_notes(entries(**dict.fromkeys(letters + letters.upper(), 1)))
         assert len(note.values["labels"]) == 52
-        assert "own: 'A' (1), 'a' (1), 'B' (1), 'b' (1), 'C' (1) and 47 more." in note.sentence()
+        assert "apart: 'A' (1), 'a' (1), 'B' (1), 'b' (1), 'C' (1) and 47 more." in note.sentence()
 
     @pytest.mark.parametrize("label", ["nan", "NaN", "None", "null", "N/A", "<NA>"])
     def test_text_that_stands_for_no_label_is_pointed_out(self, label: str) -> None:
