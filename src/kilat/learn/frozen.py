@@ -120,7 +120,7 @@ def head_on(extracted: Extracted, timer: Timer, *, overwrite_features: bool) -> 
         ),
         artifact,
         sections={"head": metadata.head(fitted, recipe)},
-        notes=extracted.notes,
+        notes=[*extracted.notes, *fitted.notes],
         near_duplicates=extracted.near_duplicates,
         head_refit=HeadRefit.of(fitted, train.rows, train.truth, fold, len(extracted.classes)),
     )
