@@ -16,6 +16,7 @@ from kilat.data.image_file import LIMIT, MAX_BYTES, is_encodable, printable, rea
 from kilat.data.layout import sorted_order
 from kilat.data.reading import Reading
 from kilat.data.table_cells import Cells
+from kilat.data.table_column import Column
 from kilat.data.table_columns import ChosenColumns, Columns, has_header
 from kilat.data.table_files import read_cells
 from kilat.data.table_labels import RowLabels, read_labels
@@ -52,15 +53,17 @@ class TableSource:
         cells = read_cells(file)
         if not has_header(cells, matcher, (reading.path_column, reading.label_column, reading.split_column)):
             cells = cells.without_header()
-        chosen = Columns(file, cells).choose(reading, matcher)
-        rows = read_labels(chosen.labels, len(cells))
-        self._embedded = cells.embedded.get(chosen.path.number)
+        columns = Columns(file, cells)
+        path_column = columns.choose_path(reading, matcher)
+        self._embedded = cells.embedded.get(path_column.number)
+        matched = Matched([], matcher.base)
         if self._embedded is None:
-            others = (rows.labels, chosen.split.cells) if chosen.split else (rows.labels,)
-            matched = matcher.match(chosen.path.cells).settle(*others)
-            _require_found(file, chosen, matched, matcher)
-        else:
-            matched = Matched([], matcher.base)
+            matched = matcher.match(path_column.cells)
+            _require_any(file, path_column, matched, matcher)
+        chosen = columns.choose(path_column, reading)
+        rows = read_labels(chosen.labels, len(cells))
+        matched = matched.settle(rows.labels, chosen.split.cells if chosen.split else [""] * len(cells))
+        _require_clear(file, path_column, matched)
         entries = _entries(self.name, cells, chosen, rows, matched, matcher.base)
         files = [matched.file(row) for row in range(len(entries))]
         entries = _refuse_repeated(entries, files)
@@ -161,34 +164,46 @@ def _refuse_repeated(entries: list[Entry], files: Sequence[str]) -> list[Entry]:
     return entries
 
 
-def _require_found(file: Path, chosen: ChosenColumns, matched: Matched, matcher: PathMatcher) -> None:
-    """Raise where not one picture of a table is found, with a path that was tried and the nearest file that exists.
+def _require_any(file: Path, column: Column, matched: Matched, matcher: PathMatcher) -> None:
+    """Raise where not one picture of a table exists, with a path that was tried and the nearest file that exists.
 
     Raises:
-        SourceError: none is found, or each name stands for several files.
+        SourceError: none does.
     """
-    values = [value for value in chosen.path.cells if value.strip()]
-    if matched.found or not values:
+    values = list(column.counts)
+    if not values or matched.distinct:
         return
-    unclear = next((match.files for match in matched.matches if len(match.files) > 1), ())
-    command = f"kilat train {shlex.quote(str(file))} --images"
-    folders = sorted({os.path.dirname(path) for path in unclear})
-    if unclear:
-        raise SourceError(
-            _("The pictures of {file} are not clear: '{value}' may be {files}.").format(
-                file=file, value=values[0].strip(), files=listed([printable(path) for path in unclear])
-            ),
-            hint=_("Say the folder: {command}").format(command=f"{command} {shlex.quote(folders[0])}")
-            if len(folders) > 1
-            else _("Write the names with their endings into the table, or move the files that are not meant."),
-        )
     message = _("None of the {count:,} pictures that {file} names in its column '{column}' was found: tried {tried}.")
     miss = nearest_miss(values[0], matcher)
-    message = message.format(count=len(values), file=file, column=chosen.path.name, tried=miss["tried"])
+    message = message.format(count=column.filled, file=file, column=column.name, tried=miss["tried"])
     if miss["nearest"]:
         message += " " + _("The nearest picture is {nearest}.").format(nearest=miss["nearest"])
-    folder = os.path.dirname(miss["nearest"]) if miss["nearest"] else "FOLDER"
+    folder = os.path.dirname(miss["nearest"]) or "FOLDER"
     raise SourceError(
-        message,
-        hint=_("Say the folder with the pictures: {command}").format(command=f"{command} {shlex.quote(folder)}"),
+        message, hint=_("Say the folder with the pictures: {command}").format(command=_with_images(file, folder))
     )
+
+
+def _require_clear(file: Path, column: Column, matched: Matched) -> None:
+    """Raise where every name in a table stands for several files.
+
+    Raises:
+        SourceError: it does.
+    """
+    unclear = next((match.files for match in matched.matches if len(match.files) > 1), ())
+    if matched.found or not unclear:
+        return
+    folders = sorted({os.path.dirname(path) for path in unclear})
+    hint = _("Write the names with their endings into the table, or move the files that are not meant.")
+    if len(folders) > 1:
+        hint = _("Say the folder: {command}").format(command=_with_images(file, folders[0]))
+    raise SourceError(
+        _("The pictures of {file} are not clear: '{value}' may be {files}.").format(
+            file=file, value=next(iter(column.counts)), files=listed([printable(path) for path in unclear])
+        ),
+        hint=hint,
+    )
+
+
+def _with_images(file: Path, folder: str) -> str:
+    return f"kilat train {shlex.quote(str(file))} --images {shlex.quote(folder)}"

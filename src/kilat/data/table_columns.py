@@ -51,27 +51,34 @@ class Columns:
         self.file, self.cells = file, cells
         self.all = [Column(i, name, cells.columns[i]) for i, name in enumerate(cells.names)]
 
-    def choose(self, reading: Reading, matcher: PathMatcher) -> ChosenColumns:
-        """Return the columns that the user named, and the others as they are found.
+    def choose_path(self, reading: Reading, matcher: PathMatcher) -> Column:
+        """Return the column that names the pictures: the one that the user named, or the one that is found.
 
         Raises:
             SourceError: there is no such column, none is found, or several could be meant.
         """
-        split = self.named("--split-column", reading.split_column) if reading.split_column else None
-        labels = self.labels_named(reading.label_column) if reading.label_column else []
-        taken = [*labels, *([split] if split else [])]
-        path = (
-            self.named("--path-column", reading.path_column) if reading.path_column else self.find_path(matcher, taken)
-        )
-        if not reading.is_labelled:
-            return ChosenColumns(path, labels, split, [])
+        if not reading.path_column:
+            said = [self.named("--split-column", reading.split_column)] if reading.split_column else []
+            return self.find_path(matcher, [*said, *self._labels_said(reading)])
+        path = self.named("--path-column", reading.path_column)
+        if not matcher.match(path.sample).distinct:
+            matcher.widen()
+        return path
+
+    def choose(self, path: Column, reading: Reading) -> ChosenColumns:
+        """Return all columns that are read: those that the user named, and the others as they are found.
+
+        Raises:
+            SourceError: there is no such column, none is found, or several could be meant.
+        """
+        labels = self._labels_said(reading)
         if not labels:
             self.require_no_boxes(path)
-        split = split or self.find_split([path, *labels])
-        if not labels:
+        said = self.named("--split-column", reading.split_column) if reading.split_column else None
+        split = said or self.find_split([path, *labels])
+        if reading.is_labelled and not labels:
             labels = self.find_labels([path, *([split] if split else [])])
-        unread = [] if split else self.unread_splits([path, *labels])
-        return ChosenColumns(path, labels, split, unread)
+        return ChosenColumns(path, labels, split, [] if split else self.unread_splits([path, *labels]))
 
     def named(self, option: str, name: str) -> Column:
         """Return the column that an option names: as it is written, in any case, or by its number from 1.
@@ -119,7 +126,7 @@ class Columns:
     def find_split(self, taken: Collection[Column]) -> Column | None:
         """Return the column that says which split a picture belongs to, where there is one."""
         others = [one for one in self.all if one not in taken and one.counts]
-        exact = [one for one in others if one.short_name == "split"]
+        exact = [one for one in others if one.short_name == "split" and any(one.splits.values())]
         about = [one for one in others if one.is_about_splits]
         called = [one for one in about if one.is_called_split]
         several = [one for one in about if len({*one.splits.values()}) > 1 or not self.cells.has_header]
@@ -129,10 +136,14 @@ class Columns:
     def unread_splits(self, taken: Collection[Column]) -> list[str]:
         """Return the names of columns that are called like splits and say none that kilat knows: numbers of folds."""
         others = [one for one in self.all if one not in taken and one.is_called_split]
+        others = [one for one in others if one.short_name not in ("dataset", "set", "phase", "stage")]
         return [one.name for one in others if 1 < len(one.counts) <= _FIRST_ROWS]
 
-    def labels_named(self, name: str) -> list[Column]:
-        """Return the column that ``--label-column`` names, or several, with commas between them: one for each label."""
+    def _labels_said(self, reading: Reading) -> list[Column]:
+        """Return the column that ``--label-column`` names, or several with commas between them: one for each label."""
+        name = reading.label_column
+        if not name:
+            return []
         names = [part for part in name.split(",") if part.strip()]
         if len(names) > 1 and not any(one.name == name for one in self.all):
             return [self.named("--label-column", one) for one in names]

@@ -280,7 +280,7 @@ class PathMatcher:
             if not fits or len(dropped) > droppable:
                 continue
             best = [row for row in rows if fits[row] == most]
-            best = [row for row in best if _same_split(dropped, self.files.parts[row][: -most or None])]
+            best = [row for row in best if self._fits_split(dropped, self.files.parts[row][: -most or None])]
             if not best:
                 continue
             root = self.files.root
@@ -292,6 +292,12 @@ class PathMatcher:
                 inside.pop() if len(inside) == 1 else "",
             )
         return NOTHING
+
+    def _fits_split(self, dropped: Sequence[str], inside: Sequence[str]) -> bool:
+        """Return whether the folders around a match name no other split than those left out, or the table itself."""
+        wanted = {_split_in(part) for part in dropped} - {None} or {self._split} - {None}
+        taken = {_split_in(part) for part in inside} - {None}
+        return not wanted or not taken or bool(wanted & taken)
 
     def _in_one_folder(self, matches: list[Match], values: Sequence[str]) -> list[Match]:
         """Return the matches where what is ambiguous is settled by the one folder that holds nearly all of the files.
@@ -371,12 +377,6 @@ def _shared_end(folders: Sequence[str], others: Sequence[str]) -> int:
             break
         count += 1
     return count
-
-
-def _same_split(dropped: Sequence[str], inside: Sequence[str]) -> bool:
-    """Return whether the folders that were left out and those that came instead do not name different splits."""
-    left, taken = {_split_in(part) for part in dropped} - {None}, {_split_in(part) for part in inside} - {None}
-    return not left or not taken or bool(left & taken)
 
 
 def _words(names: Iterable[str]) -> set[str]:
