@@ -28,8 +28,8 @@ class TestLabels:
         (note,) = label_notes(entries(dog=2, Dog=3, cat=5))
         assert note.values == {"labels": {"Dog": 3, "dog": 2}}
         assert note.sentence().startswith(
-            "These labels differ only in case, blanks, hyphens or Unicode form, and are kept apart: 'Dog' (3), 'dog' (2). "
-            "If they are one class, give them one name"
+            "These labels differ only in case, blanks, hyphens or Unicode form, and are kept apart: 'Dog' (3), "
+            "'dog' (2). If they are one class, give them one name"
         )
 
     def test_refused_pictures_and_other_splits_count_as_well(self) -> None:
