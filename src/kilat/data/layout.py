@@ -12,11 +12,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from kilat.data.catalog import Entry
-from kilat.data.folder_names import is_annotations, is_data, is_date, is_pictures, is_unlabelled, name_key
+from kilat.data.folder_names import is_annotations, is_data, is_date, is_unlabelled, name_key
 from kilat.data.folder_tree import Companions, Folder, FoundFile, split_path
 from kilat.data.image_file import printable
 from kilat.data.labels import normalize_label
-from kilat.data.layout_roots import ANNOTATION, Problem, Root, RootFinder
+from kilat.data.layout_roots import ANNOTATION, Problem, Root, RootFinder, inside
 from kilat.data.split_names import split_of
 from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
@@ -89,7 +89,6 @@ class Layout:
             for folder in root.classes:
                 if not any(one.folder is folder for one in self.roots):
                     classes[name_key(folder.name)].append(folder)
-        self._leave_out_masks([folder for folders in classes.values() for folder in folders])
         self._note_doubtful(sorted({folder.name for folders in classes.values() for folder in folders}))
         deep = {key: folders for key, folders in classes.items() if not any(one.direct for one in folders)}
         inner = {key: _inner_folders(folders) for key, folders in deep.items()}
@@ -99,14 +98,14 @@ class Layout:
             outer = sorted({folders[0].name for folders in deep.values()})
             self.problem = Problem("same_folders", level.path, outer, same)
             return
-        several = sorted(key for key, names in inner.items() if len(names) > 1)
-        data = [deep[key][0].name for key in several if is_data(deep[key][0].name)]
+        holders = sorted(key for key, names in inner.items() if names)
+        data = [deep[key][0].name for key in holders if is_data(deep[key][0].name) and len(inner[key]) > 1]
         if data and len(classes) > 1:
             self.problem = Problem("data_folder", level.path, data, sorted(inner[name_key(data[0])].values()))
-        elif several:
-            leaves = {leaf.path: leaf.name for key in several for leaf in deep[key][0].leaves}
+        elif len(set().union(*inner.values())) > 1:
+            leaves = {leaf.path: leaf.name for key in holders for leaf in deep[key][0].leaves}
             option = "last-folder" if len(set(leaves.values())) == len(leaves) else "folders"
-            values = {"classes": [deep[key][0].name for key in several], "folders": sorted(set(leaves.values()))}
+            values = {"classes": [deep[key][0].name for key in holders], "folders": sorted(set(leaves.values()))}
             self.notes.append(Note("classes_hold_only_folders", {**values, "option": option}))
 
     def _note_doubtful(self, names: list[str]) -> None:
@@ -134,20 +133,6 @@ class Layout:
                 if split != root.split:
                     code, values = "nested_split", {**values, "split": split}
                 self.notes.append(Note(code, values))
-
-    def _leave_out_masks(self, classes: Iterable[Folder]) -> None:
-        """Refuse the masks in classes that hold pictures and their masks: ``covid/images``, ``covid/masks``."""
-        masks = [
-            inner
-            for folder in classes
-            if any(map(is_pictures, folder.inner)) or folder.direct
-            for inner in folder.folders
-            if is_annotations(inner.name)
-        ]
-        if masks:
-            self.roots += [Root(one, refused=ANNOTATION) for one in masks]
-            names = sorted({one.name for one in masks})
-            self.notes.append(Note("annotation_folders", {"folders": names, "count": sum(one.count for one in masks)}))
 
     # the pictures
 
@@ -223,12 +208,9 @@ def sorted_order(entries: Sequence[Entry]) -> list[int]:
 def _inner_folders(folders: Iterable[Folder]) -> dict[str, str]:
     """Return the names of the folders in a class, behind wrappers, by key; none where pictures stand beside them."""
     found: dict[str, str] = {}
-    for folder in folders:
-        inside = folder
-        while len(inside.inner) == 1 and not inside.direct:
-            inside = inside.folders[0]
-        if not inside.direct:
-            found |= {name_key(name): name for name in inside.inner if not is_annotations(name)}
+    for within in map(inside, folders):
+        if not within.direct:
+            found |= {name_key(name): name for name in within.inner if not is_annotations(name)}
     return found
 
 
@@ -240,7 +222,7 @@ def _same_names(inner: Mapping[str, Mapping[str, str]]) -> list[str]:
     """
     counts = Counter(key for names in inner.values() for key in names)
     shares = [sum(counts[key] > 1 for key in names) / len(names) for names in inner.values() if names]
-    if not shares or sum(shares) < _SHARED * len(shares) or len(counts) < 2:
+    if len(counts) < 2 or max(map(len, inner.values())) < 2 or sum(shares) < _SHARED * len(shares):
         return []
     return sorted({name for names in inner.values() for key, name in names.items() if counts[key] > 1})
 

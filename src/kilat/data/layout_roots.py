@@ -1,7 +1,7 @@
 """The roots of a layout: the folders that hold the class folders, one for every part of a ready-made split."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from kilat.data.folder_names import is_annotations, is_date, is_pictures, is_unlabelled, name_key, part_stem
@@ -197,14 +197,18 @@ class RootFinder:
         if data_sets and self._class_from is None:
             parts = sorted({part for name in data_sets for part in inner[name]})
             self.problem = Problem("several_data_sets", self.level.path, data_sets, parts)
-        elif len(data_sets) < len(outer) and not all(self._is_split(inside[name], inner[name]) for name in inner):
+        split = [one.name for one in outer if self._is_split(inside[one.name], inner[one.name])]
+        are_alike = len(split) == len(outer) or not any(one.inner for one in outer if one.name not in split)
+        if not (data_sets and self._class_from is None) and not (are_alike and 1 < len(split) >= len(outer) / 2):
             return False
         for one in outer:
             label = "" if data_sets else one.name
-            for name, split in inner[one.name].items():
-                self.roots.append(Root(self._inside(inside[one.name].inner[name]), split.split, label))
+            if one.name not in split:
+                self.roots.append(Root(one, "", label))
+            for name, found in inner[one.name].items():
+                self.roots.append(Root(self._inside(inside[one.name].inner[name]), found.split, label))
         if not data_sets:
-            self.notes.append(Note("splits_in_classes", {"classes": [one.name for one in outer]}))
+            self.notes.append(Note("splits_in_classes", {"classes": split}))
         return True
 
     @staticmethod
@@ -228,6 +232,8 @@ class RootFinder:
         inner = [self._inside(one) for one in parts]
         names = [one.name for one in parts]
         if not any(one.inner for one in inner) and self._class_from != "file-name":
+            if all(is_date(name) for name in names):
+                return False
             self.problem = Problem("flat_parts", self.level.path, names)
             self.roots.append(Root(self.level))
             return True
@@ -238,30 +244,7 @@ class RootFinder:
         return True
 
     def _inside(self, folder: Folder, classes: frozenset[str] = frozenset()) -> Folder:
-        """Return the folder in which the class folders stand: behind wrappers, and the pictures beside masks.
-
-        Args:
-            folder: to begin with.
-            classes: names of folders that are classes elsewhere, so that they are no wrappers here.
-        """
-        while True:
-            others = [one for one in folder.folders if not is_annotations(one.name)]
-            is_beside_masks = len(others) == 1 < len(folder.folders) and is_pictures(others[0].name)
-            if is_beside_masks and self._class_from != "first-folder":
-                folder = others[0]
-            elif len(folder.folders) == 1 and self._is_wrapper(folder.folders[0], folder, classes):
-                folder = folder.folders[0]
-            else:
-                return folder
-
-    def _is_wrapper(self, inner: Folder, outer: Folder, classes: frozenset[str]) -> bool:
-        """Return whether the only folder in another is no class: without pictures itself, or its name says nothing."""
-        if name_key(inner.name) in classes:
-            return False
-        if not inner.direct:
-            return True
-        says_nothing = is_pictures(inner.name) or split_of(inner.name) or name_key(inner.name) == name_key(outer.name)
-        return bool(says_nothing) and self._class_from != "first-folder"
+        return inside(folder, classes, is_literal=self._class_from == "first-folder")
 
     def _labelled(self, folder: Folder) -> Folder:
         """Return the folder with the class folders where those beside it are named as having no labels."""
@@ -273,15 +256,19 @@ class RootFinder:
         return self._inside(others[0])
 
     def _leave_out_annotations(self, top: Folder) -> None:
-        """Refuse the masks and other annotations beside the way to the roots, and in roots without classes."""
+        """Refuse the masks and other annotations beside the way to the roots and in the classes."""
         found: dict[str, Folder] = {}
         for root in self.roots:
+            if root.refused:
+                continue
             folder = top
-            for name in [] if root.refused else split_path(root.folder.path):
+            for name in split_path(root.folder.path):
                 found |= {one.path: one for one in folder.folders if one.name != name and is_annotations(one.name)}
                 folder = folder.inner[name]
-            if not root.refused and folder.direct and all(map(is_annotations, folder.inner)):
+            if folder.direct and all(map(is_annotations, folder.inner)):
                 found |= {one.path: one for one in folder.folders}
+            for one in [root.folder] if root.label else root.classes:
+                found |= {inner.path: inner for inner in _annotations_in(one)}
         self._leave_out(list(found.values()), ANNOTATION, "annotation_folders")
 
     def _leave_out(self, folders: list[Folder], refusal: Refusal, code: str) -> None:
@@ -289,7 +276,42 @@ class RootFinder:
         if folders:
             self.roots += [Root(one, refused=refusal) for one in folders]
             count = sum(one.count for one in folders)
-            self.notes.append(Note(code, {"folders": [one.name for one in folders], "count": count}))
+            self.notes.append(Note(code, {"folders": sorted({one.name for one in folders}), "count": count}))
+
+
+def inside(folder: Folder, classes: frozenset[str] = frozenset(), *, is_literal: bool = False) -> Folder:
+    """Return the folder in which the class folders stand: behind wrappers, and the pictures beside masks.
+
+    Args:
+        folder: to begin with.
+        classes: keys of names that are classes elsewhere, so that they are no wrappers here.
+        is_literal: whether folders with pictures are classes, whatever their names say.
+    """
+    while True:
+        others = [one for one in folder.folders if not is_annotations(one.name)]
+        if len(others) != 1:
+            return folder
+        inner = others[0]
+        if len(folder.inner) > 1:
+            is_wrapper = is_pictures(inner.name)
+        else:
+            says_nothing = (
+                is_pictures(inner.name) or split_of(inner.name) or name_key(inner.name) == name_key(folder.name)
+            )
+            is_wrapper = name_key(inner.name) not in classes and (not inner.direct or bool(says_nothing))
+        if not is_wrapper or (is_literal and inner.direct):
+            return folder
+        folder = inner
+
+
+def _annotations_in(folder: Folder) -> Iterator[Folder]:
+    """Yield the folders of masks and the like in a class: those beside pictures or beside a folder of pictures."""
+    has_pictures = folder.direct or any(map(is_pictures, folder.inner))
+    for one in folder.folders:
+        if has_pictures and is_annotations(one.name):
+            yield one
+        else:
+            yield from _annotations_in(one)
 
 
 def _splits_in(folder: Folder) -> dict[str, SplitName]:

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 SPLITS = {
     "train": """
@@ -102,12 +103,13 @@ def telling_words(name: str) -> tuple[str, ...]:
     return tuple(word for word in words_of(name) if word not in FILLERS and not word.isdigit())
 
 
-def words_of(name: str) -> list[str]:
+@lru_cache(maxsize=65_536)
+def words_of(name: str) -> tuple[str, ...]:
     """Return the words and numbers of a name, without case and accents: ``TrainSet2`` is ``train``, ``set``, ``2``."""
     plain = "".join(one for one in unicodedata.normalize("NFKD", name) if not unicodedata.combining(one))
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain).casefold()
     words = re.findall(r"[^\W\d_]+|\d+", _JOINED.sub(r"\1\2", parted))
-    return [part for word in words for part in _parted(word)]
+    return tuple(part for word in words for part in _parted(word))
 
 
 def _parted(word: str) -> list[str]:

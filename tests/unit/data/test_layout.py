@@ -155,6 +155,7 @@ class TestSplits:
         found = layout(*each(("cat", "dog"), ("train", "test")))
         assert used(found) == both("train", "test")
         assert notes(found) == {"splits_in_classes": {"classes": ["cat", "dog"]}}
+        assert used(layout(*each(("cat", "dog"), ("train", "test")), "fox")) == both("train", "test") | {("fox", ""): 2}
 
     def test_the_folder_with_the_name_of_the_others_is_for_training(self):
         assert used(layout(*each(("rps/rps", "rps-test-set/rps-test-set"), ("cat", "dog")))) == both("train", "test")
@@ -215,6 +216,9 @@ class TestClasses:
             "If these are the classes, add --class-from last-folder."
         )
 
+    def test_one_folder_in_each_is_as_good(self):
+        assert notes(layout("a/airfield", "b/bank"))["classes_hold_only_folders"]["classes"] == ["a", "b"]
+
     def test_where_the_last_folders_share_names_all_of_them_are_suggested(self):
         found = layout(
             "a/airfield", "a/abbey", "b/bank/indoor", "b/bank/outdoor", "c/cafe/indoor", "c/cellar", "c/cliff"
@@ -227,6 +231,9 @@ class TestClasses:
         assert used(found) == both("")
         assert found.notes == []
 
+    def test_years_with_pictures_are_classes(self):
+        assert used(layout("2019", "2020")) == {("2019", ""): 2, ("2020", ""): 2}
+
     def test_years_are_no_classes(self):
         assert used(layout(*each(("cat", "dog"), ("2021", "2022")))) == {("cat", ""): 4, ("dog", ""): 4}
 
@@ -235,6 +242,16 @@ class TestClasses:
         found = layout(*each(outer, ("cat", "dog", "fox")))
         assert found.problem.kind == "same_folders"
         assert (found.problem.names, found.problem.inner) == (sorted(outer), ["cat", "dog", "fox"])
+
+    def test_also_where_one_has_fewer_of_them_or_masks_beside(self):
+        assert layout("camera1/cat", "camera1/dog", "camera2/cat").problem.kind == "same_folders"
+        visa = [
+            f"{name}/Data/{inner}" for name in ("candle", "fryum") for inner in ("Images/ok", "Images/bad", "Masks/bad")
+        ]
+        assert layout(*visa).problem.inner == ["bad", "ok"]
+        found = layout(*visa, class_from="last-folder")
+        assert used(found) == {("ok", ""): 4, ("bad", ""): 4}
+        assert refused(found) == {"annotation_folder": 4}
 
     def test_also_inside_of_splits(self):
         assert (
