@@ -60,10 +60,10 @@ class TableSource:
         if self._embedded is None:
             matched = matcher.match(path_column.cells)
             _require_any(file, path_column, matched, matcher)
+            matched = matcher.settle(matched, path_column.cells, columns.repeating(path_column))
+            _require_clear(file, path_column, matched)
         chosen = columns.choose(path_column, reading)
         rows = read_labels(chosen.labels, len(cells))
-        matched = matched.settle(rows.labels, chosen.split.cells if chosen.split else [""] * len(cells))
-        _require_clear(file, path_column, matched)
         entries = _entries(self.name, cells, chosen, rows, matched, matcher.base)
         files = [matched.file(row) for row in range(len(entries))]
         entries = _refuse_repeated(entries, files)

@@ -224,6 +224,10 @@ class Columns:
     def _are_boxes(self, columns: Sequence[Column]) -> bool:
         return len(columns) >= 4 or any("box" in one.short_name or not one.is_number for one in columns)
 
+    def repeating(self, path: Column) -> list[Sequence[str]]:
+        """Return the cells of the other columns whose values come again: labels, splits, folders."""
+        return [one.cells for one in self.all if one is not path and len(one.counts) < one.filled]
+
     def command(self, option: str, value: str) -> str:
         """Return a command that can be pasted."""
         return f"kilat train {shlex.quote(str(self.file))} {option} {shlex.quote(value)}"
@@ -275,7 +279,7 @@ class Columns:
 
 
 def _naming_pictures(columns: Sequence[Column], matcher: PathMatcher) -> list[Column]:
-    """Return the columns that name the most pictures; of those that name the same ones the one with endings."""
+    """Return the columns that name the most pictures; those with endings, where there are some, and one for the same."""
     files: dict[Column, tuple[str, ...]] = {}
     candidates = [one for one in columns if not one.counts_rows]
     if len(candidates) > _MOST_COLUMNS:
@@ -287,7 +291,7 @@ def _naming_pictures(columns: Sequence[Column], matcher: PathMatcher) -> list[Co
     most = max((len({*found} - {""}) for found in files.values()), default=0)
     best = {column: found for column, found in files.items() if 2 * len({*found} - {""}) > most}
     chosen: dict[tuple[str, ...], Column] = {}
-    for column in sorted(best, key=lambda one: not one.names_pictures):
+    for column in [one for one in best if one.names_pictures] or best:
         chosen.setdefault(best[column], column)
     return list(chosen.values())
 

@@ -53,7 +53,7 @@ def nearest_miss(value: str, matcher: PathMatcher) -> dict[str, str]:
 
 
 def _pictures(cells: Cells, chosen: ChosenColumns, matched: Matched, matcher: PathMatcher) -> Phrase:
-    column = chosen.path.name
+    column = chosen.path.name or str(chosen.path.number + 1)
     if chosen.path.number in cells.embedded:
         return {"phrase": "pictures_inside", "column": column}
     how = _how(chosen.path.cells, matched, matcher)
@@ -92,7 +92,7 @@ def _how(values: Sequence[str], matched: Matched, matcher: PathMatcher) -> list[
 
 
 def _labels(chosen: ChosenColumns, rows: RowLabels) -> Phrase:
-    names = [column.name for column in chosen.labels]
+    names = [column.name or str(column.number + 1) for column in chosen.labels]
     if len(names) > 1:
         return {"phrase": "labels_one_hot", "columns": names}
     return {"phrase": "labels_trimmed" if rows.trimmed else "labels", "column": names[0]}

@@ -94,24 +94,6 @@ class Matched:
         files = self.matches[row].files if self.matches else ()
         return files[0] if len(files) == 1 else ""
 
-    def settle(self, *others: Sequence[str]) -> "Matched":
-        """Return the same where, of several files, the one in a folder is taken that other cells of the row name.
-
-        Args:
-            others: what else is known of each row, such as its label and its split.
-        """
-        matches = list(self.matches)
-        for row, match in enumerate(matches):
-            if len(match.files) > 1:
-                words = _words(cells[row].strip() for cells in others)
-                folders = [os.path.dirname(os.path.relpath(file, self.root)).split(os.sep) for file in match.files]
-                agree = [len(words & _words(parts)) for parts in folders]
-                best = [file for file, count in zip(match.files, agree, strict=True) if count == max(agree) > 0]
-                if len(best) == 1:
-                    inside = os.path.dirname(os.path.relpath(best[0], self.root)).replace(os.sep, "/")
-                    matches[row] = replace(match, files=(best[0],), inside=inside)
-        return replace(self, matches=matches)
-
 
 class PictureFiles:
     """The picture files of a folder, to be found by the ends of their paths.
@@ -241,7 +223,7 @@ class PathMatcher:
                 found = self._search(parts[row], 0 if origin in settled else shared[origin])
                 cache[key] = NOTHING if origin in settled and found.inside != self._own_folder else found
             matches[row] = cache[key]
-        return Matched(_without_collisions(self._in_one_folder(matches, values), values), self.files.root)
+        return Matched(matches, self.files.root)
 
     def tried(self, value: str) -> str:
         """Return the path that was tried first, or the address that it is."""
@@ -298,6 +280,27 @@ class PathMatcher:
         wanted = {_split_in(part) for part in dropped} - {None} or {self._split} - {None}
         taken = {_split_in(part) for part in inside} - {None}
         return not wanted or not taken or bool(wanted & taken)
+
+    def settle(self, matched: Matched, values: Sequence[str], others: Sequence[Sequence[str]]) -> Matched:
+        """Return the same where, of several files, the right one follows from the rest of the table.
+
+        Args:
+            matched: what the values of the column may mean.
+            values: of the column with the pictures.
+            others: cells of other columns, such as the label, the split or a folder: where one of them is the name of
+                a folder, the file in it is meant.
+        """
+        matches = list(matched.matches)
+        for row, match in enumerate(matches):
+            if len(match.files) > 1:
+                words = _words(cells[row].strip() for cells in others)
+                folders = [os.path.dirname(os.path.relpath(file, matched.root)).split(os.sep) for file in match.files]
+                agree = [len(words & _words(parts)) for parts in folders]
+                best = [file for file, count in zip(match.files, agree, strict=True) if count == max(agree) > 0]
+                if len(best) == 1:
+                    inside = os.path.dirname(os.path.relpath(best[0], matched.root)).replace(os.sep, "/")
+                    matches[row] = replace(match, files=(best[0],), inside=inside)
+        return Matched(_without_collisions(self._in_one_folder(matches, values), values), matched.root)
 
     def _in_one_folder(self, matches: list[Match], values: Sequence[str]) -> list[Match]:
         """Return the matches where what is ambiguous is settled by the one folder that holds nearly all of the files.

@@ -183,6 +183,12 @@ class TestPaths:
         assert counts(source) == {("a", "train"): 3, ("b", "train"): 3, ("a", "test"): 3, ("b", "test"): 3}
         assert all(f"/{entry.label}/" in source.link(row) for row, entry in enumerate(source.entries))
 
+    def test_so_does_any_other_column(self, tmp_path):
+        files(tmp_path, *(f"one/{n}.jpg" for n in range(12)), *(f"two/{n}.jpg" for n in range(6, 12)))
+        rows = [(f"{n}.jpg", ("one", "two")[n >= 6], "ab"[n % 2]) for n in range(12)]
+        source = opened(write(tmp_path, [("image", "site", "label"), *rows]))
+        assert sorted(found(source)) == sorted(f"{site}/{name}" for name, site, _label in rows)
+
     def test_other_pictures_of_the_same_name_are_not_taken(self, tmp_path):
         """Where the folders of a table are there, a picture that is missing in one is not one of another folder."""
         files(tmp_path, "a/1.jpg", "a/2.jpg", "b/3.jpg", "test/b/4.jpg")
@@ -194,6 +200,11 @@ class TestPaths:
         rows = [("site1/1.jpg", "p"), ("site1/2.jpg", "q"), ("site2/1.jpg", "q"), ("site2/2.jpg", "p")]
         source = opened(write(tmp_path, [("path", "label"), *rows]))
         assert refusals(source) == ["site2/1.jpg: file not found", "site2/2.jpg: file not found"]
+
+    def test_a_table_of_training_pictures_takes_none_from_the_test_folder(self, tmp_path):
+        files(tmp_path, *(f"train/{n:03}.jpg" for n in range(10)), *(f"test/{n:03}.jpg" for n in range(10, 12)))
+        table = write(tmp_path, [("id", "label"), *labelled(lambda n: f"{n:03}")], "train.csv")
+        assert refusals(opened(table)) == ["010: file not found", "011: file not found"]
 
     def test_training_pictures_are_not_those_of_the_test_folder(self, tmp_path):
         pets(tmp_path, folder="test")
@@ -378,6 +389,11 @@ class TestColumns:
         with pytest.raises(SourceError, match="lists objects in pictures"):
             opened(write(pets(tmp_path), [("filename", "class", *columns), *rows]))
 
+    def test_objects_in_pictures_without_a_header(self, tmp_path):
+        rows = [(f"{n // 2:03}.jpg", n, n + 3, n + 40, n + 51, "cat") for n in range(24)]
+        with pytest.raises(SourceError, match="lists objects in pictures"):
+            opened(write(pets(tmp_path), rows))
+
     def test_one_box_a_picture_is_no_matter(self, tmp_path):
         rows = [(path, label, 1, 1, 9, 9) for path, label in labelled(lambda n: f"{n:03}.jpg")]
         source = opened(write(pets(tmp_path), [("Path", "ClassId", "Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2"), *rows]))
@@ -517,6 +533,12 @@ class TestSplits:
         source = opened(write(pets(tmp_path), [("image", "label", "fold"), *rows]))
         assert counts(source) == {("a", ""): 6, ("b", ""): 6}
         assert "The column 'fold' of the table may be about the split" in said(source)
+
+    def test_a_column_called_split_that_says_none(self, tmp_path):
+        rows = [(f"{n:03}.jpg", "ab"[n % 2], n % 3) for n in range(12)]
+        source = opened(write(pets(tmp_path), [("image", "label", "split"), *rows]))
+        assert counts(source) == {("a", ""): 6, ("b", ""): 6}
+        assert "The column 'split' of the table may be about the split" in said(source)
 
     def test_unassigned(self, tmp_path):
         rows = [("UNASSIGNED", f"gs://bucket/{n:03}.jpg", "ab"[n % 2]) for n in range(12)]
