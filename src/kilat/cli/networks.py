@@ -10,11 +10,15 @@ from kilat.cli.options import (
     Choices,
     ClassFrom,
     Data,
+    Images,
     Json,
+    LabelColumn,
+    PathColumn,
     RecipeArgument,
     RecipeName,
     Root,
     Size,
+    SplitColumn,
     Weights,
     complete_recipe,
     overrides,
@@ -140,6 +144,10 @@ def find_rate(  # noqa: PLR0917 - an option each
     choices: Choices = None,
     out: Annotated[Path, typer.Option(help=N_("The SVG file to draw into."))] = Path("lr-find.svg"),
     root: Root = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
+    images: Images = None,
     class_from: ClassFrom = None,
     as_json: Json = False,
 ) -> None:
@@ -152,8 +160,9 @@ def find_rate(  # noqa: PLR0917 - an option each
     from kilat.verbs.open_data import open_data
 
     settings = load(recipe, overrides(choices, weights=weights, size=side(size)))
+    reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show() as progress:
-        source = open_data(data, root=root, progress=progress, reading=Reading.of(class_from=class_from))
+        source = open_data(data, root=root, progress=progress, reading=reading)
         found = inspect.find_learning_rate(source, settings, steps, progress)
     drawing = curves.rate_finder(found.rates, found.losses, found.smoothed, found.suggestion)
     write_file(out, svg_canvas.standalone(drawing))

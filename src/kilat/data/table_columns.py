@@ -279,7 +279,7 @@ class Columns:
 
 
 def _naming_pictures(columns: Sequence[Column], matcher: PathMatcher) -> list[Column]:
-    """Return the columns that name the most pictures; those with endings, where there are some, and one for the same."""
+    """Return the columns that name the most pictures, one for the same pictures; names with endings come first."""
     files: dict[Column, tuple[str, ...]] = {}
     candidates = [one for one in columns if not one.counts_rows]
     if len(candidates) > _MOST_COLUMNS:

@@ -8,15 +8,13 @@ another computer. What fits several files is refused, never guessed.
 import os
 import posixpath
 import re
-import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cache, cached_property
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from kilat.data.image_file import PICTURE_SUFFIXES, kind_of_file
+from kilat.data.picture_files import PictureFiles, fold_path
 from kilat.data.split_names import split_name, split_of
 
 _FOR_TABLES = frozenset(
@@ -33,16 +31,7 @@ _MAX_AROUND = 200_000
 _NEARLY_ALL = 0.9
 """The share of names that a folder must have to be the one that a table is about."""
 
-_MAX_COMPARED = 2_000
-"""Files among which the nearest to a missing one is sought."""
-
-_REPLACED = PICTURE_SUFFIXES | {"dcm", "dicom", "npy", "xml", "json", "txt"}
-"""Endings for which a table may name a picture with another one: that of its original, or of its annotation."""
-
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-
-_UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
-"""What Label Studio writes before the name of a file that was uploaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,85 +82,6 @@ class Matched:
         """Return the absolute path of a row's picture; nothing where it has none."""
         files = self.matches[row].files if self.matches else ()
         return files[0] if len(files) == 1 else ""
-
-
-class PictureFiles:
-    """The picture files of a folder, to be found by the ends of their paths.
-
-    Args:
-        root: the folder; it is walked when something is looked for, once.
-        most: how many files and folders are looked at; where there are more, it counts as empty.
-    """
-
-    def __init__(self, root: str, most: int | None = None) -> None:
-        self.root, self._most = root, most
-
-    @cached_property
-    def paths(self) -> list[str]:
-        """The pictures, as paths from the root with ``/``, in an order that is the same on any file system."""
-        found: list[str] = []
-        count = 0
-        entered: set[tuple[int, int]] = set()
-        waiting = [""]
-        while waiting:
-            folder = waiting.pop()
-            try:
-                status = os.stat(os.path.join(self.root, folder))
-                if (status.st_dev, status.st_ino) in entered:
-                    continue
-                entered.add((status.st_dev, status.st_ino))
-                with os.scandir(os.path.join(self.root, folder)) as items:
-                    for item in sorted(items, key=lambda item: item.name, reverse=True):
-                        kind = kind_of_file(item.name)
-                        path = f"{folder}/{item.name}" if folder else item.name
-                        if kind != "helper" and item.is_dir():
-                            waiting.append(path)
-                        elif kind in ("picture", "unknown"):
-                            found.append(path)
-                        count += 1
-            except OSError:
-                continue
-            if self._most is not None and count > self._most:
-                return []
-        return sorted(found)
-
-    @cached_property
-    def parts(self) -> list[list[str]]:
-        """The folders above each picture, from the root, folded."""
-        return [_folders(path) for path in self.paths]
-
-    @cached_property
-    def by_name(self) -> dict[str, list[int]]:
-        """The pictures of each name, folded."""
-        return _grouped(_fold(path).rpartition("/")[2] for path in self.paths)
-
-    @cached_property
-    def by_stem(self) -> dict[str, list[int]]:
-        """The pictures of each name without ending, folded."""
-        return _grouped(_stem(_fold(path).rpartition("/")[2]) for path in self.paths)
-
-    @cached_property
-    def by_number(self) -> dict[str, list[int]]:
-        """The pictures whose names are numbers, by the number without leading zeros."""
-        names = (_stem(_fold(path).rpartition("/")[2]) for path in self.paths)
-        return _grouped(str(int(name)) if name.isascii() and name.isdigit() else "" for name in names)
-
-    def named(self, name: str) -> Iterator[tuple[str, list[int]]]:
-        """Yield pictures that a name may mean, folded, the surest first, with what was done to the name."""
-        yield "name", self.by_name.get(name, [])
-        yield "ending", self.by_stem.get(name, [])
-        if (stem := _stem(name, _REPLACED)) != name:
-            yield "ending", self.by_stem.get(stem, [])
-        if number := re.fullmatch(r"(\d{1,18})(?:\.0+)?", name):
-            yield "number", self.by_number.get(str(int(number[1])), [])
-        if _UPLOAD_PREFIX.match(name):
-            yield "name", self.by_name.get(_UPLOAD_PREFIX.sub("", name, count=1), [])
-
-    def nearest(self, name: str) -> str:
-        """Return the path of the picture whose path is most like this one; nothing where there is none."""
-        step = len(self.paths) // _MAX_COMPARED + 1
-        close = get_close_matches(name, self.paths[::step], n=1, cutoff=0.0)
-        return close[0] if close else ""
 
 
 class PathMatcher:
@@ -254,8 +164,8 @@ class PathMatcher:
         """
         if not parts:
             return NOTHING
-        folders = [_fold(part) for part in parts[:-1]]
-        for how, rows in self.files.named(_fold(parts[-1])):
+        folders = [fold_path(part) for part in parts[:-1]]
+        for how, rows in self.files.named(fold_path(parts[-1])):
             fits = {row: _shared_end(folders, self.files.parts[row]) for row in rows}
             most = max(fits.values(), default=0)
             dropped = parts[: len(folders) - most]
@@ -385,7 +295,7 @@ def _shared_end(folders: Sequence[str], others: Sequence[str]) -> int:
 def _words(names: Iterable[str]) -> set[str]:
     """Return names folded, and the splits that they mean."""
     names = list(names)
-    return ({_fold(name) for name in names} | {split_of(name) or "" for name in names}) - {""}
+    return ({fold_path(name) for name in names} | {split_of(name) or "" for name in names}) - {""}
 
 
 @cache
@@ -393,25 +303,3 @@ def _split_in(name: str) -> str | None:
     """Return the split that a name is about, whatever else it says: ``train_labels``."""
     found = split_name(name)
     return found.split if found else None
-
-
-def _folders(path: str) -> list[str]:
-    """Return the folders above a picture, folded."""
-    return _fold(path).replace("\\", "/").split("/")[:-1]
-
-
-def _fold(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _stem(name: str, endings: frozenset[str] = PICTURE_SUFFIXES) -> str:
-    """Return a folded name without the ending of a picture."""
-    stem, _dot, ending = name.rpartition(".")
-    return stem if stem and ending in endings else name
-
-
-def _grouped(keys: Iterator[str]) -> dict[str, list[int]]:
-    groups: dict[str, list[int]] = defaultdict(list)
-    for row, key in enumerate(keys):
-        groups[key].append(row)
-    return groups
