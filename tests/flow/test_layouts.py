@@ -50,8 +50,8 @@ def test_without_a_training_folder_the_validation_pictures_train(kilat_here, tmp
             fill(tmp_path / "data" / split / name, kind, count, start=100 * (split == "test"))
     done = kilat_here("train", tmp_path / "data", "--runs", tmp_path / "runs")
     assert (
-        "There is no training folder with classes: the pictures in 'val' are trained on (validated by "
-        "cross-validation), those in 'test' are the test set."
+        "There is no training folder with classes: the pictures in 'val' count as training pictures "
+        "(validated by cross-validation), those in 'test' as the test set."
     ) in done.stdout
     found = metrics(tmp_path / "runs/data")
     assert found["data"]["classes"] == ["cat", "dog"]

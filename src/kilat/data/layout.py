@@ -210,7 +210,7 @@ def _inner_folders(folders: Iterable[Folder]) -> dict[str, str]:
     found: dict[str, str] = {}
     for within in map(inside, folders):
         if not within.direct:
-            found |= {name_key(name): name for name in within.inner if not is_annotations(name)}
+            found |= {name_key(one.name): one.name for one in within.folders if not is_annotations(one.name)}
     return found
 
 

@@ -112,6 +112,8 @@ class RootFinder:
             return False
         shared = _share_names([inner[name] for name in labelled])
         trained = any(named[name].split == "train" for name in labelled)
+        # Where splits share no class, and other folders stand beside them, all of them are more likely to be classes,
+        # unless there is a training folder and the other splits have no labels.
         if sides and not shared and not (trained and len(labelled) < len(named) and len(sides) < len(named)):
             return False
         self._keep_splits(named, inner, labelled)
@@ -142,7 +144,7 @@ class RootFinder:
                 values = {"validation": folders["validation"], "test": folders["test"]}
                 self.notes.append(Note("no_training_folder", values))
             else:
-                self.notes.append(Note("only_folder_of_split", {"folder": labelled[0]}))
+                self.notes.append(Note("only_folder_of_split", {"folder": min(labelled)}))
             instead = {"validation": "train"} if "validation" in kept else {"test": ""}
             splits |= {name: instead.get(splits[name], splits[name]) for name in labelled}
         roots = [Root(inner[name], splits[name]) for name in sorted(named)]

@@ -57,8 +57,8 @@ NOTES: dict[str, str | tuple[str, str]] = {
     # what was read into folders (kilat.data.layout)
     "splits_by_name": N_("The folders are taken for a split: {folders}."),
     "no_training_folder": N_(
-        "There is no training folder with classes: the pictures in {validation} are trained on (validated by "
-        "cross-validation), those in {test} are the test set."
+        "There is no training folder with classes: the pictures in {validation} count as training pictures "
+        "(validated by cross-validation), those in {test} as the test set."
     ),
     "only_folder_of_split": N_("There is no training folder with classes: all labelled pictures stand in “{folder}”."),
     "split_without_labels": (
@@ -311,6 +311,19 @@ NOTES: dict[str, str | tuple[str, str]] = {
             "The time limit left room for {count:,} of {total:,} folds of the cross-validation: "
             "calibration and label checks know the held-out pictures of these alone."
         ),
+    ),
+    "time_limit_left_out": (
+        N_(
+            "The time limit left room for one of {total:,} rounds in which classes are left out to choose how unknown "
+            "pictures are noticed."
+        ),
+        N_(
+            "The time limit left room for {count:,} of {total:,} rounds in which classes are left out to choose how "
+            "unknown pictures are noticed."
+        ),
+    ),
+    "time_limit_label_refit": N_(
+        "The time limit left no room to fit heads again without doubtful labels: suspected labels are less certain."
     ),
     "no_time_to_finetune": N_("The time limit left no room for fine-tuning: this is the frozen result alone."),
     "feature_cache": N_("The feature cache was not used: {reason}."),

@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -380,6 +381,38 @@ class TestClassFrom:
         for data in (tmp_path / "t.csv", "digits"):
             with pytest.raises(SourceError, match="--class-from is for folders and archives"):
                 find_source(data, reading=Reading(class_from="last-folder"))
+
+
+NAMES = (
+    "train test val Training valid evaluation cat dog a b images masks labels data fold1 fold2 2019 2020 train_cat test_dog "
+    "seg_train seg_test pred unlabeled images_001 extra holdout"
+).split()
+
+
+def grow(random: Random, above: str = "", depth: int = 1) -> list[str]:
+    """Pictures in folders of names that mean something, up to four deep."""
+    found = []
+    for name in random.sample(NAMES, random.randint(1, 4)):
+        kind = random.random()
+        if kind < 0.55 or depth == 4:
+            found += [f"{above}{name}/{number}.jpg" for number in range(random.randint(1, 2))]
+        if kind > 0.45 and depth < 4:
+            found += grow(random, f"{above}{name}/", depth + 1)
+    return found
+
+
+@pytest.mark.parametrize("class_from", [None, "first-folder", "last-folder", "folders", "file-name"])
+def test_any_tree_is_read_whatever_the_order_of_its_files(class_from):
+    for seed in range(100):
+        random = Random(seed)
+        paths = grow(random)
+        shuffled = random.sample(paths, len(paths))
+        one, other = (Layout([FoundFile(p) for p in order], (), class_from=class_from) for order in (paths, shuffled))
+        assert {entry.path: entry for entry in one.entries} == {entry.path: entry for entry in other.entries}
+        assert len(one.entries) == len(paths)
+        assert (one.notes, one.problem) == (other.notes, other.problem)
+        assert all(bool(entry.label) is not bool(entry.refused) for entry in one.entries)
+        assert all(note.sentence() for note in one.notes)
 
 
 def write(root: Path, *files: str, **texts: str) -> Path:
