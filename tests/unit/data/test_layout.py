@@ -384,8 +384,8 @@ class TestClassFrom:
 
 
 NAMES = (
-    "train test val Training valid evaluation cat dog a b images masks labels data fold1 fold2 2019 2020 train_cat test_dog "
-    "seg_train seg_test pred unlabeled images_001 extra holdout"
+    "train test val Training valid evaluation cat dog a b images masks labels data fold1 fold2 2019 2020 "
+    "train_cat test_dog seg_train seg_test pred unlabeled images_001 extra holdout"
 ).split()
 
 
@@ -473,6 +473,16 @@ class TestErrors:
         (tmp_path / "meta.csv").write_text("one,other\nx,y\n")
         assert f"There is a table, {tmp_path}/meta.csv, but kilat finds no labels" in error(tmp_path).message
         assert "--path-column NAME --label-column NAME" in error(tmp_path).hint
+
+    def test_a_list_of_pictures_and_labels(self, tmp_path):
+        write(tmp_path, *numbered("images", 4), "README.txt")
+        (tmp_path / "train.txt").write_text("".join(f"images/{i}.jpg {i % 2}\n" for i in range(4)))
+        assert labels(paste(error(tmp_path).hint)) == {"0", "1"}
+
+    def test_a_spreadsheet_is_to_be_saved_as_csv(self, tmp_path):
+        found = error(write(tmp_path, *numbered("train"), *numbered("test"), "labels.xlsx"))
+        assert f"There is a table, {tmp_path}/labels.xlsx" in found.message
+        assert "CSV UTF-8" in found.hint
 
     def test_classes_in_the_names(self, tmp_path):
         files = [f"train/{name}.{i}.jpg" for name in ("cat", "dog") for i in range(3)]
