@@ -123,7 +123,7 @@ def _entries(
     entries = []
     for row, (path, label) in enumerate(zip(paths, rows.labels, strict=True)):
         files = matched.matches[row].files if matched.matches else (path,)
-        shown = path or f"row {row + 1}"
+        shown = path if len(files) == 1 and files[0].endswith(path) else path.strip()
         if len(files) == 1 and matched.matches and matched.matches[row].how != "literal":
             shown = _from(base, files[0])
         refused = None

@@ -98,7 +98,6 @@ class PathMatcher:
         self.files = PictureFiles(self.base)
         self._split = _split_in(name)
         self._is_said = images is not None
-        self._own_folder = ""  # the matcher's own, seen from where it searches
 
     def widen(self) -> bool:
         """Search around the table's folder, where that has no pictures and is called like a folder for tables.
@@ -112,7 +111,7 @@ class PathMatcher:
         wider = PictureFiles(around, _MAX_AROUND)
         if not wider.paths:
             return False
-        self.files, self._own_folder = wider, os.path.basename(self.base)
+        self.files = wider
         return True
 
     def match(self, values: Sequence[str]) -> Matched:
@@ -122,16 +121,20 @@ class PathMatcher:
         shared = _shared_folders(parts)
         if self._is_said:  # that the pictures are there, wherever they were
             shared |= {origin: max(map(len, parts)) for origin in shared if origin}
-        # Where some values are right as they are written, the others may differ in their ending, not in their folder.
-        settled = {_origin(parts[row]) for row, match in enumerate(matches) if match.files}
+        # Where some values are right as they are written, the others mean files in the same folders.
+        settled: dict[str, set[str]] = defaultdict(set)
+        for row, match in enumerate(matches):
+            settled[_origin(parts[row])] |= {os.path.dirname(file) for file in match.files}
         cache: dict[tuple[str, ...], Match] = {}
         for row, match in enumerate(matches):
             if match.files or not values[row].strip():
                 continue
             key, origin = tuple(parts[row]), _origin(parts[row])
             if key not in cache:
-                found = self._search(parts[row], 0 if origin in settled else shared[origin])
-                cache[key] = NOTHING if origin in settled and found.inside != self._own_folder else found
+                folders = settled[origin]
+                found = self._search(parts[row], 0 if folders else shared[origin])
+                others = folders and not {os.path.dirname(file) for file in found.files} <= folders
+                cache[key] = NOTHING if others else found
             matches[row] = cache[key]
         return Matched(matches, self.files.root)
 

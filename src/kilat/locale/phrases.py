@@ -21,7 +21,7 @@ PHRASES: dict[str, str | tuple[str, str]] = {
     "found_in": N_("found in {folder}/"),
     "found_by_name": (N_("found by name in one folder"), N_("found by name in {count:,} folders")),
     "folders_left_out": N_("without {folder}/"),
-    "numbers": N_("leading zeros put back"),
+    "numbers": N_("read as numbers"),
     "endings": N_("ending {endings} added"),
     "backslashes": N_("\\ read as /"),
     "spelled_otherwise": N_("in another spelling"),

@@ -89,8 +89,8 @@ class TestPaths:
             (lambda n: f"{n:03}.png", "ending '.jpg' added"),
             (lambda n: f"IMAGES/{n:03}.jpg", "in another spelling"),
             (lambda n: f"{n:03}", "ending '.jpg' added"),
-            (lambda n: n, "leading zeros put back"),
-            (lambda n: f"{n}.0", "leading zeros put back"),
+            (lambda n: n, "read as numbers"),
+            (lambda n: f"{n}.0", "read as numbers"),
             (lambda n: f"data/images/{n:03}.jpg", "without data/"),
             (lambda n: f"../other/images/{n:03}.jpg", "without ../other/"),
             (lambda n: f"/home/other/pets/images/{n:03}.jpg", "without /home/other/pets/"),
@@ -194,6 +194,12 @@ class TestPaths:
         files(tmp_path, "a/1.jpg", "a/2.jpg", "b/3.jpg", "test/b/4.jpg")
         rows = [("a/1.jpg", "p"), ("a/2.jpg", "p"), ("b/3.jpg", "q"), ("b/4.jpg", "q")]
         assert refusals(opened(write(tmp_path, [("path", "label"), *rows]))) == ["b/4.jpg: file not found"]
+
+    def test_names_without_their_folder_among_others_with_it(self, tmp_path):
+        source = opened(
+            write(pets(tmp_path), [("path", "label"), *labelled(lambda n: f"{'images/' * (n % 2)}{n:03}.jpg")])
+        )
+        assert found(source) == PETS
 
     def test_folders_in_which_paths_differ_are_never_left_out(self, tmp_path):
         files(tmp_path, "site1/1.jpg", "site1/2.jpg")
