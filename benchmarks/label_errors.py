@@ -34,7 +34,7 @@ from kilat.data.source import open_source
 from kilat.data.split import folds
 from kilat.evaluate.calibration import apply_temperature, fit_temperature
 from kilat.learn.frozen import Extracted, extract, fit_head
-from kilat.learn.time_budget import TimeBudget
+from kilat.learn.time_budget import UNLIMITED
 from kilat.recipe import Recipe
 from kilat.runtime.array_types import Ints
 from kilat.runtime.progress import silent
@@ -153,7 +153,7 @@ def train_twice(table: pd.DataFrame, file: Path, runs: Path, args: argparse.Name
     suspects.to_csv(corrections := file.with_suffix(".suspects.csv"), index=False)
     corrected = kilat.train(file, name=f"{file.stem}-corrected", runs=runs, labels=corrections)
 
-    extracted = extract(open_source(file), RECIPE, Timer(), TimeBudget(), silent)
+    extracted = extract(open_source(file), RECIPE, Timer(), UNLIMITED, silent)
     judged = judge(extracted, extracted.train.truth)
     paths = extracted.catalog.table["path"].to_numpy()[extracted.train.rows[judged.held_out]]
     wrong = truth[paths].to_numpy() != np.array(extracted.classes)[judged.issues.labels]
@@ -173,7 +173,7 @@ def train_twice(table: pd.DataFrame, file: Path, runs: Path, args: argparse.Name
 
 def by_heads(folder: Path, args: argparse.Namespace) -> tuple[float, Iterator[Result]]:
     """Return the same from features that are extracted once, and heads fitted on them."""
-    extracted = extract(open_source(folder), RECIPE, Timer(), TimeBudget(), silent)
+    extracted = extract(open_source(folder), RECIPE, Timer(), UNLIMITED, silent)
     clean = judge(extracted, extracted.train.truth)
     show_clean(folder, len(extracted.train.rows), clean.accuracy, int(clean.issues.flagged.sum()))
     return clean.accuracy, (fit_twice(extracted, args, seed) for seed in args.seeds)
@@ -219,7 +219,7 @@ def plant(truth: Ints, classes: int, args: argparse.Namespace, seed: int) -> Int
 def judge(extracted: Extracted, labels: Ints) -> Judged:
     """Fit a head on labels of the training pictures, and judge these labels."""
     train, test = replace(extracted.train, truth=labels), extracted.test
-    fitted = fit_head(extracted, train, overwrite_features=False)
+    fitted = fit_head(extracted, train, UNLIMITED, overwrite_features=False)
     begin = time.perf_counter()
     held_out_labels = labels[fitted.held_out]
     temperature = fit_temperature(fitted.held_out_logits, held_out_labels)

@@ -7,7 +7,7 @@ stay in the core's own cache, and decoding overlaps with inference by itself.
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,7 +26,7 @@ from kilat.features.cache import CachedFeatures, FeatureCache
 from kilat.features.resize_graph import Resizer
 from kilat.locale.refusals import Refusal
 from kilat.recipe import Resize
-from kilat.runtime.array_types import Flags, Floats, Pixels
+from kilat.runtime.array_types import Flags, Floats, Ints, Pixels
 from kilat.runtime.cores import available_cores
 from kilat.runtime.onnx_session import make_session
 from kilat.runtime.progress import Advance, ignore
@@ -51,6 +51,21 @@ class Extraction(PictureRecords):
     """
 
     features: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class PassLimit:
+    """A pass over the pictures that ends in time: rows that it does not come to are refused as ``time_limit``.
+
+    Args:
+        order: all rows in the order in which they are read, such that the first ones stand for all, ``[entries]``.
+        least: how many of them are read in any case.
+        is_over: whether time is over.
+    """
+
+    order: Ints
+    least: int
+    is_over: Callable[[], bool]
 
 
 class Runner(Protocol):
@@ -116,6 +131,7 @@ def extract_features(
     cache: FeatureCache | None,
     runner: Runner | None = None,
     advance: Advance = ignore,
+    limit: PassLimit | None = None,
 ) -> Extraction:
     """Extract the features of every picture once.
 
@@ -127,13 +143,15 @@ def extract_features(
         cache: where known vectors are, and new ones go; None for neither.
         runner: what runs the network; by default ONNX Runtime on the CPU.
         advance: called as pictures are done.
+        limit: when the pass must be over; None for as long as it takes.
 
     Returns:
         features float32 ``[entries, width]``, with digests, refusals and image stats.
     """
     features = np.zeros((len(source.entries), backbone.width), np.float32)
     preprocessor = Preprocessor(backbone.size, resize)
-    return Extractor(source, used, preprocessor, runner or OnnxRunner(backbone), features, advance, cache=cache).run()
+    transform = runner or OnnxRunner(backbone)
+    return Extractor(source, used, preprocessor, transform, features, advance, cache=cache, limit=limit).run()
 
 
 def cache_namespace(backbone: Backbone, resize: Resize, device: str = "cpu") -> bytes:
@@ -205,9 +223,10 @@ class Extractor:
         advance: called as pictures are done.
         cache: where known vectors are, and new ones go; None for neither. It holds float32 only, and image stats.
         measure: whether image stats are measured.
+        limit: when the pass must be over; None for as long as it takes.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is read, and what is made of it
         self,
         source: Source,
         used: Flags,
@@ -218,10 +237,11 @@ class Extractor:
         *,
         cache: FeatureCache | None = None,
         measure: bool = True,
+        limit: PassLimit | None = None,
     ) -> None:
         self.source, self.used, self.preprocessor, self.transform = source, used, preprocessor, transform
         self.features, self.advance, self.cache, self.measure = features, advance, cache, measure
-        self.total = len(source.entries)
+        self.total, self.limit = len(source.entries), limit
         self.digests = [""] * self.total
         self.stats = np.zeros(self.total if measure else 0, IMAGE_STATS)
         self.refusals: dict[int, Refusal] = {}
@@ -258,8 +278,13 @@ class Extractor:
     def _batches(self) -> Iterator[list[_Job]]:
         """Yield the pictures that the network must be run on, in order, a batch at a time."""
         batch: list[_Job] = []
+        limit = self.limit or PassLimit(np.arange(self.total), self.total, lambda: False)
         for start in range(0, self.total, _READ_AHEAD):
-            for job in self._read_unknown(range(start, min(start + _READ_AHEAD, self.total))):
+            if start >= limit.least and limit.is_over():
+                late = limit.order[start:]
+                self.refusals |= {int(row): Refusal("time_limit") for row in late[self.used[late]]}
+                break
+            for job in self._read_unknown(limit.order[start : start + _READ_AHEAD].tolist()):
                 batch.append(job)
                 if len(batch) == self.transform.batch:
                     yield batch
@@ -267,7 +292,7 @@ class Extractor:
         if batch:
             yield batch
 
-    def _read_unknown(self, rows: range) -> list[_Job]:
+    def _read_unknown(self, rows: Sequence[int]) -> list[_Job]:
         """Read some pictures, in order, and return those that neither the cache nor this pass knows yet."""
         pictures: list[tuple[int, Picture]] = []
         for row in rows:

@@ -6,7 +6,7 @@ import numpy as np
 
 from kilat.data.catalog import Catalog, PictureRecords, Source
 from kilat.data.split import Part
-from kilat.features.extract import Extractor, Preprocessor, batch_size, median_side
+from kilat.features.extract import Extractor, PassLimit, Preprocessor, batch_size, median_side
 from kilat.locale.notes import Note
 from kilat.recipe import Resize
 from kilat.runtime.array_types import Flags, Pixels
@@ -74,6 +74,7 @@ def read_pixels(
     keep: bool,
     image_stats: bool = True,
     advance: Advance = ignore,
+    limit: PassLimit | None = None,
 ) -> DecodedPictures:
     """Decode every picture once.
 
@@ -85,10 +86,12 @@ def read_pixels(
         keep: whether the pixels are kept; without, the pass only finds out which pictures cannot be used.
         image_stats: whether image stats are measured; a second pass over the same pictures needs none.
         advance: called as pictures are done.
+        limit: when the pass must be over; None for as long as it takes.
     """
     transform = _Flattened(size, size * size * 3 if keep else 0)
     pixels = np.zeros((len(source.entries), transform.width), np.uint8)
-    found = Extractor(source, used, Preprocessor(size, resize), transform, pixels, advance, measure=image_stats).run()
+    preprocessor = Preprocessor(size, resize)
+    found = Extractor(source, used, preprocessor, transform, pixels, advance, measure=image_stats, limit=limit).run()
     return DecodedPictures(
         digests=found.digests,
         refusals=found.refusals,

@@ -17,8 +17,9 @@ from kilat.data.split import Part
 from kilat.evaluate.metrics import wilson_interval
 from kilat.learn.frozen import learn_head
 from kilat.learn.learned import Learned, SplitLogits
-from kilat.learn.time_budget import TimeBudget
+from kilat.learn.time_budget import UNLIMITED, TimeBudget
 from kilat.learn.uncertainty import Uncertainty, fit_uncertainty
+from kilat.locale.notes import Note
 from kilat.recipe import Recipe
 from kilat.report import check_page
 from kilat.report.findings import read_and_show
@@ -41,12 +42,14 @@ class Checked:
         findings: worth doing something about.
         suspects: the table of labels to look at, with a column to fill in (``suspects.csv``).
         leaked: rows of test pictures that have a near-duplicate among the training pictures.
+        notes: what a time limit left undone.
     """
 
     catalog: Catalog
     findings: list[Finding]
     suspects: pd.DataFrame
     leaked: list[int]
+    notes: tuple[Note, ...] = ()
 
     def section(self) -> dict[str, Any]:
         """Return the section ``check`` of ``metrics.json``."""
@@ -124,8 +127,10 @@ def check(  # noqa: PLR0913 - a choice each
             catalog, used = learned.catalog, learned.catalog.table[learned.catalog.used]
             with timer.measure("checks_s"):
                 trust = recipe.trust.model_copy(update={"unknown": "knn"})
-                checked = look_into(fit_uncertainty(learned, trust))
-            notes = [note for note in learned.notes if note.code != "similar_labels"]  # a finding says it
+                checked = look_into(fit_uncertainty(learned, trust, budget), budget, timer.seconds["head_s"])
+            notes = [
+                note for note in [*learned.notes, *checked.notes] if note.code != "similar_labels"
+            ]  # a finding says it
             classes = used["label"].value_counts().to_dict()
             counts = {"used": len(used), "refused": len(catalog.refused), "classes": classes}
             cross_validated = _cross_validated(learned.split)
@@ -153,8 +158,14 @@ def check(  # noqa: PLR0913 - a choice each
     return Check(folder, document, checked.findings)
 
 
-def look_into(uncertainty: Uncertainty) -> Checked:
-    """Do all checks, with what a training knows of its pictures by then."""
+def look_into(uncertainty: Uncertainty, budget: TimeBudget = UNLIMITED, head_seconds: float = 0.0) -> Checked:
+    """Do all checks, with what a training knows of its pictures by then.
+
+    Args:
+        uncertainty: of the classifier.
+        budget: how long they may take.
+        head_seconds: how long the head took: fitting it again without doubtful labels takes less.
+    """
     learned = uncertainty.learned
     catalog, split = learned.catalog, learned.split
     answered = [(split.calibration, split.calibration_logits), (split.test, split.test_logits)]
@@ -162,7 +173,10 @@ def look_into(uncertainty: Uncertainty) -> Checked:
         answered.insert(1, (split.validation, split.validation_logits))
     pictures = Part.concat([part for part, _ in answered])
     probabilities = split.calibrated(np.concatenate([logits for _, logits in answered]))
-    issues = label_issues.find_label_issues(pictures.truth, probabilities, _refit(learned))
+    refit, notes = _refit(learned), list[Note]()
+    if refit and not budget.has_time(head_seconds):
+        refit, notes = None, [Note("time_limit_label_refit")]
+    issues = label_issues.find_label_issues(pictures.truth, probabilities, refit)
     distances = np.full(len(catalog.table), np.nan)  # of every row to the nearest other picture
     distances[split.calibration.rows] = uncertainty.ood.calibration_distances
     distances[split.test.rows] = uncertainty.ood.test_distances
@@ -174,7 +188,8 @@ def look_into(uncertainty: Uncertainty) -> Checked:
         *image_quality.find(catalog.table, catalog.image_stats, distances),
     ]
     table = label_issues.table(issues, pictures.rows, learned.classes, catalog)
-    return Checked(catalog, findings, table, near_duplicates.leaked(learned.near_duplicates, catalog.table))
+    leaked = near_duplicates.leaked(learned.near_duplicates, catalog.table)
+    return Checked(catalog, findings, table, leaked, tuple(notes))
 
 
 def measure_without(leaked: list[int], split: SplitLogits) -> dict[str, Any] | None:
