@@ -86,6 +86,18 @@ def archives_instead(layout: Layout, where: str) -> Advice:
     return message, _("Unpack both and give the folder with the pictures.")
 
 
+def tables_instead(layout: Layout, where: str) -> Advice:
+    """Return which tables lie in a folder that has no pictures: they may hold some, or name some elsewhere."""
+    tables = [name for name, _path in _likeliest_first([(name, name) for name in layout.companions.tables])]
+    message = ngettext(
+        "No pictures in {where}, but a table: {tables}.",
+        "No pictures in {where}, but {count:,} tables: {tables}.",
+        len(tables),
+    ).format(where=where, tables=quoted(tables), count=len(tables))
+    command = f"kilat train {shlex.quote(printable(os.path.join(where, tables[0])))}"
+    return message, _("Give the table, not the folder: {command}").format(command=command)
+
+
 def unpacked(where: str) -> str:
     """Return a folder itself, and for an archive the folder that unpacking it usually makes."""
     if os.path.isdir(where):

@@ -56,7 +56,7 @@ from kilat.data.datasets import DATASETS, open_dataset
 from kilat.data.folder import FolderSource
 from kilat.data.image_file import is_address, printable
 from kilat.data.layout import HIDDEN, OTHER
-from kilat.data.layout_advice import archives_instead, fitting_table
+from kilat.data.layout_advice import archives_instead, fitting_table, tables_instead
 from kilat.data.layout_problems import class_folders_hint, layout_error, one_training_class_error
 from kilat.data.reading import Reading
 from kilat.data.table import TableSource
@@ -235,6 +235,8 @@ def require_pictures(source: Source, where: str) -> None:
         message, hint = f"{found.format(where=where, count=files)} {looked_for}", _hint(source, where)
         if isinstance(source, FolderSource | ArchiveSource) and source.layout.companions.archives:
             message, hint = archives_instead(source.layout, where)
+        elif isinstance(source, FolderSource) and source.layout.companions.tables:
+            message, hint = tables_instead(source.layout, where)
         raise SourceError(message, hint=hint)
     if all(entry.refused for entry in source.entries):
         raise SourceError(

@@ -28,6 +28,8 @@ def table_notes(
         parts.append({"phrase": "split", "column": chosen.split.name})
     if not cells.has_header:
         parts.append({"phrase": "no_header"})
+    if cells.shards:
+        parts.append({"phrase": "shards", "count": cells.shards[0], "total": cells.shards[1]})
     if cells.encoding:
         parts.append({"phrase": "encoding", "encoding": cells.encoding})
     notes = [Note("table_read", {"table": printable(file.name), "parts": parts})]

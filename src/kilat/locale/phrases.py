@@ -16,6 +16,7 @@ PHRASES: dict[str, str | tuple[str, str]] = {
     "labels_one_hot": N_("one label a row from the columns {columns}"),
     "split": N_("split from '{column}'"),
     "no_header": N_("no header, columns are numbered"),
+    "shards": (N_("{count:,} of {total:,} files"), N_("{count:,} of {total:,} files")),
     "encoding": N_("encoded in {encoding}"),
     # how values of a table were matched with files
     "found_in": N_("found in {folder}/"),

@@ -784,6 +784,18 @@ class TestParquet:
         path = self.write(tmp_path / "t.parquet", {"image": pictures, "label": labels}, {"label": ["dark", "bright"]})
         assert refusals(open_source(path)) == ["t[10]: no label", "t[11]: no label"]
 
+    def test_files_that_are_one_table(self, tmp_path):
+        for shard in range(2):
+            pictures = [{"bytes": png(6 * shard + n), "path": None} for n in range(6)]
+            columns = {"image": pictures, "label": [shard] * 6}
+            self.write(
+                tmp_path / f"train-0000{shard}-of-00002.parquet", columns, {"label": ["dark", "bright"]}, group=4
+            )
+        source = open_source(tmp_path / "train-00001-of-00002.parquet")
+        assert [entry.label for entry in source.entries] == ["dark"] * 6 + ["bright"] * 6
+        assert [source.read(row) for row in (0, 5, 6, 11)] == [png(row) for row in (0, 5, 6, 11)]
+        assert "2 of 2 files" in said(source)
+
     def test_numbers_with_gaps(self, tmp_path):
         pets(tmp_path)
         frame = pd.DataFrame({"id": range(12), "grade": [0.0, 1.0] * 5 + [None, None]})
