@@ -15,7 +15,7 @@ from typing import Any
 
 from kilat.data.image_file import PICTURE_SUFFIXES
 from kilat.data.table_cells import Cells, cell_text
-from kilat.data.table_column import Column
+from kilat.data.table_column import Column, names_picture
 from kilat.data.table_parquet import read_parquet
 from kilat.errors import SourceError
 from kilat.locale import _
@@ -27,6 +27,12 @@ TABLES = (*DELIMITED, *LINES_OF_JSON, ".parquet")
 
 _NAME_AND_LABEL = re.compile(rf"(.+?\.(?:{'|'.join(sorted(PICTURE_SUFFIXES))}))\s+(\S+|[^\d\s].*)", re.IGNORECASE)
 """A line of a list of pictures: a name, and a label, which is one word or does not begin with a number."""
+
+_PIXEL = re.compile(r"\s*(?:(?:pixel|pix|px|x|f)?[\W_]*\d+|\d+x\d+)(?:\.\d+)?\s*", re.IGNORECASE)
+"""How columns of pixels are called, and what stands in them where there is no header."""
+
+_MIN_PIXELS = 64
+"""Columns from which on they are taken for pixels: those of scikit-learn's digits."""
 
 _SAMPLE = 50
 """Lines that decide which delimiter a file has."""
@@ -120,6 +126,8 @@ def _read_delimited(file: Path) -> Cells:
     if delimiter == " " and (pairs := _names_and_labels(lines.getvalue().splitlines())):
         return _of_rows(file, pairs, delimiter)
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter == " ")
+    _require_no_pixels(file, lines.readline().split(delimiter))
+    lines.seek(0)
     try:
         rows = [row for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
@@ -130,6 +138,20 @@ def _read_delimited(file: Path) -> Cells:
             hint=_("Save it again as CSV in UTF-8, with quotes around cells that hold delimiters."),
         ) from error
     return _of_rows(file, _without_title(rows), delimiter)
+
+
+def _require_no_pixels(file: Path, names: list[str]) -> None:
+    """Raise where the first line is that of pixels, before millions of them are read."""
+    pixels = sum(_PIXEL.fullmatch(name) is not None for name in names)
+    if any(Column(0, name, ()).is_called_path or names_picture(name) for name in names):  # then numbers may be classes
+        pixels = sum("p" in name.casefold() and _PIXEL.fullmatch(name) is not None for name in names)
+    if pixels >= _MIN_PIXELS and 2 * pixels > len(names):
+        raise SourceError(
+            _("{file} holds pixels, not the names of pictures: {count:,} columns such as '{name}'.").format(
+                file=file, count=pixels, name=names[-1].strip()
+            ),
+            hint=_("Save them as pictures, a folder for each class, or give uint8 arrays from Python."),
+        )
 
 
 def _of_rows(file: Path, rows: list[list[str]], delimiter: str) -> Cells:
@@ -147,7 +169,8 @@ def _of_rows(file: Path, rows: list[list[str]], delimiter: str) -> Cells:
             ),
         )
     columns = [[row[i] if i < len(row) else "" for row in body] for i in range(width)]
-    encoding = "UTF-16" if is_utf16(file.read_bytes()[:2]) else ""
+    with file.open("rb") as opened:
+        encoding = "UTF-16" if is_utf16(opened.read(2)) else ""
     return Cells(names, columns, may_lack_header=True, overfull=overfull, encoding=encoding)
 
 

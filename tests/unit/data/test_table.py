@@ -383,11 +383,19 @@ class TestColumns:
         with pytest.raises(SourceError, match="has no column with labels"):
             find_source(table)
 
-    def test_pixels_in_a_table(self, tmp_path):
-        rows = [(n % 2, *([0] * 300)) for n in range(30)]
-        table = write(tmp_path, [("label", *(f"pixel{n}" for n in range(300))), *rows])
+    @pytest.mark.parametrize("name", ["pixel{}", "{}", "{0}x{0}", "px_{}"])
+    def test_pixels_in_a_table(self, tmp_path, name):
+        rows = [(n % 2, *([n] * 64)) for n in range(30)]
+        table = write(tmp_path, [("label", *map(name.format, range(64))), *rows])
         with pytest.raises(SourceError, match="holds pixels"):
             opened(table)
+        with pytest.raises(SourceError, match="holds pixels"):
+            opened(write(tmp_path, rows))
+
+    def test_pixels_in_one_cell(self, tmp_path):
+        rows = [(n % 7, "70 80 82" * 100, "Training") for n in range(30)]
+        with pytest.raises(SourceError, match="holds pixels"):
+            opened(write(tmp_path, [("emotion", "pixels", "Usage"), *rows]))
 
     @pytest.mark.parametrize("columns", [("xmin", "ymin", "xmax", "ymax"), ("bbox",)])
     def test_objects_in_pictures(self, tmp_path, columns):
@@ -488,6 +496,11 @@ class TestLabels:
         )
         assert counts(source) == {("Chairs", ""): 4, ("Big Doors", ""): 4, ("windows", ""): 4}
         assert "one label a row from the columns 'Chairs', 'Big Doors', 'windows'" in said(source)
+
+    def test_one_column_for_each_of_many_numbers(self, tmp_path):
+        rows = [(f"{n:03}.jpg", *(int(n % 70 == k) for k in range(70))) for n in range(140)]
+        source = opened(write(pets(tmp_path, count=140), [("image", *range(70)), *rows]))
+        assert counts(source) == {(str(k), ""): 2 for k in range(70)}
 
     def test_none_or_several_in_a_row(self, tmp_path):
         rows = [(f"{n:03}.jpg", int(n < 6), int(n >= 6)) for n in range(10)] + [("010.jpg", 0, 0), ("011.jpg", 1, 1)]
