@@ -123,7 +123,9 @@ class TestRates:
         """Ten rates are too few to tell a fall from noise."""
         done = kilat_here("lr-find", "digits", *SMALL, "--steps", 10)
         assert done.returncode == 0
-        assert done.stdout.startswith("Unclear: over 10 rates the loss falls by no more than its noise. Keep 0.001, the")
+        assert done.stdout.startswith(
+            "Unclear: over 10 rates the loss falls by no more than its noise. Keep 0.001, the"
+        )
         assert "--steps 30" in done.stdout
         (document,) = json_lines(kilat_here("lr-find", "digits", *SMALL, "--steps", 10, "--json").stdout)
         assert (document["suggestion"], document["reason"]) == (None, "no_fall")
@@ -194,11 +196,12 @@ class TestTrain:
         assert recipe["fit"]["early_stopping"]["patience"] == 5
         assert recipe["model"]["layers"][2]["dense"]["units"] == 20
 
-    def test_the_report_warns_of_mirrored_digits(self, small_run):
+    def test_digits_are_not_mirrored_and_the_report_says_so(self, small_run):
         html = (small_run.folder / "report.html").read_text("utf-8")
         notes = re.search(r'<ul class="notes".*?</ul>', html, re.DOTALL)
         assert notes is not None
-        assert "augment.horizontal_flip mirrors pictures left to right" in notes[0]
+        assert "Pictures are not mirrored (augment.horizontal_flip: auto)" in notes[0]
+        assert not small_run.metrics.fit.horizontal_flip
 
     @pytest.mark.parametrize(
         ("arguments", "sentences"),
