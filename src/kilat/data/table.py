@@ -15,6 +15,7 @@ from kilat.data.catalog import Entry
 from kilat.data.image_file import LIMIT, MAX_BYTES, is_encodable, printable, read_file
 from kilat.data.layout import sorted_order
 from kilat.data.reading import Reading
+from kilat.data.split_names import split_name
 from kilat.data.table_cells import Cells
 from kilat.data.table_column import Column
 from kilat.data.table_columns import ChosenColumns, Columns, has_header
@@ -193,7 +194,7 @@ def _require_clear(file: Path, column: Column, matched: Matched) -> None:
     unclear = next((match.files for match in matched.matches if len(match.files) > 1), ())
     if matched.found or not unclear:
         return
-    folders = sorted({os.path.dirname(path) for path in unclear})
+    folders = sorted({os.path.dirname(path) for path in unclear}, key=_likeliest_first)
     hint = _("Write the names with their endings into the table, or move the files that are not meant.")
     if len(folders) > 1:
         hint = _("Say the folder: {command}").format(command=_with_images(file, folders[0]))
@@ -203,6 +204,12 @@ def _require_clear(file: Path, column: Column, matched: Matched) -> None:
         ),
         hint=hint,
     )
+
+
+def _likeliest_first(folder: str) -> tuple[int, str]:
+    """Return where a folder of pictures comes among others: training pictures first, those of a test last."""
+    name = split_name(os.path.basename(folder))
+    return ("train", "", "validation", "test").index(name.split if name else ""), folder
 
 
 def _with_images(file: Path, folder: str) -> str:

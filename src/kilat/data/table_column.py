@@ -12,7 +12,7 @@ from kilat.data.split_names import split_of
 NOT_A_NUMBER = frozenset(("nan", "<na>", "nat"))
 """How pandas writes a value that is not there, where it writes something."""
 
-TRUE = frozenset(("1", "1.0", "true", "yes", "t", "y"))
+TRUE = frozenset(("1", "1.0", "true", "yes", "t", "y", "x", "✓", "✔"))
 FALSE = frozenset(("0", "0.0", "false", "no", "f", "n"))
 
 _PATHS = """

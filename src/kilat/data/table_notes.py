@@ -39,12 +39,9 @@ def table_notes(
         notes.append(Note("table_split_unread", {"columns": chosen.unread_splits}))
     missing = [row for row, match in enumerate(matched.matches) if not match.files and chosen.path.cells[row].strip()]
     if missing:
-        notes.append(
-            Note(
-                "table_files_missing",
-                {"count": len(missing), "total": len(cells)} | nearest_miss(chosen.path.cells[missing[0]], matcher),
-            )
-        )
+        miss = nearest_miss(chosen.path.cells[missing[0]], matcher)
+        miss["nearest"] = miss["nearest"] or printable(matched.file(matched.found[0]))
+        notes.append(Note("table_files_missing", {"count": len(missing), "total": len(cells), **miss}))
     return notes
 
 

@@ -174,6 +174,14 @@ class TestPaths:
             opened(table)
         assert f"kilat train {table} --images {tmp_path / 'images'}" in caught.value.hint
 
+    def test_the_folder_of_training_pictures_is_advised(self, tmp_path):
+        pets(tmp_path, folder="test_images")
+        pets(tmp_path, folder="train_images")
+        table = write(tmp_path, [("id", "label"), *labelled(lambda n: f"{n:03}")])
+        with pytest.raises(SourceError, match="are not clear") as caught:
+            opened(table)
+        assert f"--images {tmp_path / 'train_images'}" in caught.value.hint
+
     def test_the_label_or_the_split_of_a_row_names_the_folder(self, tmp_path):
         files(
             tmp_path, *(f"{split}/{label}/{n}.jpg" for split in ("train", "test") for label in "ab" for n in range(3))
@@ -487,7 +495,8 @@ class TestLabels:
         assert counts(source) == {("scab", ""): 3, ("rust", ""): 3, ("scab rust", ""): 6}
 
     @pytest.mark.parametrize(
-        ("no", "yes"), [("0", "1"), ("0.0", "1.0"), ("False", "True"), (" 0", " 1 "), ("", "1"), ("no", "yes")]
+        ("no", "yes"),
+        [("0", "1"), ("0.0", "1.0"), ("False", "True"), (" 0", " 1 "), ("", "1"), ("no", "yes"), ("", "x")],
     )
     def test_one_column_for_each(self, tmp_path, no, yes):
         rows = [(f"images/{n:03}.jpg", *(yes if n // 4 == k else no for k in range(3))) for n in range(12)]
