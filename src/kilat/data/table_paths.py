@@ -44,12 +44,18 @@ class Match:
             was found by: ``name``, ``ending`` (added or another one) or ``number`` (leading zeros were lost).
         dropped: leading folders of the value that were left out.
         inside: the folder, from where the search began, that what is left of the value begins in.
+        kept: how many components of the value, with the name, are the end of a file's path.
     """
 
     files: tuple[str, ...]
     how: str = "literal"
     dropped: str = ""
     inside: str = ""
+    kept: int = 1
+
+    def outer(self, file: str) -> str:
+        """Return the folder that the value is seen from, if it means this file."""
+        return file.rsplit(os.sep, self.kept)[0]
 
 
 NOTHING = Match(())
@@ -185,6 +191,7 @@ class PathMatcher:
                 how,
                 posixpath.join(*dropped) if dropped else "",
                 inside.pop() if len(inside) == 1 else "",
+                most + 1,
             )
         return NOTHING
 
@@ -204,15 +211,19 @@ class PathMatcher:
                 a folder, the file in it is meant.
         """
         matches = list(matched.matches)
-        for row, match in enumerate(matches):
-            if len(match.files) > 1:
-                words = _words(cells[row].strip() for cells in others)
-                folders = [os.path.dirname(os.path.relpath(file, matched.root)).split(os.sep) for file in match.files]
-                agree = [len(words & _words(parts)) for parts in folders]
-                best = [file for file, count in zip(match.files, agree, strict=True) if count == max(agree) > 0]
-                if len(best) == 1:
-                    inside = os.path.dirname(os.path.relpath(best[0], matched.root)).replace(os.sep, "/")
-                    matches[row] = replace(match, files=(best[0],), inside=inside)
+        unclear = [row for row, match in enumerate(matches) if len(match.files) > 1]
+        if unclear:  # many columns name no folder at all
+            names = _words({part for parts in self.files.parts for part in parts})
+            others = [cells for cells in others if _words({cell.strip() for cell in cells}) & names]
+        for row in unclear if others else ():
+            match = matches[row]
+            words = _words(cells[row].strip() for cells in others)
+            folders = [os.path.dirname(os.path.relpath(file, matched.root)).split(os.sep) for file in match.files]
+            agree = [len(words & _words(parts)) for parts in folders]
+            best = [file for file, count in zip(match.files, agree, strict=True) if count == max(agree) > 0]
+            if len(best) == 1:
+                inside = os.path.relpath(match.outer(best[0]), matched.root).replace(os.sep, "/")
+                matches[row] = replace(match, files=(best[0],), inside="" if inside == "." else inside)
         return Matched(_without_collisions(self._in_one_folder(matches, values), values), matched.root)
 
     def _in_one_folder(self, matches: list[Match], values: Sequence[str]) -> list[Match]:
@@ -224,7 +235,8 @@ class PathMatcher:
         if not unclear or len({values[row] for row in unclear}) < len(unclear):
             return matches
         searched = [row for row, match in enumerate(matches) if match.files and match.how not in _IN_PLACE]
-        within = Counter(folder for row in searched for folder in {os.path.dirname(f) for f in matches[row].files})
+        outer = {row: [matches[row].outer(file) for file in matches[row].files] for row in searched}
+        within = Counter(folder for row in searched for folder in set(outer[row]))
         whole = [folder for folder, count in within.items() if count >= _NEARLY_ALL * len(searched)]
         if len(whole) > 1 and self._split:
             whole = [folder for folder in whole if _split_in(os.path.basename(folder)) == self._split]
@@ -233,8 +245,8 @@ class PathMatcher:
         inside = os.path.relpath(whole[0], self.files.root).replace(os.sep, "/")
         settled = list(matches)
         for row in searched:
-            there = tuple(file for file in matches[row].files if os.path.dirname(file) == whole[0])
-            settled[row] = replace(matches[row], files=there, inside=inside) if there else NOTHING
+            there = [file for file, folder in zip(matches[row].files, outer[row], strict=True) if folder == whole[0]]
+            settled[row] = replace(matches[row], files=tuple(there), inside=inside) if there else NOTHING
         return settled
 
 

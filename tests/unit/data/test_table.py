@@ -166,6 +166,15 @@ class TestPaths:
         table = write(tmp_path, [("id", "label"), *labelled(lambda n: f"{n:03}")], "train_labels.csv")
         assert set(found(opened(table))) == {f"train/{n:03}.jpg" for n in range(12)}
 
+    @pytest.mark.parametrize(
+        "value", ["{label}/{n}.jpg", "/kaggle/input/pets/train/{label}/{n}.jpg", "data/{label}/{n}.JPG"]
+    )
+    def test_so_it_is_with_class_folders_in_each_split(self, tmp_path, value):
+        files(tmp_path, *(f"{split}/{label}/{n}.jpg" for split in ("train", "val") for label in "ab" for n in range(6)))
+        rows = [(value.format(label=label, n=n), label) for label in "ab" for n in range(6)]
+        source = opened(write(tmp_path, [("filenames", "kind"), *rows], "train.csv"))
+        assert found(source) == {f"train/{label}/{n}.jpg": label for label in "ab" for n in range(6)}
+
     def test_otherwise_it_is_not_guessed(self, tmp_path):
         pets(tmp_path, folder="images")
         pets(tmp_path, folder="masks", form="{folder}/{number:03}.png")
