@@ -41,8 +41,10 @@ def read_parquet(file: Path) -> Cells:
     names = [f"{shard[1]}-{number:05}-of-{shard[3]}.parquet" for number in range(int(shard[3]))]
     tables = [_read_one(file.parent / name) for name in names if (file.parent / name).exists()]
     columns = [[cell for table in tables for cell in table.columns[i]] for i in range(len(tables[0].names))]
-    held = {i for table in tables for i in table.embedded}
-    embedded: dict[int, Embedded] = {i: ShardedPictures([(len(t), t.embedded.get(i)) for t in tables]) for i in held}
+    picture_columns = {i for table in tables for i in table.embedded}
+    embedded: dict[int, Embedded] = {
+        i: ShardedPictures([(len(t), t.embedded.get(i)) for t in tables]) for i in picture_columns
+    }
     return Cells(tables[0].names, columns, embedded=embedded, shards=(len(tables), len(names)))
 
 

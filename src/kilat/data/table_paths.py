@@ -189,7 +189,7 @@ class PathMatcher:
             return Match(
                 tuple(os.path.join(root, self.files.paths[row]) for row in best),
                 how,
-                posixpath.join(*dropped) if dropped else "",
+                re.sub(r"^/(?=[A-Za-z]:)", "", posixpath.join(*dropped)) if dropped else "",
                 inside.pop() if len(inside) == 1 else "",
                 most + 1,
             )

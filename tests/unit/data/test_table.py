@@ -96,7 +96,7 @@ class TestPaths:
             (lambda n: f"/home/other/pets/images/{n:03}.jpg", "without /home/other/pets/"),
             (lambda n: f"/kaggle/input/pets/images/{n:03}.jpg", "without /kaggle/input/pets/"),
             (lambda n: f"/content/drive/My Drive/{n:03}.jpg", "without /content/drive/My Drive/"),
-            (lambda n: f"C:\\Users\\me\\pets\\images\\{n:03}.jpg", "without /C:/Users/me/pets/"),
+            (lambda n: f"C:\\Users\\me\\pets\\images\\{n:03}.jpg", "without C:/Users/me/pets/"),
             (lambda n: f"\\\\server\\share\\images\\{n:03}.jpg", "without /server/share/"),
             (lambda n: f"file:///home/me/my%20pets/images/{n:03}.jpg", "without /home/me/my pets/"),
             (lambda n: f"https://example.org/pets/images/{n:03}.jpg?size=1", "without /example.org/pets/"),
