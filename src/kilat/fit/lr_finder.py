@@ -89,16 +89,9 @@ def analyse(rates: list[float], losses: list[float], *, diverged: bool) -> Range
     x, y = np.log10(rates), np.asarray(losses, np.float64)
     if len(x) <= 2 * _LEAST_STEPS:
         return RangeTest(rates, losses, losses, None, "no_fall")
-    for half_width in _HALF_WIDTHS:
-        curve = _local_regression(x, _without_explosion(y), half_width, _noise(y))
-        margin = _STANDARD_ERRORS * curve.value_errors
-        begin = len(x) // 10  # before, rates are too low for a fall, and the line is of few batches
-        lowest = begin + int(np.argmin((curve.values + margin)[begin:]))
-        highest = begin + int(np.argmax((curve.values - margin)[begin : lowest + 1]))
-        steepest = _steepest(curve, highest, lowest)
-        reason = _reason(curve, highest, steepest, lowest, diverged=diverged)
-        if reason != "no_fall":
-            break
+    curves = [_local_regression(x, _without_explosion(y), half_width, _noise(y)) for half_width in _HALF_WIDTHS]
+    judged = [(curve, *_judge(curve, diverged=diverged)) for curve in curves]
+    curve, steepest, reason = next((each for each in judged if each[2] != "no_fall"), judged[-1])
     return RangeTest(rates, losses, curve.values.tolist(), None if reason else rates[steepest], reason)
 
 
@@ -117,16 +110,19 @@ class _Curve:
         return self.slopes + _STANDARD_ERRORS * self.slope_errors
 
 
-def _reason(curve: _Curve, highest: int, steepest: int, lowest: int, *, diverged: bool) -> Reason:
-    """Return why no rate stands out; nothing if one does."""
-    values, errors = curve.values, curve.value_errors
-    fall = values[highest] - values[lowest]
-    noise = _STANDARD_ERRORS * np.hypot(errors[highest], errors[lowest])
-    if fall <= max(noise, _LEAST_FALL * abs(values[highest])) or curve.certain_slopes[steepest] >= 0:
-        return "no_fall"
+def _judge(curve: _Curve, *, diverged: bool) -> tuple[int, Reason]:
+    """Return where the curve falls fastest, and why that is unclear; nothing if it is not."""
+    values, errors = curve.values, _STANDARD_ERRORS * curve.value_errors
+    begin = len(values) // 10  # before, rates are too low for a fall, and the line is of few batches
+    lowest = begin + int(np.argmin((values + errors)[begin:]))
+    highest = begin + int(np.argmax((values - errors)[begin : lowest + 1]))
+    steepest = _steepest(curve, highest, lowest)
+    least = max(np.hypot(errors[highest], errors[lowest]), _LEAST_FALL * abs(values[highest]))
+    if values[highest] - values[lowest] <= least or curve.certain_slopes[steepest] >= 0:
+        return steepest, "no_fall"
     if not diverged and curve.certain_slopes[-1] < 0:
-        return "still_falling"
-    return ""
+        return steepest, "still_falling"
+    return steepest, ""
 
 
 def _steepest(curve: _Curve, highest: int, lowest: int) -> int:
