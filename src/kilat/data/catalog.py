@@ -53,7 +53,7 @@ class Source(Protocol):
     name: str
     entries: list[Entry]
     skipped: dict[str, int]
-    """How many files did not come in as pictures, by a code of ``kilat.data.layout``."""
+    """How many files did not come in as pictures, by a code of ``kilat.data.layout.layout``."""
     notes: list[Note]
     """What was read into what the user named: which column, which split, which of several readings."""
 

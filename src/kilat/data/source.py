@@ -32,7 +32,7 @@
 | encrypted, oversized or oddly packed members of a zip | refused, with the reason |
 | an archive that is cut off | an error: some of the pictures would be missing |
 | an archive in a folder or in an archive | not opened, and said; without pictures beside it an error that names it |
-| a table: which columns, which files | found by content, and said (``kilat.data.table``) |
+| a table: which columns, which files | found by content, and said (``kilat.data.table.source``) |
 | a table's row without path or label, with a missing file or an unknown split | refused, with the reason |
 | a table's name that several files have | refused: several files may be meant |
 | a file listed twice under one label | used once; the other refused: listed twice |
@@ -55,12 +55,12 @@ from kilat.data.catalog import Catalog, Source
 from kilat.data.datasets import DATASETS, open_dataset
 from kilat.data.folder import FolderSource
 from kilat.data.image_file import is_address, printable
-from kilat.data.layout import HIDDEN, OTHER
-from kilat.data.layout_advice import archives_instead, fitting_table, tables_instead
-from kilat.data.layout_problems import class_folders_hint, layout_error, one_training_class_error
+from kilat.data.layout.advice import archives_instead, fitting_table, tables_instead
+from kilat.data.layout.layout import HIDDEN, OTHER
+from kilat.data.layout.no_classes import class_folders_hint, layout_error, one_training_class_error
 from kilat.data.reading import Reading
-from kilat.data.table import TableSource
-from kilat.data.table_files import TABLES, hint_for_other_table
+from kilat.data.table.rows import TABLES, hint_for_other_table
+from kilat.data.table.source import TableSource
 from kilat.errors import SourceError, nearest
 from kilat.locale import _, ngettext
 from kilat.runtime.progress import Advance

@@ -7,7 +7,7 @@ from kilat.locale import N_, _, ngettext
 from kilat.locale.lists import listed
 
 PHRASES: dict[str, str | tuple[str, str]] = {
-    # which columns of a table were read (kilat.data.table_notes)
+    # which columns of a table were read (kilat.data.table.reading_notes)
     "pictures": N_("pictures from column '{column}'"),
     "pictures_matched": N_("pictures from column '{column}' ({how})"),
     "pictures_inside": N_("pictures in column '{column}' itself"),

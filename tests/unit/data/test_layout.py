@@ -11,8 +11,8 @@ from random import Random
 
 import pytest
 
-from kilat.data.folder_tree import FoundFile
-from kilat.data.layout import Layout, class_in_name
+from kilat.data.layout.layout import Layout, class_in_name
+from kilat.data.layout.tree import FoundFile
 from kilat.data.reading import Reading
 from kilat.data.source import find_source, open_source
 from kilat.errors import SourceError

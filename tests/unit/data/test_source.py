@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from kilat.data.image_file import MAX_BYTES, has_image_signature, printable
-from kilat.data.layout import EMPTY_CLASS, HIDDEN, LOOP, OTHER
+from kilat.data.layout.layout import EMPTY_CLASS, HIDDEN, LOOP, OTHER
 from kilat.data.source import ArraySource, PathsSource, TableSource, find_source, open_source
 from kilat.errors import PictureError, SourceError
 
@@ -307,7 +307,7 @@ class TestTable:
         ]
 
     def test_a_name_that_is_nearly_that_of_labels(self, tmp_path):
-        with pytest.raises(SourceError, match="No column of .* looks like labels") as caught:
+        with pytest.raises(SourceError, match=r"No column of .* looks like labels") as caught:
             open_source(self.table(tmp_path, "path,lable\nx/1.jpg,a\nx/2.jpg,b\n"))
         assert "--label-column lable" in caught.value.hint
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from kilat.data.picture_files import PictureFiles, fold_path
 from kilat.data.split_names import split_name, split_of
+from kilat.data.table.picture_files import PictureFiles, fold_path
 
 _FOR_TABLES = frozenset(
     """

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kilat.data.labels import normalize_label
-from kilat.data.table_column import NOT_A_NUMBER, TRUE, Column
+from kilat.data.table.column import NOT_A_NUMBER, TRUE, Column
 
 _SEPARATORS = ("|", ";", ",", " ")
 """What stands between several labels in one cell; a blank counts only where each part is a label of its own."""

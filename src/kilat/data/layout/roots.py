@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from kilat.data.folder_names import is_annotations, is_date, is_pictures, is_unlabelled, name_key, part_stem
-from kilat.data.folder_tree import Folder, split_path
+from kilat.data.layout.folder_names import is_annotations, is_date, is_pictures, is_unlabelled, name_key, part_stem
+from kilat.data.layout.tree import Folder, split_path
 from kilat.data.split_names import SplitName, split_name, split_of, splits_among, telling_words
 from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kilat.data.image_file import SIGNATURE_BYTES, has_image_signature
-from kilat.data.table_cells import Cells, Embedded, cell_text
+from kilat.data.table.cells import Cells, Embedded, cell_text
 from kilat.errors import SourceError
 from kilat.locale import _
 

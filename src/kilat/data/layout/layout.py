@@ -1,9 +1,9 @@
 """The layout of a tree of files, on disk or in an archive: which folders are splits, which are classes, which neither.
 
-First the roots are found, the folders that hold the class folders (``kilat.data.layout_roots``). Then the classes in
+First the roots are found, the folders that hold the class folders (``kilat.data.layout.roots``). Then the classes in
 them are looked at: folders that hold nothing but the same folders are no classes. Whatever was read into the folders is
 a note. Where two readings are as likely, or there is none, that is a problem, and an error as soon as labels are needed
-(``kilat.data.layout_problems``).
+(``kilat.data.layout.no_classes``).
 """
 
 import re
@@ -12,11 +12,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from kilat.data.catalog import Entry
-from kilat.data.folder_names import is_annotations, is_data, is_date, is_unlabelled, name_key
-from kilat.data.folder_tree import Companions, Folder, FoundFile, split_path
 from kilat.data.image_file import printable
 from kilat.data.labels import normalize_label
-from kilat.data.layout_roots import ANNOTATION, Problem, Root, RootFinder, inside
+from kilat.data.layout.folder_names import is_annotations, is_data, is_date, is_unlabelled, name_key
+from kilat.data.layout.roots import ANNOTATION, Problem, Root, RootFinder, inside
+from kilat.data.layout.tree import Companions, Folder, FoundFile, split_path
 from kilat.data.split_names import split_of
 from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal

@@ -13,16 +13,16 @@ from pathlib import Path
 
 from kilat.data.catalog import Entry
 from kilat.data.image_file import LIMIT, MAX_BYTES, is_encodable, printable, read_file
-from kilat.data.layout import sorted_order
+from kilat.data.layout.layout import sorted_order
 from kilat.data.reading import Reading
 from kilat.data.split_names import split_name
-from kilat.data.table_cells import Cells
-from kilat.data.table_column import Column
-from kilat.data.table_columns import ChosenColumns, Columns, has_header
-from kilat.data.table_files import read_cells
-from kilat.data.table_labels import RowLabels, read_labels
-from kilat.data.table_notes import nearest_miss, table_notes
-from kilat.data.table_paths import Matched, PathMatcher
+from kilat.data.table.cells import Cells
+from kilat.data.table.column import Column
+from kilat.data.table.columns import ChosenColumns, Columns, has_header
+from kilat.data.table.label_cells import RowLabels, read_labels
+from kilat.data.table.path_matching import Matched, PathMatcher
+from kilat.data.table.reading_notes import nearest_miss, table_notes
+from kilat.data.table.rows import read_cells
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _
 from kilat.locale.lists import listed

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 from kilat.data.archive import SUFFIXES as ARCHIVES
 from kilat.data.archive import stem
 from kilat.data.catalog import Source
-from kilat.data.folder_names import is_annotations
-from kilat.data.folder_tree import is_table
 from kilat.data.image_file import printable
-from kilat.data.layout import Layout, class_in_name
-from kilat.data.layout_roots import ANNOTATION
-from kilat.data.table_files import hint_for_other_table
+from kilat.data.layout.folder_names import is_annotations
+from kilat.data.layout.layout import Layout, class_in_name
+from kilat.data.layout.roots import ANNOTATION
+from kilat.data.layout.tree import is_table
+from kilat.data.table.rows import hint_for_other_table
 from kilat.errors import SourceError
 from kilat.locale import _, ngettext
 from kilat.locale.lists import listed

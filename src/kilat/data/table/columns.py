@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kilat.data.reading import Reading
-from kilat.data.table_cells import Cells
-from kilat.data.table_column import TRUE, Column, fold, names_picture
-from kilat.data.table_paths import PathMatcher
+from kilat.data.table.cells import Cells
+from kilat.data.table.column import TRUE, Column, fold, names_picture
+from kilat.data.table.path_matching import PathMatcher
 from kilat.errors import SourceError, nearest
 from kilat.locale import _
 from kilat.locale.lists import listed

@@ -3,9 +3,9 @@
 import os
 import shlex
 
-from kilat.data.layout import Layout
-from kilat.data.layout_advice import OpenTable, advise, quoted, unpacked
-from kilat.data.layout_roots import ANNOTATION, Problem
+from kilat.data.layout.advice import OpenTable, advise, quoted, unpacked
+from kilat.data.layout.layout import Layout
+from kilat.data.layout.roots import ANNOTATION, Problem
 from kilat.errors import SourceError
 from kilat.locale import N_, _, ngettext
 

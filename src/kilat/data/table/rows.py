@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from kilat.data.image_file import PICTURE_SUFFIXES
-from kilat.data.table_cells import Cells, cell_text
-from kilat.data.table_column import Column, names_picture
-from kilat.data.table_parquet import read_parquet
+from kilat.data.table.cells import Cells, cell_text
+from kilat.data.table.column import Column, names_picture
+from kilat.data.table.parquet import read_parquet
 from kilat.errors import SourceError
 from kilat.locale import _
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from kilat.data.image_file import printable
-from kilat.data.table_cells import Cells
-from kilat.data.table_columns import ChosenColumns
-from kilat.data.table_labels import RowLabels
-from kilat.data.table_paths import Matched, PathMatcher
+from kilat.data.table.cells import Cells
+from kilat.data.table.columns import ChosenColumns
+from kilat.data.table.label_cells import RowLabels
+from kilat.data.table.path_matching import Matched, PathMatcher
 from kilat.locale.notes import Note
 
 Phrase = dict[str, Any]
