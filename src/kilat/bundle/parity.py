@@ -8,6 +8,7 @@ from kilat.bundle.predictor import Classifier, ModelOutput
 from kilat.data.catalog import Source
 from kilat.errors import PictureError, RunError
 from kilat.locale import _
+from kilat.locale.notes import Note
 from kilat.runtime.array_types import Doubles, Floats, Ints
 
 MAX_PICTURES = 64
@@ -42,7 +43,7 @@ class Parity:
         pictures: on how many real pictures.
         max_difference: the largest difference of a probability.
         tolerance: the largest that is allowed.
-        labels_agree: the share of pictures with the same likeliest class, or one that is as likely within the tolerance.
+        labels_agree: the share of pictures with the same likeliest class, or with one that is as likely.
         logit_difference: the largest difference of a logit, as a share of how logits vary over the pictures (their
             standard deviation); twenty times the tolerance is allowed. Between answers that hardly vary it shows what
             probabilities do not.
@@ -57,6 +58,10 @@ class Parity:
     logit_difference: float
     conclusive: bool
     max_ood_difference: float
+
+    def notes(self) -> list[Note]:
+        """Return a note where the comparison shows nothing."""
+        return [] if self.conclusive else [Note("parity_inconclusive", {"count": self.pictures})]
 
 
 def sample_rows(rows: Ints) -> Ints:
