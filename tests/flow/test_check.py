@@ -151,8 +151,8 @@ def test_wrong_labels_are_suspected_and_corrections_are_read(tmp_path):
     table = tmp_path / "filled.csv"
     for row in rows:
         row["correct_label"] = belongs.get(row["path"], "")
-    left_out = next(row for row in rows if row["path"] not in belongs)
-    left_out["correct_label"] = "-"
+    left_out = dict.fromkeys(rows[0], "") | {"path": "4/001.png", "correct_label": "-"}
+    rows.append(left_out)
     with table.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.DictWriter(file, rows[0], delimiter=";")
         writer.writeheader()

@@ -95,7 +95,6 @@ def _fine_tuned(frozen: Learned, trained: "Trained", extracted: Extracted, parts
             *trained.notes,
             *label_safety.unsafe_augmentations(recipe.augment, extracted.classes),
         ],
-        head_refit=None,
     )
 
 

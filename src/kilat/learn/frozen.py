@@ -1,7 +1,7 @@
 """A linear head on a frozen backbone: every picture goes through the network once, and the head is fitted on that."""
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -96,7 +96,6 @@ def head_on(extracted: Extracted, timer: Timer, budget: TimeBudget, *, overwrite
     sample = extracted.features[part.rows]  # before they are overwritten
     with timer.measure("head_s"):
         fitted = fit_head(extracted, train, budget, overwrite_features=overwrite_features)
-    fold = folds(train, recipe.head.folds, recipe.runtime.seed)
     held_out = train.take(fitted.held_out)
     l2_penalty = fitted.l2_penalty * len(train.rows) / max(1, len(part.rows))
     artifact = HeadArtifact(
@@ -125,8 +124,19 @@ def head_on(extracted: Extracted, timer: Timer, budget: TimeBudget, *, overwrite
         sections={"head": metadata.head(fitted, recipe)},
         notes=[*extracted.notes, *fitted.notes],
         near_duplicates=extracted.near_duplicates,
-        head_refit=HeadRefit.of(fitted, train.rows, train.truth, fold, len(extracted.classes)),
+        head_refit=_head_refit(extracted, fitted),
     )
+
+
+def _head_refit(extracted: Extracted, fitted: probe.FittedHead) -> HeadRefit:
+    """Return how all pictures are answered in turn, whatever their split is: labels of test pictures may be wrong, too.
+
+    Ready-made validation pictures are no fold of their own here, so that training pictures are held out as well.
+    """
+    pictures = Part.concat([extracted.train, extracted.test])
+    pictures = replace(pictures, validation=np.zeros(len(pictures.rows), bool))
+    fold = folds(pictures, extracted.recipe.head.folds, extracted.recipe.runtime.seed)
+    return HeadRefit.of(fitted, pictures.rows, pictures.truth, fold, len(extracted.classes))
 
 
 def fit_head(extracted: Extracted, train: Part, budget: TimeBudget, *, overwrite_features: bool) -> probe.FittedHead:

@@ -54,7 +54,7 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("{count:,} pictures were refused: {reason}."),
     ),
     "class_mostly_refused": N_("Most of class “{label}” was refused: {count:,} of {total:,} pictures."),
-    # what was read into folders (kilat.data.layout)
+    # what was read into folders (kilat.data.layout.layout)
     "splits_by_name": N_("The folders are taken for a split: {folders}."),
     "no_training_folder": N_(
         "There is no training folder with classes: the pictures in {validation} count as training pictures "
@@ -113,7 +113,7 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("The folders are the classes; the tables {tables} beside them were not used."),
     ),
     "archives_not_opened": N_("Archives among the pictures were not opened: {archives}."),
-    # what was read into a table (kilat.data.table_notes)
+    # what was read into a table (kilat.data.table.reading_notes)
     "table_read": N_("Table {table}: {parts}."),
     "table_combined_labels": (
         N_("One label of the table is a combination of several, and a class of its own: {labels}."),
@@ -325,6 +325,10 @@ NOTES: dict[str, str | tuple[str, str]] = {
     "time_limit_label_refit": N_(
         "The time limit left no room to fit heads again without doubtful labels: suspected labels are less certain."
     ),
+    "labels_checked_in_part": N_(
+        "Suspected labels are among the {count:,} of {total:,} pictures that the network was not trained on; kilat "
+        "check looks at all of them."
+    ),
     "no_time_to_finetune": N_("The time limit left no room for fine-tuning: this is the frozen result alone."),
     "feature_cache": N_("The feature cache was not used: {reason}."),
     "validation_serves_calibration": (
@@ -361,8 +365,12 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("All {count:,} pictures are classified as “{label}”: its pixels may have another scale (--pixels)."),
     ),
     "pixels_chosen": N_(
-        "Pixels are scaled as {scale}, with which {accuracy:.0%} of the labelled pictures are classified correctly, "
-        "and {default_accuracy:.0%} with {default}; --pixels says another scale."
+        "Pixels are scaled as {scale}: {accuracy:.0%} of the labelled pictures are then classified correctly, with "
+        "{default} {default_accuracy:.0%}. Another scale: --pixels."
+    ),
+    "pixels_chosen_reordered": N_(
+        "Pixels are scaled as {scale}: with the classes in the best order {accuracy:.0%} of the labelled pictures are "
+        "then classified correctly, with {default} {default_accuracy:.0%}. Another scale: --pixels."
     ),
     "classes_in_other_order": N_(
         "{accuracy:.0%} of the labelled pictures are classified correctly, but {reordered:.0%} if the classes stood in "
