@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from kilat.features.backbone import Block
 from kilat.locale.notes import Note
 from kilat.probe.components import principal_components, standardise
+from kilat.probe.discriminant import calibrated_log_loss
 from kilat.probe.regression import MANY_CLASSES, Problem, Stop, Towards, never
 from kilat.recipe import Head as Settings
 from kilat.runtime.array_types import Floats, Ints
@@ -238,7 +239,7 @@ def _search(problem: Problem, folds: Ints, l2_penalties: Sequence[float], times:
             held_out, logits = _held_out(sample, sample_folds, heads[-1])
             labels = sample.labels[held_out]
             accuracy, scaled = float((logits.argmax(1) == labels).mean()), l2_penalty * (len(rows) / len(training))
-            results.append(PenaltyResult(scaled, _log_loss(logits, labels), accuracy, towards))
+            results.append(PenaltyResult(scaled, calibrated_log_loss(logits, labels)[0], accuracy, towards))
     best = int(np.argmin([result.log_loss for result in results]))
     return Search(tuple(results), {} if is_sample else heads[best])
 
@@ -348,8 +349,3 @@ def _class_weights(labels: Ints, classes: int, weighting: str | None) -> Floats:
     present = max(1, np.count_nonzero(counts))
     weights: Floats = (len(labels) / (present * np.maximum(counts, 1))).astype(np.float32)[labels]
     return weights
-
-
-def _log_loss(logits: Floats, labels: Ints) -> float:
-    shifted = logits - logits.max(1, keepdims=True)
-    return float((np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]).mean(dtype=np.float64))

@@ -9,6 +9,7 @@ Pictures are summed up in blocks of a fixed size: the result does not depend on 
 pictures and classes only some blocks of probabilities are in memory at once.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
@@ -25,10 +26,14 @@ _RELATIVE_TOLERANCE = 1e-4
 """It ends where a step could lower the loss by no more than half of this, in nats and as a share of the loss."""
 _MOST_STEPS = 150
 _MEMORY = 8
-_LENGTHS = tuple(0.5**halvings for halvings in range(11))
+_FURTHEST = 10.0
+"""A step changes the logits of a class by no more than this (root mean square)."""
+_MOST_HALVINGS = 10
 _SUFFICIENT = 1e-4
 """Share of the decrease that the gradient promises, below which a step is halved (Armijo)."""
-_LEAST_CURVATURE = 1e-9
+_LEAST_CURVATURE = 0.02
+"""Of a class, as a share of what it is where the shares of the classes answer: a class that a step made unlikely for all
+pictures has hardly any, and the next step would go beyond all bounds."""
 
 MANY_CLASSES = 32
 """From here on the products take so much longer than copying rows that it pays to leave out rows that do not count."""
@@ -138,6 +143,8 @@ class _Regression:
         self.blocks = list(self._blocks(problem.classes))
         variances = [np.square(scores).T @ self.shares[rows] for rows, scores in self._read(self.blocks)]
         self.variances: Floats = np.sum(variances, axis=0)[:, None]
+        class_shares = np.bincount(self.labels, self.shares, minlength=problem.classes).astype(np.float32)
+        self.least_curvature: Floats = _LEAST_CURVATURE * class_shares * (1 - class_shares) + np.float32(1e-9)
         self.centre = np.zeros((problem.scores.shape[1], problem.classes), np.float32)
         if problem.towards == "discriminant":
             self.centre = self._discriminant(problem.classes)
@@ -152,13 +159,18 @@ class _Regression:
             decrement = _dot(direction, now.gradient)
             if not decrement > max(_TOLERANCE, _RELATIVE_TOLERANCE * now.loss) or (step >= _LEAST_STEPS and stop()):
                 break
-            for length in _LENGTHS:
+            furthest = math.sqrt(float((self.variances * np.square(direction)).sum(0).max()))
+            for halvings in range(_MOST_HALVINGS):
+                length = min(1.0, _FURTHEST / furthest) * 0.5**halvings
                 following = coefficients - np.float32(length) * direction
                 then = self._evaluate(following)
                 if then.loss <= now.loss - _SUFFICIENT * length * decrement:
                     break
             else:
-                break  # what is left is rounding
+                if not memory:
+                    break  # what is left is rounding
+                memory.clear()
+                continue
             moved, changed = following - coefficients, then.gradient - now.gradient
             if (product := _dot(moved, changed)) > 0:
                 memory.append((moved, changed, product))
@@ -167,7 +179,7 @@ class _Regression:
 
     def _newton_direction(self, at: Evaluation, memory: deque[tuple[Floats, Floats, float]]) -> Floats:
         """Return the inverse Hessian times the gradient, by what the last steps showed of it (two loops)."""
-        diagonal = self.variances * np.maximum(at.curvature, _LEAST_CURVATURE) + self.penalty
+        diagonal = self.variances * np.maximum(at.curvature, self.least_curvature) + self.penalty
         inverse: Floats = np.reciprocal(diagonal + np.float32(1e-12))
         direction = at.gradient.copy()
         factors = []
