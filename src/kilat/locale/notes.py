@@ -350,7 +350,7 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("The model file was compared with the classifier on one picture only, which shows nothing."),
         N_(
             "The model's answers hardly vary over the {count:,} pictures that its file was compared on, so that the "
-            "comparison shows nothing: it may not have learnt anything."
+            "comparison shows nothing: the model may have learned nothing."
         ),
     ),
     "import_inconclusive": (

@@ -123,8 +123,10 @@ def measure_scales(
     accuracies = {name: float(one.mean()) for name, one in right.items()}
     notes = []
     if scale != scales[0]:
-        values = {"scale": scale, "accuracy": accuracies[scale], "default": scales[0]}
-        notes.append(Note("pixels_chosen", values | {"default_accuracy": accuracies[scales[0]]}))
+        in_order = accuracies[scale] > accuracies[scales[0]]
+        shown = accuracies if in_order else {name: float(one.mean()) for name, one in reordered.items()}
+        values = {"scale": scale, "accuracy": shown[scale], "default": scales[0], "default_accuracy": shown[scales[0]]}
+        notes.append(Note("pixels_chosen" if in_order else "pixels_chosen_reordered", values))
     notes += _order_notes(right[scale], reordered[scale], order[scale], truth, classes)
     return Measured(scale, len(truth), accuracies, notes)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kilat.locale import _
-from kilat.model.keras2.errors import CannotRebuildError
+from kilat.model.keras2.cannot_rebuild import CannotRebuildError
 from kilat.model.keras2.graph import MODELS, Part
 
 Group = Any
