@@ -19,6 +19,7 @@ from kilat.cli import verb
 from kilat.learn.metrics import Evaluation, Metrics
 from kilat.recipe import fit, network
 from kilat.recipe.augment import Augment
+from kilat.recipe.normalisation import Normalisation
 from kilat.recipe.sections import Input, Trust
 
 HERE = Path(__file__).parent
@@ -91,7 +92,7 @@ def known() -> dict[str, dict[str, str]]:
         "layers": {kind: _summary(layer) for kind, layer in network.KINDS.items()},
         "functions": silent(network.ACTIVATIONS, ""),
         "inits": silent(network.INITS, ""),
-        "norms": silent(get_args(network.NormName), ""),
+        "norms": silent(("none", *Normalisation.model_fields), ""),
         "penalties": {name: weights[name] for name in ("l1", "l2", "max_norm")},
         "optimizers": silent(fit.OPTIMIZERS, ""),
         "schedules": {name: _summary(schedule) for name, schedule in fit.SCHEDULES.items()},

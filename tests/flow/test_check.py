@@ -151,8 +151,8 @@ def test_wrong_labels_are_suspected_and_corrections_are_read(tmp_path):
     table = tmp_path / "filled.csv"
     for row in rows:
         row["correct_label"] = belongs.get(row["path"], "")
-    left_out = next(row for row in rows if row["path"] not in belongs)
-    left_out["correct_label"] = "-"
+    left_out = dict.fromkeys(rows[0], "") | {"path": "4/001.png", "correct_label": "-"}
+    rows.append(left_out)
     with table.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.DictWriter(file, rows[0], delimiter=";")
         writer.writeheader()
@@ -166,6 +166,52 @@ def test_wrong_labels_are_suspected_and_corrections_are_read(tmp_path):
     assert catalog.loc[left_out["path"], ["code", "detail"]].tolist() == ["left_out_by_table", "filled.csv"]
     assert all((data / path).exists() for path in belongs)  # nothing on disk was touched
     assert again.metrics.validation.accuracy > first.metrics.validation.accuracy + 0.05
+
+
+def write_stripes(folder, direction, numbers, generator):
+    """Pictures of one class: stripes across or along, over random blocks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = np.mgrid[:64, :64][direction]
+    for number in numbers:
+        blocks = np.kron(generator.integers(40, 200, (8, 8, 3)), np.ones((8, 8, 1)))
+        wave = (lines + generator.integers(9)) // 3 % 2
+        pixels = blocks + wave[..., None] * generator.integers(-90, 90, 3) + generator.normal(0, 10, (64, 64, 3))
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / f"{number:03}.jpg")
+
+
+def test_labels_wrong_in_one_direction_are_suspected_by_check_and_train_alike(kilat_here, tmp_path):
+    """A quarter of the daisies is given as roses: small sets, and no rose is given as daisy."""
+    generator, data = np.random.default_rng(3), tmp_path / "data"
+    write_stripes(data / "daisy", 0, range(45), generator)
+    write_stripes(data / "roses", 1, range(60), generator)
+    write_stripes(data / "roses", 0, range(60, 75), generator)
+    done = kilat_here("check", data, "--out", tmp_path / "checks")
+    assert done.returncode == SERIOUS
+    assert "labelled “roses” look like “daisy”, hardly any the other way round: roses/0" in done.stdout
+    table = pd.read_csv(tmp_path / "checks" / "data" / "suspects.csv")
+    flagged = table[table["suspected"]]
+    wrong = {f"roses/{number:03}.jpg" for number in range(60, 75)}
+    assert set(flagged["suggested"]) == {"daisy"}
+    assert len(wrong & {*flagged["path"]}) >= max(0.8 * len(flagged), 0.5 * len(wrong))
+    page = (tmp_path / "checks" / "data" / "check.html").read_text("utf-8")
+    assert "merge" not in page
+    assert "suspects.csv" in page
+    run = kilat.train(data, runs=tmp_path / "runs")
+    assert (run.folder / "suspects.csv").read_bytes() == (tmp_path / "checks" / "data" / "suspects.csv").read_bytes()
+    assert "merge" not in (run.folder / "report.html").read_text("utf-8")
+
+
+def test_training_pictures_are_judged_where_validation_and_test_are_ready_made(digits, tmp_path):
+    table = pd.DataFrame({"path": sorted(map(str, digits.rglob("*.png")))})
+    table["label"] = [Path(path).parent.name for path in table["path"]]
+    table["split"] = ["validation", "test", "train", "train"] * (len(table) // 4)
+    wrong = table.index[(table["label"] == "0") & (table["split"] == "train")][:3]
+    table.loc[wrong, "label"] = "1"
+    table.to_csv(tmp_path / "table.csv", index=False)
+    found = suspects(kilat.train(tmp_path / "table.csv", runs=tmp_path / "runs"))
+    flagged = [row for row in found if row["suspected"] == "True"]
+    assert {Path(row["path"]).name for row in flagged} == {Path(path).name for path in table.loc[wrong, "path"]}
+    assert {row["split"] for row in flagged} == {"train"}
 
 
 def test_a_table_that_does_not_fit_says_so(kilat_here, digits, tmp_path):

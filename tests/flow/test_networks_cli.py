@@ -115,8 +115,21 @@ class TestRates:
         (document,) = json_lines(done.stdout)
         assert 1e-5 < document["suggestion"] < 1
         assert document["suggestion"] in document["rates"]
-        assert len(document["rates"]) == len(document["losses"])
+        assert document["reason"] == ""
+        assert len(document["rates"]) == len(document["losses"]) == len(document["smoothed"])
         assert ET.parse("lr-find.svg").getroot().tag == SVG
+
+    def test_an_unclear_curve_says_what_to_do(self, kilat_here, json_lines):
+        """Ten rates are too few to tell a fall from noise."""
+        done = kilat_here("lr-find", "digits", *SMALL, "--steps", 10)
+        assert done.returncode == 0
+        assert done.stdout.startswith(
+            "Unclear: over 10 rates the loss falls by no more than its noise. Keep 0.001, the"
+        )
+        assert "--steps 30" in done.stdout
+        (document,) = json_lines(kilat_here("lr-find", "digits", *SMALL, "--steps", 10, "--json").stdout)
+        assert (document["suggestion"], document["reason"]) == (None, "no_fall")
+        assert "suggested" not in Path("lr-find.svg").read_text("utf-8")
 
     def test_not_for_a_frozen_backbone(self, kilat_here):
         done = kilat_here("lr-find", "digits", "--recipe", "transfer")
@@ -128,12 +141,16 @@ class TestPreview:
     def test_pictures_and_the_warning(self, kilat_here):
         done = kilat_here("preview", "digits", "--size", 16)
         assert done.returncode == 0
-        assert "augment.horizontal_flip mirrors pictures left to right" in done.stdout
+        assert "Pictures are not mirrored (augment.horizontal_flip: auto)" in done.stdout
         with Image.open("preview.png") as sheet:
             assert (sheet.format, sheet.mode) == ("PNG", "RGB")
             enlarged = 96  # 16 pixels, six times
             assert sheet.width > 9 * enlarged
             assert 6 * enlarged < sheet.height < 7 * enlarged
+
+    def test_what_was_chosen_is_done_and_warned_of(self, kilat_here):
+        done = kilat_here("preview", "digits", "--size", 16, "--set", "horizontal_flip=true")
+        assert "augment.horizontal_flip mirrors pictures left to right" in done.stdout
 
     def test_no_warning_where_nothing_is_mirrored(self, kilat_here):
         done = kilat_here("preview", "digits", "--size", 16, "--set", "horizontal_flip=false", "--out", "other.png")
@@ -179,11 +196,12 @@ class TestTrain:
         assert recipe["fit"]["early_stopping"]["patience"] == 5
         assert recipe["model"]["layers"][2]["dense"]["units"] == 20
 
-    def test_the_report_warns_of_mirrored_digits(self, small_run):
+    def test_digits_are_not_mirrored_and_the_report_says_so(self, small_run):
         html = (small_run.folder / "report.html").read_text("utf-8")
         notes = re.search(r'<ul class="notes".*?</ul>', html, re.DOTALL)
         assert notes is not None
-        assert "augment.horizontal_flip mirrors pictures left to right" in notes[0]
+        assert "Pictures are not mirrored (augment.horizontal_flip: auto)" in notes[0]
+        assert not small_run.metrics.fit.horizontal_flip
 
     @pytest.mark.parametrize(
         ("arguments", "sentences"),
@@ -222,5 +240,7 @@ class TestTrain:
         (answer,) = json_lines(kilat_here("predict", small_run.folder, picture, "--json").stdout)
         assert answer["label"] in {str(digit) for digit in range(10)}
         done = kilat_here("eval", small_run.folder, "digits", "--json")
-        measured = json.loads(done.stdout)["metrics"]["test"]
-        assert measured["n"] == small_run.metrics.data.used
+        measured, trained = json.loads(done.stdout)["metrics"], small_run.metrics
+        assert measured["test"]["n"] == trained.test.n
+        assert measured["test"]["accuracy"] == pytest.approx(trained.test.accuracy)
+        assert measured["train"]["n"] == trained.data.used - trained.test.n

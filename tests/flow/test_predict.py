@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import binom
 
 import kilat
 from kilat.errors import ModelFileError, PictureError
@@ -51,12 +52,13 @@ class TestPython:
         assert rows.dtype == np.float32
         assert rows.shape == (24, 2)
         np.testing.assert_allclose(rows.sum(1), 1, atol=1e-6)
-        for answer, row in zip(photos_run.classifier.predict(paths), rows, strict=True):
+        answers = photos_run.classifier.predict(paths)
+        for answer, row in zip(answers, rows, strict=True):
             assert answer.probability == row.max()
             assert list(answer.probabilities.values()) == row.tolist()
             assert answer.label == photos_run.classifier.classes[row.argmax()]
             assert answer.label in answer.set
-            assert answer.unknown is False
+        assert sum(answer.unknown for answer in answers) <= binom.ppf(1 - 1e-4, 24, 0.05)
 
     def test_accuracy_on_other_pictures(self, photos_run, other_photos):
         paths = sorted(other_photos.rglob("*.jpg"))
@@ -134,7 +136,7 @@ class TestCommand:
                 assert answer["error"]["kind"] == "picture"
             else:
                 assert set(answer) == {"path", "label", "probability", "probabilities", "set", "unknown"}
-                assert answer["unknown"] is False
+                assert isinstance(answer["unknown"], bool)
                 assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
                 assert answer["probability"] == max(answer["probabilities"].values())
 

@@ -40,7 +40,7 @@ RECIPE = {
         "schedule": {"name": "performance", "patience": 1, "factor": 0.5},
     },
 }  # fmt: skip
-STEPS = 3 * 17
+STEPS = 3 * 16
 TIMINGS = ("seconds", "pictures_per_second")
 
 

@@ -137,6 +137,11 @@ class Classifier:
         return self.manifest.classes
 
     @property
+    def has_sets(self) -> bool:
+        """Whether it has thresholds for prediction sets; without them every class is in every set."""
+        return "set" in self.manifest.thresholds
+
+    @property
     def reference(self) -> Floats | None:
         """Embeddings of pictures like those it was trained for, ``[n, d]``; None where the file has none."""
         text = self._session.get_modelmeta().custom_metadata_map.get(REFERENCE)

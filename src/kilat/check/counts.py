@@ -11,9 +11,6 @@ UNEVEN = 10
 FEW = 20
 """Pictures in a class that are few to train on, and to be measured on."""
 
-MAX_GROUPS = 5
-"""Groups of labels that may be one class, of which so many are named."""
-
 
 def find(table: pd.DataFrame) -> list[Finding]:
     """Return findings about a table: refused pictures, similar labels, imbalance, classes with few pictures."""
@@ -30,9 +27,9 @@ def find(table: pd.DataFrame) -> list[Finding]:
         rows_by_code = tuple(tuple(map(int, rows)) for _code, rows in groups)
         findings.append(Finding("refused", "warning", values, rows_by_code, tuple(captions)))
     by_name = table.loc[table["label"] != "", "label"].value_counts().sort_index()
-    for group in similar_labels(map(str, by_name.index))[:MAX_GROUPS]:
-        values = {"labels": {label: int(by_name[label]) for label in group}}
-        findings.append(Finding("similar_labels", "warning", values))
+    similar = {label: int(by_name[label]) for group in similar_labels(map(str, by_name.index)) for label in group}
+    if similar:
+        findings.append(Finding("similar_labels", "warning", {"labels": similar}))
     labelled = table[(table["status"] == "used") & (table["label"] != "")]
     by_label = labelled["label"].value_counts().sort_index().sort_values(kind="stable")
     counts = {str(label): int(count) for label, count in by_label.items()}

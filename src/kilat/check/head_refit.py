@@ -1,57 +1,64 @@
-"""Fitting the heads of a cross-validation again without some of the pictures, such as those with doubtful labels."""
+"""Fitting heads again, each without one fold of the pictures, and without those whose labels are doubtful."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from kilat.probe import FittedHead
-from kilat.probe.regression import Problem
+from kilat.probe.regression import Problem, Towards
 from kilat.runtime.array_types import Flags, Floats, Ints
 from kilat.runtime.cores import single_threaded_blas
 
 
 @dataclass(frozen=True)
 class HeadRefit:
-    """Fits the heads of a cross-validation again, with the same L2 penalty, without some of the pictures.
+    """Fits heads in the components of another one, with its L2 penalty, to all pictures but some.
 
     It is data: it pickles, and shares its arrays with the head that it was made from.
 
     Args:
         scores: of all pictures on the principal components of the head, ``[any number, components + 1]``.
-        rows: where the training pictures stand in ``scores``, ``[m]``.
+        rows: where the pictures stand in ``scores``, ``[m]``.
         labels: their classes, ``[m]``.
-        fold: in which fold each was held out, -1 for never, ``[m]``.
-        held_out: positions among the ``m`` of those that were held out, in the order of the logits, ``[n]``.
+        fold: in which fold each is held out, -1 for never, ``[m]``.
         classes: how many there are.
         l2_penalty: of every head.
+        towards: what it draws the heads to.
     """
 
     scores: Floats
     rows: Ints
     labels: Ints
     fold: Ints
-    held_out: Ints
     classes: int
     l2_penalty: float
+    towards: Towards
 
     @classmethod
     def of(cls, fitted: FittedHead, rows: Ints, labels: Ints, fold: Ints, classes: int) -> "HeadRefit":
-        """Return the refit of a head that ``kilat.probe.fit`` gave for the same rows, labels and folds."""
-        return cls(fitted.scores, rows, labels, fold, fitted.held_out, classes, fitted.l2_penalty)
+        """Return the refit of a head that ``kilat.probe.fit`` gave, to any pictures whose features it was given."""
+        return cls(fitted.scores, rows, labels, fold, classes, fitted.l2_penalty, fitted.towards)
 
-    def __call__(self, kept: Flags) -> Floats:
+    @property
+    def held_out(self) -> Ints:
+        """Positions of the pictures that are held out once, in the order of the logits, ``[n]``."""
+        return np.flatnonzero(self.fold >= 0)
+
+    def __call__(self, kept: Flags | None = None) -> Floats:
         """Return held-out logits ``[n, classes]`` of heads fitted to the pictures of a mask ``[n]`` over ``held_out``.
 
-        A picture that was never held out is always trained on.
+        A picture that is never held out is always trained on.
         """
-        weights = np.ones(len(self.rows), np.float32)
-        weights[self.held_out] = kept
-        problem = Problem(self.scores[self.rows], self.labels, weights, self.classes)
+        weights, held_out = np.ones(len(self.rows), np.float32), self.held_out
+        if kept is not None:
+            weights[held_out] = kept
+        problem = Problem(self.scores[self.rows], self.labels, weights, self.classes, self.towards)
         numbers = np.unique(self.fold[self.fold >= 0])
         masks = (self.fold[None] != numbers[:, None]).astype(np.float32)
         logits = np.zeros((len(self.rows), self.classes), np.float32)
         with single_threaded_blas():
             solutions = problem.solve(masks, [self.l2_penalty] * len(masks))
             for number, coefficients in zip(numbers, solutions, strict=True):
+                assert coefficients is not None
                 logits[self.fold == number] = problem.scores[self.fold == number] @ coefficients
-        return logits[self.held_out]
+        return logits[held_out]

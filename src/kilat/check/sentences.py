@@ -26,8 +26,8 @@ def title(kind: str, values: Values) -> str:
 
 def advice(kind: str, values: Values) -> str:
     """Return what to do about it, a sentence or two."""
-    if kind == "shortcut":
-        return shortcut_sentences.advice(values)
+    if kind in _ADVICE:
+        return _ADVICE[kind](values)
     if kind in _PICTURE_KINDS:
         return _picture_advice(kind, values["count"])
     return _dataset_advice(kind, values)
@@ -219,11 +219,6 @@ def _dataset_title(kind: str, values: Values) -> str:
             "{groups:,} groups of near-duplicates have different labels within them.",
             values.get("groups", 0),
         ),
-        "suspected_labels": ngettext(
-            "1 of {n:,} pictures looks mislabelled: {path} is labelled “{label}”, the answer is “{suggested}”.",
-            "{count:,} of {n:,} pictures look mislabelled ({share:.1%}).",
-            values.get("count", 0),
-        ),
     }[kind]
 
 
@@ -236,6 +231,27 @@ def _near_duplicates(values: Values) -> str:
         return one_group.format(count=others, path=values["path"], other=values["other"])
     text = _("{pictures:,} pictures are near-duplicates, in {groups:,} groups.")
     return text.format(pictures=values["pictures"], groups=values["groups"])
+
+
+def _suspected_labels(values: Values) -> str:
+    if values["count"] == 1:
+        text = _("1 of {n:,} pictures looks mislabelled: {path} is labelled “{label}”, the answer is “{suggested}”.")
+        return text.format(**values)
+    sentences = [_("{count:,} of {n:,} pictures look mislabelled ({share:.1%}).").format(**values)]
+    for pair in values["one_way"]:
+        text = _("{count:,} labelled “{label}” look like “{suggested}”, hardly any the other way round: {paths}.")
+        paths = [*pair["paths"], "…"] if pair["count"] > len(pair["paths"]) else pair["paths"]
+        sentences.append(text.format(**{**pair, "paths": ", ".join(paths)}))
+    return " ".join(sentences)
+
+
+def _one_way_confusion(values: Values) -> str:
+    label, answer = values["classes"]
+    text = _(
+        "{count:,} of {n:,} pictures of “{label}” are taken for “{answer}”, but only {reverse:,} of {reverse_n:,} the "
+        "other way round."
+    )
+    return text.format(**{**values, "label": label, "answer": answer})
 
 
 def _classes_alike(values: Values) -> str:
@@ -270,12 +286,41 @@ def _few_pictures(values: Values) -> str:
 _TITLES = {
     "refused": _refused,
     "near_duplicates": _near_duplicates,
+    "suspected_labels": _suspected_labels,
+    "one_way_confusion": _one_way_confusion,
     "classes_alike": _classes_alike,
     "shortcut": shortcut_sentences.title,
     "similar_labels": _similar_labels,
     "imbalance": _imbalance,
     "few_pictures": _few_pictures,
 }
+
+
+def _check_one_way(values: Values) -> str:
+    label, answer = values["classes"]
+    text = _(
+        "Pictures of “{answer}” may be labelled “{label}”, such as {paths}. Look through suspects.csv, fill in its "
+        "last column, “correct_label”, and train again with --labels suspects.csv; leave the classes as they are "
+        "until then."
+    )
+    return text.format(label=label, answer=answer, paths=listed(values["paths"]))
+
+
+def _tell_apart(values: Values) -> str:
+    if suspected := sum(pair["suspected"] for pair in values["pairs"]):
+        text = ngettext(
+            "Correct the suspected labels first: {count:,} is between such classes, and may be why they are confused.",
+            "Correct the suspected labels first: {count:,} are between such classes, and may be why they are confused.",
+            suspected,
+        )
+        return text.format(count=suspected)
+    return _(
+        "Check whether a person could tell them apart by these pictures; if not, merge the classes or draw the line "
+        "between them more clearly."
+    )
+
+
+_ADVICE = {"shortcut": shortcut_sentences.advice, "one_way_confusion": _check_one_way, "classes_alike": _tell_apart}
 
 
 def _dataset_advice(kind: str, values: Values) -> str:
@@ -292,11 +337,7 @@ def _dataset_advice(kind: str, values: Values) -> str:
             "of use."
         ),
         "suspected_labels": _(
-            "Fill in the column “correct_label” of suspects.csv, then train again with --labels suspects.csv."
-        ),
-        "classes_alike": _(
-            "Check whether a person could tell them apart by these pictures; if not, merge the classes or draw the "
-            "line between them more clearly."
+            "Open suspects.csv, fill in its last column, “correct_label”, then train again with --labels suspects.csv."
         ),
         "similar_labels": _(
             "kilat keeps them apart. If they are one class, give them one name: rename the folder, correct the table, "

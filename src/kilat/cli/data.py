@@ -113,7 +113,7 @@ def drift(
 
 
 @verb(FAMILY, "kilat preview flowers/ --set augment.rotation=15", "kilat preview digits --recipe mlp-bn")
-def preview(
+def preview(  # noqa: PLR0917 - an option each
     data: Data,
     recipe: RecipeName = "vgg-cifar",
     size: Size = None,
@@ -121,6 +121,10 @@ def preview(
     choices: Choices = None,
     out: Annotated[Path, typer.Option(help=N_("The PNG file to draw into."))] = Path("preview.png"),
     root: Root = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
+    images: Images = None,
     class_from: ClassFrom = None,
 ) -> None:
     """Show what augmentation makes of pictures."""
@@ -131,8 +135,9 @@ def preview(
     from kilat.verbs.open_data import open_data
 
     settings = load(recipe, overrides(choices, size=side(size), seed=seed))
+    reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show() as progress:
-        source = open_data(data, root=root, progress=progress, reading=Reading.of(class_from=class_from))
+        source = open_data(data, root=root, progress=progress, reading=reading)
     sheet, notes = inspect.preview(source, settings)
     write_file(out, sheet)
     for note in notes:

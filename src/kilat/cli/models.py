@@ -8,7 +8,7 @@ import typer
 from kilat.cli import show
 from kilat.cli.options import ClassFrom, Data, Images, Json, LabelColumn, Model, PathColumn, Root, SplitColumn
 from kilat.cli.verb import verb
-from kilat.locale import N_
+from kilat.locale import N_, _
 from kilat.runtime import progress_bars
 
 FAMILY = "Use a model"
@@ -28,15 +28,16 @@ def predict(
 
     Exit code 1 where some were refused.
     """
-    from kilat.bundle.predictor import RefusedPicture
+    from kilat.bundle.predictor import RefusedPicture, load
     from kilat.data.reading import Reading
     from kilat.verbs.predict import predict
 
+    classifier = load(model)
     refused: set[str] = set()
-    for prediction in predict(model, pictures, Reading.of(path_column, images=images)):
+    for prediction in predict(classifier, pictures, Reading.of(path_column, images=images)):
         if isinstance(prediction, RefusedPicture):
             refused.add(prediction.error.refusal.code)
-        show.print_prediction(prediction, as_json=as_json)
+        show.print_prediction(prediction, as_json=as_json, has_sets=classifier.has_sets)
     if not as_json:
         show.print_hints(refused)
     raise typer.Exit(1 if refused else 0)
@@ -88,31 +89,57 @@ def evaluate(  # noqa: PLR0917 - an option each
         show.print_written(out)
 
 
-@verb(FAMILY, "kilat import model.keras --classes daisy,rose,tulip --data photos/", name="import")
+@verb(
+    FAMILY,
+    "kilat import model.keras --classes daisy,rose,tulip --data photos/",
+    "kilat import keras_model.h5 --classes labels.txt --pixels=-1..1",
+    name="import",
+)
 def import_model(
     model: Annotated[Path, typer.Argument(help=N_("A Keras classifier: model.keras or model.h5."))],
-    classes: Annotated[str, typer.Option(help=N_("Class names in the order of its outputs: daisy,rose,tulip"))],
-    pixels: Annotated[str, typer.Option(help=N_("Its range of pixel values: 0..255, 0..1 or -1..1."))] = "0..255",
+    classes: Annotated[
+        str,
+        typer.Option(
+            help=N_("Class names in the order of its outputs: daisy,rose,tulip, or a labels.txt or JSON file.")
+        ),
+    ],
+    pixels: Annotated[
+        str | None,
+        typer.Option(
+            help=N_(
+                "How its pixels are scaled: 0..255, 0..1, -1..1, caffe or torch. Default: as labelled --data clearly "
+                "says, otherwise 0..255."
+            )
+        ),
+    ] = None,
     resize: Annotated[
         str, typer.Option(help=N_("How pictures that are not square are resized: crop, squash or pad."))
     ] = "squash",
-    data: Annotated[str | None, typer.Option(help=N_("Pictures to compare the two models on."))] = None,
+    data: Annotated[
+        str | None, typer.Option(help=N_("Pictures to compare the two models on and, with labels, to measure it on."))
+    ] = None,
     out: Annotated[Path, typer.Option(help=N_("The model file to write."))] = Path("model.onnx"),
+    force: Annotated[bool, typer.Option("--force", help=N_("Overwrite a model file that is there."))] = False,
     as_json: Json = False,
 ) -> None:
     """Turn a saved Keras classifier into a kilat model.
 
     The two are compared on real pictures.
     """
-    from kilat.runtime.files import write_file
+    from kilat.data.class_names import parse_class_names
+    from kilat.runtime.files import refuse_overwriting, write_file
     from kilat.verbs.import_keras import import_keras
     from kilat.verbs.open_data import open_data
 
+    if not force:
+        refuse_overwriting(out, hint=_("Give another name with --out, or --force to overwrite it."))
     with progress_bars.show() as progress:
-        source = None if data is None else open_data(data, progress=progress)
-    file, described = import_keras(model, classes=classes.split(","), scale=pixels, resize=resize, source=source)
+        source = None if data is None else open_data(data, progress=progress, one_class=True)
+    names = parse_class_names(classes)
+    file, described = import_keras(model, classes=names, scale=pixels, resize=resize, source=source)
     write_file(out, file)
     if as_json:
         show.print_json({"model": str(out), **described})
     else:
+        show.print_import(described)
         show.print_written(out)

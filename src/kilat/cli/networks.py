@@ -10,11 +10,15 @@ from kilat.cli.options import (
     Choices,
     ClassFrom,
     Data,
+    Images,
     Json,
+    LabelColumn,
+    PathColumn,
     RecipeArgument,
     RecipeName,
     Root,
     Size,
+    SplitColumn,
     Weights,
     complete_recipe,
     overrides,
@@ -140,10 +144,14 @@ def find_rate(  # noqa: PLR0917 - an option each
     choices: Choices = None,
     out: Annotated[Path, typer.Option(help=N_("The SVG file to draw into."))] = Path("lr-find.svg"),
     root: Root = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
+    images: Images = None,
     class_from: ClassFrom = None,
     as_json: Json = False,
 ) -> None:
-    """Try learning rates from too low to too high, and suggest one."""
+    """Try learning rates from too low to too high, and suggest one where the loss falls by more than its noise."""
     from kilat.data.reading import Reading
     from kilat.recipe import load
     from kilat.report import curves, svg_canvas
@@ -152,12 +160,14 @@ def find_rate(  # noqa: PLR0917 - an option each
     from kilat.verbs.open_data import open_data
 
     settings = load(recipe, overrides(choices, weights=weights, size=side(size)))
+    reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show() as progress:
-        source = open_data(data, root=root, progress=progress, reading=Reading.of(class_from=class_from))
+        source = open_data(data, root=root, progress=progress, reading=reading)
         found = inspect.find_learning_rate(source, settings, steps, progress)
-    write_file(out, svg_canvas.standalone(curves.rate_finder(found.rates, found.losses, found.suggestion)))
+    drawing = curves.rate_finder(found.rates, found.losses, found.smoothed, found.suggestion)
+    write_file(out, svg_canvas.standalone(drawing))
     if as_json:
         show.print_json({**vars(found), "drawing": str(out)})
     else:
-        print(_("suggested learning rate {rate:.2g}").format(rate=found.suggestion))
+        print(inspect.rate_sentence(found, settings.fit.optimizer.rate))
         show.print_written(out)

@@ -21,6 +21,9 @@ _MARKS = {"serious": "!!", "warning": " !", "note": "  "}
 
 _NAMED_CLASSES = 10
 _LONG_NAME = 40
+_LIKELIEST = 3
+_WORTH_NAMING = 0.01
+"""How many classes a model without prediction sets names, and how likely they are at least."""
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -109,8 +112,41 @@ def print_test(test: "Measures") -> None:
             print(sentence.format(count=others.n, share=others.share, auroc=others.auroc))
 
 
-def print_prediction(prediction: "Prediction | RefusedPicture", *, as_json: bool) -> None:
-    """Print one prediction, or why there is none; lines for people appear at once."""
+def print_import(described: dict[str, Any]) -> None:
+    """Print what an imported model is, how it compares with Keras, and how it does on labelled pictures."""
+    names, parity, labelled = described["classes"], described["parity"], described["labelled"]
+    _print_names(names)
+    sentence = ngettext(
+        "as Keras on {count:,} picture: a probability differs by {probability:.1e}, a logit by {logit:.1e} of how "
+        "logits vary",
+        "as Keras on {count:,} pictures: a probability differs by at most {probability:.1e}, a logit by {logit:.1e} of "
+        "how logits vary",
+        parity["pictures"],
+    )
+    values = {"probability": parity["max_difference"], "logit": parity["logit_difference"]}
+    print(sentence.format(count=parity["pictures"], **values))
+    if labelled:
+        taken = described["pixels"]
+        print(
+            ngettext(
+                "accuracy on {count:,} labelled picture, pixels as",
+                "accuracy on {count:,} labelled pictures, pixels as",
+                labelled["n"],
+            ).format(count=labelled["n"])
+        )
+        for scale, accuracy in labelled["accuracies"].items():
+            print(f"  {scale:8}{accuracy:7.1%}" + (_("  taken") if scale == taken else ""))
+    print_notes(described["notes"])
+
+
+def print_prediction(prediction: "Prediction | RefusedPicture", *, as_json: bool, has_sets: bool) -> None:
+    """Print one prediction, or why there is none; lines for people appear at once.
+
+    Args:
+        prediction: for a picture.
+        as_json: whether as one line of JSON.
+        has_sets: whether the model rules classes out; otherwise the likeliest are named.
+    """
     from kilat.bundle.predictor import RefusedPicture
 
     if as_json and isinstance(prediction, RefusedPicture):
@@ -125,7 +161,10 @@ def print_prediction(prediction: "Prediction | RefusedPicture", *, as_json: bool
         line = _("{path}: none of these (nearest: {label} {probability:.1%})").format(**vars(prediction))
         print(line, flush=True)
     else:
-        others = [f"{name} {prediction.probabilities[name]:.1%}" for name in prediction.set if name != prediction.label]
+        named = [name for name in prediction.set if name != prediction.label]
+        if not has_sets:
+            named = [name for name in named if prediction.probabilities[name] >= _WORTH_NAMING][: _LIKELIEST - 1]
+        others = [f"{name} {prediction.probabilities[name]:.1%}" for name in named]
         more = _(" or {others}").format(others=", ".join(others)) if others else ""
         print(f"{prediction.path}: {prediction.label} {prediction.probability:.1%}{more}", flush=True)
 
@@ -165,6 +204,10 @@ def _print_counts(used: int, names: Sequence[str], refused: int, seconds: float)
             pictures=pictures(used), classes=classes(len(names)), refused=refused, seconds=seconds
         )
     )
+    _print_names(names)
+
+
+def _print_names(names: Sequence[str]) -> None:
     shortened = [name if len(name) <= _LONG_NAME else name[: _LONG_NAME - 1] + "…" for name in names]
     print(_("classes: {names}").format(names=listed(shortened, _NAMED_CLASSES)))
 

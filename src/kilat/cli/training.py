@@ -1,5 +1,6 @@
 """The verbs that train: train, report."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -67,6 +68,7 @@ def train(  # noqa: PLR0917 - an option each
     as_json: Json = False,
 ) -> None:
     """Train a classifier and write its run folder."""
+    started = time.perf_counter()  # imports count for who waits
     from kilat.verbs.train import train
 
     values = overrides(
@@ -88,6 +90,7 @@ def train(  # noqa: PLR0917 - an option each
         resume=resume,
         labels=labels,
         track=track,
+        started=started,
         **values,
     )
     if as_json:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from kilat.data.archive_formats import READ_ERRORS, ArchiveFile, Member, TarArchive, ZipArchive
 from kilat.data.catalog import UNLABELLED, Entry
-from kilat.data.folder_tree import Companions, FoundFile, join_path
 from kilat.data.image_file import has_image_signature, kind_of_file, printable
-from kilat.data.layout import EMPTY_CLASS, HIDDEN, OTHER, Layout, sorted_order
+from kilat.data.layout.layout import EMPTY_CLASS, HIDDEN, OTHER, Layout, sorted_order
+from kilat.data.layout.tree import Companions, FoundFile, join_path
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _, ngettext
 from kilat.locale.notes import Note
@@ -30,7 +30,7 @@ class ArchiveSource:
         class_from: what names the class, one of ``kilat.data.reading.CLASS_FROM``; None to find out.
 
     Attributes:
-        skipped: how many files did not come in as pictures, by a code of ``kilat.data.layout``.
+        skipped: how many files did not come in as pictures, by a code of ``kilat.data.layout.layout``.
         layout: what its folders say of the pictures.
     """
 

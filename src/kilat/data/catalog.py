@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kilat.locale.notes import Note
-from kilat.locale.refusals import Refusal, refusal_heading
+from kilat.locale.refusals import Refusal, refusal_heading, refusal_hint
 
 Picture = bytes | NDArray[np.uint8]
 """A picture as it came: the bytes of an image file, or uint8 pixels ``[height, width]`` or ``[height, width, 3]``."""
@@ -53,7 +53,7 @@ class Source(Protocol):
     name: str
     entries: list[Entry]
     skipped: dict[str, int]
-    """How many files did not come in as pictures, by a code of ``kilat.data.layout``."""
+    """How many files did not come in as pictures, by a code of ``kilat.data.layout.layout``."""
     notes: list[Note]
     """What was read into what the user named: which column, which split, which of several readings."""
 
@@ -157,6 +157,10 @@ class Catalog:
             f"{count:,} × {refusal_heading(code, refused.loc[refused['code'] == code, 'detail'])}"
             for code, count in commonest
         )
+
+    def refusal_hint(self) -> str:
+        """Return what to do about the commonest refusals, as text in the language of the environment; often nothing."""
+        return " ".join(filter(None, map(refusal_hint, list(self.refusal_counts)[:3])))
 
     def record_pictures(self, records: PictureRecords) -> None:
         """Write ``digest``, ``width``, ``height`` and the image stats, and refuse what could not be used."""

@@ -32,7 +32,7 @@ def draw_share(groups: NDArray[Any], classes: NDArray[Any], share: float, seed: 
 
     Of every class the number drawn is within 2/3 of a picture of its share, and one or none where that is less than a
     picture; where whole groups do not allow it, half the largest group farther from it at most. One group of every
-    class is never drawn, and of five groups at least one.
+    class is never drawn, and of five groups at least one; nor is nothing drawn of all classes together.
 
     Args:
         groups: digests, equal for near-duplicates, which are drawn together or not at all, ``[n]``.
@@ -53,6 +53,8 @@ def draw_share(groups: NDArray[Any], classes: NDArray[Any], share: float, seed: 
         if draw.fits(number):
             draw.take(number)
     draw.fill_up(by_position)
+    if not any(draw.drawn) and len(group) * share >= 0.5:
+        draw.take_nearest(by_position)
     return np.array(draw.drawn)[group]
 
 
@@ -106,10 +108,19 @@ class _Draw:
                 if label in open_groups and not self.drawn[number]:
                     open_groups[label].append(number)
         for label, candidates in open_groups.items():
-            left = [number for number in candidates if not self.drawn[number] and self._leaves_others(number)]
-            best = min(left, key=self._distance_added, default=None)
-            if best is not None and (self.must[label] or self._distance_added(best) < 0):
-                self.take(best)
+            self.take_nearest(candidates, only_nearer=not self.must[label])
+
+    def take_nearest(self, candidates: list[int], *, only_nearer: bool = False) -> None:
+        """Draw the group with which its classes are nearest to their shares, if it leaves others; of equals the first.
+
+        Args:
+            candidates: groups.
+            only_nearer: whether it must bring them nearer than they are.
+        """
+        left = [number for number in candidates if not self.drawn[number] and self._leaves_others(number)]
+        best = min(left, key=self._distance_added, default=None)
+        if best is not None and not (only_nearer and self._distance_added(best) >= 0):
+            self.take(best)
 
     def _leaves_others(self, number: int) -> bool:
         """Return whether every class of a group has another one that is not drawn."""

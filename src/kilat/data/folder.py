@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from kilat.data.folder_tree import Companions, FoundFile, join_path
 from kilat.data.image_file import (
     SIGNATURE_BYTES,
     has_image_signature,
@@ -14,7 +13,8 @@ from kilat.data.image_file import (
     read_file,
     unreadable,
 )
-from kilat.data.layout import EMPTY_CLASS, HIDDEN, LOOP, OTHER, Layout, sorted_order
+from kilat.data.layout.layout import EMPTY_CLASS, HIDDEN, LOOP, OTHER, Layout, sorted_order
+from kilat.data.layout.tree import Companions, FoundFile, join_path
 from kilat.errors import SourceError
 from kilat.locale import _
 from kilat.locale.notes import Note
@@ -33,7 +33,7 @@ class FolderSource:
         class_from: what names the class, one of ``kilat.data.reading.CLASS_FROM``; None to find out.
 
     Attributes:
-        skipped: how many files did not come in as pictures, by a code of ``kilat.data.layout``.
+        skipped: how many files did not come in as pictures, by a code of ``kilat.data.layout.layout``.
         layout: what its folders say of the pictures.
     """
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from kilat.data.catalog import Entry, Picture, Source
 from kilat.data.labels import normalize_label
-from kilat.data.table_files import read_text
+from kilat.data.table.rows import read_text
 from kilat.errors import SourceError, nearest
 from kilat.locale import _, ngettext
 from kilat.locale.lists import listed

@@ -39,10 +39,10 @@ def normalize_label(name: str) -> str:
     composed = unicodedata.normalize("NFC", printable(name))
     if composed.isascii() and composed.isalnum():
         return composed
-    seen = [
+    visible = [
         i for i, one in enumerate(composed) if _PARTS_OF_EMOJI.match(one) or not (one.isspace() or _is_invisible(one))
     ]
-    inside = composed[seen[0] : seen[-1] + 1] if seen else ""
+    inside = composed[visible[0] : visible[-1] + 1] if visible else ""
     return "".join(" " if unicodedata.category(one) in _LINE_ENDS else one for one in inside)
 
 
@@ -94,8 +94,8 @@ def spelling_key(label: str) -> str:
     plain = _PARTS_OF_EMOJI.sub("", folded)
     spaced = "".join("_" if _SEPARATOR.match(one) else one for one in plain if not _is_invisible(one))
     # Separators do not count, except before a number: 1-1 is not 11, and -1 is not 1.
-    joined = re.sub(r"(^|(?<=\d))_+(?=\d)|_+", lambda found: "_" if found[1] is not None else "", spaced)
-    return joined or folded
+    merged = re.sub(r"(^|(?<=\d))_+(?=\d)|_+", lambda found: "_" if found[1] is not None else "", spaced)
+    return merged or folded
 
 
 def _is_invisible(character: str) -> bool:

@@ -162,11 +162,11 @@ def _tiff_directories(content: bytes, most_tags: int) -> Iterator[dict[int, int]
     order = "<" if content.startswith(b"II") else ">"
     is_big = content[2:4] in (b"+\0", b"\0+")
     pointer, count, entry, value, first = ("Q", "Q", 20, 12, 8) if is_big else ("I", "H", 12, 8, 4)
-    seen: set[int] = set()
+    visited: set[int] = set()
     try:
         (at,) = struct.unpack_from(order + pointer, content, first)
-        while at and at not in seen:
-            seen.add(at)
+        while at and at not in visited:
+            visited.add(at)
             (entries,) = struct.unpack_from(order + count, content, at)
             start = at + struct.calcsize(order + count)
             tags = {}

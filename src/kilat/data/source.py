@@ -3,10 +3,21 @@
 | given | result |
 | --- | --- |
 | `<class>/**/picture` | a picture of that class, at any depth |
-| `train/`, `val`, `valid` or `validation/`, `test/` | the split is kept, if `train` has classes and is not alone |
+| `train`, `Training`, `seg_train/seg_train`, `latih`, …, with `val` or `test` under any name | the split is kept |
+| `<class>/train`, `<class>/test`; `train_<class>`, `test_<class>` | the same |
+| validation and test folders without one for training | validation is trained on, and said |
+| a split without class folders beside others with them | left out: no labels, and said |
+| a folder beside those of the split | left out, and said |
+| folders named like splits, none with class folders | an error that names the table or annotations there |
+| a folder named like a split among other classes | a class, and said |
 | one folder around everything (`flowers/flowers/<class>`) | not a class, unless it has pictures itself |
+| `fold1/<class>`, `2021/<class>`: numbered parts, years | not classes; one data set, and said |
+| a copy of all class folders among them | more of the same, and said |
+| masks and annotations beside pictures | left out, and said |
+| classes that hold only folders | classes, and said |
+| classes that hold the same folders; data sets side by side | an error with the commands for each reading |
+| `--class-from` | the last folder, all of them or the file's name are the class |
 | a picture outside the class folders | refused: no class folder |
-| a picture outside `train/` and `test/`, in another folder | refused: outside the train, validation and test folders |
 | names that start with a dot, `Thumbs.db`, `desktop.ini`, `__MACOSX` and the like | skipped, and counted in `skipped` |
 | `.txt`, `.json`, `.csv` and other files that are not pictures | skipped, and counted |
 | a picture's ending | a picture, whatever its content; decoding checks that |
@@ -20,7 +31,10 @@
 | links, devices and paths out of the archive, in an archive | refused, never followed |
 | encrypted, oversized or oddly packed members of a zip | refused, with the reason |
 | an archive that is cut off | an error: some of the pictures would be missing |
+| an archive in a folder or in an archive | not opened, and said; without pictures beside it an error that names it |
+| a table: which columns, which files | found by content, and said (``kilat.data.table.source``) |
 | a table's row without path or label, with a missing file or an unknown split | refused, with the reason |
+| a table's name that several files have | refused: several files may be meant |
 | a file listed twice under one label | used once; the other refused: listed twice |
 | a file listed under two labels | both refused |
 | rows without a split, where others have one | train |
@@ -41,12 +55,12 @@ from kilat.data.catalog import Catalog, Source
 from kilat.data.datasets import DATASETS, open_dataset
 from kilat.data.folder import FolderSource
 from kilat.data.image_file import is_address, printable
-from kilat.data.layout import HIDDEN, OTHER
-from kilat.data.layout_advice import archives_instead, fitting_table
-from kilat.data.layout_problems import class_folders_hint, layout_error, one_training_class_error
+from kilat.data.layout.advice import archives_instead, fitting_table, tables_instead
+from kilat.data.layout.layout import HIDDEN, OTHER
+from kilat.data.layout.no_classes import class_folders_hint, layout_error, one_training_class_error
 from kilat.data.reading import Reading
-from kilat.data.table import TableSource
-from kilat.data.table_files import TABLES
+from kilat.data.table.rows import TABLES, hint_for_other_table
+from kilat.data.table.source import TableSource
 from kilat.errors import SourceError, nearest
 from kilat.locale import _, ngettext
 from kilat.runtime.progress import Advance
@@ -120,7 +134,8 @@ def find_source(
             )
         raise SourceError(
             _("{path} is neither a table nor an archive that kilat reads.").format(path=printable(str(path))),
-            hint=_("Give a folder of class folders, a table ({tables}) or an archive ({archives}).").format(
+            hint=hint_for_other_table(file_name)
+            or _("Give a folder of class folders, a table ({tables}) or an archive ({archives}).").format(
                 tables=", ".join(TABLES), archives=", ".join(ARCHIVES)
             ),
         )
@@ -220,6 +235,8 @@ def require_pictures(source: Source, where: str) -> None:
         message, hint = f"{found.format(where=where, count=files)} {looked_for}", _hint(source, where)
         if isinstance(source, FolderSource | ArchiveSource) and source.layout.companions.archives:
             message, hint = archives_instead(source.layout, where)
+        elif isinstance(source, FolderSource) and source.layout.companions.tables:
+            message, hint = tables_instead(source.layout, where)
         raise SourceError(message, hint=hint)
     if all(entry.refused for entry in source.entries):
         raise SourceError(

@@ -8,7 +8,7 @@ from kilat.data.labels import LIKE_MISSING, similar_labels
 from kilat.locale.notes import Note
 
 _NAMED = 5
-"""Classes, or groups of them, that are named; of more their number is."""
+"""Classes of which most pictures were refused that are named."""
 
 _REASONS = 3
 
@@ -35,10 +35,8 @@ def notes_about(source: Source, catalog: Catalog) -> list[Note]:
 def label_notes(entries: Iterable[Entry]) -> list[Note]:
     """Return notes on labels that look like spellings of one class, and on those that look like missing ones."""
     counts = Counter(entry.label for entry in entries if entry.label)
-    groups = similar_labels(sorted(counts))
-    notes = [Note("similar_labels", {"labels": {name: counts[name] for name in group}}) for group in groups[:_NAMED]]
-    if len(groups) > _NAMED:
-        notes.append(Note("similar_labels_more", {"count": len(groups) - _NAMED}))
+    similar = {label: counts[label] for group in similar_labels(sorted(counts)) for label in group}
+    notes = [Note("similar_labels", {"labels": similar})] if similar else []
     missing = [label for label in sorted(counts) if label.casefold() in LIKE_MISSING]
     return notes + [Note("label_like_missing", {"label": label, "count": counts[label]}) for label in missing]
 

@@ -210,7 +210,7 @@ def train_and_test(catalog: Catalog) -> tuple[list[str], Part, Part]:
             "pictures, {found}.",
             len(table),
         )
-        hint = catalog.refusal_summary()
+        hint = f"{catalog.refusal_summary()}\n{catalog.refusal_hint()}".strip()
         if not classes and catalog.used.any():
             hint = _("All others are in the split “test”. Give those to train on the split “train”, or give no splits.")
         raise SourceError(message.format(refused=int((~catalog.used).sum()), count=len(table), found=found), hint=hint)
@@ -233,7 +233,7 @@ def all_used(catalog: Catalog, classes: Sequence[str]) -> Part:
         hint = _("{reasons}. The classes of the model: {classes}.")
         raise SourceError(
             message.format(count=len(catalog.table)),
-            hint=hint.format(reasons=catalog.refusal_summary(), classes=names),
+            hint=f"{hint.format(reasons=catalog.refusal_summary(), classes=names)}\n{catalog.refusal_hint()}".strip(),
         )
     return _part(catalog, catalog.used, classes)
 

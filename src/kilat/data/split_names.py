@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 SPLITS = {
     "train": """
@@ -79,7 +80,7 @@ def split_name(name: str) -> SplitName | None:
     roles = [word for word in words if word in _SPLIT_OF]
     if len(roles) != 1:
         return None
-    stem = tuple(word for word in words if word != roles[0] and word not in FILLERS and not word.isdigit())
+    stem = tuple(word for word in telling_words(name) if word != roles[0])
     rest = re.sub(roles[0], "", name, count=1, flags=re.IGNORECASE)
     return SplitName(_SPLIT_OF[roles[0]], stem, rest.strip(" ._-"))
 
@@ -97,12 +98,18 @@ def splits_among(names: Iterable[str]) -> dict[str, SplitName]:
     return found
 
 
-def words_of(name: str) -> list[str]:
+def telling_words(name: str) -> tuple[str, ...]:
+    """Return the words of a name that mean something beside the name of a split."""
+    return tuple(word for word in words_of(name) if word not in FILLERS and not word.isdigit())
+
+
+@lru_cache(maxsize=65_536)
+def words_of(name: str) -> tuple[str, ...]:
     """Return the words and numbers of a name, without case and accents: ``TrainSet2`` is ``train``, ``set``, ``2``."""
     plain = "".join(one for one in unicodedata.normalize("NFKD", name) if not unicodedata.combining(one))
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain).casefold()
     words = re.findall(r"[^\W\d_]+|\d+", _JOINED.sub(r"\1\2", parted))
-    return [part for word in words for part in _parted(word)]
+    return tuple(part for word in words for part in _parted(word))
 
 
 def _parted(word: str) -> list[str]:

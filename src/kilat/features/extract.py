@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from kilat.features.processing import OnnxRunner, Preprocessor, Processed, Proce
 from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
 from kilat.recipe import Resize
-from kilat.runtime.array_types import Flags
+from kilat.runtime.array_types import Flags, Ints
 from kilat.runtime.cores import available_cores
 from kilat.runtime.progress import Advance, ignore
 from kilat.runtime.worker_processes import WorkerProcesses, affordable_processes
@@ -61,6 +61,21 @@ class Extraction(PictureRecords):
     """
 
     features: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class PassLimit:
+    """A pass over the pictures that ends in time: rows that it does not come to are refused as ``time_limit``.
+
+    Args:
+        order: all rows in the order in which they are read, such that the first ones stand for all, ``[entries]``.
+        least: how many of them are read in any case.
+        is_over: whether time is over.
+    """
+
+    order: Ints
+    least: int
+    is_over: Callable[[], bool]
 
 
 def suggested_size(source: Source, largest: int = 224, stride: int = 32) -> int:
@@ -103,6 +118,7 @@ def extract_features(
     cache: FeatureCache | None,
     runner: Runner | None = None,
     advance: Advance = ignore,
+    limit: PassLimit | None = None,
 ) -> Extraction:
     """Extract the features of every picture once.
 
@@ -114,13 +130,14 @@ def extract_features(
         cache: where known vectors are, and new ones go; None for neither.
         runner: what runs the network; by default ONNX Runtime on the CPU.
         advance: called as pictures are done.
+        limit: when the pass must be over; None for as long as it takes.
 
     Returns:
         features float32 ``[entries, width]``, with digests, refusals and image stats.
     """
     features = np.zeros((len(source.entries), backbone.width), np.float32)
     processing = Processing(Preprocessor(backbone.size, resize), runner or OnnxRunner(backbone))
-    return Extractor(source, used, processing, features, advance, cache=cache).run()
+    return Extractor(source, used, processing, features, advance, cache=cache, limit=limit).run()
 
 
 def cache_namespace(backbone: Backbone, resize: Resize, device: str = "cpu") -> bytes:
@@ -153,6 +170,7 @@ class Extractor:
         cache: where known vectors are, and new ones go; None for neither. It holds float32 only, and image stats.
         processes: how many worker processes there are from the start; None where that follows from the cores, and from
             how much there is to do.
+        limit: when the pass must be over; None for as long as it takes.
     """
 
     def __init__(
@@ -165,10 +183,11 @@ class Extractor:
         *,
         cache: FeatureCache | None = None,
         processes: int | None = None,
+        limit: PassLimit | None = None,
     ) -> None:
         self.source, self.used, self.processing, self.processes = source, used, processing, processes
         self.vectors, self.advance, self.cache = vectors, advance, cache
-        self.total = len(source.entries)
+        self.total, self.limit = len(source.entries), limit
         self.digests = [""] * self.total
         self.stats = np.zeros(self.total if processing.measure else 0, IMAGE_STATS)
         self.refusals: dict[int, Refusal] = {}
@@ -219,8 +238,13 @@ class Extractor:
     def _batches(self) -> Iterator[list[_Job]]:
         """Yield the pictures that the network must be run on, in order, a batch at a time."""
         batch: list[_Job] = []
+        limit = self.limit or PassLimit(np.arange(self.total), self.total, lambda: False)
         for start in range(0, self.total, _READ_AHEAD):
-            for job in self._read_unknown(range(start, min(start + _READ_AHEAD, self.total))):
+            if start >= limit.least and limit.is_over():
+                late = limit.order[start:]
+                self.refusals |= {int(row): Refusal("time_limit") for row in late[self.used[late]]}
+                break
+            for job in self._read_unknown(limit.order[start : start + _READ_AHEAD].tolist()):
                 batch.append(job)
                 if len(batch) == self.chunk:
                     yield batch
@@ -228,7 +252,7 @@ class Extractor:
         if batch:
             yield batch
 
-    def _read_unknown(self, rows: range) -> list[_Job]:
+    def _read_unknown(self, rows: Sequence[int]) -> list[_Job]:
         """Read some pictures, in order, and return those that neither the cache nor this pass knows yet."""
         pictures: list[tuple[int, Picture]] = []
         for row in rows:

@@ -6,7 +6,7 @@ import numpy as np
 
 from kilat.data.catalog import Catalog, PictureRecords, Source
 from kilat.data.split import Part
-from kilat.features.extract import Extractor, median_side
+from kilat.features.extract import Extractor, PassLimit, median_side
 from kilat.features.processing import Preprocessor, Processing, batch_size
 from kilat.locale.notes import Note
 from kilat.recipe import Resize
@@ -75,6 +75,7 @@ def read_pixels(
     keep: bool,
     image_stats: bool = True,
     advance: Advance = ignore,
+    limit: PassLimit | None = None,
 ) -> DecodedPictures:
     """Decode every picture once.
 
@@ -86,11 +87,12 @@ def read_pixels(
         keep: whether the pixels are kept; without, the pass only finds out which pictures cannot be used.
         image_stats: whether image stats are measured; a second pass over the same pictures needs none.
         advance: called as pictures are done.
+        limit: when the pass must be over; None for as long as it takes.
     """
     transform = _Flattened(size, size * size * 3 if keep else 0)
     pixels = np.zeros((len(source.entries), transform.width), np.uint8)
     processing = Processing(Preprocessor(size, resize), transform, measure=image_stats)
-    found = Extractor(source, used, processing, pixels, advance).run()
+    found = Extractor(source, used, processing, pixels, advance, limit=limit).run()
     return DecodedPictures(
         digests=found.digests,
         refusals=found.refusals,

@@ -20,7 +20,7 @@ class UpdatePlanner:
         deadline: when everything must be over.
         batch: pictures an update.
         per_epoch: updates an epoch.
-        validation_pictures: that the logits are computed of after every epoch.
+        validation_pictures: that the logits are computed of after every epoch, and running statistics estimated on.
         later_pictures: that they are computed of after training.
     """
 

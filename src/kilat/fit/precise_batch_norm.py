@@ -17,8 +17,8 @@ from kilat.fit.distributed.group import SingleProcess
 from kilat.fit.microbatch import MicroBatch
 from kilat.model.modules import BatchNorm
 
-PICTURES = 2048
-"""How many training pictures are enough."""
+PICTURES = 1024
+"""How many training pictures are enough: on digits, validation losses with 512 and with all of them differ by 0.001."""
 
 _UNSETTLED = 0.05
 """The share of running statistics that may be older than the updates that they should be of."""
@@ -80,13 +80,16 @@ def estimate_statistics(
         for batch in batches:
             total += micro_batch.compute(functools.partial(compute, batch), len(batch))
     group.all_reduce([total])
-    count, mean = total[0], total[1] / total[0]
-    variance = (total[2] / count - mean.square()).clamp_(min=0)
     for norm, columns in moments.columns.items():
-        norm.running_mean.copy_(mean[columns])
+        count, sums, squares = total[:, columns]
+        if not count.any():  # the network has it, and does not use it
+            continue
+        mean = sums / count
+        variance = (squares / count - mean.square()).clamp(min=0)
         # Keras's running variance is of the values themselves; PyTorch's estimates that of more values.
-        factor = 1.0 if isinstance(norm, BatchNorm) else count[columns] / (count[columns] - 1).clamp(min=1)
-        norm.running_var.copy_(variance[columns] * factor)
+        unbiased = count / (count - 1).clamp(min=1)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance if isinstance(norm, BatchNorm) else variance * unbiased)
 
 
 class _Moments:

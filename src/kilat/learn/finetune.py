@@ -12,7 +12,7 @@ from kilat.learn.frozen import Extracted, extract, fit_head, head_on
 from kilat.learn.learned import Learned
 from kilat.learn.network import TrainingOptions, network_artifact, split_logits
 from kilat.learn.splits import hold_out_parts, preview_rows, shared_calibration
-from kilat.learn.time_budget import ACTIVATION_CACHE, TimeBudget
+from kilat.learn.time_budget import ACTIVATION_CACHE, UNLIMITED, TimeBudget
 from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.probe import Head
@@ -43,11 +43,11 @@ def finetune(
     extracted = extract(source, recipe, timer, budget, progress)
     recipe = extracted.recipe
     parts = train, validation, _calibration = hold_out_parts(extracted.train, extracted.classes, recipe)
-    frozen = head_on(extracted, timer, overwrite_features=False)
+    frozen = head_on(extracted, timer, budget, overwrite_features=False)
     if budget.is_late_for_finetuning:
         return replace(frozen, notes=[*frozen.notes, Note("no_time_to_finetune")])
     with timer.measure("head_s"):
-        start = fit_head(extracted, train, overwrite_features=True)
+        start = fit_head(extracted, train, budget, overwrite_features=True)
     before = start.logits(validation.rows)
     with timer.measure("pictures_s"):
         dataset, training = _training_run(source, extracted, parts, start.head, progress)
@@ -95,15 +95,14 @@ def _fine_tuned(frozen: Learned, trained: "Trained", extracted: Extracted, parts
             *trained.notes,
             *label_safety.unsafe_augmentations(recipe.augment, extracted.classes),
         ],
-        head_refit=None,
     )
 
 
 def prepare_finetuning(source: Source, recipe: Recipe, progress: Progress) -> "TrainingRun":
     """Return a backbone with its fitted head, before the first update of its training."""
-    extracted = extract(source, recipe, Timer(), TimeBudget(), progress)
+    extracted = extract(source, recipe, Timer(), UNLIMITED, progress)
     parts = hold_out_parts(extracted.train, extracted.classes, recipe)
-    head = fit_head(extracted, parts[0], overwrite_features=True).head
+    head = fit_head(extracted, parts[0], UNLIMITED, overwrite_features=True).head
     return _training_run(source, extracted, parts, head, progress)[1]
 
 

@@ -1,6 +1,8 @@
 """A linear head on a frozen backbone: every picture goes through the network once, and the head is fitted on that."""
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +15,16 @@ from kilat.data.catalog import Catalog, Source
 from kilat.data.split import Part, folds, train_and_test
 from kilat.features.backbone import Backbone
 from kilat.features.cache import FeatureCache
-from kilat.features.extract import cache_namespace, extract_features
+from kilat.features.extract import PassLimit, cache_namespace, extract_features
 from kilat.learn import backbone as backbones
 from kilat.learn import metadata
 from kilat.learn.device import inference_device
 from kilat.learn.learned import FeatureSample, HeadArtifact, Learned, SplitLogits
 from kilat.learn.out_of_distribution import embedding_width, sample_of
-from kilat.learn.splits import split_catalog
-from kilat.learn.time_budget import TimeBudget, cheaper_features, rows_to_leave_out
+from kilat.learn.splits import left_out_notes, split_catalog
+from kilat.learn.time_budget import TimeBudget, cheaper_features
 from kilat.locale import _
 from kilat.locale.notes import Note
-from kilat.locale.refusals import Refusal
 from kilat.recipe import Features, Recipe
 from kilat.runtime.deadline import TooSlowError, stop_if_too_slow
 from kilat.runtime.progress import Advance, Progress
@@ -63,7 +64,7 @@ class Extracted:
 
 def learn_head(source: Source, recipe: Recipe, timer: Timer, budget: TimeBudget, progress: Progress) -> Learned:
     """Extract the features of every picture, and fit a linear head on them."""
-    return head_on(extract(source, recipe, timer, budget, progress), timer, overwrite_features=True)
+    return head_on(extract(source, recipe, timer, budget, progress), timer, budget, overwrite_features=True)
 
 
 def extract(source: Source, recipe: Recipe, timer: Timer, budget: TimeBudget, progress: Progress) -> Extracted:
@@ -71,6 +72,7 @@ def extract(source: Source, recipe: Recipe, timer: Timer, budget: TimeBudget, pr
     device = inference_device(recipe.runtime.device)
     with timer.measure("features_s"):
         catalog, features, backbone, used, notes = _extract_in_time(source, recipe, device, budget, progress)
+    notes += left_out_notes(catalog)
     with timer.measure("near_duplicates_s"):
         more, near_duplicates = split_catalog(source, catalog, recipe)
     classes, train, test = train_and_test(catalog)
@@ -80,20 +82,20 @@ def extract(source: Source, recipe: Recipe, timer: Timer, budget: TimeBudget, pr
     )
 
 
-def head_on(extracted: Extracted, timer: Timer, *, overwrite_features: bool) -> Learned:
+def head_on(extracted: Extracted, timer: Timer, budget: TimeBudget, *, overwrite_features: bool) -> Learned:
     """Fit a linear head on extracted features.
 
     Args:
         extracted: features and splits.
         timer: that measures it.
+        budget: how long it may take.
         overwrite_features: whether the features are handed over, which saves a copy: nobody may read them later.
     """
     recipe, train, test, backbone = extracted.recipe, extracted.train, extracted.test, extracted.backbone
     part = sample_of(train)
     sample = extracted.features[part.rows]  # before they are overwritten
     with timer.measure("head_s"):
-        fitted = fit_head(extracted, train, overwrite_features=overwrite_features)
-    fold = folds(train, recipe.head.folds, recipe.runtime.seed)
+        fitted = fit_head(extracted, train, budget, overwrite_features=overwrite_features)
     held_out = train.take(fitted.held_out)
     l2_penalty = fitted.l2_penalty * len(train.rows) / max(1, len(part.rows))
     artifact = HeadArtifact(
@@ -120,13 +122,24 @@ def head_on(extracted: Extracted, timer: Timer, *, overwrite_features: bool) -> 
         ),
         artifact,
         sections={"head": metadata.head(fitted, recipe)},
-        notes=extracted.notes,
+        notes=[*extracted.notes, *fitted.notes],
         near_duplicates=extracted.near_duplicates,
-        head_refit=HeadRefit.of(fitted, train.rows, train.truth, fold, len(extracted.classes)),
+        head_refit=_head_refit(extracted, fitted),
     )
 
 
-def fit_head(extracted: Extracted, train: Part, *, overwrite_features: bool) -> probe.FittedHead:
+def _head_refit(extracted: Extracted, fitted: probe.FittedHead) -> HeadRefit:
+    """Return how all pictures are answered in turn, whatever their split is: labels of test pictures may be wrong, too.
+
+    Ready-made validation pictures are no fold of their own here, so that training pictures are held out as well.
+    """
+    pictures = Part.concat([extracted.train, extracted.test])
+    pictures = replace(pictures, validation=np.zeros(len(pictures.rows), bool))
+    fold = folds(pictures, extracted.recipe.head.folds, extracted.recipe.runtime.seed)
+    return HeadRefit.of(fitted, pictures.rows, pictures.truth, fold, len(extracted.classes))
+
+
+def fit_head(extracted: Extracted, train: Part, budget: TimeBudget, *, overwrite_features: bool) -> probe.FittedHead:
     """Fit a head on some pictures, its L2 penalty chosen by cross-validation among them."""
     recipe = extracted.recipe
     return probe.fit(
@@ -138,49 +151,57 @@ def fit_head(extracted: Extracted, train: Part, *, overwrite_features: bool) -> 
         extracted.backbone.blocks,
         recipe.head,
         overwrite_features=overwrite_features,
+        times=budget.for_head(),
     )
 
 
-def _extract_in_time(
-    source: Source, recipe: Recipe, device: str, budget: TimeBudget, progress: Progress
-) -> tuple[Catalog, Floats, Backbone, Features, list[Note]]:
+class _Pass(NamedTuple):
+    """The catalog after a pass, the features of its rows, whose they are, and what is worth saying."""
+
+    catalog: Catalog
+    features: Floats
+    backbone: Backbone
+    used: Features
+    notes: list[Note]
+
+
+def _extract_in_time(source: Source, recipe: Recipe, device: str, budget: TimeBudget, progress: Progress) -> _Pass:
     """Extract what the recipe asks for; if the first pictures show that it would take too long, what can be done."""
-    used, rate, notes = recipe.features, 0.0, list[Note]()
-    for used in cheaper_features(recipe.features):
-        if used != recipe.features:
-            names = {"backbone": used.backbone, "precision": used.precision, "wanted": recipe.features.backbone}
-            notes = [Note("time_limit_backbone", names)]
+    *dearer, cheapest = cheaper_features(recipe.features) if budget.limit else [recipe.features]
+    for used in dearer:
         seconds = budget.for_features(before_finetuning=recipe.is_finetuning)
-        catalog = Catalog.from_entries(source.entries)
-        try:
-            advance = stop_if_too_slow(progress(_("Extracting features")), seconds, budget.now)
-            features, backbone, trouble = _extract_all(source, catalog, used, device, advance)
-            return catalog, features, backbone, used, [*notes, *trouble]
-        except TooSlowError as slow:
-            rate = slow.rate
-    catalog = Catalog.from_entries(source.entries)
-    left_out = rows_to_leave_out(source, rate, budget.for_features(before_finetuning=recipe.is_finetuning))
-    catalog.refuse({int(row): Refusal("time_limit") for row in left_out})
-    if len(left_out):
-        notes.append(Note("time_limit_pictures", {"count": len(left_out), "total": len(source.entries)}))
-    advance = progress(_("Extracting features of some of the pictures"))
-    features, backbone, trouble = _extract_all(source, catalog, used, device, advance)
-    return catalog, features, backbone, used, [*notes, *trouble]
+        advance = stop_if_too_slow(progress(_("Extracting features")), seconds, budget.now)
+        limit = budget.pass_limit(source, before_training=recipe.is_finetuning)
+        with contextlib.suppress(TooSlowError):
+            return _extract_all(source, used, device, advance, limit)
+    # Pictures are left out last, after the fine-tuning, which begins only where there is time for it.
+    limit = budget.pass_limit(source, before_training=False)
+    extracted = _extract_all(source, cheapest, device, progress(_("Extracting features")), limit)
+    if dearer:
+        names = {"backbone": cheapest.backbone, "precision": cheapest.precision, "wanted": recipe.features.backbone}
+        extracted.notes.append(Note("time_limit_backbone", names))
+    return extracted
 
 
-def _extract_all(
-    source: Source, catalog: Catalog, wanted: Features, device: str, advance: Advance
-) -> tuple[Floats, Backbone, list[Note]]:
+def _extract_all(source: Source, wanted: Features, device: str, advance: Advance, limit: PassLimit | None) -> _Pass:
     """Go over the pictures once; features that were extracted before come from the cache."""
+    catalog = Catalog.from_entries(source.entries)
     backbone = backbones.choose(wanted, source, device)
     cache = FeatureCache(cache_namespace(backbone, wanted.resize, device))
     try:
         runner = backbones.runner(backbone, wanted, device)
         extraction = extract_features(
-            source, catalog.used, backbone, resize=wanted.resize, cache=cache, runner=runner, advance=advance
+            source,
+            catalog.used,
+            backbone,
+            resize=wanted.resize,
+            cache=cache,
+            runner=runner,
+            advance=advance,
+            limit=limit,
         )
     finally:
         cache.close()
     catalog.record_pictures(extraction)
     notes = [Note("feature_cache", {"reason": cache.trouble})] if cache.trouble else []
-    return extraction.features, backbone, [*notes, *extraction.notes]
+    return _Pass(catalog, extraction.features, backbone, wanted, [*notes, *extraction.notes])

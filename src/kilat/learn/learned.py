@@ -247,8 +247,8 @@ class Learned:
         sections: of ``metrics.json`` about the learning, ``head``, ``fit`` or both; the last is about what answers.
         notes: what changes how far to believe it.
         near_duplicates: among the pictures.
-        head_refit: how the heads that answered the calibration pictures are fitted again without some of them; None for
-            a network.
+        head_refit: how heads on a frozen backbone answer all pictures in turn, fitted without them and without doubtful
+            ones; None where there is no such backbone.
         history: a row for every epoch of a training by gradient.
         summary: the layers of a network, where its recipe has any.
         augmented: a sheet of augmented pictures, as PNG; None where nothing is augmented.

@@ -61,11 +61,19 @@ class Corrections(Section):
 
 
 class TriedL2(Section):
-    """One L2 penalty in cross-validation."""
+    """One L2 penalty in cross-validation.
+
+    Args:
+        l2_penalty: on the mean loss over pictures.
+        log_loss: on held-out pictures.
+        accuracy: on these.
+        towards: what it draws the head to: ``zero``, or the ``discriminant``, which is tried where classes are many.
+    """
 
     l2_penalty: float
     log_loss: float
     accuracy: float
+    towards: str = "zero"
 
 
 class CurvePoint(Section):

@@ -17,8 +17,8 @@ from kilat.learn import metadata
 from kilat.learn.device import training_device
 from kilat.learn.learned import Learned, NetworkArtifact, Row, RowValues, SplitLogits
 from kilat.learn.out_of_distribution import embed_pictures
-from kilat.learn.splits import hold_out_parts, preview_rows, shared_calibration, split_catalog
-from kilat.learn.time_budget import TimeBudget
+from kilat.learn.splits import hold_out_parts, left_out_notes, preview_rows, shared_calibration, split_catalog
+from kilat.learn.time_budget import UNLIMITED, TimeBudget
 from kilat.locale import _
 from kilat.recipe import Recipe, Resize, label_safety
 from kilat.runtime.extras import require_torch
@@ -57,7 +57,7 @@ def learn_network(
     device = training_device(recipe.runtime.device)
     require_devices(recipe.runtime.devices, device)
     with timer.measure("pictures_s"):
-        dataset, near_duplicates = read_dataset(source, recipe, progress)
+        dataset, near_duplicates = read_dataset(source, recipe, progress, budget)
     advance = progress(_("Training"))
     with timer.measure("fit_s"):
         training = prepare.network_run(
@@ -82,8 +82,10 @@ def learn_network(
     return learned
 
 
-def read_dataset(source: Source, recipe: Recipe, progress: Progress) -> tuple[PixelDataset, NearDuplicates]:
-    """Read every picture once, and draw the splits.
+def read_dataset(
+    source: Source, recipe: Recipe, progress: Progress, budget: TimeBudget = UNLIMITED
+) -> tuple[PixelDataset, NearDuplicates]:
+    """Read every picture once, or as many as the time budget allows, and draw the splits.
 
     Raises:
         SourceError: there are too few to hold any out.
@@ -93,14 +95,18 @@ def read_dataset(source: Source, recipe: Recipe, progress: Progress) -> tuple[Pi
     fits = fits_in_memory(len(source.entries) * recipe.runtime.devices, size)
     keep = {"memory": True, "stream": False, "auto": fits}[recipe.input.cache]
     advance = progress(_("Reading pictures"))
-    decoded = read_pixels(source, catalog.used, size=size, resize=recipe.input.resize, keep=keep, advance=advance)
+    limit = budget.pass_limit(source, before_training=True)
+    decoded = read_pixels(
+        source, catalog.used, size=size, resize=recipe.input.resize, keep=keep, advance=advance, limit=limit
+    )
     catalog.record_pictures(decoded)
+    left_out = left_out_notes(catalog)
     notes, near_duplicates = split_catalog(source, catalog, recipe)
     classes, pictures, test = train_and_test(catalog)
     train, validation, calibration = hold_out_parts(pictures, classes, recipe)
     catalog.set_split(calibration.rows, "calibration")
     catalog.set_split(validation.rows, "validation")
-    notes = [*notes, *decoded.notes, *shared_calibration(validation, calibration)]
+    notes = [*left_out, *notes, *decoded.notes, *shared_calibration(validation, calibration)]
     return PixelDataset(
         catalog, size, decoded.pixels, classes, train, validation, calibration, test, notes
     ), near_duplicates

@@ -7,7 +7,7 @@ logits are dropped.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,7 @@ from kilat.evaluate.out_of_distribution import (
 )
 from kilat.features.pixels import MAX_OOD_REFERENCE
 from kilat.learn.learned import FeatureSample, HeadArtifact, NetworkArtifact, RowValues, SplitLogits
+from kilat.learn.time_budget import TimeBudget
 from kilat.probe import fit
 from kilat.probe.components import leading_eigenvectors
 from kilat.recipe import Trust
@@ -61,6 +62,7 @@ class OodDetection:
         graph: what goes into the model file.
         auroc: how well each combination of methods told classes that were left out.
         rounds: in how many rounds classes were left out.
+        skipped: how many more there was no time for.
         test_embeddings: of the test pictures, ``[n, d]``.
         calibration_distances: of the calibration pictures to the nearest other training picture, ``[n]``.
     """
@@ -68,6 +70,7 @@ class OodDetection:
     graph: OodHead
     auroc: dict[str, float]
     rounds: int
+    skipped: int
     test_embeddings: Floats
     calibration_distances: Floats
 
@@ -92,16 +95,19 @@ class Embedded:
     embeddings: RowValues
 
 
-def fit_detector(split: SplitLogits, artifact: HeadArtifact | NetworkArtifact, trust: Trust) -> OodDetection:
+def fit_detector(
+    split: SplitLogits, artifact: HeadArtifact | NetworkArtifact, trust: Trust, budget: TimeBudget
+) -> OodDetection:
     """Fit the detector of pictures of none of the classes.
 
     Args:
         split: the parts of the split, and their logits.
         artifact: what answers.
         trust: the recipe's section.
+        budget: how long leaving classes out may take.
     """
     if isinstance(artifact, HeadArtifact):
-        return _of_head(split, artifact, trust)
+        return _of_head(split, artifact, trust, budget)
     return _of_network(split, artifact, trust)
 
 
@@ -145,9 +151,10 @@ def embed_pictures(
     return Embedded(projection, sample, RowValues.concat(embeddings))
 
 
-def _of_head(split: SplitLogits, artifact: HeadArtifact, trust: Trust) -> OodDetection:
+def _of_head(split: SplitLogits, artifact: HeadArtifact, trust: Trust, budget: TimeBudget) -> OodDetection:
     train, calibration, test = split.train, split.calibration, split.test
-    trials = [] if trust.methods else _head_trials(artifact.sample)
+    rounds = [] if trust.methods else _rounds(artifact.sample.part.truth)
+    trials, skipped = _head_trials(artifact.sample, rounds, budget)
     auroc = compare_methods(trials)
     kept = stratified_sample(train.truth, MAX_INDEX)
     statistics = EmbeddingStatistics.fit(artifact.embeddings(train.rows), train.truth, kept)
@@ -166,7 +173,7 @@ def _of_head(split: SplitLogits, artifact: HeadArtifact, trust: Trust) -> OodDet
     test_embeddings = artifact.embeddings(test.rows)
     graph = OodHead(artifact.projection, detector, test_embeddings[stratified_sample(test.truth, REFERENCE)])
     distances = statistics.nearest_distance(calibration_embeddings, own_rows)
-    return OodDetection(graph, auroc, len(trials), test_embeddings, distances)
+    return OodDetection(graph, auroc, len(trials), skipped, test_embeddings, distances)
 
 
 def _of_network(split: SplitLogits, artifact: NetworkArtifact, trust: Trust) -> OodDetection:
@@ -183,17 +190,25 @@ def _of_network(split: SplitLogits, artifact: NetworkArtifact, trust: Trust) -> 
     more = known[stratified_sample(calibration.truth, max(0, REFERENCE - len(test_embeddings)))]
     reference = np.concatenate([test_embeddings[stratified_sample(test.truth, REFERENCE)], more])
     graph = OodHead(artifact.projection, detector, reference)
-    return OodDetection(graph, auroc, len(trials), test_embeddings, statistics.nearest_distance(known))
+    return OodDetection(graph, auroc, len(trials), 0, test_embeddings, statistics.nearest_distance(known))
 
 
-def _head_trials(sample: FeatureSample) -> list[LeftOutTrial]:
-    """Rounds in which neither head nor components are fitted on some classes, nor on a fifth of the other pictures."""
+def _head_trials(sample: FeatureSample, rounds: Sequence[Ints], budget: TimeBudget) -> tuple[list[LeftOutTrial], int]:
+    """Rounds in which neither head nor components are fitted on some classes, nor on a fifth of the other pictures.
+
+    Returns:
+        The rounds, and how many more there was no time for.
+    """
     truth, count = sample.part.truth, len(sample.part.rows)
     fold = folds(sample.part, _ROUNDS, 0)
-    rounds = _rounds(truth)
     settings = sample.settings.model_copy(update={"l2": (sample.l2_penalty,), "components": _TRIAL_COMPONENTS})
 
+    late: list[int] = []
+
     def trial(number: int) -> LeftOutTrial | None:
+        if not budget.has_time():
+            late.append(number)
+            return None
         is_new = np.isin(truth, rounds[number])
         train = np.flatnonzero(~is_new & (fold != number))
         rest = np.setdiff1d(np.arange(count), train)
@@ -206,7 +221,8 @@ def _head_trials(sample: FeatureSample) -> list[LeftOutTrial]:
         points = np.ascontiguousarray(fitted.scores[:, :width])
         return LeftOutTrial(points[train], labels, points[rest], fitted.logits(rest), is_new[rest])
 
-    return [one for one in parallel_map(trial, range(len(rounds))) if one is not None]
+    trials = [one for one in parallel_map(trial, range(len(rounds))) if one is not None]
+    return trials, len(late)
 
 
 def _network_trials(

@@ -63,3 +63,9 @@ def preview_rows(train: Part) -> NDArray[np.int64]:
     chosen = firsts[np.unique(np.linspace(0, len(firsts) - 1, _PREVIEWED).round().astype(int))]
     rows: NDArray[np.int64] = train.rows[chosen]
     return rows
+
+
+def left_out_notes(catalog: Catalog) -> list[Note]:
+    """Return a note where a time limit left pictures out."""
+    count = catalog.refusal_counts.get("time_limit", 0)
+    return [Note("time_limit_pictures", {"count": count, "total": len(catalog.table)})] if count else []

@@ -1,4 +1,10 @@
-"""The time budget of a run: made once, passed down, and the only place that divides a limit into shares."""
+"""The time budget of a run: made once, passed down, and the only place that divides a limit into shares.
+
+Only the clock on the wall counts: beside other programs everything takes longer, and more of it is given up. The least
+valuable first: leaving classes out to choose how unknown pictures are noticed, fitting heads again without doubtful
+labels, the learning curve, L2 penalties, folds, fine-tuning, further backbones and their precision, and last pictures.
+Never: the model file, its measures on the test pictures, its parity gate, the report.
+"""
 
 import math
 import time
@@ -11,6 +17,8 @@ from numpy.typing import NDArray
 
 from kilat.data.catalog import Source
 from kilat.features import lite
+from kilat.features.extract import PassLimit
+from kilat.probe import HeadTimes
 from kilat.recipe import Features
 from kilat.runtime.deadline import Deadline
 
@@ -25,8 +33,13 @@ ACTIVATION_CACHE = 0.5
 """Of the time that is left when training begins, the most that computing frozen stages beforehand may take: else there
 is none for the epochs that would gain by it."""
 
-_RATE_MARGIN = 0.8
-_LEAST_PER_CLASS = 40
+_CLOSING, _LEAST_CLOSING, _MOST_CLOSING = 0.12, 1.5, 15.0
+"""Kept for what is never given up after the head: measures, model file, parity gate, report. A share, and seconds."""
+_SEARCH, _FOLDS, _LAST_FIT = 0.4, 0.65, 0.8
+"""Of the time between the features and the closing, when the parts of the head must be over; the rest is for checks."""
+
+_LEAST_PER_CLASS = 2
+_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -55,40 +68,65 @@ class TimeBudget:
         share = _FINETUNE_FEATURES if before_finetuning else _HEAD_FEATURES
         return self.started + share * self.limit - self.now()
 
+    def pass_limit(self, source: Source, *, before_training: bool) -> PassLimit | None:
+        """Return when a pass over the pictures must be over, and in which order it goes over them."""
+        if self.limit is None:
+            return None
+        order, least = stratified_order(source)
+        return PassLimit(order, least, lambda: self.for_features(before_finetuning=before_training) <= 0)
+
+    def for_head(self) -> HeadTimes:
+        """Return when the parts of a head's fit that begins now must be over."""
+        if self.limit is None:
+            return HeadTimes()
+        began, end = self.now(), self._closing
+        moments = [began + share * max(0.0, end - began) for share in (_SEARCH, _FOLDS, _LAST_FIT)]
+        return HeadTimes(*(lambda at=moment: self.now() >= at for moment in moments))
+
+    def has_time(self, seconds: float = 0.0) -> bool:
+        """Return whether something that takes so long can still be done before the closing."""
+        return self.limit is None or self.now() + seconds < self._closing
+
     @property
     def is_late_for_finetuning(self) -> bool:
         """Whether a fine-tuning that began now could no longer gain anything."""
         return self.limit is not None and self.now() - self.started > _LATEST_FINETUNE * self.limit
+
+    @property
+    def _closing(self) -> float:
+        assert self.limit is not None
+        return self.started + self.limit - min(max(_CLOSING * self.limit, _LEAST_CLOSING), _MOST_CLOSING)
+
+
+UNLIMITED = TimeBudget()
+"""As long as it takes."""
 
 
 def cheaper_features(features: Features) -> Iterator[Features]:
     """Yield what was asked for, and then what is extracted where that takes too long: one backbone, in int8."""
     yield features
     cheap = features.model_copy(update={"backbone": features.backbones[0], "flip_average": False})
-    if cheap.backbone in lite.NAMES and cheap.weights is None:
+    if cheap.precision == "fp32" and cheap.backbone in lite.NAMES and cheap.weights is None:
         cheap = cheap.model_copy(update={"precision": "int8"})
     if cheap != features:
         yield cheap
 
 
-def rows_to_leave_out(source: Source, rate: float, seconds: float) -> NDArray[np.int64]:
-    """Return the rows that are not extracted so that the others can be in time.
+def stratified_order(source: Source) -> tuple[NDArray[np.int64], int]:
+    """Return all rows in an order whose first ones stand for all, and how many must be read in any case.
 
-    The same share of every class and split is left out, evenly spread; 40 of each are kept in any case.
-
-    Args:
-        source: the pictures.
-        rate: pictures that are extracted in a second.
-        seconds: that there are.
+    Two of every class and split come first; then, wherever it ends, it has the same share of every class and split,
+    from all over each.
     """
-    share = _RATE_MARGIN * rate * seconds / max(1, len(source.entries))
     strata: dict[tuple[str, str], list[int]] = defaultdict(list)
     for row, entry in enumerate(source.entries):
-        if not entry.refused:
-            strata[entry.label, entry.split].append(row)
-    rows: list[int] = []
+        strata[entry.label, entry.split].append(row)
+    rows, keys, least = [np.zeros(0, np.int64)], [np.zeros(0)], 0
     for members in strata.values():
-        count = min(len(members), max(_LEAST_PER_CLASS, round(share * len(members))))
-        kept = set(np.linspace(0, len(members) - 1, count).round().astype(int).tolist())
-        rows += [row for position, row in enumerate(members) if position not in kept]
-    return np.array(sorted(rows), np.int64)
+        spread = np.argsort(np.arange(len(members)) * _GOLDEN % 1, kind="stable")
+        share = (np.argsort(spread) + 0.5) / len(members)
+        share[np.argsort(share)[:_LEAST_PER_CLASS]] -= 1
+        least += min(len(members), _LEAST_PER_CLASS)
+        rows.append(np.array(members, np.int64))
+        keys.append(share)
+    return np.concatenate(rows)[np.argsort(np.concatenate(keys), kind="stable")], least

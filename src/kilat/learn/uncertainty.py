@@ -12,6 +12,8 @@ from kilat.evaluate.conformal import ConformalSets, measure_sets
 from kilat.evaluate.metrics import wilson_interval
 from kilat.learn.learned import Learned
 from kilat.learn.out_of_distribution import OodDetection, fit_detector
+from kilat.learn.time_budget import UNLIMITED, TimeBudget
+from kilat.locale.notes import Note
 from kilat.recipe import Trust
 
 Floats = NDArray[np.float32]
@@ -31,6 +33,12 @@ class Uncertainty:
     learned: Learned
     sets: ConformalSets
     ood: OodDetection
+
+    @property
+    def notes(self) -> list[Note]:
+        """What a time limit left undone."""
+        skipped, done = self.ood.skipped, self.ood.rounds
+        return [Note("time_limit_left_out", {"count": done, "total": done + skipped})] if skipped else []
 
     def scores(self, rows: Ints) -> Floats:
         """Return how far above the threshold of unknown pictures rows of the catalog lie, ``[n]``."""
@@ -63,8 +71,8 @@ class Uncertainty:
         }
 
 
-def fit_uncertainty(learned: Learned, trust: Trust) -> Uncertainty:
-    """Fit prediction sets and the detector of unknown pictures on the calibration pictures."""
+def fit_uncertainty(learned: Learned, trust: Trust, budget: TimeBudget = UNLIMITED) -> Uncertainty:
+    """Fit prediction sets and the detector of unknown pictures on the calibration pictures, within a time budget."""
     split = learned.split
     sets = ConformalSets.fit(
         split.calibration_probabilities,
@@ -73,7 +81,7 @@ def fit_uncertainty(learned: Learned, trust: Trust) -> Uncertainty:
         method=trust.sets,
         per_class=trust.per_class,
     )
-    return Uncertainty(learned, sets, fit_detector(split, learned.artifact, trust))
+    return Uncertainty(learned, sets, fit_detector(split, learned.artifact, trust, budget))
 
 
 def set_measures(sets: ConformalSets, probabilities: Floats, part: Part, classes: Sequence[str]) -> dict[str, Any]:

@@ -32,12 +32,8 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("{count:,} folders that lead back to themselves were skipped."),
     ),
     "similar_labels": N_(
-        "These labels differ only in case, blanks, hyphens or Unicode form, and are classes of their own: {labels}. If "
-        "they are one class, give them one name: rename the folder, or correct the table."
-    ),
-    "similar_labels_more": (
-        N_("One more group of labels differs only in that."),
-        N_("{count:,} more groups of labels differ only in that."),
+        "These labels differ only in case, blanks, hyphens or Unicode form, and are kept apart: {labels}. If they are "
+        "one class, give them one name: rename the folder, or correct the table."
     ),
     "label_like_missing": (
         N_("Class “{label}” looks like a missing label: it has one picture."),
@@ -58,13 +54,13 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("{count:,} pictures were refused: {reason}."),
     ),
     "class_mostly_refused": N_("Most of class “{label}” was refused: {count:,} of {total:,} pictures."),
-    # what was read into folders (kilat.data.layout)
+    # what was read into folders (kilat.data.layout.layout)
     "splits_by_name": N_("The folders are taken for a split: {folders}."),
     "no_training_folder": N_(
-        "There is no training folder: the pictures in {validation} are trained on (validated by cross-validation), "
-        "those in {test} are the test set."
+        "There is no training folder with classes: the pictures in {validation} count as training pictures "
+        "(validated by cross-validation), those in {test} as the test set."
     ),
-    "only_folder_of_split": N_("There is no training folder: all labelled pictures stand in “{folder}”."),
+    "only_folder_of_split": N_("There is no training folder with classes: all labelled pictures stand in “{folder}”."),
     "split_without_labels": (
         N_("The folder “{folder}” has no class folders in it, so its picture has no label: left out."),
         N_("The folder “{folder}” has no class folders in it, so its {count:,} pictures have no label: left out."),
@@ -73,8 +69,19 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("Beside the folders of the split stand {folders}: one picture in them was left out."),
         N_("Beside the folders of the split stand {folders}: {count:,} pictures in them were left out."),
     ),
-    "split_names_as_classes": N_(
-        "The folders {folders} are named like a split, but are taken as classes, like those beside them: {others}."
+    "unlabelled_folders": (
+        N_("Folders of pictures without labels ({folders}) were left out, with one picture."),
+        N_("Folders of pictures without labels ({folders}) were left out, with {count:,} pictures."),
+    ),
+    "doubtful_classes": (
+        N_(
+            "The folder {folders} is taken as a class like those beside it ({others}), though its name suggests a "
+            "split or pictures without labels."
+        ),
+        N_(
+            "The folders {folders} are taken as classes like those beside them ({others}), though their names suggest "
+            "a split or pictures without labels."
+        ),
     ),
     "splits_in_names": N_("Names of folders are taken for a split and a class: {folders}."),
     "splits_in_classes": N_("The folders in the classes ({classes}) are taken for a split."),
@@ -101,9 +108,12 @@ NOTES: dict[str, str | tuple[str, str]] = {
         "Folders of one name in several places, such as {folders}, are one class: {classes}. If they are classes of "
         "their own, add --class-from folders."
     ),
-    "tables_not_used": N_("The folders are the classes; {tables} beside them was not used."),
+    "tables_not_used": (
+        N_("The folders are the classes; the table {tables} beside them was not used."),
+        N_("The folders are the classes; the tables {tables} beside them were not used."),
+    ),
     "archives_not_opened": N_("Archives among the pictures were not opened: {archives}."),
-    # what was read into a table (kilat.data.table_notes)
+    # what was read into a table (kilat.data.table.reading_notes)
     "table_read": N_("Table {table}: {parts}."),
     "table_combined_labels": (
         N_("One label of the table is a combination of several, and a class of its own: {labels}."),
@@ -288,6 +298,37 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("The time limit left out one of {total:,} pictures."),
         N_("The time limit left out {count:,} of {total:,} pictures."),
     ),
+    "time_limit_penalties": (
+        N_("The time limit left room for one of {total:,} L2 penalties of the head."),
+        N_("The time limit left room for {count:,} of {total:,} L2 penalties of the head."),
+    ),
+    "time_limit_folds": (
+        N_(
+            "The time limit left room for one of {total:,} folds of the cross-validation: "
+            "calibration and label checks know the held-out pictures of that fold alone."
+        ),
+        N_(
+            "The time limit left room for {count:,} of {total:,} folds of the cross-validation: "
+            "calibration and label checks know the held-out pictures of these alone."
+        ),
+    ),
+    "time_limit_left_out": (
+        N_(
+            "The time limit left room for one of {total:,} rounds in which classes are left out to choose how unknown "
+            "pictures are noticed."
+        ),
+        N_(
+            "The time limit left room for {count:,} of {total:,} rounds in which classes are left out to choose how "
+            "unknown pictures are noticed."
+        ),
+    ),
+    "time_limit_label_refit": N_(
+        "The time limit left no room to fit heads again without doubtful labels: suspected labels are less certain."
+    ),
+    "labels_checked_in_part": N_(
+        "Suspected labels are among the {count:,} of {total:,} pictures that the network was not trained on; kilat "
+        "check looks at all of them."
+    ),
     "no_time_to_finetune": N_("The time limit left no room for fine-tuning: this is the frozen result alone."),
     "worker_died": N_(
         "A worker process died, perhaps for want of memory: its pictures, and all after them, were done without."
@@ -306,6 +347,41 @@ NOTES: dict[str, str | tuple[str, str]] = {
             "Class “{largest}” has {most:,} training pictures, “{smallest}” has {count:,}. Where rare classes matter "
             "as much, train with --set {section}.class_weight=balanced."
         ),
+    ),
+    # whether a model file answers as it should (kilat.bundle.parity, kilat.verbs)
+    "parity_inconclusive": (
+        N_("The model file was compared with the classifier on one picture only, which shows nothing."),
+        N_(
+            "The model's answers hardly vary over the {count:,} pictures that its file was compared on, so that the "
+            "comparison shows nothing: the model may have learned nothing."
+        ),
+    ),
+    "import_inconclusive": (
+        N_("The model file was compared with Keras on one picture only, which shows nothing: give more with --data."),
+        N_(
+            "The comparison with Keras shows nothing: over {count:,} pictures no probability varies by more than "
+            "{range:.1e}. The model may have random weights, or take pixels of another scale (--pixels)."
+        ),
+    ),
+    "import_one_class": (
+        N_("The picture was classified as “{label}”."),
+        N_("All {count:,} pictures are classified as “{label}”: its pixels may have another scale (--pixels)."),
+    ),
+    "pixels_chosen": N_(
+        "Pixels are scaled as {scale}: {accuracy:.0%} of the labelled pictures are then classified correctly, with "
+        "{default} {default_accuracy:.0%}. Another scale: --pixels."
+    ),
+    "pixels_chosen_reordered": N_(
+        "Pixels are scaled as {scale}: with the classes in the best order {accuracy:.0%} of the labelled pictures are "
+        "then classified correctly, with {default} {default_accuracy:.0%}. Another scale: --pixels."
+    ),
+    "classes_in_other_order": N_(
+        "{accuracy:.0%} of the labelled pictures are classified correctly, but {reordered:.0%} if the classes stood in "
+        "another order: --classes {names}"
+    ),
+    "no_better_than_chance": N_(
+        "{accuracy:.0%} of the labelled pictures are classified correctly, which is no better than always saying the "
+        "commonest class ({chance:.0%}): look at --classes, --pixels and --resize, and at the pictures."
     ),
     "tracking_stopped": N_("MLflow stopped logging this run: {reason}"),
 }

@@ -7,7 +7,7 @@ from kilat.locale import N_, _, ngettext
 from kilat.locale.lists import listed
 
 PHRASES: dict[str, str | tuple[str, str]] = {
-    # which columns of a table were read (kilat.data.table_notes)
+    # which columns of a table were read (kilat.data.table.reading_notes)
     "pictures": N_("pictures from column '{column}'"),
     "pictures_matched": N_("pictures from column '{column}' ({how})"),
     "pictures_inside": N_("pictures in column '{column}' itself"),
@@ -16,12 +16,13 @@ PHRASES: dict[str, str | tuple[str, str]] = {
     "labels_one_hot": N_("one label a row from the columns {columns}"),
     "split": N_("split from '{column}'"),
     "no_header": N_("no header, columns are numbered"),
+    "shards": (N_("{count:,} of {total:,} files"), N_("{count:,} of {total:,} files")),
     "encoding": N_("encoded in {encoding}"),
     # how values of a table were matched with files
     "found_in": N_("found in {folder}/"),
     "found_by_name": (N_("found by name in one folder"), N_("found by name in {count:,} folders")),
     "folders_left_out": N_("without {folder}/"),
-    "numbers": N_("leading zeros put back"),
+    "numbers": N_("read as numbers"),
     "endings": N_("ending {endings} added"),
     "backslashes": N_("\\ read as /"),
     "spelled_otherwise": N_("in another spelling"),

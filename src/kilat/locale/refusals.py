@@ -13,6 +13,7 @@ REFUSALS = {
     # where the picture stands
     "no_class_folder": N_("no class folder"),
     "outside_splits": N_("outside the train, validation and test folders"),
+    "unlabelled_folder": N_("in a folder of pictures without labels"),
     "annotation_folder": N_("in a folder of masks or annotations"),
     "no_class_in_name": N_("no class in its name"),
     "no_path": N_("no path"),

@@ -131,9 +131,9 @@ def _load_keras3(keras: Any, description: _Description) -> Any:
 def _load_keras2(description: _Description) -> Any:
     import h5py  # type: ignore[import-untyped]
 
-    from kilat.model.keras2.errors import CannotRebuildError
+    from kilat.model.keras2.cannot_rebuild import CannotRebuildError
     from kilat.model.keras2.graph import rebuild
-    from kilat.model.keras2.weights import load_h5, load_keras
+    from kilat.model.keras2.load_weights import load_h5, load_keras
 
     try:
         model, parts = rebuild(description.config)
@@ -168,7 +168,9 @@ def _cause(error: Exception) -> str:
     """Return the innermost reason among the many lines of Keras, and the layer it is about, as one clause."""
     text = re.sub(r"\x1b\[\d*m", "", str(error))
     layers = re.findall(r"class '(\w+)' using config=\{'name': '([^']+)'", text)
-    innermost = text.rpartition("Exception encountered:")[2].strip() or type(error).__name__
+    layers += re.findall(r"error message for object <(\w+) name=([^,>]+)", text)
+    innermost = re.split(r"Exception encountered:|error message for object <[^>]*>:", text)[-1].strip()
+    innermost = innermost or type(error).__name__
     cause = re.split(r"(?<=[^.])\.(?:\s|$)|\n", innermost, maxsplit=1)[0].strip(" .:")
     where = _("layer '{name}' ({class_name}): ").format(name=layers[-1][1], class_name=layers[-1][0]) if layers else ""
     return f"{where}{cause[:400]}"
@@ -244,7 +246,7 @@ def _refuse_other_formats(path: Path) -> None:
     """Refuse what is not one file of Keras, and say how to come to one."""
     again = _(
         "With the TensorFlow that wrote it, or with tf_keras: tf.keras.models.load_model('{path}').save('model.h5')."
-    ).format(path=path)
+    ).format(path=path if path.is_dir() else path.parent)
     if (path / "saved_model.pb").is_file() or path.name == "saved_model.pb":
         message, hint = _("{path} is a SavedModel of TensorFlow, whose layers are a program."), again
     elif (path / "config.json").is_file() and (path / "model.weights.h5").is_file():

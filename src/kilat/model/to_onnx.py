@@ -40,39 +40,67 @@ class KerasAdapter(nn.Module):
 
     Args:
         network: on Keras's PyTorch backend, from float32 ``[n, size, size, 3]`` (or 1, in grey) to ``[n, k]``.
-        low: its value of black.
-        high: its value of white.
+        factor: what pixels are multiplied by, one for each channel.
+        offset: what is added then, one for each channel.
+        reverse: whether its channels are blue, green and red.
         grey: whether it takes grey pictures.
         log: whether it gives probabilities, whose logarithms are the logits.
     """
 
-    def __init__(self, network: nn.Module, *, low: float, high: float, grey: bool, log: bool) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        factor: Sequence[float],
+        offset: Sequence[float],
+        reverse: bool,
+        grey: bool,
+        log: bool,
+    ) -> None:
         super().__init__()
-        self.network = network
-        self.low, self.scale, self.grey, self.log = low, (high - low) / 255, grey, log
+        self.network, self.reverse, self.grey, self.log = network, reverse, grey, log
+        channels = 1 if grey else 3
+        self.factor, self.offset = torch.tensor(factor[:channels]), torch.tensor(offset[:channels])
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the logits ``[n, k]`` of pixels uint8 ``[n, size, size, 3]``."""
         values = pixels.float()
-        values = self.low + self.scale * (_grey(values) if self.grey else values)
-        with _constant_shapes():
+        values = _grey(values) if self.grey else values.flip(-1) if self.reverse else values
+        values = values * self.factor + self.offset
+        with _constant_sizes():
             output: Tensor = self.network(values, training=False)  # Keras reads this, not torch's own mode
         return torch.log(output.clamp_min(1e-30)) if self.log else output
 
 
+_TAKE_SIZES = ("layer_norm", "max_pool2d", "avg_pool2d")
+"""Functions of PyTorch whose sizes are attributes in ONNX."""
+
+
 @contextlib.contextmanager
-def _constant_shapes() -> Iterator[None]:
-    """Give layer norms their shape in whole numbers: Keras takes it from the traced graph, ONNX wants constants."""
-    layer_norm: Any = functional.layer_norm
+def _constant_sizes() -> Iterator[None]:
+    """Give functions their sizes in whole numbers: Keras takes them from the traced graph, ONNX wants constants."""
+    originals = {name: getattr(functional, name) for name in _TAKE_SIZES}
 
-    def with_constant_shape(values: Tensor, shape: Sequence[int], *given: Any) -> Any:
-        return layer_norm(values, [int(side) for side in shape], *given)
+    def with_constants(function: Any) -> Any:
+        return lambda values, *given, **named: function(
+            values, *map(_constant, given), **{key: _constant(value) for key, value in named.items()}
+        )
 
-    functional.layer_norm = with_constant_shape  # type: ignore[assignment]
+    for name, function in originals.items():
+        setattr(functional, name, with_constants(function))
     try:
         yield
     finally:
-        functional.layer_norm = layer_norm
+        for name, function in originals.items():
+            setattr(functional, name, function)
+
+
+def _constant(size: Any) -> Any:
+    """Return sizes as whole numbers; everything else as it is."""
+    if isinstance(size, list | tuple):
+        return [_constant(one) for one in size]
+    is_size = isinstance(size, Tensor) and size.ndim == 0 and not size.is_floating_point()
+    return int(size) if is_size else size
 
 
 def _grey(colours: Tensor) -> Tensor:

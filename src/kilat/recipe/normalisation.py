@@ -11,13 +11,13 @@ from kilat.recipe.section import Section
 Count = Annotated[int, Field(ge=1)]
 Momentum = Annotated[float, Field(ge=0, le=1)]
 Epsilon = Annotated[float, Field(gt=0)]
-Place = Literal["before", "after"]
+NormPlace = Literal["before", "after"]
 
 
 class SharedBatchNorm(Section):
     """A batch norm in every layer: ``before`` or ``after`` its activation, with the options of ``BatchNorm``."""
 
-    place: Place = "before"
+    place: NormPlace = "before"
     momentum: Momentum = 0.99
     epsilon: Epsilon = 1e-3
 
@@ -25,14 +25,14 @@ class SharedBatchNorm(Section):
 class SharedLayerNorm(Section):
     """A layer norm in every layer: ``before`` or ``after`` its activation, with the options of ``LayerNorm``."""
 
-    place: Place = "before"
+    place: NormPlace = "before"
     epsilon: Epsilon = 1e-3
 
 
 class SharedGroupNorm(Section):
     """A group norm in every layer: ``before`` or ``after`` its activation, with the options of ``GroupNorm``."""
 
-    place: Place = "before"
+    place: NormPlace = "before"
     groups: Count = 32
     epsilon: Epsilon = 1e-3
 

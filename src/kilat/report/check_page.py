@@ -112,7 +112,7 @@ def _check_results(findings: Sequence[ShownFinding], *, labels_checked: bool) ->
         ),
         (_("Labels that look wrong"), {"suspected_labels"}),
         (_("Labels that differ only in how they are written"), {"similar_labels"}),
-        (_("Classes that look alike"), {"classes_alike"}),
+        (_("Classes that look alike"), {"classes_alike", "one_way_confusion"}),
         (_("Pictures that cannot be read"), {"refused"}),
         (_("Pictures that are rotated or upside down"), {"rotated", "exif_rotated"}),
         (_("Pictures of one tone, or blurred"), {"uniform", "blurred"}),
@@ -125,7 +125,7 @@ def _check_results(findings: Sequence[ShownFinding], *, labels_checked: bool) ->
     kinds_found = {finding.kind for finding in findings}
     rows = []
     for check, kinds in checks:
-        if kinds <= {"suspected_labels", "classes_alike"} and not labels_checked:
+        if kinds & {"suspected_labels", "classes_alike"} and not labels_checked:
             rows.append((check, _("could not be checked")))
         else:
             rows.append((check, _("found") if kinds_found & kinds else _("nothing found")))

@@ -69,18 +69,29 @@ def schedule(epochs: Sequence[float], rates: Sequence[Sequence[float]], names: S
     return to_svg(plot.axes, "schedule", _("Learning rate over the epochs"))
 
 
-def rate_finder(rates: Sequence[float], losses: Sequence[float], suggestion: float | None) -> Markup:
-    """Draw the loss while the learning rate rises, with the suggested rate marked (Smith, arXiv 1506.01186)."""
-    x, y = (np.asarray(values, dtype=float) for values in (rates, losses))
-    kept = np.isfinite(x) & np.isfinite(y) & (x > 0)
-    x, y = np.log10(x[kept]), y[kept]
+def rate_finder(
+    rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], suggestion: float | None
+) -> Markup:
+    """Draw the loss while the learning rate rises, with the suggested rate marked (Smith, arXiv 1506.01186).
+
+    Args:
+        rates: that were tried.
+        losses: at each, as dots.
+        smoothed: the losses without their noise, as a line.
+        suggestion: the rate to mark; None where it is unclear.
+    """
+    x, dots, y = (np.asarray(values, dtype=float) for values in (rates, losses, smoothed))
+    kept = np.isfinite(x) & np.isfinite(dots) & np.isfinite(y) & (x > 0)
+    x, dots, y = np.log10(x[kept]), dots[kept], y[kept]
     if not len(x):
         return Markup()
     # Where it diverges the loss is no longer of interest.
-    top = float(min(y.max(), y[0] + 1.5 * max(y[0] - y.min(), 0.1 * abs(y[0]), 1e-3)))
-    plot = Plot(SIDE, 300, _not_empty(x.min(), x.max()), _with_margin(y.min(), top), top=30)
-    plot.ticks(x=_powers_of_ten(x.min(), x.max()), y=_tick_labels(*_with_margin(y.min(), top)))
+    lowest = float(min(y.min(), dots.min()))
+    top = float(min(max(y.max(), dots.max()), y[0] + 1.5 * max(y[0] - lowest, 0.1 * abs(y[0]), 1e-3)))
+    plot = Plot(SIDE, 300, _not_empty(x.min(), x.max()), _with_margin(lowest, top), top=30)
+    plot.ticks(x=_powers_of_ten(x.min(), x.max()), y=_tick_labels(*_with_margin(lowest, top)))
     plot.axis_titles(_("learning rate"), _("loss"))
+    plot.axes.plot(plot.x(x[dots <= top]), plot.y(dots[dots <= top]), "o", color=MUTED, markersize=3)
     drawn = y <= top
     plot.axes.plot(plot.x(x[drawn]), plot.y(y[drawn]), color=ACCENT, linewidth=2)
     if suggestion is not None and suggestion > 0:

@@ -28,6 +28,7 @@ ORDER = (
     "validation_leak",
     "near_duplicates",
     "similar_labels",
+    "one_way_confusion",
     "classes_alike",
     "refused",
     "rotated",

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kilat.errors import RunError
+from kilat.errors import RecipeError, RunError
 from kilat.locale import _
 
 
@@ -31,6 +31,16 @@ def write_file(path: Path, content: str | bytes) -> None:
         raise RunError(
             _("{path} cannot be written: {reason}.").format(path=path, reason=error.strerror or error)
         ) from error
+
+
+def refuse_overwriting(path: Path, hint: str) -> None:
+    """Refuse to write a file that is there, before the work for it begins.
+
+    Raises:
+        RecipeError: it is.
+    """
+    if path.exists():
+        raise RecipeError(_("{path} is there already.").format(path=path), hint=hint)
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:

@@ -13,11 +13,12 @@ class Timer:
 
     Args:
         now: the clock, in seconds.
+        started: a moment on that clock at which it started already.
     """
 
-    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, now: Callable[[], float] = time.perf_counter, started: float | None = None) -> None:
         self.now = now
-        self.started = now()
+        self.started = now() if started is None else started
         self.seconds: dict[str, float] = {}
 
     @contextlib.contextmanager

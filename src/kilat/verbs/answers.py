@@ -53,7 +53,7 @@ def select_test_pictures(catalog: Catalog, classes: Sequence[str]) -> tuple[Ints
     ood_rows = candidates[np.unique(np.linspace(0, len(candidates) - 1, count).round().astype(np.int64))]
     other_labels = labels[is_other].astype(str)
     catalog.refuse({int(row): Refusal("unknown_class", label) for row, label in other_labels.items()})
-    notes = _unknown_classes(other_labels, classes)
+    notes = note_unknown_classes(other_labels, classes)
     if has_test:
         refused = splits[catalog.used & ~is_test].replace("", "train")
         catalog.refuse({int(row): Refusal("other_split", split) for row, split in refused.items()})
@@ -64,7 +64,7 @@ def select_test_pictures(catalog: Catalog, classes: Sequence[str]) -> tuple[Ints
     return ood_rows, notes
 
 
-def _unknown_classes(labels: pd.Series, classes: Sequence[str]) -> list[Note]:
+def note_unknown_classes(labels: pd.Series, classes: Sequence[str]) -> list[Note]:
     """Return a note on each of the commonest classes that a model does not have, and one on the others.
 
     Args:
@@ -73,7 +73,7 @@ def _unknown_classes(labels: pd.Series, classes: Sequence[str]) -> list[Note]:
     """
     counts = [(str(label), int(count)) for label, count in labels.value_counts().items()]
     of_spelling = {spelling_key(name): name for name in classes}
-    respelled = [(label, count) for label, count in counts if spelling_key(label) in of_spelling]
+    respelled = [one for one in counts if spelling_key(one[0]) in of_spelling][:_NAMED_CLASSES]
     notes = [
         Note("unknown_spelling", {"count": count, "label": label, "name": of_spelling[spelling_key(label)]})
         for label, count in respelled

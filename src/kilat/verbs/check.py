@@ -2,34 +2,38 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from kilat import recipe as recipes
 from kilat.check import counts, image_quality, label_issues, near_duplicates, shortcuts
 from kilat.check.finding import Finding
+from kilat.check.head_refit import HeadRefit
 from kilat.data.catalog import Catalog
 from kilat.data.reading import Reading
 from kilat.data.split import Part
+from kilat.evaluate.calibration import apply_temperature
 from kilat.evaluate.metrics import wilson_interval
 from kilat.learn.frozen import learn_head
 from kilat.learn.learned import Learned, SplitLogits
-from kilat.learn.time_budget import TimeBudget
+from kilat.learn.time_budget import UNLIMITED, TimeBudget
 from kilat.learn.uncertainty import Uncertainty, fit_uncertainty
+from kilat.locale.notes import Note
 from kilat.recipe import Recipe
 from kilat.report import check_page
 from kilat.report.findings import read_and_show
 from kilat.runtime import progress_bars
+from kilat.runtime.array_types import Floats, Ints
 from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress
 from kilat.runtime.timer import Timer
 from kilat.verbs import run_folder
 from kilat.verbs.open_data import Data, Labels, open_data
 
-Floats = NDArray[np.float32]
+_SAID_ELSEWHERE = {"similar_labels", "test_drawn_from_train", "class_without_test_pictures"}
+"""Notes about what a finding says, or about the test set, which is of no use here."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,17 @@ class Checked:
         findings: worth doing something about.
         suspects: the table of labels to look at, with a column to fill in (``suspects.csv``).
         leaked: rows of test pictures that have a near-duplicate among the training pictures.
+        cross_validated: how often answers to pictures that were not trained on agree with their labels: ``accuracy``,
+            ``accuracy_interval`` and ``n``; None where there are none.
+        notes: what was left undone.
     """
 
     catalog: Catalog
     findings: list[Finding]
     suspects: pd.DataFrame
     leaked: list[int]
+    cross_validated: dict[str, Any] | None = None
+    notes: tuple[Note, ...] = ()
 
     def section(self) -> dict[str, Any]:
         """Return the section ``check`` of ``metrics.json``."""
@@ -95,7 +104,8 @@ def check(  # noqa: PLR0913 - a choice each
     """Look for what is wrong with labelled pictures, and write a folder with a page and the table of suspected labels.
 
     Args:
-        data: labelled pictures, as for ``kilat.train``; a ready-made test split stays what it is, and none is drawn.
+        data: labelled pictures, as for ``kilat.train``, which are split as it would split them: the same labels are
+            suspected.
         recipe: of which the sections about frozen backbones count.
         labels: with pictures, the label of each; with other data, a table of corrected labels.
         name: of the folder that is made in ``out``; the data's own name by default, and numbered where it is taken.
@@ -114,7 +124,7 @@ def check(  # noqa: PLR0913 - a choice each
         KilatError: the data cannot be read.
     """
     timer = Timer()
-    recipe = recipes.load(recipe, {**overrides, "data.test": 0.0})
+    recipe = recipes.load(recipe, overrides)
     reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show(progress) as shown:
         source = open_data(data, labels, root, shown, reading=reading)
@@ -124,14 +134,13 @@ def check(  # noqa: PLR0913 - a choice each
             catalog, used = learned.catalog, learned.catalog.table[learned.catalog.used]
             with timer.measure("checks_s"):
                 trust = recipe.trust.model_copy(update={"unknown": "knn"})
-                checked = look_into(fit_uncertainty(learned, trust))
-            notes = [note for note in learned.notes if note.code != "similar_labels"]  # a finding says it
+                checked = look_into(fit_uncertainty(learned, trust, budget), budget, timer.seconds["head_s"])
+            notes = [note for note in [*learned.notes, *checked.notes] if note.code not in _SAID_ELSEWHERE]
             classes = used["label"].value_counts().to_dict()
             counts = {"used": len(used), "refused": len(catalog.refused), "classes": classes}
-            cross_validated = _cross_validated(learned.split)
             summary = {
                 **counts,
-                "cross_validated": cross_validated,
+                "cross_validated": checked.cross_validated,
                 "suspects_file": run_folder.SUSPECTS if len(checked.suspects) else None,
                 "command": command or f"kilat check {source.name}",
                 "seconds": timer.timings()["total_s"],
@@ -146,35 +155,40 @@ def check(  # noqa: PLR0913 - a choice each
                 "schema": 1,
                 "data": counts,
                 "notes": [note.document() for note in notes],
-                "cross_validated": cross_validated,
+                "cross_validated": checked.cross_validated,
             }
             document |= {**checked.section(), "timing": timer.timings()}
             write_json(folder / "check.json", document)
     return Check(folder, document, checked.findings)
 
 
-def look_into(uncertainty: Uncertainty) -> Checked:
-    """Do all checks, with what a training knows of its pictures by then."""
+def look_into(uncertainty: Uncertainty, budget: TimeBudget = UNLIMITED, head_seconds: float = 0.0) -> Checked:
+    """Do all checks, with what a training knows of its pictures by then.
+
+    Args:
+        uncertainty: of the classifier.
+        budget: how long they may take.
+        head_seconds: how long the head took: fitting it again without doubtful labels takes less.
+    """
     learned = uncertainty.learned
     catalog, split = learned.catalog, learned.split
-    answered = [(split.calibration, split.calibration_logits), (split.test, split.test_logits)]
-    if split.is_calibrated_apart:
-        answered.insert(1, (split.validation, split.validation_logits))
-    pictures = Part.concat([part for part, _ in answered])
-    probabilities = split.calibrated(np.concatenate([logits for _, logits in answered]))
-    issues = label_issues.find_label_issues(pictures.truth, probabilities, _refit(learned))
+    answered, notes = _held_out_answers(learned, budget, head_seconds)
+    issues = label_issues.find_label_issues(
+        answered.labels, answered.probabilities, answered.refit, lambda: budget.has_time(head_seconds)
+    )
     distances = np.full(len(catalog.table), np.nan)  # of every row to the nearest other picture
     distances[split.calibration.rows] = uncertainty.ood.calibration_distances
     distances[split.test.rows] = uncertainty.ood.test_distances
     findings = [
         *near_duplicates.findings(learned.near_duplicates, catalog.table),
         *shortcuts.find(catalog.table, catalog.image_stats),
-        *label_issues.findings(issues, pictures.rows, learned.classes, catalog),
+        *label_issues.findings(issues, answered.rows, learned.classes, catalog),
         *counts.find(catalog.table),
         *image_quality.find(catalog.table, catalog.image_stats, distances),
     ]
-    table = label_issues.table(issues, pictures.rows, learned.classes, catalog)
-    return Checked(catalog, findings, table, near_duplicates.leaked(learned.near_duplicates, catalog.table))
+    table = label_issues.table(issues, answered.rows, learned.classes, catalog)
+    leaked = near_duplicates.leaked(learned.near_duplicates, catalog.table)
+    return Checked(catalog, findings, table, leaked, answered.agreement(), tuple(notes))
 
 
 def measure_without(leaked: list[int], split: SplitLogits) -> dict[str, Any] | None:
@@ -197,15 +211,42 @@ def measure_without(leaked: list[int], split: SplitLogits) -> dict[str, Any] | N
     }
 
 
-def _refit(learned: Learned) -> label_issues.Refit | None:
-    """How the logits of calibration and test pictures come out with heads fitted without some of them."""
-    head_refit, test_logits = learned.head_refit, learned.split.test_logits
-    if head_refit is None:
-        return None
-    count = len(learned.split.calibration.rows)
-    return lambda kept: np.concatenate([head_refit(kept[:count]), test_logits])
+class _Answered(NamedTuple):
+    """Pictures that were answered without having been trained on.
+
+    Args:
+        rows: theirs in the catalog, ``[n]``.
+        labels: as classes, ``[n]``.
+        probabilities: ``[n, classes]``.
+        refit: how they are answered where some of them are left out of the training; None where that cannot be said.
+    """
+
+    rows: Ints
+    labels: Ints
+    probabilities: Floats
+    refit: HeadRefit | None
+
+    def agreement(self) -> dict[str, Any] | None:
+        """Return how often the answers agree with the labels."""
+        correct, n = int((self.probabilities.argmax(1) == self.labels).sum()), len(self.labels)
+        return {"accuracy": correct / n, "accuracy_interval": wilson_interval(correct, n), "n": n} if n else None
 
 
-def _cross_validated(split: SplitLogits) -> dict[str, Any] | None:
-    correct, n = int((split.validation_logits.argmax(1) == split.validation.truth).sum()), len(split.validation.rows)
-    return {"accuracy": correct / n, "accuracy_interval": wilson_interval(correct, n), "n": n} if n else None
+def _held_out_answers(learned: Learned, budget: TimeBudget, head_seconds: float) -> tuple[_Answered, list[Note]]:
+    """Return answers to all pictures from heads on the frozen backbone, whatever the classifier is.
+
+    So ``kilat.check`` and every training with that backbone suspect the same labels. Without a backbone, or the time,
+    the answers are those of the classifier to the pictures that it was not trained on.
+    """
+    refit, split = learned.head_refit, learned.split
+    if refit and budget.has_time(head_seconds):
+        rows, labels = refit.rows[refit.held_out], refit.labels[refit.held_out]
+        return _Answered(rows, labels, apply_temperature(refit(), 1.0), refit), []
+    parts = [(split.calibration, split.calibration_logits), (split.test, split.test_logits)]
+    if split.is_calibrated_apart:
+        parts.insert(1, (split.validation, split.validation_logits))
+    pictures = Part.concat([part for part, _ in parts])
+    probabilities = split.calibrated(np.concatenate([logits for _, logits in parts]))
+    counted = {"count": len(pictures.rows), "total": int(learned.catalog.used.sum())}
+    note = Note("time_limit_label_refit") if refit else Note("labels_checked_in_part", counted)
+    return _Answered(pictures.rows, pictures.truth, probabilities, None), [note]

@@ -3,6 +3,7 @@
 import hashlib
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from kilat.bundle.assemble import assemble_network
 from kilat.bundle.manifest import Manifest
-from kilat.bundle.parity import check_parity, sample_rows
+from kilat.bundle.parity import Parity, check_parity, sample_rows
 from kilat.bundle.predictor import Classifier
 from kilat.data.arrays import ArraySource
 from kilat.data.catalog import Source
@@ -21,20 +22,20 @@ from kilat.evaluate.calibration import apply_temperature
 from kilat.features.resize_graph import OPSET, Resizer
 from kilat.learn import metadata
 from kilat.locale import _, ngettext
+from kilat.locale.lists import listed
+from kilat.locale.notes import Note
 from kilat.recipe import Resize
 from kilat.runtime.array_types import Floats, Ints, Pixels
+from kilat.verbs.pixel_scale import DEFAULT_SCALE, SCALES, Measured, find_labelled, measure_scales
 
 Activation = Literal["softmax", "sigmoid", "linear"]
-
-SCALES = {"0..255": (0.0, 255.0), "0..1": (0.0, 1.0), "-1..1": (-1.0, 1.0)}
-"""The values of black and of white in a model's input."""
 
 
 def import_keras(
     path: Path,
     *,
     classes: Sequence[str],
-    scale: str = "0..255",
+    scale: str | None = None,
     resize: str = "squash",
     source: Source | None = None,
 ) -> tuple[bytes, dict[str, Any]]:
@@ -44,16 +45,18 @@ def import_keras(
     (with a sigmoid, or without an activation) is the second of two classes.
 
     Args:
-        path: ``model.keras``, or ``model.h5`` of either generation of Keras.
+        path: ``model.keras`` or ``model.h5``, of Keras 3 or of Keras 2.
         classes: their names, in the order of the model's outputs.
-        scale: the range of the pixels that the model was trained on: ``0..255`` (models that start with Rescaling),
-            ``0..1`` or ``-1..1``.
+        scale: how the pixels were scaled that the model was trained on, a key of ``SCALES``. Without it, as labelled
+            pictures clearly say, and otherwise ``0..255`` (models that start with Rescaling).
         resize: how pictures that are not square are resized: ``crop``, ``squash`` (as Keras's own loaders do) or
             ``pad``.
-        source: pictures to compare the file with Keras on; None for the sample pictures of scikit-learn.
+        source: pictures to compare the file with Keras on, and to measure the model on where their labels are among the
+            classes; None for the sample pictures of scikit-learn.
 
     Returns:
-        The serialised model, and what it is: ``classes``, ``size``, ``parameters``, ``output``, ``parity``.
+        The serialised model, and what it is: ``classes``, ``size``, ``parameters``, ``output``, ``pixels``, ``parity``,
+        ``labelled`` (how it does on labelled pictures; None without any) and ``notes``.
 
     Raises:
         MissingExtra: Keras is not installed.
@@ -71,25 +74,129 @@ def import_keras(
         warnings.simplefilter("ignore")  # of a format that Keras calls old, and of shapes that tracing fixes
         model = keras_file.load_model(path)
         size, channels = _input_shape(model, path)
-        source, rows, pixels = _comparison_pictures(source or sample_pictures(), size, resize)
-        outputs = np.asarray(model.predict(_scaled(pixels, scale, grey=channels == 1), verbose=0), np.float32)
+        network, scales = _KerasNetwork(model, grey=channels == 1), _scales(scale, channels)
+        pictures = _Pictures(source or sample_pictures(), size, resize)
+        rows, pixels = pictures.decode(sample_rows(pictures.rows))
         last = keras_file.last_layer(model)
-        activation = _activation(last, outputs, len(classes), path)
+        activation = _activation(last, network.outputs(pixels, scales[0]), classes, path)
         if activation == "sigmoid":  # a probability that float32 rounds to 1 has no logit any more
             last.activation = keras.activations.linear
-        low, high = SCALES[scale]
-        adapted = KerasAdapter(model, low=low, high=high, grey=channels == 1, log=activation == "softmax")
-        network = to_onnx(adapted, size=size)
-    manifest = _manifest(path, classes, size, {"scale": scale, "resize": resize}, model.name, network)
-    file = assemble_network(network, size=size, resize=resize, temperature=1.0, manifest=manifest)
-    parity = check_parity(Classifier(file), source, rows, _probabilities(outputs, activation), None)
+        notes, measured = _measure(network, pictures, classes, scales) if source else ([], None)
+        scale = measured.scale if measured else scales[0]
+        probabilities = network.probabilities(pixels, scale, activation)
+        adapted = KerasAdapter(
+            model,
+            factor=SCALES[scale].factor,
+            offset=SCALES[scale].offset,
+            reverse=SCALES[scale].reverse,
+            grey=network.grey,
+            log=activation == "softmax",
+        )
+        graph = to_onnx(adapted, size=size)
+    manifest = _manifest(path, classes, size, {"scale": scale, "resize": resize}, model.name, graph)
+    file = assemble_network(graph, size=size, resize=resize, temperature=1.0, manifest=manifest)
+    parity = check_parity(Classifier(file), pictures.source, rows, probabilities, None)
+    notes += _parity_notes(parity, probabilities, classes)
     return file, {
-        "classes": list(classes),
+        "classes": [*classes],
         "size": size,
         "parameters": int(model.count_params()),
         "output": activation,
+        "pixels": scale,
         "parity": vars(parity),
+        "labelled": measured and measured.document(),
+        "notes": [note.document() for note in notes],
     }
+
+
+@dataclass(frozen=True)
+class _KerasNetwork:
+    """A model of Keras, asked by NumPy and Pillow alone.
+
+    Args:
+        model: of Keras.
+        grey: whether it takes grey pictures.
+    """
+
+    model: Any
+    grey: bool
+
+    def outputs(self, pixels: Pixels, scale: str) -> Floats:
+        """Return its outputs ``[n, units]`` for pixels ``[n, size, size, 3]``."""
+        if self.grey:
+            pixels = np.stack([np.asarray(Image.fromarray(one).convert("L")) for one in pixels])[..., None]
+        return np.asarray(self.model.predict(SCALES[scale](pixels), verbose=0), np.float32)
+
+    def probabilities(self, pixels: Pixels, scale: str, activation: Activation) -> Floats:
+        """Return probabilities ``[n, classes]``; a sigmoid at the end is taken off, so that its outputs are logits."""
+        outputs = self.outputs(pixels, scale)
+        if activation == "softmax":
+            return outputs
+        return apply_temperature(outputs if outputs.shape[1] > 1 else np.hstack([0 * outputs, outputs]), 1.0)
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """Pictures as a model takes them, before their values are scaled."""
+
+    source: Source
+    size: int
+    resize: Resize
+
+    @property
+    def rows(self) -> Ints:
+        """Rows of the source that were not refused, ``[n]``."""
+        return np.array([row for row, entry in enumerate(self.source.entries) if not entry.refused], np.int64)
+
+    def decode(self, rows: Ints) -> tuple[Ints, Pixels]:
+        """Return the rows that can be read, and their pixels, ``[n, size, size, 3]``.
+
+        Raises:
+            SourceError: none can.
+        """
+        resizer = Resizer(self.size, self.resize)
+        pixels: dict[int, Pixels] = {}
+        for row in rows.tolist():
+            try:
+                image, _unused = decode(self.source.read(row), shrink_to=self.size)
+            except PictureError:  # what cannot be read says nothing about the model
+                continue
+            pixels[row] = resizer(np.asarray(image))
+        if not pixels:
+            raise SourceError(
+                _("None of the pictures in {name} can be read; the model cannot be compared on them.").format(
+                    name=self.source.name
+                )
+            )
+        return np.array([*pixels], np.int64), np.stack([*pixels.values()])
+
+
+def _measure(
+    network: _KerasNetwork, pictures: _Pictures, classes: Sequence[str], scales: Sequence[str]
+) -> tuple[list[Note], Measured | None]:
+    """Return notes on labels that are no class, and how a network does on the other pictures; None where none is."""
+    truth, notes = find_labelled(pictures.source, classes)
+    if not truth:
+        return notes, None
+    rows, pixels = pictures.decode(np.array([*truth], np.int64))
+
+    def predict(scale: str) -> Ints:
+        outputs = network.outputs(pixels, scale)
+        return outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(np.int64)
+
+    measured = measure_scales(predict, scales, np.array([truth[row] for row in rows.tolist()]), classes)
+    return notes + measured.notes, measured
+
+
+def _parity_notes(parity: Parity, probabilities: Floats, classes: Sequence[str]) -> list[Note]:
+    """Return what there is to say where all answers are alike."""
+    if not parity.conclusive:
+        low, high = float(np.ptp(probabilities, axis=0).max()), float(probabilities.max())
+        return [Note("import_inconclusive", {"count": parity.pictures, "range": low, "probability": high})]
+    predicted = np.unique(probabilities.argmax(1))
+    if len(predicted) == 1 and parity.pictures > 1:
+        return [Note("import_one_class", {"count": parity.pictures, "label": classes[int(predicted[0])]})]
+    return []
 
 
 def sample_pictures() -> Source:
@@ -102,9 +209,9 @@ def sample_pictures() -> Source:
     return ArraySource([*pieces, *digits], ["sample"] * 64, "scikit-learn's samples")
 
 
-def _valid_resize(classes: Sequence[str], scale: str, resize: str) -> Resize:
+def _valid_resize(classes: Sequence[str], scale: str | None, resize: str) -> Resize:
     """Return ``resize`` if it, the class names and the scale are valid."""
-    if scale not in SCALES:
+    if scale is not None and scale not in SCALES:
         raise RecipeError(_("There is no scale '{scale}'.").format(scale=scale), hint=nearest(scale, SCALES))
     ways: tuple[Resize, ...] = get_args(Resize)
     if resize not in ways:
@@ -148,46 +255,36 @@ def _in_words(shapes: list[list[int | None]]) -> str:
     return _(" and ").join(texts) or _("unknown shapes")
 
 
-def _comparison_pictures(source: Source, size: int, resize: Resize) -> tuple[Source, Ints, Pixels]:
-    """Return the source, the rows of it that can be compared on, and their pixels, ``[n, size, size, 3]``."""
-    offered = np.array([row for row, entry in enumerate(source.entries) if not entry.refused], np.int64)
-    resizer = Resizer(size, resize)
-    pixels: dict[int, Pixels] = {}
-    for row in sample_rows(offered).tolist() if len(offered) else []:
-        try:
-            image, _unused = decode(source.read(row), shrink_to=size)
-        except PictureError:  # what cannot be read says nothing about the model
-            continue
-        pixels[row] = resizer(np.asarray(image))
-    if not pixels:
-        raise SourceError(
-            _("None of the pictures in {name} can be read; the model cannot be compared on them.").format(
-                name=source.name
-            )
+def _scales(given: str | None, channels: int) -> list[str]:
+    """Return the scales that a model may have been trained with, the likeliest first."""
+    usual = [name for name, scale in SCALES.items() if channels == 3 or not scale.needs_colour]
+    if given is None:
+        return sorted(usual, key=lambda name: name != DEFAULT_SCALE)
+    if given not in usual:
+        raise RecipeError(
+            _("The scale '{scale}' is one of colours, and the model takes grey pictures.").format(scale=given),
+            hint=nearest(given, usual),
         )
-    return source, np.array([*pixels], np.int64), np.stack([*pixels.values()])
+    return [given]
 
 
-def _scaled(pixels: Pixels, scale: str, *, grey: bool) -> Floats:
-    """Return pixels ``[n, size, size, 3]`` as a model's input, computed with NumPy and Pillow."""
-    if grey:
-        pixels = np.stack([np.asarray(Image.fromarray(one).convert("L")) for one in pixels])[..., None]
-    low, high = SCALES[scale]
-    return (low + pixels.astype(np.float32) * np.float32((high - low) / 255)).astype(np.float32)
-
-
-def _activation(layer: Any, outputs: Floats, classes: int, path: Path) -> Activation:
+def _activation(layer: Any, outputs: Floats, classes: Sequence[str], path: Path) -> Activation:
     """Return what a model's outputs ``[n, units]`` are, from themselves and from the layer that gives them."""
     units = outputs.shape[1]
-    if units != classes and (units, classes) != (1, 2):
+    if units != len(classes) and (units, len(classes)) != (1, 2):
         message = ngettext(
-            "{path} has {units} output, but {classes} class names were given.",
-            "{path} has {units} outputs, but {classes} class names were given.",
+            "{path} has {units} output, but {count} class names were given: {names}.",
+            "{path} has {units} outputs, but {count} class names were given: {names}.",
             units,
         )
         raise ModelFileError(
-            message.format(path=path, units=units, classes=classes),
+            message.format(path=path, units=units, count=len(classes), names=listed([*classes], 10)),
             hint=_("Give {count} names, in the order of the outputs.").format(count=max(units, 2)),
+        )
+    if not np.isfinite(outputs).all():
+        raise ModelFileError(
+            _("{path} answers real pictures with what is not finite (NaN or infinity).").format(path=path),
+            hint=_("Its weights may be damaged, or --pixels may be another: {names}.").format(names=", ".join(SCALES)),
         )
     if units > 1 and (outputs >= 0).all() and np.allclose(outputs.sum(1), 1, atol=1e-3):
         return "softmax"
@@ -224,12 +321,3 @@ def _manifest(
         digests={"imported": hashlib.sha256(path.read_bytes()).hexdigest()},
         versions=metadata.versions(info),
     )
-
-
-def _probabilities(outputs: Floats, activation: Activation) -> Floats:
-    """Return Keras's outputs ``[n, units]`` as probabilities of the classes."""
-    if activation == "softmax":
-        return outputs
-    if activation == "sigmoid":
-        return np.hstack([1 - outputs, outputs])
-    return apply_temperature(outputs if outputs.shape[1] > 1 else np.hstack([0 * outputs, outputs]), 1.0)

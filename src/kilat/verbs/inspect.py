@@ -138,6 +138,29 @@ def find_learning_rate(source: Source, recipe: Recipe, steps: int, progress: Pro
         return training.find_learning_rate(steps, Path(folder), progress(_("Trying learning rates")))
 
 
+def rate_sentence(found: "RangeTest", current: float) -> str:
+    """Return what a range test found, and where that is unclear, what to do.
+
+    Args:
+        found: its result.
+        current: the rate of the recipe.
+    """
+    if found.suggestion is not None:
+        return _("suggested learning rate {rate:.2g}").format(rate=found.suggestion)
+    sentence = {
+        "no_fall": _(
+            "Unclear: over {count} rates the loss falls by no more than its noise. Keep {rate:.2g}, the recipe's, or "
+            "try more rates (--steps {more}) or larger batches (--set fit.batch=256)."
+        ),
+        "still_falling": _(
+            "Unclear: the loss still falls at {highest:.2g}, the highest rate. Keep {rate:.2g}, the recipe's, or try "
+            "more rates (--steps {more})."
+        ),
+    }[found.reason]
+    count = len(found.rates)
+    return sentence.format(count=count, rate=current, more=3 * count, highest=found.rates[-1])
+
+
 def preview(source: Source, recipe: Recipe) -> tuple[bytes, list[Note]]:
     """Draw what augmentation makes of a few pictures of different classes, a row each.
 

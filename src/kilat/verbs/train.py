@@ -63,6 +63,7 @@ def train(  # noqa: PLR0913 - a choice each
     track: bool = False,
     on_epoch: Callable[[Row], None] = lambda row: None,
     progress: Progress | None = None,
+    started: float | None = None,
     **overrides: Any,
 ) -> Run:
     """Train a classifier and write its run folder.
@@ -89,12 +90,13 @@ def train(  # noqa: PLR0913 - a choice each
         track: whether the run is logged to MLflow.
         on_epoch: called with the row of every epoch of a training by gradient.
         progress: called as long tasks go on (``kilat.runtime.progress``); by default bars in a terminal or a notebook.
+        started: on ``time.perf_counter``, when a time limit began to count, such as before imports; by default now.
         overrides: single choices of the recipe, such as ``seed=1`` or ``**{"fit.optimizer.name": "nadam"}``.
 
     Raises:
         KilatError: what was given, why it is refused, and how to fix it.
     """
-    timer = Timer()
+    timer = Timer(started=started)
     recipe = recipes.of_preset(preset, recipe)
     reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show(progress) as shown, contextlib.ExitStack() as stack:
@@ -154,8 +156,9 @@ def fit(
     options: TrainingOptions | None = None,
 ) -> "Outcome":
     """Call the stages in order: features or pixels, splits, learning, uncertainty, checks, model file, parity gate."""
+    budget = TimeBudget(recipe.runtime.time_limit, timer.started, timer.now)
     with tempfile.TemporaryDirectory() as nowhere:
-        learned = learn(source, recipe, timer, progress, options or TrainingOptions(Path(nowhere)))
+        learned = learn(source, recipe, timer, budget, progress, options or TrainingOptions(Path(nowhere)))
     split = learned.split
     with timer.measure("evaluation_s"):
         measures = split.measures()
@@ -163,11 +166,11 @@ def fit(
         if learned.alternative is not None and learned.comparison is not None:
             comparison = metadata.comparison(measures, learned.alternative.measures(), learned.comparison)
     with timer.measure("uncertainty_s"):
-        uncertainty = fit_uncertainty(learned, recipe.trust)
+        uncertainty = fit_uncertainty(learned, recipe.trust, budget)
         unknown = uncertainty.unknown_section()
         measures["test"] |= {"sets": uncertainty.set_measures(), "unknown": unknown["test"]}
     with timer.measure("check_s"):
-        checked = look_into(uncertainty)
+        checked = look_into(uncertainty, budget, timer.seconds.get("head_s", 0.0))
         if fewer := measure_without(checked.leaked, split):
             measures["test"]["without_leaked"] = fewer
     data = metadata.data(learned.catalog, learned.classes, learned.recipe)
@@ -194,13 +197,15 @@ def fit(
         "model": metadata.model(info, model, learned.recipe),
         "versions": manifest.versions,
     }
-    notes = [*learned.notes, *metadata.imbalance(split.train.truth, learned.classes, recipe)]
+    notes = [*learned.notes, *uncertainty.notes, *checked.notes]
+    notes += [*metadata.imbalance(split.train.truth, learned.classes, recipe), *gate.notes()]
     return Outcome(learned, model, classifier, sections, notes, checked)
 
 
-def learn(source: Source, recipe: Recipe, timer: Timer, progress: Progress, options: TrainingOptions) -> Learned:
+def learn(
+    source: Source, recipe: Recipe, timer: Timer, budget: TimeBudget, progress: Progress, options: TrainingOptions
+) -> Learned:
     """Fit a head on a frozen backbone, fine-tune it, or train a whole network, as the recipe says."""
-    budget = TimeBudget(recipe.runtime.time_limit, timer.started, timer.now)
     if recipe.model is not None:
         return learn_network(source, recipe, timer, budget, progress, options)
     if recipe.is_finetuning:

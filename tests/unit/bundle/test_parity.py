@@ -79,6 +79,59 @@ def test_a_file_without_a_detector_passes_where_there_is_none(trained, manifest,
         check_parity(Classifier(file), source, np.arange(80), expected, np.zeros(80))
 
 
+class TestHardlyVarying:
+    """A classifier whose probabilities differ between pictures by less than the tolerance, so that logits must tell."""
+
+    def file(self, trained, manifest, by: float, order=(0, 1, 2), resize="squash", scale=1.0) -> Classifier:
+        """Return a classifier of the mean colour, whose logits vary by about ``by`` over the pictures."""
+        network = trained(10 * by * scale * np.eye(3)[list(order)])
+        return Classifier(assemble_network(network, size=4, resize=resize, temperature=1.0, manifest=manifest))
+
+    @pytest.fixture
+    def source(self, pictures):
+        return ArraySource(pictures, ["red"] * 80, "x")
+
+    def test_a_faithful_file_passes(self, trained, manifest, pictures, source):
+        file = self.file(trained, manifest, 1e-3)
+        expected = file.predict_proba(pictures)
+        assert np.ptp(expected, axis=0).max() < TOLERANCE
+        parity = check_parity(file, source, np.arange(80), expected, None)
+        assert (parity.logit_difference, parity.labels_agree) == (0, 1)
+
+    @pytest.mark.parametrize(
+        "fault", [{"order": (2, 1, 0)}, {"scale": 1.5}, {"scale": 0.9}, {"resize": "crop"}], ids=str
+    )
+    def test_a_fault_is_found(self, fault, trained, manifest, pictures, source):
+        expected = self.file(trained, manifest, 1e-3).predict_proba(pictures)
+        unfaithful = self.file(trained, manifest, 1e-3, **fault)
+        assert np.abs(unfaithful.predict_proba(pictures) - expected).max() < TOLERANCE
+        with pytest.raises(RunError, match=r"a logit differs by \d+\.\d% of how logits vary over the pictures"):
+            check_parity(unfaithful, source, np.arange(80), expected, None)
+
+    def test_classes_in_another_order_are_found(self, trained, manifest, pictures, source):
+        file = self.file(trained, manifest, 1e-3)
+        with pytest.raises(RunError, match="a logit differs"):
+            check_parity(file, source, np.arange(80), file.predict_proba(pictures)[:, [1, 0, 2]], None)
+
+    @pytest.mark.parametrize(("by", "conclusive"), [(1.0, True), (1e-3, False), (0.0, False)])
+    def test_it_says_whether_it_shows_anything(self, by, conclusive, trained, manifest, pictures, source):
+        file = self.file(trained, manifest, by)
+        parity = check_parity(file, source, np.arange(80), file.predict_proba(pictures), None)
+        assert parity.conclusive is conclusive
+        assert [note.code for note in parity.notes()] == ([] if conclusive else ["parity_inconclusive"])
+
+    def test_one_picture_shows_nothing(self, trained, manifest, pictures, source):
+        file = self.file(trained, manifest, 1.0)
+        parity = check_parity(file, source, np.arange(1), file.predict_proba(pictures[:1]), None)
+        assert not parity.conclusive
+        assert "on one picture only" in parity.notes()[0].sentence()
+
+    def test_answers_that_are_equally_likely_are_no_disagreement(self, trained, manifest, pictures, source):
+        file = self.file(trained, manifest, 0.0)
+        expected = file.predict_proba(pictures) + np.float32([0, 1e-7, 0])
+        assert check_parity(file, source, np.arange(80), expected, None).labels_agree == 1
+
+
 def test_a_probability_that_is_not_finite_is_stopped(small, pictures, expected, unknown):
     expected[3] = np.nan
     with pytest.raises(RunError):

@@ -137,6 +137,111 @@ def test_heads_fitted_without_the_candidates_find_systematic_mistakes():
     assert again.flagged[bad].mean() > max(0.8, alone.flagged[bad].mean())
 
 
+def given_as(truth, a, b, share, seed=1):
+    """The labels, a share of class ``a`` given as ``b``."""
+    own = np.random.default_rng(seed).permutation(np.flatnonzero(truth == a))
+    labels = truth.copy()
+    labels[own[: round(share * len(own))]] = b
+    return labels
+
+
+def judged(points, labels, classes):
+    """What heads on points say of labels, as a check asks them."""
+    rows, fold = np.arange(len(labels)), np.arange(len(labels)) % 5
+    refit = HeadRefit.of(
+        fit(points, rows, labels, fold, classes, [Block("last", classes)], Head()), rows, labels, fold, classes
+    )
+    return find_label_issues(labels, apply_temperature(refit(), 1.0), refit)
+
+
+@pytest.mark.parametrize(("count", "share"), [(1500, 0.1), (1500, 0.25), (300, 0.25)])
+def test_a_share_of_one_class_given_as_another_is_found(count, share):
+    _answers, truth, _labels, points = world(classes=3, count=count)
+    labels = given_as(truth, 2, 0, share)
+    found, bad = judged(points, labels, 3), labels != truth
+    assert bad[found.flagged].mean() > 0.9
+    assert found.flagged[bad].mean() > 0.8
+    assert (found.suggested[found.flagged & bad] == 2).all()
+    (pair,) = found.one_way
+    assert (pair.truth, pair.label) == (2, 0)
+    assert found.noise_rate == pytest.approx(bad.mean(), abs=0.02)
+
+
+def test_without_time_for_rounds_the_first_answers_count():
+    probabilities, truth, _labels, _points = world(classes=3)
+    labels = given_as(truth, 2, 0, 0.1)
+    found = find_label_issues(labels, probabilities, lambda kept: 1 / 0, has_time=lambda: False)
+    assert (labels != truth)[found.flagged].mean() > 0.9
+
+
+def one_way_findings(share=0.25):
+    probabilities, truth, _labels, _points = world(classes=3, spread=0.7)
+    labels = given_as(truth, 2, 0, share)
+    found = find_label_issues(labels, probabilities)
+    return found, findings(found, np.arange(COUNT), ["rose", "tulip", "daisy"], catalog(COUNT))
+
+
+def test_labels_that_are_wrong_in_one_direction_are_named_with_it():
+    found, (finding,) = one_way_findings()
+    assert finding.severity == "serious"
+    (pair,) = finding.values["one_way"]
+    first = [f"{row}.jpg" for row in found.ranking[:3]]
+    assert pair == {"label": "rose", "suggested": "daisy", "count": found.flagged.sum(), "paths": first}
+    sentence = (
+        f"{pair['count']} labelled “rose” look like “daisy”, hardly any the other way round: {', '.join(first)}, …."
+    )
+    assert finding.title().endswith(sentence)
+    assert "suspects.csv" in finding.advice()
+    assert "--labels" in finding.advice()
+
+
+def test_one_way_confusion_that_is_not_sure_enough_is_shown_by_rank_and_no_merging_is_advised():
+    """A fifth of the roses is answered as daisy, never with confidence, and no daisy as rose."""
+    truth = np.arange(600) % 2
+    unsure = (truth == 0) & (np.arange(600) % 10 < 2)
+    daisy = np.where(unsure, 0.55 + np.arange(600) / 1e4, np.where(truth == 1, 0.9, 0.1))
+    found = find_label_issues(truth, np.stack([1 - daisy, daisy], axis=1).astype(np.float32))
+    assert not found.flagged.any()
+    (finding,) = findings(found, np.arange(600), ["rose", "daisy"], catalog(600))
+    assert (finding.kind, finding.severity) == ("one_way_confusion", "warning")
+    assert finding.title() == (
+        "60 of 300 pictures of “rose” are taken for “daisy”, but only 0 of 300 the other way round."
+    )
+    assert [row for (row,) in finding.groups] == np.flatnonzero(unsure)[::-1].tolist()
+    assert "“daisy” may be labelled “rose”, such as 590.jpg, 580.jpg, 570.jpg." in finding.advice()
+    assert "merge" not in finding.advice()
+    written = table(found, np.arange(600), ["rose", "daisy"], catalog(600))
+    assert written["path"].tolist()[:2] == ["590.jpg", "580.jpg"]
+
+
+def confused_both_ways(wrong=0):
+    """Two classes of which a third is answered as the other; with ``wrong`` confident contradictions on top."""
+    probabilities, truth, _labels, _points = world()
+    shown = np.where((np.arange(COUNT) % 3 == 0) & (truth < 2), 1 - truth, truth)
+    unsure = truth < 2
+    probabilities[unsure] = (
+        0.7 * np.eye(5, dtype=np.float32)[shown][unsure] + 0.3 * np.eye(5, dtype=np.float32)[1 - shown[unsure]]
+    )
+    labels = truth.copy()
+    for row in np.flatnonzero(truth == 0)[:wrong]:
+        labels[row], probabilities[row] = 1, [1 - 4e-7, *[1e-7] * 4]
+    return findings(find_label_issues(labels, probabilities), np.arange(COUNT), list("abcde"), catalog(COUNT))
+
+
+def test_classes_confused_both_ways_may_be_merged():
+    alike = confused_both_ways()[-1]
+    assert alike.kind == "classes_alike"
+    assert "merge the classes" in alike.advice()
+
+
+def test_no_merging_is_advised_while_labels_between_the_classes_are_suspected():
+    mislabelled, alike = confused_both_ways(wrong=4)
+    assert (mislabelled.kind, alike.kind) == ("suspected_labels", "classes_alike")
+    assert alike.advice() == (
+        "Correct the suspected labels first: 4 are between such classes, and may be why they are confused."
+    )
+
+
 def test_a_refit_to_all_pictures_gives_the_same_answers_again():
     _answers, truth, _labels, points = world(classes=3, count=300)
     fold = np.where(np.arange(300) == 7, -1, np.arange(300) % 4)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kilat.data.image_file import MAX_BYTES
-from kilat.data.layout import HIDDEN, OTHER
+from kilat.data.layout.layout import HIDDEN, OTHER
 from kilat.data.source import open_source
 from kilat.errors import PictureError, SourceError
 

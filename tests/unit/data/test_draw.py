@@ -47,3 +47,13 @@ def test_many_classes_of_a_few_pictures_have_their_share_together() -> None:
             groups = np.concatenate([digests(label, count) for label in range(600)])
             drawn = draw_share(groups, np.repeat(np.arange(600), count), share, 0, "validation")
             assert 0.7 * share < drawn.mean() < 1.3 * share
+
+
+def test_of_a_few_small_classes_something_is_drawn_where_it_can_be() -> None:
+    for classes in (np.arange(4) // 2, np.arange(9) // 3, np.array([0, 1, 1])):
+        groups = digests("few", len(classes))
+        for seed in range(30):
+            drawn = draw_share(groups, classes, 0.2, seed, "test")
+            assert 1 <= drawn.sum() <= len(classes) // 2
+            assert set(classes[~drawn]) == set(classes)
+    assert not draw_share(digests("few", 3), np.arange(3), 0.5, 0, "test").any()

@@ -7,11 +7,12 @@ import tarfile
 import zipfile
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from kilat.data.folder_tree import FoundFile
-from kilat.data.layout import Layout, class_in_name
+from kilat.data.layout.layout import Layout, class_in_name
+from kilat.data.layout.tree import FoundFile
 from kilat.data.reading import Reading
 from kilat.data.source import find_source, open_source
 from kilat.errors import SourceError
@@ -143,6 +144,9 @@ class TestSplits:
 
     def test_names_with_split_and_class(self):
         assert used(layout("train_cat", "train_dog", "test_cat", "test_dog")) == both("train", "test")
+        assert used(layout(*(f"class{i}_{split}" for i in (1, 2) for split in ("train", "test")))) == both(
+            "train", "test", classes=("class1", "class2")
+        )
         assert used(layout("trainA", "trainB", "testA", "testB")) == both("train", "test", classes=("A", "B"))
         repeated = layout("train/train_cat", "train/train_dog", "test/test_cat", "test/test_dog")
         assert used(repeated) == both("train", "test")
@@ -152,6 +156,10 @@ class TestSplits:
         found = layout(*each(("cat", "dog"), ("train", "test")))
         assert used(found) == both("train", "test")
         assert notes(found) == {"splits_in_classes": {"classes": ["cat", "dog"]}}
+        assert used(layout(*each(("cat", "dog"), ("train", "test")), "fox")) == both("train", "test") | {("fox", ""): 2}
+
+    def test_the_folder_with_the_name_of_the_others_is_for_training(self):
+        assert used(layout(*each(("rps/rps", "rps-test-set/rps-test-set"), ("cat", "dog")))) == both("train", "test")
 
     def test_a_split_among_the_classes(self):
         found = layout("cat", "dog", "test/cat", "test/dog")
@@ -181,12 +189,15 @@ class TestClassesNamedLikeSplits:
     def test_are_classes(self, classes):
         found = layout(*classes)
         assert used(found) == {(name, ""): 2 for name in classes}
-        assert found.notes == []
+        assert set(notes(found)) <= {"doubtful_classes"}
 
-    def test_splits_among_other_classes_are_classes_and_said(self):
-        found = layout("train", "test", "car")
-        assert used(found) == {("car", ""): 2, ("test", ""): 2, ("train", ""): 2}
-        assert notes(found) == {"split_names_as_classes": {"folders": ["test", "train"], "others": ["car"]}}
+    @pytest.mark.parametrize(
+        ("doubtful", "others"), [(["train"], ["car", "plane"]), (["test", "train"], ["car"]), (["unlabeled"], ["cat"])]
+    )
+    def test_doubtful_names_are_said(self, doubtful, others):
+        found = layout(*doubtful, *others)
+        assert {label for label, _ in used(found)} == {*doubtful, *others}
+        assert notes(found)["doubtful_classes"] == {"folders": doubtful, "others": others, "count": len(doubtful)}
 
     def test_a_class_with_folders_of_its_own(self):
         found = layout("train/steam", "train/diesel", "car/small", "car/large", "bus")
@@ -206,6 +217,9 @@ class TestClasses:
             "If these are the classes, add --class-from last-folder."
         )
 
+    def test_one_folder_in_each_is_as_good(self):
+        assert notes(layout("a/airfield", "b/bank"))["classes_hold_only_folders"]["classes"] == ["a", "b"]
+
     def test_where_the_last_folders_share_names_all_of_them_are_suggested(self):
         found = layout(
             "a/airfield", "a/abbey", "b/bank/indoor", "b/bank/outdoor", "c/cafe/indoor", "c/cellar", "c/cliff"
@@ -218,6 +232,9 @@ class TestClasses:
         assert used(found) == both("")
         assert found.notes == []
 
+    def test_years_with_pictures_are_classes(self):
+        assert used(layout("2019", "2020")) == {("2019", ""): 2, ("2020", ""): 2}
+
     def test_years_are_no_classes(self):
         assert used(layout(*each(("cat", "dog"), ("2021", "2022")))) == {("cat", ""): 4, ("dog", ""): 4}
 
@@ -226,6 +243,16 @@ class TestClasses:
         found = layout(*each(outer, ("cat", "dog", "fox")))
         assert found.problem.kind == "same_folders"
         assert (found.problem.names, found.problem.inner) == (sorted(outer), ["cat", "dog", "fox"])
+
+    def test_also_where_one_has_fewer_of_them_or_masks_beside(self):
+        assert layout("camera1/cat", "camera1/dog", "camera2/cat").problem.kind == "same_folders"
+        visa = [
+            f"{name}/Data/{inner}" for name in ("candle", "fryum") for inner in ("Images/ok", "Images/bad", "Masks/bad")
+        ]
+        assert layout(*visa).problem.inner == ["bad", "ok"]
+        found = layout(*visa, class_from="last-folder")
+        assert used(found) == {("ok", ""): 4, ("bad", ""): 4}
+        assert refused(found) == {"annotation_folder": 4}
 
     def test_also_inside_of_splits(self):
         assert (
@@ -237,6 +264,14 @@ class TestClasses:
         found = layout(*each([f"{stem}{i}" for i in range(1, 6)], ("cat", "dog")))
         assert used(found) == {("cat", ""): 10, ("dog", ""): 10}
         assert "parts_joined" in notes(found)
+
+    def test_years_with_the_same_folders_are_joined(self):
+        assert used(layout(*each(("2019", "2020"), ("cat", "dog")))) == {("cat", ""): 4, ("dog", ""): 4}
+
+    def test_unlabelled_folders_beside_the_one_with_the_classes_are_left_out(self):
+        found = layout(*each(("labeled",), ("cat", "dog")), "unlabeled")
+        assert used(found) == both("")
+        assert refused(found) == {"unlabelled_folder": 2}
 
     @pytest.mark.parametrize(
         "folders", [("images_001", "images_002"), ("HAM_part_1", "HAM_part_2"), ("fold1", "fold2")]
@@ -327,6 +362,7 @@ class TestClassFrom:
             ("cat (12).jpg", "cat"),
             ("rose12.jpg", "rose"),
             ("3_870.jpg", "3"),
+            ("12_great_dane.jpg", "great_dane"),
             ("0001.jpg", ""),
             ("photo.jpg", ""),
             ("12", ""),
@@ -345,6 +381,38 @@ class TestClassFrom:
         for data in (tmp_path / "t.csv", "digits"):
             with pytest.raises(SourceError, match="--class-from is for folders and archives"):
                 find_source(data, reading=Reading(class_from="last-folder"))
+
+
+NAMES = (
+    "train test val Training valid evaluation cat dog a b images masks labels data fold1 fold2 2019 2020 "
+    "train_cat test_dog seg_train seg_test pred unlabeled images_001 extra holdout"
+).split()
+
+
+def grow(random: Random, above: str = "", depth: int = 1) -> list[str]:
+    """Pictures in folders of names that mean something, up to four deep."""
+    found = []
+    for name in random.sample(NAMES, random.randint(1, 4)):
+        kind = random.random()
+        if kind < 0.55 or depth == 4:
+            found += [f"{above}{name}/{number}.jpg" for number in range(random.randint(1, 2))]
+        if kind > 0.45 and depth < 4:
+            found += grow(random, f"{above}{name}/", depth + 1)
+    return found
+
+
+@pytest.mark.parametrize("class_from", [None, "first-folder", "last-folder", "folders", "file-name"])
+def test_any_tree_is_read_whatever_the_order_of_its_files(class_from):
+    for seed in range(100):
+        random = Random(seed)
+        paths = grow(random)
+        shuffled = random.sample(paths, len(paths))
+        one, other = (Layout([FoundFile(p) for p in order], (), class_from=class_from) for order in (paths, shuffled))
+        assert {entry.path: entry for entry in one.entries} == {entry.path: entry for entry in other.entries}
+        assert len(one.entries) == len(paths)
+        assert (one.notes, one.problem) == (other.notes, other.problem)
+        assert all(bool(entry.label) is not bool(entry.refused) for entry in one.entries)
+        assert all(note.sentence() for note in one.notes)
 
 
 def write(root: Path, *files: str, **texts: str) -> Path:
@@ -406,11 +474,21 @@ class TestErrors:
         assert f"There is a table, {tmp_path}/meta.csv, but kilat finds no labels" in error(tmp_path).message
         assert "--path-column NAME --label-column NAME" in error(tmp_path).hint
 
+    def test_a_list_of_pictures_and_labels(self, tmp_path):
+        write(tmp_path, *numbered("images", 4), "README.txt")
+        (tmp_path / "train.txt").write_text("".join(f"images/{i}.jpg {i % 2}\n" for i in range(4)))
+        assert labels(paste(error(tmp_path).hint)) == {"0", "1"}
+
+    def test_a_spreadsheet_is_to_be_saved_as_csv(self, tmp_path):
+        found = error(write(tmp_path, *numbered("train"), *numbered("test"), "labels.xlsx"))
+        assert f"There is a table, {tmp_path}/labels.xlsx" in found.message
+        assert "CSV UTF-8" in found.hint
+
     def test_classes_in_the_names(self, tmp_path):
         files = [f"train/{name}.{i}.jpg" for name in ("cat", "dog") for i in range(3)]
         write(tmp_path, *files, "test1/1.jpg", "sampleSubmission.csv")
         found = error(tmp_path)
-        assert "The names of the pictures begin with what may be classes: 'cat', 'dog'." in found.message
+        assert "The names of the pictures may tell their classes: 'cat', 'dog'." in found.message
         assert labels(paste(found.hint)) == {"cat", "dog"}
 
     @pytest.mark.parametrize(

@@ -149,6 +149,17 @@ class TestEveryPicture:
         assert stats[0].dtype == IMAGE_STATS
         assert stats[0].tobytes() == stats[1].tobytes() == stats[2].tobytes()
 
+    def test_frames_are_counted_in_the_first_pass_and_known_from_the_cache(
+        self, tmp_path: Path, backbone: Backbone, cache: FeatureCache
+    ) -> None:
+        first, *others = (Image.fromarray(one) for one in pictures(4))
+        first.save(tmp_path / "4.gif", save_all=True, append_images=others)
+        first.save(tmp_path / "3.tif", save_all=True, append_images=others[:2])
+        first.save(tmp_path / "1.png")
+        source = PathsSource([tmp_path / name for name in ("4.gif", "3.tif", "1.png")], ["a", "b", "c"])
+        for given in (None, cache, cache):
+            assert extract(source, backbone, cache=given)[1].frames.tolist() == [4, 3, 1]
+
     def test_pictures_that_are_not_wanted_are_not_read(self, tmp_path: Path, backbone: Backbone) -> None:
         paths = [tmp_path / "a.png", tmp_path / "gone.png"]
         paths[0].write_bytes(encoded(pictures(1)[0]))

@@ -63,6 +63,12 @@ class TestEstimation:
         assert norm.num_batches_tracked == 0
         assert not norm._forward_pre_hooks
 
+    def test_one_that_the_network_does_not_use_keeps_its_own(self):
+        used, unused = nn.BatchNorm1d(3).eval(), nn.BatchNorm1d(3).eval()
+        estimate_statistics([used, unused], used, [torch.randn(8, 3)], ALONE)
+        assert unused.running_var.tolist() == [1.0] * 3
+        assert used.running_var.tolist() != [1.0] * 3
+
     def test_a_single_value_has_no_variance(self):
         norm = BatchNorm(2, 1e-3, 0.99, trainable=True).eval()
         estimate_statistics([norm], norm, [torch.tensor([[3.0, 5.0]])], ALONE)

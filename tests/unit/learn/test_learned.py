@@ -10,12 +10,13 @@ from kilat.data.arrays import ArraySource
 from kilat.learn import metadata
 from kilat.learn.frozen import extract, head_on
 from kilat.learn.network import TrainingOptions
-from kilat.learn.time_budget import TimeBudget
+from kilat.learn.time_budget import UNLIMITED, TimeBudget
 from kilat.learn.uncertainty import fit_uncertainty
 from kilat.recipe import load
 from kilat.runtime.extras import has_torch
 from kilat.runtime.progress import silent
 from kilat.runtime.timer import Timer
+from kilat.verbs.check import look_into
 from kilat.verbs.train import learn
 
 SMALL = {"runtime.seed": 0, "features.size": 32}
@@ -42,7 +43,7 @@ def digits():
 
 
 def learned(digits, recipe, folder):
-    return learn(digits, recipe, Timer(), silent, TrainingOptions(folder))
+    return learn(digits, recipe, Timer(), UNLIMITED, silent, TrainingOptions(folder))
 
 
 def model_file(learned):
@@ -80,20 +81,52 @@ def test_pickled_and_read_back_it_gives_the_same_model_file(digits, choices, tmp
 def test_a_head_leaves_the_features_as_they_are_unless_they_are_handed_over(digits):
     extracted = extract(digits, load("transfer", SMALL), Timer(), TimeBudget(), silent)
     before = extracted.features.copy()
-    first = head_on(extracted, Timer(), overwrite_features=False)
+    first = head_on(extracted, Timer(), UNLIMITED, overwrite_features=False)
     assert np.array_equal(extracted.features, before)
-    second = head_on(extracted, Timer(), overwrite_features=True)
+    second = head_on(extracted, Timer(), UNLIMITED, overwrite_features=True)
     assert model_file(first) == model_file(second)
 
 
 def test_a_time_limit_that_leaves_pictures_out_says_so_and_refuses_them():
-    recipe = load("transfer", {**SMALL, "time_limit": "10s"})
-    now = iter(np.arange(0, 1e6, 3.0))  # every look at the clock, three seconds more: far too slow
-    budget = TimeBudget(10.0, started=0.0, now=lambda: float(next(now)))
+    recipe = load("transfer", {**SMALL, "time_limit": "100s"})
+    now = iter(np.arange(0, 1e6, 4.0))  # every look at the clock four seconds later
+    budget = TimeBudget(100.0, started=0.0, now=lambda: float(next(now)))
     extracted = extract(some_digits(800), recipe, Timer(), budget, silent)
     (note,) = [note for note in extracted.notes if note.code == "time_limit_pictures"]
     refused = extracted.catalog.refused
-    assert note.values["count"] == len(refused) > 0
+    assert note.values == {"count": len(refused), "total": 800}
+    assert 0 < len(refused) < 800
     assert set(refused["code"]) == {"time_limit"}
-    assert extracted.recipe.features.precision == "int8"
-    assert "time_limit_backbone" in {note.code for note in extracted.notes}
+    sizes = extracted.catalog.table["label"].value_counts()
+    left = extracted.catalog.table[extracted.catalog.used]["label"].value_counts()
+    assert (left - sizes * left.sum() / 800).abs().max() <= 2
+
+
+def test_a_head_that_is_late_is_a_head_all_the_same():
+    """The clock is far beyond the limit: one fold, one penalty, no rounds and no second fit, each of which is said."""
+    extracted = extract(some_digits(300), load("transfer", SMALL), Timer(), UNLIMITED, silent)
+    late = TimeBudget(10.0, started=0.0, now=lambda: 60.0)
+    one = head_on(extracted, Timer(), late, overwrite_features=False)
+    notes = {note.code: note.values for note in one.notes}
+    assert notes["time_limit_folds"]["count"] == 1
+    assert notes["time_limit_penalties"]["count"] == 1
+    fold = len(one.split.calibration.rows)
+    assert 0 < fold < len(one.split.train.rows) / 3
+    uncertainty = fit_uncertainty(one, one.recipe.trust, late)
+    assert [note.code for note in uncertainty.notes] == ["time_limit_left_out"]
+    assert [note.code for note in look_into(uncertainty, late).notes] == ["time_limit_label_refit"]
+    assert (one.split.test_logits.argmax(1) == one.split.test.truth).mean() > 0.7
+
+
+def test_a_limit_that_is_ample_changes_nothing():
+    ample = TimeBudget(1e6, started=0.0, now=lambda: 0.0)
+    runs = [
+        head_on(
+            extract(some_digits(300), load("transfer", SMALL), Timer(), budget, silent),
+            Timer(),
+            budget,
+            overwrite_features=True,
+        )
+        for budget in (UNLIMITED, ample)
+    ]
+    assert model_file(runs[0]) == model_file(runs[1])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kilat.data.arrays import ArraySource
-from kilat.learn.time_budget import TimeBudget, cheaper_features, rows_to_leave_out
+from kilat.learn.time_budget import UNLIMITED, TimeBudget, cheaper_features, stratified_order
 from kilat.recipe import Features
 
 
@@ -48,7 +48,8 @@ def test_fine_tuning_begins_only_while_enough_is_left_for_it():
 @pytest.mark.parametrize(
     ("wanted", "last"),
     [
-        (Features(), Features(precision="int8")),
+        (Features(), Features()),
+        (Features(precision="fp32"), Features(precision="int8")),
         (
             Features(backbone="efficientnet_lite0+efficientnet_lite2", precision="fp32", flip_average=True),
             Features(backbone="efficientnet_lite0", precision="int8"),
@@ -62,10 +63,56 @@ def test_what_is_extracted_instead(wanted, last):
     assert found[-1] == last
 
 
-def test_the_same_share_of_every_class_is_left_out():
-    labels = np.repeat(["a", "b", "c"], [1000, 500, 20])
-    source = ArraySource(np.zeros((len(labels), 2, 2, 3), np.uint8), labels, "made")
-    gone = rows_to_leave_out(source, rate=10, seconds=76)  # room for 608 of 1,520: four of ten
-    left = Counter(labels.tolist()) - Counter(labels[gone].tolist())
-    assert left == {"a": 400, "b": 200, "c": 20}
-    assert len(set(gone.tolist())) == len(gone)
+class TestOrder:
+    def test_wherever_it_ends_every_class_has_the_same_share(self):
+        labels = np.repeat(["a", "b", "c"], [1000, 500, 20])
+        order, least = stratified_order(ArraySource(np.zeros((1520, 2, 2, 3), np.uint8), labels, "made"))
+        assert sorted(order.tolist()) == list(range(1520))
+        assert least == 6
+        assert Counter(labels[order[:6]].tolist()) == {"a": 2, "b": 2, "c": 2}
+        for count in (152, 608, 1100):
+            left = Counter(labels[order[:count]].tolist())
+            for name, size in (("a", 1000), ("b", 500), ("c", 20)):
+                assert abs(left[name] - size * count / 1520) <= 3, (count, name)
+
+    def test_its_beginning_comes_from_all_over_a_class(self):
+        order, _ = stratified_order(ArraySource(np.zeros((1000, 2, 2, 3), np.uint8), ["a"] * 1000, "made"))
+        assert set(Counter((order[:100] // 100).tolist()).values()) <= {9, 10, 11}
+
+
+class TestHead:
+    def test_parts_end_in_turn_and_before_the_closing(self):
+        clock = Clock()
+        budget = TimeBudget(100.0, started=1000.0, now=clock)
+        clock.time = 1038.0  # 50 seconds until the closing, which begins at 88
+        times = budget.for_head()
+        over = {name: [] for name in ("search", "folds", "end")}
+        for second in range(1038, 1090):
+            clock.time = float(second)
+            for name, moments in over.items():
+                if getattr(times, name)():
+                    moments.append(second)
+        assert {name: moments[0] for name, moments in over.items()} == {"search": 1058, "folds": 1071, "end": 1078}
+
+    def test_where_it_is_late_already_all_are_over(self):
+        budget = TimeBudget(10.0, started=0.0, now=lambda: 12.0)
+        times = budget.for_head()
+        assert times.search()
+        assert times.folds()
+        assert times.end()
+        assert not budget.has_time()
+
+    def test_without_a_limit_none_ever_is(self):
+        times = UNLIMITED.for_head()
+        assert not times.search()
+        assert not times.folds()
+        assert not times.end()
+        assert UNLIMITED.has_time(1e9)
+
+
+def test_there_is_time_for_what_ends_before_the_closing():
+    clock = Clock()
+    budget = TimeBudget(100.0, started=1000.0, now=clock)
+    clock.time = 1080.0
+    assert budget.has_time(7.9)
+    assert not budget.has_time(8.1)

@@ -172,6 +172,6 @@ class Nothing(nn.Module):
 
 def test_grey_is_that_of_pillow():
     every = np.random.default_rng(0).integers(0, 256, (1, 300, 300, 3), np.uint8)
-    adapted = KerasAdapter(Nothing(), low=0, high=255, grey=True, log=False)
+    adapted = KerasAdapter(Nothing(), factor=(1.0,), offset=(0.0,), reverse=False, grey=True, log=False)
     wanted = np.asarray(Image.fromarray(every[0]).convert("L"))
     np.testing.assert_array_equal(logits_of(adapted, every)[0, :, :, 0], wanted)

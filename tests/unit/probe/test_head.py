@@ -1,6 +1,6 @@
 """The linear head against scikit-learn's logistic regression, and what cross-validation may and may not see."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +10,11 @@ from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
+from kilat.evaluate.calibration import fit_temperature
 from kilat.features.backbone import Block
-from kilat.probe import CLIP, FittedHead, Head, fit
+from kilat.probe import CLIP, FittedHead, Head, HeadTimes, fit
+from kilat.probe.components import principal_components
+from kilat.probe.regression import Problem
 from kilat.recipe import Head as Settings
 
 Floats = NDArray[np.float32]
@@ -58,6 +61,19 @@ def fitted(data: Data, fold: Ints | None = None, **settings: object) -> FittedHe
     fold = data.fold() if fold is None else fold
     chosen = Settings.model_validate({"components": 4096, **settings})
     return fit(data.features, rows, data.labels, fold, data.classes, data.blocks, chosen)
+
+
+def towards_zero(data: Data, l2_penalty: float) -> Head:
+    """Return the head of a penalty that draws towards zero, however many classes there are."""
+    found = principal_components(data.features, np.arange(len(data.labels)), data.blocks, 4096)
+    ones = np.ones(len(data.labels), np.float32)
+    coefficients = Problem(found.scores, data.labels, ones, data.classes).solve_one(ones, l2_penalty)
+    return Head(found.mean, found.scale, found.basis @ coefficients[:-1], coefficients[-1])
+
+
+def timed(data: Data, times: HeadTimes) -> FittedHead:
+    rows, settings = np.arange(len(data.labels)), Settings(components=4096)
+    return fit(data.features, rows, data.labels, data.fold(), data.classes, data.blocks, settings, times=times)
 
 
 def standardised(data: Data) -> NDArray[np.float64]:
@@ -144,7 +160,8 @@ def test_the_chosen_penalty_has_the_least_log_loss() -> None:
     truth = data.labels[got.held_out]
     for l2_penalty, result in tried.items():
         alone = fitted(data, l2=[l2_penalty])
-        answers = softmax(alone.held_out_logits.astype(float), axis=1)
+        temperature = fit_temperature(alone.held_out_logits, truth)
+        answers = softmax(alone.held_out_logits.astype(float) / temperature, axis=1)
         assert result.log_loss == pytest.approx(log_loss(truth, answers), abs=0.003)
         assert result.accuracy == pytest.approx((answers.argmax(1) == truth).mean(), abs=0.02)
     chosen = fitted(data, l2=[got.l2_penalty])
@@ -284,13 +301,88 @@ class TestLearningCurve:
         assert fitted(drawn(40, 10, 2)).learning_curve == ()
 
 
+class TestManyClasses:
+    def test_rare_classes_among_many_are_scikit_learns(self) -> None:
+        """A class that a step makes unlikely everywhere must not throw the next step out of all bounds."""
+        shares = np.geomspace(1, 40, 40)
+        data = drawn(600, 30, 40, shares=tuple(shares / shares.sum()), spread=0.7)
+        answers = softmax(towards_zero(data, 1e-3).logits(data.features), axis=1)
+        right = reference(data, 1e-3).predict_proba(standardised(data))
+        assert np.abs(answers - right).mean() < 0.002
+
+    def test_with_few_pictures_each_the_penalty_draws_towards_a_discriminant(self) -> None:
+        data = drawn(240, 300, 60, spread=0.9)
+        got = fitted(data, components=200)
+        assert got.towards == "discriminant"
+        by_direction = {one.towards: [] for one in got.cross_validation}  # type: dict[str, list[float]]
+        for one in got.cross_validation:
+            by_direction[one.towards].append(one.log_loss)
+        assert len(by_direction["zero"]) == len(by_direction["discriminant"]) == 4
+        assert min(by_direction["discriminant"]) < min(by_direction["zero"])
+
+    def test_of_few_classes_it_draws_to_zero(self) -> None:
+        assert fitted(drawn(100, 20, 4)).towards == "zero"
+
+    def test_classes_that_nothing_tells_apart_are_answered_by_their_shares(self) -> None:
+        dice = np.random.default_rng(0)
+        labels = np.arange(200) % 50
+        noise = dice.normal(size=(200, 400)).astype(np.float32)
+        data = Data(noise, labels, (Block("stage1.mean", 400), Block("last", 0)))
+        got = fitted(data)
+        fresh = softmax(got.head.logits(dice.normal(size=(100, 400)).astype(np.float32)), axis=1)
+        loss = -np.log(fresh[np.arange(100), np.arange(100) % 50]).mean()
+        assert loss < 1.2 * np.log(50)
+
+
+class TestLateness:
+    """A clock hands out time: what there is none for is left out, and said."""
+
+    @staticmethod
+    def after(looks: int) -> Callable[[], bool]:
+        left = iter([False] * looks)
+        return lambda: next(left, True)
+
+    @pytest.mark.parametrize("classes", [3, 40])
+    def test_late_from_the_start_there_is_one_penalty_and_one_fold(self, classes: int) -> None:
+        data = drawn(40 * classes, 30, classes)
+        late = HeadTimes(*[lambda: True] * 3)
+        got = timed(data, late)
+        assert {note.code: note.values["count"] for note in got.notes} == {
+            "time_limit_penalties": 1,
+            "time_limit_folds": 1,
+        }
+        assert len(got.cross_validation) == 1
+        assert got.learning_curve == ()
+        fold = data.fold()
+        np.testing.assert_array_equal(got.held_out, np.flatnonzero(fold == 0))
+        right = (got.held_out_logits.argmax(1) == data.labels[got.held_out]).mean()
+        assert right > 0.5
+
+    def test_folds_that_are_left_out_do_not_change_those_that_are_there(self) -> None:
+        data = drawn(400, 30, 4, spread=0.5)
+        whole = timed(data, HeadTimes())
+        part = timed(data, HeadTimes(search=self.after(10_000), folds=lambda: True))
+        assert whole.notes == ()
+        assert part.l2_penalty == whole.l2_penalty
+        assert part.cross_validation == whole.cross_validation
+        np.testing.assert_array_equal(part.held_out_logits, whole.held_out_logits)  # the search had fitted them all
+
+    def test_a_search_that_ends_early_compares_what_it_has(self) -> None:
+        data = drawn(400, 30, 4, spread=0.5)
+        got = timed(data, HeadTimes(search=self.after(30)))
+        tried = {note.code: note.values for note in got.notes}["time_limit_penalties"]
+        assert tried["total"] == 4
+        assert 1 <= tried["count"] < 4
+        assert len(got.held_out) == 400  # there was time for all folds with the penalty that was chosen
+
+
 class TestManyPictures:
     def test_the_search_on_a_sample_is_close_to_the_whole(self) -> None:
         """50 classes and 2,500 pictures: 2,000 of them choose the penalty, scaled to what is right for all."""
         data = drawn(2_500, 20, 50, spread=0.8)
         fold = data.fold(2)
         got = fitted(data, fold, l2=[1.0, 1e-1, 1e-2])
-        assert [one.l2_penalty for one in got.cross_validation] == pytest.approx([0.8, 0.08, 0.008])
+        assert [one.l2_penalty for one in got.cross_validation] == pytest.approx([0.8, 0.08, 0.008] * 2)
         assert got.l2_penalty == min(got.cross_validation, key=lambda one: one.log_loss).l2_penalty
         assert len(got.held_out) == 2_500
         losses = {}

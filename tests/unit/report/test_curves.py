@@ -83,14 +83,14 @@ def test_the_suggested_rate_is_marked_and_divergence_left_out():
     rates = np.geomspace(1e-6, 10, 60)
     losses = 2.3 - 1.0 / (1 + np.exp(-3 * (np.log10(rates) + 3))) + np.where(rates > 0.5, 1e4 * rates, 0)
     losses[-1] = math.nan
-    svg = curves.rate_finder(rates.tolist(), losses.tolist(), 1e-3)
+    svg = curves.rate_finder(rates.tolist(), losses.tolist(), losses.tolist(), 1e-3)
     labels = texts(svg)
     assert "suggested: 0.001" in labels
     assert {"10⁻⁶", "10⁻³", "10⁰"} <= set(labels)
     heights = [float(label) for label in labels if re.fullmatch(r"\d+(\.\d+)?", label)]
     assert max(heights) < 5
-    assert "suggested" not in "".join(texts(curves.rate_finder([1e-3, 1e-2], [1.0, 2.0], None)))
-    assert curves.rate_finder([1e-3], [math.nan], None) == ""
+    assert "suggested" not in "".join(texts(curves.rate_finder([1e-3, 1e-2], [1.0, 2.0], [1.1, 1.9], None)))
+    assert curves.rate_finder([1e-3], [math.nan], [math.nan], None) == ""
 
 
 def test_figures_of_one_page_share_no_id_and_none_of_its_own_colours():
@@ -102,6 +102,6 @@ def test_figures_of_one_page_share_no_id_and_none_of_its_own_colours():
 
 
 def test_a_figure_can_be_a_file():
-    alone = standalone(curves.rate_finder([1e-4, 1e-3, 1e-2], [2.0, 1.0, 3.0], 1e-3))
+    alone = standalone(curves.rate_finder([1e-4, 1e-3, 1e-2], [2.0, 1.0, 3.0], [1.9, 1.2, 3.0], 1e-3))
     assert "var(" not in alone
     assert alone.startswith("<svg xmlns=")

@@ -30,7 +30,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "blurred": {"count": 2},
     "near_duplicates": {"groups": 2, "pictures": 4},
     "refused": {"count": 21, "n": 40, "path": "000.png", "code": "empty_file", "detail": ""},
-    "classes_alike": {"pairs": [{"classes": ["a", "b"], "share": 0.1, "n": 30}]},
+    "classes_alike": {"pairs": [{"classes": ["a", "b"], "share": 0.1, "n": 30, "suspected": 0}]},
     "imbalance": {"largest": "a", "smallest": "b", "counts": {"a": 90, "b": 9}, "section": "head"},
 }
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kilat.data.catalog import Catalog, Entry
-from kilat.verbs.answers import MAX_OOD_PICTURES, select_test_pictures
+from kilat.verbs.answers import MAX_OOD_PICTURES, select_test_pictures, with_classes_of
 
 CLASSES = ("cat", "dog")
 
@@ -44,3 +44,18 @@ def test_unknown_pictures_are_of_the_test_split_and_evenly_spread():
     assert rows.min() == 10
     assert rows.max() == len(made.table) - 2
     assert np.diff(rows).max() <= 4
+
+
+def test_a_class_that_is_spelled_in_another_way_is_named_beside_the_models():
+    made = catalog(("Cat", "", 3), ("dog", "", 2), ("wolf", "", 1), ("c_a_t", "", 1))
+    _, notes = select_test_pictures(made, CLASSES)
+    assert made.refusal_counts == {"unknown_class": 5}
+    spelled = [note.values for note in notes if note.code == "unknown_spelling"]
+    assert spelled == [{"count": 3, "label": "Cat", "name": "cat"}, {"count": 1, "label": "c_a_t", "name": "cat"}]
+    assert [note.values["label"] for note in notes if note.code == "unknown_class"] == ["wolf"]
+
+
+def test_blanks_around_the_names_of_a_models_classes_do_not_matter():
+    """Those of imported models, and of models that an earlier kilat made."""
+    entries = [Entry("1.jpg", "cat"), Entry("2.jpg", "dog"), Entry("3.jpg", "wolf")]
+    assert [entry.label for entry in with_classes_of(entries, ["cat ", "\tdog"])] == ["cat ", "\tdog", "wolf"]

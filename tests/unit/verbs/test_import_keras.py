@@ -144,6 +144,81 @@ def test_scales_and_grey(scale, low, high, channels, tmp_path):
     np.testing.assert_allclose(kilat_answers(file), keras_answers(model, low, high, "pad"), atol=1e-4)
 
 
+@pytest.mark.parametrize("mode", ["caffe", "torch"])
+def test_scales_by_channel(mode, tmp_path):
+    model = sequential()
+    model.layers[0].scale = 1.0
+    file, described = import_keras(saved(model, tmp_path / "model.keras"), classes=NAMES, scale=mode)
+    resized = np.stack([Resizer(12, "squash")(picture) for picture in pictures()]).astype(np.float32)
+    wanted = model.predict(keras.applications.imagenet_utils.preprocess_input(resized, mode=mode), verbose=0)
+    np.testing.assert_allclose(kilat_answers(file), wanted, atol=1e-4)
+    assert described["pixels"] == mode
+
+
+def test_scales_by_channel_are_none_of_grey_pictures(tmp_path):
+    path = saved(sequential(channels=1), tmp_path / "model.keras")
+    with pytest.raises(RecipeError, match="'caffe' is one of colours, and the model takes grey pictures"):
+        import_keras(path, classes=NAMES, scale="caffe")
+
+
+def bright_or_dark(low: float, high: float) -> keras.Model:
+    """A model that says, for pixels from ``low`` to ``high``, whether more than half are bright."""
+    dense = layers.Dense(1, activation="sigmoid")
+    model = keras.Sequential([keras.Input((8, 8, 3)), layers.GlobalAveragePooling2D(), dense])
+    dense.set_weights([np.full((3, 1), 10 / (high - low)), np.array([-30 * (low + (high - low) / 2) / (high - low)])])
+    return model
+
+
+@pytest.fixture
+def bright_and_dark() -> ArraySource:
+    random = np.random.default_rng(0)
+    picture = [random.integers(*bounds, (9, 9, 3)).astype(np.uint8) for bounds in [(0, 110), (140, 256)] * 20]
+    return ArraySource(picture, ["Dark room", "bright"] * 20, "mine")
+
+
+class TestLabelledPictures:
+    def test_they_say_the_scale(self, bright_and_dark, tmp_path):
+        path = saved(bright_or_dark(-1, 1), tmp_path / "model.keras")
+        file, described = import_keras(path, classes=("dark_room", "bright"), source=bright_and_dark)
+        assert described["pixels"] == Classifier(file).manifest.recipe["scale"] == "-1..1"
+        assert described["labelled"]["n"] == 40
+        assert described["labelled"]["accuracies"] == {
+            "0..255": 0.5, "0..1": 0.5, "-1..1": 1.0, "caffe": pytest.approx(0.5, abs=0.5), "torch": 1.0,
+        }  # fmt: skip
+        assert [note["code"] for note in described["notes"]] == ["pixels_chosen"]
+
+    def test_a_scale_that_was_said_stays(self, bright_and_dark, tmp_path):
+        path = saved(bright_or_dark(-1, 1), tmp_path / "model.keras")
+        _file, described = import_keras(path, classes=("dark_room", "bright"), source=bright_and_dark, scale="0..255")
+        assert described["labelled"]["accuracies"] == {"0..255": 0.5}
+        codes = [note["code"] for note in described["notes"]]
+        assert codes == ["no_better_than_chance", "import_inconclusive"]  # every probability is 0 or 1
+
+    def test_a_reversed_sigmoid_is_said(self, bright_and_dark, tmp_path):
+        path = saved(bright_or_dark(0, 255), tmp_path / "model.keras")
+        _file, described = import_keras(path, classes=("bright", "dark room"), source=bright_and_dark)
+        assert described["pixels"] == "0..255"
+        assert described["labelled"]["accuracy"] == 0
+        (note,) = described["notes"]
+        assert (note["code"], note["values"]["names"]) == ("classes_in_other_order", "dark room,bright")
+
+    def test_labels_that_are_no_class_are_named(self, bright_and_dark, tmp_path):
+        path = saved(bright_or_dark(0, 255), tmp_path / "model.keras")
+        _file, described = import_keras(path, classes=("night", "day"), source=bright_and_dark)
+        assert described["labelled"] is None
+        assert [note["values"]["label"] for note in described["notes"]] == ["Dark room", "bright"]
+
+
+def test_answers_that_hardly_vary_show_nothing(tmp_path):
+    model = sequential()
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([1e-4 * kernel, bias])
+    _file, described = import_keras(saved(model, tmp_path / "model.keras"), classes=NAMES)
+    assert described["parity"]["labels_agree"] == 1
+    assert not described["parity"]["conclusive"]
+    assert [note["code"] for note in described["notes"]] == ["import_inconclusive"]
+
+
 @pytest.fixture
 def mixed():
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -224,8 +299,8 @@ def altered(path, change):
         ({"module": "os", "class_name": "system"}, "'system' of 'os', which is not part of Keras"),
         ({"module": "mine", "class_name": "Swish"}, "'Swish' of 'mine', which is not part of Keras"),
         ({"class_name": "TorchModuleWrapper"}, "TorchModuleWrapper layer, which is code"),
-        ({"module": "keras.utils", "class_name": "get_file"}, "cannot read"),
-        ({"class_name": "NoSuchLayer"}, "cannot read"),
+        ({"module": "keras.utils", "class_name": "get_file"}, "cannot be read"),
+        ({"class_name": "NoSuchLayer"}, "cannot be read: Could not deserialize 'keras.layers.NoSuchLayer'"),
     ],
 )
 def test_what_is_not_keras_is_refused(change, message, tmp_path):
@@ -260,8 +335,8 @@ def plain(shape, *tail):
         (lambda: plain((8, 8, 4), layers.Flatten(), layers.Dense(3)), "takes [8, 8, 4]"),
         (lambda: plain((12,), layers.Dense(3)), "takes [12]"),
         (lambda: plain((8, 8, 3), layers.Conv2D(3, 1)), "gives [8, 8, 3]"),
-        (lambda: sequential(4), "has 4 outputs, but 3 class names were given"),
-        (lambda: sequential(1), "has 1 output, but 3 class names were given"),
+        (lambda: sequential(4), "has 4 outputs, but 3 class names were given: ant, bee, cat."),
+        (lambda: sequential(1), "has 1 output, but 3 class names were given: ant, bee, cat."),
         (lambda: sequential(3, "sigmoid"), "ends in sigmoid with 3 outputs"),
         (lambda: sequential(3, "tanh"), "ends in tanh with 3 outputs"),
     ],
@@ -278,13 +353,62 @@ def test_files_that_are_no_keras_models(tmp_path):
     assert "contains weights, but not the layers they belong to" in refused(tmp_path / "model.weights.h5", tmp_path)
     empty = io.BytesIO()
     zipfile.ZipFile(empty, "w").close()
-    contents = {"cut.keras": whole[".keras"][:3000], "cut.h5": whole[".h5"][:3000], "a.keras": whole[".h5"]}
-    contents |= {"a.h5": whole[".keras"], "a.onnx": whole[".keras"], "b.keras": b"", "c.keras": empty.getvalue()}
+    contents = {"cut.keras": whole[".keras"][:3000], "cut.h5": whole[".h5"][:3000]}
+    contents |= {"b.keras": b"", "c.keras": empty.getvalue()}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
         assert "is not a Keras model (.keras or .h5), or it is damaged" in refused(tmp_path / name, tmp_path)
     assert "does not exist" in refused(tmp_path / "absent.keras", tmp_path)
     assert "is a folder" in refused(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "hint"),
+    [
+        ("model.tflite", "is a model of TensorFlow Lite", "Import the Keras model that it was converted from"),
+        ("frozen.pb", "is a graph of TensorFlow", "Import the Keras model that it was made from"),
+        ("model.json", "does not contain its weights", "model.load_weights(…)"),
+        ("model.onnx", "is not a Keras model; kilat imports .keras and .h5", "model.save('model.keras')"),
+        ("saved_model.pb", "is a SavedModel of TensorFlow", "tf.keras.models.load_model('{folder}').save('model.h5')"),
+    ],
+)
+def test_models_of_other_formats(name, what, hint, tmp_path):
+    (tmp_path / name).write_bytes(b"content")
+    message, advice = refused(tmp_path / name, tmp_path).splitlines()
+    assert what in message
+    assert hint.format(folder=tmp_path) in advice
+    if name == "saved_model.pb":
+        assert what in refused(tmp_path, tmp_path)
+
+
+def test_a_model_in_an_archive(tmp_path):
+    with zipfile.ZipFile(tmp_path / "converted_keras.zip", "w") as archive:
+        archive.writestr("keras_model.h5", b"")
+        archive.writestr("labels.txt", "0 daisy")
+    assert "is an archive that contains keras_model.h5" in refused(tmp_path / "converted_keras.zip", tmp_path)
+
+
+def test_the_cause_among_many_lines_of_keras_stands_last(tmp_path):
+    path = saved(sequential(), tmp_path / "model.keras")
+    altered(path, lambda config: config["config"]["layers"][3]["config"].update(groups_of=2, name="first"))
+    cause = "layer 'first' (Conv2D): Unrecognized keyword arguments passed to Conv2D: {'groups_of': 2}."
+    assert refused(path, tmp_path).splitlines()[0].endswith(cause)
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
+def test_what_the_file_is_called_does_not_matter(tmp_path):
+    model = sequential()
+    for suffix, other in [(".keras", ".h5"), (".h5", "")]:
+        path = saved(model, tmp_path / f"model{suffix}").rename(tmp_path / f"renamed{other}")
+        np.testing.assert_allclose(kilat_answers(import_keras(path, classes=NAMES)[0]), keras_answers(model), atol=1e-4)
+
+
+def test_sizes_that_keras_takes_from_the_picture(tmp_path):
+    """The exporter wants the shape of a layer norm and the padding of a pooling as constants."""
+    steps = [layers.LayerNormalization(), layers.MaxPooling2D(3, 2, "same"), layers.AveragePooling2D(3, 2, "same")]
+    model = plain((15, 15, 3), layers.Rescaling(1 / 255), *steps, layers.Flatten(), layers.Dense(3))
+    path = saved(model, tmp_path / "model.keras")
+    assert import_keras(path, classes=NAMES)[1]["parity"]["max_difference"] < 1e-5
 
 
 def test_weights_that_are_cut_off(tmp_path):
@@ -295,7 +419,7 @@ def test_weights_that_are_cut_off(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-    assert "cannot read" in refused(path, tmp_path)
+    assert "cannot be read" in refused(path, tmp_path)
 
 
 @pytest.mark.parametrize("names", [(), ("one",), ("a", "a"), ("a", "")])

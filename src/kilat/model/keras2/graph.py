@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from kilat.locale import _
-from kilat.model.keras2.errors import CannotRebuildError
+from kilat.model.keras2.cannot_rebuild import CannotRebuildError
 from kilat.model.keras2.layer_config import make_layer
 from kilat.model.keras2.tensor_ops import apply, apply_node
 

@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from kilat.locale import _
-from kilat.model.keras2.errors import CannotRebuildError
+from kilat.model.keras2.cannot_rebuild import CannotRebuildError
 
 _RENAMED_CLASSES = {
     "BatchNormalizationV1": "BatchNormalization",

@@ -13,7 +13,7 @@ import numpy as np
 from keras import layers, ops
 
 from kilat.locale import _
-from kilat.model.keras2.errors import CannotRebuildError
+from kilat.model.keras2.cannot_rebuild import CannotRebuildError
 
 _LUMA = np.array([0.2989, 0.587, 0.114], np.float32)
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 
 from kilat.locale.refusals import Refusal
 
-_TABLES = (".csv", ".tsv", ".parquet")
+_TABLES = (".csv", ".tsv", ".tab", ".psv", ".parquet", ".jsonl", ".ndjson", ".xlsx", ".xls", ".ods")
+_TEXTS = (".txt", ".lst", ".xml", ".json", ".yaml", ".yml")
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar.zst", ".rar", ".7z")
-_ANNOTATIONS = (".txt", ".xml", ".json", ".yaml", ".yml")
+
+_TEXTS_KEPT = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +79,14 @@ class Companions:
     """The files beside the pictures that say what the pictures are: tables, archives, annotations.
 
     Attributes:
-        tables: paths of tables.
+        tables: paths of tables, spreadsheets among them.
         archives: paths of archives.
-        annotations: of ``.txt``, ``.xml``, ``.json`` and ``.yaml`` files one in each folder.
     """
 
     def __init__(self) -> None:
         self.tables: list[str] = []
         self.archives: list[str] = []
-        self.annotations: dict[tuple[str, str], str] = {}
+        self._texts: dict[tuple[str, str], list[str]] = {}
 
     def add(self, path: str) -> None:
         """Take a file that is not a picture."""
@@ -95,14 +96,21 @@ class Companions:
             self.tables.append(path)
         elif lower.endswith(_ARCHIVES):
             self.archives.append(path)
-        elif lower.endswith(_ANNOTATIONS):
-            kept = self.annotations.setdefault((folder, lower.rpartition(".")[2]), path)
-            if path < kept:
-                self.annotations[folder, lower.rpartition(".")[2]] = path
+        elif lower.endswith(_TEXTS):
+            # There may be one for each picture.
+            kept = self._texts.setdefault((folder, lower.rpartition(".")[2]), [])
+            kept.append(path)
+            if len(kept) > 2 * _TEXTS_KEPT:
+                kept[:] = sorted(kept)[:_TEXTS_KEPT]
+
+    @property
+    def texts(self) -> list[str]:
+        """Paths of text, XML, JSON and YAML files: of each kind in each folder the first by name."""
+        return [path for kept in self._texts.values() for path in sorted(kept)[:_TEXTS_KEPT]]
 
 
 def is_table(name: str) -> bool:
-    """Return whether a file is a table by its name."""
+    """Return whether a file is a table or a spreadsheet by its name; a text may be one, too."""
     return name.lower().endswith(_TABLES)
 
 

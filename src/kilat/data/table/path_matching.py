@@ -8,28 +8,30 @@ another computer. What fits several files is refused, never guessed.
 import os
 import posixpath
 import re
-import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
-from functools import cached_property
+from functools import cache, cached_property
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from kilat.data.image_file import PICTURE_SUFFIXES, kind_of_file
 from kilat.data.split_names import split_name, split_of
+from kilat.data.table.picture_files import PictureFiles, fold_path
 
-_MAX_AROUND = 100_000
-"""Files and folders around the table's own folder, above which that neighbourhood is not searched."""
+_FOR_TABLES = frozenset(
+    """
+    ann anno annotation annotations csv csvs data docs files groundtruth gt index info label labels labeling list lists
+    meta metadata split splits table tables tabular
+    """.split()
+)
+"""What folders are called that hold tables about the pictures beside them."""
+
+_MAX_AROUND = 200_000
+"""Files and folders around such a folder, above which they are not searched."""
 
 _NEARLY_ALL = 0.9
 """The share of names that a folder must have to be the one that a table is about."""
 
-_MAX_COMPARED = 2_000
-"""Files among which the nearest to a missing one is sought."""
-
-_UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
-"""What Label Studio writes before the name of a file that was uploaded."""
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,18 @@ class Match:
             was found by: ``name``, ``ending`` (added or another one) or ``number`` (leading zeros were lost).
         dropped: leading folders of the value that were left out.
         inside: the folder, from where the search began, that what is left of the value begins in.
+        kept: how many components of the value, with the name, are the end of a file's path.
     """
 
     files: tuple[str, ...]
     how: str = "literal"
     dropped: str = ""
     inside: str = ""
+    kept: int = 1
+
+    def outer(self, file: str) -> str:
+        """Return the folder that the value is seen from, if it means this file."""
+        return file.rsplit(os.sep, self.kept)[0]
 
 
 NOTHING = Match(())
@@ -81,104 +89,6 @@ class Matched:
         files = self.matches[row].files if self.matches else ()
         return files[0] if len(files) == 1 else ""
 
-    def settle(self, *others: Sequence[str]) -> "Matched":
-        """Return the same where, of several files, the one in a folder is taken that other cells of the row name.
-
-        Args:
-            others: what else is known of each row, such as its label and its split.
-        """
-        matches = list(self.matches)
-        for row, match in enumerate(matches):
-            if len(match.files) > 1:
-                words = {_fold(cells[row]) for cells in others} - {""}
-                folders = [_folders(os.path.relpath(file, self.root)) for file in match.files]
-                agree = [len(words & ({*parts} | {split_of(part) for part in parts})) for parts in folders]
-                best = [file for file, count in zip(match.files, agree, strict=True) if count == max(agree) > 0]
-                if len(best) == 1:
-                    matches[row] = replace(match, files=(best[0],), inside="")
-        return replace(self, matches=matches)
-
-
-class PictureFiles:
-    """The picture files of a folder, to be found by the ends of their paths.
-
-    Args:
-        root: the folder; it is walked when something is looked for, once.
-        most: how many files and folders are looked at; where there are more, it counts as empty.
-    """
-
-    def __init__(self, root: str, most: int | None = None) -> None:
-        self.root, self._most = root, most
-
-    @cached_property
-    def paths(self) -> list[str]:
-        """The pictures, as paths from the root with ``/``, in an order that is the same on any file system."""
-        found: list[str] = []
-        count = 0
-        entered: set[tuple[int, int]] = set()
-        waiting = [""]
-        while waiting:
-            folder = waiting.pop()
-            try:
-                status = os.stat(os.path.join(self.root, folder))
-                if (status.st_dev, status.st_ino) in entered:
-                    continue
-                entered.add((status.st_dev, status.st_ino))
-                with os.scandir(os.path.join(self.root, folder)) as items:
-                    for item in sorted(items, key=lambda item: item.name, reverse=True):
-                        kind = kind_of_file(item.name)
-                        path = f"{folder}/{item.name}" if folder else item.name
-                        if kind != "helper" and item.is_dir():
-                            waiting.append(path)
-                        elif kind in ("picture", "unknown"):
-                            found.append(path)
-                        count += 1
-            except OSError:
-                continue
-            if self._most is not None and count > self._most:
-                return []
-        return sorted(found)
-
-    @cached_property
-    def parts(self) -> list[list[str]]:
-        """The folders above each picture, from the root, folded."""
-        return [_folders(path) for path in self.paths]
-
-    @cached_property
-    def by_name(self) -> dict[str, list[int]]:
-        """The pictures of each name, folded."""
-        return _grouped(_fold(path).rpartition("/")[2] for path in self.paths)
-
-    @cached_property
-    def by_stem(self) -> dict[str, list[int]]:
-        """The pictures of each name without ending, folded."""
-        return _grouped(_stem(_fold(path).rpartition("/")[2]) for path in self.paths)
-
-    @cached_property
-    def by_number(self) -> dict[str, list[int]]:
-        """The pictures whose names are numbers, by the number without leading zeros."""
-        names = (_stem(_fold(path).rpartition("/")[2]) for path in self.paths)
-        return _grouped(str(int(name)) if name.isascii() and name.isdigit() else "" for name in names)
-
-    def named(self, name: str) -> Iterator[tuple[str, list[int]]]:
-        """Yield pictures that a name may mean, folded, the surest first, with what was done to the name."""
-        yield "name", self.by_name.get(name, [])
-        yield "ending", self.by_stem.get(name, [])
-        if _stem(name) != name:
-            yield "ending", self.by_stem.get(_stem(name), [])
-        if number := re.fullmatch(r"(\d{1,18})(?:\.0+)?", name):
-            yield "number", self.by_number.get(str(int(number[1])), [])
-        if _UPLOAD_PREFIX.match(name):
-            yield "name", self.by_name.get(_UPLOAD_PREFIX.sub("", name, count=1), [])
-        if "%" in name:
-            yield "name", self.by_name.get(_fold(unquote(name)), [])
-
-    def nearest(self, name: str) -> str:
-        """Return the path of the picture whose path is most like this one; nothing where there is none."""
-        step = len(self.paths) // _MAX_COMPARED + 1
-        close = get_close_matches(name, self.paths[::step], n=1, cutoff=0.0)
-        return close[0] if close else ""
-
 
 class PathMatcher:
     """Finds the files that the values of a table mean.
@@ -193,19 +103,21 @@ class PathMatcher:
         self.base = os.path.abspath(images or folder)
         self.files = PictureFiles(self.base)
         self._split = _split_in(name)
-        self._may_widen = images is None
-        self._own_folder = ""  # the matcher's own, seen from where it searches
+        self._is_said = images is not None
 
     def widen(self) -> bool:
-        """Search the folder around the table's as well, if that is not too large; return whether anything is there."""
-        around = os.path.dirname(self.base)
-        if not self._may_widen or around == self.base:
+        """Search around the table's folder, where that has no pictures and is called like a folder for tables.
+
+        Returns:
+            Whether anything is there. Of any other folder the neighbours have nothing to do with it.
+        """
+        around, own = os.path.split(self.base)
+        if self._is_said or own.casefold() not in _FOR_TABLES or self.files.paths:
             return False
-        self._may_widen = False
         wider = PictureFiles(around, _MAX_AROUND)
         if not wider.paths:
             return False
-        self.files, self._own_folder = wider, os.path.basename(self.base)
+        self.files = wider
         return True
 
     def match(self, values: Sequence[str]) -> Matched:
@@ -213,22 +125,30 @@ class PathMatcher:
         matches = [self._literal(value) for value in values]
         parts = [path_parts(value) for value in values]
         shared = _shared_folders(parts)
-        # Where some values are right as they are written, the others may differ in their ending, not in their folder.
-        settled = {_origin(parts[row]) for row, match in enumerate(matches) if match.files}
+        if self._is_said:  # that the pictures are there, wherever they were
+            shared |= {origin: max(map(len, parts)) for origin in shared if origin}
+        # Where some values are right as they are written, the others mean files in the same folders.
+        settled: dict[str, set[str]] = defaultdict(set)
+        for row, match in enumerate(matches):
+            settled[_origin(parts[row])] |= {os.path.dirname(file) for file in match.files}
         cache: dict[tuple[str, ...], Match] = {}
         for row, match in enumerate(matches):
             if match.files or not values[row].strip():
                 continue
             key, origin = tuple(parts[row]), _origin(parts[row])
             if key not in cache:
-                found = self._search(parts[row], 0 if origin in settled else shared[origin])
-                cache[key] = NOTHING if origin in settled and found.inside != self._own_folder else found
+                folders = settled[origin]
+                found = self._search(parts[row], 0 if folders else shared[origin])
+                others = folders and not {os.path.dirname(file) for file in found.files} <= folders
+                cache[key] = NOTHING if others else found
             matches[row] = cache[key]
-        return Matched(self._in_one_folder(matches, values), self.files.root)
+        return Matched(matches, self.files.root)
 
     def tried(self, value: str) -> str:
-        """Return the path that was tried first."""
-        return os.path.normpath(os.path.join(self.base, value.strip()))
+        """Return the path that was tried first, or the address that it is."""
+        return (
+            value.strip() if _ADDRESS.match(value.strip()) else os.path.normpath(os.path.join(self.base, value.strip()))
+        )
 
     def nearest(self, value: str) -> str:
         """Return the absolute path of the picture that is most like a value; nothing where there are none."""
@@ -236,7 +156,9 @@ class PathMatcher:
         return os.path.join(self.files.root, near) if near else ""
 
     def _literal(self, value: str) -> Match:
-        for written, how in ((value, "literal"), (value.strip(), "literal"), (plain_path(value), "spelling")):
+        plain = plain_path(value)
+        forms = {unquote(plain): "spelling", plain: "spelling", value.strip(): "literal", value: "literal"}
+        for written, how in reversed(forms.items()):
             path = os.path.normpath(os.path.join(self.base, written))
             if written.strip() and os.path.exists(path) and not os.path.isdir(path):
                 return Match((path,), how)
@@ -251,15 +173,15 @@ class PathMatcher:
         """
         if not parts:
             return NOTHING
-        folders = [_fold(part) for part in parts[:-1]]
-        for how, rows in self.files.named(_fold(parts[-1])):
+        folders = [fold_path(part) for part in parts[:-1]]
+        for how, rows in self.files.named(fold_path(parts[-1])):
             fits = {row: _shared_end(folders, self.files.parts[row]) for row in rows}
             most = max(fits.values(), default=0)
             dropped = parts[: len(folders) - most]
             if not fits or len(dropped) > droppable:
                 continue
             best = [row for row in rows if fits[row] == most]
-            best = [row for row in best if _same_split(dropped, self.files.parts[row][: -most or None])]
+            best = [row for row in best if self._fits_split(dropped, self.files.parts[row][: -most or None])]
             if not best:
                 continue
             root = self.files.root
@@ -267,10 +189,42 @@ class PathMatcher:
             return Match(
                 tuple(os.path.join(root, self.files.paths[row]) for row in best),
                 how,
-                posixpath.join(*dropped) if dropped else "",
+                re.sub(r"^/(?=[A-Za-z]:)", "", posixpath.join(*dropped)) if dropped else "",
                 inside.pop() if len(inside) == 1 else "",
+                most + 1,
             )
         return NOTHING
+
+    def _fits_split(self, dropped: Sequence[str], inside: Sequence[str]) -> bool:
+        """Return whether the folders around a match name no other split than those left out, or the table itself."""
+        wanted = {_split_in(part) for part in dropped} - {None} or {self._split} - {None}
+        taken = {_split_in(part) for part in inside} - {None}
+        return not wanted or not taken or bool(wanted & taken)
+
+    def settle(self, matched: Matched, values: Sequence[str], others: Sequence[Sequence[str]]) -> Matched:
+        """Return the same where, of several files, the right one follows from the rest of the table.
+
+        Args:
+            matched: what the values of the column may mean.
+            values: of the column with the pictures.
+            others: cells of other columns, such as the label, the split or a folder: where one of them is the name of
+                a folder, the file in it is meant.
+        """
+        matches = list(matched.matches)
+        unclear = [row for row, match in enumerate(matches) if len(match.files) > 1]
+        if unclear:  # many columns name no folder at all
+            names = _words({part for parts in self.files.parts for part in parts})
+            others = [cells for cells in others if _words({cell.strip() for cell in cells}) & names]
+        for row in unclear if others else ():
+            match = matches[row]
+            words = _words(cells[row].strip() for cells in others)
+            folders = [os.path.dirname(os.path.relpath(file, matched.root)).split(os.sep) for file in match.files]
+            agree = [len(words & _words(parts)) for parts in folders]
+            best = [file for file, count in zip(match.files, agree, strict=True) if count == max(agree) > 0]
+            if len(best) == 1:
+                inside = os.path.relpath(match.outer(best[0]), matched.root).replace(os.sep, "/")
+                matches[row] = replace(match, files=(best[0],), inside="" if inside == "." else inside)
+        return Matched(_without_collisions(self._in_one_folder(matches, values), values), matched.root)
 
     def _in_one_folder(self, matches: list[Match], values: Sequence[str]) -> list[Match]:
         """Return the matches where what is ambiguous is settled by the one folder that holds nearly all of the files.
@@ -281,7 +235,8 @@ class PathMatcher:
         if not unclear or len({values[row] for row in unclear}) < len(unclear):
             return matches
         searched = [row for row, match in enumerate(matches) if match.files and match.how not in _IN_PLACE]
-        within = Counter(folder for row in searched for folder in {os.path.dirname(f) for f in matches[row].files})
+        outer = {row: [matches[row].outer(file) for file in matches[row].files] for row in searched}
+        within = Counter(folder for row in searched for folder in set(outer[row]))
         whole = [folder for folder, count in within.items() if count >= _NEARLY_ALL * len(searched)]
         if len(whole) > 1 and self._split:
             whole = [folder for folder in whole if _split_in(os.path.basename(folder)) == self._split]
@@ -290,15 +245,25 @@ class PathMatcher:
         inside = os.path.relpath(whole[0], self.files.root).replace(os.sep, "/")
         settled = list(matches)
         for row in searched:
-            there = tuple(file for file in matches[row].files if os.path.dirname(file) == whole[0])
-            settled[row] = replace(matches[row], files=there, inside=inside) if there else NOTHING
+            there = [file for file, folder in zip(matches[row].files, outer[row], strict=True) if folder == whole[0]]
+            settled[row] = replace(matches[row], files=tuple(there), inside=inside) if there else NOTHING
         return settled
+
+
+def _without_collisions(matches: list[Match], values: Sequence[str]) -> list[Match]:
+    """Return matches without those of paths that are one file only because folders were left out of them."""
+    written: dict[str, set[str]] = defaultdict(set)
+    for match, value in zip(matches, values, strict=True):
+        if match.dropped and len(match.files) == 1:
+            written[match.files[0]].add(plain_path(value))
+    several = {file for file, paths in written.items() if len(paths) > 1}
+    return [NOTHING if match.dropped and match.files and match.files[0] in several else match for match in matches]
 
 
 def plain_path(value: str) -> str:
     """Return a path with slashes, without quotes, and without what makes it a URL."""
     text = value.strip().strip("\"'")
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
+    if _ADDRESS.match(text):
         url = urlsplit(text)
         text = unquote(url.path if url.scheme == "file" else f"/{url.netloc}{url.path}")
     elif "local-files/?d=" in text:  # how Label Studio names a file of its own machine
@@ -342,35 +307,14 @@ def _shared_end(folders: Sequence[str], others: Sequence[str]) -> int:
     return count
 
 
-def _same_split(dropped: Sequence[str], inside: Sequence[str]) -> bool:
-    """Return whether the folders that were left out and those that came instead do not name different splits."""
-    left, taken = {_split_in(part) for part in dropped} - {None}, {_split_in(part) for part in inside} - {None}
-    return not left or not taken or bool(left & taken)
+def _words(names: Iterable[str]) -> set[str]:
+    """Return names folded, and the splits that they mean."""
+    names = list(names)
+    return ({fold_path(name) for name in names} | {split_of(name) or "" for name in names}) - {""}
 
 
+@cache
 def _split_in(name: str) -> str | None:
     """Return the split that a name is about, whatever else it says: ``train_labels``."""
     found = split_name(name)
     return found.split if found else None
-
-
-def _folders(path: str) -> list[str]:
-    """Return the folders above a picture, folded."""
-    return _fold(path).replace("\\", "/").split("/")[:-1]
-
-
-def _fold(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _stem(name: str) -> str:
-    """Return a folded name without the ending of a picture."""
-    stem, _dot, ending = name.rpartition(".")
-    return stem if stem and ending in PICTURE_SUFFIXES else name
-
-
-def _grouped(keys: Iterator[str]) -> dict[str, list[int]]:
-    groups: dict[str, list[int]] = defaultdict(list)
-    for row, key in enumerate(keys):
-        groups[key].append(row)
-    return groups

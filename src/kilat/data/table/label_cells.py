@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kilat.data.labels import normalize_label
-from kilat.data.table_column import TRUE, Column
+from kilat.data.table.column import NOT_A_NUMBER, TRUE, Column
 
 _SEPARATORS = ("|", ";", ",", " ")
 """What stands between several labels in one cell; a blank counts only where each part is a label of its own."""
-
-_NOT_A_NUMBER = frozenset(("nan", "<na>", "nat"))
-"""How pandas writes a value that is not there, where it writes something."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +28,10 @@ class RowLabels:
     trimmed: bool = False
 
 
-def read_labels(columns: Sequence[Column]) -> RowLabels:
+def read_labels(columns: Sequence[Column], rows: int) -> RowLabels:
     """Return the label of every row: of one column its value, of several the names of those that say yes."""
+    if not columns:
+        return RowLabels([""] * rows, [])
     if len(columns) > 1:
         return _one_hot(columns)
     cells = columns[0].cells
@@ -41,7 +40,7 @@ def read_labels(columns: Sequence[Column]) -> RowLabels:
     read = {value: _parts(value) for value in columns[0].counts}
     separator = _separator([parts[0] for parts in read.values() if len(parts) == 1])
     first: dict[frozenset[str], str] = {}  # combinations in one order, whatever the order in the cell
-    labels: dict[str, str] = {"": ""}
+    labels: dict[str, str] = {}
     combined: dict[str, None] = {}
     for value, parts in read.items():
         several = parts
@@ -54,7 +53,7 @@ def read_labels(columns: Sequence[Column]) -> RowLabels:
         else:
             label = (several or [""])[0]
         labels[value] = label.partition(".")[0] if trimmed else label
-    return RowLabels([labels[cell.strip()] for cell in cells], list(combined), trimmed)
+    return RowLabels([labels.get(cell.strip(), "") for cell in cells], list(combined), trimmed)
 
 
 def _parts(value: str) -> list[str]:
@@ -63,7 +62,7 @@ def _parts(value: str) -> list[str]:
     if value[:1] in "[({" and value[-1:] in "])}":
         items = _listed(value) or [value]
     names = [normalize_label(str(item)) for item in items]
-    return [name for name in names if name and name.casefold() not in _NOT_A_NUMBER]
+    return [name for name in names if name and name.casefold() not in NOT_A_NUMBER]
 
 
 def _listed(value: str) -> list[object]:

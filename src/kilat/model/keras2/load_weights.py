@@ -2,13 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from kilat.locale import _
-from kilat.model.keras2.errors import CannotRebuildError
+from kilat.model.keras2.cannot_rebuild import CannotRebuildError
 from kilat.model.keras2.graph import MODELS, Part
 
 Group = Any
@@ -78,7 +77,8 @@ def _assign_named(part: Part, saved: dict[str, Any]) -> None:
     if len(by_name) == len(weights) == len(keys) and set(keys) == set(by_name):
         pairs = [by_name[layer, leaf] for layer, leaf in keys]
     else:
-        pairs = [*_trained(part), *_others(part, part.trainable)]
+        trained, others = _in_order(part)
+        pairs = trained + others
         _require_same_names(part.name, [weight.path for weight in pairs], [*saved])
     for weight, value in zip(pairs, saved.values(), strict=True):
         _set(part.name, weight, value)
@@ -145,22 +145,15 @@ def _weights(part: Part) -> list[tuple[Any, Any]]:
     return [(layer, weight) for layer, weight in pairs if _leaf(weight.path) != "count"]
 
 
-def _trained(part: Part) -> Iterator[Any]:
-    """Yield the weights that Keras 2 saved first: those that were trained."""
-    if part.trainable and part.layer is not None:
-        yield from part.layer.trainable_weights
-    for one in part.parts if part.trainable else ():
-        yield from _trained(one)
-
-
-def _others(part: Part, trainable: bool) -> Iterator[Any]:
-    """Yield the weights that it saved then."""
-    trainable = trainable and part.trainable
+def _in_order(part: Part) -> tuple[list[Any], list[Any]]:
+    """Return the weights that Keras 2 saved first, those that were trained, and those that it saved then."""
     if part.layer is not None:
-        weights = part.layer.non_trainable_weights if trainable else part.layer.weights
-        yield from (weight for weight in weights if _leaf(weight.path) != "count")
-    for one in part.parts:
-        yield from _others(one, trainable)
+        kept = [weight for _layer, weight in _weights(part)]
+        trained = [weight for weight in kept if weight.trainable]
+        return (trained, [weight for weight in kept if not weight.trainable]) if part.trainable else ([], kept)
+    halves = [_in_order(one) for one in part.parts]
+    trained, others = ([weight for half in halves for weight in half[i]] for i in (0, 1))
+    return (trained, others) if part.trainable else ([], trained + others)
 
 
 def _leaf(path: str) -> str:

@@ -26,6 +26,7 @@ class Cells:
         overfull: rows that have more cells than there are columns, each with how many.
         embedded: the columns that hold pictures, by number.
         encoding: how the text was encoded, where that is not UTF-8.
+        shards: how many files were read as one table, and how many there should be; None where it is one file.
     """
 
     names: list[str]
@@ -35,6 +36,7 @@ class Cells:
     overfull: dict[int, int] = field(default_factory=dict)
     embedded: dict[int, Embedded] = field(default_factory=dict)
     encoding: str = ""
+    shards: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.columns[0]) if self.columns else 0

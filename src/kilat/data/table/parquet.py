@@ -2,14 +2,15 @@
 
 import importlib.util
 import json
+import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from kilat.data.image_file import SIGNATURE_BYTES, has_image_signature
-from kilat.data.table_cells import Cells, Embedded, cell_text
+from kilat.data.table.cells import Cells, Embedded, cell_text
 from kilat.errors import SourceError
 from kilat.locale import _
 
@@ -17,10 +18,15 @@ _BATCH = 32
 """Rows of pictures that are in memory at a time."""
 
 
+_SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.parquet", re.IGNORECASE)
+"""How Hugging Face Datasets names the files that are one table together."""
+
+
 def read_parquet(file: Path) -> Cells:
     """Return the columns of a Parquet file as text; bytes of pictures are left where they are.
 
-    The names of classes that Hugging Face Datasets keeps beside a column of numbers take their place.
+    The names of classes that Hugging Face Datasets keeps beside a column of numbers take their place. A file that is
+    one of several (``train-00000-of-00002.parquet``) is read with the others beside it.
 
     Raises:
         SourceError: it cannot be read, or pyarrow is not installed.
@@ -29,6 +35,38 @@ def read_parquet(file: Path) -> Cells:
         raise SourceError(
             _("Reading {file} needs pyarrow, which is not installed.").format(file=file), hint=_("pip install pyarrow")
         )
+    shard = _SHARD.fullmatch(file.name)
+    if shard is None or int(shard[3]) == 1:
+        return _read_one(file)
+    names = [f"{shard[1]}-{number:05}-of-{shard[3]}.parquet" for number in range(int(shard[3]))]
+    tables = [_read_one(file.parent / name) for name in names if (file.parent / name).exists()]
+    columns = [[cell for table in tables for cell in table.columns[i]] for i in range(len(tables[0].names))]
+    picture_columns = {i for table in tables for i in table.embedded}
+    embedded: dict[int, Embedded] = {
+        i: ShardedPictures([(len(t), t.embedded.get(i)) for t in tables]) for i in picture_columns
+    }
+    return Cells(tables[0].names, columns, embedded=embedded, shards=(len(tables), len(names)))
+
+
+class ShardedPictures:
+    """The pictures in a column of several files that are one table.
+
+    Args:
+        shards: of each file how many rows it has, and the pictures in it; None where it has none.
+    """
+
+    def __init__(self, shards: Sequence[tuple[int, Embedded | None]]) -> None:
+        self._pictures = [pictures for _rows, pictures in shards]
+        self._ends = list(accumulate(rows for rows, _pictures in shards))
+
+    def read(self, row: int) -> bytes | None:
+        """Return the bytes in a row; None where there are none."""
+        shard = bisect_right(self._ends, row)
+        pictures = self._pictures[shard]
+        return pictures.read(row - (self._ends[shard - 1] if shard else 0)) if pictures else None
+
+
+def _read_one(file: Path) -> Cells:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,9 +1,9 @@
 """The layout of a tree of files, on disk or in an archive: which folders are splits, which are classes, which neither.
 
-First the roots are found, the folders that hold the class folders (``kilat.data.layout_roots``). Then the classes in
+First the roots are found, the folders that hold the class folders (``kilat.data.layout.roots``). Then the classes in
 them are looked at: folders that hold nothing but the same folders are no classes. Whatever was read into the folders is
 a note. Where two readings are as likely, or there is none, that is a problem, and an error as soon as labels are needed
-(``kilat.data.layout_problems``).
+(``kilat.data.layout.no_classes``).
 """
 
 import re
@@ -12,11 +12,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from kilat.data.catalog import Entry
-from kilat.data.folder_names import is_annotations, is_data, is_date, is_pictures, name_key
-from kilat.data.folder_tree import Companions, Folder, FoundFile, split_path
 from kilat.data.image_file import printable
 from kilat.data.labels import normalize_label
-from kilat.data.layout_roots import ANNOTATION, Problem, Root, RootFinder
+from kilat.data.layout.folder_names import is_annotations, is_data, is_date, is_unlabelled, name_key
+from kilat.data.layout.roots import ANNOTATION, Problem, Root, RootFinder, inside
+from kilat.data.layout.tree import Companions, Folder, FoundFile, split_path
 from kilat.data.split_names import split_of
 from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
@@ -34,8 +34,8 @@ _NO_NAME = Refusal("no_class_in_name")
 _SHARED = 0.5
 """The share of the folders in a class that stand in other classes too, on average, from which on they are the same."""
 
-_NUMBERED = re.compile(r"(.+?)[\s._-]+\(?\d+\)?|(.*[^\W\d_])\(?\d+\)?")
-"""The name of a picture that ends in a number, as most programs write them: ``cat.12``, ``cat (12)``, ``cat12``."""
+_NUMBERED = re.compile(r"(.+?)[\s._-]+\(?\d+\)?|(.*[^\W\d_])\(?\d+\)?|\d+[\s._-]+([^\W\d_].*)")
+"""The name of a picture with a number: ``cat.12``, ``cat (12)``, ``cat12``, or ``12_cat``."""
 
 
 class Layout:
@@ -73,7 +73,8 @@ class Layout:
         self.empty_classes = self._count_empty(folders)
         tables = [path for path in self.companions.tables if path.rpartition("/")[0] in ("", finder.level.path)]
         if tables and self.problem is None:
-            self.notes.append(Note("tables_not_used", {"tables": [printable(path) for path in sorted(tables)]}))
+            values = {"tables": [printable(path) for path in sorted(tables)], "count": len(tables)}
+            self.notes.append(Note("tables_not_used", values))
         if self.companions.archives:
             archives = [printable(path) for path in sorted(self.companions.archives)]
             self.notes.append(Note("archives_not_opened", {"archives": archives}))
@@ -88,7 +89,7 @@ class Layout:
             for folder in root.classes:
                 if not any(one.folder is folder for one in self.roots):
                     classes[name_key(folder.name)].append(folder)
-        self._leave_out_masks([folder for folders in classes.values() for folder in folders])
+        self._note_doubtful(sorted({folder.name for folders in classes.values() for folder in folders}))
         deep = {key: folders for key, folders in classes.items() if not any(one.direct for one in folders)}
         inner = {key: _inner_folders(folders) for key, folders in deep.items()}
         if all(is_date(name) for names in inner.values() for name in names.values()):
@@ -97,15 +98,23 @@ class Layout:
             outer = sorted({folders[0].name for folders in deep.values()})
             self.problem = Problem("same_folders", level.path, outer, same)
             return
-        several = sorted(key for key, names in inner.items() if len(names) > 1)
-        data = [deep[key][0].name for key in several if is_data(deep[key][0].name)]
+        holders = sorted(key for key, names in inner.items() if names)
+        data = [deep[key][0].name for key in holders if is_data(deep[key][0].name) and len(inner[key]) > 1]
         if data and len(classes) > 1:
             self.problem = Problem("data_folder", level.path, data, sorted(inner[name_key(data[0])].values()))
-        elif several:
-            leaves = {leaf.path: leaf.name for key in several for leaf in deep[key][0].leaves}
+        elif len(set().union(*inner.values())) > 1:
+            leaves = {leaf.path: leaf.name for key in holders for leaf in deep[key][0].leaves}
             option = "last-folder" if len(set(leaves.values())) == len(leaves) else "folders"
-            values = {"classes": [deep[key][0].name for key in several], "folders": sorted(set(leaves.values()))}
+            values = {"classes": [deep[key][0].name for key in holders], "folders": sorted(set(leaves.values()))}
             self.notes.append(Note("classes_hold_only_folders", {**values, "option": option}))
+
+    def _note_doubtful(self, names: list[str]) -> None:
+        """Say which classes have names that are no usual ones for a class."""
+        doubtful = [name for name in names if split_of(name) or is_unlabelled(name)]
+        if 0 < len(doubtful) < len(names):
+            others = [name for name in names if name not in doubtful]
+            values = {"folders": doubtful, "others": others, "count": len(doubtful)}
+            self.notes.append(Note("doubtful_classes", values))
 
     def _take_nested_copies(self) -> None:
         """Take a folder that stands among the classes and holds folders of their names for more of the same."""
@@ -124,20 +133,6 @@ class Layout:
                 if split != root.split:
                     code, values = "nested_split", {**values, "split": split}
                 self.notes.append(Note(code, values))
-
-    def _leave_out_masks(self, classes: Iterable[Folder]) -> None:
-        """Refuse the masks in classes that hold pictures and their masks: ``covid/images``, ``covid/masks``."""
-        masks = [
-            inner
-            for folder in classes
-            if any(map(is_pictures, folder.inner)) or folder.direct
-            for inner in folder.folders
-            if is_annotations(inner.name)
-        ]
-        if masks:
-            self.roots += [Root(one, refused=ANNOTATION) for one in masks]
-            names = sorted({one.name for one in masks})
-            self.notes.append(Note("annotation_folders", {"folders": names, "count": sum(one.count for one in masks)}))
 
     # the pictures
 
@@ -194,10 +189,10 @@ class Layout:
 
 
 def class_in_name(name: str) -> str:
-    """Return the class that a picture's name begins with, before a number: ``cat`` of ``cat.12.jpg``; empty if none."""
+    """Return the class in a picture's name, beside a number: ``cat`` of ``cat.12.jpg``, ``12_cat.jpg``; or nothing."""
     stem = name.rpartition(".")[0] or name
     found = _NUMBERED.fullmatch(stem)
-    return normalize_label((found[1] or found[2]).strip(" ._-")) if found else ""
+    return normalize_label(next(filter(None, found.groups())).strip(" ._-")) if found else ""
 
 
 def sorted_order(entries: Sequence[Entry]) -> list[int]:
@@ -213,12 +208,9 @@ def sorted_order(entries: Sequence[Entry]) -> list[int]:
 def _inner_folders(folders: Iterable[Folder]) -> dict[str, str]:
     """Return the names of the folders in a class, behind wrappers, by key; none where pictures stand beside them."""
     found: dict[str, str] = {}
-    for folder in folders:
-        inside = folder
-        while len(inside.inner) == 1 and not inside.direct:
-            inside = inside.folders[0]
-        if not inside.direct:
-            found |= {name_key(name): name for name in inside.inner if not is_annotations(name)}
+    for within in map(inside, folders):
+        if not within.direct:
+            found |= {name_key(one.name): one.name for one in within.folders if not is_annotations(one.name)}
     return found
 
 
@@ -230,7 +222,7 @@ def _same_names(inner: Mapping[str, Mapping[str, str]]) -> list[str]:
     """
     counts = Counter(key for names in inner.values() for key in names)
     shares = [sum(counts[key] > 1 for key in names) / len(names) for names in inner.values() if names]
-    if not shares or sum(shares) < _SHARED * len(shares) or len(counts) < 2:
+    if len(counts) < 2 or max(map(len, inner.values())) < 2 or sum(shares) < _SHARED * len(shares):
         return []
     return sorted({name for names in inner.values() for key, name in names.items() if counts[key] > 1})
 

@@ -13,14 +13,16 @@ from pathlib import Path
 
 from kilat.data.catalog import Entry
 from kilat.data.image_file import LIMIT, MAX_BYTES, is_encodable, printable, read_file
-from kilat.data.layout import sorted_order
+from kilat.data.layout.layout import sorted_order
 from kilat.data.reading import Reading
-from kilat.data.table_cells import Cells
-from kilat.data.table_columns import ChosenColumns, Columns, has_header
-from kilat.data.table_files import read_cells
-from kilat.data.table_labels import RowLabels, read_labels
-from kilat.data.table_notes import nearest_miss, table_notes
-from kilat.data.table_paths import Matched, PathMatcher
+from kilat.data.split_names import split_name
+from kilat.data.table.cells import Cells
+from kilat.data.table.column import Column
+from kilat.data.table.columns import ChosenColumns, Columns, has_header
+from kilat.data.table.label_cells import RowLabels, read_labels
+from kilat.data.table.path_matching import Matched, PathMatcher
+from kilat.data.table.reading_notes import nearest_miss, table_notes
+from kilat.data.table.rows import read_cells
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _
 from kilat.locale.lists import listed
@@ -30,8 +32,8 @@ from kilat.locale.refusals import Refusal
 class TableSource:
     """Pictures listed in a table, or held in it.
 
-    Entries stand in the order of labels and paths; where the table holds the pictures themselves, in its own order,
-    in which they are read fastest. ``read`` is for one thread.
+    Entries stand in the order of labels and paths; where labels are not needed, or the table holds the pictures
+    themselves, in its own order. ``read`` is for one thread.
 
     Args:
         path: a file with one of the endings ``kilat.data.table_files.TABLES``. Paths in it are relative to its folder,
@@ -47,27 +49,31 @@ class TableSource:
     def __init__(self, path: str | Path, name: str = "", reading: Reading | None = None) -> None:
         file, reading = Path(path), reading or Reading()
         self.name = name or file.stem
-        matcher = PathMatcher(str(file.parent), _folder(reading.images, file), file.stem)
+        _require_folder(reading.images, file)
+        matcher = PathMatcher(str(file.parent), reading.images, file.stem)
         cells = read_cells(file)
         if not has_header(cells, matcher, (reading.path_column, reading.label_column, reading.split_column)):
             cells = cells.without_header()
-        chosen = Columns(file, cells).choose(reading, matcher)
-        rows = read_labels(chosen.labels)
-        self._embedded = cells.embedded.get(chosen.path.number)
+        columns = Columns(file, cells)
+        path_column = columns.choose_path(reading, matcher)
+        self._embedded = cells.embedded.get(path_column.number)
+        matched = Matched([], matcher.base)
         if self._embedded is None:
-            others = (rows.labels, chosen.split.cells) if chosen.split else (rows.labels,)
-            matched = matcher.match(chosen.path.cells).settle(*others)
-            _require_found(file, chosen, matched, matcher)
-        else:
-            matched = Matched([], matcher.base)
+            matched = matcher.match(path_column.cells)
+            _require_any(file, path_column, matched, matcher)
+            matched = matcher.settle(matched, path_column.cells, columns.repeating(path_column))
+            _require_clear(file, path_column, matched)
+        chosen = columns.choose(path_column, reading)
+        rows = read_labels(chosen.labels, len(cells))
         entries = _entries(self.name, cells, chosen, rows, matched, matcher.base)
         files = [matched.file(row) for row in range(len(entries))]
         entries = _refuse_repeated(entries, files)
-        order = list(range(len(entries))) if self._embedded else sorted_order(entries)
+        in_order = self._embedded is not None or not reading.is_labelled
+        order = list(range(len(entries))) if in_order else sorted_order(entries)
         self.entries = [entries[row] for row in order]
         self._files = [files[row] for row in order]
         self.skipped: dict[str, int] = {}
-        self.notes = table_notes(file, cells, chosen, rows, matched, matcher)
+        self.notes = table_notes(file, cells, chosen, rows, matched, matcher) if reading.is_labelled else []
 
     def read(self, index: int) -> bytes:
         """Return the bytes of the picture."""
@@ -86,22 +92,21 @@ class TableSource:
         return path if path and is_encodable(path) else None
 
 
-def _folder(images: str | None, file: Path) -> str | None:
-    """Return the folder that ``--images`` names: as seen from here, or else from the table.
+def _require_folder(images: str | None, file: Path) -> None:
+    """Raise where ``--images`` names no folder.
 
     Raises:
         SourceError: there is none.
     """
-    if images is None:
-        return None
-    places = [os.path.expanduser(images), os.path.join(file.parent, images)]
-    found = [place for place in places if os.path.isdir(place)]
-    if not found:
-        raise SourceError(
-            _("--images: there is no folder {folder}.").format(folder=images),
-            hint=_("Give the folder with the pictures that {file} names.").format(file=file),
-        )
-    return found[0]
+    if images is None or os.path.isdir(images):
+        return
+    inside = os.path.join(file.parent, images)
+    raise SourceError(
+        _("--images: there is no folder {folder}.").format(folder=images),
+        hint=_("Did you mean {names}?").format(names=repr(inside))
+        if os.path.isdir(inside)
+        else _("Give the folder with the pictures that {file} names.").format(file=file),
+    )
 
 
 def _entries(
@@ -119,24 +124,30 @@ def _entries(
     entries = []
     for row, (path, label) in enumerate(zip(paths, rows.labels, strict=True)):
         files = matched.matches[row].files if matched.matches else (path,)
-        shown = path or f"row {row + 1}"
+        shown = path if len(files) == 1 and files[0].endswith(path) else path.strip()
         if len(files) == 1 and matched.matches and matched.matches[row].how != "literal":
-            shown = os.path.relpath(files[0], base)
+            shown = _from(base, files[0])
         refused = None
         if row in cells.overfull:
             refused = Refusal("extra_cells", f"{cells.overfull[row]} > {len(cells.names)}")
         elif not path.strip():
             shown, refused = f"row {row + 1}", Refusal("no_path")
-        elif not label:
+        elif not label and chosen.labels:
             refused = Refusal("no_label")
         elif written[row] and splits[written[row]] is None:
             refused = Refusal("unknown_split", written[row])
         elif not files:
             refused = Refusal("file_not_found")
         elif len(files) > 1:
-            refused = Refusal("several_files", listed([os.path.relpath(file, base) for file in files]))
+            refused = Refusal("several_files", listed([_from(base, file) for file in files]))
         entries.append(Entry(printable(shown), label, splits[written[row]] or "", refused))
     return entries
+
+
+def _from(folder: str, file: str) -> str:
+    """Return a file's path as seen from a folder, quickly where it is inside."""
+    inside = os.path.join(folder, "")
+    return file[len(inside) :] if file.startswith(inside) else os.path.relpath(file, folder)
 
 
 def _refuse_repeated(entries: list[Entry], files: Sequence[str]) -> list[Entry]:
@@ -154,32 +165,52 @@ def _refuse_repeated(entries: list[Entry], files: Sequence[str]) -> list[Entry]:
     return entries
 
 
-def _require_found(file: Path, chosen: ChosenColumns, matched: Matched, matcher: PathMatcher) -> None:
-    """Raise where not one picture of a table is found, with a path that was tried and the nearest file that exists.
+def _require_any(file: Path, column: Column, matched: Matched, matcher: PathMatcher) -> None:
+    """Raise where not one picture of a table exists, with a path that was tried and the nearest file that exists.
 
     Raises:
-        SourceError: none is found, or each name stands for several files.
+        SourceError: none does.
     """
-    values = [value for value in chosen.path.cells if value.strip()]
-    if matched.found or not values:
+    values = list(column.counts)
+    if not values or matched.distinct:
         return
-    unclear = next((match.files for match in matched.matches if len(match.files) > 1), ())
-    command = f"kilat train {shlex.quote(str(file))} --images"
-    if unclear:
-        folders = sorted({os.path.dirname(path) for path in unclear})
-        raise SourceError(
-            _("The pictures of {file} are not clear: '{value}' may be {files}.").format(
-                file=file, value=values[0].strip(), files=listed([printable(path) for path in unclear])
-            ),
-            hint=_("Say the folder: {command}").format(command=f"{command} {shlex.quote(folders[0])}"),
-        )
     message = _("None of the {count:,} pictures that {file} names in its column '{column}' was found: tried {tried}.")
     miss = nearest_miss(values[0], matcher)
-    message = message.format(count=len(values), file=file, column=chosen.path.name, tried=miss["tried"])
+    message = message.format(count=column.filled, file=file, column=column.name, tried=miss["tried"])
     if miss["nearest"]:
         message += " " + _("The nearest picture is {nearest}.").format(nearest=miss["nearest"])
-    folder = os.path.dirname(miss["nearest"]) if miss["nearest"] else "FOLDER"
+    folder = os.path.dirname(miss["nearest"]) or "FOLDER"
     raise SourceError(
-        message,
-        hint=_("Say the folder with the pictures: {command}").format(command=f"{command} {shlex.quote(folder)}"),
+        message, hint=_("Say the folder with the pictures: {command}").format(command=_with_images(file, folder))
     )
+
+
+def _require_clear(file: Path, column: Column, matched: Matched) -> None:
+    """Raise where every name in a table stands for several files.
+
+    Raises:
+        SourceError: it does.
+    """
+    unclear = next((match.files for match in matched.matches if len(match.files) > 1), ())
+    if matched.found or not unclear:
+        return
+    folders = sorted({os.path.dirname(path) for path in unclear}, key=_likeliest_first)
+    hint = _("Write the names with their endings into the table, or move the files that are not meant.")
+    if len(folders) > 1:
+        hint = _("Say the folder: {command}").format(command=_with_images(file, folders[0]))
+    raise SourceError(
+        _("The pictures of {file} are not clear: '{value}' may be {files}.").format(
+            file=file, value=next(iter(column.counts)), files=listed([printable(path) for path in unclear])
+        ),
+        hint=hint,
+    )
+
+
+def _likeliest_first(folder: str) -> tuple[int, str]:
+    """Return where a folder of pictures comes among others: training pictures first, those of a test last."""
+    name = split_name(os.path.basename(folder))
+    return ("train", "", "validation", "test").index(name.split if name else ""), folder
+
+
+def _with_images(file: Path, folder: str) -> str:
+    return f"kilat train {shlex.quote(str(file))} --images {shlex.quote(folder)}"

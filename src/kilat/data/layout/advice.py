@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable
 from kilat.data.archive import SUFFIXES as ARCHIVES
 from kilat.data.archive import stem
 from kilat.data.catalog import Source
-from kilat.data.folder_names import is_annotations
-from kilat.data.folder_tree import is_table
 from kilat.data.image_file import printable
-from kilat.data.layout import Layout, class_in_name
-from kilat.data.layout_roots import ANNOTATION
+from kilat.data.layout.folder_names import is_annotations
+from kilat.data.layout.layout import Layout, class_in_name
+from kilat.data.layout.roots import ANNOTATION
+from kilat.data.layout.tree import is_table
+from kilat.data.table.rows import hint_for_other_table
 from kilat.errors import SourceError
 from kilat.locale import _, ngettext
 from kilat.locale.lists import listed
@@ -47,8 +48,10 @@ def fitting_table(layout: Layout, where: str, open_table: OpenTable) -> Advice |
     """Return the table inside or beside a folder that labels most of its pictures; None where there is none."""
     if not os.path.isdir(where):
         return None
-    inside = [(name, os.path.join(where, name)) for name in layout.companions.tables]
-    candidates = [one for tables in (inside, _tables_beside(where)) for one in _likeliest_first(tables)[:_TABLES_TRIED]]
+    texts = [name for name in layout.companions.texts if name.lower().endswith((".txt", ".lst"))]
+    tables, lists = ([(one, os.path.join(where, one)) for one in names] for names in (layout.companions.tables, texts))
+    places = (tables, _tables_beside(where), lists)
+    candidates = [one for place in places for one in _likeliest_first(place)[:_TABLES_TRIED]]
     counts = {path: _count_pictures(path, where, open_table) for _name, path in candidates}
     fitting = [(name, path) for name, path in candidates if counts[path]]
     if not fitting:
@@ -83,6 +86,18 @@ def archives_instead(layout: Layout, where: str) -> Advice:
     return message, _("Unpack both and give the folder with the pictures.")
 
 
+def tables_instead(layout: Layout, where: str) -> Advice:
+    """Return which tables lie in a folder that has no pictures: they may hold some, or name some elsewhere."""
+    tables = [name for name, _path in _likeliest_first([(name, name) for name in layout.companions.tables])]
+    message = ngettext(
+        "No pictures in {where}, but a table: {tables}.",
+        "No pictures in {where}, but {count:,} tables: {tables}.",
+        len(tables),
+    ).format(where=where, tables=quoted(tables), count=len(tables))
+    command = f"kilat train {shlex.quote(printable(os.path.join(where, tables[0])))}"
+    return message, _("Give the table, not the folder: {command}").format(command=command)
+
+
 def unpacked(where: str) -> str:
     """Return a folder itself, and for an archive the folder that unpacking it usually makes."""
     if os.path.isdir(where):
@@ -105,7 +120,7 @@ def _classes_in_names(layout: Layout, where: str, *, may_be_numbers: bool) -> Ad
         return None
     command = f"kilat train {shlex.quote(where)} --class-from file-name"
     return (
-        _("The names of the pictures begin with what may be classes: {names}.").format(names=quoted(sorted(counts))),
+        _("The names of the pictures may tell their classes: {names}.").format(names=quoted(sorted(counts))),
         _("If they are the classes: {command}").format(command=command),
     )
 
@@ -134,11 +149,12 @@ def _other_table(layout: Layout, where: str) -> Advice | None:
             _("There is a table in the archive: {table}.").format(table=printable(name)),
             _("To use it, unpack {where}, then: kilat train {path}").format(where=where, path=path),
         )
+    hint = hint_for_other_table(name) or _(
+        "Say which of its columns are which: kilat train {path} --path-column NAME --label-column NAME"
+    ).format(path=path)
     return (
         _("There is a table, {table}, but kilat finds no labels of these pictures in it.").format(table=path),
-        _("Say which of its columns are which: kilat train {path} --path-column NAME --label-column NAME").format(
-            path=path
-        ),
+        hint,
     )
 
 
@@ -190,12 +206,20 @@ def _annotations(layout: Layout) -> list[str]:
         for part in entry.path.split("/")[:-1]
         if is_annotations(part)
     }
-    for folder, path in layout.companions.annotations.items():
-        name = path.rpartition("/")[2].lower()
-        if parts := [part for part in folder[0].split("/") if is_annotations(part)]:
+    beside = set()
+    for path in layout.companions.texts:
+        folder, _slash, name = path.rpartition("/")
+        if parts := [part for part in folder.split("/") if is_annotations(part)]:
             found.add(parts[0] + "/")
-        elif path.rpartition(".")[0] in pictures or (
-            name.endswith((".json", ".yaml", ".yml")) and any(word in name for word in _ANNOTATION_FILES)
+        elif name.lower().endswith((".json", ".yaml", ".yml")) and any(
+            word in name.lower() for word in _ANNOTATION_FILES
         ):
             found.add(path)
+        elif path.rpartition(".")[0] in pictures and folder not in beside:
+            beside.add(folder)
+            found.add(path)
     return sorted(map(printable, found))
+
+
+def _is_annotation_file(name: str) -> bool:
+    return name.endswith((".json", ".yaml", ".yml")) and any(word in name for word in _ANNOTATION_FILES)

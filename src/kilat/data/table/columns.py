@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kilat.data.reading import Reading
-from kilat.data.table_cells import Cells
-from kilat.data.table_column import TRUE, Column, fold, names_picture
-from kilat.data.table_paths import PathMatcher
+from kilat.data.table.cells import Cells
+from kilat.data.table.column import TRUE, Column, fold, names_picture
+from kilat.data.table.path_matching import PathMatcher
 from kilat.errors import SourceError, nearest
 from kilat.locale import _
 from kilat.locale.lists import listed
@@ -28,7 +28,7 @@ class ChosenColumns:
 
     Args:
         path: names the pictures, or holds them.
-        labels: the column with the labels, or one for each label that says yes or no.
+        labels: the column with the labels, or one for each label that says yes or no; none where none are needed.
         split: says which split a picture belongs to; None where no column does.
         unread_splits: names of columns that are called like splits, but say none that kilat knows.
     """
@@ -51,25 +51,34 @@ class Columns:
         self.file, self.cells = file, cells
         self.all = [Column(i, name, cells.columns[i]) for i, name in enumerate(cells.names)]
 
-    def choose(self, reading: Reading, matcher: PathMatcher) -> ChosenColumns:
-        """Return the columns that the user named, and the others as they are found.
+    def choose_path(self, reading: Reading, matcher: PathMatcher) -> Column:
+        """Return the column that names the pictures: the one that the user named, or the one that is found.
 
         Raises:
             SourceError: there is no such column, none is found, or several could be meant.
         """
-        split = self.named("--split-column", reading.split_column) if reading.split_column else None
-        labels = self.labels_named(reading.label_column) if reading.label_column else []
-        taken = [*labels, *([split] if split else [])]
-        path = (
-            self.named("--path-column", reading.path_column) if reading.path_column else self.find_path(matcher, taken)
-        )
+        if not reading.path_column:
+            said = [self.named("--split-column", reading.split_column)] if reading.split_column else []
+            return self.find_path(matcher, [*said, *self._labels_said(reading)])
+        path = self.named("--path-column", reading.path_column)
+        if not matcher.match(path.sample).distinct:
+            matcher.widen()
+        return path
+
+    def choose(self, path: Column, reading: Reading) -> ChosenColumns:
+        """Return all columns that are read: those that the user named, and the others as they are found.
+
+        Raises:
+            SourceError: there is no such column, none is found, or several could be meant.
+        """
+        labels = self._labels_said(reading)
         if not labels:
             self.require_no_boxes(path)
-        split = split or self.find_split([path, *labels])
-        taken = [path, *([split] if split else [])]
-        labels = labels or self.find_labels(taken)
-        unread = [] if split else self.unread_splits([path, *labels])
-        return ChosenColumns(path, labels, split, unread)
+        said = self.named("--split-column", reading.split_column) if reading.split_column else None
+        split = said or self.find_split([path, *labels])
+        if reading.is_labelled and not labels:
+            labels = self.find_labels([path, *([split] if split else [])])
+        return ChosenColumns(path, labels, split, [] if split else self.unread_splits([path, *labels]))
 
     def named(self, option: str, name: str) -> Column:
         """Return the column that an option names: as it is written, in any case, or by its number from 1.
@@ -117,7 +126,7 @@ class Columns:
     def find_split(self, taken: Collection[Column]) -> Column | None:
         """Return the column that says which split a picture belongs to, where there is one."""
         others = [one for one in self.all if one not in taken and one.counts]
-        exact = [one for one in others if one.short_name == "split"]
+        exact = [one for one in others if one.short_name == "split" and any(one.splits.values())]
         about = [one for one in others if one.is_about_splits]
         called = [one for one in about if one.is_called_split]
         several = [one for one in about if len({*one.splits.values()}) > 1 or not self.cells.has_header]
@@ -127,10 +136,14 @@ class Columns:
     def unread_splits(self, taken: Collection[Column]) -> list[str]:
         """Return the names of columns that are called like splits and say none that kilat knows: numbers of folds."""
         others = [one for one in self.all if one not in taken and one.is_called_split]
+        others = [one for one in others if one.short_name not in ("dataset", "set", "phase", "stage")]
         return [one.name for one in others if 1 < len(one.counts) <= _FIRST_ROWS]
 
-    def labels_named(self, name: str) -> list[Column]:
-        """Return the column that ``--label-column`` names, or several, with commas between them: one for each label."""
+    def _labels_said(self, reading: Reading) -> list[Column]:
+        """Return the column that ``--label-column`` names, or several with commas between them: one for each label."""
+        name = reading.label_column
+        if not name:
+            return []
         names = [part for part in name.split(",") if part.strip()]
         if len(names) > 1 and not any(one.name == name for one in self.all):
             return [self.named("--label-column", one) for one in names]
@@ -143,15 +156,24 @@ class Columns:
             SourceError: none is found, or several could be meant.
         """
         others = [one for one in self.all if one not in taken and one.counts and not one.counts_rows]
-        called = _distinct([one for one in others if one.is_called_label and one.may_be_labels], others)
-        if exact := [one for one in called if one.short_name == "label"]:
-            return exact[:1]
+        called = [one for one in others if one.is_called_label and one.may_be_labels]
+        if any(one.short_name == "x" for one in others):  # then y is a coordinate
+            called = [one for one in called if one.short_name != "y"]
+        called = _distinct(called, others)
+        exact = [one for one in called if one.short_name == "label"]
+        if len(exact) == 1:
+            return exact
         if not called:
             if one_hot := self._one_hot(others):
                 return one_hot
             likely = [one for one in others if one.looks_like_labels]
             likely = [one for one in likely if not one.is_called_seldom] or likely
             called = _distinct([one for one in likely if not (one.is_number and one.is_called_seldom)], likely)
+            # Numbers of which nothing is known are labels only where nothing else is said of the pictures.
+            rest = [one for one in others if one not in called and not one.is_called_other and one.may_be_labels]
+            rest = [one for one in rest if not (one.is_number and len(one.counts) == one.filled)]
+            if len(called) == 1 and called[0].is_number and rest:
+                raise self._ambiguous("--label-column", [*called, *rest], _("the labels"))
         if len(called) == 1:
             return called
         if called:
@@ -202,6 +224,10 @@ class Columns:
     def _are_boxes(self, columns: Sequence[Column]) -> bool:
         return len(columns) >= 4 or any("box" in one.short_name or not one.is_number for one in columns)
 
+    def repeating(self, path: Column) -> list[Sequence[str]]:
+        """Return the cells of the other columns whose values come again: labels, splits, folders."""
+        return [one.cells for one in self.all if one is not path and len(one.counts) < one.filled]
+
     def command(self, option: str, value: str) -> str:
         """Return a command that can be pasted."""
         return f"kilat train {shlex.quote(str(self.file))} {option} {shlex.quote(value)}"
@@ -211,13 +237,19 @@ class Columns:
             _("Several columns of {file} may hold {what}: {names}.").format(
                 file=self.file, what=what, names=_names(columns)
             ),
-            hint=_("Say which: {command}").format(command=self.command(option, columns[0].name)),
+            hint=_("Say which: {command}").format(command=self.command(option, self._address(columns[0]))),
         )
 
+    def _address(self, column: Column) -> str:
+        """Return what an option names a column by: its name, or its number where that is not enough."""
+        names = [one.name for one in self.all]
+        return column.name if column.name and names.count(column.name) == 1 else str(column.number + 1)
+
     def _no_path(self) -> SourceError:
-        if not self.all:
+        if not len(self.cells):
+            message = _("{file} has a line with names of columns and no rows.") if self.all else _("{file} is empty.")
             return SourceError(
-                _("{file} is empty.").format(file=self.file),
+                message.format(file=self.file),
                 hint=_("Give a table whose first line names the columns: path,label or path,label,split."),
             )
         if len(self.all) > _MOST_COLUMNS or any(fold(one.name).startswith("pixel") for one in self.all):
@@ -232,7 +264,7 @@ class Columns:
                 file=self.file, names=_names(self.all)
             ),
             hint=_("Say the column and the folder: {command}").format(
-                command=self.command("--path-column", self.all[0].name) + " --images FOLDER"
+                command=self.command("--path-column", self._address(self.all[0])) + " --images FOLDER"
             ),
         )
 
@@ -240,15 +272,14 @@ class Columns:
         message = _("{file} has no column with labels. Its columns: {names}.")
         if others:
             message = _("No column of {file} looks like labels, which are few and come again. Its columns: {names}.")
-        example = self.command("--label-column", others[0].name if others else "NAME")
-        return SourceError(
-            message.format(file=self.file, names=_names(self.all)),
-            hint=_("Say which: {command}").format(command=example),
-        )
+        hint = _("Add a column with the labels, or give a folder with a folder of pictures per class.")
+        if others:
+            hint = _("Say which: {command}").format(command=self.command("--label-column", self._address(others[0])))
+        return SourceError(message.format(file=self.file, names=_names(self.all)), hint=hint)
 
 
 def _naming_pictures(columns: Sequence[Column], matcher: PathMatcher) -> list[Column]:
-    """Return the columns that name the most pictures; of those that name the same ones the one with endings."""
+    """Return the columns that name the most pictures, one for the same pictures; names with endings come first."""
     files: dict[Column, tuple[str, ...]] = {}
     candidates = [one for one in columns if not one.counts_rows]
     if len(candidates) > _MOST_COLUMNS:
@@ -260,7 +291,7 @@ def _naming_pictures(columns: Sequence[Column], matcher: PathMatcher) -> list[Co
     most = max((len({*found} - {""}) for found in files.values()), default=0)
     best = {column: found for column, found in files.items() if 2 * len({*found} - {""}) > most}
     chosen: dict[tuple[str, ...], Column] = {}
-    for column in sorted(best, key=lambda one: not one.names_pictures):
+    for column in [one for one in best if one.names_pictures] or best:
         chosen.setdefault(best[column], column)
     return list(chosen.values())
 

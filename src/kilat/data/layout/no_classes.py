@@ -3,9 +3,9 @@
 import os
 import shlex
 
-from kilat.data.layout import Layout
-from kilat.data.layout_advice import OpenTable, advise, quoted, unpacked
-from kilat.data.layout_roots import ANNOTATION, Problem
+from kilat.data.layout.advice import OpenTable, advise, quoted, unpacked
+from kilat.data.layout.layout import Layout
+from kilat.data.layout.roots import ANNOTATION, Problem
 from kilat.errors import SourceError
 from kilat.locale import N_, _, ngettext
 
@@ -26,11 +26,11 @@ def layout_error(layout: Layout, where: str, open_table: OpenTable) -> SourceErr
     problem = layout.problem
     assert problem is not None
     if problem.kind == "same_folders":
-        return _same_folders(problem, where)
+        return _same_folders(problem, where, is_split=_is_split(layout))
     if problem.kind == "several_data_sets":
         return _several_data_sets(problem, where)
     if problem.kind == "data_folder":
-        return _data_folder(problem, where)
+        return _data_folder(problem, where, is_split=_is_split(layout))
     count = sum(entry.refused != ANNOTATION for entry in layout.entries)
     message = ngettext(
         "The picture in {place} stands in no class folder.",
@@ -76,20 +76,24 @@ def class_folders_hint(where: str) -> str:
     ).format(folder=folder)
 
 
-def _same_folders(problem: Problem, where: str) -> SourceError:
+def _is_split(layout: Layout) -> bool:
+    """Return whether the class folders stand in several places."""
+    return sum(not root.refused for root in layout.roots) > 1
+
+
+def _same_folders(problem: Problem, where: str, *, is_split: bool) -> SourceError:
+    hints = [
+        _("If the inner ones are the classes: {command}").format(command=_command(where, "last-folder")),
+        _("If the outer ones are: {command}").format(command=_command(where, "first-folder")),
+        _("If every pair is: {command}").format(command=_command(where, "folders")),
+    ]
+    if not is_split:
+        hints.append(_("To take one of the outer ones alone: {command}").format(command=_first_of(problem, where)))
     return SourceError(
         _("The folders {folders} in {place} hold the same folders, {inner}: either may be the classes.").format(
             folders=quoted(problem.names), place=_below(where, problem.folder), inner=quoted(problem.inner)
         ),
-        hint=_(
-            "If the inner ones are the classes: {last}\nIf the outer ones are: {first}\nIf every pair is: {both}\n"
-            "To take one of the outer ones alone: {one}"
-        ).format(
-            last=_command(where, "last-folder"),
-            first=_command(where, "first-folder"),
-            both=_command(where, "folders"),
-            one=_first_of(problem, where),
-        ),
+        hint="\n".join(hints),
     )
 
 
@@ -108,14 +112,15 @@ def _several_data_sets(problem: Problem, where: str) -> SourceError:
     )
 
 
-def _data_folder(problem: Problem, where: str) -> SourceError:
+def _data_folder(problem: Problem, where: str, *, is_split: bool) -> SourceError:
+    inside = _command(where, "last-folder") if is_split else _first_of(problem, where)
     folders, inner = quoted(problem.names), quoted(problem.inner)
     return SourceError(
         _("{place} holds {folders} with the folders {inner} in it, and others beside it.").format(
             place=_below(where, problem.folder), folders=folders, inner=inner
         ),
         hint=_("If {inner} are the classes: {one}\nIf {folders} is a class itself: {first}").format(
-            inner=inner, one=_first_of(problem, where), folders=folders, first=_command(where, "first-folder")
+            inner=inner, one=inside, folders=folders, first=_command(where, "first-folder")
         ),
     )
 

@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kilat.data.table_cells import Cells, cell_text
-from kilat.data.table_parquet import read_parquet
+from kilat.data.image_file import PICTURE_SUFFIXES
+from kilat.data.table.cells import Cells, cell_text
+from kilat.data.table.column import Column, names_picture
+from kilat.data.table.parquet import read_parquet
 from kilat.errors import SourceError
 from kilat.locale import _
 
@@ -23,8 +25,31 @@ LINES_OF_JSON = (".jsonl", ".ndjson", ".manifest")
 TABLES = (*DELIMITED, *LINES_OF_JSON, ".parquet")
 """Endings of the files that are read as tables."""
 
+_NAME_AND_LABEL = re.compile(rf"(.+?\.(?:{'|'.join(sorted(PICTURE_SUFFIXES))}))\s+(\S+|[^\d\s].*)", re.IGNORECASE)
+"""A line of a list of pictures: a name, and a label, which is one word or does not begin with a number."""
+
+_PIXEL = re.compile(r"\s*(?:(?:pixel|pix|px|x|f)?[\W_]*\d+|\d+x\d+)(?:\.\d+)?\s*", re.IGNORECASE)
+"""How columns of pixels are called, and what stands in them where there is no header."""
+
+_MIN_PIXELS = 64
+"""Columns from which on they are taken for pixels: those of scikit-learn's digits."""
+
 _SAMPLE = 50
 """Lines that decide which delimiter a file has."""
+
+
+def hint_for_other_table(name: str) -> str:
+    """Return how a table of another kind becomes one that is read; nothing where the name is not that of a table."""
+    suffix = Path(name.lower()).suffix
+    if suffix in (".xlsx", ".xls", ".xlsm", ".ods", ".numbers"):
+        return _("Save it as 'CSV UTF-8' from the spreadsheet, and give that file.")
+    if suffix == ".json":
+        return _("Write it as a table with one row and one label a picture: CSV, or JSON Lines with one object a line.")
+    if suffix in (".gz", ".bz2", ".xz"):
+        return _("Unpack it first, and give the table itself.")
+    if suffix in (".feather", ".arrow", ".orc", ".pkl", ".pickle", ".h5", ".hdf5", ".sqlite", ".db"):
+        return _("Save it as CSV or Parquet, such as with pandas: table.to_csv('table.csv', index=False)")
+    return ""
 
 
 def read_cells(file: Path) -> Cells:
@@ -98,7 +123,11 @@ def _read_delimited(file: Path) -> Cells:
     lines = io.StringIO(text[given.end() :] if given else text, newline="")
     delimiter = given[1] if given else _delimiter(lines, words=file.suffix.lower() in (".txt", ".lst"))
     lines.seek(0)
+    if delimiter == " " and (pairs := _names_and_labels(lines.getvalue().splitlines())):
+        return _of_rows(file, pairs, delimiter)
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter == " ")
+    _require_no_pixels(file, lines.readline().split(delimiter))
+    lines.seek(0)
     try:
         rows = [row for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
@@ -108,12 +137,56 @@ def _read_delimited(file: Path) -> Cells:
             ),
             hint=_("Save it again as CSV in UTF-8, with quotes around cells that hold delimiters."),
         ) from error
+    return _of_rows(file, _without_title(rows), delimiter)
+
+
+def _require_no_pixels(file: Path, names: list[str]) -> None:
+    """Raise where the first line is that of pixels, before millions of them are read."""
+    pixels = sum(_PIXEL.fullmatch(name) is not None for name in names)
+    if any(Column(0, name, ()).is_called_path or names_picture(name) for name in names):  # then numbers may be classes
+        pixels = sum("p" in name.casefold() and _PIXEL.fullmatch(name) is not None for name in names)
+    if pixels >= _MIN_PIXELS and 2 * pixels > len(names):
+        raise SourceError(
+            _("{file} holds pixels, not the names of pictures: {count:,} columns such as '{name}'.").format(
+                file=file, count=pixels, name=names[-1].strip()
+            ),
+            hint=_("Save them as pictures, a folder for each class, or give uint8 arrays from Python."),
+        )
+
+
+def _of_rows(file: Path, rows: list[list[str]], delimiter: str) -> Cells:
+    """Return rows as a table of which the first may hold the names; a row that is short gets empty cells."""
     names = [name.strip() for name in rows[0]] if rows else []
     body, width = rows[1:], len(names)
     overfull = {i: len(row) for i, row in enumerate(body) if len(row) > width and any(c.strip() for c in row[width:])}
+    if 2 * len(overfull) > len(body):
+        raise SourceError(
+            _("Most rows of {file} have more cells than its first line: {count} instead of {width}.").format(
+                file=file, count=next(iter(overfull.values())), width=width
+            ),
+            hint=_("Put quotes around cells that hold the delimiter '{delimiter}', and name every column.").format(
+                delimiter=delimiter
+            ),
+        )
     columns = [[row[i] if i < len(row) else "" for row in body] for i in range(width)]
-    encoding = "UTF-16" if is_utf16(file.read_bytes()[:2]) else ""
+    with file.open("rb") as opened:
+        encoding = "UTF-16" if is_utf16(opened.read(2)) else ""
     return Cells(names, columns, may_lack_header=True, overfull=overfull, encoding=encoding)
+
+
+def _without_title(rows: list[list[str]]) -> list[list[str]]:
+    """Return rows without a title or a comment above the line with the names of columns."""
+    if len(rows) < 2 or not rows[0][0].strip() or any(cell.strip() for cell in rows[0][1:]):
+        return rows
+    title, names = Column(0, rows[0][0], ()), [Column(i, name, ()) for i, name in enumerate(rows[1])]
+    is_header = len(names) > 1 and any(one.is_called_path or one.is_called_label for one in names)
+    return rows[1:] if is_header and not title.is_called_path else rows
+
+
+def _names_and_labels(lines: list[str]) -> list[list[str]]:
+    """Return lines of a picture's name and a label, where blanks may stand in both; nothing where they are not such."""
+    found = [_NAME_AND_LABEL.fullmatch(line.strip()) for line in lines if line.strip()]
+    return [[match[1], match[2]] for match in found if match] if all(found) else []
 
 
 def _delimiter(lines: io.StringIO, *, words: bool) -> str:

@@ -9,7 +9,10 @@ from functools import cached_property
 from kilat.data.image_file import PICTURE_SUFFIXES
 from kilat.data.split_names import split_of
 
-TRUE = frozenset(("1", "1.0", "true", "yes", "t", "y"))
+NOT_A_NUMBER = frozenset(("nan", "<na>", "nat"))
+"""How pandas writes a value that is not there, where it writes something."""
+
+TRUE = frozenset(("1", "1.0", "true", "yes", "t", "y", "x", "✓", "✔"))
 FALSE = frozenset(("0", "0.0", "false", "no", "f", "n"))
 
 _PATHS = """
@@ -57,7 +60,7 @@ _ODD = re.compile(r"\{|\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{4}")
 """How JSON objects and dates begin."""
 
 _MANY = 20
-"""Rows from which on labels can be told from names that differ in every row."""
+"""Rows from which on labels can be told from names that differ in every row; more values than splits have."""
 
 _SAMPLE = 300
 
@@ -124,9 +127,11 @@ class Column:
 
     @cached_property
     def counts(self) -> Counter[str]:
-        """How often every value stands in it, without blanks around it; empty cells do not count."""
+        """How often every value stands in it, without blanks around it; those that are none do not count."""
         counts = Counter(cell.strip() for cell in self.cells)
-        del counts[""]
+        missing = [value for value in counts if not value or value.casefold() in NOT_A_NUMBER]
+        for value in missing:
+            del counts[value]
         return counts
 
     @property
@@ -194,8 +199,8 @@ class Column:
 
     @property
     def is_about_splits(self) -> bool:
-        """Whether all its values are splits."""
-        return None not in self.splits.values() and any(self.splits.values())
+        """Whether all its values are splits, which are few."""
+        return len(self.counts) <= _MANY and None not in self.splits.values() and any(self.splits.values())
 
     def says_the_same(self, other: "Column") -> bool:
         """Return whether each value stands beside one value of another column, and the other way round."""

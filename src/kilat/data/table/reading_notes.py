@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from kilat.data.image_file import printable
-from kilat.data.table_cells import Cells
-from kilat.data.table_columns import ChosenColumns
-from kilat.data.table_labels import RowLabels
-from kilat.data.table_paths import Matched, PathMatcher
+from kilat.data.table.cells import Cells
+from kilat.data.table.columns import ChosenColumns
+from kilat.data.table.label_cells import RowLabels
+from kilat.data.table.path_matching import Matched, PathMatcher
 from kilat.locale.notes import Note
 
 Phrase = dict[str, Any]
@@ -21,11 +21,15 @@ def table_notes(
     file: Path, cells: Cells, chosen: ChosenColumns, rows: RowLabels, matched: Matched, matcher: PathMatcher
 ) -> list[Note]:
     """Return what the user should know about how a table was read."""
-    parts = [_pictures(cells, chosen, matched, matcher), _labels(chosen, rows)]
+    parts = [_pictures(cells, chosen, matched, matcher)]
+    if chosen.labels:
+        parts.append(_labels(chosen, rows))
     if chosen.split is not None:
         parts.append({"phrase": "split", "column": chosen.split.name})
     if not cells.has_header:
         parts.append({"phrase": "no_header"})
+    if cells.shards:
+        parts.append({"phrase": "shards", "count": cells.shards[0], "total": cells.shards[1]})
     if cells.encoding:
         parts.append({"phrase": "encoding", "encoding": cells.encoding})
     notes = [Note("table_read", {"table": printable(file.name), "parts": parts})]
@@ -35,12 +39,9 @@ def table_notes(
         notes.append(Note("table_split_unread", {"columns": chosen.unread_splits}))
     missing = [row for row, match in enumerate(matched.matches) if not match.files and chosen.path.cells[row].strip()]
     if missing:
-        notes.append(
-            Note(
-                "table_files_missing",
-                {"count": len(missing), "total": len(cells)} | nearest_miss(chosen.path.cells[missing[0]], matcher),
-            )
-        )
+        miss = nearest_miss(chosen.path.cells[missing[0]], matcher)
+        miss["nearest"] = miss["nearest"] or printable(matched.file(matched.found[0]))
+        notes.append(Note("table_files_missing", {"count": len(missing), "total": len(cells), **miss}))
     return notes
 
 
@@ -51,7 +52,7 @@ def nearest_miss(value: str, matcher: PathMatcher) -> dict[str, str]:
 
 
 def _pictures(cells: Cells, chosen: ChosenColumns, matched: Matched, matcher: PathMatcher) -> Phrase:
-    column = chosen.path.name
+    column = chosen.path.name or str(chosen.path.number + 1)
     if chosen.path.number in cells.embedded:
         return {"phrase": "pictures_inside", "column": column}
     how = _how(chosen.path.cells, matched, matcher)
@@ -90,7 +91,7 @@ def _how(values: Sequence[str], matched: Matched, matcher: PathMatcher) -> list[
 
 
 def _labels(chosen: ChosenColumns, rows: RowLabels) -> Phrase:
-    names = [column.name for column in chosen.labels]
+    names = [column.name or str(column.number + 1) for column in chosen.labels]
     if len(names) > 1:
         return {"phrase": "labels_one_hot", "columns": names}
     return {"phrase": "labels_trimmed" if rows.trimmed else "labels", "column": names[0]}
