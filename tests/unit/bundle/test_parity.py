@@ -107,7 +107,7 @@ class TestHardlyVarying:
     def test_a_fault_is_found(self, fault, by, trained, manifest, pictures, source):
         expected = self.file(trained, manifest, by).predict_proba(pictures)
         unfaithful = self.file(trained, manifest, by, **fault)
-        with pytest.raises(RunError, match="disagree: a (logit|probability) differs by"):
+        with pytest.raises(RunError, match=r"disagree: a (logit|probability) differs by"):
             check_parity(unfaithful, source, np.arange(80), expected, None)
 
     def test_a_fault_that_no_probability_shows_is_found_in_logits(self, trained, manifest, pictures, source):
