@@ -43,6 +43,10 @@ def test_fine_tuning_begins_only_while_enough_is_left_for_it():
     assert not budget.is_late_for_finetuning
     clock.time = 1041.0
     assert budget.is_late_for_finetuning
+    clock.time = 1059.0
+    assert not budget.is_late_for_training
+    clock.time = 1061.0
+    assert budget.is_late_for_training
 
 
 @pytest.mark.parametrize(
