@@ -6,8 +6,8 @@ wrong labels no longer support themselves. What these heads answer decides, by a
 which confident learning alone doubts as many where a classifier errs often.
 
 Where a class is often given as one other class and hardly ever the other way round, a fifth of its pictures may be
-labelled so, and heads that were trained on them are unsure of all its pictures. There the suspected ones, and all others
-that are answered so, are left out in rounds, until the answers say what the labels really are.
+labelled so, and heads that were trained on them are unsure of all its pictures. There the suspected ones, and all
+others that are answered so, are left out in rounds, until the answers say what the labels really are.
 
 Chosen on planted mistakes in flowers, digits, 10,000 pictures of CIFAR-10 and 5,000 of Fashion-MNIST, on other seeds
 and pairs of classes than those of ``benchmarks/label_errors.py``.
@@ -38,6 +38,8 @@ LEAST_NOISE = 0.01
 """Share of random labels that is assumed at least: a set that shows no trace of any may still hold a few."""
 ALIKE_WARNING, ALIKE_NOTE = 0.10, 0.04
 """Share of two classes' pictures answered as the other one, at the lower end of its interval."""
+SURE = 0.3
+"""How probably a label may still be right at most where its class is given as another one."""
 EVIDENCE = 3.0
 """By how much more than chance one-way mistakes must explain the labels, in units of log-likelihood."""
 
@@ -73,9 +75,17 @@ class LabelIssues:
 
     @property
     def flagged(self) -> Flags:
-        """Which labels are more probably wrong than right, and contradicted by the answer, ``[n]``."""
-        flagged: Flags = (self.label_probability < 0.5) & (self.predicted != self.labels)
-        return flagged
+        """Which labels are more probably wrong than right, and contradicted by the answer, ``[n]``.
+
+        Where classes are given as others the heads were fitted without the labels that looked wrong before, and are too
+        sure of it: there it must be more probable (``SURE``).
+        """
+        return self.contradicted(SURE if self.one_way else 0.5)
+
+    def contradicted(self, probability: float) -> Flags:
+        """Return which labels are less probably right than that, and contradicted by the answer, ``[n]``."""
+        contradicted: Flags = (self.label_probability < probability) & (self.predicted != self.labels)
+        return contradicted
 
     @property
     def ranking(self) -> Ints:
@@ -166,7 +176,7 @@ def _judge_in_rounds(
         for pair in model.one_way:
             pairs[pair.label, pair.truth] = True
         confused = one_way_confused(labels, issues.predicted, model.classes)
-        left_out = issues.flagged | (confused & pairs[labels, issues.predicted])
+        left_out = issues.contradicted(0.5) | (confused & pairs[labels, issues.predicted])
     return _judge(scores, labels, noise_model.fit(scores, labels, np.inf))
 
 

@@ -123,7 +123,7 @@ class TrainStep:
             Why they are computed in every epoch, where they could have been cached.
         """
         self.drop_cache()
-        changes = self._augmenter is not None or self.has_open_flips or bool(self.fit.resolution)
+        changes = self.spec.recipe.augment.is_active or bool(self.fit.resolution)
         if changes or not isinstance(self.network, SplitNetwork) or not self.network.is_split:
             return None
         self.network.eval()

@@ -151,7 +151,7 @@ def fit_head(extracted: Extracted, train: Part, budget: TimeBudget, *, overwrite
         extracted.backbone.blocks,
         recipe.head,
         overwrite_features=overwrite_features,
-        times=budget.for_head(),
+        times=budget.for_head,
     )
 
 

@@ -204,11 +204,18 @@ def _head_trials(sample: FeatureSample, rounds: Sequence[Ints], budget: TimeBudg
     settings = sample.settings.model_copy(update={"l2": (sample.l2_penalty,), "components": _TRIAL_COMPONENTS})
 
     late: list[int] = []
+    took: list[float] = []
 
-    def trial(number: int) -> LeftOutTrial | None:
-        if not budget.has_time():
+    def trial_in_time(number: int) -> LeftOutTrial | None:
+        if not budget.has_time(max(took, default=0.0)):
             late.append(number)
             return None
+        began = budget.now()
+        made = trial(number)
+        took.append(budget.now() - began)
+        return made
+
+    def trial(number: int) -> LeftOutTrial | None:
         is_new = np.isin(truth, rounds[number])
         train = np.flatnonzero(~is_new & (fold != number))
         rest = np.setdiff1d(np.arange(count), train)
@@ -221,7 +228,7 @@ def _head_trials(sample: FeatureSample, rounds: Sequence[Ints], budget: TimeBudg
         points = np.ascontiguousarray(fitted.scores[:, :width])
         return LeftOutTrial(points[train], labels, points[rest], fitted.logits(rest), is_new[rest])
 
-    trials = [one for one in parallel_map(trial, range(len(rounds))) if one is not None]
+    trials = [one for one in parallel_map(trial_in_time, range(len(rounds))) if one is not None]
     return trials, len(late)
 
 

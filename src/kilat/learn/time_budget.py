@@ -29,12 +29,15 @@ _FINETUNE_FEATURES = 0.35
 _LATEST_FINETUNE = 0.4
 """Once so much is gone when the frozen result is there, too little is left for another head and a training that could
 gain anything."""
+_LATEST_TRAINING = 0.6
+"""The same once another head was fitted and the pictures were read."""
 ACTIVATION_CACHE = 0.5
 """Of the time that is left when training begins, the most that computing frozen stages beforehand may take: else there
 is none for the epochs that would gain by it."""
 
-_CLOSING, _LEAST_CLOSING, _MOST_CLOSING = 0.12, 1.5, 15.0
-"""Kept for what is never given up after the head: measures, model file, parity gate, report. A share, and seconds."""
+_CLOSING, _LEAST_CLOSING, _MOST_CLOSING = 0.15, 2.0, 15.0
+"""Kept for what is never given up after the head: measures, model file, parity gate, report, the end of the process.
+A share, and seconds; measured at 1.5 to 5 seconds on two cores, alone and beside other programs."""
 _SEARCH, _FOLDS, _LAST_FIT = 0.4, 0.65, 0.8
 """Of the time between the features and the closing, when the parts of the head must be over; the rest is for checks."""
 
@@ -90,7 +93,15 @@ class TimeBudget:
     @property
     def is_late_for_finetuning(self) -> bool:
         """Whether a fine-tuning that began now could no longer gain anything."""
-        return self.limit is not None and self.now() - self.started > _LATEST_FINETUNE * self.limit
+        return self._is_gone(_LATEST_FINETUNE)
+
+    @property
+    def is_late_for_training(self) -> bool:
+        """Whether its training could not, if that began now, the pictures having been read."""
+        return self._is_gone(_LATEST_TRAINING)
+
+    def _is_gone(self, share: float) -> bool:
+        return self.limit is not None and self.now() - self.started > share * self.limit
 
     @property
     def _closing(self) -> float:

@@ -8,7 +8,7 @@ sample, and on the first fold alone. With many classes they draw towards a discr
 Standardisation and components use all training features, never a label; every fitted weight uses its folds alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -137,7 +137,7 @@ def fit(  # noqa: PLR0913 - what it is fitted to, and how
     settings: Settings,
     *,
     overwrite_features: bool = False,
-    times: HeadTimes | None = None,
+    times: Callable[[], HeadTimes] = HeadTimes,
 ) -> FittedHead:
     """Fit a head, its penalty chosen by the least log loss on held-out pictures.
 
@@ -151,13 +151,13 @@ def fit(  # noqa: PLR0913 - what it is fitted to, and how
         settings: the recipe's section; its penalties are those on the mean loss over pictures.
         overwrite_features: whether the caller hands the features over (as SciPy's ``overwrite_a``): scores are written
             into their memory, so that a large set needs no room for both, and they must not be used afterwards.
-        times: when its parts must be over.
+        times: called when the components are there: when the other parts must be over.
     """
-    times = times or HeadTimes()
     with single_threaded_blas():
         components = principal_components(
             features, rows, blocks, settings.components, overwrite_features=overwrite_features
         )
+        until = times()
         # Over all pictures, those that are not trained on with a weight of zero: choosing rows would copy them.
         count = len(features)
         weights = _class_weights(labels, classes, settings.class_weight)
@@ -165,14 +165,14 @@ def fit(  # noqa: PLR0913 - what it is fitted to, and how
             components.scores, _scatter(count, rows, labels, 0), _scatter(count, rows, weights, 0.0), classes
         )
         folds = _scatter(count, rows, fold, -1)
-        search = _search(problem, folds, sorted(settings.l2, reverse=True), times)
+        search = _search(problem, folds, sorted(settings.l2, reverse=True), until)
         l2_penalty, towards = search.best.l2_penalty, search.best.towards
         problem = problem.drawn_to(towards)
-        by_fold = _finish_folds(problem, folds, l2_penalty, search.by_fold, times)
+        by_fold = _finish_folds(problem, folds, l2_penalty, search.by_fold, until)
         held_out, held_out_logits = _held_out(problem, folds, by_fold)
-        curve = () if times.folds() else _learning_curve(problem, folds, l2_penalty, by_fold)
+        curve = () if until.folds() else _learning_curve(problem, folds, l2_penalty, by_fold)
         start = np.mean(list(by_fold.values()), axis=0) if by_fold else None
-        coefficients = problem.solve_one(np.ones(count, np.float32), l2_penalty, start, times.end)
+        coefficients = problem.solve_one(np.ones(count, np.float32), l2_penalty, start, until.end)
     positions = _scatter(count, rows, np.arange(len(rows)), -1)[held_out]
     order = np.argsort(positions)
     return FittedHead(

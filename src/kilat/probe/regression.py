@@ -32,8 +32,8 @@ _MOST_HALVINGS = 10
 _SUFFICIENT = 1e-4
 """Share of the decrease that the gradient promises, below which a step is halved (Armijo)."""
 _LEAST_CURVATURE = 0.02
-"""Of a class, as a share of what it is where the shares of the classes answer: a class that a step made unlikely for all
-pictures has hardly any, and the next step would go beyond all bounds."""
+"""Of a class, as a share of what it is where the shares of the classes answer: a class that a step made unlikely for
+all pictures has hardly any, and the next step would go beyond all bounds."""
 
 MANY_CLASSES = 32
 """From here on the products take so much longer than copying rows that it pays to leave out rows that do not count."""

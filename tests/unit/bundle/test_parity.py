@@ -98,12 +98,21 @@ class TestHardlyVarying:
         parity = check_parity(file, source, np.arange(80), expected, None)
         assert (parity.logit_difference, parity.labels_agree) == (0, 1)
 
+    @pytest.mark.parametrize("by", [1e-3, 1.0])
     @pytest.mark.parametrize(
-        "fault", [{"order": (2, 1, 0)}, {"scale": 1.5}, {"scale": 0.9}, {"resize": "crop"}], ids=str
+        "fault",
+        [{"order": (2, 1, 0)}, {"scale": 255.0}, {"scale": 0.9}, {"resize": "crop"}],
+        ids=["swapped channels", "missing rescaling", "perturbed weights", "wrong resize"],
     )
-    def test_a_fault_is_found(self, fault, trained, manifest, pictures, source):
+    def test_a_fault_is_found(self, fault, by, trained, manifest, pictures, source):
+        expected = self.file(trained, manifest, by).predict_proba(pictures)
+        unfaithful = self.file(trained, manifest, by, **fault)
+        with pytest.raises(RunError, match=r"disagree: a (logit|probability) differs by"):
+            check_parity(unfaithful, source, np.arange(80), expected, None)
+
+    def test_a_fault_that_no_probability_shows_is_found_in_logits(self, trained, manifest, pictures, source):
         expected = self.file(trained, manifest, 1e-3).predict_proba(pictures)
-        unfaithful = self.file(trained, manifest, 1e-3, **fault)
+        unfaithful = self.file(trained, manifest, 1e-3, scale=0.9)
         assert np.abs(unfaithful.predict_proba(pictures) - expected).max() < TOLERANCE
         with pytest.raises(RunError, match=r"a logit differs by \d+\.\d% of how logits vary over the pictures"):
             check_parity(unfaithful, source, np.arange(80), expected, None)

@@ -175,6 +175,15 @@ class TestTraining:
         assert trainer.spec.pictures.loaded == len(trainer.state.history) * COUNT
         assert not trainer.state.notes
 
+    def test_uses_pixels_as_long_as_it_may_mirror_them(self, make):
+        """Also where it found out that it must not: a training that is resumed then has to do the same."""
+        augment = {"horizontal_flip": "auto"}
+        trainer = make(augment=augment)
+        trainer.run()
+        tests = 2 * 2 * VALIDATION  # before each epoch, as they are and mirrored
+        assert trainer.spec.pictures.loaded == 2 * COUNT + tests
+        assert trainer.state.horizontal_flip is None
+
     def test_in_parts_of_a_batch(self, make):
         whole, parts = make(folder="whole"), make(folder="parts")
         parts.train_step.micro_batch.size, parts.inference.micro_batch.size = 5, 4

@@ -43,6 +43,10 @@ def test_fine_tuning_begins_only_while_enough_is_left_for_it():
     assert not budget.is_late_for_finetuning
     clock.time = 1041.0
     assert budget.is_late_for_finetuning
+    clock.time = 1059.0
+    assert not budget.is_late_for_training
+    clock.time = 1061.0
+    assert budget.is_late_for_training
 
 
 @pytest.mark.parametrize(
@@ -84,15 +88,15 @@ class TestHead:
     def test_parts_end_in_turn_and_before_the_closing(self):
         clock = Clock()
         budget = TimeBudget(100.0, started=1000.0, now=clock)
-        clock.time = 1038.0  # 50 seconds until the closing, which begins at 88
+        clock.time = 1035.0  # 50 seconds until the closing, which begins at 85
         times = budget.for_head()
         over = {name: [] for name in ("search", "folds", "end")}
-        for second in range(1038, 1090):
+        for second in range(1035, 1090):
             clock.time = float(second)
             for name, moments in over.items():
                 if getattr(times, name)():
                     moments.append(second)
-        assert {name: moments[0] for name, moments in over.items()} == {"search": 1058, "folds": 1071, "end": 1078}
+        assert {name: moments[0] for name, moments in over.items()} == {"search": 1055, "folds": 1068, "end": 1075}
 
     def test_where_it_is_late_already_all_are_over(self):
         budget = TimeBudget(10.0, started=0.0, now=lambda: 12.0)
@@ -114,5 +118,5 @@ def test_there_is_time_for_what_ends_before_the_closing():
     clock = Clock()
     budget = TimeBudget(100.0, started=1000.0, now=clock)
     clock.time = 1080.0
-    assert budget.has_time(7.9)
-    assert not budget.has_time(8.1)
+    assert budget.has_time(4.9)
+    assert not budget.has_time(5.1)

@@ -73,7 +73,7 @@ def towards_zero(data: Data, l2_penalty: float) -> Head:
 
 def timed(data: Data, times: HeadTimes) -> FittedHead:
     rows, settings = np.arange(len(data.labels)), Settings(components=4096)
-    return fit(data.features, rows, data.labels, data.fold(), data.classes, data.blocks, settings, times=times)
+    return fit(data.features, rows, data.labels, data.fold(), data.classes, data.blocks, settings, times=lambda: times)
 
 
 def standardised(data: Data) -> NDArray[np.float64]:
