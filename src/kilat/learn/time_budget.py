@@ -41,7 +41,8 @@ A share, and seconds; measured at 1.5 to 5 seconds on two cores, alone and besid
 _SEARCH, _FOLDS, _LAST_FIT = 0.4, 0.65, 0.8
 """Of the time between the features and the closing, when the parts of the head must be over; the rest is for checks."""
 
-_LEAST_PER_CLASS = 2
+_FIRST = 2
+"""Of every class and split come first, so that there is one to train on and one to test on."""
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -126,18 +127,17 @@ def cheaper_features(features: Features) -> Iterator[Features]:
 def stratified_order(source: Source) -> tuple[NDArray[np.int64], int]:
     """Return all rows in an order whose first ones stand for all, and how many must be read in any case.
 
-    Two of every class and split come first; then, wherever it ends, it has the same share of every class and split,
-    from all over each.
+    One of every class and split comes first, which must be read; then another one; then, wherever it ends, it has the
+    same share of every class and split, from all over each.
     """
     strata: dict[tuple[str, str], list[int]] = defaultdict(list)
     for row, entry in enumerate(source.entries):
         strata[entry.label, entry.split].append(row)
-    rows, keys, least = [np.zeros(0, np.int64)], [np.zeros(0)], 0
+    rows, keys = [np.zeros(0, np.int64)], [np.zeros(0)]
     for members in strata.values():
         spread = np.argsort(np.arange(len(members)) * _GOLDEN % 1, kind="stable")
         share = (np.argsort(spread) + 0.5) / len(members)
-        share[np.argsort(share)[:_LEAST_PER_CLASS]] -= 1
-        least += min(len(members), _LEAST_PER_CLASS)
+        share[np.argsort(share)[:_FIRST]] = np.arange(-_FIRST, 0)[: len(members)]
         rows.append(np.array(members, np.int64))
         keys.append(share)
-    return np.concatenate(rows)[np.argsort(np.concatenate(keys), kind="stable")], least
+    return np.concatenate(rows)[np.argsort(np.concatenate(keys), kind="stable")], len(strata)
