@@ -38,6 +38,8 @@ LEAST_NOISE = 0.01
 """Share of random labels that is assumed at least: a set that shows no trace of any may still hold a few."""
 ALIKE_WARNING, ALIKE_NOTE = 0.10, 0.04
 """Share of two classes' pictures answered as the other one, at the lower end of its interval."""
+LEAST_SHARE = 0.07
+"""Share of a class that is given as another one, at least: fewer are found as well among labels drawn at random."""
 SURE = 0.3
 """How probably a label may still be right at most where its class is given as another one."""
 EVIDENCE = 3.0
@@ -47,7 +49,8 @@ _LEAST_CONFUSED, _LEAST_ONE_WAY = 5, 4
 _PAIRS, _PICTURES_PER_PAIR = 5, 6
 _NAMED = 3
 _CELLS = 2_000_000
-_EVIDENCE_BY_ROUND = (0.0, 0.0, EVIDENCE)
+_ROUNDS = ((0.0, 0.0), (0.0, 0.0), (EVIDENCE, LEAST_SHARE))
+"""For each round, the evidence and the share from which on a class counts as given as another one."""
 _FEWEST_MORE, _MOST_MORE = 20, 200
 
 
@@ -77,15 +80,24 @@ class LabelIssues:
     def flagged(self) -> Flags:
         """Which labels are more probably wrong than right, and contradicted by the answer, ``[n]``.
 
-        Where classes are given as others the heads were fitted without the labels that looked wrong before, and are too
-        sure of it: there it must be more probable (``SURE``).
+        Where a class is given as another one the heads were fitted without the labels that looked wrong before, and are
+        too sure of it: there it must be more probable (``SURE``).
         """
-        return self.contradicted(SURE if self.one_way else 0.5)
+        return self.contradicted & (self.label_probability < np.where(self.is_one_way, SURE, 0.5))
 
-    def contradicted(self, probability: float) -> Flags:
-        """Return which labels are less probably right than that, and contradicted by the answer, ``[n]``."""
-        contradicted: Flags = (self.label_probability < probability) & (self.predicted != self.labels)
+    @property
+    def contradicted(self) -> Flags:
+        """Which labels are not what the heads answer, ``[n]``."""
+        contradicted: Flags = self.predicted != self.labels
         return contradicted
+
+    @property
+    def is_one_way(self) -> Flags:
+        """Which pictures have the label and the suggestion of classes of which one is given as the other, ``[n]``."""
+        is_one_way = np.zeros(len(self.labels), bool)
+        for pair in self.one_way:
+            is_one_way |= (self.labels == pair.label) & (self.suggested == pair.truth)
+        return is_one_way
 
     @property
     def ranking(self) -> Ints:
@@ -161,23 +173,30 @@ def _judge_in_rounds(
         refit: for the rounds.
         has_time: asked before every round.
     """
-    later = scores
-    for evidence in _EVIDENCE_BY_ROUND:
+    for evidence, least_share in _ROUNDS:
         if not has_time():
             break
         later = refit(~left_out)
         model = noise_model.fit(later, labels, evidence)
-        if not model.one_way:
-            break
         issues = _judge(later, labels, model)
-        if evidence:
-            return issues
         pairs = np.zeros((model.classes, model.classes), bool)
         for pair in model.one_way:
-            pairs[pair.label, pair.truth] = True
-        confused = one_way_confused(labels, issues.predicted, model.classes)
-        left_out = issues.contradicted(0.5) | (confused & pairs[labels, issues.predicted])
-    return _judge(scores, labels, noise_model.fit(scores, labels, np.inf))
+            pairs[pair.label, pair.truth] = pair.share >= least_share
+        if not pairs.any():
+            break
+        if evidence:  # the last round
+            one_way = tuple(pair for pair in issues.one_way if pairs[pair.label, pair.truth])
+            return _merged(_judge(scores, labels, noise_model.fit(scores, labels)), replace(issues, one_way=one_way))
+        confused = one_way_confused(labels, issues.predicted, model.classes) & pairs[labels, issues.predicted]
+        left_out = confused | (issues.contradicted & (issues.label_probability < 0.5))
+    return _judge(scores, labels, noise_model.fit(scores, labels))
+
+
+def _merged(first: LabelIssues, later: LabelIssues) -> LabelIssues:
+    """Return what the later rounds say of classes that are given as others, and of all other labels the first one."""
+    names = ("label_probability", "suggested", "suggested_probability", "predicted")
+    merged = {name: np.where(later.is_one_way, getattr(later, name), getattr(first, name)) for name in names}
+    return replace(later, **merged)
 
 
 def _judge(scores: Floats, labels: Ints, model: NoiseModel) -> LabelIssues:
@@ -262,7 +281,7 @@ def _taken_for_another(issues: LabelIssues, rows: Ints, classes: Sequence[str], 
     """Return classes that are answered as one other, and hardly the reverse, labels that look wrong left aside."""
     sizes = np.bincount(issues.labels, minlength=len(classes))
     believed = _counts_between(issues, ~issues.flagged)
-    contradicted = issues.ranking[(issues.predicted != issues.labels)[issues.ranking]]
+    contradicted = issues.ranking[issues.contradicted[issues.ranking]]
     found = []
     for label, answer in np.argwhere(_is_one_way(believed) & (believed >= _LEAST_CONFUSED)).tolist():
         count, reverse, n = int(believed[label, answer]), int(believed[answer, label]), int(sizes[label])
@@ -299,7 +318,7 @@ def _classes_alike(issues: LabelIssues, rows: Ints, classes: Sequence[str]) -> l
     """Return pairs of classes that are often taken for each other, labels that look wrong left aside."""
     k, believed = len(classes), ~issues.flagged
     sizes = np.bincount(issues.labels[believed], minlength=k)
-    confused = np.flatnonzero(believed & (issues.predicted != issues.labels))
+    confused = np.flatnonzero(believed & issues.contradicted)
     confused = confused[np.argsort(issues.label_probability[confused], kind="stable")]
     counts, suspected = _counts_between(issues, believed), _counts_between(issues, issues.flagged)
     low, high = np.sort((issues.labels[confused], issues.predicted[confused]), axis=0)
@@ -335,7 +354,7 @@ def table(issues: LabelIssues, rows: Ints, classes: Sequence[str], catalog: Cata
     """
     flagged = issues.flagged
     more = int(np.clip(flagged.sum(), _FEWEST_MORE, _MOST_MORE))
-    contradicted = issues.ranking[(issues.predicted != issues.labels)[issues.ranking]]
+    contradicted = issues.ranking[issues.contradicted[issues.ranking]]
     shown = contradicted[: int(flagged.sum()) + more]
     names = np.asarray(classes, object)
     entries = catalog.table.iloc[rows[shown]]
