@@ -151,7 +151,10 @@ def find_rate(  # noqa: PLR0917 - an option each
     class_from: ClassFrom = None,
     as_json: Json = False,
 ) -> None:
-    """Try learning rates from too low to too high, and suggest one where the loss falls by more than its noise."""
+    """Try rising learning rates, and suggest one.
+
+    It is one where the loss falls by more than its noise; where none does, that is said.
+    """
     from kilat.data.reading import Reading
     from kilat.recipe import load
     from kilat.report import curves, svg_canvas
