@@ -240,8 +240,7 @@ def _suspected_labels(values: Values) -> str:
     sentences = [_("{count:,} of {n:,} pictures look mislabelled ({share:.1%}).").format(**values)]
     for pair in values["one_way"]:
         text = _("{count:,} labelled “{label}” look like “{suggested}”, hardly any the other way round: {paths}.")
-        paths = [*pair["paths"], "…"] if pair["count"] > len(pair["paths"]) else pair["paths"]
-        sentences.append(text.format(**{**pair, "paths": ", ".join(paths)}))
+        sentences.append(text.format(**{**pair, "paths": listed(pair["paths"], of=pair["count"])}))
     return " ".join(sentences)
 
 

@@ -187,9 +187,8 @@ def test_labels_that_are_wrong_in_one_direction_are_named_with_it():
     (pair,) = finding.values["one_way"]
     first = [f"{row}.jpg" for row in found.ranking[:3]]
     assert pair == {"label": "rose", "suggested": "daisy", "count": found.flagged.sum(), "paths": first}
-    sentence = (
-        f"{pair['count']} labelled “rose” look like “daisy”, hardly any the other way round: {', '.join(first)}, …."
-    )
+    named = f"{', '.join(first)} and {pair['count'] - 3} more."
+    sentence = f"{pair['count']} labelled “rose” look like “daisy”, hardly any the other way round: {named}"
     assert finding.title().endswith(sentence)
     assert "suspects.csv" in finding.advice()
     assert "--labels" in finding.advice()
