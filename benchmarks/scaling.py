@@ -2,9 +2,8 @@
 
 It is what decoding, measuring, resizing, hashing and handing over cost: 6,000 pictures of 32×32 (or ``--pictures``),
 every configuration in a process of its own, in turn. Decoding alone by Pillow, on one core, stands beside it. Claimed
-for two cores that nothing else uses: at least 2,000 pictures a second, with sixteen threads not less than 0.9 of it with
-two. The start of worker processes is not counted; kilat starts them from four cores on, where at least six seconds of
-work are left.
+for two cores that nothing else uses: at least 2,000 pictures a second, and with sixteen threads 0.9 of it at least. The
+start of worker processes is not counted; kilat starts them from four cores on, where six seconds of work are left.
 
     python benchmarks/scaling.py [--folder cifar10] [--pictures 6000] [--threads 1 2 16] [--processes 1 2] [--rounds 3]
 """
