@@ -186,7 +186,9 @@ def _judge_in_rounds(
             break
         if evidence:  # the last round
             one_way = tuple(pair for pair in issues.one_way if pairs[pair.label, pair.truth])
-            return _merged(_judge(scores, labels, noise_model.fit(scores, labels)), replace(issues, one_way=one_way))
+            issues = replace(issues, one_way=one_way)
+            others = ~(issues.is_one_way & issues.flagged)  # what is random among the labels that it does not explain
+            return _merged(_judge(scores, labels, noise_model.fit(scores[others], labels[others])), issues)
         confused = one_way_confused(labels, issues.predicted, model.classes) & pairs[labels, issues.predicted]
         left_out = confused | (issues.contradicted & (issues.label_probability < 0.5))
     return _judge(scores, labels, noise_model.fit(scores, labels))
