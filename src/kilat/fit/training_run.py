@@ -26,6 +26,10 @@ from kilat.recipe.network_summary import Summary
 from kilat.runtime.deadline import Deadline
 from kilat.runtime.progress import Advance, ignore
 
+_TIMED = 16
+_VALIDATIONS = 3
+"""At least: before training, where it decides about mirroring, both ways, and after an epoch."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -106,6 +110,20 @@ class TrainingRun:
         notes += _statistics_notes(trainer)
         metrics = training_metrics(trainer) | self.counts._asdict()
         return Trained(trainer.inference, trainer.state.history, metrics, notes, trainer.train_step.augment)
+
+    def answering_seconds(self, now: Callable[[], float]) -> float:
+        """Return how long the network takes for what it must answer however short the training is, by a few pictures.
+
+        Args:
+            now: the clock.
+        """
+        spec, rows = self.spec, self.spec.validation.rows[:_TIMED]
+        inference = Inference(spec.network, spec.pictures, len(spec.classes), spec.device)
+        inference.outputs(rows)  # the first time with preparations
+        began = now()
+        inference.outputs(rows)
+        pictures = spec.later_pictures + _VALIDATIONS * len(spec.validation.rows)
+        return (now() - began) / max(1, len(rows)) * pictures
 
     def find_learning_rate(self, steps: int, folder: Path, advance: Advance) -> RangeTest:
         """Make a learning-rate range test; the network is of no use after it."""

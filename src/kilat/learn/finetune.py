@@ -51,7 +51,7 @@ def finetune(
     before = start.logits(validation.rows)
     with timer.measure("pictures_s"):
         dataset, training = _training_run(source, extracted, parts, start.head, progress)
-    if budget.is_late_for_training:
+    if budget.limit and budget.is_late_for_training(training.answering_seconds(budget.now)):
         return replace(frozen, notes=[*frozen.notes, Note("no_time_to_finetune")])
     advance = progress(_("Training"))
     with timer.measure("fit_s"):

@@ -29,8 +29,8 @@ _FINETUNE_FEATURES = 0.35
 _LATEST_FINETUNE = 0.4
 """Once so much is gone when the frozen result is there, too little is left for another head and a training that could
 gain anything."""
-_LATEST_TRAINING = 0.6
-"""The same once another head was fitted and the pictures were read."""
+_LATEST_TRAINING = 0.7
+"""The same once another head was fitted and the pictures were read, what the network must answer anyway included."""
 ACTIVATION_CACHE = 0.5
 """Of the time that is left when training begins, the most that computing frozen stages beforehand may take: else there
 is none for the epochs that would gain by it."""
@@ -94,15 +94,18 @@ class TimeBudget:
     @property
     def is_late_for_finetuning(self) -> bool:
         """Whether a fine-tuning that began now could no longer gain anything."""
-        return self._is_gone(_LATEST_FINETUNE)
+        return self._will_be_gone(_LATEST_FINETUNE, 0.0)
 
-    @property
-    def is_late_for_training(self) -> bool:
-        """Whether its training could not, if that began now, the pictures having been read."""
-        return self._is_gone(_LATEST_TRAINING)
+    def is_late_for_training(self, answering: float) -> bool:
+        """Return whether its training could not, if that began now.
 
-    def _is_gone(self, share: float) -> bool:
-        return self.limit is not None and self.now() - self.started > share * self.limit
+        Args:
+            answering: seconds that the network takes for what it must answer however short its training is.
+        """
+        return self._will_be_gone(_LATEST_TRAINING, answering)
+
+    def _will_be_gone(self, share: float, seconds: float) -> bool:
+        return self.limit is not None and self.now() - self.started + seconds > share * self.limit
 
     @property
     def _closing(self) -> float:

@@ -43,10 +43,10 @@ def test_fine_tuning_begins_only_while_enough_is_left_for_it():
     assert not budget.is_late_for_finetuning
     clock.time = 1041.0
     assert budget.is_late_for_finetuning
-    clock.time = 1059.0
-    assert not budget.is_late_for_training
-    clock.time = 1061.0
-    assert budget.is_late_for_training
+    clock.time = 1050.0
+    assert not budget.is_late_for_training(19.0)
+    assert budget.is_late_for_training(21.0)  # to answer pictures takes too long on this machine now
+    assert not UNLIMITED.is_late_for_training(1e9)
 
 
 @pytest.mark.parametrize(
