@@ -169,12 +169,12 @@ def _extract_in_time(source: Source, recipe: Recipe, device: str, budget: TimeBu
     """Extract what the recipe asks for; if the first pictures show that it would take too long, what can be done."""
     *dearer, cheapest = cheaper_features(recipe.features) if budget.limit else [recipe.features]
     for used in dearer:
-        seconds = budget.for_features(before_finetuning=recipe.is_finetuning)
+        # Fine-tuning is given up before a backbone is: it begins only where there is time for it when these are there.
+        seconds = budget.for_features(before_training=False)
         advance = stop_if_too_slow(progress(_("Extracting features")), seconds, budget.now)
-        limit = budget.pass_limit(source, before_training=recipe.is_finetuning)
+        limit = budget.pass_limit(source, before_training=False)
         with contextlib.suppress(TooSlowError):
             return _extract_all(source, used, device, advance, limit)
-    # Pictures are left out last, after the fine-tuning, which begins only where there is time for it.
     limit = budget.pass_limit(source, before_training=False)
     extracted = _extract_all(source, cheapest, device, progress(_("Extracting features")), limit)
     if dearer:

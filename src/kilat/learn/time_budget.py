@@ -24,8 +24,8 @@ from kilat.runtime.deadline import Deadline
 
 _HEAD_FEATURES = 0.6
 """All features must be extracted by then: the head, the checks and the model file need the rest."""
-_FINETUNE_FEATURES = 0.35
-"""The same where a training follows."""
+_TRAINING_PIXELS = 0.35
+"""The same of reading pictures that a network is trained on."""
 _LATEST_FINETUNE = 0.4
 """Once so much is gone when the frozen result is there, too little is left for another head and a training that could
 gain anything."""
@@ -65,11 +65,11 @@ class TimeBudget:
         """When everything must be over."""
         return None if self.limit is None else Deadline(self.started + self.limit, self.now)
 
-    def for_features(self, *, before_finetuning: bool) -> float:
-        """Return the seconds that are left for extracting features; infinite without a limit."""
+    def for_features(self, *, before_training: bool) -> float:
+        """Return the seconds that are left for extracting features, or for reading what a network is trained on."""
         if self.limit is None:
             return math.inf
-        share = _FINETUNE_FEATURES if before_finetuning else _HEAD_FEATURES
+        share = _TRAINING_PIXELS if before_training else _HEAD_FEATURES
         return self.started + share * self.limit - self.now()
 
     def pass_limit(self, source: Source, *, before_training: bool) -> PassLimit | None:
@@ -77,7 +77,7 @@ class TimeBudget:
         if self.limit is None:
             return None
         order, least = stratified_order(source)
-        return PassLimit(order, least, lambda: self.for_features(before_finetuning=before_training) <= 0)
+        return PassLimit(order, least, lambda: self.for_features(before_training=before_training) <= 0)
 
     def for_head(self) -> HeadTimes:
         """Return when the parts of a head's fit that begins now must be over."""

@@ -23,7 +23,7 @@ class Clock:
 def test_without_a_limit_everything_takes_as_long_as_it_takes():
     budget = TimeBudget()
     assert budget.deadline is None
-    assert budget.for_features(before_finetuning=True) == math.inf
+    assert budget.for_features(before_training=True) == math.inf
     assert not budget.is_late_for_finetuning
 
 
@@ -32,8 +32,8 @@ def test_a_limit_counts_from_the_start_of_the_run():
     budget = TimeBudget(100.0, started=1000.0, now=clock)
     clock.time = 1010.0
     assert budget.deadline.remaining() == 90.0
-    assert budget.for_features(before_finetuning=False) == pytest.approx(50.0)
-    assert budget.for_features(before_finetuning=True) == pytest.approx(25.0)
+    assert budget.for_features(before_training=False) == pytest.approx(50.0)
+    assert budget.for_features(before_training=True) == pytest.approx(25.0)
 
 
 def test_fine_tuning_begins_only_while_enough_is_left_for_it():
