@@ -13,6 +13,7 @@ import io
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import _measure as measure
@@ -44,7 +45,7 @@ def main() -> None:
         own = ["--folder", str(folder), "--pictures", str(args.pictures), "--alone", configuration]
         return float(measure.run([sys.executable, __file__, *own]).document)
 
-    rates = measure.interleave(args.rounds, {name: (lambda name=name: rate(name)) for name in wanted})
+    rates = measure.interleave(args.rounds, {name: partial(rate, name) for name in wanted})
     for name, found in rates.items():
         print(f"{name:>14} {measure.summary(found, 'pictures/s', 0)}")
     if {"threads-2", "threads-16"} <= set(rates):
@@ -85,7 +86,7 @@ def once(folder: Path, count: int, kind: str, number: str) -> float:
         np.ones(len(paths), bool),
         Processing(Preprocessor(SIDE, "crop"), Nothing()),
         np.zeros((len(paths), 8), np.float32),
-        lambda done, total: times.append(time.perf_counter()),
+        lambda done, total, note="": times.append(time.perf_counter()),
         processes=processes,
     )
     begin = time.perf_counter()

@@ -226,7 +226,8 @@ def test_the_learning_curve_is_no_setting(report_of, metrics_of):
 
 
 FIT = {
-    "epochs": 3, "best_epoch": 2, "horizontal_flip": True, "precise_batch_norm": 0, "stop_reason": "early_stopping", "optimizer": "nadam", "schedule": "one_cycle",
+    "epochs": 3, "best_epoch": 2, "horizontal_flip": True, "precise_batch_norm": 0,
+    "stop_reason": "early_stopping", "optimizer": "nadam", "schedule": "one_cycle",
     "batch": 96, "micro_batch": 96, "precision": "bf16", "device": "cpu", "devices": 1, "rollbacks": 0, "averaged": 0,
     "parameters": 12_378, "trainable": 12_314, "macs": 987_654, "temperature": 1.234,
 }  # fmt: skip
