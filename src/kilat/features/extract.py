@@ -1,8 +1,10 @@
 """The one pass over the pictures: read, hash, find in the cache or decode and run the network; every picture counts.
 
-Pictures are read in order on the calling thread, some ahead; worker threads decode them and run the network, one
-picture (or a few small ones) at a time, each on one core. That keeps all cores busy without large batches: activations
-stay in the core's own cache, and decoding overlaps with inference by itself.
+Pictures are read in order on the calling thread, some ahead; worker threads decode them and run the network, each
+on one core: one photo at a time, or some dozens of small pictures, of which the network takes a few at once. That
+keeps all cores busy without large batches: activations stay in the core's own cache, and decoding overlaps with
+inference by itself. Where there are many cores, the threads hand their pictures to worker processes, which no lock
+holds up.
 """
 
 import contextlib

@@ -219,7 +219,3 @@ def _annotations(layout: Layout) -> list[str]:
             beside.add(folder)
             found.add(path)
     return sorted(map(printable, found))
-
-
-def _is_annotation_file(name: str) -> bool:
-    return name.endswith((".json", ".yaml", ".yml")) and any(word in name for word in _ANNOTATION_FILES)
