@@ -9,7 +9,7 @@ from kilat.evaluate.comparison import compare
 from kilat.features.pixels import PixelDataset, fits_in_memory, read_pixels
 from kilat.learn.device import training_device
 from kilat.learn.frozen import Extracted, extract, fit_head, head_on
-from kilat.learn.learned import Learned
+from kilat.learn.learned import Alternative, Learned
 from kilat.learn.network import TrainingOptions, network_artifact, split_logits
 from kilat.learn.splits import hold_out_parts, preview_rows, shared_calibration
 from kilat.learn.time_budget import ACTIVATION_CACHE, UNLIMITED, TimeBudget
@@ -66,8 +66,7 @@ def finetune(
     comparison = compare(validation.truth, before, split.validation_logits)
     frozen = replace(
         frozen,
-        comparison=comparison,
-        alternative=split,
+        alternative=Alternative("fine_tuned", split, comparison),
         sections={"fit": trained.metrics, **frozen.sections},
         history=trained.history,
         augmented=training.preview(preview_rows(train), trained.augment),
@@ -79,8 +78,8 @@ def finetune(
 
 def _fine_tuned(frozen: Learned, trained: "Trained", extracted: Extracted, parts: Parts) -> Learned:
     """The fine-tuned network in the place of the frozen result, its alternative; only now it is exported."""
-    recipe, catalog, split = extracted.recipe, extracted.catalog, frozen.alternative
-    assert split is not None
+    assert frozen.alternative is not None
+    recipe, catalog, split = extracted.recipe, extracted.catalog, frozen.alternative.split
     _train, validation, calibration = parts
     catalog.set_split(calibration.rows, "calibration")
     catalog.set_split(validation.rows, "validation")  # they may be the same
@@ -88,7 +87,7 @@ def _fine_tuned(frozen: Learned, trained: "Trained", extracted: Extracted, parts
     return replace(
         frozen,
         split=split,
-        alternative=frozen.split,
+        alternative=replace(frozen.alternative, split=frozen.split),
         artifact=network_artifact(trained, split, catalog, name, size, resize),
         sections={"head": frozen.sections["head"], "fit": trained.metrics},
         notes=[

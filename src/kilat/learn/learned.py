@@ -7,7 +7,7 @@ process, and the same model file comes of it there.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -236,6 +236,21 @@ class NetworkArtifact:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """What was not kept of a frozen head and a network that was trained to beat it.
+
+    Args:
+        trained: which network that was: the backbone itself, ``fine_tuned``, or a small ``network`` of its own.
+        split: the parts of the split, and the logits of what was not kept.
+        comparison: of the two on the validation pictures.
+    """
+
+    trained: Literal["fine_tuned", "network"]
+    split: SplitLogits
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
 class Learned:
     """A classifier that was learned, before it is measured and bundled.
 
@@ -252,8 +267,7 @@ class Learned:
         history: a row for every epoch of a training by gradient.
         summary: the layers of a network, where its recipe has any.
         augmented: a sheet of augmented pictures, as PNG; None where nothing is augmented.
-        alternative: the other of frozen head and fine-tuned network, which was not kept.
-        comparison: of the two on the validation pictures.
+        alternative: what was learned besides and not kept.
     """
 
     recipe: Recipe
@@ -267,8 +281,7 @@ class Learned:
     history: list[Row] = field(default_factory=list)
     summary: Summary | None = None
     augmented: bytes | None = None
-    alternative: SplitLogits | None = None
-    comparison: Comparison | None = None
+    alternative: Alternative | None = None
 
     @property
     def classes(self) -> list[str]:

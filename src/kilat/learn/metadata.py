@@ -95,20 +95,21 @@ def head(fitted: FittedHead, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def comparison(kept: dict[str, Any], alternative: dict[str, Any], found: Comparison) -> dict[str, Any]:
-    """Return the section ``comparison``: fine-tuning beside the frozen result that it began with, on the same split.
+def comparison(trained: str, kept: dict[str, Any], alternative: dict[str, Any], found: Comparison) -> dict[str, Any]:
+    """Return the section ``comparison``: a trained network beside the frozen backbone, on the same split.
 
     Args:
+        trained: ``fine_tuned`` or ``network``.
         kept: the sections ``test`` and ``validation`` of what was kept.
         alternative: those of the other one.
         found: on the validation pictures.
     """
-    fine_tuned, frozen = (kept, alternative) if found.is_better else (alternative, kept)
+    rivals = {trained: kept, "frozen": alternative} if found.is_better else {trained: alternative, "frozen": kept}
     return {
-        "kept": "fine_tuned" if found.is_better else "frozen",
+        "kept": trained if found.is_better else "frozen",
         **{
             name: {part: {key: measures[part][key] for key in _COMPARED} for part in ("test", "validation")}
-            for name, measures in (("fine_tuned", fine_tuned), ("frozen", frozen))
+            for name, measures in rivals.items()
         },
         "validation": {**vars(found), "needed": found.needed},
     }

@@ -158,7 +158,7 @@ class TestAndValidation(Section):
 
 
 class PairedDifference(Section):
-    """Fine-tuned against frozen on the same validation pictures (``kilat.evaluate.comparison.Comparison``)."""
+    """Trained against frozen on the same validation pictures (``kilat.evaluate.comparison.Comparison``)."""
 
     n: int
     log_loss_gain: float
@@ -169,12 +169,28 @@ class PairedDifference(Section):
 
 
 class ComparisonSection(Section):
-    """Fine-tuning beside the frozen result that it began with, on the same split."""
+    """A head on a frozen backbone, and what was trained to beat it, on the same split.
 
-    kept: Literal["fine_tuned", "frozen"]
-    fine_tuned: TestAndValidation
+    Args:
+        kept: which of them answers.
+        fine_tuned: the backbone, trained further.
+        network: a small network, trained from its first weights.
+        frozen: the head on the frozen backbone.
+        validation: of which they were compared, picture by picture.
+    """
+
+    kept: Literal["fine_tuned", "network", "frozen"]
+    fine_tuned: TestAndValidation | None = None
+    network: TestAndValidation | None = None
     frozen: TestAndValidation
     validation: PairedDifference
+
+    @property
+    def trained(self) -> TestAndValidation:
+        """The measures of what was trained."""
+        trained = self.fine_tuned or self.network
+        assert trained is not None
+        return trained
 
 
 class UnknownSection(Section):
@@ -248,7 +264,7 @@ class Metrics(Section):
         validation: measured on the validation pictures, by cross-validation for a head on a frozen backbone.
         head: the head on a frozen backbone.
         fit: a training by gradient.
-        comparison: fine-tuned against frozen.
+        comparison: what was trained against the frozen backbone.
         unknown: how unknown pictures are noticed.
         check: what was found in the data.
         parity: the model file against the fitted classifier.
@@ -276,7 +292,7 @@ class Metrics(Section):
     @property
     def is_trained(self) -> bool:
         """Whether a network trained by gradient answers, rather than a head on a frozen backbone."""
-        return self.fit is not None and (self.comparison is None or self.comparison.kept == "fine_tuned")
+        return self.fit is not None and (self.comparison is None or self.comparison.kept != "frozen")
 
     @property
     def measured(self) -> Measures:

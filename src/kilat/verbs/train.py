@@ -163,8 +163,8 @@ def fit(
     with timer.measure("evaluation_s"):
         measures = split.measures()
         comparison = None
-        if learned.alternative is not None and learned.comparison is not None:
-            comparison = metadata.comparison(measures, learned.alternative.measures(), learned.comparison)
+        if rival := learned.alternative:
+            comparison = metadata.comparison(rival.trained, measures, rival.split.measures(), rival.comparison)
     with timer.measure("uncertainty_s"):
         uncertainty = fit_uncertainty(learned, recipe.trust, budget)
         unknown = uncertainty.unknown_section()
