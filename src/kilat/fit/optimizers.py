@@ -2,11 +2,15 @@
 
 Weights and everything that is kept for them are float32. Whatever the algorithm, weight decay is decoupled
 (Loshchilov and Hutter, arXiv 1711.05101) and comes first: a decaying weight loses ``weight_decay × rate`` of itself.
+
+An update has two halves. ``prepare`` works out the numbers that differ from update to update, such as the rate and
+Adam's bias correction; ``apply`` changes the parameters by them, as floats or as tensors. So a GPU can repeat ``apply``
+as one recorded graph, in which new numbers are written to the same tensors.
 """
 # ruff: noqa: SLF001 - torch's kernels over lists of tensors bear an underscore; its own optimizers are made of them.
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +21,14 @@ _MOMENTUM_DECAY = 0.96  # of Nadam's momentum schedule, as in its paper
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 _NEWTON_SCHULZ_STEPS = 5
 
+Number = float | Tensor
+"""A number, or a tensor that holds it, float32 ``[]``, where the parameters are."""
+
+_Tensors = list[Tensor] | tuple[Tensor, ...]
+
 
 class Optimizer:
-    """Changes parameters by their gradients; a subclass says how.
+    """Changes parameters by their gradients; a subclass says how, in ``_scalars`` and ``_update``.
 
     What an algorithm keeps for a parameter begins when that parameter first has a gradient, so what stays frozen costs
     no memory.
@@ -51,18 +60,31 @@ class Optimizer:
         """All parameters, as torch's gradient scaler needs them."""
         return [{"params": list(self.parameters.values())}]
 
-    @torch.no_grad()
     def step(self, rate: float) -> None:
         """Update every parameter that has a gradient; without any, nothing happens and no step is counted.
 
         Args:
             rate: the learning rate of this update, where its factor is 1.
         """
-        if all(parameter.grad is None for parameter in self.parameters.values()):
-            return
+        if any(parameter.grad is not None for parameter in self.parameters.values()):
+            self.apply(self.prepare(rate))
+
+    def prepare(self, rate: float) -> list[float]:
+        """Count an update, and return all numbers by which it differs from others: always as many, for ``apply``.
+
+        Args:
+            rate: the learning rate of this update, where its factor is 1.
+        """
         self._count()
-        for factor, group in self._groups.items():
-            self._change([name for name in group if self.parameters[name].grad is not None], rate * factor)
+        return [number for factor in self._groups for number in self._numbers(rate * factor)]
+
+    @torch.no_grad()
+    def apply(self, numbers: Sequence[Number]) -> None:
+        """Update every parameter that has a gradient, by the numbers that ``prepare`` gave."""
+        width = len(numbers) // max(1, len(self._groups))
+        for position, group in enumerate(self._groups.values()):
+            names = [name for name in group if self.parameters[name].grad is not None]
+            self._change(names, numbers[position * width : (position + 1) * width])
 
     def state(self) -> dict[str, Tensor]:
         """Return a copy of what is needed to resume exactly: ``steps``, and tensors such as ``mean/<parameter>``."""
@@ -79,20 +101,29 @@ class Optimizer:
     def _count(self) -> None:
         self.steps += 1
 
-    def _change(self, names: list[str], rate: float) -> None:
-        if names:
-            self._decay(names, rate)
-            self._update(names, rate)
+    def _numbers(self, rate: float) -> list[float]:
+        """Return the numbers of a group: how much of a weight its decay leaves, then those of the algorithm."""
+        return [1 - rate * self.choices.value("weight_decay"), *self._scalars(rate)]
 
-    def _decay(self, names: list[str], rate: float) -> None:
-        lost = rate * self.choices.value("weight_decay")
+    def _scalars(self, rate: float) -> list[float]:
+        """Return the numbers by which an update of the algorithm differs from others, for ``_update``."""
+        return [rate]
+
+    def _change(self, names: list[str], numbers: Sequence[Number]) -> None:
+        """Change parameters, all of which have gradients, by the numbers of their group."""
+        kept, *scalars = numbers
+        if names:
+            self._decay(names, kept)
+            self._update(names, *scalars)
+
+    def _decay(self, names: list[str], kept: Number) -> None:
         weights: list[Tensor] = [self.parameters[name] for name in names]
         if self.choices.decay == "kernels":
             weights = [weight for weight in weights if weight.ndim >= 2]
-        if lost and weights:
-            torch._foreach_mul_(weights, 1 - lost)
+        if self.choices.value("weight_decay") and weights:
+            torch._foreach_mul_(weights, kept)
 
-    def _update(self, names: list[str], rate: float) -> None:
+    def _update(self, names: list[str], *scalars: Number) -> None:
         raise NotImplementedError
 
     def _lists(self, names: list[str], *slots: str, start: float = 0.0) -> list[list[Tensor]]:
@@ -122,22 +153,24 @@ def _laid_out_like(tensor: Tensor | None, like: Tensor, start: float = 0.0) -> T
 class Sgd(Optimizer):
     """Stochastic gradient descent."""
 
-    def _update(self, names: list[str], rate: float) -> None:
+    def _update(self, names: list[str], *scalars: Number) -> None:
+        (rate,) = scalars
         weights, grads = self._lists(names)
-        torch._foreach_add_(weights, grads, alpha=-rate)
+        _subtract(weights, grads, rate)
 
 
 class Momentum(Optimizer):
     """SGD with momentum, or with Nesterov's; the rate is inside the velocity, as in Keras."""
 
-    def _update(self, names: list[str], rate: float) -> None:
+    def _update(self, names: list[str], *scalars: Number) -> None:
+        (rate,) = scalars
         weights, grads, velocity = self._lists(names, "velocity")
         momentum = self.choices.value("momentum")
         torch._foreach_mul_(velocity, momentum)
-        torch._foreach_add_(velocity, grads, alpha=-rate)
+        _subtract(velocity, grads, rate)
         if self.choices.name == "nesterov":
             torch._foreach_add_(weights, velocity, alpha=momentum)
-            torch._foreach_add_(weights, grads, alpha=-rate)
+            _subtract(weights, grads, rate)
         else:
             torch._foreach_add_(weights, velocity)
 
@@ -145,45 +178,52 @@ class Momentum(Optimizer):
 class Adagrad(Optimizer):
     """AdaGrad (Duchi et al., JMLR 12, 2011)."""
 
-    def _update(self, names: list[str], rate: float) -> None:
+    def _update(self, names: list[str], *scalars: Number) -> None:
+        (rate,) = scalars
         start = self.choices.value("initial_accumulator")
         weights, grads, squares = self._lists(names, "squares", start=start)
         torch._foreach_addcmul_(squares, grads, grads)
         root = torch._foreach_add(squares, self.choices.value("epsilon"))
         torch._foreach_sqrt_(root)
-        torch._foreach_addcdiv_(weights, grads, root, value=-rate)
+        _subtract_quotients(weights, grads, root, rate)
 
 
 class Rmsprop(Optimizer):
     """RMSprop (Hinton, 2012), with momentum where it is set."""
 
-    def _update(self, names: list[str], rate: float) -> None:
+    def _update(self, names: list[str], *scalars: Number) -> None:
+        (rate,) = scalars
         weights, grads, square = self._lists(names, "square")
         momentum = self.choices.value("momentum")
         _average_squares(square, grads, self.choices.value("rho"))
         root = torch._foreach_add(square, self.choices.value("epsilon"))
         torch._foreach_sqrt_(root)
         if not momentum:
-            torch._foreach_addcdiv_(weights, grads, root, value=-rate)
+            _subtract_quotients(weights, grads, root, rate)
             return
         *_, velocity = self._lists(names, "velocity")
         torch._foreach_mul_(velocity, momentum)
-        torch._foreach_addcdiv_(velocity, grads, root, value=-rate)
+        _subtract_quotients(velocity, grads, root, rate)
         torch._foreach_add_(weights, velocity)
 
 
 class Adam(Optimizer):
     """Adam and AdamW (Kingma and Ba, arXiv 1412.6980); epsilon is the paper's "epsilon hat", as in Keras."""
 
-    def _update(self, names: list[str], rate: float) -> None:
-        weights, grads, mean, square = self._lists(names, "mean", "square")
+    def _scalars(self, rate: float) -> list[float]:
         beta_1, beta_2 = self.choices.value("beta_1"), self.choices.value("beta_2")
-        # The kernel adds epsilon to the root after correcting its bias, Keras before.
-        epsilon = self.choices.value("epsilon") / math.sqrt(1 - beta_2**self.steps)
-        steps = [torch.full((), float(self.steps), device=weights[0].device)] * len(weights)
+        return [rate * math.sqrt(1 - beta_2**self.steps) / (1 - beta_1**self.steps)]
+
+    def _update(self, names: list[str], *scalars: Number) -> None:
+        (rate,) = scalars
+        weights, grads, mean, square = self._lists(names, "mean", "square")
+        # The kernel would add epsilon after correcting the bias of the root, Keras before. So the rate corrects both
+        # biases, and after infinitely many steps the kernel finds none left.
+        steps = [torch.full((), math.inf, device=weights[0].device)] * len(weights)
         torch._fused_adam_(
             weights, grads, mean, square, [], steps,
-            lr=rate, beta1=beta_1, beta2=beta_2, weight_decay=0.0, eps=epsilon, amsgrad=False, maximize=False,
+            lr=rate, beta1=self.choices.value("beta_1"), beta2=self.choices.value("beta_2"), weight_decay=0.0,
+            eps=self.choices.value("epsilon"), amsgrad=False, maximize=False,
         )  # fmt: skip
 
 
@@ -197,17 +237,21 @@ class Nadam(Optimizer):
         super()._count()
         self._product *= self._momentum(self.steps)
 
-    def _update(self, names: list[str], rate: float) -> None:
-        weights, grads, mean, square = self._lists(names, "mean", "square")
-        beta_2 = self.choices.value("beta_2")
+    def _scalars(self, rate: float) -> list[float]:
         now, following = self._momentum(self.steps), self._momentum(self.steps + 1)
+        of_mean, of_grads = following / (1 - self._product * following), (1 - now) / (1 - self._product)
+        return [math.sqrt(1 - self.choices.value("beta_2") ** self.steps), rate * of_mean, rate * of_grads]
+
+    def _update(self, names: list[str], *scalars: Number) -> None:
+        bias, mean_rate, grad_rate = scalars
+        weights, grads, mean, square = self._lists(names, "mean", "square")
         torch._foreach_lerp_(mean, grads, 1 - self.choices.value("beta_1"))
-        _average_squares(square, grads, beta_2)
+        _average_squares(square, grads, self.choices.value("beta_2"))
         root = torch._foreach_sqrt(square)
-        torch._foreach_div_(root, math.sqrt(1 - beta_2**self.steps))
+        torch._foreach_div_(root, bias)
         torch._foreach_add_(root, self.choices.value("epsilon"))
-        torch._foreach_addcdiv_(weights, mean, root, value=-rate * following / (1 - self._product * following))
-        torch._foreach_addcdiv_(weights, grads, root, value=-rate * (1 - now) / (1 - self._product))
+        _subtract_quotients(weights, mean, root, mean_rate)
+        _subtract_quotients(weights, grads, root, grad_rate)
 
     def _momentum(self, step: int) -> float:
         return self.choices.value("beta_1") * (1 - 0.5 * math.pow(_MOMENTUM_DECAY, step))
@@ -221,24 +265,28 @@ class Nadam(Optimizer):
 class Adamax(Optimizer):
     """Adam with the infinity norm (the same paper)."""
 
-    def _update(self, names: list[str], rate: float) -> None:
+    def _scalars(self, rate: float) -> list[float]:
+        return [rate / (1 - self.choices.value("beta_1") ** self.steps)]
+
+    def _update(self, names: list[str], *scalars: Number) -> None:
+        (rate,) = scalars
         weights, grads, mean, norm = self._lists(names, "mean", "norm")
-        beta_1 = self.choices.value("beta_1")
-        torch._foreach_lerp_(mean, grads, 1 - beta_1)
+        torch._foreach_lerp_(mean, grads, 1 - self.choices.value("beta_1"))
         torch._foreach_mul_(norm, self.choices.value("beta_2"))
         torch._foreach_maximum_(norm, torch._foreach_abs(grads))
         divisor = torch._foreach_add(norm, self.choices.value("epsilon"))
-        torch._foreach_addcdiv_(weights, mean, divisor, value=-rate / (1 - beta_1**self.steps))
+        _subtract_quotients(weights, mean, divisor, rate)
 
 
 class Lion(Optimizer):
     """Lion: only the sign of a momentum counts (Chen et al., arXiv 2302.06675)."""
 
-    def _update(self, names: list[str], rate: float) -> None:
+    def _update(self, names: list[str], *scalars: Number) -> None:
+        (rate,) = scalars
         weights, grads, mean = self._lists(names, "mean")
         direction = torch._foreach_lerp(mean, grads, 1 - self.choices.value("beta_1"))
         torch._foreach_sign_(direction)
-        torch._foreach_add_(weights, direction, alpha=-rate)
+        _subtract(weights, direction, rate)
         torch._foreach_lerp_(mean, grads, 1 - self.choices.value("beta_2"))
 
 
@@ -262,22 +310,41 @@ class Muon(Adam):
         kernels = [name for name, parameter in parameters.items() if parameter.ndim in (2, 4)]
         self.hidden = frozenset(kernels[1:-1])
 
-    def _change(self, names: list[str], rate: float) -> None:
-        hidden = [name for name in names if name in self.hidden]
-        if hidden:
-            self._decay(hidden, rate)
-            self._turn(hidden, rate)
+    def _numbers(self, rate: float) -> list[float]:
         adam_rate = rate * self.choices.value("adam_learning_rate") / self.choices.rate
-        super()._change([name for name in names if name not in self.hidden], adam_rate)
+        return [1 - rate * self.choices.value("weight_decay"), rate, *super()._numbers(adam_rate)]
 
-    def _turn(self, names: list[str], rate: float) -> None:
+    def _change(self, names: list[str], numbers: Sequence[Number]) -> None:
+        kept, rate, *of_adam = numbers
+        if hidden := [name for name in names if name in self.hidden]:
+            self._decay(hidden, kept)
+            self._turn(hidden, rate)
+        super()._change([name for name in names if name not in self.hidden], of_adam)
+
+    def _turn(self, names: list[str], rate: Number) -> None:
         weights, grads, velocity = self._lists(names, "velocity")
         torch._foreach_lerp_(velocity, grads, 1 - self.choices.value("momentum"))
         ahead = torch._foreach_lerp(grads, velocity, self.choices.value("momentum"))
         for weight, momentum in zip(weights, ahead, strict=True):
             matrix = momentum.flatten(1)
             scale = math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
-            weight.sub_(_orthogonal(matrix).view_as(weight), alpha=rate * scale)
+            weight.sub_(_orthogonal(matrix).view_as(weight) * (rate * scale))
+
+
+def _subtract(values: _Tensors, others: _Tensors, factor: Number) -> None:
+    """Subtract the other values times a factor, in place."""
+    if isinstance(factor, Tensor):  # which no kernel over lists takes as its alpha
+        torch._foreach_sub_(values, torch._foreach_mul(others, factor))
+    else:
+        torch._foreach_add_(values, others, alpha=-factor)
+
+
+def _subtract_quotients(values: _Tensors, numerators: _Tensors, denominators: _Tensors, factor: Number) -> None:
+    """Subtract quotients times a factor, in place."""
+    if isinstance(factor, Tensor):
+        _subtract(values, torch._foreach_div(numerators, denominators), factor)
+    else:
+        torch._foreach_addcdiv_(values, numerators, denominators, value=-factor)
 
 
 def _average_squares(square: list[Tensor], grads: list[Tensor], beta: float) -> None:

@@ -49,6 +49,25 @@ def test_resuming_from_a_state_is_exact(name):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_numbers_in_tensors_do_what_numbers_do(name, decay):
+    choices, factors = Optimizer(name=name, weight_decay=decay), {key: 0.5 if key == "bias" else 1.0 for key in SHAPES}
+    plain, static = parameters(), parameters()
+    one, other = (optimizers.create(choices, given, factors) for given in (plain, static))
+    numbers = None
+    for step in range(4):
+        for key, shape in SHAPES.items():
+            plain[key].grad = static[key].grad = torch.randn(shape, generator=torch.Generator().manual_seed(step))
+        one.step(0.01 / (step + 1))
+        prepared = torch.tensor(other.prepare(0.01 / (step + 1)))
+        numbers = prepared if numbers is None else numbers.copy_(prepared)  # the same memory for every update
+        other.apply(numbers.unbind())
+    for key in SHAPES:
+        torch.testing.assert_close(static[key], plain[key], rtol=1e-5, atol=1e-6)
+    assert one.steps == other.steps == 4
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_weights_in_any_layout_become_the_same(name):
     plain, last = parameters(), parameters()
     one, other = optimizers.create(Optimizer(name=name), plain), optimizers.create(Optimizer(name=name), last)
