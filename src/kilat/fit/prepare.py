@@ -11,6 +11,7 @@ from kilat.fit.loader import InMemory, Pictures, Streaming
 from kilat.fit.normaliser import Normaliser, fit_normaliser
 from kilat.fit.train_state import TrainSpec
 from kilat.fit.training_run import TrainingRun
+from kilat.fit.whitening import fit_whitening
 from kilat.locale.notes import Note
 from kilat.model.cpu.fold_batch_norm import fuse
 from kilat.model.image_model import ImageModel, PixelNetwork
@@ -42,6 +43,8 @@ def network_run(
     pictures = _load(source, dataset, recipe.input.resize, device)
     normaliser = _normaliser(recipe, layers, pictures, dataset.train.rows)
     model = PixelNetwork(layers, dataset.size, normaliser.mean, normaliser.std, recipe.input.colour)
+    if isinstance(layers, LayerNetwork) and layers.whiten is not None:
+        fit_whitening(layers.whiten, model, pictures, dataset.train.rows)
     summary = summarise(layers, name=name, channels=input_channels(recipe), size=dataset.size)
     return TrainingRun(
         _spec(model, pictures, dataset, recipe, device),

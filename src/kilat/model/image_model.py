@@ -54,8 +54,11 @@ class PixelNetwork(ImageModel):
 
     def logits(self, planes: Tensor) -> Tensor:
         """Return the logits of float planes ``[n, 3, size, size]`` with values 0 to 255."""
+        logits: Tensor = self.network(self.normalised(planes))
+        return logits.float()
+
+    def normalised(self, planes: Tensor) -> Tensor:
+        """Return what the network gets of float planes ``[n, 3, size, size]`` with values 0 to 255."""
         if self.colour == "grey":
             planes = (planes * self.luma).sum(1, keepdim=True)
-        normal: Tensor = (planes - self.mean) * self.scale
-        logits: Tensor = self.network(normal)
-        return logits.float()
+        return (planes - self.mean) * self.scale

@@ -46,6 +46,12 @@ class LayerNetwork(nn.Module):
         first = self.layers[0]
         return first if isinstance(first, BackboneModule) else None
 
+    @property
+    def whiten(self) -> modules.Whiten | None:
+        """The first layer, if it whitens patches and is to be fitted on training pictures."""
+        first = self.layers[0]
+        return first if isinstance(first, modules.Whiten) else None
+
     def forward(self, planes: Tensor) -> Tensor:
         """Return the logits of a batch."""
         values = planes.contiguous(memory_format=torch.channels_last)
@@ -150,6 +156,11 @@ class _Input(NamedTuple):
             message = _("a kernel of {kernel} with a dilation of {dilation} is larger than its input, {shape}")
         return self._fitting(window, message)
 
+    def patch_window(self, layer: "recipe.Whiten") -> Window:
+        """Return how the patches that a layer whitens lie on the picture: at every position, without padding."""
+        window = sliding_window(self.grid(), layer.kernel, (1, 1), "valid")
+        return self._fitting(window, _("a patch of {kernel} is larger than its input, {shape}"))
+
     def pooling_window(self, layer: "recipe.MaxPool | recipe.AvgPool") -> Window:
         """Return how the window of a pooling slides over the map; by default windows lie side by side."""
         window = sliding_window(self.grid(), layer.size, layer.stride or layer.size, layer.padding)
@@ -217,6 +228,11 @@ class _Builder:
                 module = backbone = backbone_layer.create(layer.name, self.network.weights, self.size, self.seed)
                 backbone.unfreeze("all" if layer.trainable else 0)
                 shape = backbone.output_shape
+            case recipe.Whiten():
+                window = inputs.patch_window(layer)
+                module = whiten = modules.Whiten(inputs.channels, window)
+                whiten.requires_grad_(layer.trainable)
+                shape = (*window.output_size, whiten.out_channels)
             case recipe.Activation():
                 return self.activation(layer.function, inputs)
             case recipe.GlobalAvgPool():

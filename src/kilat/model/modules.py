@@ -4,6 +4,7 @@ Maps are float planes ``[n, channels, height, width]``, in channels-last memory 
 ``flatten`` or a ``global_avg_pool`` values are ``[n, units]``.
 """
 
+import math
 from collections.abc import Callable, Iterable
 
 import torch
@@ -13,6 +14,9 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from kilat.model.cpu.depthwise import depthwise, pays
 from kilat.model.window import Window
+
+_WHITENING_FLOOR = 5e-4
+"""What is added to the variance of each component, as a share of the mean one: that of airbench (arXiv 2404.00498)."""
 
 Shape = tuple[int, ...]
 """``(height, width, channels)`` of a map, or ``(units,)``."""
@@ -71,6 +75,36 @@ class Conv(WeightedModule, nn.Conv2d):
             convolved = nn.Conv2d.forward(self, self.window.pad(planes))
         activated: Tensor = self.activation(convolved)
         return activated
+
+
+class Whiten(Conv):
+    """A convolution that whitens patches of its input (arXiv 2404.00498, section 3.2); zero until it is fitted.
+
+    Args:
+        channels: of the input.
+        window: how a patch slides.
+    """
+
+    def __init__(self, channels: int, window: Window) -> None:
+        values = channels * math.prod(window.kernel)
+        super().__init__(channels, 2 * values, window)
+        set_kernel(self, torch.zeros(2 * values, channels, *window.kernel))
+
+    @torch.no_grad()
+    def fit(self, mean: Tensor, covariance: Tensor) -> None:
+        """Set the filters to the principal components of patches, scaled to variance 1, and to their negatives.
+
+        Args:
+            mean: of the values of a patch, ``[channels × height × width]``, in float64.
+            covariance: of them, ``[values, values]``, in float64.
+        """
+        variances, components = torch.linalg.eigh(covariance)
+        floor = _WHITENING_FLOOR * covariance.diagonal().mean().clamp(min=torch.finfo(torch.float32).tiny)
+        filters = components.T.flip(0) / (variances.flip(0).clamp(min=0) + floor).sqrt()[:, None]
+        filters = torch.cat([filters, -filters])
+        self.weight.copy_(filters.view_as(self.weight))
+        assert self.bias is not None
+        self.bias.copy_(-filters @ mean)
 
 
 class Dense(WeightedModule, nn.Linear):

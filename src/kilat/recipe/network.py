@@ -245,6 +245,24 @@ class Rescale(Layer):
     offset: float = 0.0
 
 
+class Whiten(Layer):
+    """Whitens small patches of the picture: a convolution that is fitted on training pixels.
+
+    Its filters are the principal components of the patches, scaled to variance 1, and after them their negatives, so
+    that an activation function loses nothing: twice as many as a patch has values. Only the first layer of a network
+    can be one.
+
+    Args:
+        kernel: height and width of a patch.
+        trainable: whether training changes the filters further.
+    """
+
+    kind = "whiten"
+    main = "kernel"
+    kernel: Pair = (2, 2)
+    trainable: bool = False
+
+
 class BackboneLayer(Layer):
     """A pretrained timm network, cut before its pooling and head. Only the first layer of a network can be one.
 
@@ -286,7 +304,7 @@ class Repeat(Layer):
 
 _CLASSES: tuple[type[Layer], ...] = (
     Conv, DepthwiseConv, Dense, BatchNorm, LayerNorm, GroupNorm, Activation, MaxPool, AvgPool, GlobalAvgPool, Flatten,
-    Dropout, SpatialDropout, Residual, Repeat, Rescale, BackboneLayer,
+    Dropout, SpatialDropout, Residual, Repeat, Rescale, Whiten, BackboneLayer,
 )  # fmt: skip
 KINDS: dict[str, type[Layer]] = {one.kind: one for one in _CLASSES}
 """Every kind of layer by its name in a recipe."""
@@ -337,9 +355,12 @@ class Network(Section):
 
     @field_validator("layers")
     @classmethod
-    def _backbone_is_first(cls, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-        if any(isinstance(layer, BackboneLayer) for layer in list(walk(layers))[1:]):
+    def _first_layers_are_first(cls, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        later = list(walk(layers))[1:]
+        if any(isinstance(layer, BackboneLayer) for layer in later):
             raise ValueError(_("a backbone can only be the first layer"))
+        if any(isinstance(layer, Whiten) for layer in later):
+            raise ValueError(_("whiten can only be the first layer: it is fitted on the pictures themselves"))
         return layers
 
     @model_validator(mode="after")

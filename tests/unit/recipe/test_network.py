@@ -30,6 +30,7 @@ LAYERS: list[tuple[Any, Any]] = [
     ({"dropout": 0.5}, {"dropout": {"rate": 0.5}}),
     ({"spatial_dropout": 0.5}, {"spatial_dropout": {"rate": 0.5}}),
     ({"rescale": 0.25}, {"rescale": {"scale": 0.25, "offset": 0}}),
+    ({"whiten": 3}, {"whiten": {"kernel": [3, 3], "trainable": False}}),
     ({"backbone": "resnet50"}, {"backbone": {"name": "resnet50", "trainable": False}}),
     ({"residual": [{"conv": 3}]}, {"residual": {"layers": [{"conv": {"filters": 3}}], "shortcut": "auto"}}),
     ({"repeat": {"times": 2, "layers": ["flatten"]}}, {"repeat": {"layers": [{"flatten": {}}], "times": 2}}),
