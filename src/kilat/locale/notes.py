@@ -330,6 +330,17 @@ NOTES: dict[str, str | tuple[str, str]] = {
         "check looks at all of them."
     ),
     "no_time_to_finetune": N_("The time limit left no room for fine-tuning: this is the frozen result alone."),
+    "no_time_for_small_network": N_(
+        "The pictures are small, and a small network of their own may be better; the time limit left no room for it."
+    ),
+    "small_network_needs_torch": N_(
+        "The pictures are small, and a small network of their own may be better: pip install 'kilat[torch]', and train "
+        "again."
+    ),
+    "many_pictures_for_small_network": N_(
+        "The pictures are small, and a small network of their own may be better, but with so many of them its training "
+        "takes long. Try it with --recipe {recipe}, or give a --time-limit."
+    ),
     "worker_died": N_(
         "A worker process died, perhaps for want of memory: its pictures, and all after them, were done without."
     ),

@@ -18,7 +18,7 @@ RecipeLike = str | Path | dict[str, Any] | Recipe
 """A built-in name, the path of a YAML file, a dictionary of sections, or a recipe."""
 
 _FINE_TUNING = "finetune"
-_PRESETS = {"fast": "transfer", "good": "good", "best": "best"}
+_PRESETS = {"fast": "fast", "good": "good", "best": "best"}
 
 
 def load(recipe: RecipeLike = "transfer", overrides: dict[str, Any] | None = None) -> Recipe:

@@ -60,6 +60,8 @@ class Features(Section):
         resize: how pictures that are not square are fitted: crop, squash or pad.
         precision: ``int8`` or ``fp32``; ``auto`` is int8 where the backbone has it.
         flip_average: whether features are the mean of those of the picture and of its mirror image (test-time flips).
+        small_network: the recipe of a small network that is trained as well where there are at least 1,000 pictures of
+            at most 64 pixels, and kept where it is better on validation pictures; ``none`` for no such network.
     """
 
     backbone: str = "efficientnet_lite0"
@@ -68,6 +70,7 @@ class Features(Section):
     resize: Resize = "crop"
     precision: Literal["auto", "int8", "fp32"] = "auto"
     flip_average: bool = False
+    small_network: Literal["tiny", "none"] = "tiny"
 
     @property
     def backbones(self) -> tuple[str, ...]:

@@ -17,9 +17,9 @@ from kilat.data.catalog import Source
 from kilat.data.label_corrections import CorrectedSource
 from kilat.data.reading import Reading
 from kilat.errors import RecipeError
-from kilat.learn import metadata
+from kilat.learn import metadata, small_network
 from kilat.learn.finetune import finetune
-from kilat.learn.frozen import learn_head
+from kilat.learn.frozen import extract, head_on
 from kilat.learn.learned import Learned, Row
 from kilat.learn.metrics import Metrics
 from kilat.learn.network import TrainingOptions, learn_network
@@ -205,12 +205,14 @@ def fit(
 def learn(
     source: Source, recipe: Recipe, timer: Timer, budget: TimeBudget, progress: Progress, options: TrainingOptions
 ) -> Learned:
-    """Fit a head on a frozen backbone, fine-tune it, or train a whole network, as the recipe says."""
+    """Fit a head on a frozen backbone, fine-tune it, or train a whole network, as the recipe and the pictures say."""
     if recipe.model is not None:
         return learn_network(source, recipe, timer, budget, progress, options)
     if recipe.is_finetuning:
         return finetune(source, recipe, timer, budget, progress, options)
-    return learn_head(source, recipe, timer, budget, progress)
+    extracted = extract(source, recipe, timer, budget, progress)
+    frozen = head_on(extracted, timer, budget, overwrite_features=True)
+    return small_network.challenge(frozen, extracted, source, timer, budget, progress, options)
 
 
 @dataclass(frozen=True)

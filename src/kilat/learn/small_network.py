@@ -1,0 +1,153 @@
+"""Small pictures: a small network, trained from its first weights, takes a frozen backbone's place where it is better.
+
+A backbone was pretrained on large photographs; pictures of at most 64 pixels are often told better by a network of
+their own, which takes little time on them. Both are always learned, and the validation pictures decide.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from kilat import recipe as recipes
+from kilat.data.catalog import Catalog, Source
+from kilat.evaluate.comparison import Comparison, compare
+from kilat.features.pixels import PixelDataset, fits_in_memory, natural_size, read_pixels
+from kilat.learn.device import training_device
+from kilat.learn.frozen import Extracted
+from kilat.learn.learned import Alternative, Learned, SplitLogits
+from kilat.learn.network import TrainingOptions, network_artifact, split_logits
+from kilat.learn.splits import hold_out_parts, preview_rows, shared_calibration
+from kilat.learn.time_budget import TimeBudget
+from kilat.locale import _
+from kilat.locale.notes import Note
+from kilat.recipe import Recipe, label_safety
+from kilat.runtime.extras import has_torch
+from kilat.runtime.progress import Progress
+from kilat.runtime.timer import Timer
+
+LARGEST = 64
+"""Pictures whose longer side has more pixels than this, by their median, are left to the backbone."""
+FEWEST = 1_000
+"""With fewer pictures than this, a pretrained backbone wins: a network from scratch has too little to learn from."""
+MOST = 100_000
+"""With more pictures than this, training would take so long that whoever wants it should ask for it, or set a limit."""
+
+
+def challenge(
+    frozen: Learned,
+    extracted: Extracted,
+    source: Source,
+    timer: Timer,
+    budget: TimeBudget,
+    progress: Progress,
+    options: TrainingOptions,
+) -> Learned:
+    """Train a small network where pictures are small, and return the better of it and the frozen result.
+
+    Args:
+        frozen: the result with a head on a frozen backbone.
+        extracted: what its head was fitted on.
+        source: the pictures.
+        timer: that measures the training.
+        budget: how long everything may take.
+        progress: called as long tasks begin.
+        options: of the training.
+    """
+    catalog, name = extracted.catalog, extracted.recipe.features.small_network
+    if name == "none" or not _is_small(catalog):
+        return frozen
+    if reason := _why_not(catalog, budget):
+        return replace(frozen, notes=[*frozen.notes, Note(reason, {"source": source.name, "recipe": name})])
+    from kilat.fit import prepare
+
+    recipe = _recipe(name, extracted.recipe)
+    with timer.measure("pictures_s"):
+        dataset = _read_dataset(source, extracted, recipe, progress)
+    advance = progress(_("Training a small network"))
+    with timer.measure("fit_s"):
+        device = training_device(recipe.runtime.device)
+        training = prepare.network_run(source, dataset, recipe, device=device, name=name)
+        if budget.limit and budget.is_late_for_training(training.answering_seconds(budget.now)):
+            return replace(frozen, notes=[*frozen.notes, Note("no_time_for_small_network")])
+        trained = training.train(options.folder, deadline=budget.deadline, on_epoch=options.on_epoch, advance=advance)
+        split = split_logits(trained, dataset)
+    comparison = _compare(frozen.split, split)
+    learned = replace(
+        frozen,
+        alternative=Alternative("network", split, comparison),
+        sections={"fit": trained.metrics, **frozen.sections},
+        history=trained.history,
+        augmented=training.preview(preview_rows(dataset.train), trained.augment),
+    )
+    if comparison.is_better:
+        catalog.set_split(dataset.calibration.rows, "calibration")
+        catalog.set_split(dataset.validation.rows, "validation")  # they may be the same
+        learned = replace(
+            learned,
+            recipe=recipe,
+            split=split,
+            artifact=network_artifact(trained, split, catalog, name, dataset.size, recipe.input.resize),
+            sections={**frozen.sections, "fit": trained.metrics},
+            notes=[
+                *extracted.notes,
+                *shared_calibration(dataset.validation, dataset.calibration),
+                *trained.notes,
+                *label_safety.unsafe_augmentations(recipe.augment, extracted.classes),
+            ],
+            summary=training.summary,
+            alternative=Alternative("network", frozen.split, comparison),
+        )
+    trained.close()
+    return learned
+
+
+def _is_small(catalog: Catalog) -> bool:
+    """Return whether pictures are small, and enough for a network of their own."""
+    sides = catalog.table.loc[catalog.used, ["width", "height"]].max(axis=1)
+    return len(sides) >= FEWEST and float(sides.median()) <= LARGEST
+
+
+def _why_not(catalog: Catalog, budget: TimeBudget) -> str | None:
+    """Return the code of a note where a small network would be trained, but cannot be here."""
+    if not has_torch():
+        return "small_network_needs_torch"
+    if budget.limit is None:
+        return "many_pictures_for_small_network" if int(catalog.used.sum()) > MOST else None
+    return "no_time_for_small_network" if budget.is_late_for_finetuning else None
+
+
+def _recipe(name: str, frozen: Recipe) -> Recipe:
+    """Return the recipe of the small network for the data of another recipe."""
+    small = recipes.load(name)
+    return small.model_copy(
+        update={
+            "data": frozen.data,
+            "trust": frozen.trust,
+            "runtime": frozen.runtime,
+            "input": small.input.model_copy(update={"resize": frozen.features.resize}),
+            "fit": small.fit.model_copy(update={"class_weight": frozen.head.class_weight}),
+        }
+    )
+
+
+def _read_dataset(source: Source, extracted: Extracted, recipe: Recipe, progress: Progress) -> PixelDataset:
+    """Read the pictures that the frozen result is of, and hold out some of those that its head was fitted on."""
+    catalog, size = extracted.catalog, natural_size(source)
+    pixels = read_pixels(
+        source,
+        catalog.used,
+        size=size,
+        resize=recipe.input.resize,
+        keep=fits_in_memory(len(source.entries), size),
+        image_stats=False,
+        advance=progress(_("Reading pictures")),
+    ).pixels
+    parts = hold_out_parts(extracted.train, extracted.classes, recipe)
+    return PixelDataset(catalog, size, pixels, extracted.classes, *parts, extracted.test, extracted.notes)
+
+
+def _compare(frozen: SplitLogits, network: SplitLogits) -> Comparison:
+    """Compare both on validation pictures of the network that the frozen head answered without having seen them."""
+    _rows, ours, theirs = np.intersect1d(network.validation.rows, frozen.validation.rows, return_indices=True)
+    truth = network.validation.truth[ours]
+    return compare(truth, frozen.validation_logits[theirs], network.validation_logits[ours])
