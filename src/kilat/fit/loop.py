@@ -141,7 +141,8 @@ class Trainer:
         self._choose_flips()
         self._cache_activations()
         self._choose_side()
-        remaining = self._batches(len(self.state.history))[self.state.batch :]
+        self.train_step.epoch = len(self.state.history)
+        remaining = self._batches(self.train_step.epoch)[self.state.batch :]
         with contextlib.closing(self.train_step.batches(remaining)) as arriving:
             for rows in remaining:
                 if self.state.step >= self.state.planned_steps:

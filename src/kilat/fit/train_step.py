@@ -15,6 +15,7 @@ from torch.nn import functional
 from kilat.errors import RecipeError
 from kilat.fit import clipping, losses, optimizers, resolutions
 from kilat.fit.activation_cache import NotCachedError, SplitNetwork, compute_activations
+from kilat.fit.augment import random
 from kilat.fit.augment.augmenter import Augmenter
 from kilat.fit.distributed.group import ALONE, SingleProcess
 from kilat.fit.inference import Inference
@@ -45,8 +46,9 @@ class NotFiniteError(Exception):
 class TrainStep:
     """A network with everything that changes it; ``start_phase`` comes before all else.
 
-    ``side`` is that of the pictures in training, in pixels; inference has the network's own. ``trains_statistics`` is
-    whether batch norms train: then the result for a picture depends on the others in its batch.
+    ``side`` is that of the pictures in training, in pixels; inference has the network's own. ``epoch`` is which one it
+    is, from 0 over all phases, by which pictures are mirrored. ``trains_statistics`` is whether batch norms train: then
+    the result for a picture depends on the others in its batch.
 
     Args:
         spec: the training.
@@ -61,7 +63,7 @@ class TrainStep:
         self.dtype = choose_precision(self.fit.precision, spec.device, self.network)
         self.weights = Weights(self.network, self.fit.ema)
         self.inference = Inference(self.network, spec.pictures, len(spec.classes), spec.device, group)
-        self.side = self.network.size
+        self.side, self.epoch = self.network.size, 0
         self.micro_batch = MicroBatch()
         self.trains_statistics = False
         self._logits = self._logits_of_pixels = self._compiled(self.network.logits)
@@ -174,7 +176,8 @@ class TrainStep:
         targets = self._targets(rows)
         # Augmentation draws for the whole batch, so that its result does not depend on how the batch is divided.
         if self._augmenter:
-            inputs, targets = self._augmenter(batch, targets, generator)
+            mirrored = random.alternating(rows, seed=self.spec.recipe.runtime.seed, epoch=self.epoch)
+            inputs, targets = self._augmenter(batch, targets, generator, mirrored)
         else:
             inputs = batch if self.inference.cache else batch.permute(0, 3, 1, 2).float()
         share = self.group.share(len(rows))

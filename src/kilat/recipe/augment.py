@@ -51,9 +51,10 @@ class Augment(Section):
         height_shift: share of the height to both sides.
         shear: degrees to both sides.
         zoom: factors between which height and width are zoomed independently; ``0.1`` is 0.9 to 1.1.
-        horizontal_flip: half of the pictures, left to right, ``true`` or ``false``; ``auto`` does not where labels look
-            like characters or directions, nor before a validation has shown that the network classifies mirrored
-            pictures as well as others.
+        horizontal_flip: half of the pictures, left to right, and in the next epoch the other half (alternating flip,
+            arXiv 2404.00498, section 3.6), ``true`` or ``false``; ``auto`` does not where labels look like characters
+            or directions, nor before a validation has shown that the network classifies mirrored pictures as well as
+            others.
         vertical_flip: half of the pictures.
         fill: what lies outside of a picture: the ``nearest`` border pixel, the picture mirrored (``reflect``) or
             repeated (``wrap``), or ``constant``.

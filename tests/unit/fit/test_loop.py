@@ -437,3 +437,32 @@ def test_compiled_it_trains_the_same(trained):
     for one, other in zip(plain.state.history, compiled.state.history, strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
     assert np.allclose(plain.inference.logits(np.arange(47)), compiled.inference.logits(np.arange(47)), atol=1e-3)
+
+
+def test_pictures_are_mirrored_in_one_epoch_or_the_next(make_trainer):
+    """The network sees the bright edge of every picture on the left in half of the epochs, exactly every other one."""
+
+    class Recorder(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.seen = torch.nn.Linear(1, 3), []
+
+        def forward(self, planes):
+            if self.training:
+                # Which picture it is stands in the middle, whichever way round.
+                numbers = planes[:, 0, 4, 3:5].sum(1).mul(30).add(90).round().int().tolist()
+                self.seen.append(dict(zip(numbers, (planes[:, 0, 0, 0] > 0).tolist(), strict=True)))
+            return self.layer(planes.mean((1, 2, 3))[:, None])
+
+    pixels = np.zeros((40, 8, 8, 3), np.uint8)
+    pixels[:, :, 0] = 255
+    pixels[:, 4, 3:5] = 2 * np.arange(40)[:, None, None]
+    network = Recorder()
+    make_trainer(
+        network=network, pixels=pixels, truth=np.arange(40) % 3, augment={"horizontal_flip": True},
+        fit={"epochs": 4, "batch": 64},
+    ).run()  # fmt: skip
+    first, second, third, fourth = network.seen
+    assert 5 < sum(first.values()) < 20
+    assert second == {number: not left for number, left in first.items()}
+    assert (third, fourth) == (first, second)

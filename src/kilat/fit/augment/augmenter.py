@@ -18,13 +18,16 @@ class Augmenter:
     def __init__(self, choices: Augment) -> None:
         self.choices = choices
 
-    def __call__(self, pixels: Tensor, targets: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, pixels: Tensor, targets: Tensor, generator: Generator, mirrored: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Augment one batch.
 
         Args:
             pixels: uint8 ``[n, height, width, channels]`` with 1 or 3 channels.
             targets: float32 ``[n, classes]``, rows that add up to 1.
             generator: on the CPU, wherever the pictures are: equal generators give equal draws on every device.
+            mirrored: which pictures a horizontal flip mirrors, bool ``[n]`` on the CPU; drawn where it is None.
 
         Returns:
             Planes, float32 ``[n, channels, height, width]`` in 0..255 with channels last in memory, and targets,
@@ -33,7 +36,7 @@ class Augmenter:
         assert pixels.dtype == torch.uint8, pixels.dtype
         assert pixels.ndim == 4, pixels.shape
         assert pixels.shape[3] in (1, 3), pixels.shape
-        planes = move(pixels, self.choices, generator)
+        planes = move(pixels, self.choices, generator, mirrored)
         planes = self._change_colours(planes, generator)
         outside = Outside(self.choices.fill, self.choices.fill_value)
         if self.choices.randaugment:

@@ -22,13 +22,14 @@ class Outside(NamedTuple):
     value: float
 
 
-def move(pixels: Tensor, choices: Augment, generator: Generator) -> Tensor:
+def move(pixels: Tensor, choices: Augment, generator: Generator, mirrored: Tensor | None = None) -> Tensor:
     """Apply crops, rotation, shifts, shear, zoom and flips, drawn for every picture.
 
     Args:
         pixels: uint8 ``[n, height, width, channels]``.
         choices: what is drawn, and its bounds.
         generator: on the CPU.
+        mirrored: which pictures a horizontal flip mirrors, bool ``[n]`` on the CPU; drawn where it is None.
 
     Returns:
         float32 ``[n, channels, height, width]``. Where only whole pixels move, the values are those of the pixels.
@@ -41,8 +42,10 @@ def move(pixels: Tensor, choices: Augment, generator: Generator) -> Tensor:
     maps = _draw_maps(n, (height, width), choices, generator) if is_interpolated else None
     flips = [
         random.signs(n, generator) if chosen else torch.ones(n)
-        for chosen in (choices.horizontal_flip, choices.vertical_flip)
+        for chosen in (choices.horizontal_flip and mirrored is None, choices.vertical_flip)
     ]
+    if choices.horizontal_flip and mirrored is not None:
+        flips[0] = 1 - 2 * mirrored.float()
     if maps is not None:
         maps[:, :, 2] += torch.stack(offsets, 1)
         maps[:, :, :2] *= torch.stack(flips, 1)[:, None]

@@ -1,39 +1,95 @@
 """Draws from a generator on the CPU, so that they are the same on every device.
 
 Where the bounds leave nothing to draw, nothing is drawn: what a recipe does not choose costs nothing.
+
+Whoever repeats the same work on a GPU, as one recorded graph, draws beforehand: ``RecordedDraws`` finds out what is
+drawn, and with ``GivenDraws`` in its place the same work takes numbers that are on the GPU already.
 """
+
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
+Draw = Callable[[Generator], Tensor]
 
-def uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
+
+class RecordedDraws:
+    """Draws from a generator; ``made`` are the draws in their order, which can be made again from another one.
+
+    Args:
+        generator: on the CPU.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator, self.device = generator, torch.device("cpu")
+        self.made: list[Draw] = []
+
+    def take(self, draw: Draw) -> Tensor:
+        """Make a draw."""
+        self.made.append(draw)
+        return draw(self.generator)
+
+
+class GivenDraws:
+    """Draws that were made before.
+
+    Args:
+        drawn: what they gave, in their order.
+        device: where that is now.
+    """
+
+    def __init__(self, drawn: Iterable[Tensor], device: torch.device) -> None:
+        self.drawn, self.device = iter(drawn), device
+
+    def take(self, _draw: Draw) -> Tensor:
+        """Return what the next draw gave."""
+        return next(self.drawn)
+
+
+Draws = Generator | RecordedDraws | GivenDraws
+
+
+def uniform(n: int, low: float, high: float, draws: Draws) -> Tensor:
     """Return float32 ``[n]``, uniform from ``low`` to ``high``."""
     if low == high:
-        return torch.full((n,), low)
-    return torch.rand(n, generator=generator) * (high - low) + low
+        return torch.full((n,), low, device=draws.device)
+    return _take(draws, lambda generator: torch.rand(n, generator=generator)) * (high - low) + low
 
 
-def symmetric(n: int, most: float, generator: Generator) -> Tensor:
+def symmetric(n: int, most: float, draws: Draws) -> Tensor:
     """Return float32 ``[n]``, uniform from ``-most`` to ``most``."""
-    return uniform(n, -most, most, generator)
+    return uniform(n, -most, most, draws)
 
 
-def integers(n: int, low: int, high: int, generator: Generator) -> Tensor:
+def integers(n: int, low: int, high: int, draws: Draws) -> Tensor:
     """Return int64 ``[n]``, each integer from ``low`` to ``high``, both included, equally likely."""
     if low == high:
-        return torch.full((n,), low)
-    return torch.randint(low, high + 1, (n,), generator=generator)
+        return torch.full((n,), low, device=draws.device)
+    return _take(draws, lambda generator: torch.randint(low, high + 1, (n,), generator=generator))
 
 
-def signs(n: int, generator: Generator) -> Tensor:
+def signs(n: int, draws: Draws) -> Tensor:
     """Return float32 ``[n]``, -1 or 1, equally likely."""
-    return (2 * integers(n, 0, 1, generator) - 1).float()
+    return (2 * integers(n, 0, 1, draws) - 1).float()
 
 
-def beta(n: int, alpha: float, generator: Generator) -> Tensor:
+def permutation(n: int, draws: Draws) -> Tensor:
+    """Return the numbers below ``n`` in any order, int64 ``[n]``."""
+    return _take(draws, lambda generator: torch.randperm(n, generator=generator))
+
+
+def beta(n: int, alpha: float, draws: Draws) -> Tensor:
     """Return float32 ``[n]`` from Beta(alpha, alpha)."""
-    # torch draws it from its global generator only, so NumPy does, seeded from this generator.
-    seed = int(integers(1, 0, 2**62, generator))
-    return torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha, n).astype(np.float32))
+
+    def draw(generator: Generator) -> Tensor:
+        # torch draws it from its global generator only, so NumPy does, seeded from this generator.
+        seed = int(integers(1, 0, 2**62, generator))
+        return torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha, n).astype(np.float32))
+
+    return _take(draws, draw)
+
+
+def _take(draws: Draws, draw: Draw) -> Tensor:
+    return draw(draws) if isinstance(draws, Generator) else draws.take(draw)
