@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 Draw = Callable[[Generator], Tensor]
@@ -89,6 +90,20 @@ def beta(n: int, alpha: float, draws: Draws) -> Tensor:
         return torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha, n).astype(np.float32))
 
     return _take(draws, draw)
+
+
+def alternating(rows: NDArray[np.int64], *, seed: int, epoch: int) -> Tensor:
+    """Return which pictures are mirrored in an epoch, bool ``[n]``: about half of them, and in the next the others.
+
+    Which half a picture belongs to follows from its row and the seed alone, wherever it is in a batch.
+    """
+    key = np.uint64(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
+    # SplitMix64 (Steele et al., OOPSLA 2014): its outputs for successive states are independent bits.
+    mixed = key + (rows.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    half = (mixed ^ (mixed >> np.uint64(31))) & np.uint64(1)
+    return torch.from_numpy(half == np.uint64(epoch % 2))
 
 
 def _take(draws: Draws, draw: Draw) -> Tensor:
