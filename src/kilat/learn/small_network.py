@@ -1,15 +1,18 @@
 """Small pictures: a small network, trained from its first weights, takes a frozen backbone's place where it is better.
 
 A backbone was pretrained on large photographs; pictures of at most 64 pixels are often told better by a network of
-their own, which takes little time on them. Both are always learned, and the validation pictures decide.
+their own, which takes little time on them. Both are learned, unless the frozen result is so good that even a perfect
+network could not beat it by more than noise, and the validation pictures decide.
 """
 
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kilat import recipe as recipes
 from kilat.data.catalog import Catalog, Source
+from kilat.data.split import Part
 from kilat.evaluate.comparison import Comparison, compare
 from kilat.features.pixels import PixelDataset, fits_in_memory, natural_size, read_pixels
 from kilat.learn.device import training_device
@@ -56,13 +59,16 @@ def challenge(
     catalog, name = extracted.catalog, extracted.recipe.features.small_network
     if name == "none" or not _is_small(catalog):
         return frozen
+    recipe = _recipe(name, extracted.recipe)
+    parts = _train, validation, _calibration = hold_out_parts(extracted.train, extracted.classes, recipe)
+    if not _compare(frozen.split, validation, 100 * np.eye(len(extracted.classes))[validation.truth]).is_better:
+        return frozen  # not even a perfect network would be
     if reason := _why_not(catalog, budget):
-        return replace(frozen, notes=[*frozen.notes, Note(reason, {"source": source.name, "recipe": name})])
+        return replace(frozen, notes=[*frozen.notes, Note(reason, {"recipe": name})])
     from kilat.fit import prepare
 
-    recipe = _recipe(name, extracted.recipe)
     with timer.measure("pictures_s"):
-        dataset = _read_dataset(source, extracted, recipe, progress)
+        dataset = _read_dataset(source, extracted, recipe, parts, progress)
     advance = progress(_("Training a small network"))
     with timer.measure("fit_s"):
         device = training_device(recipe.runtime.device)
@@ -71,7 +77,7 @@ def challenge(
             return replace(frozen, notes=[*frozen.notes, Note("no_time_for_small_network")])
         trained = training.train(options.folder, deadline=budget.deadline, on_epoch=options.on_epoch, advance=advance)
         split = split_logits(trained, dataset)
-    comparison = _compare(frozen.split, split)
+    comparison = _compare(frozen.split, split.validation, split.validation_logits)
     learned = replace(
         frozen,
         alternative=Alternative("network", split, comparison),
@@ -130,8 +136,10 @@ def _recipe(name: str, frozen: Recipe) -> Recipe:
     )
 
 
-def _read_dataset(source: Source, extracted: Extracted, recipe: Recipe, progress: Progress) -> PixelDataset:
-    """Read the pictures that the frozen result is of, and hold out some of those that its head was fitted on."""
+def _read_dataset(
+    source: Source, extracted: Extracted, recipe: Recipe, parts: tuple[Part, Part, Part], progress: Progress
+) -> PixelDataset:
+    """Read the pictures that the frozen result is of."""
     catalog, size = extracted.catalog, natural_size(source)
     pixels = read_pixels(
         source,
@@ -142,12 +150,10 @@ def _read_dataset(source: Source, extracted: Extracted, recipe: Recipe, progress
         image_stats=False,
         advance=progress(_("Reading pictures")),
     ).pixels
-    parts = hold_out_parts(extracted.train, extracted.classes, recipe)
     return PixelDataset(catalog, size, pixels, extracted.classes, *parts, extracted.test, extracted.notes)
 
 
-def _compare(frozen: SplitLogits, network: SplitLogits) -> Comparison:
-    """Compare both on validation pictures of the network that the frozen head answered without having seen them."""
-    _rows, ours, theirs = np.intersect1d(network.validation.rows, frozen.validation.rows, return_indices=True)
-    truth = network.validation.truth[ours]
-    return compare(truth, frozen.validation_logits[theirs], network.validation_logits[ours])
+def _compare(frozen: SplitLogits, validation: Part, logits: NDArray[np.floating]) -> Comparison:
+    """Compare logits of validation pictures with the frozen ones, where the head that gave these had not seen them."""
+    _rows, ours, theirs = np.intersect1d(validation.rows, frozen.validation.rows, return_indices=True)
+    return compare(validation.truth[ours], frozen.validation_logits[theirs], logits[ours].astype(np.float32))
