@@ -5,6 +5,7 @@ from torch import Generator, Tensor
 
 from kilat.fit.augment import colour, mixing, policies, random
 from kilat.fit.augment.geometry import Outside, move
+from kilat.fit.augment.random import Draws
 from kilat.recipe import Augment
 
 
@@ -18,15 +19,22 @@ class Augmenter:
     def __init__(self, choices: Augment) -> None:
         self.choices = choices
 
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it does the same to every batch, but for the numbers that are drawn."""
+        choices = self.choices
+        return not (choices.randaugment or choices.trivialaugment or (choices.mixup and choices.cutmix))
+
     def __call__(
-        self, pixels: Tensor, targets: Tensor, generator: Generator, mirrored: Tensor | None = None
+        self, pixels: Tensor, targets: Tensor, generator: Draws, mirrored: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Augment one batch.
 
         Args:
             pixels: uint8 ``[n, height, width, channels]`` with 1 or 3 channels.
             targets: float32 ``[n, classes]``, rows that add up to 1.
-            generator: on the CPU, wherever the pictures are: equal generators give equal draws on every device.
+            generator: on the CPU, wherever the pictures are: equal generators give equal draws on every device. Or,
+                where it ``is_repeatable``, draws that are recorded, or that were made before.
             mirrored: which pictures a horizontal flip mirrors, bool ``[n]`` on the CPU; drawn where it is None.
 
         Returns:
@@ -40,8 +48,10 @@ class Augmenter:
         planes = self._change_colours(planes, generator)
         outside = Outside(self.choices.fill, self.choices.fill_value)
         if self.choices.randaugment:
+            assert isinstance(generator, Generator), "is_repeatable"
             planes = policies.randaugment(planes, self.choices.randaugment, outside, generator)
         if self.choices.trivialaugment:
+            assert isinstance(generator, Generator), "is_repeatable"
             planes = policies.trivialaugment(planes, outside, generator)
         if self.choices.cutout:
             planes = mixing.cutout(planes, self.choices.cutout, generator)
@@ -50,7 +60,7 @@ class Augmenter:
         planes, targets = self._mix(planes, targets, generator)
         return planes.clamp_(0, 255).contiguous(memory_format=torch.channels_last), targets
 
-    def _change_colours(self, planes: Tensor, generator: Generator) -> Tensor:
+    def _change_colours(self, planes: Tensor, generator: Draws) -> Tensor:
         for change, bounds in (
             (colour.brightness, self.choices.brightness),
             (colour.contrast, self.choices.contrast),
@@ -63,7 +73,7 @@ class Augmenter:
             planes = (planes + shift.to(planes.device)[:, None, None, None]).clamp_(0, 255)
         return planes
 
-    def _mix(self, planes: Tensor, targets: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    def _mix(self, planes: Tensor, targets: Tensor, generator: Draws) -> tuple[Tensor, Tensor]:
         chosen = [
             (mix, alpha)
             for mix, alpha in ((mixing.mixup, self.choices.mixup), (mixing.cutmix, self.choices.cutmix))
@@ -71,5 +81,5 @@ class Augmenter:
         ]
         if not chosen:
             return planes, targets
-        mix, alpha = chosen[int(random.integers(1, 0, len(chosen) - 1, generator))]
+        mix, alpha = chosen[int(random.integers(1, 0, 1, generator))] if len(chosen) > 1 else chosen[0]
         return mix(planes, targets, alpha, generator)

@@ -1,13 +1,15 @@
 """Geometric augmentation: one affine map a picture, sampled once; flips and crops of whole pixels stay exact."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
-from torch import Generator, Tensor
+from torch import Tensor
 
 from kilat.fit.augment import random
+from kilat.fit.augment.random import Draws
 from kilat.recipe import Augment
 
 _TRIES = 10
@@ -22,7 +24,7 @@ class Outside(NamedTuple):
     value: float
 
 
-def move(pixels: Tensor, choices: Augment, generator: Generator, mirrored: Tensor | None = None) -> Tensor:
+def move(pixels: Tensor, choices: Augment, generator: Draws, mirrored: Tensor | None = None) -> Tensor:
     """Apply crops, rotation, shifts, shear, zoom and flips, drawn for every picture.
 
     Args:
@@ -41,7 +43,7 @@ def move(pixels: Tensor, choices: Augment, generator: Generator, mirrored: Tenso
     is_interpolated = any(moves) or choices.zoom != (1.0, 1.0) or choices.resized_crop is not None
     maps = _draw_maps(n, (height, width), choices, generator) if is_interpolated else None
     flips = [
-        random.signs(n, generator) if chosen else torch.ones(n)
+        random.signs(n, generator) if chosen else torch.ones(n, device=generator.device)
         for chosen in (choices.horizontal_flip and mirrored is None, choices.vertical_flip)
     ]
     if choices.horizontal_flip and mirrored is not None:
@@ -70,7 +72,7 @@ def warp(planes: Tensor, maps: Tensor, outside: Outside) -> Tensor:
     """
     grid = _sampling_grid(planes, maps.to(planes.device))
     if outside.fill == "wrap":  # the first row and column are repeated at the end, and positions brought inside
-        size = grid.new_tensor([planes.shape[3], planes.shape[2]])
+        size = _constants((planes.shape[3], planes.shape[2]), grid)
         positions = ((grid + 1) * size / 2 - 0.5).remainder(size)
         planes, grid = F.pad(planes, (0, 1, 0, 1), mode="circular"), (2 * positions + 1) / (size + 1) - 1
     offset = outside.value if outside.fill == "constant" else 0
@@ -104,7 +106,7 @@ def affine_maps(rotation: Tensor, shear: Tensor, right: Tensor, down: Tensor, zo
     return torch.stack(rows, 1)
 
 
-def draw_affine_maps(n: int, size: tuple[int, int], choices: Augment, generator: Generator) -> Tensor:
+def draw_affine_maps(n: int, size: tuple[int, int], choices: Augment, generator: Draws) -> Tensor:
     """Draw rotation, shifts, shear and zoom of pictures; return their maps, float32 ``[n, 2, 3]``.
 
     Args:
@@ -130,14 +132,14 @@ def crop_maps(share: Tensor, middle: Tensor, maps: Tensor | None = None) -> Tens
         middle: of the crop, in pixels from the picture's centre, ``[n, 2]``.
         maps: what is done with the enlarged crop; nothing by default.
     """
-    maps = torch.eye(2, 3).repeat(len(share), 1, 1) if maps is None else maps.clone()
+    maps = torch.eye(2, 3, device=share.device).repeat(len(share), 1, 1) if maps is None else maps.clone()
     maps *= share[:, :, None]
     maps[:, :, 2] += middle
     return maps
 
 
 def draw_resized_crops(
-    n: int, size: tuple[int, int], area: tuple[float, float], generator: Generator
+    n: int, size: tuple[int, int], area: tuple[float, float], generator: Draws
 ) -> tuple[Tensor, Tensor]:
     """Draw random resized crops, as torchvision's ``RandomResizedCrop`` does.
 
@@ -155,8 +157,8 @@ def draw_resized_crops(
         ``(x, y)``.
     """
     height, width = size
-    extent = torch.tensor([float(width), float(height)])
     sides = draw_rectangles(n, size, area, _CROP_ASPECTS, size, generator).flip(1)
+    extent = _constants((width, height), sides)
     largest = torch.minimum(extent, extent.flip(0) * _CROP_ASPECTS[1])  # that the aspects allow, from the middle
     share = torch.where(sides > 0, sides, largest) / extent
     positions = torch.stack([random.symmetric(n, 1.0, generator) for _axis in "xy"], 1)
@@ -169,7 +171,7 @@ def draw_rectangles(
     area: tuple[float, float],
     aspects: tuple[float, float],
     most: tuple[float, float],
-    generator: Generator,
+    generator: Draws,
 ) -> Tensor:
     """Draw sides of rectangles, areas uniformly and aspects log-uniformly: the first of ten tries that fits.
 
@@ -188,13 +190,13 @@ def draw_rectangles(
     low, high = aspects
     aspect = random.uniform(n * _TRIES, math.log(low), math.log(high), generator).exp()
     sides = torch.stack([(areas * aspect).sqrt(), (areas / aspect).sqrt()], 1).view(n, _TRIES, 2)
-    fits = (sides <= torch.tensor(most)).all(2)
+    fits = (sides <= _constants(most, sides)).all(2)
     first = fits.int().argmax(1)
-    pictures = torch.arange(n)
+    pictures = torch.arange(n, device=sides.device)
     return sides[pictures, first] * fits[pictures, first, None]
 
 
-def _draw_maps(n: int, size: tuple[int, int], choices: Augment, generator: Generator) -> Tensor:
+def _draw_maps(n: int, size: tuple[int, int], choices: Augment, generator: Draws) -> Tensor:
     """Draw the maps of all that interpolates, float32 ``[n, 2, 3]``: the enlarged crop is what is moved."""
     maps = draw_affine_maps(n, size, choices, generator)
     if choices.resized_crop is None:
@@ -208,7 +210,7 @@ def _sampling_grid(planes: Tensor, maps: Tensor) -> Tensor:
     height, width = planes.shape[2:]
     x = torch.arange(width, device=planes.device) - (width - 1) / 2
     y = torch.arange(height, device=planes.device)[:, None] - (height - 1) / 2
-    maps = maps * (2 / maps.new_tensor([width, height]))[:, None]
+    maps = maps * (2 / _constants((width, height), maps))[:, None]
     by_x, by_y, shift = maps[..., None, None].unbind(2)
     return ((by_x * x + shift) + by_y * y).permute(0, 2, 3, 1)
 
@@ -228,7 +230,7 @@ def _move_whole_pixels(pixels: Tensor, offsets: list[Tensor], flips: list[Tensor
 
 def _sources(size: int, offset: Tensor, flip: Tensor, fill: str) -> tuple[Tensor, Tensor]:
     """Return, along one side, the old pixel at each new position, int64 ``[n, size]``, and where that is outside."""
-    positions = torch.arange(size)
+    positions = torch.arange(size, device=offset.device)
     source = torch.where(flip[:, None] < 0, size - 1 - positions, positions) + offset[:, None]
     is_out = (source < 0) | (source >= size)
     if fill == "wrap":
@@ -237,3 +239,8 @@ def _sources(size: int, offset: Tensor, flip: Tensor, fill: str) -> tuple[Tensor
         source = source.remainder(2 * size)
         source = torch.minimum(source, 2 * size - 1 - source)
     return source.clamp(0, size - 1), is_out
+
+
+def _constants(values: Sequence[float], like: Tensor) -> Tensor:
+    """Return float32 numbers beside a tensor; a GPU fills them in by itself, where it would wait for a copy."""
+    return torch.stack([torch.full((), float(value), device=like.device) for value in values])
