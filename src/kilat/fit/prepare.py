@@ -42,7 +42,11 @@ def network_run(
     layers = build_network(recipe, dataset.size, classes) if network is None else network
     pictures = _load(source, dataset, recipe.input.resize, device)
     normaliser = _normaliser(recipe, layers, pictures, dataset.train.rows)
-    model = PixelNetwork(layers, dataset.size, normaliser.mean, normaliser.std, recipe.input.colour)
+    assert recipe.model is not None
+    averages = recipe.augment.horizontal_flip if recipe.model.flip_average == "auto" else recipe.model.flip_average
+    model = PixelNetwork(
+        layers, dataset.size, normaliser.mean, normaliser.std, recipe.input.colour, flip_average=bool(averages)
+    )
     if isinstance(layers, LayerNetwork) and layers.whiten is not None:
         fit_whitening(layers.whiten, model, pictures, dataset.train.rows)
     summary = summarise(layers, name=name, channels=input_channels(recipe), size=dataset.size)

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from kilat.fit.train_state import TrainSpec
 from kilat.fit.weight_averaging import Tensors, Weights, with_prefix
 from kilat.locale import _
 from kilat.locale.notes import Note
+from kilat.model.image_model import ImageModel
 from kilat.recipe import Network
 from kilat.recipe.fit import Phase
 from kilat.runtime.progress import Advance
@@ -109,6 +110,9 @@ class TrainStep:
         self.has_open_flips = self.augment.horizontal_flip == "auto" and flips is None
         if self.augment.horizontal_flip == "auto":
             self.augment = self.augment.model_copy(update={"horizontal_flip": bool(flips)})
+        if self.spec.recipe.model is not None:
+            average = self.spec.recipe.model.flip_average
+            self.network.flip_average = bool(self.augment.horizontal_flip if average == "auto" else average)
         self._augmenter = Augmenter(self.augment) if self.augment.is_active else None
 
     def cache_activations(
@@ -262,7 +266,7 @@ class TrainStep:
         rows = epoch_batches(spec.validation.rows, MIRRORED, seed=spec.recipe.runtime.seed, epoch=0)[0]
         targets = self._targets(rows)
         mirrored = Inference(self.network, Mirrored(spec.pictures), len(spec.classes), spec.device, self.group)
-        with self.weights.with_ema():
+        with self.weights.with_ema(), _without_flip_average(self.network):
             plain, flipped = (
                 _are_correct(each.outputs(rows), targets).cpu().numpy() for each in (self.inference, mirrored)
             )
@@ -292,6 +296,16 @@ class TrainStep:
     def _targets(self, rows: NDArray[np.int64]) -> Tensor:
         truth = self._truth[torch.from_numpy(rows)].to(self.spec.device)
         return functional.one_hot(truth, len(self.spec.classes)).float()
+
+
+@contextlib.contextmanager
+def _without_flip_average(network: ImageModel) -> Iterator[None]:
+    """Let a network answer to pictures one way round inside the block."""
+    average, network.flip_average = network.flip_average, False
+    try:
+        yield
+    finally:
+        network.flip_average = average
 
 
 def _count_correct(logits: Tensor, targets: Tensor) -> int:

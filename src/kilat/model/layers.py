@@ -54,10 +54,19 @@ class LayerNetwork(nn.Module):
 
     def forward(self, planes: Tensor) -> Tensor:
         """Return the logits of a batch."""
+        return self.last(self.features(planes))
+
+    def features(self, planes: Tensor) -> Tensor:
+        """Return what the last layer gets of a batch."""
         values = planes.contiguous(memory_format=torch.channels_last)
-        for layer in self.layers:
+        for layer in self.layers[:-1]:
             values = layer(values)
-        return values.float()
+        return values
+
+    def last(self, features: Tensor) -> Tensor:
+        """Return the logits, from what the last layer gets."""
+        logits: Tensor = self.layers[-1](features)
+        return logits.float()
 
 
 def build(network: Network, *, channels: int, size: int, classes: int, seed: int) -> LayerNetwork:

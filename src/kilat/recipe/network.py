@@ -340,6 +340,8 @@ class Network(Section):
         max_norm: the largest Euclidean norm of the weights into one unit.
         weights: of the backbone: from timm's ``hub``, ``none`` (random), or a file.
         classes: how many ``kilat summary`` assumes; training counts the data's.
+        flip_average: whether the network answers by the mean over a picture and its mirror image (test-time flips), in
+            the model file, too; ``auto`` does so where training mirrors pictures.
     """
 
     layers: Layers = ()
@@ -352,6 +354,7 @@ class Network(Section):
     max_norm: Annotated[float, Field(gt=0)] | None = None
     weights: Literal["hub", "none"] | Path = "hub"
     classes: Annotated[int, Field(ge=2)] = 10
+    flip_average: bool | Literal["auto"] = False
 
     @field_validator("layers")
     @classmethod

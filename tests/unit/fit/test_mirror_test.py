@@ -57,19 +57,32 @@ def pictures(*, directed, count=400):
 
 @pytest.fixture
 def train(make_trainer):
-    def train(folder="run", *, directed=True, flip="auto", advance=None, classes=("a", "b"), **fit):
+    def train(folder="run", *, directed=True, flip="auto", flip_average=False, advance=None, classes=("a", "b"), **fit):
         pixels, truth = pictures(directed=directed)
         fit = {"epochs": 4, "optimizer": {"name": "adam", "learning_rate": 0.003}, "checkpoint": 0, **fit}
         rest = {"advance": advance} if advance else {}
         return make_trainer(
             layers=["flatten", {"dense": "classes"}], fit=fit, augment={"horizontal_flip": flip}, folder=folder,
-            classes=classes, pixels=pixels, truth=truth, held_out=150, **rest,
+            classes=classes, pixels=pixels, truth=truth, held_out=150, model={"flip_average": flip_average}, **rest,
         )  # fmt: skip
 
     return train
 
 
 class TestTraining:
+    @pytest.mark.parametrize("directed", [True, False])
+    @pytest.mark.parametrize("flip", ["auto", True, False])
+    def test_answers_are_averaged_where_training_mirrors(self, train, flip, directed):
+        trainer = train(flip=flip, directed=directed, flip_average="auto")
+        trainer.run()
+        assert trainer.network.flip_average is bool(trainer.train_step.augment.horizontal_flip)
+
+    def test_averaging_does_not_hide_that_mirroring_changes_the_class(self, train):
+        trainer = train(flip_average=True)
+        trainer.run()
+        assert trainer.state.horizontal_flip is False
+        assert trainer.network.flip_average
+
     def test_mirroring_stays_off_where_it_changes_the_class(self, train):
         trainer = train()
         trainer.run()
