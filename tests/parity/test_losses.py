@@ -96,7 +96,7 @@ def test_penalties():
     regularizer = Regularizer(network, Network(layers=["flatten"], l1=0.01, l2=0.1))
     penalty = keras.regularizers.L1L2(0.01, 0.1)
     wanted = sum(penalty(kernel) for kernel in kernels)
-    assert regularizer.penalty() == pytest.approx(wanted.item(), rel=1e-6)
+    assert regularizer.penalty().item() == pytest.approx(wanted.item(), rel=1e-6)
 
 
 def test_max_norm():

@@ -34,9 +34,9 @@ class UpdatePlanner:
         self._inference: float | None = None  # of one picture
         self._checkpoint = 0.0
 
-    def record_update(self, seconds: float) -> None:
-        """Record how long an update took."""
-        self._updates.append(seconds)
+    def record_updates(self, seconds: float, count: int) -> None:
+        """Record how long some updates took together."""
+        self._updates.extend([seconds / count] * count)
 
     def record_validation(self, seconds: float) -> None:
         """Record how long a validation took."""

@@ -22,10 +22,11 @@ from kilat.fit.checkpoint import Checkpoints
 from kilat.fit.deadline import UpdatePlanner
 from kilat.fit.distributed.group import ALONE, SingleProcess
 from kilat.fit.loader import epoch_batches
+from kilat.fit.results import NotFiniteError, PendingResults
 from kilat.fit.saver import Saver
 from kilat.fit.signals import DeferredSignals, Stopped
 from kilat.fit.train_state import Row, TrainSpec, TrainState
-from kilat.fit.train_step import NotFiniteError, TrainStep
+from kilat.fit.train_step import TrainStep
 from kilat.fit.weight_selection import WeightSelection
 from kilat.locale import _
 from kilat.locale.notes import Note
@@ -69,9 +70,11 @@ class Trainer:
         self.network, self.inference = self.train_step.network, self.train_step.inference
         self.weights = self.train_step.weights
         self.selection = WeightSelection(self.fit, self.weights, self._validate_average)
+        self.results = PendingResults(spec.device, self.now, is_alone=group.size == 1)
         self.saver = Saver(self.train_step, group.checkpoints(checkpoints), self.now)
-        if self.fit.resolution:
-            resolutions.check_sides(self.network.eval().logits, self.fit.resolution, spec.device)
+        self.sides = resolutions.in_pixels(self.fit.resolution, self.network.size)
+        if self.sides:
+            resolutions.check_sides(self.network.eval().logits, self.sides, spec.device)
         self.per_epoch = len(self._batches(0))
         self.planner = None
         if deadline is not None:
@@ -115,10 +118,11 @@ class Trainer:
             batches = self._batches(0)
             chosen = [batches[i % len(batches)] for i in range(len(rates))]
             for rate, rows, batch in zip(rates, chosen, self.train_step.batches(chosen), strict=True):
-                try:
-                    yield self._update(rows, batch, rate)
-                except NotFiniteError:
+                self._update(rows, batch, rate)
+                (result,), _seconds = self.results.read()
+                if not result.is_finite:
                     return
+                yield result.loss
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of an update of this phase."""
@@ -147,12 +151,14 @@ class Trainer:
             for rows in remaining:
                 if self.state.step >= self.state.planned_steps:
                     break
-                began = self.now()
+                self.results.begin()
                 self._update(rows, next(arriving))
-                self._record_update(self.now() - began)
+                if self.results.are_due:
+                    self._record_updates()
                 is_due = self.signals.received or int(self.saver.is_due())
                 if rows is not remaining[-1] and self.group.max(is_due):
                     self._save()
+        self._record_updates()
         self._finish_epoch()
 
     def _choose_flips(self) -> None:
@@ -169,31 +175,48 @@ class Trainer:
             if (note := Note("flips_off_validation", found)) not in state.notes:
                 state.notes.append(note)
 
-    def _update(self, rows: NDArray[np.int64], batch: Tensor, rate: float | None = None) -> float:
-        """Make one update, at the schedule's rate or at another; return the loss before it."""
+    def _update(self, rows: NDArray[np.int64], batch: Tensor, rate: float | None = None) -> None:
+        """Make one update, at the schedule's rate or at another; its results are pending then."""
         state = self.state
         if not self.network.training:
             self.network.train()
         generator = _generator(self.seed, len(state.history), state.batch)
         rate = self.learning_rate(state.step) if rate is None else rate
-        loss, correct = self.train_step.update(rows, batch, rate, generator=generator, first=state.step == 0)
-        state.count(loss, correct, len(rows))
-        return loss
+        values = self.train_step.update(rows, batch, rate, generator=generator, first=state.step == 0)
+        self.results.add(values, len(rows))
+        state.advance()
 
-    def _record_update(self, seconds: float) -> None:
-        state = self.state
+    def _record_updates(self) -> None:
+        """Record the updates whose results are pending, once they are there.
+
+        Raises:
+            NotFiniteError: a loss is not finite; those after it were made in vain.
+        """
+        state, count = self.state, len(self.results)
+        if not count:
+            return
+        results, seconds = self.results.read()
         state.seconds += seconds
-        epochs = sum(phase.epochs for phase in self.fit.all_phases)
+        for number, result in enumerate(results):
+            if not result.is_finite:
+                state.global_step -= count - number
+                raise NotFiniteError
+            state.count(result)
+        self._show_progress()
+        if self.planner:
+            self.planner.record_updates(seconds * self._relative_cost(), count)
+            if state.step // _PLAN_EVERY > (state.step - count) // _PLAN_EVERY:
+                self._plan()
+
+    def _show_progress(self) -> None:
+        state = self.state
+        epochs = sum(self.fit.epochs_of(phase, self.per_epoch) for phase in self.fit.all_phases)
         note = _("epoch {epoch} of {epochs}").format(epoch=len(state.history) + 1, epochs=epochs)
         if state.pictures:
             note += _(", loss {loss:.3f}").format(loss=state.loss / state.pictures)
         if state.history:
             note += _(", validation {accuracy:.1%}").format(accuracy=state.history[-1]["validation_accuracy"])
         self.advance(state.step * self.fit.batch, state.planned_steps * self.fit.batch, note)
-        if self.planner:
-            self.planner.record_update(seconds * self._relative_cost())
-            if state.step % _PLAN_EVERY == 0:
-                self._plan()
 
     def _finish_epoch(self) -> None:
         state = self.state
@@ -245,7 +268,7 @@ class Trainer:
         if resumed is None:
             if self.saver.checkpoints.damaged:
                 self.state.notes.append(Note("all_checkpoints_damaged"))
-            self.state.notes += resolutions.enlarged_notes(self.fit.resolution, self.network.size)
+            self.state.notes += resolutions.enlarged_notes(self.sides, self.network.size)
             self._enter_phase(0)
             self._save_epoch_start()
             return
@@ -296,11 +319,11 @@ class Trainer:
         batches = self._batches(0)
         chosen = [batches[i % len(batches)] for i in range(_PROBES)]
         for number, (rows, batch) in enumerate(zip(chosen, self.train_step.batches(chosen), strict=True)):
-            began = self.now()
-            with contextlib.suppress(NotFiniteError):
-                self._update(rows, batch)
+            self.results.begin()
+            self._update(rows, batch)
+            _results, seconds = self.results.read()
             if number:
-                self.planner.record_update((self.now() - began) * self._relative_cost())
+                self.planner.record_updates(seconds * self._relative_cost(), 1)
         self.state = self.saver.restore(before)
         self._choose_side()
 
@@ -314,14 +337,13 @@ class Trainer:
 
     def _choose_side(self) -> None:
         """Set the size of the epoch's pictures; a time limit changes it between epochs only."""
-        if self.fit.resolution:
-            epochs = self._planned_epochs
-            self.train_step.side = resolutions.side_of_epoch(self.fit.resolution, self.state.epoch, epochs)
+        if self.sides:
+            self.train_step.side = resolutions.side_of_epoch(self.sides, self.state.epoch, self._planned_epochs)
 
     def _relative_cost(self) -> float:
-        if not self.fit.resolution:
+        if not self.sides:
             return 1.0
-        return resolutions.relative_cost(self.fit.resolution, self.state.epoch, self._planned_epochs)
+        return resolutions.relative_cost(self.sides, self.state.epoch, self._planned_epochs)
 
     @property
     def _planned_epochs(self) -> int:
@@ -333,7 +355,7 @@ class Trainer:
 
     def _wanted_steps(self, *phases: Phase) -> int:
         """Return how many updates phases have by the recipe."""
-        return sum(phase.epochs for phase in phases) * self.per_epoch
+        return sum(self.fit.epochs_of(phase, self.per_epoch) for phase in phases) * self.per_epoch
 
     def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
         return epoch_batches(self.spec.train.rows, self.fit.batch, seed=self.seed, epoch=epoch)
@@ -346,6 +368,7 @@ class Trainer:
         self._save()
 
     def _save(self) -> None:
+        self._record_updates()
         self.saver.save(self.state)
         if self.planner:
             self.planner.record_checkpoint(self.saver.seconds)

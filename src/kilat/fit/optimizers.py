@@ -10,12 +10,12 @@ as one recorded graph, in which new numbers are written to the same tensors.
 # ruff: noqa: SLF001 - torch's kernels over lists of tensors bear an underscore; its own optimizers are made of them.
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from kilat.recipe import fit as recipe
+from kilat.recipe import optimizer as recipe
 
 _MOMENTUM_DECAY = 0.96  # of Nadam's momentum schedule, as in its paper
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -297,6 +297,13 @@ class Muon(Adam):
     convolution is a matrix with one row a unit; its Nesterov momentum is made nearly orthogonal and scaled by
     ``sqrt(max(1, rows / columns))``. Hidden are all kernels but the network's first and last. The rest is trained by
     Adam, whose rate keeps its ratio to Muon's as the schedule goes on.
+
+    Args:
+        choices: the settings.
+        parameters: by their names.
+        factors: of the rate, for every parameter; None for 1.
+        hidden: the names of the hidden kernels; None where the parameters are those of a whole network.
+        dtype: that gradients are made orthogonal in; Jordan does so in bfloat16, which loses nothing.
     """
 
     def __init__(
@@ -304,11 +311,12 @@ class Muon(Adam):
         choices: recipe.Optimizer,
         parameters: Mapping[str, nn.Parameter],
         factors: Mapping[str, float] | None = None,
+        hidden: Collection[str] | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(choices, parameters, factors)
-        # Tensors of three dimensions are slopes of activations, or embeddings.
-        kernels = [name for name, parameter in parameters.items() if parameter.ndim in (2, 4)]
-        self.hidden = frozenset(kernels[1:-1])
+        self.hidden = frozenset(hidden_kernels(parameters) if hidden is None else hidden)
+        self.dtype = dtype
 
     def _numbers(self, rate: float) -> list[float]:
         adam_rate = rate * self.choices.value("adam_learning_rate") / self.choices.rate
@@ -328,7 +336,7 @@ class Muon(Adam):
         for weight, momentum in zip(weights, ahead, strict=True):
             matrix = momentum.flatten(1)
             scale = math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
-            weight.sub_(_orthogonal(matrix).view_as(weight) * (rate * scale))
+            weight.sub_(_orthogonal(matrix.to(self.dtype)).view_as(weight) * (rate * scale))
 
 
 def _subtract(values: _Tensors, others: _Tensors, factor: Number) -> None:
@@ -370,14 +378,32 @@ _ALGORITHMS: dict[recipe.OptimizerName, type[Optimizer]] = {
 
 
 def create(
-    choices: recipe.Optimizer, parameters: Mapping[str, nn.Parameter], factors: Mapping[str, float] | None = None
+    choices: recipe.Optimizer,
+    parameters: Mapping[str, nn.Parameter],
+    factors: Mapping[str, float] | None = None,
+    hidden: Collection[str] | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Optimizer:
-    """Return the optimizer of a recipe, before its first step.
+    """Return an optimizer before its first step.
 
     Args:
         choices: which algorithm, and its settings.
-        parameters: all parameters of a network by their names, in its order and frozen ones too: Muon finds the first
-            and the last kernel by it.
+        parameters: by their names; where ``hidden`` is None all of a network in its order, frozen ones too: Muon finds
+            the first and the last kernel by it.
         factors: of the rate, for every parameter by its name; None for 1. Weight decay goes by the same rate.
+        hidden: the names of the kernels that Muon makes orthogonal; None for all but the first and the last.
+        dtype: that Muon computes them in.
     """
+    if choices.name == "muon":
+        return Muon(choices, parameters, factors, hidden, dtype)
     return _ALGORITHMS[choices.name](choices, parameters, factors)
+
+
+def kernels(parameters: Mapping[str, nn.Parameter]) -> list[str]:
+    """Return the names of the kernels; tensors of three dimensions are slopes of activations, or embeddings."""
+    return [name for name, parameter in parameters.items() if parameter.ndim in (2, 4)]
+
+
+def hidden_kernels(parameters: Mapping[str, nn.Parameter]) -> list[str]:
+    """Return the names of all kernels of a network but its first and its last."""
+    return kernels(parameters)[1:-1]

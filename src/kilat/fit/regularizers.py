@@ -37,17 +37,18 @@ class Regularizer:
             for kernel in _kernels(module, choices):
                 found.setdefault(id(kernel.weight), kernel)
         self._kernels = list(found.values())
+        self._nothing = torch.zeros((), device=next(network.parameters()).device)
 
     @torch.no_grad()
-    def penalty(self) -> float:
-        """Return the sum of ``l1 × |w| + l2 × w²`` over all kernels, which is added to the loss."""
+    def penalty(self) -> Tensor:
+        """Return the sum of ``l1 × |w| + l2 × w²`` over all kernels, which is added to the loss: float32 ``[]``."""
         parts: list[Tensor] = []
         for (l1, l2), weights in self._groups().items():
             if l1:
                 parts.append(l1 * torch.stack(torch._foreach_norm(weights, 1)).sum())
             if l2:
                 parts.append(l2 * torch.stack(torch._foreach_norm(weights)).square().sum())
-        return float(torch.stack(parts).sum()) if parts else 0.0
+        return torch.stack(parts).sum() if parts else self._nothing
 
     @torch.no_grad()
     def add_gradients(self) -> None:

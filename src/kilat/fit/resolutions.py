@@ -12,6 +12,11 @@ from kilat.locale import _
 from kilat.locale.notes import Note
 
 
+def in_pixels(sides: Sequence[float], size: int) -> list[int]:
+    """Return sides in pixels: whole numbers above 1 are, others are shares of the size of the network's input."""
+    return [side if isinstance(side, int) and side > 1 else max(1, round(side * size)) for side in sides]
+
+
 def side_of_epoch(sides: Sequence[int], epoch: int, epochs: int) -> int:
     """Return the side in pixels of an epoch's pictures: one after the other, in equal shares of the epochs.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from kilat.data.split import Part
 from kilat.fit.loader import Pictures
+from kilat.fit.results import Result
 from kilat.locale.notes import Note
 from kilat.model.image_model import ImageModel
 from kilat.recipe import Recipe
@@ -105,11 +106,14 @@ class TrainState:
     history: list[Row] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 
-    def count(self, loss: float, correct: int, pictures: int) -> None:
-        """Count one update, of so many pictures with this mean loss."""
-        self.loss += loss * pictures
-        self.correct, self.pictures = self.correct + correct, self.pictures + pictures
+    def advance(self) -> None:
+        """Go on to the next update; what this one gave is counted when it is known."""
         self.batch, self.step, self.global_step = self.batch + 1, self.step + 1, self.global_step + 1
+
+    def count(self, result: Result) -> None:
+        """Count what an update gave."""
+        self.loss += result.loss * result.pictures
+        self.correct, self.pictures = self.correct + result.correct, self.pictures + result.pictures
 
     def finish_epoch(self, *, validation: tuple[float, float], learning_rate: float, validation_seconds: float) -> None:
         """Add the row of an epoch to the history, and reset the sums.

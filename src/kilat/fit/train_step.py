@@ -1,7 +1,6 @@
 """A network with everything that changes it: one update, one validation."""
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
@@ -10,13 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from kilat.errors import RecipeError
-from kilat.fit import clipping, losses, optimizers, resolutions
+from kilat.fit import clipping, losses, optimizer_groups, resolutions
 from kilat.fit.activation_cache import NotCachedError, SplitNetwork, compute_activations
 from kilat.fit.augment import random
 from kilat.fit.augment.augmenter import Augmenter
+from kilat.fit.augment.random import Draws
+from kilat.fit.captured_step import CapturedStep, StepRecorder, foreign_part
+from kilat.fit.cuda_graph import Graph, graph_maker
 from kilat.fit.distributed.group import ALONE, SingleProcess
 from kilat.fit.inference import Inference
 from kilat.fit.loader import epoch_batches
@@ -40,10 +41,6 @@ from kilat.runtime.progress import Advance
 _UNREGULARIZED = Network(module="a backbone and its head")
 
 
-class NotFiniteError(Exception):
-    """A loss is infinite or not a number."""
-
-
 class TrainStep:
     """A network with everything that changes it; ``start_phase`` comes before all else.
 
@@ -54,10 +51,14 @@ class TrainStep:
     Args:
         spec: the training.
         group: the processes that train together.
+        make_graph: makes what an update is recorded in; None where none can be, or for that of the device.
     """
 
-    def __init__(self, spec: TrainSpec, group: SingleProcess = ALONE) -> None:
+    def __init__(
+        self, spec: TrainSpec, group: SingleProcess = ALONE, make_graph: Callable[[], Graph] | None = None
+    ) -> None:
         self.spec, self.fit, self.group = spec, spec.recipe.fit, group
+        self._recorder = StepRecorder(make_graph or graph_maker(spec.device))
         self.network = spec.network.to(spec.device)
         if spec.device == "cuda":  # on an NVIDIA GPU, convolutions are fastest with channels last
             self.network.to(memory_format=torch.channels_last)
@@ -93,13 +94,15 @@ class TrainStep:
         decay = self.fit.layer_decay
         factors = {name: decay**depth for name, depth in parameter_depths(self.network).items()} if decay != 1 else None
         # All parameters: Muon goes by where a kernel is in the network, and what has no gradient is left out.
-        self._optimizer = optimizers.create(self.fit.optimizer, dict(self.network.named_parameters()), factors)
+        half = torch.bfloat16 if self.dtype == torch.bfloat16 else torch.float32  # whose range fp16 does not have
+        self._optimizer = optimizer_groups.create(self.fit, dict(self.network.named_parameters()), factors, half)
         self._scaler = Scaler(self.spec.device, self.dtype)
         self._regularizer = Regularizer(self.network, self.spec.recipe.model or _UNREGULARIZED)
         self._batch_norms = [
             module for module in self.network.modules() if getattr(module, "running_mean", None) is not None
         ]
         self.weights.start_phase()
+        self._recorder.drop()
 
     def choose_flips(self, flips: bool | None) -> None:
         """Set whether pictures are mirrored, where the recipe leaves that open; None for not as long as it is unknown.
@@ -114,6 +117,7 @@ class TrainStep:
             average = self.spec.recipe.model.flip_average
             self.network.flip_average = bool(self.augment.horizontal_flip if average == "auto" else average)
         self._augmenter = Augmenter(self.augment) if self.augment.is_active else None
+        self._recorder.drop()
 
     def cache_activations(
         self, advance: Advance, seconds: float | None = None, now: Callable[[], float] = time.perf_counter
@@ -138,11 +142,13 @@ class TrainStep:
         except NotCachedError as reason:
             return reason.note
         self._logits = self._compiled(self.network.logits_upper)
+        self._recorder.drop()
         return None
 
     def drop_cache(self) -> None:
         """Go back to training on pixels."""
         self.inference.cache, self._logits = None, self._logits_of_pixels
+        self._recorder.drop()
 
     @property
     def cached_seconds(self) -> float:
@@ -160,7 +166,7 @@ class TrainStep:
 
     def update(
         self, rows: NDArray[np.int64], batch: Tensor, rate: float, *, generator: torch.Generator, first: bool
-    ) -> tuple[float, int]:
+    ) -> Tensor:
         """Make one update.
 
         Args:
@@ -171,66 +177,174 @@ class TrainStep:
             first: whether it is the first of its phase.
 
         Returns:
-            The loss before it, and how many pictures were classified correctly.
-
-        Raises:
-            NotFiniteError: the loss is not finite; no weight was changed.
+            The loss before it, the penalty, and how many pictures were classified correctly: float ``[3]``. A GPU may
+            not have computed them yet. Where the loss is not finite, the weights are not, either.
         """
         seed = int(torch.randint(2**62, (), generator=generator)) + self.group.rank
-        targets = self._targets(rows)
+        self.trains_statistics = any(norm.training for norm in self._batch_norms)
+        captured = None if first else self._captured_step(batch)
+        if captured is None:
+            return self._plain_update(rows, batch, rate, generator, seed, first=first)
+        if captured.is_recorded:
+            return self._captured_update(captured, rows, batch, self._optimizer.prepare(rate), generator, seed)
+        state, statistics, numbers = generator.get_state(), self._statistics(), self._optimizer.prepare(rate)
+        before = [buffer.clone() for buffer in statistics]
+        try:
+            return self._captured_update(captured, rows, batch, numbers, generator, seed)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the update can be made without a graph
+            self._recorder.object(str(error))
+        generator.set_state(state)
+        torch._foreach_copy_(statistics, before)
+        return self._plain_update(rows, batch, rate, generator, seed, numbers=numbers)
+
+    def _plain_update(
+        self,
+        rows: NDArray[np.int64],
+        batch: Tensor,
+        rate: float,
+        generator: torch.Generator,
+        seed: int,
+        *,
+        first: bool = False,
+        numbers: Sequence[float] | None = None,
+    ) -> Tensor:
+        """Make one update as it is, in parts where memory requires it; ``numbers`` are the optimizer's, if known."""
+        truth, mirrored = self._travelling(rows)
         # Augmentation draws for the whole batch, so that its result does not depend on how the batch is divided.
-        if self._augmenter:
-            mirrored = random.alternating(rows, seed=self.spec.recipe.runtime.seed, epoch=self.epoch)
-            inputs, targets = self._augmenter(batch, targets, generator, mirrored)
-        else:
-            inputs = batch if self.inference.cache else batch.permute(0, 3, 1, 2).float()
+        inputs, targets = self._augmented(batch, self._one_hot(truth), generator, *mirrored)
         share = self.group.share(len(rows))
-        inputs, targets = inputs[share.rows], targets[share.rows]
-        if not self.inference.cache:
-            inputs = resolutions.resize(inputs, self.side)
-        loss, correct = self._backward(inputs, targets, share.weight, seed)
-        loss += self._regularizer.penalty()
-        if not math.isfinite(loss):
-            raise NotFiniteError
+        inputs, targets = self._resized(inputs[share.rows]), targets[share.rows]
+        results = self._backward(inputs, targets, share.weight, seed)
+        penalty = self._regularizer.penalty().to(results)
         self.group.all_reduce([value.grad for value in self.weights.trainable.values() if value.grad is not None])
         self._scaler.unscale(self._optimizer)
-        self._regularizer.add_gradients()
-        clipping.clip(self.weights.trainable.values(), self.fit.clip)
-        self._scaler.step(self._optimizer, rate)
+        self._complete_gradients()
+        if numbers is None:
+            self._scaler.step(self._optimizer, rate)
+        else:
+            self._optimizer.apply(numbers)
         self._regularizer.constrain()
         self.weights.update_ema(first=first)
-        return loss, correct
+        return torch.stack([results[0], penalty, results[1]])
 
-    def _backward(self, inputs: Tensor, targets: Tensor, weight: float, seed: int) -> tuple[float, int]:
-        """Compute this process's gradients; return the loss and the number of correct pictures of all processes."""
-        trains_statistics = self.trains_statistics = any(norm.training for norm in self._batch_norms)
-        statistics = [buffer for norm in self._batch_norms for buffer in (norm.running_mean, norm.running_var)]
-        before = [buffer.clone() for buffer in statistics] if trains_statistics else []
+    def _captured_step(self, batch: Tensor) -> CapturedStep | None:
+        """Return what makes an update as one of many that are alike; None where that cannot be, or they are few."""
+        if len(batch) != min(self.fit.batch, len(self.spec.train.rows)) or self.micro_batch.size:
+            return None
+        step = self._step_of_batch if self._is_repeatable else self._step_of_inputs
+        return self._recorder.step((batch.shape, self.side), step, self._objection)
 
-        def compute(at_once: int) -> tuple[float, int]:
+    def _objection(self) -> str:
+        """Return why updates cannot be recorded as a graph; nothing where they can."""
+        if self.group.size > 1:
+            return "several processes train together"
+        if self.dtype == torch.float16:
+            return "in float16, updates are left out where gradients overflow"
+        if self.fit.compile:
+            return "the network is compiled"
+        part = foreign_part(self.network)
+        return f"{part} may compute something else each time" if part else ""
+
+    @property
+    def _is_repeatable(self) -> bool:
+        return self._augmenter is None or self._augmenter.is_repeatable
+
+    def _captured_update(
+        self,
+        captured: CapturedStep,
+        rows: NDArray[np.int64],
+        batch: Tensor,
+        numbers: Sequence[float],
+        generator: torch.Generator,
+        seed: int,
+    ) -> Tensor:
+        """Make one update by a graph, with the optimizer's numbers; it has the shape of those before."""
+        truth, mirrored = self._travelling(rows)
+        if self._is_repeatable:
+            resident, travelling = [batch], [torch.tensor(numbers), truth, *mirrored]
+        else:
+            inputs, targets = self._augmented(batch, self._one_hot(truth), generator, *mirrored)
+            resident, travelling = [inputs, targets], [torch.tensor(numbers)]
+        _seed(self.spec.device, seed)
+        return captured(resident, travelling, generator)
+
+    def _step_of_batch(self, resident: Sequence[Tensor], travelling: Sequence[Tensor], draws: Draws) -> Tensor:
+        """Make an update from a batch, the optimizer's numbers, classes, and which pictures are mirrored."""
+        (batch,), (numbers, truth, *mirrored) = resident, travelling
+        inputs, targets = self._augmented(batch, self._one_hot(truth), draws, *mirrored)
+        return self._step_of_inputs([inputs, targets], [numbers], draws)
+
+    def _step_of_inputs(self, resident: Sequence[Tensor], travelling: Sequence[Tensor], _draws: Draws) -> Tensor:
+        """Make an update from augmented pictures, their targets and the optimizer's numbers."""
+        (inputs, targets), (numbers,) = resident, travelling
+        self.network.zero_grad()
+        loss, correct = self._backward_part(self._resized(inputs), targets, 1.0)
+        penalty = self._regularizer.penalty()
+        self._complete_gradients()
+        self._optimizer.apply(numbers.unbind())
+        self._regularizer.constrain()
+        self.weights.update_ema(first=False)
+        return torch.stack([loss, penalty, correct])
+
+    def _travelling(self, rows: NDArray[np.int64]) -> tuple[Tensor, list[Tensor]]:
+        """Return the classes of pictures, ``[n]``, and which are mirrored if any are, bool ``[n]``; on the CPU."""
+        mirrored = []
+        if self._augmenter and self.augment.horizontal_flip:
+            mirrored = [random.alternating(rows, seed=self.spec.recipe.runtime.seed, epoch=self.epoch)]
+        return self._truth[torch.from_numpy(rows)], mirrored
+
+    def _augmented(
+        self, batch: Tensor, targets: Tensor, draws: Draws, mirrored: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the network's input before it is resized, and the targets."""
+        if self._augmenter:
+            return self._augmenter(batch, targets, draws, mirrored)
+        return batch if self.inference.cache else batch.permute(0, 3, 1, 2).float(), targets
+
+    def _resized(self, inputs: Tensor) -> Tensor:
+        return inputs if self.inference.cache else resolutions.resize(inputs, self.side)
+
+    def _complete_gradients(self) -> None:
+        """Add the penalty's to the gradients, and clip them."""
+        self._regularizer.add_gradients()
+        clipping.clip(self.weights.trainable.values(), self.fit.clip)
+
+    def _statistics(self) -> list[Tensor]:
+        """Return the running statistics that training changes."""
+        if not self.trains_statistics:
+            return []
+        return [buffer for norm in self._batch_norms for buffer in (norm.running_mean, norm.running_var)]
+
+    def _backward(self, inputs: Tensor, targets: Tensor, weight: float, seed: int) -> Tensor:
+        """Compute this process's gradients; return loss and number of correct pictures of all processes, ``[2]``."""
+        statistics = self._statistics()
+        before = [buffer.clone() for buffer in statistics]
+
+        def compute(at_once: int) -> Tensor:
             if before:  # what an attempt without enough memory has changed
                 torch._foreach_copy_(statistics, before)
             _seed(self.spec.device, seed)
             self.network.zero_grad()
-            with self.group.sync_batch_norms(weight) if trains_statistics else contextlib.nullcontext():
+            with self.group.sync_batch_norms(weight) if self.trains_statistics else contextlib.nullcontext():
                 parts = zip(torch.split(inputs, at_once), torch.split(targets, at_once), strict=True)
                 results = [self._backward_part(*part, weight * (len(part[0]) / len(inputs))) for part in parts]
-            return sum(loss for loss, _correct in results), sum(correct for _loss, correct in results)
+            return sum(results[1:], results[0])
 
         # Batch norms of several processes wait for each other: none of them can start again alone.
-        is_divisible = not (trains_statistics and self.group.size > 1)
-        result = self.micro_batch.compute(compute, len(inputs), divisible=is_divisible)
+        is_divisible = not (self.trains_statistics and self.group.size > 1)
+        results = self.micro_batch.compute(compute, len(inputs), divisible=is_divisible)
         self.micro_batch.size = self.group.min_nonzero(self.micro_batch.size)
-        loss, correct = self.group.sum(*result)
-        return loss, int(correct)
+        return self.group.sum(results)
 
-    def _backward_part(self, inputs: Tensor, targets: Tensor, weight: float) -> tuple[float, int]:
-        """Add some pictures to the gradients by their weight; return their part of the loss and the correct ones."""
-        with torch.autocast(self.spec.device, self.dtype, enabled=self.dtype != torch.float32):
+    def _backward_part(self, inputs: Tensor, targets: Tensor, weight: float) -> Tensor:
+        """Add some pictures to the gradients by their weight; return their part of the loss, and the correct ones."""
+        # Without the cache of autocast, which a graph must not share with what is not in it.
+        with torch.autocast(self.spec.device, self.dtype, enabled=self.dtype != torch.float32, cache_enabled=False):
             logits = self._logits(inputs)
         loss = self._loss(logits.float(), targets) * weight
         torch.autograd.backward(self._scaler.scale(loss))
-        return loss.item(), _count_correct(logits.detach(), targets) if weight else 0
+        correct = _are_correct(logits.detach(), targets).sum() * bool(weight)
+        return torch.stack([loss.detach(), correct.float()])
 
     def statistics_pictures(self, updates: int) -> int:
         """Return on how many pictures running statistics are estimated after so many updates; 0 where they stay."""
@@ -278,7 +392,7 @@ class TrainStep:
         targets = self._targets(rows)
         with self.weights.with_ema():
             logits = self.inference.outputs(rows)
-            penalty = self._regularizer.penalty()
+            penalty = float(self._regularizer.penalty())
         return float(self._validation_loss(logits, targets)) + penalty, _count_correct(logits, targets) / len(rows)
 
     def tensors(self) -> Tensors:
@@ -292,10 +406,16 @@ class TrainStep:
         self.weights.restore(here)
         self._optimizer.restore(with_prefix("optimizer", here))
         self._scaler.restore(with_prefix("scaler", here))
+        self._recorder.drop()
 
     def _targets(self, rows: NDArray[np.int64]) -> Tensor:
-        truth = self._truth[torch.from_numpy(rows)].to(self.spec.device)
-        return functional.one_hot(truth, len(self.spec.classes)).float()
+        return self._one_hot(self._truth[torch.from_numpy(rows)])
+
+    def _one_hot(self, truth: Tensor) -> Tensor:
+        """Return how much pictures belong to each class, float32 ``[n, classes]``, on the network's device."""
+        # Not torch's one_hot, which looks at the values.
+        classes = torch.arange(len(self.spec.classes), device=self.spec.device)
+        return (truth.to(self.spec.device)[:, None] == classes).float()
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ def simulated(clock, limit, wanted, *, update, picture, checkpoint, slow_update=
     """Go through phases as training does; return the updates of each, and the seconds that everything took."""
     began = clock.time
     made = planner(limit, clock)
-    made.record_update(update)
+    made.record_updates(update, 1)
     counts = []
     phases = [wanted, *later_phases]
     for number, phase in enumerate(phases):
@@ -26,7 +26,7 @@ def simulated(clock, limit, wanted, *, update, picture, checkpoint, slow_update=
         while done < planned:
             seconds = slow_update if slow_update and done % 7 == 0 else update
             clock.time += seconds
-            made.record_update(seconds)
+            made.record_updates(seconds, 1)
             done += 1
             if done % 20 == 0:
                 planned = made.plan(done, phase, later)
@@ -65,7 +65,7 @@ def test_phases_are_cut_by_the_same_share(clock):
 
 def test_there_is_always_one_update(clock):
     late = planner(0.5, clock)
-    late.record_update(10.0)
+    late.record_updates(10.0, 1)
     assert late.affordable() == 0
     assert late.plan(0, 100, 0) == 1
     assert late.plan(7, 100, 0) == 7
@@ -73,7 +73,7 @@ def test_there_is_always_one_update(clock):
 
 def test_a_slow_validation_costs_updates(clock):
     made = planner(100, clock)
-    made.record_update(0.1)
+    made.record_updates(0.1, 1)
     made.record_validation(0.1)
     quick = made.affordable()
     made.record_validation(10.0)

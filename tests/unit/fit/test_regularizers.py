@@ -30,7 +30,7 @@ def test_gradients_are_those_of_the_penalty():
     regularizer = Regularizer(layers, choices(l1=0.01, l2=0.1))
     penalty = sum(0.01 * w.abs().sum() + 0.1 * w.square().sum() for w in (kernels[0], kernels[2]))
     penalty = penalty + 0.5 * kernels[1].square().sum()
-    assert regularizer.penalty() == pytest.approx(penalty.item(), rel=1e-6)
+    assert regularizer.penalty().item() == pytest.approx(penalty.item(), rel=1e-6)
     wanted = torch.autograd.grad(penalty, kernels)
     kernels[0].grad = torch.ones_like(kernels[0])
     regularizer.add_gradients()
@@ -45,11 +45,11 @@ def test_what_is_frozen_is_left_out_until_it_is_unfrozen():
     before = layers[4].weight.clone()
     regularizer.add_gradients()
     regularizer.constrain()
-    assert regularizer.penalty() == 0
+    assert regularizer.penalty().item() == 0
     assert layers[0].weight.grad is None
     assert torch.equal(layers[4].weight, before)
     layers[4].requires_grad_(True)
-    assert regularizer.penalty() == pytest.approx(0.1 * before.square().sum().item(), rel=1e-6)
+    assert regularizer.penalty().item() == pytest.approx(0.1 * before.square().sum().item(), rel=1e-6)
 
 
 def test_max_norm_shortens_every_unit_that_is_too_long():
@@ -69,7 +69,7 @@ def test_nothing_chosen_changes_nothing():
     before = layers[0].weight.clone()
     regularizer.add_gradients()
     regularizer.constrain()
-    assert regularizer.penalty() == 0
+    assert regularizer.penalty().item() == 0
     assert layers[0].weight.grad is None
     assert torch.equal(layers[0].weight, before)
 

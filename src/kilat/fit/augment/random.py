@@ -21,16 +21,17 @@ class RecordedDraws:
 
     Args:
         generator: on the CPU.
+        device: where what is drawn goes.
     """
 
-    def __init__(self, generator: Generator) -> None:
-        self.generator, self.device = generator, torch.device("cpu")
+    def __init__(self, generator: Generator, device: torch.device) -> None:
+        self.generator, self.device = generator, device
         self.made: list[Draw] = []
 
     def take(self, draw: Draw) -> Tensor:
         """Make a draw."""
         self.made.append(draw)
-        return draw(self.generator)
+        return draw(self.generator).to(self.device)
 
 
 class GivenDraws:

@@ -77,8 +77,8 @@ class SingleProcess:
         """Return the smallest of every process's number that is not 0; 0 where all are."""
         return number
 
-    def sum(self, *numbers: float) -> tuple[float, ...]:
-        """Return the sums of every process's numbers."""
+    def sum(self, numbers: Tensor) -> Tensor:
+        """Return the sums of every process's numbers, ``[n]``."""
         return numbers
 
     def all_reduce(self, tensors: Sequence[Tensor]) -> None:
@@ -149,11 +149,11 @@ class Group(SingleProcess):
         found = -self.max(-number if number else -_ABSENT)
         return 0 if found == _ABSENT else found
 
-    def sum(self, *numbers: float) -> tuple[float, ...]:
-        """Return the sums of every process's numbers."""
-        sums = torch.tensor(numbers, dtype=torch.float64)
+    def sum(self, numbers: Tensor) -> Tensor:
+        """Return the sums of every process's numbers, float64 ``[n]`` on the CPU."""
+        sums = numbers.cpu().double()
         distributed.all_reduce(sums)
-        return tuple(sums.tolist())
+        return sums
 
     def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors by the sums of every process's, in one message."""
