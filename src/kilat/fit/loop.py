@@ -19,6 +19,7 @@ from torch import Tensor
 from kilat.fit import resolutions, schedules, stopping
 from kilat.fit.activation_cache import SplitNetwork
 from kilat.fit.checkpoint import Checkpoints
+from kilat.fit.cuda_graph import Graph
 from kilat.fit.deadline import UpdatePlanner
 from kilat.fit.distributed.group import ALONE, SingleProcess
 from kilat.fit.loader import epoch_batches
@@ -49,6 +50,7 @@ class Trainer:
         advance: called with how far it is.
         group: the processes that train together; all of them do the same, and the first one saves.
         cache_share: of the time until the deadline, the most that caching activations may take.
+        make_graph: makes what updates are recorded in; None for what the device has.
     """
 
     def __init__(
@@ -60,13 +62,14 @@ class Trainer:
         advance: Advance = ignore,
         group: SingleProcess = ALONE,
         cache_share: float = 1.0,
+        make_graph: Callable[[], Graph] | None = None,
     ) -> None:
         self.spec, self.on_epoch, self.advance, self.group = spec, on_epoch, advance, group
         self.cache_share, self.now = cache_share, deadline.now if deadline else time.perf_counter
         self.fit, self.seed = spec.recipe.fit, spec.recipe.runtime.seed
         self.state = TrainState()
         self.signals = DeferredSignals()
-        self.train_step = TrainStep(spec, group)
+        self.train_step = TrainStep(spec, group, make_graph)
         self.network, self.inference = self.train_step.network, self.train_step.inference
         self.weights = self.train_step.weights
         self.selection = WeightSelection(self.fit, self.weights, self._validate_average)

@@ -51,7 +51,7 @@ class TrainStep:
     Args:
         spec: the training.
         group: the processes that train together.
-        make_graph: makes what an update is recorded in; None where none can be, or for that of the device.
+        make_graph: makes what updates are recorded in; None for what the device has.
     """
 
     def __init__(
