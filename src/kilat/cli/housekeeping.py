@@ -14,19 +14,22 @@ FAMILY = "Housekeeping"
 
 @verb(FAMILY, "kilat cache", "kilat cache --clear")
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help=N_("Delete all feature vectors."))] = False,
+    clear: Annotated[bool, typer.Option("--clear", help=N_("Delete all that is kept."))] = False,
     as_json: Json = False,
 ) -> None:
-    """Show or clear the feature cache."""
+    """Show or clear what is kept between runs: features, and results that follow from them."""
     from kilat.features import cache as features
+    from kilat.runtime import result_cache as results
 
+    kept = results.folder()
     if clear:
-        freed = features.clear()
+        freed = features.clear() + results.clear(kept)
         show.print_json({"freed": freed}) if as_json else print(_("freed {size}").format(size=show.size(freed)))
         return
     folder, size, count = features.usage()
     if as_json:
-        show.print_json({"folder": str(folder), "bytes": size, "vectors": count, "limit": features.limit()})
+        document = {"folder": str(folder), "bytes": size, "vectors": count, "limit": features.limit()}
+        show.print_json({**document, "result_bytes": results.usage(kept)})
         return
     sentence = ngettext(
         "{count:,} feature vector, {size} of at most {limit}, in {folder}",
@@ -34,3 +37,4 @@ def cache(
         count,
     )
     print(sentence.format(count=count, size=show.size(size), limit=show.size(features.limit()), folder=folder))
+    print(_("results that follow from them: {size}").format(size=show.size(results.usage(kept))))

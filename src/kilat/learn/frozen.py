@@ -15,6 +15,7 @@ from kilat.data.catalog import Catalog, Source
 from kilat.data.split import Part, folds, train_and_test
 from kilat.features.backbone import Backbone
 from kilat.features.cache import FeatureCache
+from kilat.features.cache import limit as cache_limit
 from kilat.features.extract import PassLimit, cache_namespace, extract_features
 from kilat.learn import backbone as backbones
 from kilat.learn import metadata
@@ -28,9 +29,14 @@ from kilat.locale.notes import Note
 from kilat.recipe import Features, Recipe
 from kilat.runtime.deadline import TooSlowError, stop_if_too_slow
 from kilat.runtime.progress import Advance, Progress
+from kilat.runtime.result_cache import ResultCache
+from kilat.runtime.result_cache import folder as results_folder
 from kilat.runtime.timer import Timer
 
 Floats = NDArray[np.float32]
+
+RESULTS_SHARE = 8
+"""Of the room for what is kept between runs, results beside features get one part of so many."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Extracted:
         test: the test pictures.
         notes: what changes how far to believe the result.
         near_duplicates: among the pictures.
+        results: of earlier runs.
     """
 
     recipe: Recipe
@@ -60,6 +67,7 @@ class Extracted:
     test: Part
     notes: list[Note]
     near_duplicates: NearDuplicates
+    results: ResultCache
 
 
 def learn_head(source: Source, recipe: Recipe, timer: Timer, budget: TimeBudget, progress: Progress) -> Learned:
@@ -73,12 +81,15 @@ def extract(source: Source, recipe: Recipe, timer: Timer, budget: TimeBudget, pr
     with timer.measure("features_s"):
         catalog, features, backbone, used, notes = _extract_in_time(source, recipe, device, budget, progress)
     notes += left_out_notes(catalog)
+    # What a time limit may cut short is not kept, but what was kept saves time.
+    is_limited = budget.limit is not None
+    results = ResultCache(results_folder(), cache_limit() // RESULTS_SHARE, is_read_only=is_limited)
     with timer.measure("near_duplicates_s"):
-        more, near_duplicates = split_catalog(source, catalog, recipe)
+        more, near_duplicates = split_catalog(source, catalog, recipe, results)
     classes, train, test = train_and_test(catalog)
     recipe = recipe.model_copy(update={"features": used})
     return Extracted(
-        recipe, catalog, backbone, device, features, classes, train, test, [*notes, *more], near_duplicates
+        recipe, catalog, backbone, device, features, classes, train, test, [*notes, *more], near_duplicates, results
     )
 
 
@@ -125,6 +136,7 @@ def head_on(extracted: Extracted, timer: Timer, budget: TimeBudget, *, overwrite
         notes=[*extracted.notes, *fitted.notes],
         near_duplicates=extracted.near_duplicates,
         head_refit=_head_refit(extracted, fitted),
+        results=extracted.results,
     )
 
 
@@ -152,6 +164,7 @@ def fit_head(extracted: Extracted, train: Part, budget: TimeBudget, *, overwrite
         recipe.head,
         overwrite_features=overwrite_features,
         times=budget.for_head,
+        results=extracted.results,
     )
 
 

@@ -29,6 +29,7 @@ from kilat.locale.notes import Note
 from kilat.probe import FittedHead
 from kilat.recipe import Head, Recipe, Resize
 from kilat.recipe.network_summary import Summary
+from kilat.runtime.result_cache import ResultCache
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -268,6 +269,7 @@ class Learned:
         summary: the layers of a network, where its recipe has any.
         augmented: a sheet of augmented pictures, as PNG; None where nothing is augmented.
         alternative: what was learned besides and not kept.
+        results: of earlier runs, and where those of this one are kept; by default nowhere.
     """
 
     recipe: Recipe
@@ -282,6 +284,7 @@ class Learned:
     summary: Summary | None = None
     augmented: bytes | None = None
     alternative: Alternative | None = None
+    results: ResultCache = field(default_factory=ResultCache)
 
     @property
     def classes(self) -> list[str]:

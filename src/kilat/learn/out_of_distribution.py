@@ -34,6 +34,7 @@ from kilat.probe.components import leading_eigenvectors
 from kilat.recipe import Trust
 from kilat.runtime.cores import available_cores, parallel_map
 from kilat.runtime.onnx_session import make_session
+from kilat.runtime.result_cache import Result, ResultCache
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -96,7 +97,11 @@ class Embedded:
 
 
 def fit_detector(
-    split: SplitLogits, artifact: HeadArtifact | NetworkArtifact, trust: Trust, budget: TimeBudget
+    split: SplitLogits,
+    artifact: HeadArtifact | NetworkArtifact,
+    trust: Trust,
+    budget: TimeBudget,
+    results: ResultCache,
 ) -> OodDetection:
     """Fit the detector of pictures of none of the classes.
 
@@ -105,9 +110,10 @@ def fit_detector(
         artifact: what answers.
         trust: the recipe's section.
         budget: how long leaving classes out may take.
+        results: of earlier runs.
     """
     if isinstance(artifact, HeadArtifact):
-        return _of_head(split, artifact, trust, budget)
+        return _of_head(split, artifact, trust, budget, results)
     return _of_network(split, artifact, trust)
 
 
@@ -151,11 +157,12 @@ def embed_pictures(
     return Embedded(projection, sample, RowValues.concat(embeddings))
 
 
-def _of_head(split: SplitLogits, artifact: HeadArtifact, trust: Trust, budget: TimeBudget) -> OodDetection:
+def _of_head(
+    split: SplitLogits, artifact: HeadArtifact, trust: Trust, budget: TimeBudget, results: ResultCache
+) -> OodDetection:
     train, calibration, test = split.train, split.calibration, split.test
     rounds = [] if trust.methods else _rounds(artifact.sample.part.truth)
-    trials, skipped = _head_trials(artifact.sample, rounds, budget)
-    auroc = compare_methods(trials)
+    auroc, done, skipped = _compare_in_rounds(artifact.sample, rounds, budget, results)
     kept = stratified_sample(train.truth, MAX_INDEX)
     statistics = EmbeddingStatistics.fit(artifact.embeddings(train.rows), train.truth, kept)
     # The calibration pictures are training pictures, each answered by the head of the fold that left it out.
@@ -173,7 +180,7 @@ def _of_head(split: SplitLogits, artifact: HeadArtifact, trust: Trust, budget: T
     test_embeddings = artifact.embeddings(test.rows)
     graph = OodHead(artifact.projection, detector, test_embeddings[stratified_sample(test.truth, REFERENCE)])
     distances = statistics.nearest_distance(calibration_embeddings, own_rows)
-    return OodDetection(graph, auroc, len(trials), skipped, test_embeddings, distances)
+    return OodDetection(graph, auroc, done, skipped, test_embeddings, distances)
 
 
 def _of_network(split: SplitLogits, artifact: NetworkArtifact, trust: Trust) -> OodDetection:
@@ -193,14 +200,37 @@ def _of_network(split: SplitLogits, artifact: NetworkArtifact, trust: Trust) -> 
     return OodDetection(graph, auroc, len(trials), 0, test_embeddings, statistics.nearest_distance(known))
 
 
-def _head_trials(sample: FeatureSample, rounds: Sequence[Ints], budget: TimeBudget) -> tuple[list[LeftOutTrial], int]:
+def _compare_in_rounds(
+    sample: FeatureSample, rounds: Sequence[Ints], budget: TimeBudget, results: ResultCache
+) -> tuple[dict[str, float], int, int]:
+    """Leave classes out.
+
+    Returns:
+        How well each combination of methods told them, in how many rounds, and how many more there was no time for.
+    """
+    fold = folds(sample.part, _ROUNDS, 0)
+    settings = {**sample.settings.model_dump(mode="json"), "l2": sample.l2_penalty}
+    layout = [(block.name, block.width) for block in sample.blocks]
+    pictures = {"features": sample.features, "truth": sample.part.truth, "fold": fold}
+
+    def compare() -> Result:
+        trials, skipped = _head_trials(sample, rounds, fold, budget)
+        return Result({"auroc": compare_methods(trials), "done": len(trials), "skipped": skipped}, {})
+
+    inputs = {**pictures, "rounds": [classes.tolist() for classes in rounds], "blocks": layout, "settings": settings}
+    found = results.recall("left_out", inputs, compare).document
+    return found["auroc"], found["done"], found["skipped"]
+
+
+def _head_trials(
+    sample: FeatureSample, rounds: Sequence[Ints], fold: Ints, budget: TimeBudget
+) -> tuple[list[LeftOutTrial], int]:
     """Rounds in which neither head nor components are fitted on some classes, nor on a fifth of the other pictures.
 
     Returns:
         The rounds, and how many more there was no time for.
     """
     truth, count = sample.part.truth, len(sample.part.rows)
-    fold = folds(sample.part, _ROUNDS, 0)
     settings = sample.settings.model_copy(update={"l2": (sample.l2_penalty,), "components": _TRIAL_COMPONENTS})
 
     late: list[int] = []

@@ -1,5 +1,7 @@
 """Who trains, who decides and who tests: duplicates resolved, near-duplicates kept together, and splits drawn."""
 
+from dataclasses import fields
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,19 +15,32 @@ from kilat.errors import SourceError
 from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.recipe import Recipe
+from kilat.runtime.result_cache import Result, ResultCache
 
 _PREVIEWED = 5
 
 
-def split_catalog(source: Source, catalog: Catalog, recipe: Recipe) -> tuple[list[Note], NearDuplicates]:
+def split_catalog(
+    source: Source, catalog: Catalog, recipe: Recipe, results: ResultCache | None = None
+) -> tuple[list[Note], NearDuplicates]:
     """Resolve duplicates, find near-duplicates and draw the splits of a catalog whose pictures were read."""
     resolve_duplicates(catalog, source.changed if isinstance(source, CorrectedSource) else ())
-    near_duplicates = find_near_duplicates(catalog.image_stats, np.flatnonzero(catalog.used))
+    near_duplicates = _find_near_duplicates(catalog, results or ResultCache())
     if recipe.data.near_duplicates == "together":
         merge_groups(catalog, near_duplicates.groups)
     notes = notes_about(source, catalog)
     notes += assign_splits(catalog, recipe.data.test, recipe.runtime.seed)
     return notes, near_duplicates
+
+
+def _find_near_duplicates(catalog: Catalog, results: ResultCache) -> NearDuplicates:
+    used = np.flatnonzero(catalog.used)
+    found = results.recall(
+        "near_duplicates",
+        {"thumbnails": catalog.image_stats["thumbnail"][used], "used": used},
+        lambda: Result(vars(find_near_duplicates(catalog.image_stats, used)), {}),
+    )
+    return NearDuplicates(*(tuple(map(tuple, found.document[field.name])) for field in fields(NearDuplicates)))
 
 
 def hold_out_parts(pictures: Part, classes: list[str], recipe: Recipe) -> tuple[Part, Part, Part]:

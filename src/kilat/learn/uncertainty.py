@@ -15,6 +15,7 @@ from kilat.learn.out_of_distribution import OodDetection, fit_detector
 from kilat.learn.time_budget import UNLIMITED, TimeBudget
 from kilat.locale.notes import Note
 from kilat.recipe import Trust
+from kilat.runtime.cores import single_threaded_blas
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -74,14 +75,15 @@ class Uncertainty:
 def fit_uncertainty(learned: Learned, trust: Trust, budget: TimeBudget = UNLIMITED) -> Uncertainty:
     """Fit prediction sets and the detector of unknown pictures on the calibration pictures, within a time budget."""
     split = learned.split
-    sets = ConformalSets.fit(
-        split.calibration_probabilities,
-        split.calibration.truth,
-        coverage=trust.coverage,
-        method=trust.sets,
-        per_class=trust.per_class,
-    )
-    return Uncertainty(learned, sets, fit_detector(split, learned.artifact, trust, budget))
+    with single_threaded_blas():
+        sets = ConformalSets.fit(
+            split.calibration_probabilities,
+            split.calibration.truth,
+            coverage=trust.coverage,
+            method=trust.sets,
+            per_class=trust.per_class,
+        )
+        return Uncertainty(learned, sets, fit_detector(split, learned.artifact, trust, budget, learned.results))
 
 
 def set_measures(sets: ConformalSets, probabilities: Floats, part: Part, classes: Sequence[str]) -> dict[str, Any]:

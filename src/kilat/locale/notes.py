@@ -345,6 +345,7 @@ NOTES: dict[str, str | tuple[str, str]] = {
         "A worker process died, perhaps for want of memory: its pictures, and all after them, were done without."
     ),
     "feature_cache": N_("The feature cache was not used: {reason}."),
+    "result_cache": N_("Something that an earlier run had computed was computed again, or was not kept: {reason}."),
     "validation_serves_calibration": (
         N_("There are too few pictures to keep any for calibration: the one validation picture serves for both."),
         N_("There are too few pictures to keep any for calibration: the {count:,} validation pictures serve for both."),

@@ -46,18 +46,44 @@ class PrincipalComponents:
     basis: Floats
 
 
-def principal_components(
-    features: Floats, rows: Ints, blocks: Sequence[Block], count: int, *, overwrite_features: bool = False
-) -> PrincipalComponents:
-    """Find at most ``count`` components on some rows of the features, and the scores of all rows on them.
+@dataclass(frozen=True)
+class Directions:
+    """The leading principal directions of some pictures.
+
+    Args:
+        mean: ``[features]``.
+        scale: ``[features]``, one over the standard deviation.
+        directions: of standardised features, weighted by block, ``[features, count]``.
+    """
+
+    mean: Floats
+    scale: Floats
+    directions: Floats
+
+    def project(self, features: Floats, rows: Ints, *, overwrite_features: bool = False) -> PrincipalComponents:
+        """Return the components, and the scores of all pictures on them.
+
+        Args:
+            features: ``[any number, features]``.
+            rows: those that the directions were found on, ``[n]``.
+            overwrite_features: whether the scores may be written over the features, which are worthless then, so that a
+                large set needs no room for both.
+        """
+        scores = _scores(features, self.mean, self.scale, self.directions, overwrite_features=overwrite_features)
+        squares = [np.einsum("ij,ij->", chunk, chunk, dtype=np.float64) for chunk in _chunks(scores[:, :-1], rows)]
+        length = np.float32(max(np.sqrt(np.sum(squares) / len(rows)), 1e-12))
+        scores[:, :-1] /= length
+        return PrincipalComponents(scores, self.mean, self.scale, self.directions / length)
+
+
+def principal_directions(features: Floats, rows: Ints, blocks: Sequence[Block], count: int) -> Directions:
+    """Find at most ``count`` directions on some rows of the features.
 
     Args:
         features: ``[any number, features]``.
-        rows: those that the components are found on, ``[n]``.
+        rows: those that the directions are found on, ``[n]``.
         blocks: how the features are laid out.
-        count: the largest number of components.
-        overwrite_features: whether the scores may be written over the features, which are worthless then, so that a
-            large set needs no room for both.
+        count: the largest number of directions.
     """
     block_weights = np.concatenate(
         [np.full(b.width, BLOCK_WEIGHTS.get(b.name.rpartition(".")[2], 1.0), np.float32) for b in blocks]
@@ -65,12 +91,7 @@ def principal_components(
     mean = (sum(chunk.sum(0, dtype=np.float64) for chunk in _chunks(features, rows)) / len(rows)).astype(np.float32)
     variance = sum(np.square(chunk - mean).sum(0, dtype=np.float64) for chunk in _chunks(features, rows)) / len(rows)
     scale = (1 / np.sqrt(variance + 1e-10)).astype(np.float32)
-    basis = _basis(features, rows, mean, scale, block_weights, count)
-    scores = _scores(features, mean, scale, basis, overwrite_features=overwrite_features)
-    squares = [np.einsum("ij,ij->", chunk, chunk, dtype=np.float64) for chunk in _chunks(scores[:, :-1], rows)]
-    length = np.float32(max(np.sqrt(np.sum(squares) / len(rows)), 1e-12))
-    scores[:, :-1] /= length
-    return PrincipalComponents(scores, mean, scale, basis / length)
+    return Directions(mean, scale, _basis(features, rows, mean, scale, block_weights, count))
 
 
 def standardise(features: Floats, mean: Floats, scale: Floats) -> Floats:

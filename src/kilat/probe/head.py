@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from kilat.features.backbone import Block
 from kilat.locale.notes import Note
-from kilat.probe.components import principal_components, standardise
+from kilat.probe.components import Directions, principal_directions, standardise
 from kilat.probe.discriminant import calibrated_log_loss
 from kilat.probe.regression import MANY_CLASSES, Problem, Stop, Towards, never
 from kilat.recipe import Head as Settings
 from kilat.runtime.array_types import Floats, Ints
 from kilat.runtime.cores import parallel_map, single_threaded_blas
+from kilat.runtime.result_cache import Result, ResultCache
 
 S = TypeVar("S", np.int64, np.float32)
 
@@ -138,6 +139,7 @@ def fit(  # noqa: PLR0913 - what it is fitted to, and how
     *,
     overwrite_features: bool = False,
     times: Callable[[], HeadTimes] = HeadTimes,
+    results: ResultCache | None = None,
 ) -> FittedHead:
     """Fit a head, its penalty chosen by the least log loss on held-out pictures.
 
@@ -152,42 +154,67 @@ def fit(  # noqa: PLR0913 - what it is fitted to, and how
         overwrite_features: whether the caller hands the features over (as SciPy's ``overwrite_a``): scores are written
             into their memory, so that a large set needs no room for both, and they must not be used afterwards.
         times: called when the components are there: when the other parts must be over.
+        results: of earlier fits; None for none.
     """
+    kept = results or ResultCache()
     with single_threaded_blas():
-        components = principal_components(
-            features, rows, blocks, settings.components, overwrite_features=overwrite_features
+        layout = [(block.name, block.width) for block in blocks]
+        found = kept.recall(
+            "directions",
+            {"features": features, "rows": rows, "blocks": layout, "count": settings.components},
+            lambda: Result({}, vars(principal_directions(features, rows, blocks, settings.components))),
         )
+        components = Directions(**found.arrays).project(features, rows, overwrite_features=overwrite_features)
         until = times()
         # Over all pictures, those that are not trained on with a weight of zero: choosing rows would copy them.
         count = len(features)
-        weights = _class_weights(labels, classes, settings.class_weight)
-        problem = Problem(
-            components.scores, _scatter(count, rows, labels, 0), _scatter(count, rows, weights, 0.0), classes
-        )
+        weights = _scatter(count, rows, _class_weights(labels, classes, settings.class_weight), 0.0)
+        problem = Problem(components.scores, _scatter(count, rows, labels, 0), weights, classes)
         folds = _scatter(count, rows, fold, -1)
-        search = _search(problem, folds, sorted(settings.l2, reverse=True), until)
-        l2_penalty, towards = search.best.l2_penalty, search.best.towards
-        problem = problem.drawn_to(towards)
-        by_fold = _finish_folds(problem, folds, l2_penalty, search.by_fold, until)
-        held_out, held_out_logits = _held_out(problem, folds, by_fold)
-        curve = () if until.folds() else _learning_curve(problem, folds, l2_penalty, by_fold)
-        start = np.mean(list(by_fold.values()), axis=0) if by_fold else None
-        coefficients = problem.solve_one(np.ones(count, np.float32), l2_penalty, start, until.end)
-    positions = _scatter(count, rows, np.arange(len(rows)), -1)[held_out]
+        l2_penalties = sorted(settings.l2, reverse=True)
+        pictures = {"scores": problem.scores, "labels": problem.labels, "weights": weights, "folds": folds}
+        solved = kept.recall(
+            "head",
+            {**pictures, "classes": classes, "l2": l2_penalties},
+            lambda: _solve(problem, folds, l2_penalties, until),
+        )
+    document, coefficients = solved.document, solved.arrays["coefficients"]
+    positions = _scatter(count, rows, np.arange(len(rows)), -1)[solved.arrays["held_out"]]
     order = np.argsort(positions)
     return FittedHead(
         Head(components.mean, components.scale, components.basis @ coefficients[:-1], coefficients[-1]),
-        l2_penalty,
-        search.results,
+        document["l2_penalty"],
+        tuple(PenaltyResult(*result) for result in document["cross_validation"]),
         positions[order],
-        held_out_logits[order],
-        curve,
+        solved.arrays["held_out_logits"][order],
+        tuple(CurvePoint(*point) for point in document["learning_curve"]),
         components.scores,
         coefficients,
         components.basis,
-        towards,
-        _notes(search, len(settings.l2), len(by_fold), len(_numbers(folds))),
+        document["towards"],
+        tuple(Note(code, values) for code, values in document["notes"]),
     )
+
+
+def _solve(problem: Problem, folds: Ints, l2_penalties: Sequence[float], until: HeadTimes) -> Result:
+    """Choose the penalty, fit the folds and the head, and draw the learning curve, all as plain data."""
+    search = _search(problem, folds, l2_penalties, until)
+    l2_penalty, towards = search.best.l2_penalty, search.best.towards
+    problem = problem.drawn_to(towards)
+    by_fold = _finish_folds(problem, folds, l2_penalty, search.by_fold, until)
+    held_out, held_out_logits = _held_out(problem, folds, by_fold)
+    curve = () if until.folds() else _learning_curve(problem, folds, l2_penalty, by_fold)
+    start = np.mean(list(by_fold.values()), axis=0) if by_fold else None
+    coefficients = problem.solve_one(np.ones(len(folds), np.float32), l2_penalty, start, until.end)
+    notes = _notes(search, len(l2_penalties), len(by_fold), len(_numbers(folds)))
+    document = {
+        "l2_penalty": l2_penalty,
+        "towards": towards,
+        "cross_validation": [list(vars(result).values()) for result in search.results],
+        "learning_curve": [list(point) for point in curve],
+        "notes": [(note.code, dict(note.values)) for note in notes],
+    }
+    return Result(document, {"coefficients": coefficients, "held_out": held_out, "held_out_logits": held_out_logits})
 
 
 def _scatter(count: int, rows: Ints, values: NDArray[S], fill: float) -> NDArray[S]:

@@ -1,5 +1,6 @@
 """``kilat.check``: what is wrong with labelled pictures; every training does the same checks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,8 @@ from kilat import recipe as recipes
 from kilat.check import counts, image_quality, label_issues, near_duplicates, shortcuts
 from kilat.check.finding import Finding
 from kilat.check.head_refit import HeadRefit
+from kilat.check.label_issues import LabelIssues, find_label_issues
+from kilat.check.noise_model import OneWay
 from kilat.data.catalog import Catalog
 from kilat.data.reading import Reading
 from kilat.data.split import Part
@@ -25,9 +28,11 @@ from kilat.recipe import Recipe
 from kilat.report import check_page
 from kilat.report.findings import read_and_show
 from kilat.runtime import progress_bars
-from kilat.runtime.array_types import Floats, Ints
+from kilat.runtime.array_types import Ints
+from kilat.runtime.cores import single_threaded_blas
 from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress
+from kilat.runtime.result_cache import Result
 from kilat.runtime.timer import Timer
 from kilat.verbs import run_folder
 from kilat.verbs.open_data import Data, Labels, open_data
@@ -135,7 +140,8 @@ def check(  # noqa: PLR0913 - a choice each
             with timer.measure("checks_s"):
                 trust = recipe.trust.model_copy(update={"unknown": "knn"})
                 checked = look_into(fit_uncertainty(learned, trust, budget), budget, timer.seconds["head_s"])
-            notes = [note for note in [*learned.notes, *checked.notes] if note.code not in _SAID_ELSEWHERE]
+            notes = [*learned.notes, *checked.notes, *learned.results.notes()]
+            notes = [note for note in notes if note.code not in _SAID_ELSEWHERE]
             classes = used["label"].value_counts().to_dict()
             counts = {"used": len(used), "refused": len(catalog.refused), "classes": classes}
             summary = {
@@ -172,23 +178,22 @@ def look_into(uncertainty: Uncertainty, budget: TimeBudget = UNLIMITED, head_sec
     """
     learned = uncertainty.learned
     catalog, split = learned.catalog, learned.split
-    answered, notes = _held_out_answers(learned, budget, head_seconds)
-    issues = label_issues.find_label_issues(
-        answered.labels, answered.probabilities, answered.refit, lambda: budget.has_time(head_seconds)
-    )
-    distances = np.full(len(catalog.table), np.nan)  # of every row to the nearest other picture
-    distances[split.calibration.rows] = uncertainty.ood.calibration_distances
-    distances[split.test.rows] = uncertainty.ood.test_distances
-    findings = [
-        *near_duplicates.findings(learned.near_duplicates, catalog.table),
-        *shortcuts.find(catalog.table, catalog.image_stats),
-        *label_issues.findings(issues, answered.rows, learned.classes, catalog),
-        *counts.find(catalog.table),
-        *image_quality.find(catalog.table, catalog.image_stats, distances),
-    ]
-    table = label_issues.table(issues, answered.rows, learned.classes, catalog)
+    with single_threaded_blas():
+        judged = _judge_labels(learned, budget, head_seconds)
+        issues = judged.issues
+        distances = np.full(len(catalog.table), np.nan)  # of every row to the nearest other picture
+        distances[split.calibration.rows] = uncertainty.ood.calibration_distances
+        distances[split.test.rows] = uncertainty.ood.test_distances
+        findings = [
+            *near_duplicates.findings(learned.near_duplicates, catalog.table),
+            *shortcuts.find(catalog.table, catalog.image_stats),
+            *label_issues.findings(issues, judged.rows, learned.classes, catalog),
+            *counts.find(catalog.table),
+            *image_quality.find(catalog.table, catalog.image_stats, distances),
+        ]
+    table = label_issues.table(issues, judged.rows, learned.classes, catalog)
     leaked = near_duplicates.leaked(learned.near_duplicates, catalog.table)
-    return Checked(catalog, findings, table, leaked, answered.agreement(), tuple(notes))
+    return Checked(catalog, findings, table, leaked, judged.agreement(), judged.notes)
 
 
 def measure_without(leaked: list[int], split: SplitLogits) -> dict[str, Any] | None:
@@ -211,37 +216,44 @@ def measure_without(leaked: list[int], split: SplitLogits) -> dict[str, Any] | N
     }
 
 
-class _Answered(NamedTuple):
-    """Pictures that were answered without having been trained on.
+class _Judged(NamedTuple):
+    """The labels of pictures that were answered without having been trained on.
 
     Args:
         rows: theirs in the catalog, ``[n]``.
-        labels: as classes, ``[n]``.
-        probabilities: ``[n, classes]``.
-        refit: how they are answered where some of them are left out of the training; None where that cannot be said.
+        issues: with their labels.
+        correct: how many of the answers agree with the labels.
+        notes: what was left undone.
     """
 
     rows: Ints
-    labels: Ints
-    probabilities: Floats
-    refit: HeadRefit | None
+    issues: LabelIssues
+    correct: int
+    notes: tuple[Note, ...] = ()
 
     def agreement(self) -> dict[str, Any] | None:
         """Return how often the answers agree with the labels."""
-        correct, n = int((self.probabilities.argmax(1) == self.labels).sum()), len(self.labels)
+        correct, n = self.correct, len(self.rows)
         return {"accuracy": correct / n, "accuracy_interval": wilson_interval(correct, n), "n": n} if n else None
 
 
-def _held_out_answers(learned: Learned, budget: TimeBudget, head_seconds: float) -> tuple[_Answered, list[Note]]:
-    """Return answers to all pictures from heads on the frozen backbone, whatever the classifier is.
+def _judge_labels(learned: Learned, budget: TimeBudget, head_seconds: float) -> _Judged:
+    """Judge labels by answers to all pictures from heads on the frozen backbone, whatever the classifier is.
 
     So ``kilat.check`` and every training with that backbone suspect the same labels. Without a backbone, or the time,
     the answers are those of the classifier to the pictures that it was not trained on.
     """
     refit, split = learned.head_refit, learned.split
     if refit and budget.has_time(head_seconds):
-        rows, labels = refit.rows[refit.held_out], refit.labels[refit.held_out]
-        return _Answered(rows, labels, apply_temperature(refit(), 1.0), refit), []
+        found = learned.results.recall(
+            "label_issues", vars(refit), lambda: _refit_and_judge(refit, lambda: budget.has_time(head_seconds))
+        )
+        document, positions = found.document, refit.held_out
+        one_way = tuple(OneWay(*pair) for pair in document["one_way"])
+        issues = LabelIssues(
+            refit.labels[positions], noise_rate=document["noise_rate"], one_way=one_way, **found.arrays
+        )
+        return _Judged(refit.rows[positions], issues, document["correct"])
     parts = [(split.calibration, split.calibration_logits), (split.test, split.test_logits)]
     if split.is_calibrated_apart:
         parts.insert(1, (split.validation, split.validation_logits))
@@ -249,4 +261,17 @@ def _held_out_answers(learned: Learned, budget: TimeBudget, head_seconds: float)
     probabilities = split.calibrated(np.concatenate([logits for _, logits in parts]))
     counted = {"count": len(pictures.rows), "total": int(learned.catalog.used.sum())}
     note = Note("time_limit_label_refit") if refit else Note("labels_checked_in_part", counted)
-    return _Answered(pictures.rows, pictures.truth, probabilities, None), [note]
+    issues = find_label_issues(pictures.truth, probabilities)
+    return _Judged(pictures.rows, issues, int((probabilities.argmax(1) == pictures.truth).sum()), (note,))
+
+
+def _refit_and_judge(refit: HeadRefit, has_time: Callable[[], bool]) -> Result:
+    labels, probabilities = refit.labels[refit.held_out], apply_temperature(refit(), 1.0)
+    found = find_label_issues(labels, probabilities, refit, has_time)
+    document = {
+        "noise_rate": found.noise_rate,
+        "one_way": [list(vars(pair).values()) for pair in found.one_way],
+        "correct": int((probabilities.argmax(1) == labels).sum()),
+    }
+    names = ("label_probability", "suggested", "suggested_probability", "predicted")
+    return Result(document, {name: getattr(found, name) for name in names})

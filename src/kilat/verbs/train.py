@@ -199,6 +199,7 @@ def fit(
     }
     notes = [*learned.notes, *uncertainty.notes, *checked.notes]
     notes += [*metadata.imbalance(split.train.truth, learned.classes, recipe), *gate.notes()]
+    notes += learned.results.notes()
     return Outcome(learned, model, classifier, sections, notes, checked)
 
 

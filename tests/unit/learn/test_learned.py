@@ -102,8 +102,9 @@ def test_a_time_limit_that_leaves_pictures_out_says_so_and_refuses_them():
     assert (left - sizes * left.sum() / 800).abs().max() <= 2
 
 
-def test_a_head_that_is_late_is_a_head_all_the_same():
+def test_a_head_that_is_late_is_a_head_all_the_same(monkeypatch, tmp_path):
     """The clock is far beyond the limit: one fold, one penalty, no rounds and no second fit, each of which is said."""
+    monkeypatch.setenv("KILAT_CACHE", str(tmp_path))  # where no earlier run had the time
     extracted = extract(some_digits(300), load("transfer", SMALL), Timer(), UNLIMITED, silent)
     late = TimeBudget(10.0, started=0.0, now=lambda: 60.0)
     one = head_on(extracted, Timer(), late, overwrite_features=False)

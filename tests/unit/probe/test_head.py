@@ -13,7 +13,7 @@ from sklearn.metrics import log_loss
 from kilat.evaluate.calibration import fit_temperature
 from kilat.features.backbone import Block
 from kilat.probe import CLIP, FittedHead, Head, HeadTimes, fit
-from kilat.probe.components import principal_components
+from kilat.probe.components import principal_directions
 from kilat.probe.regression import Problem
 from kilat.recipe import Head as Settings
 
@@ -65,7 +65,8 @@ def fitted(data: Data, fold: Ints | None = None, **settings: object) -> FittedHe
 
 def towards_zero(data: Data, l2_penalty: float) -> Head:
     """Return the head of a penalty that draws towards zero, however many classes there are."""
-    found = principal_components(data.features, np.arange(len(data.labels)), data.blocks, 4096)
+    rows = np.arange(len(data.labels))
+    found = principal_directions(data.features, rows, data.blocks, 4096).project(data.features, rows)
     ones = np.ones(len(data.labels), np.float32)
     coefficients = Problem(found.scores, data.labels, ones, data.classes).solve_one(ones, l2_penalty)
     return Head(found.mean, found.scale, found.basis @ coefficients[:-1], coefficients[-1])

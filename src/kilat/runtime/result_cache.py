@@ -1,0 +1,188 @@
+"""Results kept between runs: what follows from content and settings alone is computed once.
+
+A result is found under the digest of everything that it follows from: arrays and settings themselves, the source of
+kilat, and what the last bits of a sum depend on (NumPy, its BLAS, the cores). So another picture, label, seed, setting
+or version never meets it, and with it a run gives the same bytes as without.
+
+Each result is a file: a SHA-256 of the rest, and NumPy's ``npz``. It appears whole or not at all, so that processes may
+run side by side. A file that is damaged, or a folder that cannot be used, costs the saving, not the run. Where the
+files outgrow their limit, those that were used longest ago go first.
+"""
+
+import contextlib
+import functools
+import hashlib
+import io
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kilat.locale import _
+from kilat.locale.notes import Note
+from kilat.runtime.cores import available_cores
+from kilat.runtime.files import cache_home
+
+_DOCUMENT = "document"
+_SUFFIX = ".result"
+_CHECKSUM_BYTES = 32
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class Result(NamedTuple):
+    """A result as plain data.
+
+    Args:
+        document: what JSON holds: floats come back as they were, tuples as lists.
+        arrays: by name.
+    """
+
+    document: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+
+@dataclass
+class ResultCache:
+    """Results in a folder.
+
+    Args:
+        folder: of the files; None for a cache that keeps nothing.
+        limit: bytes that they may take.
+        is_read_only: whether nothing is written: what a time limit cut short is not what a run without it gives.
+
+    Attributes:
+        trouble: why a result could not be read or kept; empty where nothing went wrong.
+    """
+
+    folder: Path | None = None
+    limit: int = 0
+    is_read_only: bool = False
+    trouble: str = field(default="", init=False)
+
+    def notes(self) -> list[Note]:
+        """Return a note where something went wrong."""
+        return [Note("result_cache", {"reason": self.trouble})] if self.trouble else []
+
+    def recall(self, name: str, inputs: Mapping[str, Any], compute: Callable[[], Result]) -> Result:
+        """Return a result that was kept, or compute it and keep it.
+
+        Args:
+            name: of what is computed.
+            inputs: everything that it follows from, by name: arrays, or what JSON holds.
+            compute: computes it.
+        """
+        if self.folder is None:
+            return compute()
+        path = self.folder / f"{_digest(name, inputs)}{_SUFFIX}"
+        if (known := self._read(path)) is not None:
+            return known
+        result = compute()
+        if not self.is_read_only:
+            self._write(path, result)
+        return result
+
+    def _read(self, path: Path) -> Result | None:
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self.trouble = str(error)
+            return None
+        checksum, content = data[:_CHECKSUM_BYTES], data[_CHECKSUM_BYTES:]
+        if hashlib.sha256(content).digest() != checksum:
+            self.trouble = _("{path} is damaged").format(path=path)
+            return None
+        with contextlib.suppress(OSError):  # it may be somebody else's
+            os.utime(path)  # used now
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return Result(json.loads(arrays.pop(_DOCUMENT).tobytes()), arrays)
+
+    def _write(self, path: Path, result: Result) -> None:
+        document = np.frombuffer(json.dumps(result.document).encode(), np.uint8)
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **{_DOCUMENT: document}, **result.arrays)
+        partial = path.with_suffix(f".{uuid.uuid4().hex}")  # another process may be writing the same result
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("xb") as file:
+                file.write(hashlib.sha256(content.getbuffer()).digest())
+                file.write(content.getbuffer())
+            partial.replace(path)
+            shrink(path.parent, self.limit)
+        except OSError as error:
+            self.trouble = str(error)
+            with contextlib.suppress(OSError):
+                partial.unlink()
+
+
+def folder() -> Path:
+    """Return where results are kept, in the folder for what can be made again."""
+    return cache_home() / "results"
+
+
+def usage(folder: Path) -> int:
+    """Return the bytes that the results in a folder take."""
+    return sum(size for _used, size, _path in _files(folder))
+
+
+def clear(folder: Path) -> int:
+    """Delete all results in a folder, and return the bytes that they took."""
+    size = usage(folder)
+    shrink(folder, 0)
+    return size
+
+
+def shrink(folder: Path, allowed: int) -> None:
+    """Delete the results that were used longest ago until the rest fits into so many bytes."""
+    total = 0
+    for _used, size, path in sorted(_files(folder), reverse=True):
+        total += size
+        if total > allowed:
+            with contextlib.suppress(OSError):  # another process was faster, or has it open
+                path.unlink()
+
+
+def _files(folder: Path) -> Sequence[tuple[float, int, Path]]:
+    """Return when each file was used last, its size and its path; what a killed process left behind counts as well."""
+    files = []
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            with contextlib.suppress(OSError):
+                stat = path.stat()
+                files.append((stat.st_mtime, stat.st_size, path))
+    return files
+
+
+def _digest(name: str, inputs: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(environment_digest())
+    digest.update(name.encode())
+    for key, value in inputs.items():
+        is_array = isinstance(value, np.ndarray)
+        said = [value.dtype.str, value.shape] if is_array else value
+        digest.update(f"\0{key} {json.dumps(said, sort_keys=True)}\0".encode())
+        if is_array:
+            digest.update(np.ascontiguousarray(value).data)
+    return digest.hexdigest()
+
+
+@functools.cache
+def environment_digest(source: Path = _PACKAGE) -> bytes:
+    """Return a digest of what computes: kilat's source, NumPy and the libraries of its products, and the cores."""
+    from threadpoolctl import threadpool_info
+
+    digest = hashlib.sha256()
+    for path in sorted(source.rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(source).as_posix()} {len(content)}\0".encode() + content)
+    libraries = [one for one in threadpool_info() if one["user_api"] == "blas"]
+    products = sorted([one["internal_api"], str(one["version"]), str(one.get("architecture"))] for one in libraries)
+    digest.update(json.dumps([np.__version__, products, available_cores()]).encode())
+    return digest.digest()
