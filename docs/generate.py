@@ -17,7 +17,7 @@ from kilat import cli
 from kilat import recipe as recipes
 from kilat.cli import verb
 from kilat.learn.metrics import Evaluation, Metrics
-from kilat.recipe import fit, network
+from kilat.recipe import fit, network, optimizer
 from kilat.recipe.augment import Augment
 from kilat.recipe.normalisation import Normalisation
 from kilat.recipe.sections import Input, Trust
@@ -94,7 +94,7 @@ def known() -> dict[str, dict[str, str]]:
         "inits": silent(network.INITS, ""),
         "norms": silent(("none", *Normalisation.model_fields), ""),
         "penalties": {name: weights[name] for name in ("l1", "l2", "max_norm")},
-        "optimizers": silent(fit.OPTIMIZERS, ""),
+        "optimizers": silent(optimizer.OPTIMIZERS, ""),
         "schedules": {name: _summary(schedule) for name, schedule in fit.SCHEDULES.items()},
         "clips": _arguments(fit.Clip),
         "losses": silent(names, "") | {"label_smoothing": smoothing},
@@ -145,7 +145,7 @@ def _options(chapter: str, name: str) -> list[str]:
     """Return names and defaults of further options as a cell; none where the chapter has no such column."""
     if chapter not in _TELLING:
         return []
-    defaults: dict[str, Any] = dict(fit.OPTIMIZER_DEFAULTS.get(name, {}))
+    defaults: dict[str, Any] = dict(optimizer.OPTIMIZER_DEFAULTS.get(name, {}))
     if chapter != "optimizers":
         section = {**network.KINDS, **fit.SCHEDULES}[name]
         shared = network.Weighted.model_fields if issubclass(section, network.Weighted) else {}

@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 keras = pytest.importorskip("keras", reason="Keras is not installed")
 
 from kilat.fit import clipping, optimizers  # noqa: E402
-from kilat.recipe import fit as recipe  # noqa: E402
+from kilat.recipe.fit import Clip  # noqa: E402
+from kilat.recipe.optimizer import Optimizer  # noqa: E402
 
 SHAPES = {"conv": (4, 3, 2, 2), "bias": (4,), "dense": (6, 5), "shift": (1,), "last": (3, 6)}
 STEPS = 20
@@ -40,7 +41,7 @@ def gradients(step: int) -> dict[str, np.ndarray]:
     return values(100 + step, scale=10.0 ** (step % 5 - 3))
 
 
-def fitted(choices: recipe.Optimizer, rates: list[float], clip: recipe.Clip) -> dict[str, np.ndarray]:
+def fitted(choices: Optimizer, rates: list[float], clip: Clip) -> dict[str, np.ndarray]:
     parameters = {name: torch.nn.Parameter(torch.from_numpy(value)) for name, value in values(0).items()}
     optimizer = optimizers.create(choices, parameters)
     for step, rate in enumerate(rates):
@@ -73,7 +74,7 @@ def assert_same(found, wanted, tolerance=1e-6):
 def test_updates(name, rates, decay):
     options = {} if decay is None else {"weight_decay": decay}
     wanted = by_keras(KERAS[name](learning_rate=0.01, **options), rates)
-    found = fitted(recipe.Optimizer(name=name, weight_decay=decay), rates, recipe.Clip())
+    found = fitted(Optimizer(name=name, weight_decay=decay), rates, Clip())
     assert_same(found, wanted)
 
 
@@ -99,7 +100,7 @@ def test_updates(name, rates, decay):
     ids=lambda value: value["name"] if isinstance(value, dict) else "",
 )
 def test_settings_of_optimizers(choices, optimizer):
-    assert_same(fitted(recipe.Optimizer(**choices), RATES, recipe.Clip()), by_keras(optimizer(), RATES))
+    assert_same(fitted(Optimizer(**choices), RATES, Clip()), by_keras(optimizer(), RATES))
 
 
 @pytest.mark.parametrize(
@@ -113,14 +114,14 @@ def test_settings_of_optimizers(choices, optimizer):
 )
 def test_clipping(clip, options):
     wanted = by_keras(keras.optimizers.SGD(**options), [0.1] * STEPS)
-    assert_same(fitted(recipe.Optimizer(name="sgd"), [0.1] * STEPS, recipe.Clip(**clip)), wanted)
+    assert_same(fitted(Optimizer(name="sgd"), [0.1] * STEPS, Clip(**clip)), wanted)
 
 
 def test_rates_of_their_own():
     """As parameter groups of torch's AdamW, whose weight decay goes by each group's rate, too."""
     factors = {"conv": 0.25, "bias": 0.25, "dense": 0.5, "shift": 0.5, "last": 1.0}
     found, wanted = ({name: torch.nn.Parameter(torch.from_numpy(v)) for name, v in values(0).items()} for _ in "ab")
-    optimizer = optimizers.create(recipe.Optimizer(name="adamw", weight_decay=0.1, epsilon=1e-30), found, factors)
+    optimizer = optimizers.create(Optimizer(name="adamw", weight_decay=0.1, epsilon=1e-30), found, factors)
     groups = [{"params": [wanted[name]], "factor": factor} for name, factor in factors.items()]
     theirs = torch.optim.AdamW(groups, weight_decay=0.1, eps=1e-30)
     for step, rate in enumerate(RATES):
@@ -140,8 +141,8 @@ def test_muon():
         weight_decay=decay, adam_weight_decay=decay * ratio, adam_lr_ratio=ratio, rms_rate=None, exclude_layers=["last"]
     )
     wanted = by_keras(optimizer, RATES)
-    choices = recipe.Optimizer(name="muon", adam_learning_rate=0.02 * ratio, weight_decay=decay)
-    found = fitted(choices, RATES, recipe.Clip())
+    choices = Optimizer(name="muon", adam_learning_rate=0.02 * ratio, weight_decay=decay)
+    found = fitted(choices, RATES, Clip())
     rows, columns = SHAPES["dense"]
     decayed = values(0)["dense"] * np.prod([1 - decay * rate for rate in RATES])
     # Only the turned gradients are scaled; what decayed of the first weights is not.

@@ -2,98 +2,17 @@
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_serializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_serializer, model_validator
 
 from kilat.locale import _
+from kilat.recipe.optimizer import Above, Optimizer, OptimizerGroups
 from kilat.recipe.section import Section
 
-OptimizerName = Literal[
-    "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam", "adamax", "lion", "muon"
-]
-Above = Annotated[float, Field(gt=0)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
 Epochs = Annotated[float, Field(ge=0)]
 
 _EPOCHS = 20
-
-OPTIMIZER_DEFAULTS: dict[str, dict[str, float]] = {
-    "sgd": {"learning_rate": 0.01},
-    "momentum": {"learning_rate": 0.01, "momentum": 0.9},
-    "nesterov": {"learning_rate": 0.01, "momentum": 0.9},
-    "adagrad": {"learning_rate": 0.001, "initial_accumulator": 0.1, "epsilon": 1e-7},
-    "rmsprop": {"learning_rate": 0.001, "rho": 0.9, "momentum": 0.0, "epsilon": 1e-7},
-    "adam": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
-    "adamw": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "weight_decay": 0.004},
-    "nadam": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
-    "adamax": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
-    "lion": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.99},
-    "muon": {
-        "learning_rate": 0.02, "momentum": 0.95, "adam_learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999,
-        "epsilon": 1e-7, "weight_decay": 0.0,
-    },
-}  # fmt: skip
-"""The options of each optimizer with their defaults; ``weight_decay`` and ``decay`` are options of all of them."""
-
-
-class Optimizer(Section):
-    """The optimizer. What is not given is its own default, as in Keras.
-
-    Args:
-        name: ``momentum`` and ``nesterov`` are SGD with them.
-        learning_rate: the base rate, before the schedule.
-        weight_decay: share of every weight that is subtracted each step, times the rate (decoupled).
-        decay: which weights decay: ``all``, as in Keras, or the ``kernels`` alone (no biases, no normalisation).
-        momentum: of SGD, RMSprop and Muon.
-        rho: of RMSprop.
-        beta_1: decay of the mean of gradients.
-        beta_2: decay of the mean of their squares.
-        epsilon: keeps the division from zero.
-        initial_accumulator: what AdaGrad's sums start at.
-        adam_learning_rate: with Muon, the rate of what is no hidden kernel; that is trained by Adam.
-    """
-
-    name: OptimizerName = "adam"
-    learning_rate: Above | None = None
-    weight_decay: Annotated[float, Field(ge=0)] | None = None
-    decay: Literal["all", "kernels"] = "all"
-    momentum: Beta | None = None
-    rho: Beta | None = None
-    beta_1: Beta | None = None
-    beta_2: Beta | None = None
-    epsilon: Above | None = None
-    initial_accumulator: Annotated[float, Field(ge=0)] | None = None
-    adam_learning_rate: Above | None = None
-
-    @classmethod
-    def expand(cls, given: Any) -> Any:
-        """Return what was given as its options."""
-        return {"name": given} if isinstance(given, str) else given
-
-    @model_validator(mode="after")
-    def _has_own_options(self) -> "Optimizer":
-        known = self.known_options(self.name)
-        for option in type(self).model_fields:
-            if option not in ("name", *known) and getattr(self, option) is not None:
-                message = _("{optimizer} has no {option}; its options: {known}")
-                raise ValueError(message.format(optimizer=self.name, option=option, known=", ".join(known)))
-        return self
-
-    @staticmethod
-    def known_options(name: str) -> list[str]:
-        """Return the options of an optimizer."""
-        return list(dict.fromkeys(["decay", "weight_decay", *OPTIMIZER_DEFAULTS[name]]))
-
-    def value(self, option: str) -> float:
-        """Return an option as given, or the optimizer's default."""
-        given = getattr(self, option)
-        return float(given if given is not None else OPTIMIZER_DEFAULTS[self.name].get(option, 0.0))
-
-    @property
-    def rate(self) -> float:
-        """The base learning rate."""
-        return self.value("learning_rate")
 
 
 class Schedule(Section):
@@ -341,13 +260,30 @@ def _seconds(given: Any) -> Any:
 Seconds = Annotated[float, Field(gt=0), BeforeValidator(_seconds)]
 
 
+def _check_side(side: float) -> float:
+    """Refuse what is neither a side in pixels nor a share of the input's."""
+    if isinstance(side, int) and side != 1:
+        is_valid = 16 <= side <= 1024
+    else:
+        is_valid = 0.25 <= side <= 1
+    if not is_valid:
+        raise ValueError(_("must be 16 to 1024 pixels, or a share of the input's side, 0.25 to 1.0"))
+    return side
+
+
+Side = Annotated[int | float, AfterValidator(_check_side)]
+"""Of training pictures: pixels, or a share of the input's side."""
+
+
 class Fit(Section):
     """How a network is trained.
 
     Args:
         epochs: passes over the training pictures, at most; 20 where neither this nor phases are given.
+        min_steps: updates at least: where pictures are few there are as many more epochs. Phases have their own.
         batch: pictures a step.
         optimizer: how gradients become steps.
+        optimizer_groups: optimizers of parts of the network, where they are to be others.
         schedule: how the learning rate changes.
         loss: what is minimised.
         class_weight: ``balanced``, or a factor for every class by its name.
@@ -370,8 +306,9 @@ class Fit(Section):
         drop_path: share of the residual branches that are left out, picture by picture, in the topmost block of a
             backbone while it is trained, rising in a straight line from 0 in the lowest (stochastic depth, arXiv
             1603.09382). Frozen stages leave out nothing.
-        resolution: sides in pixels of training pictures, one after the other in equal shares of the epochs, such as
-            ``[128, 160, 192]`` (progressive resizing); none for the size of the network's input.
+        resolution: sides of training pictures, one after the other in equal shares of the epochs (progressive
+            resizing): in pixels, such as ``[128, 160, 192]``, or as shares of the input's, such as ``[0.75, 1.0]``; none
+            for the size of the network's input.
         weight_interpolation: the share of the trained weights in those that are kept; the rest are the weights that a
             backbone and its head began with (WiSE-FT, arXiv 2109.01903). 1 keeps the trained weights alone.
         swa_epochs: over how many of the last epochs the weights are averaged in the end (stochastic weight averaging,
@@ -383,8 +320,10 @@ class Fit(Section):
     """
 
     epochs: Annotated[int, Field(ge=1)] | None = None
+    min_steps: Annotated[int, Field(ge=0)] = 0
     batch: Annotated[int, Field(ge=1)] = 64
     optimizer: Optimizer = Optimizer()
+    optimizer_groups: OptimizerGroups = OptimizerGroups()
     schedule: AnySchedule = Constant()
     loss: Loss = Loss()
     class_weight: Literal["balanced"] | dict[str, Above] | None = None
@@ -398,7 +337,7 @@ class Fit(Section):
     batch_norm: Literal["auto", "frozen", "train"] = "auto"
     precise_batch_norm: bool | Literal["auto"] = "auto"
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    resolution: tuple[Annotated[int, Field(ge=16, le=1024)], ...] = ()
+    resolution: tuple[Side, ...] = ()
     weight_interpolation: Annotated[float, Field(gt=0, le=1)] = 1.0
     swa_epochs: Annotated[int, Field(ge=0)] = 0
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
@@ -413,6 +352,8 @@ class Fit(Section):
                 "(fit.phases.0.epochs=3), or leave one of the two out (fit.phases=[] or fit.epochs=null)"
             )
             raise ValueError(message)
+        if self.min_steps and self.phases:
+            raise ValueError(_("takes either min_steps or phases, each with epochs of its own"))
         if self.unfreeze and self.phases:
             raise ValueError(_("takes either unfreeze or phases, each with an unfreeze of its own"))
         if self.swa_epochs and self.ema:
@@ -424,10 +365,11 @@ class Fit(Section):
         """The phases; without any, one of all epochs."""
         return self.phases or (Phase(epochs=self.epochs or _EPOCHS, unfreeze=self.unfreeze),)
 
+    def epochs_of(self, phase: Phase, steps_per_epoch: int) -> int:
+        """Return how many epochs a phase has, where an epoch has so many updates."""
+        return max(phase.epochs, -(-self.min_steps // steps_per_epoch))
+
     @property
     def unfreezes(self) -> bool:
         """Whether any stage of a backbone is trained."""
         return any(phase.unfreeze for phase in self.all_phases)
-
-
-OPTIMIZERS: tuple[str, ...] = get_args(OptimizerName)

@@ -8,8 +8,9 @@ from pydantic import BaseModel
 
 from kilat.errors import nearest
 from kilat.locale import N_, _, ngettext
-from kilat.recipe.fit import OPTIMIZERS, SCHEDULES, Fit, Optimizer
+from kilat.recipe.fit import SCHEDULES, Fit
 from kilat.recipe.network import Layer, Network
+from kilat.recipe.optimizer import OPTIMIZERS, Optimizer
 from kilat.recipe.option_tree import option_paths, section_at
 from kilat.recipe.renamed import renamed_sentence
 from kilat.recipe.sections import Recipe
@@ -132,7 +133,7 @@ def _drop_options_of_another(options: dict[str, Any], path: str) -> None:
     name = str(options["name"])
     if path == "fit.schedule" and name in SCHEDULES:
         known = set(SCHEDULES[name].model_fields)
-    elif path == "fit.optimizer" and name in OPTIMIZERS:
+    elif path.startswith("fit.optimizer") and name in OPTIMIZERS:
         known = set(Optimizer.known_options(name))
     else:
         return

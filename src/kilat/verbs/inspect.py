@@ -98,16 +98,17 @@ def learning_rates(recipe: Recipe, steps_per_epoch: int) -> tuple[list[float], l
     rates: list[float] = []
     start = 0
     for phase in recipe.fit.all_phases:
+        count = recipe.fit.epochs_of(phase, steps_per_epoch)
         phase_epochs, phase_rates = curve(
             recipe.fit.schedule,
             phase.learning_rate or recipe.fit.optimizer.rate,
             per_epoch=steps_per_epoch,
-            total=phase.epochs * steps_per_epoch,
+            total=count * steps_per_epoch,
             points=_CURVE_POINTS,
         )
         epochs += [start + epoch for epoch in phase_epochs]
         rates += phase_rates
-        start += phase.epochs
+        start += count
     return epochs, rates
 
 

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 from torch import nn  # noqa: E402
 
 from kilat.fit import optimizers  # noqa: E402
-from kilat.recipe.fit import OPTIMIZERS, Optimizer  # noqa: E402
+from kilat.recipe.optimizer import OPTIMIZERS, Optimizer  # noqa: E402
 
 SHAPES = {"first": (4, 3, 2, 2), "bias": (4,), "hidden": (6, 4, 2, 2), "dense": (3, 6), "last": (2, 3)}
 

@@ -10,7 +10,7 @@ from kilat.errors import RecipeError  # noqa: E402
 from kilat.fit import optimizers  # noqa: E402
 from kilat.fit.scaler import Scaler  # noqa: E402
 from kilat.fit.training_run import training_metrics  # noqa: E402
-from kilat.recipe.fit import Optimizer  # noqa: E402
+from kilat.recipe.optimizer import Optimizer  # noqa: E402
 
 FIRST_SCALE = 2.0**16
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from kilat.recipe import Recipe, built_in, load
-from kilat.recipe.fit import OPTIMIZERS, SCHEDULES, Constant, Cosine, EarlyStopping, Exponential, Loss, Optimizer, Phase
+from kilat.recipe.fit import SCHEDULES, Constant, Cosine, EarlyStopping, Exponential, Loss, Phase
+from kilat.recipe.optimizer import OPTIMIZERS, Optimizer
 
 LAYERS = {"layers": ["flatten", {"dense": "classes"}]}
 LENGTHS: dict[str, dict[str, Any]] = {
