@@ -45,8 +45,9 @@ def network_run(
     assert recipe.model is not None
     averages = recipe.augment.horizontal_flip if recipe.model.flip_average == "auto" else recipe.model.flip_average
     model = PixelNetwork(
-        layers, dataset.size, normaliser.mean, normaliser.std, recipe.input.colour, flip_average=bool(averages)
-    )
+        layers, dataset.size, normaliser.mean, normaliser.std, recipe.input.colour,
+        flip_average=bool(averages), shift_average=recipe.model.shift_average,
+    )  # fmt: skip
     if isinstance(layers, LayerNetwork) and layers.whiten is not None:
         fit_whitening(layers.whiten, model, pictures, dataset.train.rows)
     summary = summarise(layers, name=name, channels=input_channels(recipe), size=dataset.size)

@@ -4,6 +4,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from kilat.model.layers import LayerNetwork
 
@@ -14,12 +15,13 @@ LUMA = (0.299, 0.587, 0.114)
 class ImageModel(nn.Module):
     """A network from pixels uint8 ``[n, size, size, 3]`` to logits float32 ``[n, k]``.
 
-    ``size`` is the side of its input in pixels; ``flip_average`` is whether it answers by the mean over a picture and
-    its mirror image (training takes the picture alone).
+    ``size`` is the side of its input in pixels. It answers by the mean over a picture and its mirror image with
+    ``flip_average``, and over the picture moved by ``shift_average`` pixels; training takes the picture alone.
     """
 
     size: int
     flip_average: bool = False
+    shift_average: int = 0
 
     def logits(self, planes: Tensor) -> Tensor:
         """Return the logits of float planes ``[n, 3, side, side]`` with values 0 to 255, as augmentation gives them."""
@@ -36,6 +38,8 @@ class PixelNetwork(ImageModel):
         std: their standard deviation.
         colour: ``rgb`` for three channels, ``grey`` for one (luma of ITU-R BT.601, as in Pillow).
         flip_average: whether it answers by the mean over a picture and its mirror image.
+        shift_average: by how many pixels the picture is moved, up and left and down and right, for two further views
+            (reflected at the border) that together count as much as the picture itself; 0 for none.
     """
 
     mean: Tensor
@@ -51,9 +55,11 @@ class PixelNetwork(ImageModel):
         colour: Literal["rgb", "grey"] = "rgb",
         *,
         flip_average: bool = False,
+        shift_average: int = 0,
     ) -> None:
         super().__init__()
-        self.network, self.size, self.colour, self.flip_average = network, size, colour, flip_average
+        self.network, self.size, self.colour = network, size, colour
+        self.flip_average, self.shift_average = flip_average, shift_average
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("scale", 1 / torch.tensor(std).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1), persistent=False)
@@ -61,14 +67,25 @@ class PixelNetwork(ImageModel):
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the logits of a batch of pictures."""
         planes = pixels.permute(0, 3, 1, 2).float()
-        if not self.flip_average:
+        if not self.flip_average and not self.shift_average:
             return self.logits(planes)
-        if not isinstance(self.network, LayerNetwork):
-            return (self.logits(planes) + self.logits(planes.flip(3))) / 2
-        # The last layer is linear: the mean of its inputs gives the mean of the logits, and one embedding of both.
-        normal = self.normalised(planes)
-        features = (self.network.features(normal) + self.network.features(normal.flip(3))) / 2
-        return self.network.last(features).float()
+        views = self._views(self.normalised(planes))
+        if isinstance(self.network, LayerNetwork):
+            # The last layer is linear: the mean of its inputs gives the mean of the logits, and one embedding of all.
+            features = torch.stack([weight * self.network.features(view) for weight, view in views])
+            return self.network.last(features.sum(0))
+        return torch.stack([weight * self.network(view).float() for weight, view in views]).sum(0)
+
+    def _views(self, normal: Tensor) -> list[tuple[float, Tensor]]:
+        """Return what the network answers to, by its weight in the mean: the picture, moved ones, and all mirrored."""
+        views, shift, size = [(1.0, normal)], self.shift_average, normal.shape[-1]
+        if shift:
+            padded = functional.pad(normal, [shift] * 4, mode="reflect")
+            corners = [padded[..., start : start + size, start : start + size] for start in (0, 2 * shift)]
+            views = [(0.5, normal), *((0.25, corner) for corner in corners)]
+        if self.flip_average:
+            views = [(weight / 2, side) for weight, view in views for side in (view, view.flip(3))]
+        return views
 
     def logits(self, planes: Tensor) -> Tensor:
         """Return the logits of float planes ``[n, 3, size, size]`` with values 0 to 255."""

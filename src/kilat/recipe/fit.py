@@ -262,11 +262,8 @@ Seconds = Annotated[float, Field(gt=0), BeforeValidator(_seconds)]
 
 def _check_side(side: float) -> float:
     """Refuse what is neither a side in pixels nor a share of the input's."""
-    if isinstance(side, int) and side != 1:
-        is_valid = 16 <= side <= 1024
-    else:
-        is_valid = 0.25 <= side <= 1
-    if not is_valid:
+    is_in_pixels = isinstance(side, int) and side != 1
+    if not (16 <= side <= 1024 if is_in_pixels else 0.25 <= side <= 1):
         raise ValueError(_("must be 16 to 1024 pixels, or a share of the input's side, 0.25 to 1.0"))
     return side
 
@@ -307,7 +304,7 @@ class Fit(Section):
             backbone while it is trained, rising in a straight line from 0 in the lowest (stochastic depth, arXiv
             1603.09382). Frozen stages leave out nothing.
         resolution: sides of training pictures, one after the other in equal shares of the epochs (progressive
-            resizing): in pixels, such as ``[128, 160, 192]``, or as shares of the input's, such as ``[0.75, 1.0]``; none
+            resizing): in pixels, such as ``[128, 160, 192]``, or shares of the input's, such as ``[0.75, 1.0]``; none
             for the size of the network's input.
         weight_interpolation: the share of the trained weights in those that are kept; the rest are the weights that a
             backbone and its head began with (WiSE-FT, arXiv 2109.01903). 1 keeps the trained weights alone.

@@ -342,6 +342,7 @@ class Network(Section):
         classes: how many ``kilat summary`` assumes; training counts the data's.
         flip_average: whether the network answers by the mean over a picture and its mirror image (test-time flips), in
             the model file, too; ``auto`` does so where training mirrors pictures.
+        shift_average: by how many pixels the picture is moved to both sides for two further views of the same mean.
     """
 
     layers: Layers = ()
@@ -355,6 +356,7 @@ class Network(Section):
     weights: Literal["hub", "none"] | Path = "hub"
     classes: Annotated[int, Field(ge=2)] = 10
     flip_average: bool | Literal["auto"] = False
+    shift_average: Annotated[int, Field(ge=0, le=7)] = 0
 
     @field_validator("layers")
     @classmethod

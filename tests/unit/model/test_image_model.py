@@ -21,8 +21,8 @@ ENDINGS = {
 }
 
 
-def model_of(network, *, flip_average):
-    return PixelNetwork(network, SIDE, (120.0,) * 3, (60.0,) * 3, flip_average=flip_average).eval()
+def model_of(network, **averages):
+    return PixelNetwork(network, SIDE, (120.0,) * 3, (60.0,) * 3, **averages).eval()
 
 
 def network_of(ending):
@@ -52,6 +52,20 @@ def test_it_answers_by_the_mean_of_both_ways_round(network):
     planes = torch.from_numpy(PIXELS).permute(0, 3, 1, 2).float()
     with torch.no_grad():
         np.testing.assert_array_equal(average.logits(planes).numpy(), sides[0])  # training takes the picture alone
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_moved_pictures_count_as_much_as_the_picture(flip):
+    network = network_of("flat")
+    padded = np.pad(PIXELS, [(0, 0), (2, 2), (2, 2), (0, 0)], mode="reflect")
+    moved = padded[:, :SIDE, :SIDE], padded[:, 4:, 4:]
+    views = [(0.5, PIXELS), (0.25, moved[0]), (0.25, moved[1])]
+    sides = [1, -1] if flip else [1]
+    plain = model_of(network)
+    wanted = sum(w / len(sides) * logits(plain, view[:, :, ::side]) for w, view in views for side in sides)
+    found = model_of(network, flip_average=flip, shift_average=2)
+    np.testing.assert_allclose(logits(found, PIXELS), wanted, atol=1e-5)
+    np.testing.assert_allclose(run(to_onnx(found, size=SIDE), "logits"), wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
