@@ -21,6 +21,8 @@ _MOMENTUM_DECAY = 0.96  # of Nadam's momentum schedule, as in its paper
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 _NEWTON_SCHULZ_STEPS = 5
 
+_ENDLESS = 1e12  # not infinity, which a GPU's fast arithmetic may not expect
+
 Number = float | Tensor
 """A number, or a tensor that holds it, float32 ``[]``, where the parameters are."""
 
@@ -218,8 +220,8 @@ class Adam(Optimizer):
         (rate,) = scalars
         weights, grads, mean, square = self._lists(names, "mean", "square")
         # The kernel would add epsilon after correcting the bias of the root, Keras before. So the rate corrects both
-        # biases, and after infinitely many steps the kernel finds none left.
-        steps = [torch.full((), math.inf, device=weights[0].device)] * len(weights)
+        # biases, and after so many steps the kernel finds none left.
+        steps = [torch.full((), _ENDLESS, device=weights[0].device)] * len(weights)
         torch._fused_adam_(
             weights, grads, mean, square, [], steps,
             lr=rate, beta1=self.choices.value("beta_1"), beta2=self.choices.value("beta_2"), weight_decay=0.0,

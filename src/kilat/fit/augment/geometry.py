@@ -220,7 +220,8 @@ def _move_whole_pixels(pixels: Tensor, offsets: list[Tensor], flips: list[Tensor
     n, height, width, _channels = pixels.shape
     columns, columns_out = _sources(width, offsets[0], flips[0], outside.fill)
     rows, rows_out = _sources(height, offsets[1], flips[1], outside.fill)
-    which, columns, rows = (t.to(pixels.device) for t in (torch.arange(n)[:, None, None], columns, rows))
+    columns, rows = columns.to(pixels.device), rows.to(pixels.device)
+    which = torch.arange(n, device=pixels.device)[:, None, None]
     planes = pixels[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).float()
     if outside.fill != "constant":
         return planes
