@@ -305,7 +305,7 @@ def features(scale: Scale, _workdir: Path) -> None:
     pixels = Noise(scale.side, runner.batch).pixels()
     on_device = torch.from_numpy(pixels).to(scale.device)
     source = Noise(scale.side, max(scale.pictures, 2 * runner.batch)).source()
-    backbone = backbones.choose(Features(size=scale.side), source, scale.device)
+    backbone = backbones.choose(Features(size=scale.side), source, scale.device).backbone
     pool = ThreadPoolExecutor(_CALLERS)
 
     def limit() -> None:

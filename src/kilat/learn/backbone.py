@@ -1,5 +1,7 @@
 """The backbone of a recipe on this machine: its size, its precision, and what runs it."""
 
+from dataclasses import dataclass, field
+
 from kilat.data.catalog import Source
 from kilat.errors import BackboneError, MissingExtra
 from kilat.features import lite
@@ -8,11 +10,23 @@ from kilat.features.concat import concat
 from kilat.features.extract import suggested_size
 from kilat.features.processing import OnnxRunner, Runner
 from kilat.locale import _
+from kilat.locale.notes import Note
 from kilat.recipe import Features
 from kilat.runtime.extras import has_torch
 
+_LARGEST = 1024
+"""Side in pixels up to which pictures may be worth enlarging; no network is larger."""
 
-def choose(features: Features, source: Source, device: str) -> Backbone:
+
+@dataclass(frozen=True)
+class Choice:
+    """A backbone, and what is worth saying about how it came to be."""
+
+    backbone: Backbone
+    notes: list[Note] = field(default_factory=list)
+
+
+def choose(features: Features, source: Source, device: str) -> Choice:
     """Return the backbone of a recipe, its size and precision settled: int8 on a CPU, fp32 on a GPU.
 
     Args:
@@ -34,22 +48,31 @@ def choose(features: Features, source: Source, device: str) -> Backbone:
     if others and not has_torch():
         names = ", ".join(lite.NAMES)
         raise MissingExtra(_("The backbone '{name}' (any but {names})").format(name=others[0], names=names), "torch")
-    size = None if features.size == "auto" else features.size  # None is a timm network's own
-    if size is None and embedded:
-        size = suggested_size(source, max(lite.DEFAULT_SIZES[name] for name in embedded))
+    size, notes = _settle_size(features, source, device, has_others=bool(others))
     precision = features.precision
     if precision == "auto":
         precision = "int8" if device == "cpu" else "fp32"
     built = []
     for name in features.backbones:
         if name in embedded:
-            assert size is not None
             built.append(lite.build(size, precision, name))
         else:
             from kilat.model import backbones
 
             built.append(backbones.load(name, weights=features.weights, size=size))
-    return concat(built, flip_average=features.flip_average)
+    return Choice(concat(built, flip_average=features.flip_average), notes)
+
+
+def _settle_size(features: Features, source: Source, device: str, *, has_others: bool) -> tuple[int, list[Note]]:
+    """Return the side in pixels that all backbones get: the given one, or one that the pictures are worth."""
+    if not has_others:
+        largest = max(lite.DEFAULT_SIZES[name] for name in features.backbones)
+        return (suggested_size(source, largest) if features.size == "auto" else features.size), []
+    from kilat.model import backbones
+
+    if features.size != "auto":
+        return backbones.settle_size(features.backbones, features.size, features.size, device)
+    return backbones.settle_size(features.backbones, None, suggested_size(source, _LARGEST, stride=1), device)
 
 
 def runner(backbone: Backbone, features: Features, device: str) -> Runner:

@@ -199,7 +199,8 @@ def _extract_in_time(source: Source, recipe: Recipe, device: str, budget: TimeBu
 def _extract_all(source: Source, wanted: Features, device: str, advance: Advance, limit: PassLimit | None) -> _Pass:
     """Go over the pictures once; features that were extracted before come from the cache."""
     catalog = Catalog.from_entries(source.entries)
-    backbone = backbones.choose(wanted, source, device)
+    choice = backbones.choose(wanted, source, device)
+    backbone = choice.backbone
     cache = FeatureCache(cache_namespace(backbone, wanted.resize, device))
     try:
         runner = backbones.runner(backbone, wanted, device)
@@ -217,4 +218,4 @@ def _extract_all(source: Source, wanted: Features, device: str, advance: Advance
         cache.close()
     catalog.record_pictures(extraction)
     notes = [Note("feature_cache", {"reason": cache.trouble})] if cache.trouble else []
-    return _Pass(catalog, extraction.features, backbone, wanted, [*notes, *extraction.notes])
+    return _Pass(catalog, extraction.features, backbone, wanted, [*choice.notes, *notes, *extraction.notes])

@@ -156,9 +156,9 @@ def input_size(recipe: Recipe, source: Source | None) -> int:
     if recipe.input.size != "auto":
         return recipe.input.size
     if recipe.model is not None and recipe.model.backbone is not None:
-        from kilat.model.timm_networks import default_size
+        from kilat.model.input_size import own_size
 
-        return default_size(recipe.model.backbone.name)
+        return own_size(recipe.model.backbone.name)
     if source is None:
         raise RecipeError(
             _("The size of the input follows from the pictures."), hint=_("Give it: --set input.size=32.")

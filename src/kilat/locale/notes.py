@@ -240,6 +240,13 @@ NOTES: dict[str, str | tuple[str, str]] = {
     "selu_spatial_dropout": N_(
         "Spatial dropout changes mean and variance in a network of SELUs; the recipe's dropout is alpha dropout."
     ),
+    # the size of a backbone's pictures (kilat.model.input_size)
+    "backbone_size": N_(
+        "{backbone} gets pictures of {size} pixels: at {own} it would compute {times} times as much (--size {own})."
+    ),
+    "positions_resampled": N_(
+        "Weights that stand for positions were resampled to {size} pixels from the size in brackets: {backbones}."
+    ),
     # the list of backbones (kilat.model.registry)
     "backbones_none_on_this_machine": N_("None of these is on this machine."),
     "backbones_more": N_("{count:,} more: narrow the search, or take --limit {all}."),

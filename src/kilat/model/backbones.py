@@ -14,14 +14,16 @@ import itertools
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kilat.errors import BackboneError, MissingExtra
 from kilat.features.backbone import Backbone, Block
 from kilat.locale import _
+from kilat.locale.notes import Note
 from kilat.runtime.cores import available_cores
 from kilat.runtime.extras import has_torch
 from kilat.runtime.files import cache_home
@@ -37,6 +39,35 @@ TOLERANCE = 1e-3
 """How far ONNX Runtime may be from PyTorch, as a share of a block's largest feature; 1e-5 is usual."""
 
 _MAX_BYTES = 1_900_000_000
+
+
+def settle_size(names: Sequence[str], size: int | None, suggested: int, device: str) -> tuple[int, list[Note]]:
+    """Return the side in pixels at which several networks take pictures, and notes; once known, without torch.
+
+    Args:
+        names: as timm has them, or of embedded networks.
+        size: the given side; None for one that follows from the pictures and from what the networks cost on a device.
+        suggested: the side that the pictures are worth.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        BackboneError: there is no such network, one of them cannot take the given size, or they have none in common.
+    """
+    path = cache_home() / "backbones" / f"sizes-{importlib.metadata.version('timm')}.json"
+    known: dict[str, Any] = {}
+    key = f"{EXPORT} {' '.join(names)} {size or f'{suggested} {device}'}"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = dict(json.loads(path.read_bytes()))
+        document = known[key]
+        return int(document["size"]), [Note(note["code"], note["values"]) for note in document["notes"]]
+    from kilat.model import input_size
+
+    settled = input_size.settle(names, size, suggested, input_size.MAX_MACS[device])
+    known[key] = {"size": settled.size, "notes": [note.document() for note in settled.notes]}
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, json.dumps(known).encode())
+    return settled.size, settled.notes
 
 
 def load(name: str, *, weights: Path | None = None, size: int | None = None) -> Backbone:

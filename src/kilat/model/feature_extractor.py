@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kilat.features import lite
 from kilat.features.backbone import Block
-from kilat.model import timm_networks
+from kilat.model import input_size, timm_networks
 from kilat.model.sequential_view import SequentialView
 
 _DEPTHS = 4
@@ -181,7 +181,7 @@ def _stage_indices(network: nn.Module) -> list[int]:
     """Return which of timm's intermediate maps to take: the last of each size; where all are alike, four depths."""
     if not hasattr(network, "forward_intermediates"):
         return []
-    reductions = timm_networks.reductions(network)
+    reductions = input_size.reductions(network)
     if len(set(reductions)) == 1:
         return sorted({round((depth + 1) * len(reductions) / _DEPTHS) - 1 for depth in range(_DEPTHS)} - {-1})
     return sorted({reduction: index for index, reduction in enumerate(reductions)}.values())

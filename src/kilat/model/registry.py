@@ -149,7 +149,7 @@ def count(name: str, size: tuple[int, int, int]) -> tuple[int, int]:
 
     with torch.device("meta"), torch.no_grad():
         # exportable: attention in plain matrix products, which are counted; the fused form needs a real device
-        network: Any = timm.create_model(name, num_classes=0, exportable=True).eval()
+        network: Any = timm.create_model(name, num_classes=0, exportable=True).eval().requires_grad_(False)
         with FlopCounterMode(display=False) as counter:
             network.forward_head(network.forward_features(torch.zeros(1, *size)), pre_logits=True)
     return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() // 2

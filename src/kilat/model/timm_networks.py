@@ -2,7 +2,6 @@
 
 import contextlib
 import pickle
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -17,10 +16,12 @@ import torch
 from huggingface_hub import constants as hub
 from torch import Tensor, nn
 
-from kilat.errors import BackboneError, nearest
+from kilat.errors import BackboneError
 from kilat.features import lite
 from kilat.features.weights import read_lite
 from kilat.locale import _
+from kilat.model import input_size
+from kilat.model.input_size import check_name
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 """Of weights files."""
@@ -50,13 +51,14 @@ def load(name: str, size: int | None = None, weights: Path | Literal["hub", "non
     """
     if name in lite.NAMES and weights == "hub":
         return embedded(name)
-    _check_name(name)
+    check_name(name)
     tensors = _read(weights) if isinstance(weights, Path) else {}
-    options = _size_options(name, size)
+    if size is not None:
+        input_size.check([name], size)
     if weights == "hub":
         _check_hub(name)
         try:
-            return _create(name, options, pretrained=True)
+            return input_size.build(name, size, pretrained=True)
         except Exception as error:  # whatever network, disk and hub raise; the hint is the same
             raise BackboneError(
                 _("The weights of '{name}' could not be downloaded: {error}").format(
@@ -64,7 +66,7 @@ def load(name: str, size: int | None = None, weights: Path | Literal["hub", "non
                 ),
                 hint=_weights_hint(),
             ) from error
-    network = _create(name, options)
+    network = input_size.build(name, size)
     if isinstance(weights, Path):
         _load_tensors(network, tensors, name, weights)
     return network
@@ -91,25 +93,6 @@ def normalisation(network: nn.Module) -> tuple[tuple[float, ...], tuple[float, .
     return mean, std
 
 
-def reductions(network: nn.Module) -> list[int]:
-    """Return how many times smaller than the picture each intermediate map of a network is."""
-    information: Any = getattr(network, "feature_info", ())
-    return [stage["reduction"] for stage in getattr(information, "info", information)]
-
-
-def default_size(name: str) -> int:
-    """Return the side in pixels that a network was trained with, or for the embedded ones the nearest they can take.
-
-    Raises:
-        BackboneError: there is no such network.
-    """
-    if name in lite.NAMES:
-        return lite.DEFAULT_SIZES[name]
-    _check_name(name)
-    pretrained: Any = timm.get_pretrained_cfg(name)
-    return int(pretrained.input_size[-1])
-
-
 def has_weights(name: str) -> bool:
     """Return whether the weights of a timm network are on this machine, in the cache that timm downloads them to."""
     pretrained: Any = timm.get_pretrained_cfg(name)
@@ -126,53 +109,6 @@ def size_error(name: str, size: int, error: Exception) -> BackboneError:
             name=name, size=size, error=_first_line(error)
         )
     )
-
-
-def _check_name(name: str) -> None:
-    base, _dot, tag = name.partition(".")
-    if not timm.is_model(base):
-        raise BackboneError(
-            _("There is no backbone '{name}'.").format(name=name), hint=nearest(base, timm.list_models())
-        )
-    tagged = timm.list_pretrained(f"{base}.*") if tag else []
-    if tag and name not in tagged:
-        raise BackboneError(
-            _("timm has no weights '{tag}' for '{base}'.").format(tag=tag, base=base), hint=nearest(name, tagged)
-        )
-
-
-def _size_options(name: str, size: int | None) -> dict[str, Any]:
-    """Return timm's options for a size; an unusual one is tried before weights are downloaded for it."""
-    pretrained: Any = timm.get_pretrained_cfg(name)
-    default = pretrained.input_size[-1]
-    if size is None or size == default:
-        return {}
-    options = {"img_size": size} if pretrained.fixed_input_size else {}
-    try:
-        stride = max(reductions(_create(name, options)), default=1)
-    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-        raise BackboneError(
-            _("'{name}' cannot be built for pictures of {size} pixels.").format(name=name, size=size),
-            hint=_("Take {default}, the size that it was made for.").format(default=default),
-        ) from error
-    if size < stride or size % stride:
-        below = max(stride, size // stride * stride)
-        hint = _("Take {size}.").format(size=default)
-        if not options:
-            hint = _("Take {below} or {above}.").format(below=below, above=below + stride)
-        raise BackboneError(
-            _("'{name}' cannot take pictures of {size} pixels: the side must be a multiple of {stride}.").format(
-                name=name, size=size, stride=stride
-            ),
-            hint=hint,
-        )
-    return options
-
-
-def _create(name: str, options: Mapping[str, Any], *, pretrained: bool = False) -> nn.Module:
-    # exportable: attention in plain matrix products, which ONNX Runtime fuses better than the traced fused form
-    network: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, exportable=True, **options)
-    return network
 
 
 def _check_hub(name: str) -> None:
@@ -255,12 +191,11 @@ def _unwrapped(content: Any) -> dict[str, Tensor]:
 
 def _load_tensors(network: nn.Module, tensors: dict[str, Tensor], name: str, path: Path) -> None:
     """Load the weights; what is left over (a classifier) is ignored, what is missing is an error."""
-    if _missing(network, tensors):
-        translate = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    if input_size.missing(network, tensors):
         # timm's translation may fail in any way on another network's file; the error below says it better.
         with contextlib.suppress(Exception):
-            tensors = translate(dict(tensors), network) if translate else tensors
-    missing = _missing(network, tensors)
+            tensors = input_size.translated(tensors, network)
+    missing = input_size.missing(network, tensors)
     if missing:
         names = ", ".join(missing[:3])
         if len(missing) > 3:
@@ -273,15 +208,6 @@ def _load_tensors(network: nn.Module, tensors: dict[str, Tensor], name: str, pat
         )
     own = network.state_dict()
     network.load_state_dict({key: value for key, value in tensors.items() if key in own}, strict=False)
-
-
-def _missing(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return the names of a network's tensors that are absent, or there in another shape."""
-    return [
-        key
-        for key, value in network.state_dict().items()
-        if not key.endswith("num_batches_tracked") and (key not in tensors or tensors[key].shape != value.shape)
-    ]
 
 
 def _first_line(error: BaseException) -> str:

@@ -126,6 +126,7 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         backbone_: the network, with its size, precision and the layout of its features.
+        notes_: what is worth knowing about it, such as a size that is not its own, as sentences.
         n_features_out_: how many features a picture gets.
     """
 
@@ -158,7 +159,8 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 hint=nearest(str(self.features), ("embedding", "all")),
             )
         source = source_of_pictures(X, [""] * len(X), "X")
-        self.backbone_ = backbones.choose(self._settings(), source, inference_device("auto"))
+        choice = backbones.choose(self._settings(), source, inference_device("auto"))
+        self.backbone_, self.notes_ = choice.backbone, [note.sentence() for note in choice.notes]
         self.n_features_out_ = int(self._columns().sum())
         return self
 

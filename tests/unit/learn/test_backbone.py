@@ -20,14 +20,14 @@ def source(side: int):
 def test_small_pictures_are_enlarged_and_photos_seen_at_the_usual_side(name, side, sizes):
     if weights_file(name) is None:
         pytest.skip("the extra weights is not installed")
-    backbone = choose(Features(backbone=name), source(side), "cpu")
+    backbone = choose(Features(backbone=name), source(side), "cpu").backbone
     assert (backbone.name, backbone.size, backbone.precision) == (name, sizes[lite.NAMES.index(name)], "int8")
 
 
 def test_size_and_precision_as_asked():
-    backbone = choose(Features(size=96, precision="fp32"), source(300), "cpu")
+    backbone = choose(Features(size=96, precision="fp32"), source(300), "cpu").backbone
     assert (backbone.name, backbone.size, backbone.precision) == (lite.NAME, 96, "fp32")
-    assert choose(Features(size=32), source(300), "cuda").precision == "fp32"
+    assert choose(Features(size=32), source(300), "cuda").backbone.precision == "fp32"
 
 
 def test_others_compute_in_fp32_and_need_torch(monkeypatch):

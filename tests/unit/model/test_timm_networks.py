@@ -14,7 +14,7 @@ timm = pytest.importorskip("timm", reason="the extra torch is not installed")
 
 from safetensors.torch import save_file  # noqa: E402 - comes with the extra
 
-from kilat.model import backbones, feature_extractor, timm_networks  # noqa: E402
+from kilat.model import backbones, feature_extractor, input_size, timm_networks  # noqa: E402
 
 NAME, SIZE = "mobilenetv3_small_050", 64
 
@@ -81,7 +81,11 @@ def test_wrong_names_get_the_nearest(weights, home):
 
 @pytest.mark.parametrize(
     ("name", "size", "hint"),
-    [(NAME, 100, "Take 96 or 128."), ("vit_tiny_patch16_224", 100, "Take 224."), ("resnet18", 16, "Take 32 or 64.")],
+    [
+        (NAME, 100, "Take 96 or 128."),
+        ("vit_tiny_patch16_224", 100, "Take 96 or 112."),
+        ("resnet18", 16, "Take 32."),
+    ],
 )
 def test_sizes_that_do_not_fit(weights, home, name, size, hint):
     with pytest.raises(BackboneError, match="cannot take pictures of") as caught:
@@ -129,7 +133,7 @@ def test_weights_from_an_address_are_here_once_downloaded(home, monkeypatch):
     ("name", "size"), [("resnet18", 224), ("efficientnet_lite0", 224), ("efficientnet_lite2", 256)]
 )
 def test_default_sizes(name, size):
-    assert timm_networks.default_size(name) == size
+    assert input_size.own_size(name) == size
 
 
 def test_a_download_that_breaks_off(home, monkeypatch):
