@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from kilat.fit.augment.random import Draw, Draws, GivenDraws, RecordedDraws
-from kilat.fit.cuda_graph import Graph
+from kilat.model.cuda_graph import Graph
 
 _log = logging.getLogger(__name__)
 

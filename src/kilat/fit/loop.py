@@ -19,7 +19,6 @@ from torch import Tensor
 from kilat.fit import resolutions, schedules, stopping
 from kilat.fit.activation_cache import SplitNetwork
 from kilat.fit.checkpoint import Checkpoints
-from kilat.fit.cuda_graph import Graph
 from kilat.fit.deadline import UpdatePlanner
 from kilat.fit.distributed.group import ALONE, SingleProcess
 from kilat.fit.loader import epoch_batches
@@ -31,6 +30,7 @@ from kilat.fit.train_step import TrainStep
 from kilat.fit.weight_selection import WeightSelection
 from kilat.locale import _
 from kilat.locale.notes import Note
+from kilat.model.cuda_graph import Graph
 from kilat.recipe.fit import Phase
 from kilat.runtime.deadline import Deadline
 from kilat.runtime.progress import Advance, ignore

@@ -17,7 +17,6 @@ from kilat.fit.augment import random
 from kilat.fit.augment.augmenter import Augmenter
 from kilat.fit.augment.random import Draws
 from kilat.fit.captured_step import CapturedStep, StepRecorder, foreign_part
-from kilat.fit.cuda_graph import Graph, graph_maker
 from kilat.fit.distributed.group import ALONE, SingleProcess
 from kilat.fit.inference import Inference
 from kilat.fit.loader import epoch_batches
@@ -33,6 +32,7 @@ from kilat.fit.train_state import TrainSpec
 from kilat.fit.weight_averaging import Tensors, Weights, with_prefix
 from kilat.locale import _
 from kilat.locale.notes import Note
+from kilat.model.cuda_graph import Graph, graph_maker
 from kilat.model.image_model import ImageModel
 from kilat.recipe import Network
 from kilat.recipe.fit import Phase

@@ -1,4 +1,4 @@
-"""Features from PyTorch: those of the ONNX backbone, from several threads, compiled and in half precision."""
+"""Features from PyTorch: those of the ONNX backbone, from several threads, repeated, and in half precision."""
 
 import threading
 
@@ -51,13 +51,73 @@ def test_the_torch_runner_gives_the_same_features(weights, home, name):
         assert close(features, expected[start:], 1e-3)
 
 
-def test_half_precision_and_tracing_stay_close(weights):
+class Repeated:
+    """A graph on the CPU: computes again from the same memory to the same memory."""
+
+    recorded = 0
+
+    def run(self, work):
+        return work()
+
+    def record(self, work):
+        type(self).recorded += 1
+        self.work, self.result = work, work().zero_()
+        return self.result
+
+    def replay(self):
+        self.result.copy_(self.work())
+
+
+class Failing(Repeated):
+    """A graph that cannot be recorded."""
+
+    def record(self, work):
+        raise torch.OutOfMemoryError("no room")
+
+
+class Stuck(Repeated):
+    """A graph that does not repeat what it should."""
+
+    def replay(self):
+        pass
+
+
+@pytest.mark.parametrize("graph", [Repeated, Failing, Stuck])
+def test_batches_of_one_size_are_repeated_where_that_gives_the_same(weights, graph):
+    runner = gpu.TorchRunner(NAME, SIZE, weights, device="cpu", batch=4, make_graph=graph)
+    pixels = noise(SIZE, 11)
+    plain = gpu.TorchRunner(NAME, SIZE, weights, device="cpu", batch=11)(pixels)
+    found: dict[int, np.ndarray] = {}
+    threads = [threading.Thread(target=lambda n=n: found.update({n: runner(pixels[n:])})) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for start, features in found.items():
+        assert close(features, plain[start:], 1e-4)
+    assert Repeated.recorded or graph is not Repeated
+
+
+def test_fewer_pictures_at_once_where_memory_does_not_suffice(weights, monkeypatch):
+    forward = feature_extractor.FeatureExtractor.forward
+
+    def limited(extractor, pixels):
+        if len(pixels) > 3:
+            raise torch.OutOfMemoryError("no room")
+        return forward(extractor, pixels)
+
+    monkeypatch.setattr(feature_extractor.FeatureExtractor, "forward", limited)
+    runner = gpu.TorchRunner(NAME, SIZE, weights, device="cpu", batch=8)
+    assert runner.batch == 2
+    assert len(runner(noise(SIZE, 5))) == 5
+
+
+def test_half_precision_stays_close(weights):
     network = feature_extractor.create(NAME, SIZE, weights)
     pixels = torch.from_numpy(noise(SIZE, 4))
     expected = network(pixels).numpy()
     network.network.to(torch.bfloat16)
-    found = gpu.traced(network, pixels)(pixels).numpy()
-    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.99
+    assert np.corrcoef(network(pixels).numpy().ravel(), expected.ravel())[0, 1] > 0.99
 
 
 @pytest.mark.gpu
