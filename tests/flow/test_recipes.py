@@ -29,7 +29,10 @@ COLUMNS = "epoch loss accuracy validation_loss validation_accuracy learning_rate
 TWO_PHASES = {"fit.phases.0.epochs": 1, "fit.phases.1.epochs": 1}
 BACKBONES = {"residual-head", "vgg16-binary", "flowers-mobilenet", "xception-fashion"}
 """Those that start with a pretrained network; its weights are random here, since tests fetch none."""
-WITH_BATCH_NORM = {"mlp-bn", "residual-head", "small-cnn", "strided-cnn", "vgg-cifar", "xception-fashion"}
+WITH_BATCH_NORM = {
+    "fast-cifar", "fast-cifar-90", "fast-cifar-915", "mlp-bn", "residual-head", "small-cnn", "strided-cnn", "tiny",
+    "vgg-cifar", "xception-fashion",
+}  # fmt: skip
 """The last one trains those of an unfrozen stage, since its weights are random here."""
 
 
@@ -46,6 +49,9 @@ class Small:
 
 
 SMALL = {
+    "fast-cifar": Small("digits", {"size": 16, "epochs": 2}),
+    "fast-cifar-90": Small("digits", {"size": 16, "epochs": 2}),
+    "fast-cifar-915": Small("digits", {"size": 16, "epochs": 2}),
     "flowers-dense": Small("photos", {"size": 32, "epochs": 2}),
     "flowers-mobilenet": Small("photos", {"size": 64, "epochs": 1}),
     "mlp-bn": Small("digits", {"size": 8, "epochs": 2}),
@@ -55,6 +61,7 @@ SMALL = {
     "residual-head": Small("photos", {"size": 64, "epochs": 1}),
     "small-cnn": Small("digits", {"size": 12, "epochs": 2}),
     "strided-cnn": Small("digits", {"size": 16, "epochs": 2}),
+    "tiny": Small("digits", {"epochs": 2, "min_steps": 0}),
     "vgg-cifar": Small("digits", {"size": 16, "epochs": 2}),
     "vgg16-binary": Small("photos", {"size": 32, "epochs": 1}),
     "xception-fashion": Small("few digits", {"size": 64, **TWO_PHASES}),
@@ -187,6 +194,13 @@ class TestSizes:
     def test_dense_networks(self, name: str) -> None:
         kernels = [weights for weights in first_weights(name).parameters() if weights.ndim == 2]
         assert [tuple(kernel.shape) for kernel in kernels] == [(300, 784), (100, 300), (10, 100)]
+
+
+def test_tiny_learns_digits_in_some_dozen_updates(pictures: Any, tmp_path: Path) -> None:
+    """Of 200 digits, 40 are tested on; with chance at a tenth and nearest neighbours at nine tenths."""
+    run = kilat.train(pictures["digits"], load("tiny", {"min_steps": 24, "batch": 64}), runs=tmp_path)
+    assert run.metrics.test.accuracy > 0.8
+    assert json.loads((run.folder / "metrics.json").read_text("utf-8"))["fit"]["epochs"] == 8
 
 
 class TestBackbones:

@@ -41,6 +41,7 @@ def make_trainer(tmp_path: Path) -> Callable[..., Any]:
     from kilat.fit.loader import InMemory
     from kilat.fit.loop import Trainer
     from kilat.fit.train_state import TrainSpec
+    from kilat.fit.whitening import fit_whitening
     from kilat.model.image_model import PixelNetwork
 
     def make(
@@ -70,6 +71,8 @@ def make_trainer(tmp_path: Path) -> Callable[..., Any]:
             network = prepare.build_network(recipe, side, len(classes))
         model = PixelNetwork(network, side, (90.0,), (60.0,))
         in_memory = InMemory(pixels.astype(np.uint8), device)
+        if (whiten := getattr(network, "whiten", None)) is not None:
+            fit_whitening(whiten, model, in_memory, train.rows)
         spec = TrainSpec(model, in_memory, train, validation, classes, recipe, device, later_pictures=15)
         return Trainer(spec, Checkpoints(tmp_path / folder), **rest)
 

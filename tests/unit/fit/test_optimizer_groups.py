@@ -129,3 +129,20 @@ def test_numbers_in_tensors_do_what_numbers_do():
         other.apply(torch.tensor(other.prepare(RATE / (step + 1))).unbind())
     for name in SHAPES:
         torch.testing.assert_close(static[name], plain[name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_training_that_was_killed_ends_with_the_same_bytes(make_trainer, require_exact):
+    """With all that a fast recipe consists of: whitening, Muon beside another optimizer, flips, growing pictures."""
+
+    def make(**choices):
+        layers = [{"whiten": 2}, {"activation": "gelu"}, {"conv": 6}, "batch_norm", {"conv": 6}, "global_avg_pool"]
+        augment = {"crop": 1, "fill": "reflect", "horizontal_flip": True}
+        fit = {
+            "epochs": 3, "checkpoint": 0, "precision": "auto", "resolution": [0.75, 1.0], "schedule": "linear",
+            "optimizer": "muon", "optimizer_groups": {"biases": "nesterov"},
+        }  # fmt: skip
+        model = {"max_norm": 1.0, "flip_average": "auto"}
+        return make_trainer(layers=[*layers, {"dense": "classes"}], model=model, augment=augment, fit=fit, **choices)
+
+    whole = require_exact(make, (4, 5))
+    assert whole.state.history[-1]["loss"] < whole.state.history[0]["loss"]

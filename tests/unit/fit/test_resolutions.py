@@ -61,6 +61,13 @@ def test_smaller_planes_are_averages_and_the_same_size_is_untouched():
     assert torch.equal(resolutions.resize(torch.full((1, 3, 8, 8), 7.0), 20), torch.full((1, 3, 20, 20), 7.0))
 
 
+def test_shares_are_of_the_networks_input():
+    assert resolutions.in_pixels([0.75, 1.0], 32) == [24, 32]
+    assert resolutions.in_pixels([0.625, 1], 8) == [5, 8]
+    assert resolutions.in_pixels([16, 24], 32) == [16, 24]
+    assert resolutions.in_pixels([], 32) == []
+
+
 class TestTraining:
     def test_trains_at_each_in_turn_and_evaluates_at_its_own(self, make_trainer):
         network = Recording()
@@ -72,6 +79,12 @@ class TestTraining:
         assert network.trained == [side for side in (16, 16, 24, 24, 16, 24) for _update in range(3)]
         assert set(network.evaluated) == {8}
         assert trainer.state.notes == [Note("resolution_enlarged", {"size": 8, "largest": 24})]
+
+    def test_trains_at_shares_of_the_input(self, make_trainer):
+        network = Recording()
+        fit = {"epochs": 4, "resolution": [0.5, 0.75, 1.0]}
+        make_trainer(model={"module": "tests.Recording"}, layers=[], network=network, fit=fit, side=16).run()
+        assert network.trained == [side for side in (8, 8, 12, 16) for _update in range(3)]
 
     def test_killed_at_any_of_them(self, make_trainer, require_exact):
         def make(**choices):

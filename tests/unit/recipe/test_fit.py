@@ -220,10 +220,38 @@ class TestProblems:
             ({"swa_epochs": 3, "ema": 0.9}, "fit: takes either ema or swa_epochs: both average the weights"),
             ({"unfreeze": 3, "phases": [{"epochs": 1}]}, "fit: takes either unfreeze or phases, each with an unfreeze"),
             ({"phases": [{"epochs": 0}]}, "fit.phases.0.epochs: must be at least 1"),
+            ({"min_steps": 9, "phases": [{"epochs": 1}]}, "fit: takes either min_steps or phases"),
+            (
+                {"optimizer_groups": {"bias": "adam"}},
+                "fit.optimizer_groups.bias: unknown option. Did you mean 'biases'?",
+            ),
+            (
+                {"optimizer_groups": {"last_kernel": {"name": "sgd", "beta_1": 0.5}}},
+                "fit.optimizer_groups.last_kernel: sgd has no beta_1",
+            ),
+            *(
+                ({"resolution": [side]}, "fit.resolution.0: must be 16 to 1024 pixels, or a share of the input's side")
+                for side in (8, 0.1, 1.5, 2000, 32.5, 0)
+            ),
         ],
     )
     def test_one_thing_wrong(self, problems: Any, fit: dict[str, Any], sentence: str) -> None:
         assert problems({"model": LAYERS, "fit": fit})[0].startswith(sentence)
+
+    def test_few_pictures_are_seen_more_often(self) -> None:
+        fit = load({"model": LAYERS, "fit": {"epochs": 3, "min_steps": 250}}).fit
+        (phase,) = fit.all_phases
+        assert [fit.epochs_of(phase, steps) for steps in (1000, 84, 83, 10, 1)] == [3, 3, 4, 25, 250]
+        assert load({"model": LAYERS, "fit": {"epochs": 3}}).fit.epochs_of(phase, 1) == 3
+
+    def test_optimizers_of_parts_can_be_set_one_by_one(self) -> None:
+        given = {"fit.optimizer_groups.biases": "nesterov", "fit.optimizer_groups.biases.learning_rate": 0.3}
+        groups = load("vgg-cifar", given).fit.optimizer_groups
+        assert groups.biases == Optimizer(name="nesterov", learning_rate=0.3)
+        assert groups.last_kernel is None
+        again = load(load("vgg-cifar", given), {"fit.optimizer_groups.biases.name": "adam"}).fit.optimizer_groups
+        assert again.biases == Optimizer(name="adam", learning_rate=0.3)
+        assert load("vgg-cifar", {"learning_rate": 0.1}).fit.optimizer.learning_rate == 0.1
 
     def test_epochs_for_a_recipe_with_phases(self, problems: Any) -> None:
         (found,) = problems("xception-fashion", {"epochs": 3})
