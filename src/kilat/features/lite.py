@@ -78,6 +78,22 @@ def build(size: int, precision: str = "int8", name: str = NAME) -> Backbone:
     return Backbone(name, graph.serialise(), size, precision, (*blocks, Block("last", _LAST)))
 
 
+def pretrained_statistics(name: str) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return the mean and the variance that each channel had over ImageNet, after each of the seven stages.
+
+    They follow from the batch norms that end a stage's blocks: a sum of shortcuts has the sum of their means and,
+    taken as independent, of their variances.
+    """
+    tensors, number, statistics = read_lite(name), 0, []
+    for repeats in _REPEATS[name]:
+        norms = [f"_blocks.{number + repeat}._bn2" for repeat in range(repeats)]
+        means = [tensors[f"{norm}.bias"].astype(np.float64) for norm in norms]
+        variances = [tensors[f"{norm}.weight"].astype(np.float64) ** 2 for norm in norms]
+        statistics.append((np.sum(means, 0), np.sum(variances, 0)))
+        number += repeats
+    return statistics
+
+
 @dataclass(frozen=True)
 class _Convolution:
     """A convolution with its batch norm folded in; ``mean`` and ``deviation`` are those of its outputs, per channel."""

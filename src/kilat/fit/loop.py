@@ -252,7 +252,7 @@ class Trainer:
             reason = "all_epochs"
         elif state.step >= state.planned_steps:
             reason = "time_limit"
-        if rule and stopping.should_stop(state.monitored(rule.monitor), rule):
+        if rule and stopping.should_stop([*state.start_values(rule.monitor), *state.monitored(rule.monitor)], rule):
             reason = "early_stopping"
         is_last_phase = state.phase + 1 == len(self.fit.all_phases)
         if is_last_phase and self.fit.swa_epochs:
@@ -273,6 +273,8 @@ class Trainer:
                 self.state.notes.append(Note("all_checkpoints_damaged"))
             self.state.notes += resolutions.enlarged_notes(self.sides, self.network.size)
             self._enter_phase(0)
+            if self.fit.early_stopping and self.fit.early_stopping.from_start:
+                self.state.start = dict(zip(("loss", "accuracy"), self.train_step.validate(), strict=True))
             self._save_epoch_start()
             return
         self.state = resumed

@@ -80,6 +80,7 @@ class TrainState:
             where they stayed.
         horizontal_flip: whether pictures are mirrored, where the recipe leaves that open; None before it is known.
         stop_reason: why training is over: ``all_epochs``, ``time_limit`` or ``early_stopping``; empty before.
+        start: the validation's ``loss`` and ``accuracy`` before training, where early stopping counts them.
         history: a row for every finished epoch.
         notes: what changes how far the result can be believed.
     """
@@ -103,6 +104,7 @@ class TrainState:
     horizontal_flip: bool | None = None
     precise_batch_norm: int = 0
     stop_reason: str = ""
+    start: dict[str, float] = field(default_factory=dict)
     history: list[Row] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 
@@ -139,6 +141,10 @@ class TrainState:
         self.epoch += 1
         self.batch = self.pictures = self.correct = 0
         self.loss = self.seconds = 0.0
+
+    def start_values(self, monitor: str) -> list[float]:
+        """Return the validation's ``loss`` or ``accuracy`` before training, where it counts in this phase."""
+        return [self.start[monitor]] if self.start and self.phase == 0 else []
 
     def monitored(self, monitor: str) -> list[float]:
         """Return the validation's ``loss`` or ``accuracy`` in the finished epochs of this phase."""

@@ -3,14 +3,17 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from kilat.data.catalog import Source
 from kilat.data.split import Part
-from kilat.evaluate.comparison import compare
+from kilat.features.domain_shift import domain_shift
 from kilat.features.pixels import PixelDataset, fits_in_memory, read_pixels
 from kilat.learn.device import training_device
-from kilat.learn.frozen import Extracted, extract, fit_head, head_on
+from kilat.learn.frozen import Extracted, extract, first_backbone, fit_head, head_on
 from kilat.learn.learned import Alternative, Learned
 from kilat.learn.network import TrainingOptions, network_artifact, split_logits
+from kilat.learn.prospects import Prospects, count_mistakes
 from kilat.learn.splits import hold_out_parts, preview_rows, shared_calibration
 from kilat.learn.time_budget import ACTIVATION_CACHE, UNLIMITED, TimeBudget
 from kilat.locale import _
@@ -31,26 +34,31 @@ Parts = tuple[Part, Part, Part]
 def finetune(
     source: Source, recipe: Recipe, timer: Timer, budget: TimeBudget, progress: Progress, options: TrainingOptions
 ) -> Learned:
-    """Fit a head on a frozen backbone, train both further, and keep the better of the two results.
+    """Fit a head on a frozen backbone, train both further where that can win, and keep the better of the two results.
 
     Two heads are fitted: one on all pictures but the test pictures, which is the frozen result, and one without the
-    validation pictures as well, from which training starts, and whose answers to these pictures it has to beat.
+    validation pictures as well, from which training starts. What training has to beat is how the frozen result's heads
+    of the other folds answer these pictures.
     """
     require_torch(_("Fine-tuning a backbone"))
     from kilat.fit.distributed.launch import require_devices
 
     require_devices(recipe.runtime.devices, training_device(recipe.runtime.device))
     extracted = extract(source, recipe, timer, budget, progress)
-    recipe = extracted.recipe
-    parts = train, validation, _calibration = hold_out_parts(extracted.train, extracted.classes, recipe)
+    parts = hold_out_parts(extracted.train, extracted.classes, extracted.recipe)
     frozen = head_on(extracted, timer, budget, overwrite_features=False)
+    if recipe.fit.when == "promising":
+        prospects = _prospects(extracted, frozen, parts)
+        frozen = replace(frozen, sections={"prospects": prospects.document(), **frozen.sections})
+        if prospects.objection:
+            return replace(frozen, notes=[*frozen.notes, prospects.note()])
     if budget.is_late_for_finetuning:
         return replace(frozen, notes=[*frozen.notes, Note("no_time_to_finetune")])
+    changed = first_backbone(extracted) if recipe.fit.backbones == "first" else extracted
     with timer.measure("head_s"):
-        start = fit_head(extracted, train, budget, overwrite_features=True)
-    before = start.logits(validation.rows)
+        start = fit_head(changed, parts[0], budget, overwrite_features=True)
     with timer.measure("pictures_s"):
-        dataset, training = _training_run(source, extracted, parts, start.head, progress)
+        dataset, training = _training_run(source, changed, parts, start.head, progress)
     if budget.limit and budget.is_late_for_training(training.answering_seconds(budget.now)):
         return replace(frozen, notes=[*frozen.notes, Note("no_time_to_finetune")])
     advance = progress(_("Training"))
@@ -63,22 +71,45 @@ def finetune(
             advance=advance,
         )
         split = split_logits(trained, dataset)
-    comparison = compare(validation.truth, before, split.validation_logits)
     frozen = replace(
         frozen,
-        alternative=Alternative("fine_tuned", split, comparison),
+        alternative=Alternative("fine_tuned", split, frozen.split.compare(split.validation, split.validation_logits)),
         sections={"fit": trained.metrics, **frozen.sections},
         history=trained.history,
-        augmented=training.preview(preview_rows(train), trained.augment),
+        augmented=training.preview(preview_rows(dataset.train), trained.augment),
     )
-    learned = _fine_tuned(frozen, trained, extracted, parts) if comparison.is_better else frozen
+    learned = _better(frozen, trained, changed, parts)
     trained.close()
     return learned
 
 
-def _fine_tuned(frozen: Learned, trained: "Trained", extracted: Extracted, parts: Parts) -> Learned:
-    """The fine-tuned network in the place of the frozen result, its alternative; only now it is exported."""
+def _prospects(extracted: Extracted, frozen: Learned, parts: Parts) -> Prospects:
+    """Return what speaks for training the backbone further."""
+    _train, validation, _calibration = parts
+    one, split = first_backbone(extracted), frozen.split
+    answered = np.isin(split.validation.rows, validation.rows)
+    return Prospects(
+        int(answered.sum()),
+        count_mistakes(split.validation.truth[answered], split.validation_logits[answered]),
+        domain_shift(one.features[one.train.rows], one.backbone.blocks, one.backbone.name),
+    )
+
+
+def _better(frozen: Learned, trained: "Trained", extracted: Extracted, parts: Parts) -> Learned:
+    """Return the frozen result, or the fine-tuned network in its place where that is better; only then it is exported.
+
+    Args:
+        frozen: with the fine-tuned network as its alternative.
+        trained: that network.
+        extracted: the features of the backbones that were trained.
+        parts: of the pictures.
+    """
     assert frozen.alternative is not None
+    if not frozen.alternative.comparison.is_better:
+        rule = extracted.recipe.fit.early_stopping
+        is_given_up = rule and rule.from_start and trained.metrics["stop_reason"] == "early_stopping"
+        given_up = [Note("finetuning_given_up", {"count": len(trained.history)})] if is_given_up else []
+        return replace(frozen, notes=[*frozen.notes, *given_up])
     recipe, catalog, split = extracted.recipe, extracted.catalog, frozen.alternative.split
     _train, validation, calibration = parts
     catalog.set_split(calibration.rows, "calibration")
@@ -89,7 +120,7 @@ def _fine_tuned(frozen: Learned, trained: "Trained", extracted: Extracted, parts
         split=split,
         alternative=replace(frozen.alternative, split=frozen.split),
         artifact=network_artifact(trained, split, catalog, name, size, resize),
-        sections={"head": frozen.sections["head"], "fit": trained.metrics},
+        sections={**{name: value for name, value in frozen.sections.items() if name != "fit"}, "fit": trained.metrics},
         notes=[
             *extracted.notes,
             *shared_calibration(validation, calibration),
@@ -102,6 +133,7 @@ def _fine_tuned(frozen: Learned, trained: "Trained", extracted: Extracted, parts
 def prepare_finetuning(source: Source, recipe: Recipe, progress: Progress) -> "TrainingRun":
     """Return a backbone with its fitted head, before the first update of its training."""
     extracted = extract(source, recipe, Timer(), UNLIMITED, progress)
+    extracted = first_backbone(extracted) if recipe.fit.backbones == "first" else extracted
     parts = hold_out_parts(extracted.train, extracted.classes, recipe)
     head = fit_head(extracted, parts[0], UNLIMITED, overwrite_features=True).head
     return _training_run(source, extracted, parts, head, progress)[1]

@@ -140,6 +140,26 @@ def head_on(extracted: Extracted, timer: Timer, budget: TimeBudget, *, overwrite
     )
 
 
+def first_backbone(extracted: Extracted) -> Extracted:
+    """Return the features of the first of several backbones side by side, as if it had been extracted by itself."""
+    recipe, backbone = extracted.recipe, extracted.backbone
+    name, *others = recipe.features.backbones
+    if not others:
+        return extracted
+    blocks = tuple(
+        replace(block, name=block.name.removeprefix(f"{name}."))
+        for block in backbone.blocks
+        if block.name.startswith(f"{name}.")
+    )
+    width = sum(block.width for block in blocks)
+    return replace(
+        extracted,
+        recipe=recipe.model_copy(update={"features": recipe.features.model_copy(update={"backbone": name})}),
+        backbone=replace(backbone, name=name, blocks=blocks),
+        features=np.ascontiguousarray(extracted.features[:, :width]),
+    )
+
+
 def _head_refit(extracted: Extracted, fitted: probe.FittedHead) -> HeadRefit:
     """Return how all pictures are answered in turn, whatever their split is: labels of test pictures may be wrong, too.
 

@@ -21,7 +21,7 @@ from kilat.check.near_duplicates import NO_NEAR_DUPLICATES, NearDuplicates
 from kilat.data.catalog import Catalog
 from kilat.data.split import Part
 from kilat.evaluate.calibration import apply_temperature, fit_temperature
-from kilat.evaluate.comparison import Comparison
+from kilat.evaluate.comparison import Comparison, compare
 from kilat.evaluate.metrics import measure
 from kilat.features.backbone import Backbone, Block
 from kilat.learn.metadata import NetworkInfo
@@ -86,6 +86,16 @@ class SplitLogits:
     def is_calibrated_apart(self) -> bool:
         """Whether the calibration pictures are others than the validation pictures."""
         return self.calibration is not self.validation
+
+    def compare(self, pictures: Part, logits: Floats) -> Comparison:
+        """Compare a challenger with this on validation pictures, of which it answers those that this has left out.
+
+        Args:
+            pictures: that the challenger was not trained on.
+            logits: its answers, ``[n, classes]``.
+        """
+        _rows, ours, theirs = np.intersect1d(self.validation.rows, pictures.rows, return_indices=True)
+        return compare(pictures.truth[theirs], self.validation_logits[ours], logits[theirs])
 
     def measures(self) -> dict[str, Any]:
         """Return the sections ``test`` and ``validation`` of ``metrics.json``."""

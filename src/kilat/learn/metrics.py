@@ -168,6 +168,24 @@ class PairedDifference(Section):
     needed: float
 
 
+class ProspectsSection(Section):
+    """What spoke for training a backbone further, and against it, before it was (``kilat.learn.prospects``).
+
+    Args:
+        pictures: for validation.
+        mistakes: of the frozen result on them.
+        domain_shift: how far the pictures are from those that the backbone was pretrained on; 0 for no difference.
+        expected_gain: the share of the log loss that might be gained.
+        needed_gain: the share that must be gained to be more than noise.
+    """
+
+    pictures: int
+    mistakes: int
+    domain_shift: float | None
+    expected_gain: float
+    needed_gain: float
+
+
 class ComparisonSection(Section):
     """A head on a frozen backbone, and what was trained to beat it, on the same split.
 
@@ -264,6 +282,7 @@ class Metrics(Section):
         validation: measured on the validation pictures, by cross-validation for a head on a frozen backbone.
         head: the head on a frozen backbone.
         fit: a training by gradient.
+        prospects: what spoke for fine-tuning, where the recipe leaves open whether it is worth its time.
         comparison: what was trained against the frozen backbone.
         unknown: how unknown pictures are noticed.
         check: what was found in the data.
@@ -281,6 +300,7 @@ class Metrics(Section):
     validation: Measures
     head: HeadSection | None = None
     fit: FitSection | None = None
+    prospects: ProspectsSection | None = None
     comparison: ComparisonSection | None = None
     unknown: UnknownSection
     check: CheckSection

@@ -8,16 +8,14 @@ network could not beat it by more than noise, and the validation pictures decide
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kilat import recipe as recipes
 from kilat.data.catalog import Catalog, Source
 from kilat.data.split import Part
-from kilat.evaluate.comparison import Comparison, compare
 from kilat.features.pixels import PixelDataset, fits_in_memory, natural_size, read_pixels
 from kilat.learn.device import training_device
 from kilat.learn.frozen import Extracted
-from kilat.learn.learned import Alternative, Learned, SplitLogits
+from kilat.learn.learned import Alternative, Learned
 from kilat.learn.network import TrainingOptions, network_artifact, split_logits
 from kilat.learn.splits import hold_out_parts, preview_rows, shared_calibration
 from kilat.learn.time_budget import TimeBudget
@@ -61,7 +59,9 @@ def challenge(
         return frozen
     recipe = _recipe(name, extracted.recipe)
     parts = _train, validation, _calibration = hold_out_parts(extracted.train, extracted.classes, recipe)
-    if not _compare(frozen.split, validation, 100 * np.eye(len(extracted.classes))[validation.truth]).is_better:
+    if not frozen.split.compare(
+        validation, 100 * np.eye(len(extracted.classes), dtype=np.float32)[validation.truth]
+    ).is_better:
         return frozen  # not even a perfect network would be
     if reason := _why_not(catalog, budget):
         return replace(frozen, notes=[*frozen.notes, Note(reason, {"recipe": name})])
@@ -77,7 +77,7 @@ def challenge(
             return replace(frozen, notes=[*frozen.notes, Note("no_time_for_small_network")])
         trained = training.train(options.folder, deadline=budget.deadline, on_epoch=options.on_epoch, advance=advance)
         split = split_logits(trained, dataset)
-    comparison = _compare(frozen.split, split.validation, split.validation_logits)
+    comparison = frozen.split.compare(split.validation, split.validation_logits)
     learned = replace(
         frozen,
         alternative=Alternative("network", split, comparison),
@@ -151,9 +151,3 @@ def _read_dataset(
         advance=progress(_("Reading pictures")),
     ).pixels
     return PixelDataset(catalog, size, pixels, extracted.classes, *parts, extracted.test, extracted.notes)
-
-
-def _compare(frozen: SplitLogits, validation: Part, logits: NDArray[np.floating]) -> Comparison:
-    """Compare logits of validation pictures with the frozen ones, where the head that gave these had not seen them."""
-    _rows, ours, theirs = np.intersect1d(validation.rows, frozen.validation.rows, return_indices=True)
-    return compare(validation.truth[ours], frozen.validation_logits[theirs], logits[ours].astype(np.float32))

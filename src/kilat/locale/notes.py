@@ -336,6 +336,24 @@ NOTES: dict[str, str | tuple[str, str]] = {
         "Suspected labels are among the {count:,} of {total:,} pictures that the network was not trained on; kilat "
         "check looks at all of them."
     ),
+    "finetuning_few_mistakes": (
+        N_(
+            "The backbone was not trained further: of {pictures:,} validation pictures the frozen result gets one "
+            "wrong, which leaves too little to gain."
+        ),
+        N_(
+            "The backbone was not trained further: of {pictures:,} validation pictures the frozen result gets {count:,} "
+            "wrong, which leaves too little to gain."
+        ),
+    ),
+    "finetuning_like_pretraining": N_(
+        "The backbone was not trained further: the pictures are like those it was pretrained on, and a gain that small "
+        "would not show on {pictures:,} validation pictures. fit.when=always trains it in any case."
+    ),
+    "finetuning_given_up": (
+        N_("Fine-tuning was given up after its first epoch, which gained nothing on the validation pictures."),
+        N_("Fine-tuning was given up after {count:,} epochs, the last of which gained nothing on validation pictures."),
+    ),
     "no_time_to_finetune": N_("The time limit left no room for fine-tuning: this is the frozen result alone."),
     "no_time_for_small_network": N_(
         "The pictures are small, and a small network of their own may be better; the time limit left no room for it."

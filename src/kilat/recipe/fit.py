@@ -213,11 +213,14 @@ class EarlyStopping(Section):
         patience: epochs without progress.
         min_delta: what counts as progress.
         monitor: the validation's ``loss`` or ``accuracy``.
+        from_start: whether the network before its training counts as an epoch, so that one that gains nothing at all
+            is given up: for networks that begin with fitted weights.
     """
 
     patience: Annotated[int, Field(ge=0)] = 10
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     monitor: Literal["loss", "accuracy"] = "loss"
+    from_start: bool = False
 
     @classmethod
     def expand(cls, given: Any) -> Any:
@@ -291,6 +294,10 @@ class Fit(Section):
         keep: the weights of the ``best`` epoch by validation, or of the ``last``.
         phases: parts of training one after the other, instead of ``epochs`` and ``unfreeze``.
         unfreeze: how many of a backbone's top stages are trained; ``all`` for the whole backbone.
+        backbones: whether of several backbones side by side ``all`` are trained further, or the ``first`` by itself.
+        when: ``always``, or where it is ``promising``: backbones are trained further only where the frozen result is
+            wrong often enough for a gain to show on validation pictures, and where the pictures are unlike those that
+            the backbone was pretrained on.
         layer_decay: by which the rate falls from each stage of a backbone to the one below it (arXiv 2106.08254); the
             head has the full rate, the top stage one factor less.
         batch_norm: whether batch norms of a backbone's unfrozen stages keep their pretrained statistics (``frozen``)
@@ -330,6 +337,8 @@ class Fit(Section):
     keep: Literal["best", "last"] = "best"
     phases: tuple[Phase, ...] = ()
     unfreeze: Stages = 0
+    backbones: Literal["all", "first"] = "all"
+    when: Literal["always", "promising"] = "always"
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     batch_norm: Literal["auto", "frozen", "train"] = "auto"
     precise_batch_norm: bool | Literal["auto"] = "auto"

@@ -55,7 +55,7 @@ class Features(Section):
 
     Args:
         backbone: its name; of several joined by ``+`` the head gets the features side by side.
-        weights: a file of weights instead of the backbone's own.
+        weights: a file of weights instead of the backbone's own; ``hub`` for its own.
         size: side in pixels; ``auto`` is four times the pictures' own, at most the backbone's usual one.
         resize: how pictures that are not square are fitted: crop, squash or pad.
         precision: ``int8`` or ``fp32``; ``auto`` is int8 where the backbone has it.
@@ -71,6 +71,18 @@ class Features(Section):
     precision: Literal["auto", "int8", "fp32"] = "auto"
     flip_average: bool = False
     small_network: Literal["tiny", "none"] = "tiny"
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _not_random(cls, weights: Any) -> Any:
+        if weights == "none":
+            raise ValueError(
+                _(
+                    "'none' are random weights, which only a network of a section model can begin with (its first "
+                    "layer may be a backbone); a frozen or fine-tuned backbone needs trained ones: a file, or the hub's"
+                )
+            )
+        return None if weights == "hub" else weights
 
     @property
     def backbones(self) -> tuple[str, ...]:
@@ -221,7 +233,12 @@ class Recipe(Section):
         yield message.format(sections=_(" and ").join(given))
 
     def _network_problems(self) -> Iterator[str]:
-        if self.model is None or not self.model.layers:
+        if self.model is None:
+            return
+        for option, default in (("when", "always"), ("backbones", "all")):
+            if getattr(self.fit, option) != default:
+                yield _("fit.{option}: only where frozen backbones are trained further").format(option=option)
+        if not self.model.layers:
             return
         if self.model.backbone is None:
             yield from self._options_for_backbones(self.model)
