@@ -3,3 +3,7 @@
 ``prepare`` makes a ``TrainingRun``, which trains a network and returns it as ``Trained``. Stands on runtime, data,
 recipe, features, probe and model. Imports torch.
 """
+
+from kilat.runtime.openmp import wait_asleep
+
+wait_asleep()

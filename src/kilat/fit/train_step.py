@@ -13,12 +13,11 @@ from torch import Tensor
 from kilat.errors import RecipeError
 from kilat.fit import clipping, losses, optimizer_groups, resolutions
 from kilat.fit.activation_cache import NotCachedError, SplitNetwork, compute_activations
-from kilat.fit.augment import random
-from kilat.fit.augment.augmenter import Augmenter
 from kilat.fit.augment.random import Draws
 from kilat.fit.captured_step import CapturedStep, StepRecorder, foreign_part
 from kilat.fit.distributed.group import ALONE, SingleProcess
 from kilat.fit.inference import Inference
+from kilat.fit.inputs import TrainingInputs
 from kilat.fit.loader import epoch_batches
 from kilat.fit.microbatch import MicroBatch
 from kilat.fit.mirror_test import PICTURES as MIRRORED
@@ -32,6 +31,7 @@ from kilat.fit.train_state import TrainSpec
 from kilat.fit.weight_averaging import Tensors, Weights, with_prefix
 from kilat.locale import _
 from kilat.locale.notes import Note
+from kilat.model.cpu.kernel_gradient import IndependentKernelGradients
 from kilat.model.cuda_graph import Graph, graph_maker
 from kilat.model.image_model import ImageModel
 from kilat.recipe import Network
@@ -63,9 +63,11 @@ class TrainStep:
         if spec.device == "cuda":  # on an NVIDIA GPU, convolutions are fastest with channels last
             self.network.to(memory_format=torch.channels_last)
         self.dtype = choose_precision(self.fit.precision, spec.device, self.network)
+        in_bf16 = spec.device == "cpu" and self.dtype == torch.bfloat16
+        self._convolutions = IndependentKernelGradients() if in_bf16 else contextlib.nullcontext()
         self.weights = Weights(self.network, self.fit.ema)
         self.inference = Inference(self.network, spec.pictures, len(spec.classes), spec.device, group)
-        self.side, self.epoch = self.network.size, 0
+        self.inputs = TrainingInputs(spec)
         self.micro_batch = MicroBatch()
         self.trains_statistics = False
         self._logits = self._logits_of_pixels = self._compiled(self.network.logits)
@@ -74,7 +76,6 @@ class TrainStep:
         class_weights = losses.class_weights(self.fit.class_weight, spec.classes, counts)
         self._loss = losses.Loss(self.fit.loss, len(spec.classes), class_weights)
         self._validation_loss = losses.Loss(self.fit.loss, len(spec.classes), None)
-        self._truth = _truth_by_row(spec)
         self._batch_norms: list[Any] = []
 
     def start_phase(self, phase: Phase) -> None:
@@ -116,7 +117,7 @@ class TrainStep:
         if self.spec.recipe.model is not None:
             average = self.spec.recipe.model.flip_average
             self.network.flip_average = bool(self.augment.horizontal_flip if average == "auto" else average)
-        self._augmenter = Augmenter(self.augment) if self.augment.is_active else None
+        self.inputs.augment(self.augment)
         self._recorder.drop()
 
     def cache_activations(
@@ -209,11 +210,9 @@ class TrainStep:
         numbers: Sequence[float] | None = None,
     ) -> Tensor:
         """Make one update as it is, in parts where memory requires it; ``numbers`` are the optimizer's, if known."""
-        truth, mirrored = self._travelling(rows)
-        # Augmentation draws for the whole batch, so that its result does not depend on how the batch is divided.
-        inputs, targets = self._augmented(batch, self._one_hot(truth), generator, *mirrored)
+        inputs, targets = self.inputs(batch, generator, *self.inputs.labels(rows))
         share = self.group.share(len(rows))
-        inputs, targets = self._resized(inputs[share.rows]), targets[share.rows]
+        inputs, targets = self.inputs.resized(inputs[share.rows]), targets[share.rows]
         results = self._backward(inputs, targets, share.weight, seed)
         penalty = self._regularizer.penalty().to(results)
         self.group.all_reduce([value.grad for value in self.weights.trainable.values() if value.grad is not None])
@@ -231,8 +230,8 @@ class TrainStep:
         """Return what makes an update as one of many that are alike; None where that cannot be, or they are few."""
         if len(batch) != min(self.fit.batch, len(self.spec.train.rows)) or self.micro_batch.size:
             return None
-        step = self._step_of_batch if self._is_repeatable else self._step_of_inputs
-        return self._recorder.step((batch.shape, self.side), step, self._objection)
+        step = self._step_of_batch if self.inputs.are_repeatable else self._step_of_inputs
+        return self._recorder.step((batch.shape, self.inputs.side), step, self._objection)
 
     def _objection(self) -> str:
         """Return why updates cannot be recorded as a graph; nothing where they can."""
@@ -245,10 +244,6 @@ class TrainStep:
         part = foreign_part(self.network)
         return f"{part} may compute something else each time" if part else ""
 
-    @property
-    def _is_repeatable(self) -> bool:
-        return self._augmenter is None or self._augmenter.is_repeatable
-
     def _captured_update(
         self,
         captured: CapturedStep,
@@ -259,50 +254,28 @@ class TrainStep:
         seed: int,
     ) -> Tensor:
         """Make one update by a graph, with the optimizer's numbers; it has the shape of those before."""
-        truth, mirrored = self._travelling(rows)
-        if self._is_repeatable:
-            resident, travelling = [batch], [torch.tensor(numbers), truth, *mirrored]
-        else:
-            inputs, targets = self._augmented(batch, self._one_hot(truth), generator, *mirrored)
-            resident, travelling = [inputs, targets], [torch.tensor(numbers)]
+        resident, travelling = [batch], [torch.tensor(numbers), *self.inputs.labels(rows)]
+        if not self.inputs.are_repeatable:
+            resident, travelling = [*self.inputs(batch, generator, *travelling[1:])], travelling[:1]
         _seed(self.spec.device, seed)
         return captured(resident, travelling, generator)
 
     def _step_of_batch(self, resident: Sequence[Tensor], travelling: Sequence[Tensor], draws: Draws) -> Tensor:
         """Make an update from a batch, the optimizer's numbers, classes, and which pictures are mirrored."""
-        (batch,), (numbers, truth, *mirrored) = resident, travelling
-        inputs, targets = self._augmented(batch, self._one_hot(truth), draws, *mirrored)
-        return self._step_of_inputs([inputs, targets], [numbers], draws)
+        (batch,), (numbers, *labels) = resident, travelling
+        return self._step_of_inputs(self.inputs(batch, draws, *labels), [numbers], draws)
 
     def _step_of_inputs(self, resident: Sequence[Tensor], travelling: Sequence[Tensor], _draws: Draws) -> Tensor:
         """Make an update from augmented pictures, their targets and the optimizer's numbers."""
         (inputs, targets), (numbers,) = resident, travelling
         self.network.zero_grad()
-        loss, correct = self._backward_part(self._resized(inputs), targets, 1.0)
+        loss, correct = self._backward_part(self.inputs.resized(inputs), targets, 1.0)
         penalty = self._regularizer.penalty()
         self._complete_gradients()
         self._optimizer.apply(numbers.unbind())
         self._regularizer.constrain()
         self.weights.update_ema(first=False)
         return torch.stack([loss, penalty, correct])
-
-    def _travelling(self, rows: NDArray[np.int64]) -> tuple[Tensor, list[Tensor]]:
-        """Return the classes of pictures, ``[n]``, and which are mirrored if any are, bool ``[n]``; on the CPU."""
-        mirrored = []
-        if self._augmenter and self.augment.horizontal_flip:
-            mirrored = [random.alternating(rows, seed=self.spec.recipe.runtime.seed, epoch=self.epoch)]
-        return self._truth[torch.from_numpy(rows)], mirrored
-
-    def _augmented(
-        self, batch: Tensor, targets: Tensor, draws: Draws, mirrored: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the network's input before it is resized, and the targets."""
-        if self._augmenter:
-            return self._augmenter(batch, targets, draws, mirrored)
-        return batch if self.inference.cache else batch.permute(0, 3, 1, 2).float(), targets
-
-    def _resized(self, inputs: Tensor) -> Tensor:
-        return inputs if self.inference.cache else resolutions.resize(inputs, self.side)
 
     def _complete_gradients(self) -> None:
         """Add the penalty's to the gradients, and clip them."""
@@ -339,7 +312,8 @@ class TrainStep:
     def _backward_part(self, inputs: Tensor, targets: Tensor, weight: float) -> Tensor:
         """Add some pictures to the gradients by their weight; return their part of the loss, and the correct ones."""
         # Without the cache of autocast, which a graph must not share with what is not in it.
-        with torch.autocast(self.spec.device, self.dtype, enabled=self.dtype != torch.float32, cache_enabled=False):
+        is_mixed = self.dtype != torch.float32
+        with torch.autocast(self.spec.device, self.dtype, enabled=is_mixed, cache_enabled=False), self._convolutions:
             logits = self._logits(inputs)
         loss = self._loss(logits.float(), targets) * weight
         torch.autograd.backward(self._scaler.scale(loss))
@@ -378,7 +352,7 @@ class TrainStep:
         """Classify some validation pictures as they are and mirrored, with the weights that would be kept."""
         spec = self.spec
         rows = epoch_batches(spec.validation.rows, MIRRORED, seed=spec.recipe.runtime.seed, epoch=0)[0]
-        targets = self._targets(rows)
+        targets = self.inputs.targets(rows)
         mirrored = Inference(self.network, Mirrored(spec.pictures), len(spec.classes), spec.device, self.group)
         with self.weights.with_ema(), _without_flip_average(self.network):
             plain, flipped = (
@@ -389,7 +363,7 @@ class TrainStep:
     def validate(self) -> tuple[float, float]:
         """Return loss and accuracy on the validation pictures, with the weights that would be kept."""
         rows = self.spec.validation.rows
-        targets = self._targets(rows)
+        targets = self.inputs.targets(rows)
         with self.weights.with_ema():
             logits = self.inference.outputs(rows)
             penalty = float(self._regularizer.penalty())
@@ -407,15 +381,6 @@ class TrainStep:
         self._optimizer.restore(with_prefix("optimizer", here))
         self._scaler.restore(with_prefix("scaler", here))
         self._recorder.drop()
-
-    def _targets(self, rows: NDArray[np.int64]) -> Tensor:
-        return self._one_hot(self._truth[torch.from_numpy(rows)])
-
-    def _one_hot(self, truth: Tensor) -> Tensor:
-        """Return how much pictures belong to each class, float32 ``[n, classes]``, on the network's device."""
-        # Not torch's one_hot, which looks at the values.
-        classes = torch.arange(len(self.spec.classes), device=self.spec.device)
-        return (truth.to(self.spec.device)[:, None] == classes).float()
 
 
 @contextlib.contextmanager
@@ -448,12 +413,3 @@ def _seed(device: str, value: int) -> None:
         torch_xla.manual_seed(value)
     else:
         torch.default_generator.manual_seed(value)
-
-
-def _truth_by_row(spec: TrainSpec) -> Tensor:
-    """Return the class of every training and validation picture, by its row in the catalog."""
-    parts = (spec.train, spec.validation)
-    truth = torch.zeros(1 + int(max(part.rows.max(initial=0) for part in parts)), dtype=torch.int64)
-    for part in parts:
-        truth[torch.from_numpy(part.rows)] = torch.from_numpy(part.truth)
-    return truth

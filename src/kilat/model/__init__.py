@@ -4,3 +4,7 @@ Stands on ``probe`` (the fitted head that fine-tuning starts from), ``features``
 features), ``recipe``, ``runtime``, ``locale`` and ``errors``. ``backbones`` and ``registry`` import torch and timm only
 where they are used; everything else here imports torch.
 """
+
+from kilat.runtime.openmp import wait_asleep
+
+wait_asleep()
