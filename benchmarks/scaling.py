@@ -1,18 +1,30 @@
-"""The pass over small pictures when the network costs nothing, by threads and by worker processes.
+"""The pass over small pictures when the network costs nothing, by threads and processes; work beside busy programs.
 
-It is what decoding, measuring, resizing, hashing and handing over cost: 6,000 pictures of 32×32 (or ``--pictures``),
-every configuration in a process of its own, in turn. Decoding alone by Pillow, on one core, stands beside it. Claimed
-for two cores that nothing else uses: at least 2,000 pictures a second, and with sixteen threads 0.9 of it at least. The
-start of worker processes is not counted; kilat starts them from four cores on, where six seconds of work are left.
+The pass is what decoding, measuring, resizing, hashing and handing over cost: 6,000 pictures of 32×32 (or
+``--pictures``), every configuration in a process of its own, in turn. Decoding alone by Pillow, on one core, stands
+beside it. Claimed for two cores that nothing else uses: at least 2,000 pictures a second, and with sixteen threads 0.9
+of it at least. The start of worker processes is not counted; kilat starts them from four cores on, where six seconds of
+work are left.
+
+Then training steps of `strided-cnn` and `vgg-cifar`, and with ``--flowers`` the whole first run on them, alone and
+beside ``--busy`` processes that do nothing but compute, in turn. With as many threads as cores, a program's share of
+the processor beside n others of one thread is cores / (cores + n). Claimed is at most 1.3 times the time that this
+share would give. (Linux shares processors out between sessions first; the busy processes belong to the same one.)
 
     python benchmarks/scaling.py [--folder cifar10] [--pictures 6000] [--threads 1 2 16] [--processes 1 2] [--rounds 3]
+                                 [--busy 2] [--flowers flowers]
 """
 
 import argparse
+import contextlib
 import io
 import json
+import statistics
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +34,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIDE = 128
+STEPS = 20
+MOST = 1.3
+"""Times the time that a share of the processor would give."""
 
 
 def main() -> None:
@@ -32,13 +47,25 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2, 4, 16])
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--busy", type=int, default=2, help="processes beside which trainings run; 0 for none")
+    parser.add_argument("--flowers", type=Path, help="photographs for a first run beside them; by default none")
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.alone in NETWORKS:
+        print(json.dumps(steps(args.alone)))
+        return
     folder = measure.dataset_folder("cifar10", args.folder)
     if args.alone:
         print(json.dumps(once(folder, args.pictures, *args.alone.split("-"))))
         return
     measure.print_header(__doc__, "kilat", "numpy", "pillow", "onnxruntime")
+    compare_pass(folder, args)
+    if args.busy:
+        compare_load(args.busy, args.rounds, args.flowers)
+
+
+def compare_pass(folder: Path, args: argparse.Namespace) -> None:
+    """Measure the pass in all configurations, and print it."""
     wanted = ["decoding-1", *(f"threads-{n}" for n in args.threads), *(f"processes-{n}" for n in args.processes)]
 
     def rate(configuration: str) -> float:
@@ -96,6 +123,69 @@ def once(folder: Path, count: int, kind: str, number: str) -> float:
         first = len(times) // 4
         return (len(times) - first) / (times[-1] - times[first])
     return len(paths) / (times[-1] - begin)
+
+
+NETWORKS = ("strided-cnn", "vgg-cifar")
+
+
+def compare_load(busy: int, rounds: int, flowers: Path | None) -> None:
+    """Measure work alone and beside busy processes, and print the ratio to what its share would give."""
+    works: dict[str, Callable[[], float]] = {
+        f"{name}, {STEPS} steps": lambda name=name: float(  # type: ignore[misc]
+            measure.run([sys.executable, __file__, "--alone", name]).document
+        )
+        for name in NETWORKS
+    }
+    if flowers:
+        works["flowers, first run"] = partial(first_run, flowers.resolve())
+    cores = measure.available_cores()
+    slower = (cores + busy) / cores
+    print(f"beside {busy} busy processes, share {1 / slower:.2f} of {cores} cores")
+    for name, work in works.items():
+        found = measure.interleave(rounds, {"alone": work, "beside": partial(beside, busy, work)})
+        alone, loaded = found["alone"], found["beside"]
+        print(f"  {name:24} alone {measure.summary(alone)}, beside {measure.summary(loaded)}")
+        times = statistics.median(loaded) / statistics.median(alone) / slower
+        measure.verdict(f"{name}: at most {MOST} times its share", f"{times:.2f}", times <= MOST)
+
+
+def beside(busy: int, work: Callable[[], float]) -> float:
+    """Do some work while busy processes run."""
+    with busy_processes(busy):
+        return work()
+
+
+@contextlib.contextmanager
+def busy_processes(count: int) -> Iterator[None]:
+    """Keep so many processes computing while the block lasts."""
+    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def first_run(folder: Path) -> float:
+    """Return the seconds of a first run on photographs."""
+    with tempfile.TemporaryDirectory() as workdir:
+        return measure.train(folder, Path(workdir, "runs"), Path(workdir, "cache")).seconds
+
+
+def steps(recipe: str) -> float:
+    """Return the seconds of some training steps of kilat's loop, on noise of 32×32."""
+    import kilat.fit  # noqa: F401, I001 - before PyTorch, as in `kilat train`: threads that wait sleep
+    import training_speed
+
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (training_speed.PICTURES, 32, 32, 3), np.uint8)
+    case = training_speed.Case(recipe, 32, False, 0.0, [])
+    truth = np.arange(len(pixels)) % training_speed.CLASSES
+    with tempfile.TemporaryDirectory() as workdir:
+        step = training_speed.kilat(case, pixels, truth, "auto", Path(workdir), augmented=True)
+        training_speed.mean_ms(step, 3)
+        return training_speed.mean_ms(step, STEPS) * STEPS / 1000
 
 
 if __name__ == "__main__":
