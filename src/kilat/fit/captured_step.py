@@ -36,12 +36,12 @@ class StepRecorder:
 
     def __init__(self, make_graph: Callable[[], Graph] | None) -> None:
         self._make_graph = make_graph
-        self._held: tuple[Hashable, CapturedStep] | None = None
+        self._current: tuple[Hashable, CapturedStep] | None = None
         self._objection = ""
 
     def drop(self) -> None:
         """Forget what was recorded: the memory that it works on is no longer that of the training."""
-        self._held, self._objection = None, ""
+        self._current, self._objection = None, ""
 
     def step(self, shape: Hashable, step: "Step", objection: Callable[[], str]) -> "CapturedStep | None":
         """Return the step to make; None for one that is not recorded.
@@ -53,16 +53,16 @@ class StepRecorder:
         """
         if self._make_graph is None or self._objection:
             return None
-        if self._held is None or self._held[0] != shape:
+        if self._current is None or self._current[0] != shape:
             if reason := objection():
                 self.object(reason)
                 return None
-            self._held = shape, CapturedStep(step, self._make_graph())
-        return self._held[1]
+            self._current = shape, CapturedStep(step, self._make_graph())
+        return self._current[1]
 
     def object(self, reason: str) -> None:
         """Make all further steps as they are, for a reason, until what was recorded is dropped."""
-        self._held, self._objection = None, reason
+        self._current, self._objection = None, reason
         _log.debug("training steps are not recorded as a CUDA graph: %s", reason)
 
 

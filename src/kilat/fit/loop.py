@@ -148,8 +148,8 @@ class Trainer:
         self._choose_flips()
         self._cache_activations()
         self._choose_side()
-        self.train_step.epoch = len(self.state.history)
-        remaining = self._batches(self.train_step.epoch)[self.state.batch :]
+        self.train_step.inputs.epoch = len(self.state.history)
+        remaining = self._batches(self.train_step.inputs.epoch)[self.state.batch :]
         with contextlib.closing(self.train_step.batches(remaining)) as arriving:
             for rows in remaining:
                 if self.state.step >= self.state.planned_steps:
@@ -343,7 +343,7 @@ class Trainer:
     def _choose_side(self) -> None:
         """Set the size of the epoch's pictures; a time limit changes it between epochs only."""
         if self.sides:
-            self.train_step.side = resolutions.side_of_epoch(self.sides, self.state.epoch, self._planned_epochs)
+            self.train_step.inputs.side = resolutions.side_of_epoch(self.sides, self.state.epoch, self._planned_epochs)
 
     def _relative_cost(self) -> float:
         if not self.sides:

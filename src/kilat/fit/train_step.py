@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kilat.errors import RecipeError
-from kilat.fit import clipping, losses, optimizer_groups, resolutions
+from kilat.fit import clipping, losses, optimizer_groups
 from kilat.fit.activation_cache import NotCachedError, SplitNetwork, compute_activations
 from kilat.fit.augment.random import Draws
 from kilat.fit.captured_step import CapturedStep, StepRecorder, foreign_part
@@ -44,9 +44,7 @@ _UNREGULARIZED = Network(module="a backbone and its head")
 class TrainStep:
     """A network with everything that changes it; ``start_phase`` comes before all else.
 
-    ``side`` is that of the pictures in training, in pixels; inference has the network's own. ``epoch`` is which one it
-    is, from 0 over all phases, by which pictures are mirrored. ``trains_statistics`` is whether batch norms train: then
-    the result for a picture depends on the others in its batch.
+    ``trains_statistics`` is whether batch norms train: then what a picture gives depends on the others in its batch.
 
     Args:
         spec: the training.
