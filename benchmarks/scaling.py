@@ -33,6 +33,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from kilat.runtime.cores import available_cores
+
 SIDE = 128
 STEPS = 20
 MOST = 1.3
@@ -138,7 +140,7 @@ def compare_load(busy: int, rounds: int, flowers: Path | None) -> None:
     }
     if flowers:
         works["flowers, first run"] = partial(first_run, flowers.resolve())
-    cores = measure.available_cores()
+    cores = available_cores()
     slower = (cores + busy) / cores
     print(f"beside {busy} busy processes, share {1 / slower:.2f} of {cores} cores")
     for name, work in works.items():

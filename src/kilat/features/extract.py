@@ -35,7 +35,7 @@ from kilat.recipe import Resize
 from kilat.runtime.array_types import Flags, Ints
 from kilat.runtime.cores import available_cores
 from kilat.runtime.progress import Advance, ignore
-from kilat.runtime.worker_processes import WorkerProcesses, affordable_processes
+from kilat.runtime.worker_processes import WorkerProcesses, worthwhile_processes
 
 PREPROCESSING = f"decode 1, resize 2, image stats {IMAGE_STATS_VERSION}"
 """Part of every cache key: a number is raised when decoding or resizing changes the pixels that the network gets."""
@@ -46,12 +46,6 @@ _SAMPLE = 64
 _PUT_EVERY = 128
 _READ_AHEAD = 32
 _SMALL_PICTURES = 48
-
-_FEWEST_CORES = 4
-_START_AFTER = 0.5
-_WORTH_STARTING = 6.0
-"""Worker processes take a second or two of every core to start. From four cores on, and where that many seconds of
-work are left after the first half second, they win it back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,11 +280,7 @@ class Extractor:
         """Return how many worker processes to start now; 0 for none."""
         if self.processes is not None:
             return self.processes
-        seconds = time.perf_counter() - self.started
-        left = seconds / max(1, self.done) * (self.total - self.done)
-        if available_cores() < _FEWEST_CORES or seconds < _START_AFTER or left < _WORTH_STARTING:
-            return 0
-        return affordable_processes(available_cores())
+        return worthwhile_processes(time.perf_counter() - self.started, self.done, self.total)
 
     def _process(self, batch: list[_Job]) -> list[_Job]:
         """Have a batch processed, by this thread or by a worker process that it waits for."""

@@ -1,9 +1,13 @@
 """How training loads its pictures: all in memory, or decoded as they are needed; in a new order every epoch."""
 
+import contextlib
 import threading
+import time
+import weakref
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,12 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kilat.data.catalog import Source
+from kilat.data.catalog import Picture, Source
 from kilat.errors import PictureError, RunError
-from kilat.features.processing import Preprocessor, batch_size
+from kilat.features.processing import Preprocessor, Processed, Processing, Untransformed, batch_size
 from kilat.locale import _
+from kilat.locale.notes import Note
+from kilat.locale.refusals import Refusal
 from kilat.recipe import Resize
 from kilat.runtime.cores import available_cores
+from kilat.runtime.worker_processes import WorkerProcesses, worthwhile_processes
 
 Rows = NDArray[np.int64]
 
@@ -82,7 +89,8 @@ class InMemory:
 class Streaming:
     """Pictures decoded each time, some batches ahead, by threads that end with the iterator.
 
-    Sources are read by one thread at a time, and nothing else may read this one meanwhile.
+    Where training waits for them and there are cores, the threads hand the pictures to worker processes, which last as
+    long as this object. Sources are read by one thread at a time, and nothing else may read this one meanwhile.
 
     Args:
         source: where the pictures come from.
@@ -90,18 +98,35 @@ class Streaming:
         resize: how pictures that are not square are fitted.
         device: where the network is.
         workers: how many threads decode; by default as many as there are cores.
+        processes: how many worker processes there are from the start; None where that follows from the cores, and from
+            how long training waits.
     """
 
     def __init__(
-        self, source: Source, size: int, resize: Resize, device: torch.device | str, workers: int | None = None
+        self,
+        source: Source,
+        size: int,
+        resize: Resize,
+        device: torch.device | str,
+        workers: int | None = None,
+        processes: int | None = None,
     ) -> None:
-        self.source, self.resize, self.preprocessor = source, resize, Preprocessor(size, resize)
+        self.source, self.size, self.resize = source, size, resize
+        self.processing = Processing(Preprocessor(size, resize), Untransformed(), measure=False)
         self.device, self.workers = torch.device(device), workers or available_cores()
         self.chunk = min(batch_size(size), _MAX_CHUNK)
         self.lock = threading.Lock()
+        self.processes: WorkerProcesses[list[Picture], Processed] | None = None
+        self._wanted, self._waited, self._collected = processes, 0.0, 0
 
     def __reduce__(self) -> tuple[type["Streaming"], tuple[Any, ...]]:
-        return Streaming, (self.source, self.preprocessor.size, self.resize, self.device.type, self.workers)
+        # For processes that train together: each has its share of the cores already.
+        return Streaming, (self.source, self.size, self.resize, self.device.type, self.workers, 0)
+
+    @property
+    def notes(self) -> list[Note]:
+        """What the user should know."""
+        return [Note("worker_died")] if self.processes and self.processes.broken else []
 
     def batches(self, order: Sequence[Rows]) -> Generator[Tensor, None, None]:
         """Yield the pixels of each array of rows.
@@ -111,8 +136,10 @@ class Streaming:
         """
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="kilat-stream")
         waiting: deque[_Batch] = deque()
+        end = self._collected + sum(map(len, order))
         try:
             for rows in order:
+                self._start_processes(end)
                 waiting.append(self._submit(pool, rows))
                 while len(waiting) > _BATCHES_AHEAD and self._are_busy(waiting):
                     yield self._collect(waiting.popleft())
@@ -121,12 +148,25 @@ class Streaming:
         finally:
             pool.shutdown(cancel_futures=True)
 
+    def _start_processes(self, end: int) -> None:
+        """Start worker processes where what training would wait for up to that many pictures is worth it."""
+        if self.processes is not None:
+            return
+        count = self._wanted
+        if count is None:
+            count = worthwhile_processes(self._waited, self._collected, end)
+        if count:
+            self.processes = WorkerProcesses(self.processing, count)
+            weakref.finalize(self, self.processes.close)
+            if self._wanted is not None:
+                self.processes.wait()
+
     def _are_busy(self, waiting: deque["_Batch"]) -> bool:
         """Return whether every worker has work besides the oldest batch, even where batches are tiny."""
         return sum(len(batch.tasks) for batch in waiting) - len(waiting[0].tasks) >= self.workers
 
     def _submit(self, pool: ThreadPoolExecutor, rows: Rows) -> "_Batch":
-        shape = (len(rows), self.preprocessor.size, self.preprocessor.size, 3)
+        shape = (len(rows), self.size, self.size, 3)
         pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
         # A compressed archive is only read forwards: in the order of the rows, at worst once a batch.
         positions = np.argsort(rows, kind="stable")
@@ -134,24 +174,38 @@ class Streaming:
         return _Batch(pixels, [pool.submit(self._load, rows, chunk, pixels.numpy()) for chunk in chunks])
 
     def _collect(self, batch: "_Batch") -> Tensor:
+        began = time.perf_counter()
         for task in batch.tasks:
             task.result()
+        self._waited += time.perf_counter() - began
+        self._collected += len(batch.pixels)
         return batch.pixels.to(self.device, non_blocking=True)
 
     def _load(self, rows: Rows, positions: NDArray[np.intp], out: NDArray[np.uint8]) -> None:
-        """Decode some of a batch's pictures, in a worker."""
-        for position in positions:
-            row = int(rows[position])
-            try:
-                with self.lock:
-                    picture = self.source.read(row)
-                out[position] = self.preprocessor(picture)
-            except PictureError as error:
-                message = _("{path} could be read when the run began, but no longer can: {reason}.")
-                raise RunError(
-                    message.format(path=self.source.entries[row].path, reason=error.message),
-                    hint=_("Leave the pictures as they are until training has ended, or keep them in memory."),
-                ) from error
+        """Decode some of a batch's pictures, in a thread."""
+        pictures, done = [self._read(int(row)) for row in rows[positions]], None
+        if self.processes and self.processes.ready:
+            with contextlib.suppress(BrokenProcessPool):  # what a worker that died was doing is done here
+                done = self.processes(pictures)
+        done = done or self.processing(pictures)
+        if done.refusals:
+            first = min(done.refusals)
+            raise self._no_longer_readable(int(rows[positions[first]]), done.refusals[first])
+        out[positions] = done.vectors
+
+    def _read(self, row: int) -> Picture:
+        try:
+            with self.lock:
+                return self.source.read(row)
+        except PictureError as error:
+            raise self._no_longer_readable(row, error.refusal) from error
+
+    def _no_longer_readable(self, row: int, refusal: Refusal) -> RunError:
+        message = _("{path} could be read when the run began, but no longer can: {reason}.")
+        return RunError(
+            message.format(path=self.source.entries[row].path, reason=refusal.sentence()),
+            hint=_("Leave the pictures as they are until training has ended, or keep them in memory."),
+        )
 
 
 @dataclass

@@ -11,7 +11,7 @@ from kilat.fit.augment.preview import preview_sheet
 from kilat.fit.checkpoint import Checkpoints
 from kilat.fit.distributed.launch import start_group
 from kilat.fit.inference import Inference
-from kilat.fit.loader import Rows
+from kilat.fit.loader import Rows, Streaming
 from kilat.fit.loop import Trainer
 from kilat.fit.lr_finder import RangeTest, find_learning_rate
 from kilat.fit.precise_batch_norm import are_settled, old_share, training_batch_norms
@@ -108,6 +108,8 @@ class TrainingRun:
             trainer.run()
         notes = [*self.notes, *trainer.state.notes, *_micro_batch_notes(trainer)]
         notes += _statistics_notes(trainer)
+        if isinstance(self.spec.pictures, Streaming):
+            notes += self.spec.pictures.notes
         metrics = training_metrics(trainer) | self.counts._asdict()
         return Trained(trainer.inference, trainer.state.history, metrics, notes, trainer.train_step.augment)
 

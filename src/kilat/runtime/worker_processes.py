@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Generic, TypeVar
 
+from kilat.runtime.cores import available_cores
 from kilat.runtime.memory import available_memory
 
 T = TypeVar("T")
@@ -23,6 +24,12 @@ MEMORY = 512 << 20
 """Bytes that a worker may come to need: an interpreter with its libraries, a network and the pictures in its hands."""
 
 _PARENT_SECONDS = 1.0
+
+_FEWEST_CORES = 4
+_START_AFTER = 0.5
+_WORTH_STARTING = 6.0
+"""Worker processes take a second or two of every core to start. From four cores on, and where that many seconds of
+work are left after the first half second, they win it back."""
 
 
 class WorkerProcesses(Generic[T, R]):
@@ -75,9 +82,20 @@ class WorkerProcesses(Generic[T, R]):
         self._pool.shutdown(wait=True, kill_workers=True)
 
 
-def affordable_processes(wanted: int) -> int:
-    """Return how many worker processes there is memory for, up to what is wanted; half of the memory stays free."""
-    return min(wanted, available_memory() // (2 * MEMORY))
+def worthwhile_processes(seconds: float, done: int, total: int) -> int:
+    """Return how many worker processes to start for the rest of some work; 0 where they are not worth their start.
+
+    There are as many as cores, or as there is memory for; half of the memory stays free.
+
+    Args:
+        seconds: that the work took so far.
+        done: how much of it is done.
+        total: how much there is.
+    """
+    left = seconds / max(1, done) * (total - done)
+    if available_cores() < _FEWEST_CORES or seconds < _START_AFTER or left < _WORTH_STARTING:
+        return 0
+    return min(available_cores(), available_memory() // (2 * MEMORY))
 
 
 @contextlib.contextmanager

@@ -1,6 +1,10 @@
 """Pictures in memory and streamed pictures are the same bytes in the same order."""
 
+import contextlib
+import gc
 import io
+import os
+import signal
 import tarfile
 import threading
 import zipfile
@@ -156,6 +160,60 @@ class TestStreaming:
         assert why in caught.value.message
         assert caught.value.hint
         assert not stream_threads()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux to name a process's children")
+class TestWorkerProcesses:
+    """Streams whose pictures are decoded by worker processes."""
+
+    IMAGES = noise(60, 24)
+    BATCHES = [*np.arange(60).reshape(-1, 5)] * 2
+
+    def stream(self, processes):
+        return Streaming(Counting(self.IMAGES), 16, "crop", "cpu", workers=2, processes=processes)
+
+    def pixels(self, processes):
+        return torch.cat(list(self.stream(processes).batches(self.BATCHES)))
+
+    def children(self):
+        own = os.getpid()
+        found = {int(one) for one in Path(f"/proc/{own}/task/{own}/children").read_text().split()}
+        return {one for one in found if b"loky" in Path(f"/proc/{one}/cmdline").read_bytes()}
+
+    def wait_for_the_end_of(self, processes):
+        """Return when they are gone, however long the machine takes; pytest's own limit ends a test that hangs."""
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                while Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                    os.sched_yield()
+
+    def test_the_same_bytes(self):
+        assert torch.equal(self.pixels(5), self.pixels(0))
+
+    def test_one_that_dies_is_said_and_costs_no_picture_and_the_others_end_with_the_stream(self):
+        before, expected = self.children(), self.pixels(0)
+        streaming = self.stream(2)
+        batches = streaming.batches(self.BATCHES)
+        got = [next(batches)]
+        processes = self.children() - before
+        assert len(processes) >= 2
+        assert streaming.notes == []
+        os.kill(min(processes), signal.SIGKILL)
+        got += list(batches)
+        got += list(streaming.batches(self.BATCHES))
+        assert torch.equal(torch.cat(got), torch.cat([expected, expected]))
+        assert [note.code for note in streaming.notes] == ["worker_died"]
+        del streaming, batches
+        gc.collect()
+        self.wait_for_the_end_of(processes)
+
+    def test_a_picture_that_is_gone_is_named(self, tmp_path):
+        source = open_source(packed("", tmp_path))
+        row = [entry.path for entry in source.entries].index("b/07.jpg")
+        (tmp_path / "data" / "b/07.jpg").write_bytes(b"x")
+        stream = Streaming(source, 16, "crop", "cpu", processes=1)
+        with pytest.raises(RunError, match=r"b/07\.jpg could be read when the run began, but no longer can"):
+            list(stream.batches([np.array([0, row, 1])]))
 
 
 class TestOrder:
