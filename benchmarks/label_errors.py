@@ -268,7 +268,9 @@ def judge(extracted: Extracted, labels: Ints) -> Judged:
     begin = time.perf_counter()
     fold = folds(train, RECIPE.head.folds, RECIPE.runtime.seed)
     refit = HeadRefit.of(fitted, train.rows, labels, fold, len(extracted.classes))
-    issues = find_label_issues(labels[refit.held_out], apply_temperature(refit(), 1.0), refit)
+    heads = refit.fit()
+    probabilities = apply_temperature(refit.logits(heads), 1.0)
+    issues = find_label_issues(labels[refit.held_out], probabilities, replace(refit, starts=tuple(heads)))
     seconds = time.perf_counter() - begin
     correct = fitted.logits(test.rows).argmax(1) == test.truth
     return Judged(refit.held_out, issues, float(correct.mean()), seconds)

@@ -1,5 +1,6 @@
 """Fitting heads again, each without one fold of the pictures, and without those whose labels are doubtful."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,8 @@ class HeadRefit:
         classes: how many there are.
         l2_penalty: of every head.
         towards: what it draws the heads to.
+        starts: coefficients that the head without each fold begins with, as ``fit`` returns them: fewer steps are left,
+            where most of the pictures are the same. By default each begins with what it is drawn to.
     """
 
     scores: Floats
@@ -33,6 +36,7 @@ class HeadRefit:
     classes: int
     l2_penalty: float
     towards: Towards
+    starts: tuple[Floats, ...] = ()
 
     @classmethod
     def of(cls, fitted: FittedHead, rows: Ints, labels: Ints, fold: Ints, classes: int) -> "HeadRefit":
@@ -44,21 +48,32 @@ class HeadRefit:
         """Positions of the pictures that are held out once, in the order of the logits, ``[n]``."""
         return np.flatnonzero(self.fold >= 0)
 
-    def __call__(self, kept: Flags | None = None) -> Floats:
-        """Return held-out logits ``[n, classes]`` of heads fitted to the pictures of a mask ``[n]`` over ``held_out``.
+    def __call__(self, kept: Flags) -> Floats:
+        """Return held-out logits ``[n, classes]`` of heads fitted to the pictures of a mask ``[n]`` over them."""
+        return self.logits(self.fit(kept))
+
+    def fit(self, kept: Flags | None = None) -> list[Floats]:
+        """Fit a head without each fold, to all other pictures or those of a mask ``[n]`` over ``held_out``.
 
         A picture that is never held out is always trained on.
         """
-        weights, held_out = np.ones(len(self.rows), np.float32), self.held_out
+        weights = np.ones(len(self.rows), np.float32)
         if kept is not None:
-            weights[held_out] = kept
+            weights[self.held_out] = kept
         problem = Problem(self.scores[self.rows], self.labels, weights, self.classes, self.towards)
-        numbers = np.unique(self.fold[self.fold >= 0])
-        masks = (self.fold[None] != numbers[:, None]).astype(np.float32)
+        masks = (self.fold[None] != self._numbers[:, None]).astype(np.float32)
+        with single_threaded_blas():
+            heads = problem.solve(masks, self.l2_penalty, self.starts)
+        return [head for head in heads if head is not None]
+
+    def logits(self, heads: Sequence[Floats]) -> Floats:
+        """Return what each of these heads answers to the pictures of its fold, ``[n, classes]``."""
         logits = np.zeros((len(self.rows), self.classes), np.float32)
         with single_threaded_blas():
-            solutions = problem.solve(masks, [self.l2_penalty] * len(masks))
-            for number, coefficients in zip(numbers, solutions, strict=True):
-                assert coefficients is not None
-                logits[self.fold == number] = problem.scores[self.fold == number] @ coefficients
-        return logits[held_out]
+            for number, coefficients in zip(self._numbers, heads, strict=True):
+                logits[self.fold == number] = self.scores[self.rows[self.fold == number]] @ coefficients
+        return logits[self.held_out]
+
+    @property
+    def _numbers(self) -> Ints:
+        return np.unique(self.fold[self.fold >= 0])

@@ -301,7 +301,7 @@ def _finish_folds(
     if by_fold and times.folds():
         missing = []
     masks = (folds[None] != np.array(missing, np.int64)[:, None]).astype(np.float32)
-    solved = zip(missing, problem.solve(masks, [l2_penalty] * len(masks), stop=times.folds), strict=True)
+    solved = zip(missing, problem.solve(masks, l2_penalty, stop=times.folds), strict=True)
     finished = {**by_fold, **{number: head for number, head in solved if head is not None}}
     return {number: finished[number] for number in sorted(finished)}
 

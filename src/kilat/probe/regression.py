@@ -97,15 +97,15 @@ class Problem:
         return len(self.labels) * self.classes >= _LARGE
 
     def solve(
-        self, masks: Floats, l2_penalties: Sequence[float], start: Floats | None = None, stop: Stop = never
+        self, masks: Floats, l2_penalty: float, starts: Sequence[Floats] = (), stop: Stop = never
     ) -> list[Floats | None]:
-        """Fit one regression for every row of ``masks`` (``[problems, n]``, 0 or 1) with its L2 penalty.
+        """Fit one regression for every row of ``masks`` (``[problems, n]``, 0 or 1).
 
         Args:
             masks: which pictures each is fitted to.
-            l2_penalties: one for each.
-            start: coefficients that all begin with, ``[components + 1, classes]``; by default what they are drawn to.
-                What it was fitted to has a part in the answers, however small: no picture that is to be held out.
+            l2_penalty: of all.
+            starts: coefficients that each begins with, ``[components + 1, classes]``; by default what it is drawn to.
+                What they were fitted to has a part in the answers, however small: no picture that is to be held out.
             stop: asked before every regression but the first, and after every step.
 
         Returns:
@@ -115,7 +115,7 @@ class Problem:
         def solve_one(number: int) -> Floats | None:
             if number and stop():
                 return None
-            return self.solve_one(masks[number], l2_penalties[number], start, stop)
+            return self.solve_one(masks[number], l2_penalty, starts[number] if starts else None, stop)
 
         numbers = range(len(masks))
         return [solve_one(number) for number in numbers] if self.is_large else parallel_map(solve_one, numbers)

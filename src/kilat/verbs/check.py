@@ -1,7 +1,7 @@
 """``kilat.check``: what is wrong with labelled pictures; every training does the same checks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -266,8 +266,9 @@ def _judge_labels(learned: Learned, budget: TimeBudget, head_seconds: float) -> 
 
 
 def _refit_and_judge(refit: HeadRefit, has_time: Callable[[], bool]) -> Result:
-    labels, probabilities = refit.labels[refit.held_out], apply_temperature(refit(), 1.0)
-    found = find_label_issues(labels, probabilities, refit, has_time)
+    heads = refit.fit()
+    labels, probabilities = refit.labels[refit.held_out], apply_temperature(refit.logits(heads), 1.0)
+    found = find_label_issues(labels, probabilities, replace(refit, starts=tuple(heads)), has_time)
     document = {
         "noise_rate": found.noise_rate,
         "one_way": [list(vars(pair).values()) for pair in found.one_way],

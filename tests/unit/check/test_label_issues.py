@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -151,7 +152,9 @@ def judged(points, labels, classes):
     refit = HeadRefit.of(
         fit(points, rows, labels, fold, classes, [Block("last", classes)], Head()), rows, labels, fold, classes
     )
-    return find_label_issues(labels, apply_temperature(refit(), 1.0), refit)
+    heads = refit.fit()
+    probabilities = apply_temperature(refit.logits(heads), 1.0)
+    return find_label_issues(labels, probabilities, replace(refit, starts=tuple(heads)))
 
 
 @pytest.mark.parametrize(("count", "share"), [(1500, 0.1), (1500, 0.25), (300, 0.25)])
