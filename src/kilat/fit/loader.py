@@ -66,8 +66,10 @@ class InMemory:
         if self.pixels.device.type != self.device.type:
             yield from self._moved(order)
             return
-        for rows in order:
-            yield self.pixels.index_select(0, torch.from_numpy(rows).to(self.pixels.device))
+        # All rows in one transfer: a GPU would be waited for at each.
+        every = torch.from_numpy(np.concatenate([*order, np.zeros(0, np.int64)])).to(self.pixels.device)
+        for rows in every.split([len(rows) for rows in order]):
+            yield self.pixels.index_select(0, rows)
 
     def _moved(self, order: Sequence[Rows]) -> Generator[Tensor, None, None]:
         """Yield batches by way of pinned memory, gathered there while the GPU computes on the batch before."""
