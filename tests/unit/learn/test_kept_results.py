@@ -14,9 +14,9 @@ from kilat.runtime.progress import silent
 from kilat.runtime.timer import Timer
 from kilat.verbs.check import look_into
 
-RECIPE = {"runtime.seed": 0, "features.size": 32, "head.l2": (1e-4, 1e-5), "head.components": 64}
+RECIPE = {"runtime.seed": 0, "features.size": 32, "head.l2": (1e-4, 1e-5), "head.components": 32}
 DATA = load_digits()
-ROWS = np.random.default_rng(0).permutation(len(DATA.target))[:120]
+ROWS = np.random.default_rng(0).permutation(len(DATA.target))[:80]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,10 +72,8 @@ def another_label():
         {"labels": another_label()},
         {"runtime.seed": 1},
         {"head.l2": (1e-4, 2e-5)},
-        {"head.components": 48},
-        {"head.folds": 4},
+        {"head.components": 24},
         {"head.class_weight": "balanced"},
-        {"data.test": 0.3},
     ],
     ids=lambda changed: next(iter(changed)),
 )
@@ -87,9 +85,11 @@ def test_after_a_change_a_run_is_what_it_is_without_earlier_ones(changed):
     assert outcome(**changed) == after
 
 
-def test_the_decomposition_is_kept_where_only_labels_of_the_same_split_change():
+def test_the_decomposition_is_kept_where_the_head_changes():
+    result_cache.clear(result_cache.folder())
     outcome()
     names = kept()
     outcome(**{"head.l2": (1e-4, 3e-5)})
-    directions = [name for name in kept() - names if (result_cache.folder() / name).stat().st_size > 500_000]
-    assert directions == []
+    sizes = {name: (result_cache.folder() / name).stat().st_size for name in kept()}
+    assert max(sizes, key=sizes.__getitem__) in names
+    assert all(sizes[name] < max(sizes.values()) / 2 for name in kept() - names)
