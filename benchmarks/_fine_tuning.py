@@ -20,9 +20,9 @@ class FineTuningResult:
     Args:
         kept: the section ``test`` of what was kept.
         frozen: of the frozen result that fine-tuning began with.
-        fine_tuned: of the fine-tuned network; None where nothing was fine-tuned.
+        fine_tuned: of the fine-tuned network, or of the small one; None where nothing was trained.
         validation: of the comparison, from which the choice was made; None likewise.
-        which: what was kept, ``frozen`` or ``fine_tuned``.
+        which: what was kept, ``frozen``, ``fine_tuned`` or ``network``.
     """
 
     kept: Metrics
@@ -37,7 +37,8 @@ class FineTuningResult:
         comparison, test = metrics.get("comparison"), metrics["test"]
         if comparison is None:
             return cls(test, test, None, None, "frozen")
-        frozen, fine_tuned = (comparison[name]["test"] for name in ("frozen", "fine_tuned"))
+        trained = next(name for name in ("fine_tuned", "network") if name in comparison)
+        frozen, fine_tuned = (comparison[name]["test"] for name in ("frozen", trained))
         return cls(test, frozen, fine_tuned, comparison["validation"], comparison["kept"])
 
     @property

@@ -2,9 +2,10 @@
 
 Each run is a whole `kilat train --preset` on the CPU, timed from outside, for every seed one after the other: fast,
 good, best, fast, good, best. Another seed draws another test set (20%) and other validation pictures. Shown are the
-test accuracy of what was kept, that of the frozen result with which fine-tuning began, which of the two was kept, the
-gain of fine-tuning in log loss on validation pictures with its standard error, seconds, and how far the model file's
-probabilities lie from the trained network's (parity). Times are compared pair by pair, within a seed.
+test accuracy of what was kept, seconds, and how far the model file's probabilities lie from the trained network's
+(parity); where `best` trained a backbone further, the accuracy of the frozen result as well, which of the two was kept,
+and the gain in log loss on validation pictures with its standard error. Times are compared pair by pair, within a seed.
+On which sets it trains further, and what that costs and gains, is what `worth_finetuning.py` measures.
 
 Every preset has a feature cache of its own, so it extracts all features in its first seed and finds them cached in the
 others; with `--cold` every run starts with an empty one. Only times of runs with an empty cache are compared.
@@ -13,7 +14,7 @@ others; with `--cold` every run starts with an empty one. Only times of runs wit
     python benchmarks/presets.py --data cifar10 --root ~/data       another set; no claim is made on it
     python benchmarks/presets.py --quick                            whether it works, in a minute
 
-`--quick` takes 60 of the flowers (of `--data` all) at 64 pixels, one epoch and one seed: its figures mean nothing.
+`--quick` takes 60 of the flowers (of `--data` all) at 64 pixels and one seed: its figures mean nothing.
 """
 
 import argparse
@@ -29,10 +30,10 @@ import _measure as measure
 from _fine_tuning import FineTuningResult, accuracy
 
 PRESETS = ("fast", "good", "best")
-LEAST = {"good": 0.945, "best": 0.955}
-LEAST_GAIN, MOST_TIMES = 0.01, 20.0
+LEAST = {"good": 0.950, "best": 0.955}
+MOST_TIMES = 5.0
 _QUICK = ("--size", "64")
-_QUICK_TUNING = ("--epochs", "1", "--set", "fit.resolution=[]")
+_QUICK_TUNING = ("--epochs", "1")
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def train(preset: str, seed: int, pictures: Pictures, workdir: Path, *, cold: bo
     is_cold = not cache.exists()
     options = [*pictures.arguments[1:], "--preset", preset, "--seed", str(seed)]
     if quick:
-        options += [*_QUICK, *(_QUICK_TUNING if preset != "fast" else ())]
+        options += [*_QUICK, *(_QUICK_TUNING if preset == "best" else ())]
     done = measure.train(pictures.arguments[0], workdir / "runs", cache, *options)
     return Run(preset, seed, done.seconds, is_cold, done.document["metrics"])
 
@@ -118,7 +119,7 @@ def show(run: Run) -> None:
     cached = "" if run.cold else " (features cached)"
     print(f"{run.preset}, seed {run.seed}: test {accuracy(result.kept)}, {run.seconds:.1f} s{cached}")
     if result.fine_tuned is not None:
-        print(f"    frozen {accuracy(result.frozen)}, fine-tuned {accuracy(result.fine_tuned)}: kept {result.which}")
+        print(f"    frozen {accuracy(result.frozen)}, trained {accuracy(result.fine_tuned)}: kept {result.which}")
         print(f"    gain in log loss on validation {result.gain}")
     print(
         f"    parity: labels agree {parity['labels_agree']:.4f} (n={parity['pictures']}), "
@@ -135,8 +136,8 @@ def means(runs: Sequence[Run], presets: Sequence[str]) -> None:
         values = [run.accuracy for run in own]
         deviation = statistics.stdev(values) if len(values) > 1 else 0.0
         print(f"{preset}: test, mean {statistics.mean(values):.4f}, standard deviation {deviation:.4f}, ", end="")
-        kept = sum(FineTuningResult.of(run.metrics).which == "fine_tuned" for run in own)
-        print(f"n={len(values)} seeds; fine-tuned kept in {kept}")
+        kept = sum(FineTuningResult.of(run.metrics).which != "frozen" for run in own)
+        print(f"n={len(values)} seeds; a trained network kept in {kept}")
         cold = [run.seconds for run in own if run.cold]
         print(f"    seconds with an empty cache: {measure.summary(cold, digits=1)}")
         if preset != "fast" and (differences := gains(runs, preset)):
@@ -168,9 +169,8 @@ def claims(runs: Sequence[Run]) -> None:
         if values:
             mean = statistics.mean(values)
             measure.verdict(f"{preset}: mean test accuracy ≥ {least}", f"{mean:.4f}", mean >= least)
-    if differences := gains(runs, "good"):
-        mean, ratio = statistics.mean(differences), statistics.median(times(runs, "good"))
-        measure.verdict(f"good: mean gain over fast ≥ {LEAST_GAIN}", f"{mean:+.4f}", mean >= LEAST_GAIN)
+    if ratios := times(runs, "good"):
+        ratio = statistics.median(ratios)
         measure.verdict(f"good: ≤ {MOST_TIMES:.0f} × the time of fast", f"{ratio:.1f} ×", ratio <= MOST_TIMES)
 
 

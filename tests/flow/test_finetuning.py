@@ -175,3 +175,41 @@ def test_a_frozen_recipe_takes_a_time_limit_and_within_it_leaves_nothing_out(tmp
     assert run.metrics.data.refused == 0
     assert json.loads((run.folder / "metrics.json").read_text("utf-8"))["test"]["n"] > 300
     shutil.rmtree(run.folder)
+
+
+PAIR = {
+    "preset": "best", "backbone": "efficientnet_lite0+efficientnet_lite1", "size": SIZE, "components": 8,
+    "fit.early_stopping.patience": 1,
+}  # fmt: skip
+
+
+def test_it_is_not_begun_where_the_frozen_result_is_nearly_perfect(tmp_path):
+    run = kilat.train("digits", runs=tmp_path, **{**PAIR, "components": 256})
+    prospects = run.metrics.prospects
+    assert prospects.mistakes <= 5
+    assert prospects.domain_shift > 0.1  # digits are no photographs
+    assert run.metrics.comparison is None
+    assert run.metrics.fit is None
+    (note,) = [note for note in run.metrics.notes if note.code == "finetuning_few_mistakes"]
+    assert note.values == {"count": prospects.mistakes, "pictures": prospects.pictures}
+    assert "was not trained further" in (run.folder / "report.html").read_text("utf-8")
+
+
+def test_the_first_of_two_backbones_is_trained_by_itself_where_there_is_much_to_gain(tmp_path):
+    """Eight components leave much wrong."""
+    run = kilat.train("digits", runs=tmp_path, epochs=2, **PAIR)
+    assert run.metrics.prospects.expected_gain > run.metrics.prospects.needed_gain
+    assert run.metrics.comparison.kept == "fine_tuned"
+    assert run.metrics.model.network == "efficientnet_lite0"
+    assert run.metrics.comparison.frozen.validation.n > run.metrics.comparison.fine_tuned.validation.n
+
+
+def test_it_is_given_up_after_an_epoch_without_gain(tmp_path):
+    run = kilat.train("digits", runs=tmp_path, epochs=5, learning_rate=1e-9, **PAIR)
+    assert run.metrics.comparison.kept == "frozen"
+    assert run.metrics.fit.epochs == 1
+    assert run.metrics.model.backbone == PAIR["backbone"]
+    assert "finetuning_given_up" in [note.code for note in run.metrics.notes]
+    page = (run.folder / "report.html").read_text("utf-8")
+    assert "was given up after its first epoch" in page
+    assert "The training took" in page

@@ -36,9 +36,9 @@ def print_run(folder: Path, metrics: "Metrics") -> None:
     _print_counts(metrics.data.used, metrics.data.classes, metrics.data.refused, metrics.timing["total_s"])
     print_test(metrics.test)
     if metrics.comparison is not None:
-        from kilat.report.comparison import sentences
+        from kilat.report.comparison import cost_sentence, sentences
 
-        print(*sentences(metrics.comparison), sep="\n")
+        print(*sentences(metrics.comparison), cost_sentence(metrics.timing), sep="\n")
     print_notes(metrics.document()["notes"])
     _print_findings([one for one in metrics.check.findings if one["severity"] == "serious"])
     print(_("report  {path}").format(path=folder / "report.html"))

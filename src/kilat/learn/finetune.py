@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kilat.data.catalog import Source
 from kilat.data.split import Part
@@ -27,6 +28,9 @@ from kilat.runtime.timer import Timer
 if TYPE_CHECKING:
     from kilat.fit.training_run import Trained, TrainingRun
 
+_MEASURED = 2_000
+"""Training pictures, at most, by which it is measured how far all are from those of the pretraining."""
+
 Parts = tuple[Part, Part, Part]
 """The pictures to train on, for validation and for calibration."""
 
@@ -47,12 +51,13 @@ def finetune(
     extracted = extract(source, recipe, timer, budget, progress)
     parts = hold_out_parts(extracted.train, extracted.classes, extracted.recipe)
     frozen = head_on(extracted, timer, budget, overwrite_features=False)
-    if recipe.fit.when == "promising":
-        prospects = _prospects(extracted, frozen, parts)
+    is_answered = np.isin(frozen.split.validation.rows, parts[1].rows)
+    if recipe.fit.when == "promising" and is_answered.any():
+        prospects = _prospects(extracted, frozen, is_answered)
         frozen = replace(frozen, sections={"prospects": prospects.document(), **frozen.sections})
         if prospects.objection:
             return replace(frozen, notes=[*frozen.notes, prospects.note()])
-    if budget.is_late_for_finetuning:
+    if budget.is_late_for_finetuning or not is_answered.any():  # which only a time limit leaves undone
         return replace(frozen, notes=[*frozen.notes, Note("no_time_to_finetune")])
     changed = first_backbone(extracted) if recipe.fit.backbones == "first" else extracted
     with timer.measure("head_s"):
@@ -83,15 +88,20 @@ def finetune(
     return learned
 
 
-def _prospects(extracted: Extracted, frozen: Learned, parts: Parts) -> Prospects:
-    """Return what speaks for training the backbone further."""
-    _train, validation, _calibration = parts
-    one, split = first_backbone(extracted), frozen.split
-    answered = np.isin(split.validation.rows, validation.rows)
+def _prospects(extracted: Extracted, frozen: Learned, is_answered: NDArray[np.bool_]) -> Prospects:
+    """Return what speaks for training the backbone further.
+
+    Args:
+        extracted: the features.
+        frozen: the result on them.
+        is_answered: which of the pictures that its heads were held out of are for validation.
+    """
+    rows = extracted.train.rows[:: -(-len(extracted.train.rows) // _MEASURED)]
+    some = first_backbone(replace(extracted, features=extracted.features[rows]))
     return Prospects(
-        int(answered.sum()),
-        count_mistakes(split.validation.truth[answered], split.validation_logits[answered]),
-        domain_shift(one.features[one.train.rows], one.backbone.blocks, one.backbone.name),
+        int(is_answered.sum()),
+        count_mistakes(frozen.split.validation.truth[is_answered], frozen.split.validation_logits[is_answered]),
+        domain_shift(some.features, some.backbone.blocks, some.backbone.name),
     )
 
 

@@ -247,6 +247,15 @@ NOTES: dict[str, str | tuple[str, str]] = {
     "positions_resampled": N_(
         "Weights that stand for positions were resampled to {size} pixels from the size in brackets: {backbones}."
     ),
+    # its precision (kilat.learn.int8_check)
+    "backbone_int8": N_(
+        "{backbone} computes in int8: on {pictures} of the pictures, that adds {percent}% to the variance of its "
+        "features (fp32 at half of the speed: --set features.precision=fp32)."
+    ),
+    "backbone_fp32": N_(
+        "{backbone} computes in fp32: on {pictures} of the pictures, int8 would add {percent}% to the variance of its "
+        "features."
+    ),
     # the list of backbones (kilat.model.registry)
     "backbones_none_on_this_machine": N_("None of these is on this machine."),
     "backbones_more": N_("{count:,} more: narrow the search, or take --limit {all}."),
@@ -338,12 +347,12 @@ NOTES: dict[str, str | tuple[str, str]] = {
     ),
     "finetuning_few_mistakes": (
         N_(
-            "The backbone was not trained further: of {pictures:,} validation pictures the frozen result gets one "
-            "wrong, which leaves too little to gain."
+            "The backbone was not trained further: of {pictures:,} validation pictures the frozen result gets "
+            "{count:,} wrong, which leaves too little to gain."
         ),
         N_(
-            "The backbone was not trained further: of {pictures:,} validation pictures the frozen result gets {count:,} "
-            "wrong, which leaves too little to gain."
+            "The backbone was not trained further: of {pictures:,} validation pictures the frozen result gets "
+            "{count:,} wrong, which leaves too little to gain."
         ),
     ),
     "finetuning_like_pretraining": N_(

@@ -17,7 +17,7 @@ from kilat.recipe.sections import Recipe
 
 _FOR_TRAINED = N_(
     "only for networks that are trained; this recipe fits a head on a frozen backbone. Unfreeze the backbone "
-    "(fit.unfreeze=all), take a preset (good or best), or a recipe with a section model, such as vgg-cifar."
+    "(fit.unfreeze=all), take the preset best, or a recipe with a section model, such as vgg-cifar."
 )
 _FOR_FROZEN = N_("only for frozen backbones; this recipe trains the network of its section model.")
 

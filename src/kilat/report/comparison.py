@@ -1,5 +1,7 @@
 """What was trained against the head on a frozen backbone, in sentences: which is kept, and by how much it won."""
 
+from collections.abc import Mapping
+
 from kilat.learn.metrics import ComparisonSection
 from kilat.locale import _
 
@@ -28,6 +30,13 @@ def sentences(comparison: ComparisonSection) -> list[str]:
             "frozen."
         )
     return [first, both.format(n=trained.n, trained=trained.accuracy, frozen=frozen.accuracy)]
+
+
+def cost_sentence(timing: Mapping[str, float]) -> str:
+    """Return how much of a run's time the training took, reading its pictures included."""
+    seconds = timing.get("pictures_s", 0.0) + timing.get("fit_s", 0.0)
+    share = seconds / max(timing["total_s"], 1e-9)
+    return _("The training took {seconds:.0f} s, {share:.0%} of the time.").format(seconds=seconds, share=share)
 
 
 def _what_is_kept(comparison: ComparisonSection) -> str:

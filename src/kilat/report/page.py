@@ -91,7 +91,9 @@ def render(report: Report) -> str:
         folded_findings=findings[opened:],
         augmented=report.illustrations.augmented,
         has_history=bool(report.epochs),
-        comparison=comparison.sentences(metrics.comparison) if metrics.comparison else [],
+        comparison=[*comparison.sentences(metrics.comparison), comparison.cost_sentence(metrics.timing)]
+        if metrics.comparison
+        else [],
         training=tables.training(metrics.fit, report.epochs) if metrics.fit else [],
         network=report.illustrations.network,
         learning_curve=learning_curve.sentence(curve),

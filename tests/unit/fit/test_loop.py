@@ -224,6 +224,17 @@ class TestWhatIsKept:
         assert same(weights(trainer), states[best])
         assert trainer.train_step.validate()[0] == losses[best]
 
+    @pytest.mark.parametrize(("from_start", "epochs"), [(False, 2), (True, 1)])
+    def test_early_stopping_may_count_the_network_before_training(self, make_trainer, from_start, epochs):
+        rule = {"patience": 1, "from_start": from_start}
+        fit = {"epochs": 50, "early_stopping": rule, "optimizer": {"name": "adam", "learning_rate": 0.01}}
+        trainer = make_trainer(fit=fit, layers=LINEAR, wrong_validation=True)
+        trainer.run()
+        assert trainer.state.stop_reason == "early_stopping"
+        assert len(trainer.state.history) == epochs
+        if from_start:
+            assert trainer.state.start["loss"] < trainer.state.history[0]["validation_loss"]
+
     def test_the_last_can_be_kept(self, run):
         trainer, states = run(fit={"keep": "last"}, layers=LINEAR, wrong_validation=True)
         assert trainer.state.best_epoch == 2
@@ -466,3 +477,10 @@ def test_pictures_are_mirrored_in_one_epoch_or_the_next(make_trainer):
     assert 5 < sum(first.values()) < 20
     assert second == {number: not left for number, left in first.items()}
     assert (third, fourth) == (first, second)
+
+
+def test_few_pictures_are_seen_more_often(make_trainer):
+    trainer = make_trainer(fit={"epochs": 2, "min_steps": 8, "batch": 16})
+    trainer.run()
+    assert len(trainer.state.history) == 3  # of three updates each
+    assert trainer.state.stop_reason == "all_epochs"
