@@ -22,7 +22,10 @@ from kilat.runtime.array_types import Floats
 from kilat.runtime.files import cache_home
 
 DEFAULT_LIMIT = 8 << 30
-"""Bytes that the cache may take, unless ``KILAT_CACHE_LIMIT`` (in bytes) is set."""
+"""Bytes that all that is kept between runs may take, unless ``KILAT_CACHE_LIMIT`` (in bytes) is set."""
+
+_RESULTS_SHARE = 8
+"""Results that follow from features get one part of so many."""
 
 _VERSION = 3
 """Of the schema, in SQLite's ``user_version``."""
@@ -66,7 +69,7 @@ class FeatureCache:
     def __init__(self, namespace: bytes, folder: Path | None = None, *, patience: float = _PATIENCE) -> None:
         self.namespace = namespace
         self.path = (folder or cache_home()) / "features.sqlite"
-        self.limit = limit()
+        self.limit = limit() - limit_of_results()
         self.trouble = ""
         self.long_unused: list[bytes] = []
         self.connection: sqlite3.Connection | None = None
@@ -172,8 +175,13 @@ def shrink(connection: sqlite3.Connection, allowed: int) -> None:
     connection.executescript("PRAGMA incremental_vacuum")  # execute() would stop after the first page
 
 
+def limit_of_results() -> int:
+    """Return how many of the bytes are for results that follow from features (``runtime.result_cache``)."""
+    return limit() // _RESULTS_SHARE
+
+
 def limit() -> int:
-    """Return how many bytes the cache may take.
+    """Return how many bytes all that is kept between runs may take.
 
     Raises:
         RunError: ``KILAT_CACHE_LIMIT`` is not a number of bytes.

@@ -14,8 +14,7 @@ from kilat.check.near_duplicates import NearDuplicates
 from kilat.data.catalog import Catalog, Source
 from kilat.data.split import Part, folds, train_and_test
 from kilat.features.backbone import Backbone
-from kilat.features.cache import FeatureCache
-from kilat.features.cache import limit as cache_limit
+from kilat.features.cache import FeatureCache, limit_of_results
 from kilat.features.extract import PassLimit, cache_namespace, extract_features
 from kilat.learn import backbone as backbones
 from kilat.learn import metadata
@@ -34,9 +33,6 @@ from kilat.runtime.result_cache import folder as results_folder
 from kilat.runtime.timer import Timer
 
 Floats = NDArray[np.float32]
-
-RESULTS_SHARE = 8
-"""Of the room for what is kept between runs, results beside features get one part of so many."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ def extract(source: Source, recipe: Recipe, timer: Timer, budget: TimeBudget, pr
     notes += left_out_notes(catalog)
     # What a time limit may cut short is not kept, but what was kept saves time.
     is_limited = budget.limit is not None
-    results = ResultCache(results_folder(), cache_limit() // RESULTS_SHARE, is_read_only=is_limited)
+    results = ResultCache(results_folder(), limit_of_results(), is_read_only=is_limited)
     with timer.measure("near_duplicates_s"):
         more, near_duplicates = split_catalog(source, catalog, recipe, results)
     classes, train, test = train_and_test(catalog)

@@ -334,7 +334,7 @@ class TestLimit:
         store.put((key, expected(key)) for key in some)
         store.close()
         changed(tmp_path, "UPDATE pictures SET used_at = 1000 + rowid")
-        monkeypatch.setenv("KILAT_CACHE_LIMIT", "500000")
+        monkeypatch.setenv("KILAT_CACHE_LIMIT", "571424")  # an eighth of it is for results
         store = FeatureCache(NAMESPACE, tmp_path)
         assert len(store.get(some[:20])) == 20  # used now, so they stay
         store.close()
