@@ -356,8 +356,8 @@ NOTES: dict[str, str | tuple[str, str]] = {
         ),
     ),
     "finetuning_like_pretraining": N_(
-        "The backbone was not trained further: the pictures are like those it was pretrained on, and a gain that small "
-        "would not show on {pictures:,} validation pictures. fit.when=always trains it in any case."
+        "The backbone was not trained further: the pictures are so near to those it was pretrained on that the gain to "
+        "be expected would not show on {pictures:,} validation pictures. fit.when=always trains it in any case."
     ),
     "finetuning_given_up": (
         N_("Fine-tuning was given up after its first epoch, which gained nothing on the validation pictures."),

@@ -11,9 +11,10 @@ from kilat.learn.prospects import Prospects
         (270, 1, 0.4, "finetuning_few_mistakes"),  # handwritten digits
         (15, 3, 0.02, "finetuning_few_mistakes"),  # 20 flowers a class
         (550, 27, 0.02, "finetuning_like_pretraining"),  # flowers
-        (300, 30, 0.12, ""),  # 2,000 of Fashion-MNIST
+        (300, 30, 0.12, "finetuning_like_pretraining"),  # 2,000 of Fashion-MNIST
+        (10_000, 700, 0.12, ""),  # all of it
         (150, 45, 0.5, ""),  # inspection pictures
-        (300, 60, 0.06, ""),  # 2,000 of CIFAR-10
+        (9_000, 900, 0.06, ""),  # CIFAR-10
         (5_000, 500, 0.02, ""),  # with so many validation pictures a small gain shows
         (300, 30, None, ""),  # a backbone of which nothing is known
     ],
