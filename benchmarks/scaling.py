@@ -141,13 +141,13 @@ def compare_load(busy: int, rounds: int, flowers: Path | None) -> None:
     if flowers:
         works["flowers, first run"] = partial(first_run, flowers.resolve())
     cores = available_cores()
-    slower = (cores + busy) / cores
-    print(f"beside {busy} busy processes, share {1 / slower:.2f} of {cores} cores")
+    factor = (cores + busy) / cores
+    print(f"beside {busy} busy processes, share {1 / factor:.2f} of {cores} cores")
     for name, work in works.items():
         found = measure.interleave(rounds, {"alone": work, "beside": partial(beside, busy, work)})
         alone, loaded = found["alone"], found["beside"]
         print(f"  {name:24} alone {measure.summary(alone)}, beside {measure.summary(loaded)}")
-        times = statistics.median(loaded) / statistics.median(alone) / slower
+        times = statistics.median(loaded) / statistics.median(alone) / factor
         measure.verdict(f"{name}: at most {MOST} times its share", f"{times:.2f}", times <= MOST)
 
 
