@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 
 from kilat.data.catalog import Source
 from kilat.errors import BackboneError, MissingExtra
-from kilat.features import lite
+from kilat.features import int8_layers, lite
 from kilat.features.backbone import Backbone
 from kilat.features.concat import concat
 from kilat.features.extract import suggested_size
 from kilat.features.processing import OnnxRunner, Runner
+from kilat.learn import int8_check
 from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.recipe import Features
@@ -40,11 +41,6 @@ def choose(features: Features, source: Source, device: str) -> Choice:
     """
     embedded = [name for name in features.backbones if name in lite.NAMES and features.weights is None]
     others = [name for name in features.backbones if name not in embedded]
-    if others and features.precision == "int8":
-        raise BackboneError(
-            _("The backbone {name} computes in fp32 only.").format(name=others[0]),
-            hint=_("Leave features.precision at auto."),
-        )
     if others and not has_torch():
         names = ", ".join(lite.NAMES)
         raise MissingExtra(_("The backbone '{name}' (any but {names})").format(name=others[0], names=names), "torch")
@@ -59,8 +55,37 @@ def choose(features: Features, source: Source, device: str) -> Choice:
         else:
             from kilat.model import backbones
 
-            built.append(backbones.load(name, weights=features.weights, size=size))
+            backbone = backbones.load(name, weights=features.weights, size=size)
+            if precision == "int8":
+                backbone, more = _in_int8(backbone, features, source)
+                notes += more
+            built.append(backbone)
     return Choice(concat(built, flip_average=features.flip_average), notes)
+
+
+def _in_int8(backbone: Backbone, features: Features, source: Source) -> tuple[Backbone, list[Note]]:
+    """Return a timm network in int8, where it is asked for, or where it is precise enough for these pictures.
+
+    Raises:
+        BackboneError: it is asked for, and the network is none of linear layers.
+    """
+    int8 = int8_layers.quantise(backbone)
+    if features.precision == "int8" and int8 is None:
+        raise BackboneError(
+            _("The backbone {name} computes in fp32 only.").format(name=backbone.name),
+            hint=_("Leave features.precision at auto."),
+        )
+    if int8 is None or features.precision == "int8":
+        return int8 or backbone, []
+    if len(source.entries) < int8_check.FEWEST_PICTURES:
+        return backbone, []
+    share = int8_check.noise_share(backbone, int8, source, features.resize)
+    if share is None:
+        return backbone, []
+    values = {"backbone": backbone.name, "pictures": int8_check.PICTURES, "percent": f"{100 * share:.2g}"}
+    if share > int8_check.MOST_NOISE:
+        return backbone, [Note("backbone_fp32", values)]
+    return int8, [Note("backbone_int8", values)]
 
 
 def _settle_size(features: Features, source: Source, device: str, *, has_others: bool) -> tuple[int, list[Note]]:
@@ -76,9 +101,10 @@ def _settle_size(features: Features, source: Source, device: str, *, has_others:
 
 
 def runner(backbone: Backbone, features: Features, device: str) -> Runner:
-    """Return what runs the backbone: PyTorch on a GPU, ONNX Runtime on a CPU and for several backbones side by side."""
-    if device != "cuda" or len(features.backbones) > 1 or features.flip_average:
+    """Return what runs the backbone: PyTorch on a GPU, ONNX Runtime on a CPU."""
+    if device != "cuda":
         return OnnxRunner(backbone)
     from kilat.model.gpu import TorchRunner
 
-    return TorchRunner(features.backbone, backbone.size, features.weights, device)
+    weights, average = features.weights, features.flip_average
+    return TorchRunner(features.backbones, backbone.size, weights, device, flip_average=average)

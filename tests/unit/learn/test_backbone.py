@@ -30,9 +30,64 @@ def test_size_and_precision_as_asked():
     assert choose(Features(size=32), source(300), "cuda").backbone.precision == "fp32"
 
 
-def test_others_compute_in_fp32_and_need_torch(monkeypatch):
-    with pytest.raises(BackboneError, match="resnet18 computes in fp32 only"):
-        choose(Features(backbone="resnet18", precision="int8"), source(32), "cpu")
+def test_others_need_torch(monkeypatch):
     monkeypatch.setattr("kilat.learn.backbone.has_torch", lambda: False)
     with pytest.raises(MissingExtra, match=r"'resnet18' .*efficientnet_lite2.* needs the extra 'torch'"):
         choose(Features(backbone="resnet18"), source(32), "cpu")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A folder of weights of the smallest networks that timm has."""
+    torch = pytest.importorskip("torch", reason="the extra torch is not installed")
+    timm = pytest.importorskip("timm", reason="the extra torch is not installed")
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("weights")
+    for name in ("test_vit", "test_efficientnet"):
+        torch.manual_seed(0)
+        save_file(timm.create_model(name).state_dict(), folder / f"{name}.safetensors")
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("KILAT_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_transformer_in_int8_and_a_convolutional_network_in_fp32(weights, home):
+    asked = Features(backbone="test_vit", weights=weights / "test_vit.safetensors", precision="int8", size=64)
+    backbone = choose(asked, source(300), "cpu").backbone
+    assert (backbone.size, backbone.precision) == (64, "int8")
+    other = asked.model_copy(
+        update={"backbone": "test_efficientnet", "weights": weights / "test_efficientnet.safetensors"}
+    )
+    with pytest.raises(BackboneError, match="test_efficientnet computes in fp32 only"):
+        choose(other, source(300), "cpu")
+    assert choose(other.model_copy(update={"precision": "auto"}), source(300), "cpu").backbone.precision == "fp32"
+
+
+def test_the_size_of_a_transformer_follows_from_the_pictures(weights, home):
+    """16 pixels are seen at 64, with positions resampled from the network's own 160, which is said."""
+    small = Features(backbone="test_vit", weights=weights / "test_vit.safetensors")
+    choice = choose(small, source(16), "cpu")
+    assert choice.backbone.size == 64
+    assert [note.code for note in choice.notes] == ["positions_resampled"]
+    assert choice.notes[0].values == {"backbones": {"test_vit": 160}, "size": 64}
+    assert choose(small, source(16), "cpu") == choice  # read from the cache
+    photos = choose(small, source(300), "cpu")
+    assert (photos.backbone.size, photos.notes) == (160, [])
+
+
+def test_int8_only_where_the_pictures_say_that_it_is_precise_enough(weights, home, monkeypatch):
+    greys = ArraySource(
+        [np.full((16, 16, 3), grey, np.uint8) for grey in np.linspace(0, 255, 200)], ["a"] * 200, "greys"
+    )
+    features = Features(backbone="test_vit", weights=weights / "test_vit.safetensors")
+    monkeypatch.setattr("kilat.learn.int8_check.MOST_NOISE", 1.0)
+    precise = choose(features, greys, "cpu")
+    monkeypatch.setattr("kilat.learn.int8_check.MOST_NOISE", 0.0)
+    coarse = choose(features, greys, "cpu")
+    assert [choice.backbone.precision for choice in (precise, coarse)] == ["int8", "fp32"]
+    assert [choice.notes[-1].code for choice in (precise, coarse)] == ["backbone_int8", "backbone_fp32"]
+    assert choose(features, greys, "cuda").backbone.precision == "fp32"
