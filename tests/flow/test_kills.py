@@ -134,7 +134,7 @@ def test_a_full_cache_disk_costs_the_saving_not_the_run(many, small_disk, tmp_pa
     monkeypatch.setenv("KILAT_CACHE", str(small_disk))
     run = kilat.train(many, runs=tmp_path / "runs", size=32)
     assert run.metrics.data.used == PICTURES
-    assert [note.code for note in run.metrics.notes] == ["feature_cache"]
+    assert [note.code for note in run.metrics.notes] == ["feature_cache", "result_cache"]
     assert "The feature cache was not used" in (run.folder / "report.html").read_text("utf-8")
 
 
