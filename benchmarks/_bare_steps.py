@@ -2,6 +2,7 @@
 
 Pictures lie on the device as uint8 and are normalised in every step, as kilat does it. The optimizer is fused, memory
 is channels-last, and on a GPU cuDNN may choose its kernels by trying them. Nothing waits for the GPU between steps.
+``captured`` is the limit of all of them: the whole step in one CUDA graph, its random numbers drawn on the GPU.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 Work = Callable[[], object]
 _MEAN, _SCALE = 127.5, 1 / 127.5
+_WARM_UP = 5
 
 
 def step(
@@ -55,6 +57,59 @@ def step(
     return work
 
 
+def captured(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    pixels: Tensor,
+    truth: Tensor,
+    *,
+    batch: int,
+    dtype: torch.dtype,
+    augment: Callable[[Tensor], Tensor],
+) -> Work:
+    """Return what makes one update a call, captured in a CUDA graph; on a CPU, as it is.
+
+    Args:
+        network: as for ``step``.
+        optimizer: of its parameters, and capturable.
+        pixels: as for ``step``.
+        truth: likewise.
+        batch: likewise.
+        dtype: likewise.
+        augment: makes other planes of planes ``[n, 3, size, size]``, 0 to 255.
+    """
+    device = pixels.device
+    batches, rows = shuffled_batches(len(pixels), batch, device), torch.zeros(batch, dtype=torch.int64, device=device)
+
+    def update() -> None:
+        planes = (augment(pixels[rows].permute(0, 3, 1, 2).float()) - _MEAN) * _SCALE
+        with torch.autocast(device.type, dtype, cache_enabled=False):
+            logits = network(planes)
+        loss = functional.cross_entropy(logits.float(), truth[rows])
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+
+    launch: Work = update
+    if device.type == "cuda":
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(_WARM_UP):
+                    update()
+            torch.cuda.current_stream().wait_stream(stream)
+            with torch.cuda.graph(graph, stream=stream):
+                update()
+        launch = graph.replay
+
+    def work() -> None:
+        rows.copy_(next(batches))
+        launch()
+
+    return work
+
+
 def on_device(network: nn.Module, device: str) -> nn.Module:
     """Return a network on a device, in training mode, with kernels laid out channels last."""
     return network.to(device).to(memory_format=torch.channels_last).train()
@@ -76,7 +131,9 @@ def from_timm(name: str, classes: int, device: str, *, frozen_batch_norm: bool =
     return network
 
 
-def adam(network: nn.Module, learning_rate: float, l2: float = 0.0) -> torch.optim.Optimizer:
+def adam(
+    network: nn.Module, learning_rate: float, l2: float = 0.0, *, capturable: bool = False
+) -> torch.optim.Optimizer:
     """Return fused Adam; all kernels but the last are penalised by ``l2`` times their squares."""
     kernels = [weight for weight in network.parameters() if weight.ndim > 1]
     others = [weight for weight in network.parameters() if weight.ndim == 1]
@@ -84,7 +141,7 @@ def adam(network: nn.Module, learning_rate: float, l2: float = 0.0) -> torch.opt
         {"params": kernels[:-1], "weight_decay": 2 * l2},  # the gradient of l2 × weight²
         {"params": [*kernels[-1:], *others]},
     ]
-    return torch.optim.Adam(groups, lr=learning_rate, fused=True)
+    return torch.optim.Adam(groups, lr=learning_rate, fused=True, capturable=capturable)
 
 
 def adamw(network: nn.Module, learning_rate: float, decay: float) -> torch.optim.Optimizer:

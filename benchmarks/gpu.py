@@ -1,33 +1,46 @@
-"""On a CUDA GPU: training steps against bare PyTorch, feature extraction against the GPU's own limit, peak memory.
+"""On a CUDA GPU: whole commands, training steps against a captured bare step, features against the GPU's own limit.
 
-Everything that kilat does on a GPU and that has a peer, in one command:
+Everything that kilat does on a GPU, in parts of less than a minute each (on a large GPU):
 
-vgg-cifar a training step in kilat's loop, and of the same network as a hand-written `nn.Sequential` resnet50 a training
-step of timm's ResNet-50 (random weights, 224 px) in kilat's loop, and in bare PyTorch features the frozen backbone
-(EfficientNet-Lite0, 224 px) as kilat runs it: called by one thread, by several_threads, and in a whole pass over
-decoded pictures; the limit is the same compiled network on pictures that are on the GPU already fine-tuning a step of
-the recipe `finetune` on all of EfficientNet-Lite0 (224 px), as it is, and without augmentation, weight averaging,
-clipping and layer decay; and plain timm code with AdamW, its batch norms frozen as those of the recipe. kilat's head
-has the statistics of every stage, timm's the last features alone
+vgg-cifar    a training step with augmentation and L2 in kilat, and of the same network as a hand-written
+             `nn.Sequential`: captured in a CUDA graph with all of that (the limit), and eagerly without augmentation
+resnet50     a training step of timm's ResNet-50 (random weights, 224 px), in kilat and in bare PyTorch
+fine-tuning  a step of the recipe `finetune` on all of EfficientNet-Lite0 (224 px), as it is, and without augmentation,
+             weight averaging, clipping and layer decay; and plain timm code with AdamW, its batch norms frozen as those
+             of the recipe. kilat's head has the statistics of every stage, timm's the last features alone
+features     the frozen backbone (EfficientNet-Lite0, 224 px) as kilat runs it: called by one thread, by several
+             threads, and in a whole pass over decoded pictures; the limit is the same network on pictures that are on
+             the GPU
+frozen       `kilat train` of CIFAR-10 and of flowers, whole and cold
+epochs       `kilat train cifar10 --recipe vgg-cifar`, whole: pictures a second in its epochs, and what 250 would take
+fast-cifar   `kilat train cifar10 --recipe fast-cifar`, whole, and airbench (arXiv 2404.00498) on the same pictures,
+             where that package is installed: accuracy and seconds of training
 
 Training is in bf16 autocast (fp32 where the GPU has no bf16) and channels-last, the peers with a fused optimizer
-(`_bare_steps.py`), everything once as it is and once through `torch.compile`. Pictures are noise in the GPU's memory.
-A step of kilat's is all that its loop does: fetching, loss, penalty, accuracy, and the check for a loss that is not
-finite, for which it waits for the GPU.
+(`_bare_steps.py`). Pictures of steps are noise in the GPU's memory. A step of kilat's is what its loop does to a batch:
+fetching, augmentation, loss, penalty, accuracy, clipping, optimizer; losses are read a few times a second, as in its
+loop. `--compile` measures steps through `torch.compile` as well, which takes minutes.
 
-Everything runs in one process, in turn. A rate is over `--steps` steps, the GPU waited for at the end; shown are the
-median over `--rounds` rounds, the range and the number of rounds, the ratio to the peer, and the most memory that
-building and the first steps took on the GPU (weights, optimizer, pictures, activations).
+Everything runs in one process, in turn; whole commands in processes of their own. A rate is over `--steps` steps, the
+GPU waited for at the end; shown are the median over `--rounds` rounds, the range and the number of rounds, the ratio to
+the peer, and the most memory that building and the first steps took on the GPU (weights, optimizer, pictures,
+activations).
 
     python benchmarks/gpu.py                                everything, some minutes on a large GPU
+    python benchmarks/gpu.py --only vgg-cifar --only frozen
     python benchmarks/gpu.py --only resnet50 --batch 64     on a smaller one
-    python benchmarks/gpu.py --device cpu --quick           whether the script works, in a minute, without a GPU
+    python benchmarks/gpu.py --device cpu --quick           whether the script works, in minutes, without a GPU
 
-`--quick` takes tiny pictures and batches, one round of one step, and compiles nothing: its figures mean nothing.
+`--quick` takes tiny pictures and batches, one round of one step, and the digits that scikit-learn brings: its figures
+mean nothing. CIFAR-10 and flowers are looked for below `$KILAT_DATA`.
 """
 
 import argparse
+import csv
 import gc
+import importlib.util
+import os
+import statistics
 import sys
 import tempfile
 import time
@@ -35,6 +48,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +64,7 @@ from torch import nn
 from kilat.data.arrays import ArraySource
 from kilat.features.extract import extract_features
 from kilat.fit.checkpoint import Checkpoints
+from kilat.fit.loader import epoch_batches
 from kilat.fit.loop import Trainer
 from kilat.fit.precision import PRECISIONS
 from kilat.fit.prepare import finetuning_run, network_run
@@ -58,15 +73,20 @@ from kilat.learn import backbone as backbones
 from kilat.learn.network import read_dataset
 from kilat.model import feature_extractor, gpu
 from kilat.probe import Head
-from kilat.recipe import Augment, Features, Recipe, load
+from kilat.recipe import Features, Recipe, load
 from kilat.runtime.progress import silent
 
 LITE = "efficientnet_lite0"
 LEARNING_RATE, WEIGHT_DECAY = 1e-4, 0.02
 CLASSES = 10
-PARTS = ("vgg-cifar", "resnet50", "features", "fine-tuning")
-_WARM_UP = 3
-_FOREVER = 1_000_000
+PARTS = ("vgg-cifar", "resnet50", "fine-tuning", "features", "frozen", "epochs", "fast-cifar")
+CLAIMS = {"cifar10": 20, "flowers": 10}
+"""Seconds that a whole frozen run takes at most."""
+
+EPOCHS = 250
+"""Of the course recipe, as which `vgg-cifar` is told."""
+
+_WARM_UP = 15  # more than kilat makes before it records a step
 _CALLERS = 4
 _HELD_OUT = 20
 """Validation and test pictures each, which kilat needs; they are not used here."""
@@ -85,6 +105,8 @@ class Scale:
         rounds: how often everything is measured.
         steps: of a round.
         compiles: whether everything is also measured compiled.
+        datasets: what whole commands are run on: CIFAR-10 and flowers, or what stands for them.
+        epochs: of `vgg-cifar`.
     """
 
     device: str
@@ -95,6 +117,8 @@ class Scale:
     rounds: int
     steps: int
     compiles: bool
+    datasets: tuple[str, str]
+    epochs: int
 
     def compilations(self) -> Iterator[tuple[str, bool]]:
         """Yield a suffix of names, and whether to compile."""
@@ -155,7 +179,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="pictures a step of everything that is trained, instead of its own")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20, help="steps a round")
-    parser.add_argument("--no-compile", action="store_true", help="leave out what is compiled")
+    parser.add_argument("--compile", action="store_true", help="measure steps that are compiled as well")
+    parser.add_argument("--epochs", type=int, default=8, help=f"of vgg-cifar in the part 'epochs'; {EPOCHS} make it")
     parser.add_argument("--quick", action="store_true", help="whether it works; the figures mean nothing")
     args = parser.parse_args()
     if args.device == "cpu" and not args.quick:
@@ -167,25 +192,31 @@ def main() -> None:
     scale = quick(args.device) if args.quick else full(args)
     warning = "; QUICK: the figures mean nothing" if args.quick else ""
     print(f"settings  {scale.precision}, {scale.rounds} rounds of {scale.steps} steps{warning}", flush=True)
-    runs = {"vgg-cifar": vgg, "resnet50": resnet, "features": features, "fine-tuning": fine_tuning}
+    runs: dict[str, Callable[[Scale, Path], None]] = {
+        "vgg-cifar": vgg, "resnet50": resnet, "fine-tuning": fine_tuning, "features": features, "frozen": frozen,
+        "epochs": epochs, "fast-cifar": fast_cifar,
+    }  # fmt: skip
     with tempfile.TemporaryDirectory() as workdir:
         for name in args.only or PARTS:
+            began = time.perf_counter()
             runs[name](scale, Path(workdir))
+            print(f"  ({name} took {time.perf_counter() - began:.0f} s)", flush=True)
 
 
 def full(args: argparse.Namespace) -> Scale:
     """Return the scale of the whole benchmark on a GPU."""
-    batches: dict[str, tuple[int, ...]] = {"vgg-cifar": (64, 1024), "resnet50": (256, 128), "fine-tuning": (128, 32)}
+    batches: dict[str, tuple[int, ...]] = {"vgg-cifar": (64, 256, 1024), "resnet50": (256,), "fine-tuning": (128, 32)}
     if args.batch:
         batches = dict.fromkeys(batches, (args.batch,))
     precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return Scale("cuda", precision, 224, batches, 1024, args.rounds, args.steps, compiles=not args.no_compile)
+    datasets = "cifar10", "flowers"
+    return Scale("cuda", precision, 224, batches, 1024, args.rounds, args.steps, args.compile, datasets, args.epochs)
 
 
 def quick(device: str) -> Scale:
     """Return a scale that runs the same code with as little as possible."""
     batches: dict[str, tuple[int, ...]] = {"vgg-cifar": (8,), "resnet50": (4,), "fine-tuning": (4,)}
-    return Scale(device, "bf16", 32, batches, 8, rounds=1, steps=1, compiles=False)
+    return Scale(device, "bf16", 32, batches, 8, 1, 1, compiles=False, datasets=("digits", "digits"), epochs=2)
 
 
 def device_name(device: str) -> str:
@@ -196,21 +227,39 @@ def device_name(device: str) -> str:
     return f"{properties.name}, {properties.total_memory / (1 << 30):.0f} GiB, CUDA {torch.version.cuda}"
 
 
-def vgg(scale: Scale, workdir: Path) -> None:
-    """Measure training steps of `vgg-cifar`, without augmentation."""
+def vgg(scale: Scale, _workdir: Path) -> None:
+    """Measure training steps of `vgg-cifar`, with augmentation and L2."""
     task = training_speed.TASKS[0]
     assert task.recipe == "vgg-cifar"
 
     def network() -> nn.Module:
         return bare.on_device(training_speed.sequential(task), scale.device)
 
+    def limit(noise: Noise, batch: int) -> Work:
+        built = network()
+        optimizer = bare.adam(built, LEARNING_RATE, task.l2, capturable=scale.device == "cuda")
+        pixels, truth = (tensor.to(scale.device) for tensor in (torch.from_numpy(noise.pixels()), noise.truth()))
+        return bare.captured(
+            built, optimizer, pixels, truth, batch=batch, dtype=PRECISIONS[scale.precision],
+            augment=training_speed.augment,
+        )  # fmt: skip
+
+    eager, name = partial(bare.adam, learning_rate=LEARNING_RATE, l2=task.l2), "bare PyTorch, captured"
     for batch in scale.batches["vgg-cifar"]:
         recipe = load("vgg-cifar", {**_settings(scale, batch), "input.size": task.size})
-        optimizer = partial(bare.adam, learning_rate=LEARNING_RATE, l2=task.l2)
-        steps("vgg-cifar", recipe, network, optimizer, task.size, batch, scale, workdir)
+        noise = _noise(task.size, batch, scale)
+        rivals = [
+            Rival("kilat", partial(layered, recipe, noise, scale), batch, name),
+            Rival(name, partial(limit, noise, batch), batch, name),
+            Rival(
+                "bare PyTorch, not augmented",
+                partial(plain, network, eager, noise, batch, scale, compiled=False), batch, name,
+            ),
+        ]  # fmt: skip
+        compare(f"vgg-cifar: training, {task.size}×{task.size}, batches of {batch}", rivals, scale)
 
 
-def resnet(scale: Scale, workdir: Path) -> None:
+def resnet(scale: Scale, _workdir: Path) -> None:
     """Measure training steps of ResNet-50."""
     layers: list[Any] = [
         {"backbone": {"name": "resnet50", "trainable": True}},
@@ -221,16 +270,16 @@ def resnet(scale: Scale, workdir: Path) -> None:
     for batch in scale.batches["resnet50"]:
         document = {"input": {"size": scale.side}, "model": {"weights": "none", "layers": layers}}
         recipe = load(document, _settings(scale, batch))
-        steps(
-            "resnet50",
-            recipe,
-            network,
-            partial(bare.adam, learning_rate=LEARNING_RATE),
-            scale.side,
-            batch,
-            scale,
-            workdir,
-        )
+        noise, optimizer = _noise(scale.side, batch, scale), partial(bare.adam, learning_rate=LEARNING_RATE)
+        rivals = []
+        for suffix, compiles in scale.compilations():
+            peer = f"bare PyTorch{suffix}"
+            ours = recipe.model_copy(update={"fit": recipe.fit.model_copy(update={"compile": compiles})})
+            rivals += [
+                Rival(f"kilat{suffix}", partial(layered, ours, noise, scale), batch, peer),
+                Rival(peer, partial(plain, network, optimizer, noise, batch, scale, compiled=compiles), batch, peer),
+            ]
+        compare(f"resnet50: training, {scale.side}×{scale.side}, batches of {batch}", rivals, scale)
 
 
 def _settings(scale: Scale, batch: int) -> dict[str, Any]:
@@ -241,46 +290,40 @@ def _settings(scale: Scale, batch: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def steps(
-    title: str,
-    recipe: Recipe,
-    network: Callable[[], nn.Module],
-    optimizer: Callable[[nn.Module], torch.optim.Optimizer],
-    side: int,
-    batch: int,
-    scale: Scale,
-    workdir: Path,
-) -> None:
-    """Measure the steps of a recipe's network in kilat's loop, and of the same network in bare PyTorch."""
-    noise = _noise(side, batch, scale)
-    recipe = recipe.model_copy(update={"augment": Augment()})
-    rivals = []
-    for suffix, compiles in scale.compilations():
-        peer = f"bare PyTorch{suffix}"
-        ours = recipe.model_copy(update={"fit": recipe.fit.model_copy(update={"compile": compiles})})
-        rivals += [
-            Rival(f"kilat{suffix}", partial(layered, ours, noise, scale, workdir), batch, peer),
-            Rival(peer, partial(plain, network, optimizer, noise, batch, scale, compiled=compiles), batch, peer),
-        ]
-    compare(f"{title}: training, {side}×{side}, batches of {batch}", rivals, scale)
-
-
 def _noise(side: int, batch: int, scale: Scale) -> Noise:
     """Return as many pictures as the scale has, rounded up to whole batches."""
     return Noise(side, -(-scale.pictures // batch) * batch)
 
 
-def layered(recipe: Recipe, noise: Noise, scale: Scale, workdir: Path) -> Work:
-    """Return a step of kilat's loop with a network of layers."""
+def layered(recipe: Recipe, noise: Noise, scale: Scale) -> Work:
+    """Return a step of kilat's with a network of layers."""
     source = noise.source()
     dataset, _near_duplicates = read_dataset(source, recipe, silent)
-    return _loop(network_run(source, dataset, recipe, device=scale.device, name="benchmark"), workdir)
+    return _updates(network_run(source, dataset, recipe, device=scale.device, name="benchmark"))
 
 
-def _loop(training: TrainingRun, workdir: Path) -> Work:
-    """Return the steps of a training, one a call; nothing is saved or validated."""
-    trainer = Trainer(training.spec, Checkpoints(workdir / "checkpoints"))
-    return partial(next, trainer.losses_at([LEARNING_RATE] * _FOREVER))
+def _updates(training: TrainingRun) -> Work:
+    """Return the updates of a training, one a call; losses are read as often as in kilat's loop."""
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(training.spec, Checkpoints(Path(folder)))
+    trainer.train_step.start_phase(trainer.fit.all_phases[0])
+    trainer.network.train()
+
+    def updates() -> Iterator[None]:
+        step, rows = trainer.train_step, training.spec.train.rows
+        for epoch in count():
+            order = epoch_batches(rows, trainer.fit.batch, seed=0, epoch=epoch)
+            for number, (each, batch) in enumerate(zip(order, step.batches(order), strict=True)):
+                trainer.results.begin()
+                generator = torch.Generator().manual_seed(epoch * len(order) + number)
+                is_first = epoch == number == 0
+                values = step.update(each, batch, LEARNING_RATE, generator=generator, first=is_first)
+                trainer.results.add(values, len(each))
+                if trainer.results.are_due:
+                    trainer.results.read()
+                yield
+
+    return partial(next, updates())
 
 
 def plain(
@@ -301,16 +344,16 @@ def plain(
 
 def features(scale: Scale, _workdir: Path) -> None:
     """Measure the frozen backbone as kilat runs it, and as fast as the device can run it."""
-    runner = gpu.TorchRunner(LITE, scale.side, None, scale.device)
+    backbone = backbones.choose(Features(size=scale.side), Noise(scale.side, 8).source(), scale.device).backbone
+    runner = gpu.TorchRunner([LITE], scale.side, None, scale.device)
     pixels = Noise(scale.side, runner.batch).pixels()
     on_device = torch.from_numpy(pixels).to(scale.device)
     source = Noise(scale.side, max(scale.pictures, 2 * runner.batch)).source()
-    backbone = backbones.choose(Features(size=scale.side), source, scale.device).backbone
     pool = ThreadPoolExecutor(_CALLERS)
 
     def limit() -> None:
         with torch.inference_mode():
-            runner.run(on_device)
+            runner.computation(on_device)
 
     def several_threads() -> None:
         list(pool.map(runner, [pixels] * _CALLERS))
@@ -330,7 +373,64 @@ def features(scale: Scale, _workdir: Path) -> None:
     pool.shutdown()
 
 
-def fine_tuning(scale: Scale, workdir: Path) -> None:
+def frozen(scale: Scale, workdir: Path) -> None:
+    """Time whole commands that train on frozen features."""
+    for number, name in enumerate(scale.datasets):
+        done = command(scale, name, workdir / f"frozen{number}")
+        timing, test = done.document["metrics"]["timing"], done.document["metrics"]["test"]
+        parts = ", ".join(f"{key.removesuffix('_s')} {seconds:.1f}" for key, seconds in timing.items())
+        print(
+            f"frozen: kilat train {name}  {done.seconds:.1f} s ({parts})  test {test['accuracy']:.4f} (n={test['n']:,})"
+        )
+        if name in CLAIMS:
+            measure.verdict(f"{name} ≤ {CLAIMS[name]} s", f"{done.seconds:.1f}", done.seconds <= CLAIMS[name])
+
+
+def epochs(scale: Scale, workdir: Path) -> None:
+    """Time epochs of `vgg-cifar` in a whole command."""
+    options = ["--recipe", "vgg-cifar", "--epochs", str(scale.epochs)]
+    done = command(scale, scale.datasets[0], workdir / "epochs", *options)
+    metrics = done.document["metrics"]
+    with (Path(done.document["run"]) / "history.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    rates = [float(row["pictures_per_second"]) for row in rows]
+    seconds = statistics.median(float(row["seconds"]) for row in rows)
+    print(
+        f"epochs: vgg-cifar, {len(rows)} epochs of batch {metrics['fit']['batch']}, whole command {done.seconds:.1f} s"
+    )
+    print(f"  updates               {measure.summary(rates, 'pictures/s', 0)}")
+    print(f"  epochs, validation included   {seconds:.2f} s, {EPOCHS} of them {EPOCHS * seconds / 60:.1f} min")
+    print(f"  test accuracy after {len(rows)}   {metrics['test']['accuracy']:.4f} (n={metrics['test']['n']:,})")
+
+
+def fast_cifar(scale: Scale, workdir: Path) -> None:
+    """Time `fast-cifar` in a whole command, and airbench on the same pictures."""
+    options = ["--recipe", "fast-cifar"] + (["--epochs", "2"] if scale.datasets[0] == "digits" else [])
+    done = command(scale, scale.datasets[0], workdir / "fast", *options)
+    metrics = done.document["metrics"]
+    print(
+        f"fast-cifar: kilat  test {metrics['test']['accuracy']:.4f} (n={metrics['test']['n']:,})  "
+        f"{done.seconds:.1f} s, of them training {metrics['timing']['fit_s']:.1f}"
+    )
+    if importlib.util.find_spec("airbench") is None:
+        print("  airbench is not installed: pip install airbench")
+    elif scale.device == "cuda" and scale.datasets[0] == "cifar10":
+        peer = measure.run([sys.executable, str(measure.HERE / "_airbench.py"), str(workdir / "airbench")])
+        for row in peer.document:
+            print(f"  airbench, {row['epochs']} epochs  test {row['accuracy']:.4f}  training {row['seconds']:.1f} s")
+    else:
+        print("  airbench runs on a CUDA GPU and on CIFAR-10 only")
+
+
+def command(scale: Scale, name: str, folder: Path, *options: str) -> measure.Finished:
+    """Run `kilat train` with caches and runs of its own."""
+    root = os.environ.get("KILAT_DATA")
+    where = ["--root", root] if root and name in CLAIMS else []
+    line = [measure.KILAT, "train", name, "--device", scale.device, "--runs", str(folder / "runs"), "--json"]
+    return measure.run([*line, *where, *options], environment={"KILAT_CACHE": str(folder / "cache")})
+
+
+def fine_tuning(scale: Scale, _workdir: Path) -> None:
     """Measure steps of fine-tuning with all stages open."""
     for batch in scale.batches["fine-tuning"]:
         noise = _noise(scale.side, batch, scale)
@@ -345,11 +445,11 @@ def fine_tuning(scale: Scale, workdir: Path) -> None:
             rivals += [
                 Rival(
                     f"kilat, the recipe as it is{suffix}",
-                    partial(opened, full_recipe, noise, scale, workdir),
+                    partial(opened, full_recipe, noise, scale),
                     batch,
                     peer,
                 ),
-                Rival(f"kilat, reduced{suffix}", partial(opened, reduced_recipe, noise, scale, workdir), batch, peer),
+                Rival(f"kilat, reduced{suffix}", partial(opened, reduced_recipe, noise, scale), batch, peer),
                 Rival(peer, partial(plain, network, optimizer, noise, batch, scale, compiled=compiles), batch, peer),
             ]
         compare(f"fine-tuning: {LITE}, {scale.side}×{scale.side}, batches of {batch}", rivals, scale)
@@ -362,14 +462,14 @@ def _finetuning_settings(scale: Scale, batch: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def opened(recipe: Recipe, noise: Noise, scale: Scale, workdir: Path) -> Work:
+def opened(recipe: Recipe, noise: Noise, scale: Scale) -> Work:
     """Return a step of kilat's loop with a backbone under a head of zeros."""
     source = noise.source()
     dataset, _near_duplicates = read_dataset(source, recipe, silent)
     width = sum(block.width for block in feature_extractor.create(LITE, noise.side).blocks)
     zeros, ones = np.zeros((2, width), np.float32)[0], np.ones(width, np.float32)
     head = Head(zeros, ones, np.zeros((width, CLASSES), np.float32), np.zeros(CLASSES, np.float32))
-    return _loop(finetuning_run(source, dataset, recipe, head, device=scale.device), workdir)
+    return _updates(finetuning_run(source, dataset, recipe, head, device=scale.device))
 
 
 def compare(title: str, rivals: Sequence[Rival], scale: Scale) -> None:

@@ -223,13 +223,13 @@ def sequential(task: Case) -> nn.Sequential:
 
 def augment(planes: Tensor) -> Tensor:
     """Apply the eight augmentations of `vgg-cifar` to a batch."""
-    n = len(planes)
+    n, device = len(planes), planes.device
 
     def draw(low: float, high: float, *shape: int) -> Tensor:
-        return torch.empty(n, *shape).uniform_(low, high)
+        return torch.empty(n, *shape, device=device).uniform_(low, high)
 
     angle, shear = draw(-15, 15).deg2rad(), draw(-10, 10).deg2rad()
-    zoom_x, zoom_y, flip = draw(0.9, 1.1), draw(0.9, 1.1), torch.randint(0, 2, (n,)) * 2.0 - 1
+    zoom_x, zoom_y, flip = draw(0.9, 1.1), draw(0.9, 1.1), torch.randint(0, 2, (n,), device=device) * 2.0 - 1
     rows = [
         torch.stack([angle.cos() * zoom_x * flip, -(angle + shear).sin() * zoom_y, 2 * draw(-0.12, 0.12)], 1),
         torch.stack([angle.sin() * zoom_x * flip, (angle + shear).cos() * zoom_y, 2 * draw(-0.12, 0.12)], 1),

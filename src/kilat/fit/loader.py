@@ -68,7 +68,7 @@ class InMemory:
             return
         # All rows in one transfer: a GPU would be waited for at each.
         every = torch.from_numpy(np.concatenate([*order, np.zeros(0, np.int64)])).to(self.pixels.device)
-        for rows in every.split([len(rows) for rows in order]):
+        for rows in torch.split(every, [len(rows) for rows in order]):
             yield self.pixels.index_select(0, rows)
 
     def _moved(self, order: Sequence[Rows]) -> Generator[Tensor, None, None]:

@@ -39,11 +39,20 @@ def choose(features: Features, source: Source, device: str) -> Choice:
         BackboneError: it does not exist, or not in this size or precision.
         MissingExtra: it comes with the extra ``torch`` or ``weights``, which is not installed.
     """
-    embedded = [name for name in features.backbones if name in lite.NAMES and features.weights is None]
+    embedded = [name for name in features.backbones if name in lite.NAMES]
     others = [name for name in features.backbones if name not in embedded]
     if others and not has_torch():
         names = ", ".join(lite.NAMES)
         raise MissingExtra(_("The backbone '{name}' (any but {names})").format(name=others[0], names=names), "torch")
+    if features.weights and not others:
+        raise BackboneError(
+            _("{name} comes with its own weights; the file {path} was given as well.").format(
+                name=embedded[0], path=features.weights
+            ),
+            hint=_(
+                "Leave it out, or name timm's network that it belongs to, such as --backbone {name}.ra_in1k."
+            ).format(name=lite.NAME),
+        )
     size, notes = _settle_size(features, source, device, has_others=bool(others))
     precision = features.precision
     if precision == "auto":

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from kilat.model.cuda_graph import Graph, graph_maker
 from kilat.model.feature_extractor import FeatureExtractor, create
@@ -42,17 +42,19 @@ def has_apple_gpu() -> bool:
 
 
 class TorchRunner:
-    """A backbone in PyTorch, as ``kilat.features.extract.Runner``: any number of threads may call it.
+    """Backbones in PyTorch, as a ``kilat.features.extract.Runner``: any number of threads may call it.
 
     On ``cuda`` it computes in bfloat16 (float16 where the GPU has no bfloat16), batches of one size, which shorter ones
     are filled up to: recorded as one CUDA graph, so that the processor launches all of it at once. Pictures and
     features travel while other batches are computed. On ``cpu`` it computes in float32, for comparison.
 
     Args:
-        backbone_name: that of an embedded network (``kilat.features.lite.NAMES``), or as timm has it.
+        backbone_names: those of embedded networks (``kilat.features.lite.NAMES``), or as timm has them; the features of
+            several stand side by side.
         size: side of the input in pixels.
         weights: a file of weights; None for the embedded ones or timm's hub.
         device: ``cuda`` or ``cpu``.
+        flip_average: whether features are averaged over each picture and its mirror image.
         batch: pictures that are computed at once; None for a number that follows from the size, or fewer if memory
             does not suffice.
         make_graph: makes what the network is recorded in; None for what the device has.
@@ -65,23 +67,27 @@ class TorchRunner:
 
     def __init__(
         self,
-        backbone_name: str,
+        backbone_names: Sequence[str],
         size: int,
         weights: Path | None,
         device: str = "cuda",
+        *,
+        flip_average: bool = False,
         batch: int | None = None,
         make_graph: Callable[[], Graph] | None = None,
     ) -> None:
-        extractor = create(backbone_name, size, weights).to(torch.device(device))
-        extractor.network.to(memory_format=torch.channels_last)
-        if device == "cuda":
-            extractor.network.to(torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16)
+        extractors = [create(name, size, weights).to(torch.device(device)) for name in backbone_names]
+        for extractor in extractors:
+            extractor.network.to(memory_format=torch.channels_last)
+            if device == "cuda":
+                extractor.network.to(torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16)
         self._streams: Any = getattr(torch, device)  # those of the CPU do nothing
         self._copying, self._computing = self._streams.Stream(), self._streams.Stream()
         self._lock = threading.Lock()
         make_graph = make_graph or graph_maker(device)
         wanted = batch or int(np.clip(_PIXELS_PER_BATCH // size**2, *_BATCHES))
-        self.computation, self.batch = _fitting(extractor, wanted, make_graph)
+        views = 2 if flip_average else 1
+        self.computation, self.batch = _fitting(_SideBySide(extractors, views), wanted, make_graph)
         self._lanes: SimpleQueue[_Lane] = SimpleQueue()
         for _ in range(_LANES):
             self._lanes.put(_Lane(self.computation, self._streams))
@@ -119,7 +125,7 @@ class Computation:
     ``pixels`` is what was computed last, ``[batch, size, size, 3]``, and ``features`` what it gave, ``[batch, width]``.
 
     Args:
-        extractor: the network, on its device.
+        network: on its device.
         batch: pictures in a batch.
         graph: what it is recorded in; None where nothing is.
 
@@ -127,13 +133,13 @@ class Computation:
         OutOfMemoryError: of ``torch``; the batch is too large for this device.
     """
 
-    def __init__(self, extractor: FeatureExtractor, batch: int, graph: Graph | None) -> None:
-        self._extractor = extractor
+    def __init__(self, network: "_SideBySide", batch: int, graph: Graph | None) -> None:
+        self._network = network
         self._graph: Graph | None = None
-        device = extractor.pixel_mean.device
-        noise = torch.randint(256, (batch, extractor.size, extractor.size, 3), dtype=torch.uint8)
+        drawn = torch.Generator().manual_seed(0)
+        noise = torch.randint(256, (batch, network.size, network.size, 3), dtype=torch.uint8, generator=drawn)
         with torch.inference_mode():
-            self.pixels = noise.to(device)
+            self.pixels = noise.to(network.device)
             self.features = self._compute()
             if graph is not None:
                 self._record(graph)
@@ -164,17 +170,30 @@ class Computation:
         self._graph, self.features = graph, features
 
     def _compute(self) -> Tensor:
-        features: Tensor = self._extractor(self.pixels)
+        features: Tensor = self._network(self.pixels)
         return features
 
 
-def _fitting(
-    extractor: FeatureExtractor, batch: int, make_graph: Callable[[], Graph] | None
-) -> tuple[Computation, int]:
+class _SideBySide(nn.Module):
+    """The features of several backbones, averaged over one or two views: as they are, and mirrored."""
+
+    def __init__(self, extractors: Sequence[FeatureExtractor], views: int) -> None:
+        super().__init__()
+        self.extractors, self.views = nn.ModuleList(extractors), views
+        self.size, self.device = extractors[0].size, extractors[0].pixel_mean.device
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return the features of pixels uint8 ``[n, size, size, 3]``."""
+        sides = [pixels, pixels.flip(2)][: self.views]
+        views = [torch.cat([extractor(side) for extractor in self.extractors], 1) for side in sides]
+        return views[0] if self.views == 1 else (views[0] + views[1]) / 2
+
+
+def _fitting(network: _SideBySide, batch: int, make_graph: Callable[[], Graph] | None) -> tuple[Computation, int]:
     """Return what computes batches of a size, or of the half, a quarter, ... of it that memory suffices for."""
     while True:
         try:
-            return Computation(extractor, batch, make_graph() if make_graph else None), batch
+            return Computation(network, batch, make_graph() if make_graph else None), batch
         except torch.OutOfMemoryError:
             if batch == 1:
                 raise

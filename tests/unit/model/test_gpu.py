@@ -7,6 +7,7 @@ import onnxruntime as ort
 import pytest
 
 from kilat.features import lite
+from kilat.features.concat import concat
 from kilat.features.weights import weights_file
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
@@ -37,7 +38,7 @@ def test_the_torch_runner_gives_the_same_features(weights, home, name):
         pytest.skip("the extra weights is not installed")
     file = None if embedded else weights
     backbone = lite.build(SIZE, "fp32", name) if embedded else backbones.load(name, weights=file, size=SIZE)
-    runner = gpu.TorchRunner(name, SIZE, file, device="cpu", batch=4)
+    runner = gpu.TorchRunner([name], SIZE, file, device="cpu", batch=4)
     pixels = noise(SIZE, 7)
     expected = features_of(backbone, pixels)
     found: dict[int, np.ndarray] = {}
@@ -84,9 +85,9 @@ class Stuck(Repeated):
 
 @pytest.mark.parametrize("graph", [Repeated, Failing, Stuck])
 def test_batches_of_one_size_are_repeated_where_that_gives_the_same(weights, graph):
-    runner = gpu.TorchRunner(NAME, SIZE, weights, device="cpu", batch=4, make_graph=graph)
+    runner = gpu.TorchRunner([NAME], SIZE, weights, device="cpu", batch=4, make_graph=graph)
     pixels = noise(SIZE, 11)
-    plain = gpu.TorchRunner(NAME, SIZE, weights, device="cpu", batch=11)(pixels)
+    plain = gpu.TorchRunner([NAME], SIZE, weights, device="cpu", batch=11)(pixels)
     found: dict[int, np.ndarray] = {}
     threads = [threading.Thread(target=lambda n=n: found.update({n: runner(pixels[n:])})) for n in range(6)]
     for thread in threads:
@@ -98,6 +99,15 @@ def test_batches_of_one_size_are_repeated_where_that_gives_the_same(weights, gra
     assert Repeated.recorded or graph is not Repeated
 
 
+@pytest.mark.parametrize("flip_average", [False, True])
+def test_several_backbones_side_by_side(weights, home, flip_average):
+    backbone = concat([lite.build(SIZE, "fp32"), lite.build(SIZE, "fp32")], flip_average=flip_average)
+    names = [lite.NAME, lite.NAME]
+    runner = gpu.TorchRunner(names, SIZE, None, device="cpu", flip_average=flip_average, batch=2)
+    pixels = noise(SIZE, 3)
+    assert close(runner(pixels), features_of(backbone, pixels), 1e-3)
+
+
 def test_fewer_pictures_at_once_where_memory_does_not_suffice(weights, monkeypatch):
     forward = feature_extractor.FeatureExtractor.forward
 
@@ -107,7 +117,7 @@ def test_fewer_pictures_at_once_where_memory_does_not_suffice(weights, monkeypat
         return forward(extractor, pixels)
 
     monkeypatch.setattr(feature_extractor.FeatureExtractor, "forward", limited)
-    runner = gpu.TorchRunner(NAME, SIZE, weights, device="cpu", batch=8)
+    runner = gpu.TorchRunner([NAME], SIZE, weights, device="cpu", batch=8)
     assert runner.batch == 2
     assert len(runner(noise(SIZE, 5))) == 5
 
@@ -124,7 +134,7 @@ def test_half_precision_stays_close(weights):
 def test_the_gpu_gives_nearly_the_same_features():
     assert gpu.is_usable()
     pixels = noise(SIZE, 5)
-    found = gpu.TorchRunner(lite.NAME, SIZE, None)(pixels)
+    found = gpu.TorchRunner([lite.NAME], SIZE, None)(pixels)
     assert np.corrcoef(found.ravel(), features_of(lite.build(SIZE, "fp32"), pixels).ravel())[0, 1] > 0.99
 
 
