@@ -7,6 +7,9 @@ decoded beforehand. Every setting is measured once a round, all in turn.
 Decoding: pictures per second and core of Pillow alone, of Pillow with its bilinear resize, and of kilat's decoding and
 resizing, the file already in memory.
 
+Backbones: pictures per second on one core of timm networks with random weights, 224 pixels, one at a time: as kilat
+runs them in fp32 and in int8, the bare network in ONNX Runtime, and timm itself in PyTorch, in float32 and in bfloat16.
+
 Accuracy: 5-fold cross-validated log loss and accuracy on the training pictures of flowers (seed 0; the test pictures
 are not used), with features in fp32 and in int8, and the same folds.
 """
@@ -14,6 +17,7 @@ are not used), with features in fp32 and in int8, and the same folds.
 import argparse
 import io
 import itertools
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -39,6 +43,10 @@ from kilat.runtime.cores import available_cores
 
 SIDE = 224
 BATCHES = (1, 2, 8, 32)
+BACKBONES = (
+    "vit_small_patch14_dinov2", "vit_base_patch14_dinov2", "vit_base_patch16_clip_224", "vit_base_patch16_siglip_224",
+    "vit_small_patch16_dinov3", "convnext_tiny", "swin_tiny_patch4_window7_224",
+)  # fmt: skip
 _MAX_IN_MEMORY = 512
 
 
@@ -49,7 +57,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each setting in each round")
     parser.add_argument("--pictures", type=int, default=0, help="use only so many for accuracy (0: all)")
-    parser.add_argument("--only", choices=["speed", "decoding", "accuracy"])
+    parser.add_argument("--only", choices=["speed", "decoding", "backbones", "accuracy"])
+    parser.add_argument("--backbones", nargs="+", default=BACKBONES, help="timm's names")
     args = parser.parse_args()
     folder = measure.dataset_folder("flowers", args.folder)
     files = measure.list_pictures(folder)
@@ -59,6 +68,8 @@ def main() -> None:
         decoding(pictures, args.rounds)
     if args.only in (None, "speed"):
         speed(pictures, args.rounds, args.seconds)
+    if args.only in (None, "backbones"):
+        backbones(args.backbones, pictures, args.rounds, args.seconds)
     if args.only in (None, "accuracy"):
         accuracy(folder, args.pictures)
 
@@ -125,6 +136,72 @@ def throughput(session: Any, pixels: Pixels, batch: int, each: bool, seconds: fl
 
     with ThreadPoolExecutor(callers) as pool:
         done = sum(pool.map(run_batches, range(callers)))
+    return done / (time.perf_counter() - begin)
+
+
+def backbones(names: Sequence[str], pictures: Sequence[bytes], rounds: int, seconds: float) -> None:
+    """Print pictures per second of timm networks on one core: kilat's, the bare network in ONNX Runtime and PyTorch."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    from kilat.features.int8_layers import quantise
+    from kilat.model import backbones, to_onnx
+
+    torch.set_num_threads(1)
+    pixels = np.stack([pillow_square(data) for data in pictures[:8]])
+    planes = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
+
+    class Bare(torch.nn.Module):
+        """A network from pixels to its last features, and nothing of kilat's."""
+
+        def __init__(self, network: torch.nn.Module) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            """Return the last features."""
+            features: torch.Tensor = self.network(pixels.permute(0, 3, 1, 2) / 127.5 - 1)
+            return features
+
+    print(f"timm networks at {SIDE} pixels with random weights, one core, {rounds} rounds of {seconds:g} s each")
+    for name in names:
+        config: Any = timm.get_pretrained_cfg(name)
+        options: Any = {"img_size": SIDE} if config.fixed_input_size else {}
+        torch.manual_seed(0)
+        network = timm.create_model(name, num_classes=0, **options).eval()
+        exportable = timm.create_model(name, num_classes=0, exportable=True, **options).eval()
+        with tempfile.TemporaryDirectory() as workdir:
+            os.environ["KILAT_CACHE"], file = workdir, Path(workdir) / "weights.safetensors"
+            save_file({key: value.contiguous() for key, value in network.state_dict().items()}, file)
+            fp32 = backbones.load(name, weights=file, size=SIDE)
+        graphs = {
+            "kilat, fp32": fp32.model,
+            "kilat, int8": int8.model if (int8 := quantise(fp32)) else None,
+            "ONNX Runtime, the network alone": to_onnx.trace(Bare(exportable), SIDE, "features"),
+        }
+        rivals = {
+            label: partial(throughput, open_session(model, 1), pixels, 1, each=False, seconds=seconds)
+            for label, model in graphs.items()
+            if model
+        }
+        for dtype in (torch.float32, torch.bfloat16):
+            label = f"timm in PyTorch, {str(dtype).removeprefix('torch.')}"
+            rivals[label] = partial(eager_rate, network, planes, dtype, seconds)
+        print(f"{name}, {sum(one.numel() for one in network.parameters()) / 1e6:.1f} M parameters")
+        measure.interleave(1, rivals)
+        print_rates(measure.interleave(rounds, rivals))
+
+
+def eager_rate(network: Any, planes: Any, dtype: Any, seconds: float) -> float:
+    """Return pictures per second of a network in PyTorch, one at a time; bfloat16 by autocast."""
+    import torch
+
+    done, begin = 0, time.perf_counter()
+    with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        while time.perf_counter() - begin < seconds:
+            network(planes[done % len(planes)][None])
+            done += 1
     return done / (time.perf_counter() - begin)
 
 

@@ -25,8 +25,8 @@ from kilat.runtime.cores import available_cores
 from kilat.runtime.files import cache_home, write_file
 
 MOST_NOISE = 0.01
-"""The share of a feature's variance over the pictures that int8 may add, on average over the features of a block. So much
-noise changed the log loss of heads on flowers and CIFAR-10 by less than its standard error (``docs/log.md``)."""
+"""The share of a feature's variance over the pictures that int8 may add, on average over the features of a block. That
+much noise made heads on flowers and CIFAR-10 no worse than their standard error (``docs/log.md``)."""
 
 PICTURES = 16
 """How many are compared."""

@@ -121,8 +121,9 @@ def cheaper_features(features: Features) -> Iterator[Features]:
     """Yield what was asked for, and then what is extracted where that takes too long: one backbone, in int8."""
     yield features
     cheap = features.model_copy(update={"backbone": features.backbones[0], "flip_average": False})
-    if cheap.precision == "fp32" and cheap.backbone in lite.NAMES and cheap.weights is None:
-        cheap = cheap.model_copy(update={"precision": "int8"})
+    if cheap.backbone in lite.NAMES:  # they come with weights of their own, and in int8
+        precision = "int8" if cheap.precision == "fp32" else cheap.precision
+        cheap = cheap.model_copy(update={"precision": precision, "weights": None})
     if cheap != features:
         yield cheap
 

@@ -148,14 +148,14 @@ def create(name: str, size: int | None = None, weights: Path | None = None) -> F
         name: that of an embedded network, or as timm has it, such as ``resnet18`` or ``resnet18.a1_in1k``.
         size: side of the input in pixels; None for its default.
         weights: a file of weights (``.safetensors``, or ``.pth``, ``.pt``, ``.bin`` with nothing but tensors in it);
-            None for the embedded ones or timm's hub.
+            None for timm's hub. Embedded networks have their own.
 
     Raises:
         BackboneError: there is no such network, it cannot take pictures of this size, or its weights are missing,
             unreachable or do not fit.
         MissingExtra: the weights come with the extra ``weights``, which is not installed.
     """
-    if name in lite.NAMES and weights is None:
+    if name in lite.NAMES:
         return LiteExtractor(timm_networks.embedded(name), size or lite.DEFAULT_SIZES[name])
     network = timm_networks.load(name, size, weights or "hub")
     side = size or timm_networks.config(network)["input_size"][-1]

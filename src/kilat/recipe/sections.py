@@ -55,7 +55,7 @@ class Features(Section):
 
     Args:
         backbone: its name; of several joined by ``+`` the head gets the features side by side.
-        weights: a file of weights instead of the backbone's own; ``hub`` for its own.
+        weights: a file with the weights of a timm network; None, or ``hub``, for those of timm's hub.
         size: side in pixels; ``auto`` is four times the pictures' own, at most the backbone's usual one.
         resize: how pictures that are not square are fitted: crop, squash or pad.
         precision: ``int8`` or ``fp32``; ``auto`` is int8 where the backbone has it.
