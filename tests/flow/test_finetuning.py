@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.datasets import load_digits
 
 timm = pytest.importorskip("timm")
 torch = pytest.importorskip("torch")
@@ -178,13 +179,20 @@ def test_a_frozen_recipe_takes_a_time_limit_and_within_it_leaves_nothing_out(tmp
 
 
 PAIR = {
-    "preset": "best", "backbone": "efficientnet_lite0+efficientnet_lite1", "size": SIZE, "components": 8,
+    "preset": "best", "backbone": "efficientnet_lite0+efficientnet_lite1", "size": SIZE,
     "fit.early_stopping.patience": 1,
 }  # fmt: skip
 
 
-def test_it_is_not_begun_where_the_frozen_result_is_nearly_perfect(tmp_path):
-    run = kilat.train("digits", runs=tmp_path, **{**PAIR, "components": 256})
+@pytest.fixture(scope="module")
+def some_digits():
+    """Pictures and labels of a third of the digits."""
+    digits = load_digits()
+    return {"data": (digits.images[:600] * 15).astype(np.uint8), "labels": digits.target[:600].astype(str)}
+
+
+def test_it_is_not_begun_where_the_frozen_result_is_nearly_perfect(some_digits, tmp_path):
+    run = kilat.train(**some_digits, runs=tmp_path, **PAIR)
     prospects = run.metrics.prospects
     assert prospects.mistakes <= 5
     assert prospects.domain_shift > 0.1  # digits are no photographs
@@ -195,17 +203,18 @@ def test_it_is_not_begun_where_the_frozen_result_is_nearly_perfect(tmp_path):
     assert "was not trained further" in (run.folder / "report.html").read_text("utf-8")
 
 
-def test_the_first_of_two_backbones_is_trained_by_itself_where_there_is_much_to_gain(tmp_path):
-    """Eight components leave much wrong."""
-    run = kilat.train("digits", runs=tmp_path, epochs=2, **PAIR)
+def test_the_first_of_two_backbones_is_trained_by_itself_where_there_is_much_to_gain(some_digits, tmp_path):
+    """Two components leave much wrong."""
+    run = kilat.train(**some_digits, runs=tmp_path, epochs=2, components=2, **{**PAIR, "data.validation": 0.25})
     assert run.metrics.prospects.expected_gain > run.metrics.prospects.needed_gain
     assert run.metrics.comparison.kept == "fine_tuned"
     assert run.metrics.model.network == "efficientnet_lite0"
     assert run.metrics.comparison.frozen.validation.n > run.metrics.comparison.fine_tuned.validation.n
 
 
-def test_it_is_given_up_after_an_epoch_without_gain(tmp_path):
-    run = kilat.train("digits", runs=tmp_path, epochs=5, learning_rate=1e-9, **PAIR)
+def test_it_is_given_up_after_an_epoch_without_gain(some_digits, tmp_path):
+    choices = {**PAIR, "data.validation": 0.25, "components": 2, "learning_rate": 1e-12, "epochs": 5}
+    run = kilat.train(**some_digits, runs=tmp_path, **choices)
     assert run.metrics.comparison.kept == "frozen"
     assert run.metrics.fit.epochs == 1
     assert run.metrics.model.backbone == PAIR["backbone"]

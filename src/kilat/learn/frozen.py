@@ -142,11 +142,9 @@ def first_backbone(extracted: Extracted) -> Extracted:
     name, *others = recipe.features.backbones
     if not others:
         return extracted
-    blocks = tuple(
-        replace(block, name=block.name.removeprefix(f"{name}."))
-        for block in backbone.blocks
-        if block.name.startswith(f"{name}.")
-    )
+    # Every backbone's blocks end with its last features; names alone may be the beginning of each other.
+    count = 1 + next(index for index, block in enumerate(backbone.blocks) if block.name.endswith(".last"))
+    blocks = tuple(replace(block, name=block.name.removeprefix(f"{name}.")) for block in backbone.blocks[:count])
     width = sum(block.width for block in blocks)
     return replace(
         extracted,
