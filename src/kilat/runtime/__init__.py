@@ -1,4 +1,4 @@
-"""The machine: cores, worker processes, memory, whole files, kept results, ONNX sessions, timer and deadlines, progress, extras.
+"""The machine: cores, worker processes, memory, files, kept results, ONNX sessions, timer, deadlines, progress, extras.
 
 Stands on ``errors`` and ``locale`` alone. What kilat logs goes to the logger ``kilat`` and those below it; where and
 whether it is shown is for the program that uses kilat to say.
