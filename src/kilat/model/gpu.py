@@ -91,6 +91,7 @@ class TorchRunner:
         self._lanes: SimpleQueue[_Lane] = SimpleQueue()
         for _ in range(_LANES):
             self._lanes.put(_Lane(self.computation, self._streams))
+        self._streams.synchronize()  # all of this was made on another stream
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the features of pictures."""
@@ -210,7 +211,7 @@ class _Lane:
     """
 
     def __init__(self, computation: Computation, streams: Any) -> None:
-        self.arrived = torch.zeros_like(computation.pixels)
+        self.arrived = torch.empty_like(computation.pixels)
         pinned = self.arrived.device.type == "cuda"
         self.pixels = torch.zeros(self.arrived.shape, dtype=torch.uint8, pin_memory=pinned)
         self.features = torch.zeros(computation.features.shape, pin_memory=pinned)
