@@ -45,8 +45,7 @@ def _conv2d(
     pays = planes.device.type == "cpu" and weight.requires_grad and groups == 1 and torch.get_num_threads() > 1
     if not (is_bf16 and pays and planes.ndim == 4) or isinstance(padding, str) or is_traced():
         return torch.conv2d(planes, weight, bias, stride, padding, dilation, groups)
-    planes, weight = planes.to(torch.bfloat16), weight.to(torch.bfloat16)
-    bias = None if bias is None else bias.to(torch.bfloat16)
+    planes = planes.to(torch.bfloat16)
     convolved: Tensor = _Convolution.apply(planes, weight, bias, _pair(stride), _pair(padding), _pair(dilation))
     return convolved
 
@@ -60,6 +59,7 @@ class _Convolution(torch.autograd.Function):
     def forward(
         ctx: Any, planes: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair
     ) -> Tensor:
+        weight, bias = weight.to(torch.bfloat16), None if bias is None else bias.to(torch.bfloat16)
         ctx.save_for_backward(planes, weight)
         ctx.window = stride, padding, dilation, False, (0, 0), 1
         return torch.conv2d(planes, weight, bias, stride, padding, dilation)
@@ -83,17 +83,24 @@ class _Convolution(torch.autograd.Function):
 
         of_planes = gradients(gradient, planes, [True, False, False])[0] if needs_planes else None
         threads = torch.get_num_threads()
-        parts = zip(gradient.chunk(threads), planes.chunk(threads), strict=True)
-        kernels, biases = zip(*_threads(threads).map(of_parameters, parts), strict=True)
+        own, *others = zip(gradient.chunk(threads), planes.chunk(threads), strict=True)
+        waiting = [_threads(threads - 1).submit(of_parameters, part) for part in others]
+        torch.set_num_threads(1)
+        try:
+            parts = [of_parameters(own)]
+        finally:
+            torch.set_num_threads(threads)
+            parts += [future.result() for future in waiting]
+        kernels, biases = zip(*parts, strict=True)
         return of_planes, _sum(kernels), _sum(biases) if needs_bias else None, None, None, None
 
 
 def _sum(parts: tuple[Tensor, ...]) -> Tensor:
-    """Return the sum of parts, added up in float32 and rounded once."""
+    """Return the sum of parts in float32."""
     total = parts[0].float()
     for part in parts[1:]:
         total += part
-    return total.to(parts[0].dtype)
+    return total
 
 
 @functools.cache
@@ -106,7 +113,8 @@ def _threads(count: int) -> ThreadPoolExecutor:
         torch.set_num_threads(1)
         started.wait()
 
+    threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(count, thread_name_prefix="kilat-gradient")
     list(pool.map(use_one_thread, range(count)))
-    torch.set_num_threads(count)  # of this thread, and of those to come
+    torch.set_num_threads(threads)  # of this thread, and of those to come
     return pool
