@@ -91,3 +91,14 @@ def test_int8_only_where_the_pictures_say_that_it_is_precise_enough(weights, hom
     assert [choice.backbone.precision for choice in (precise, coarse)] == ["int8", "fp32"]
     assert [choice.notes[-1].code for choice in (precise, coarse)] == ["backbone_int8", "backbone_fp32"]
     assert choose(features, greys, "cuda").backbone.precision == "fp32"
+
+
+def test_beside_an_embedded_network_the_file_is_that_of_the_other(weights, home):
+    file = weights / "test_vit.safetensors"
+    choice = choose(Features(backbone=f"{lite.NAME}+test_vit", weights=file, precision="fp32"), source(16), "cpu")
+    backbone = choice.backbone
+    assert backbone.size == 64
+    assert {block.name.partition(".")[0] for block in backbone.blocks} == {lite.NAME, "test_vit"}
+    with pytest.raises(BackboneError, match="comes with its own weights") as caught:
+        choose(Features(weights=file), source(16), "cpu")
+    assert "efficientnet_lite0.ra_in1k" in caught.value.hint
