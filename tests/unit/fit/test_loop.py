@@ -456,13 +456,13 @@ def test_pictures_are_mirrored_in_one_epoch_or_the_next(make_trainer):
     class Recorder(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.layer, self.seen = torch.nn.Linear(1, 3), []
+            self.layer, self.left = torch.nn.Linear(1, 3), []
 
         def forward(self, planes):
             if self.training:
                 # Which picture it is stands in the middle, whichever way round.
                 numbers = planes[:, 0, 4, 3:5].sum(1).mul(30).add(90).round().int().tolist()
-                self.seen.append(dict(zip(numbers, (planes[:, 0, 0, 0] > 0).tolist(), strict=True)))
+                self.left.append(dict(zip(numbers, (planes[:, 0, 0, 0] > 0).tolist(), strict=True)))
             return self.layer(planes.mean((1, 2, 3))[:, None])
 
     pixels = np.zeros((40, 8, 8, 3), np.uint8)
@@ -473,13 +473,13 @@ def test_pictures_are_mirrored_in_one_epoch_or_the_next(make_trainer):
         network=network, pixels=pixels, truth=np.arange(40) % 3, augment={"horizontal_flip": True},
         fit={"epochs": 4, "batch": 64},
     ).run()  # fmt: skip
-    first, second, third, fourth = network.seen
+    first, second, third, fourth = network.left
     assert 5 < sum(first.values()) < 20
     assert second == {number: not left for number, left in first.items()}
     assert (third, fourth) == (first, second)
 
 
-def test_few_pictures_are_seen_more_often(make_trainer):
+def test_few_pictures_make_more_epochs(make_trainer):
     trainer = make_trainer(fit={"epochs": 2, "min_steps": 8, "batch": 16})
     trainer.run()
     assert len(trainer.state.history) == 3  # of three updates each

@@ -238,7 +238,7 @@ class TestProblems:
     def test_one_thing_wrong(self, problems: Any, fit: dict[str, Any], sentence: str) -> None:
         assert problems({"model": LAYERS, "fit": fit})[0].startswith(sentence)
 
-    def test_few_pictures_are_seen_more_often(self) -> None:
+    def test_few_pictures_make_more_epochs(self) -> None:
         fit = load({"model": LAYERS, "fit": {"epochs": 3, "min_steps": 250}}).fit
         (phase,) = fit.all_phases
         assert [fit.epochs_of(phase, steps) for steps in (1000, 84, 83, 10, 1)] == [3, 3, 4, 25, 250]
