@@ -41,8 +41,9 @@ def _smoothed(plane: Plane, rows: float, columns: float) -> Plane:
     """Return a plane smoothed by a Gaussian of these deviations along each axis, wrapped around, with deviation 1."""
     frequencies = [np.fft.fftfreq(side)[:, None] for side in plane.shape]
     kernel = np.exp(-2 * np.pi**2 * ((rows * frequencies[0]) ** 2 + (columns * frequencies[1].T) ** 2))
-    smooth: Plane = np.fft.ifft2(np.fft.fft2(plane) * kernel).real
-    return (smooth - smooth.mean()) / smooth.std()
+    smooth = np.fft.ifft2(np.fft.fft2(plane) * kernel).real
+    standardised: Plane = (smooth - smooth.mean()) / smooth.std()
+    return standardised
 
 
 def _noise(rng: np.random.Generator, rows: float, columns: float) -> Plane:
@@ -89,7 +90,8 @@ def _stain(rng: np.random.Generator) -> Plane:
     rows, columns = np.indices((SIDE, SIDE))
     row, column, radius = *rng.uniform(14, SIDE - 14, 2), rng.uniform(5, 10)
     distance = np.hypot(rows - row, columns - column) + 2 * _noise(rng, 3, 3)
-    return _metal(rng) - rng.uniform(6, 14) / (1 + np.exp(distance - radius))
+    stain: Plane = rng.uniform(6, 14) / (1 + np.exp(distance - radius))
+    return _metal(rng) - stain
 
 
 def _weave(pattern: NDArray[np.int64]) -> Callable[[np.random.Generator], Plane]:

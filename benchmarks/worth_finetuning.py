@@ -58,7 +58,7 @@ class Run:
     def training_share(self) -> float:
         """The share of the whole run that training took, reading its pictures included."""
         timing = self.metrics["timing"]
-        return (timing.get("pictures_s", 0.0) + timing.get("fit_s", 0.0)) / self.seconds
+        return float(timing.get("pictures_s", 0.0) + timing.get("fit_s", 0.0)) / self.seconds
 
 
 def main() -> None:
