@@ -41,6 +41,7 @@ DOORS = {
     "kilat.learn.device": {"model"},
     "kilat.learn.finetune": {"fit"},
     "kilat.learn.network": {"fit", "model"},
+    "kilat.learn.small_network": {"fit"},
     "kilat.verbs.import_keras": {"model"},
     "kilat.verbs.inspect": {"fit", "model"},
     "kilat.verbs.train": {"fit"},
