@@ -239,7 +239,7 @@ NOTES: dict[str, str | tuple[str, str]] = {
     # its precision (kilat.learn.int8_check)
     "backbone_int8": N_(
         "{backbone} computes in int8: on {pictures} of the pictures, that adds {percent}% to the variance of its "
-        "features (fp32 at half of the speed: --set features.precision=fp32)."
+        "features (without that, but slower: --set features.precision=fp32)."
     ),
     "backbone_fp32": N_(
         "{backbone} computes in fp32: on {pictures} of the pictures, int8 would add {percent}% to the variance of its "
