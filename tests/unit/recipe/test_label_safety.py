@@ -133,6 +133,7 @@ class TestAutomaticFlips:
     def test_built_in_recipes_leave_them_open(self):
         flips = {name: load(name).augment.horizontal_flip for name in built_in()}
         assert {name for name, flip in flips.items() if flip} == {
-            "best", "finetune", "good", "small-cnn", "strided-cnn", "vgg-cifar", "vgg16-binary",
+            "best", "fast-cifar", "fast-cifar-90", "fast-cifar-915", "finetune", "small-cnn", "strided-cnn", "tiny",
+            "vgg-cifar", "vgg16-binary",
         }  # fmt: skip
         assert True not in flips.values()
