@@ -345,7 +345,8 @@ def plain(
 def features(scale: Scale, _workdir: Path) -> None:
     """Measure the frozen backbone as kilat runs it, and as fast as the device can run it."""
     backbone = backbones.choose(Features(size=scale.side), Noise(scale.side, 8).source(), scale.device).backbone
-    runner = gpu.TorchRunner([LITE], scale.side, None, scale.device)
+    batch = 8 if scale.device == "cpu" else None
+    runner = gpu.TorchRunner([LITE], scale.side, None, scale.device, batch=batch)
     pixels = Noise(scale.side, runner.batch).pixels()
     on_device = torch.from_numpy(pixels).to(scale.device)
     source = Noise(scale.side, max(scale.pictures, 2 * runner.batch)).source()
