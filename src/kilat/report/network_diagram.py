@@ -12,7 +12,8 @@ from kilat.recipe.network_summary import Row
 from kilat.report.svg_canvas import FULL, printable, text_width
 
 _VARIABLES = {
-    "input": "layer-input", "conv": "layer-conv", "depthwise_conv": "layer-conv", "whiten": "layer-conv", "dense": "layer-dense",
+    "input": "layer-input", "dense": "layer-dense",
+    "conv": "layer-conv", "depthwise_conv": "layer-conv", "whiten": "layer-conv",
     "max_pool": "layer-pool", "avg_pool": "layer-pool", "global_avg_pool": "layer-pool", "flatten": "layer-shape",
     "batch_norm": "layer-norm", "layer_norm": "layer-norm", "group_norm": "layer-norm",
     "activation": "layer-activation", "dropout": "layer-dropout", "spatial_dropout": "layer-dropout",
