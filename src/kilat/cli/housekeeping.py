@@ -17,7 +17,7 @@ def cache(
     clear: Annotated[bool, typer.Option("--clear", help=N_("Delete all that is kept."))] = False,
     as_json: Json = False,
 ) -> None:
-    """Show or clear what is kept between runs: features, and results that follow from them."""
+    """Show or clear what is kept between runs."""
     from kilat.features import cache as features
     from kilat.runtime import result_cache as results
 

@@ -24,7 +24,7 @@ def test_small_pictures_are_enlarged_and_photos_seen_at_the_usual_side(name, sid
     assert (backbone.name, backbone.size, backbone.precision) == (name, sizes[lite.NAMES.index(name)], "int8")
 
 
-def test_size_and_precision_as_asked():
+def test_size_and_precision_as_given():
     backbone = choose(Features(size=96, precision="fp32"), source(300), "cpu").backbone
     assert (backbone.name, backbone.size, backbone.precision) == (lite.NAME, 96, "fp32")
     assert choose(Features(size=32), source(300), "cuda").backbone.precision == "fp32"
@@ -56,10 +56,10 @@ def home(tmp_path, monkeypatch):
 
 
 def test_a_transformer_in_int8_and_a_convolutional_network_in_fp32(weights, home):
-    asked = Features(backbone="test_vit", weights=weights / "test_vit.safetensors", precision="int8", size=64)
-    backbone = choose(asked, source(300), "cpu").backbone
+    features = Features(backbone="test_vit", weights=weights / "test_vit.safetensors", precision="int8", size=64)
+    backbone = choose(features, source(300), "cpu").backbone
     assert (backbone.size, backbone.precision) == (64, "int8")
-    other = asked.model_copy(
+    other = features.model_copy(
         update={"backbone": "test_efficientnet", "weights": weights / "test_efficientnet.safetensors"}
     )
     with pytest.raises(BackboneError, match="test_efficientnet computes in fp32 only"):

@@ -184,7 +184,7 @@ class TestOverrides:
             ("sise", "'size'"),
             ("features.sizes", "'size'"),
             ("head.size", "Valid names: l2, folds, components, class_weight."),
-            ("features.zzz", "Valid names: backbone, weights, size, resize, precision, flip_average."),
+            ("features.zzz", "Valid names: backbone, weights, size, resize, precision, flip_average, small_network."),
             ("", "Valid names"),
         ],
     )
@@ -220,7 +220,7 @@ class TestOverrides:
         recipe = load({"features": {"resize": "pad", "size": 96}}, {"features": {"size": 64}})
         assert recipe.features == Features(size=64)
         assert problems("transfer", {"features": 1}) == [
-            "features: must be a group of options: backbone, weights, size, resize, precision, flip_average (given: 1)"
+            "features: must be a group of options: backbone, weights, size, resize, precision, flip_average, small_network (given: 1)"
         ]
 
     @pytest.mark.parametrize(
