@@ -220,7 +220,8 @@ class TestOverrides:
         recipe = load({"features": {"resize": "pad", "size": 96}}, {"features": {"size": 64}})
         assert recipe.features == Features(size=64)
         assert problems("transfer", {"features": 1}) == [
-            "features: must be a group of options: backbone, weights, size, resize, precision, flip_average, small_network (given: 1)"
+            "features: must be a group of options: backbone, weights, size, resize, precision, flip_average, "
+            "small_network (given: 1)"
         ]
 
     @pytest.mark.parametrize(
