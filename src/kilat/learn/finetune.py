@@ -9,18 +9,18 @@ from numpy.typing import NDArray
 from kilat.data.catalog import Source
 from kilat.data.split import Part
 from kilat.features.domain_shift import domain_shift
-from kilat.features.pixels import PixelDataset, fits_in_memory, read_pixels
+from kilat.features.pixels import PixelDataset
 from kilat.learn.device import training_device
 from kilat.learn.frozen import Extracted, extract, first_backbone, fit_head, head_on
 from kilat.learn.learned import Alternative, Learned
-from kilat.learn.network import TrainingOptions, network_artifact, split_logits
+from kilat.learn.network import TrainingOptions, in_place_of, read_extracted, split_logits
 from kilat.learn.prospects import Prospects, count_mistakes
-from kilat.learn.splits import hold_out_parts, preview_rows, shared_calibration
+from kilat.learn.splits import hold_out_parts, preview_rows
 from kilat.learn.time_budget import ACTIVATION_CACHE, UNLIMITED, TimeBudget
 from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.probe import Head
-from kilat.recipe import Recipe, label_safety
+from kilat.recipe import Recipe
 from kilat.runtime.extras import require_torch
 from kilat.runtime.progress import Progress
 from kilat.runtime.timer import Timer
@@ -83,7 +83,7 @@ def finetune(
         history=trained.history,
         augmented=training.preview(preview_rows(dataset.train), trained.augment),
     )
-    learned = _better(frozen, trained, changed, parts)
+    learned = _better(frozen, trained, changed, dataset)
     trained.close()
     return learned
 
@@ -105,14 +105,14 @@ def _prospects(extracted: Extracted, frozen: Learned, is_answered: NDArray[np.bo
     )
 
 
-def _better(frozen: Learned, trained: "Trained", extracted: Extracted, parts: Parts) -> Learned:
+def _better(frozen: Learned, trained: "Trained", extracted: Extracted, dataset: PixelDataset) -> Learned:
     """Return the frozen result, or the fine-tuned network in its place where that is better; only then it is exported.
 
     Args:
         frozen: with the fine-tuned network as its alternative.
         trained: that network.
         extracted: the features of the backbones that were trained.
-        parts: of the pictures.
+        dataset: what it was trained on.
     """
     assert frozen.alternative is not None
     if not frozen.alternative.comparison.is_better:
@@ -120,24 +120,7 @@ def _better(frozen: Learned, trained: "Trained", extracted: Extracted, parts: Pa
         is_given_up = rule and rule.from_start and trained.metrics["stop_reason"] == "early_stopping"
         given_up = [Note("finetuning_given_up", {"count": len(trained.history)})] if is_given_up else []
         return replace(frozen, notes=[*frozen.notes, *given_up])
-    recipe, catalog, split = extracted.recipe, extracted.catalog, frozen.alternative.split
-    _train, validation, calibration = parts
-    catalog.set_split(calibration.rows, "calibration")
-    catalog.set_split(validation.rows, "validation")  # they may be the same
-    name, size, resize = extracted.backbone.name, extracted.backbone.size, recipe.features.resize
-    return replace(
-        frozen,
-        split=split,
-        alternative=replace(frozen.alternative, split=frozen.split),
-        artifact=network_artifact(trained, split, catalog, name, size, resize),
-        sections={**{name: value for name, value in frozen.sections.items() if name != "fit"}, "fit": trained.metrics},
-        notes=[
-            *extracted.notes,
-            *shared_calibration(validation, calibration),
-            *trained.notes,
-            *label_safety.unsafe_augmentations(recipe.augment, extracted.classes),
-        ],
-    )
+    return in_place_of(frozen, trained, dataset, extracted.recipe, extracted.backbone.name)
 
 
 def prepare_finetuning(source: Source, recipe: Recipe, progress: Progress) -> "TrainingRun":
@@ -155,19 +138,6 @@ def _training_run(
     """The training of backbone and head on pixels, which are kept in memory where they fit."""
     from kilat.fit import prepare
 
-    recipe, size, catalog = extracted.recipe, extracted.backbone.size, extracted.catalog
-    pixels = None
-    if fits_in_memory(len(source.entries) * recipe.runtime.devices, size):
-        advance = progress(_("Reading pictures"))
-        pixels = read_pixels(
-            source,
-            catalog.used,
-            size=size,
-            resize=recipe.features.resize,
-            keep=True,
-            image_stats=False,
-            advance=advance,
-        ).pixels
-    dataset = PixelDataset(catalog, size, pixels, extracted.classes, *parts, extracted.test, extracted.notes)
-    device = training_device(recipe.runtime.device)
-    return dataset, prepare.finetuning_run(source, dataset, recipe, head, device=device)
+    dataset = read_extracted(source, extracted, extracted.backbone.size, parts, progress)
+    device = training_device(extracted.recipe.runtime.device)
+    return dataset, prepare.finetuning_run(source, dataset, extracted.recipe, head, device=device)

@@ -1,7 +1,7 @@
 """A network trained by gradient from its first weights, measured on pictures that are held out for that."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,12 @@ import numpy as np
 from kilat.bundle import parity
 from kilat.check.near_duplicates import NearDuplicates
 from kilat.data.catalog import Catalog, Source
-from kilat.data.split import train_and_test
+from kilat.data.split import Part, train_and_test
 from kilat.errors import RecipeError
 from kilat.features.pixels import PixelDataset, fits_in_memory, natural_size, read_pixels
 from kilat.learn import metadata
 from kilat.learn.device import training_device
+from kilat.learn.frozen import Extracted
 from kilat.learn.learned import Learned, NetworkArtifact, Row, RowValues, SplitLogits
 from kilat.learn.out_of_distribution import embed_pictures
 from kilat.learn.splits import hold_out_parts, left_out_notes, preview_rows, shared_calibration, split_catalog
@@ -110,6 +111,57 @@ def read_dataset(
     return PixelDataset(
         catalog, size, decoded.pixels, classes, train, validation, calibration, test, notes
     ), near_duplicates
+
+
+def read_extracted(
+    source: Source, extracted: Extracted, size: int, parts: tuple[Part, Part, Part], progress: Progress
+) -> PixelDataset:
+    """Read the pictures that features were extracted of once more, where they fit in memory.
+
+    Args:
+        source: the pictures.
+        extracted: their features and splits.
+        size: side in pixels at which a network gets them.
+        parts: the pictures to train on, for validation and for calibration.
+        progress: called as reading begins.
+    """
+    recipe, catalog, pixels = extracted.recipe, extracted.catalog, None
+    if fits_in_memory(len(source.entries) * recipe.runtime.devices, size):
+        advance = progress(_("Reading pictures"))
+        resize = recipe.features.resize
+        pixels = read_pixels(
+            source, catalog.used, size=size, resize=resize, keep=True, image_stats=False, advance=advance
+        ).pixels
+    return PixelDataset(catalog, size, pixels, extracted.classes, *parts, extracted.test, extracted.notes)
+
+
+def in_place_of(frozen: Learned, trained: "Trained", dataset: PixelDataset, recipe: Recipe, name: str) -> Learned:
+    """Return a trained network in the place of the frozen result that it is the alternative to; now it is exported.
+
+    Args:
+        frozen: the result with a head on a frozen backbone.
+        trained: the network.
+        dataset: what it was trained on.
+        recipe: by which it was trained.
+        name: of the network.
+    """
+    assert frozen.alternative is not None
+    catalog, split = dataset.catalog, frozen.alternative.split
+    catalog.set_split(dataset.calibration.rows, "calibration")
+    catalog.set_split(dataset.validation.rows, "validation")  # they may be the same
+    return replace(
+        frozen,
+        split=split,
+        alternative=replace(frozen.alternative, split=frozen.split),
+        artifact=network_artifact(trained, split, catalog, name, dataset.size, recipe.resize),
+        sections={**{name: value for name, value in frozen.sections.items() if name != "fit"}, "fit": trained.metrics},
+        notes=[
+            *dataset.notes,
+            *shared_calibration(dataset.validation, dataset.calibration),
+            *trained.notes,
+            *label_safety.unsafe_augmentations(recipe.augment, dataset.classes),
+        ],
+    )
 
 
 def split_logits(trained: "Trained", dataset: PixelDataset) -> SplitLogits:

@@ -11,17 +11,16 @@ import numpy as np
 
 from kilat import recipe as recipes
 from kilat.data.catalog import Catalog, Source
-from kilat.data.split import Part
-from kilat.features.pixels import PixelDataset, fits_in_memory, natural_size, read_pixels
+from kilat.features.pixels import natural_size
 from kilat.learn.device import training_device
 from kilat.learn.frozen import Extracted
 from kilat.learn.learned import Alternative, Learned
-from kilat.learn.network import TrainingOptions, network_artifact, split_logits
-from kilat.learn.splits import hold_out_parts, preview_rows, shared_calibration
+from kilat.learn.network import TrainingOptions, in_place_of, read_extracted, split_logits
+from kilat.learn.splits import hold_out_parts, preview_rows
 from kilat.learn.time_budget import TimeBudget
 from kilat.locale import _
 from kilat.locale.notes import Note
-from kilat.recipe import Recipe, label_safety
+from kilat.recipe import Recipe
 from kilat.runtime.extras import has_torch
 from kilat.runtime.progress import Progress
 from kilat.runtime.timer import Timer
@@ -68,7 +67,7 @@ def challenge(
     from kilat.fit import prepare
 
     with timer.measure("pictures_s"):
-        dataset = _read_dataset(source, extracted, recipe, parts, progress)
+        dataset = read_extracted(source, extracted, natural_size(source), parts, progress)
     advance = progress(_("Training a small network"))
     with timer.measure("fit_s"):
         device = training_device(recipe.runtime.device)
@@ -86,23 +85,8 @@ def challenge(
         augmented=training.preview(preview_rows(dataset.train), trained.augment),
     )
     if comparison.is_better:
-        catalog.set_split(dataset.calibration.rows, "calibration")
-        catalog.set_split(dataset.validation.rows, "validation")  # they may be the same
-        learned = replace(
-            learned,
-            recipe=recipe,
-            split=split,
-            artifact=network_artifact(trained, split, catalog, name, dataset.size, recipe.input.resize),
-            sections={**frozen.sections, "fit": trained.metrics},
-            notes=[
-                *extracted.notes,
-                *shared_calibration(dataset.validation, dataset.calibration),
-                *trained.notes,
-                *label_safety.unsafe_augmentations(recipe.augment, extracted.classes),
-            ],
-            summary=training.summary,
-            alternative=Alternative("network", frozen.split, comparison),
-        )
+        learned = in_place_of(learned, trained, dataset, recipe, name)
+        learned = replace(learned, recipe=recipe, summary=training.summary)
     trained.close()
     return learned
 
@@ -134,20 +118,3 @@ def _recipe(name: str, frozen: Recipe) -> Recipe:
             "fit": small.fit.model_copy(update={"class_weight": frozen.head.class_weight}),
         }
     )
-
-
-def _read_dataset(
-    source: Source, extracted: Extracted, recipe: Recipe, parts: tuple[Part, Part, Part], progress: Progress
-) -> PixelDataset:
-    """Read the pictures that the frozen result is of."""
-    catalog, size = extracted.catalog, natural_size(source)
-    pixels = read_pixels(
-        source,
-        catalog.used,
-        size=size,
-        resize=recipe.input.resize,
-        keep=fits_in_memory(len(source.entries), size),
-        image_stats=False,
-        advance=progress(_("Reading pictures")),
-    ).pixels
-    return PixelDataset(catalog, size, pixels, extracted.classes, *parts, extracted.test, extracted.notes)
