@@ -1,10 +1,12 @@
 """Filling in the templates of this folder, which no name can break, and numbers as text."""
 
+import base64
+import hashlib
 import math
 from functools import cache
 from numbers import Real
 from pathlib import Path
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from jinja2 import Environment, FileSystemLoader, Undefined
 from markupsafe import Markup
@@ -34,10 +36,24 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    environment.globals.update(_=_, ngettext=ngettext, palette=palette)
+    environment.globals.update(_=_, ngettext=ngettext, palette=palette, script=page_script())
     filters = (percent, points, number, count, rounded, size, lines, file_uri, shorten, split_name)
     environment.filters.update({filter_.__name__: filter_ for filter_ in filters})
     return environment
+
+
+class Script(NamedTuple):
+    """The script of pages: its text, and its digest as a content policy names it."""
+
+    text: Markup
+    digest: str
+
+
+def page_script() -> Script:
+    """Return ``page.js``."""
+    text = Path(__file__).with_name("page.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+    return Script(Markup(text), f"sha256-{digest}")  # noqa: S704 - it is ours
 
 
 def _finalize(value: object) -> object:

@@ -14,24 +14,32 @@ from kilat.report.pictures import Thumbnail
 
 
 class Page(HTMLParser):
-    """The tags of a page with their attributes, and its text without runs of space."""
+    """The tags of a page with their attributes, its text without runs of space, and apart from it its scripts."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.html = html
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self._text = ""
+        self.scripts: list[str] = []
+        self._in_script = False
         self.feed(html)
         self.text = " ".join(self._text.split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        self._in_script = tag == "script"
+        self.scripts += [""] * self._in_script
 
     def handle_endtag(self, tag: str) -> None:
         self._text += " " if tag in {"th", "td"} else ""
+        self._in_script = False
 
     def handle_data(self, data: str) -> None:
-        self._text += data
+        if self._in_script:
+            self.scripts[-1] += data
+        else:
+            self._text += data
 
     def names(self) -> set[str]:
         """Return the kinds of tags."""
