@@ -29,7 +29,7 @@ NAMES = {
     "Held": "InMemory", "Streamed": "Streaming", "confess": "report_error", "soften": "apply_temperature",
     "strangers": "ood_images", "false_alarms": "false_positive_rate", "twins": "near_duplicates",
     "Twins": "NearDuplicates", "oddities": "image_quality", "mates": "own rows", "sensing": "out_of_distribution",
-    "tapped": "penultimate_graph", "trusting": "uncertainty", "comparing": "comparison",
+    "tapped": "answering_graph", "trusting": "uncertainty", "comparing": "comparison",
 }  # fmt: skip
 
 # Words in text: docstrings, messages, templates, recipes, documentation.

@@ -37,12 +37,12 @@ def add_penultimate(model: ModelProto) -> str:
     return PENULTIMATE
 
 
-def penultimate_graph(network: bytes) -> bytes:
-    """Return the graph from ``pixels`` to its penultimate features, the only output."""
+def answering_graph(network: bytes) -> bytes:
+    """Return the graph from ``pixels`` to its logits and its penultimate features, in this order."""
     model = onnx.load_from_string(network)
     name = add_penultimate(model)
-    del model.graph.output[:]
-    model.graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    if name != model.graph.output[0].name:
+        model.graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     return bytes(model.SerializeToString(deterministic=True))
 
 

@@ -12,8 +12,8 @@ from kilat.features.domain_shift import domain_shift
 from kilat.features.pixels import PixelDataset
 from kilat.learn.device import training_device
 from kilat.learn.frozen import Extracted, extract, first_backbone, fit_head, head_on
-from kilat.learn.learned import Alternative, Learned
-from kilat.learn.network import TrainingOptions, in_place_of, read_extracted, split_logits
+from kilat.learn.learned import Learned
+from kilat.learn.network import TrainingOptions, better_of, read_extracted
 from kilat.learn.prospects import Prospects, count_mistakes
 from kilat.learn.splits import hold_out_parts, preview_rows
 from kilat.learn.time_budget import ACTIVATION_CACHE, UNLIMITED, TimeBudget
@@ -26,7 +26,7 @@ from kilat.runtime.progress import Progress
 from kilat.runtime.timer import Timer
 
 if TYPE_CHECKING:
-    from kilat.fit.training_run import Trained, TrainingRun
+    from kilat.fit.training_run import TrainingRun
 
 _MEASURED = 2_000
 """Training pictures, at most, by which it is measured how far all are from those of the pretraining."""
@@ -75,16 +75,15 @@ def finetune(
             on_epoch=options.on_epoch,
             advance=advance,
         )
-        split = split_logits(trained, dataset)
-    frozen = replace(
-        frozen,
-        alternative=Alternative("fine_tuned", split, frozen.split.compare(split.validation, split.validation_logits)),
-        sections={"fit": trained.metrics, **frozen.sections},
-        history=trained.history,
-        augmented=training.preview(preview_rows(dataset.train), trained.augment),
-    )
-    learned = _better(frozen, trained, changed, dataset)
+    augmented = training.preview(preview_rows(dataset.train), trained.augment)
+    frozen = replace(frozen, history=trained.history, augmented=augmented)
+    name, stopping = changed.backbone.name, changed.recipe.fit.early_stopping
+    learned = better_of(frozen, trained, dataset, changed.recipe, timer, kind="fine_tuned", name=name)
     trained.close()
+    is_given_up = stopping and stopping.from_start and trained.metrics["stop_reason"] == "early_stopping"
+    if is_given_up and learned.artifact is frozen.artifact:
+        note = Note("finetuning_given_up", {"count": len(trained.history)})
+        return replace(learned, notes=[*learned.notes, note])
     return learned
 
 
@@ -103,24 +102,6 @@ def _prospects(extracted: Extracted, frozen: Learned, is_answered: NDArray[np.bo
         count_mistakes(frozen.split.validation.truth[is_answered], frozen.split.validation_logits[is_answered]),
         domain_shift(some.features, some.backbone.blocks, some.backbone.name),
     )
-
-
-def _better(frozen: Learned, trained: "Trained", extracted: Extracted, dataset: PixelDataset) -> Learned:
-    """Return the frozen result, or the fine-tuned network in its place where that is better; only then it is exported.
-
-    Args:
-        frozen: with the fine-tuned network as its alternative.
-        trained: that network.
-        extracted: the features of the backbones that were trained.
-        dataset: what it was trained on.
-    """
-    assert frozen.alternative is not None
-    if not frozen.alternative.comparison.is_better:
-        rule = extracted.recipe.fit.early_stopping
-        is_given_up = rule and rule.from_start and trained.metrics["stop_reason"] == "early_stopping"
-        given_up = [Note("finetuning_given_up", {"count": len(trained.history)})] if is_given_up else []
-        return replace(frozen, notes=[*frozen.notes, *given_up])
-    return in_place_of(frozen, trained, dataset, extracted.recipe, extracted.backbone.name)
 
 
 def prepare_finetuning(source: Source, recipe: Recipe, progress: Progress) -> "TrainingRun":

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from kilat.features.pixels import PixelDataset, fits_in_memory, natural_size, re
 from kilat.learn import metadata
 from kilat.learn.device import training_device
 from kilat.learn.frozen import Extracted
-from kilat.learn.learned import Learned, NetworkArtifact, Row, RowValues, SplitLogits
-from kilat.learn.out_of_distribution import embed_pictures
+from kilat.learn.learned import Alternative, Floats, Ints, Learned, NetworkArtifact, Row, RowValues, SplitLogits
+from kilat.learn.out_of_distribution import answer_pictures
 from kilat.learn.splits import hold_out_parts, left_out_notes, preview_rows, shared_calibration, split_catalog
 from kilat.learn.time_budget import UNLIMITED, TimeBudget
 from kilat.locale import _
@@ -65,8 +65,9 @@ def learn_network(
             source, dataset, recipe, device=device, network=options.network, name=options.name
         )
         trained = training.train(options.folder, deadline=budget.deadline, on_epoch=options.on_epoch, advance=advance)
-        split = split_logits(trained, dataset)
-    artifact = network_artifact(trained, split, dataset.catalog, options.name, dataset.size, recipe.input.resize)
+        validation = trained.inference.logits(dataset.validation.rows)
+    with timer.measure("evaluation_s"):
+        split, artifact = exported(trained, dataset, validation, options.name, recipe.input.resize)
     learned = Learned(
         recipe,
         dataset.catalog,
@@ -135,26 +136,47 @@ def read_extracted(
     return PixelDataset(catalog, size, pixels, extracted.classes, *parts, extracted.test, extracted.notes)
 
 
-def in_place_of(frozen: Learned, trained: "Trained", dataset: PixelDataset, recipe: Recipe, name: str) -> Learned:
-    """Return a trained network in the place of the frozen result that it is the alternative to; now it is exported.
+def better_of(
+    frozen: Learned,
+    trained: "Trained",
+    dataset: PixelDataset,
+    recipe: Recipe,
+    timer: Timer,
+    *,
+    kind: Literal["fine_tuned", "network"],
+    name: str,
+) -> Learned:
+    """Return the frozen result, or a trained network in its place where validation pictures say that it is better.
+
+    Either has the other as its alternative; the network is exported only where it is kept.
 
     Args:
-        frozen: the result with a head on a frozen backbone.
+        frozen: the result with a head on a frozen backbone; it has the history of the training already.
         trained: the network.
         dataset: what it was trained on.
         recipe: by which it was trained.
+        timer: that measures the training and the answers.
+        kind: of network.
         name: of the network.
     """
-    assert frozen.alternative is not None
-    catalog, split = dataset.catalog, frozen.alternative.split
+    with timer.measure("fit_s"):
+        validation = trained.inference.logits(dataset.validation.rows)
+    comparison = frozen.split.compare(dataset.validation, validation)
+    if not comparison.is_better:
+        with timer.measure("evaluation_s"):
+            alternative = Alternative(kind, split_logits(trained, dataset, validation), comparison)
+        return replace(frozen, alternative=alternative, sections={"fit": trained.metrics, **frozen.sections})
+    with timer.measure("evaluation_s"):
+        split, artifact = exported(trained, dataset, validation, name, recipe.resize)
+    catalog = dataset.catalog
     catalog.set_split(dataset.calibration.rows, "calibration")
     catalog.set_split(dataset.validation.rows, "validation")  # they may be the same
     return replace(
         frozen,
         split=split,
-        alternative=replace(frozen.alternative, split=frozen.split),
-        artifact=network_artifact(trained, split, catalog, name, dataset.size, recipe.resize),
-        sections={**{name: value for name, value in frozen.sections.items() if name != "fit"}, "fit": trained.metrics},
+        alternative=Alternative(kind, frozen.split, comparison),
+        artifact=artifact,
+        sections={**frozen.sections, "fit": trained.metrics},
         notes=[
             *dataset.notes,
             *shared_calibration(dataset.validation, dataset.calibration),
@@ -164,9 +186,48 @@ def in_place_of(frozen: Learned, trained: "Trained", dataset: PixelDataset, reci
     )
 
 
-def split_logits(trained: "Trained", dataset: PixelDataset) -> SplitLogits:
-    """Return what a trained network answers to the pictures that it was not trained on."""
-    validation = trained.inference.logits(dataset.validation.rows)
+def split_logits(trained: "Trained", dataset: PixelDataset, validation: Floats) -> SplitLogits:
+    """Return what a trained network answers to the pictures that it was not trained on.
+
+    Args:
+        trained: the network.
+        dataset: the pictures.
+        validation: its logits of the validation pictures, ``[n, classes]``.
+    """
+    return _split(dataset, validation, trained.inference.logits)
+
+
+def exported(
+    trained: "Trained", dataset: PixelDataset, validation: Floats, name: str, resize: Resize
+) -> tuple[SplitLogits, NetworkArtifact]:
+    """Export a trained network, and let its graph answer the pictures that are needed from here on.
+
+    For those of the parity gate the network answers itself, so that the gate compares the file with what was trained.
+
+    Args:
+        trained: the network.
+        dataset: the pictures.
+        validation: its logits of the validation pictures, ``[n, classes]``.
+        name: of the network.
+        resize: how pictures that are not square are fitted.
+    """
+    graph, gate = trained.to_onnx(), parity.sample_rows(np.flatnonzero(dataset.catalog.used))
+    answers = answer_pictures(graph, trained.inference.pixels, dataset, gate)
+    split = _split(dataset, validation, answers.logits.at)
+    return split, NetworkArtifact(
+        metadata.network_info(name, graph, dataset.size, trained.metrics),
+        graph,
+        dataset.size,
+        resize,
+        RowValues.concat([(gate, trained.inference.logits(gate)), (split.test.rows, split.test_logits)]),
+        answers.embeddings,
+        answers.sample,
+        answers.projection,
+    )
+
+
+def _split(dataset: PixelDataset, validation: Floats, logits: Callable[[Ints], Floats]) -> SplitLogits:
+    """Return the parts of the split with their logits, those of validation pictures being there already."""
     is_apart = dataset.calibration is not dataset.validation
     return SplitLogits(
         dataset.classes,
@@ -174,28 +235,9 @@ def split_logits(trained: "Trained", dataset: PixelDataset) -> SplitLogits:
         dataset.validation,
         validation,
         dataset.calibration,
-        trained.inference.logits(dataset.calibration.rows) if is_apart else validation,
+        logits(dataset.calibration.rows) if is_apart else validation,
         dataset.test,
-        trained.inference.logits(dataset.test.rows),
-    )
-
-
-def network_artifact(
-    trained: "Trained", split: SplitLogits, catalog: Catalog, name: str, size: int, resize: Resize
-) -> NetworkArtifact:
-    """Export a trained network, and keep what it says of the pictures that are needed from here on."""
-    graph = trained.to_onnx()
-    gate = parity.sample_rows(np.flatnonzero(catalog.used))
-    embedded = embed_pictures(graph, trained.inference.pixels, split, gate)
-    return NetworkArtifact(
-        metadata.network_info(name, graph, size, trained.metrics),
-        graph,
-        size,
-        resize,
-        RowValues.concat([(split.test.rows, split.test_logits), (gate, trained.inference.logits(gate))]),
-        embedded.embeddings,
-        embedded.sample,
-        embedded.projection,
+        logits(dataset.test.rows),
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilat.bundle.ood_graph import OodHead, Projection
-from kilat.bundle.penultimate import penultimate_graph
+from kilat.bundle.penultimate import answering_graph
 from kilat.data.split import Part, folds
 from kilat.evaluate.out_of_distribution import (
     MAX_INDEX,
@@ -26,7 +26,7 @@ from kilat.evaluate.out_of_distribution import (
     compare_methods,
     stratified_sample,
 )
-from kilat.features.pixels import MAX_OOD_REFERENCE
+from kilat.features.pixels import MAX_OOD_REFERENCE, PixelDataset
 from kilat.learn.learned import FeatureSample, HeadArtifact, NetworkArtifact, RowValues, SplitLogits
 from kilat.learn.time_budget import TimeBudget
 from kilat.probe import fit
@@ -82,17 +82,19 @@ class OodDetection:
 
 
 @dataclass(frozen=True)
-class Embedded:
-    """The embeddings of a network trained by gradient.
+class NetworkAnswers:
+    """What the graph of a network trained by gradient gives for the pictures that are needed once it is trained.
 
     Args:
         projection: from what its last layer is given to the embedding.
         sample: training pictures that new ones are compared with.
-        embeddings: of the sample, the calibration and test pictures, and those of the parity gate.
+        logits: of the sample, the calibration and test pictures, and those of the parity gate.
+        embeddings: of the same.
     """
 
     projection: Projection
     sample: Part
+    logits: RowValues
     embeddings: RowValues
 
 
@@ -127,34 +129,39 @@ def sample_of(train: Part) -> Part:
     return train.take(stratified_sample(train.truth, _SAMPLE))
 
 
-def embed_pictures(
-    graph: bytes, pixels: Callable[[Ints], Iterable[Pixels]], split: SplitLogits, gate: Ints
-) -> Embedded:
-    """Embed the pictures that are needed once a network is trained.
+def answer_pictures(
+    graph: bytes, pixels: Callable[[Ints], Iterable[Pixels]], dataset: PixelDataset, gate: Ints
+) -> NetworkAnswers:
+    """Run the pictures that are needed once a network is trained through its graph, each once.
 
     Args:
         graph: the network as ONNX, from ``pixels`` to ``logits``.
         pixels: gives the pictures of rows of the catalog, in batches uint8 ``[n, size, size, 3]``.
-        split: the parts of the split.
+        dataset: the parts of the split.
         gate: rows of the pictures of the parity gate.
     """
-    session = make_session(penultimate_graph(graph), threads=available_cores())
-    (name,) = (output.name for output in session.get_outputs()[:1])
+    session = make_session(answering_graph(graph), threads=available_cores())
+    names = [output.name for output in session.get_outputs()]
 
-    def activations(rows: Ints) -> Iterator[Floats]:
+    def answers(rows: Ints) -> Iterator[tuple[Floats, Floats]]:
         for batch in pixels(rows) if len(rows) else ():
-            yield np.asarray(session.run([name], {"pixels": batch})[0], np.float32)
+            found = session.run(names, {"pixels": batch})  # one array where no layer has weights
+            logits, activations = (np.asarray(one, np.float32) for one in (found[0], found[-1]))
+            # The softmax of 0 and a logit is the logit's sigmoid.
+            yield np.pad(logits, ((0, 0), (logits.shape[1] == 1, 0))), activations
 
-    wide = int(next(activations(split.train.rows[:1])).shape[1])
-    sample = split.train.take(stratified_sample(split.train.truth, min(MAX_OOD_REFERENCE, _MOST_NUMBERS // wide)))
-    trained_on = np.concatenate(list(activations(sample.rows)))
-    width = min(embedding_width(*trained_on.shape), max(1, _MOST_WEIGHTS // wide))
-    projection = _principal_components(trained_on, width)
-    embeddings = [(sample.rows, projection(trained_on))]
-    for rows in (split.calibration.rows, split.test.rows, gate):
-        batches = [projection(trained_on[:0]), *map(projection, activations(rows))]
-        embeddings.append((rows, np.concatenate(batches)))
-    return Embedded(projection, sample, RowValues.concat(embeddings))
+    train = dataset.train
+    wide = int(next(answers(train.rows[:1]))[1].shape[1])
+    sample = train.take(stratified_sample(train.truth, min(MAX_OOD_REFERENCE, _MOST_NUMBERS // wide)))
+    logits, activations = map(np.concatenate, zip(*answers(sample.rows), strict=True))
+    width = min(embedding_width(*activations.shape), max(1, _MOST_WEIGHTS // wide))
+    projection = _principal_components(activations, width)
+    known, embedded = [(sample.rows, logits)], [(sample.rows, projection(activations))]
+    for rows in (dataset.calibration.rows, dataset.test.rows, gate):
+        batches = [(one, projection(below)) for one, below in answers(rows)]
+        known.append((rows, np.concatenate([logits[:0], *(one for one, _ in batches)])))
+        embedded.append((rows, np.concatenate([embedded[0][1][:0], *(below for _, below in batches)])))
+    return NetworkAnswers(projection, sample, RowValues.concat(known), RowValues.concat(embedded))
 
 
 def _of_head(

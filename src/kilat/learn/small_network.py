@@ -14,8 +14,8 @@ from kilat.data.catalog import Catalog, Source
 from kilat.features.pixels import natural_size
 from kilat.learn.device import training_device
 from kilat.learn.frozen import Extracted
-from kilat.learn.learned import Alternative, Learned
-from kilat.learn.network import TrainingOptions, in_place_of, read_extracted, split_logits
+from kilat.learn.learned import Learned
+from kilat.learn.network import TrainingOptions, better_of, read_extracted
 from kilat.learn.splits import hold_out_parts, preview_rows
 from kilat.learn.time_budget import TimeBudget
 from kilat.locale import _
@@ -75,17 +75,10 @@ def challenge(
         if budget.limit and budget.is_late_for_training(training.answering_seconds(budget.now)):
             return replace(frozen, notes=[*frozen.notes, Note("no_time_for_small_network")])
         trained = training.train(options.folder, deadline=budget.deadline, on_epoch=options.on_epoch, advance=advance)
-        split = split_logits(trained, dataset)
-    comparison = frozen.split.compare(split.validation, split.validation_logits)
-    learned = replace(
-        frozen,
-        alternative=Alternative("network", split, comparison),
-        sections={"fit": trained.metrics, **frozen.sections},
-        history=trained.history,
-        augmented=training.preview(preview_rows(dataset.train), trained.augment),
-    )
-    if comparison.is_better:
-        learned = in_place_of(learned, trained, dataset, recipe, name)
+    augmented = training.preview(preview_rows(dataset.train), trained.augment)
+    frozen = replace(frozen, history=trained.history, augmented=augmented)
+    learned = better_of(frozen, trained, dataset, recipe, timer, kind="network", name=name)
+    if learned.artifact is not frozen.artifact:
         learned = replace(learned, recipe=recipe, summary=training.summary)
     trained.close()
     return learned

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from kilat.bundle.assemble import assemble_network
 from kilat.bundle.ood_graph import OodHead, Projection, ood_nodes
-from kilat.bundle.penultimate import penultimate_graph
+from kilat.bundle.penultimate import answering_graph
 from kilat.evaluate.calibration import apply_temperature
 from kilat.evaluate.out_of_distribution import EmbeddingStatistics, OodDetector
 from kilat.features.resize_graph import OPSET
@@ -152,10 +152,10 @@ def test_in_a_networks_file(trained, manifest, make_ood, units, temperature):
     )
     onnx.checker.check_model(onnx.load_from_string(file), full_check=True)
     pixels = np.random.default_rng(1).integers(0, 256, (5, 4, 4, 3), dtype=np.uint8)
-    features = ort.InferenceSession(penultimate_graph(network), providers=["CPUExecutionProvider"]).run(
-        None, {"pixels": pixels}
-    )[0]
-    (logits,) = ort.InferenceSession(network, providers=["CPUExecutionProvider"]).run(None, {"pixels": pixels})
+    session = ort.InferenceSession(answering_graph(network), providers=["CPUExecutionProvider"])
+    logits, features = session.run(None, {"pixels": pixels})
+    (alone,) = ort.InferenceSession(network, providers=["CPUExecutionProvider"]).run(None, {"pixels": pixels})
+    np.testing.assert_array_equal(logits, alone)
     both = np.hstack([np.zeros((5, 1), np.float32), logits]) if units == 1 else logits
     session = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
     probabilities, embedding, unknown = session.run(["probabilities", "embedding", "unknown"], {"image": pixels})

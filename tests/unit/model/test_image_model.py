@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 
-from kilat.bundle.penultimate import penultimate_graph  # noqa: E402
+from kilat.bundle.penultimate import answering_graph  # noqa: E402
 from kilat.model import layers  # noqa: E402
 from kilat.model.image_model import PixelNetwork  # noqa: E402
 from kilat.model.to_onnx import to_onnx  # noqa: E402
@@ -73,10 +73,10 @@ def test_the_model_file_does_the_same_and_has_one_embedding_of_both(ending):
     plain, average = (model_of(network_of(ending), flip_average=choice) for choice in (False, True))
     graph = to_onnx(average, size=SIDE)
     np.testing.assert_allclose(run(graph, "logits"), logits(average, PIXELS), atol=1e-4)
-    one = penultimate_graph(to_onnx(plain, size=SIDE))
-    name = ort.InferenceSession(one).get_outputs()[0].name
-    both = penultimate_graph(graph)
-    found = run(both, ort.InferenceSession(both).get_outputs()[0].name)
+    one = answering_graph(to_onnx(plain, size=SIDE))
+    name = ort.InferenceSession(one).get_outputs()[-1].name
+    both = answering_graph(graph)
+    found = run(both, ort.InferenceSession(both).get_outputs()[-1].name)
     mirrored = ort.InferenceSession(one).run([name], {"pixels": np.ascontiguousarray(PIXELS[:, :, ::-1])})[0]
     assert found.shape == mirrored.shape
     if ending != "maps":  # whose last weights come before the mean
