@@ -7,7 +7,7 @@ Stands on every room below, verbs/ above all. Everything heavy is imported insid
 import os
 import sys
 
-from kilat.cli import data, housekeeping, models, networks, training  # noqa: F401 - they register their verbs
+from kilat.cli import data, housekeeping, models, networks, past_runs, training  # noqa: F401 - they register their verbs
 from kilat.cli.verb import app
 from kilat.errors import KilatError
 from kilat.locale import _

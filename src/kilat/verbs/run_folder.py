@@ -7,18 +7,23 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from kilat.data.reading import Reading
 from kilat.errors import KilatError, RunError
 from kilat.learn.metrics import Metrics
 from kilat.locale import _
-from kilat.recipe import Recipe
-from kilat.report.illustrations import Illustrations
 from kilat.runtime.files import write_file, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kilat.recipe import Recipe
+    from kilat.report.illustrations import Illustrations
+
+# What only tables and pages need is imported when they come: a list of runs is there at once.
 
 MODEL, REPORT, METRICS = "model.onnx", "report.html", "metrics.json"
 RECIPE, CATALOG, PREDICTIONS = "recipe.yaml", "catalog.csv", "predictions.csv"
@@ -59,15 +64,11 @@ class Start:
 
     @classmethod
     def read(cls, folder: Path) -> "Start":
-        """Return the start of the run in a folder.
+        """Return the start of the run in a folder, whether it is finished or not.
 
         Raises:
-            KilatError: it is not the folder of a run, or the run is finished.
+            KilatError: it is not the folder of a run.
         """
-        if (folder / METRICS).exists():
-            raise KilatError(
-                _("The run {folder} is finished; there is nothing left to go on with.").format(folder=folder)
-            )
         try:
             document = json.loads((folder / START).read_text("utf-8"))
             kept = document["data"], document["root"], document["network"], document.get("labels")
@@ -79,6 +80,19 @@ class Start:
                 ),
                 hint=_("Give a folder such as runs/flowers, or start anew without --resume."),
             ) from None
+
+    @classmethod
+    def read_unfinished(cls, folder: Path) -> "Start":
+        """Return the start of the run in a folder, to go on with it.
+
+        Raises:
+            KilatError: it is not the folder of a run, or the run is finished.
+        """
+        if (folder / METRICS).exists():
+            raise KilatError(
+                _("The run {folder} is finished; there is nothing left to go on with.").format(folder=folder)
+            )
+        return cls.read(folder)
 
 
 class History:
@@ -95,13 +109,15 @@ class History:
 
     def append(self, row: Row) -> None:
         """Keep one more epoch."""
+        import pandas as pd
+
         self.rows.append(row)
         write_file(self.folder / HISTORY, pd.DataFrame(self.rows).to_csv(index=False))
         for listen in self.listeners:
             listen(row)
 
 
-def begin(folder: Path, recipe: Recipe, start: Start) -> None:
+def begin(folder: Path, recipe: "Recipe", start: Start) -> None:
     """Write recipe and start: with them it is a run that can be resumed."""
     write_file(folder / RECIPE, recipe.to_yaml())
     write_json(folder / START, {"schema": 1, **asdict(start)})
@@ -112,24 +128,24 @@ def finished_files(folder: Path) -> list[Path]:
     return [folder / MODEL, folder / REPORT, folder / METRICS]
 
 
-def write_suspects(folder: Path, suspects: pd.DataFrame) -> None:
+def write_suspects(folder: Path, suspects: "pd.DataFrame") -> None:
     """Write the table of suspected labels, in a way that spreadsheets read its letters rightly."""
     write_file(folder / SUSPECTS, "\ufeff" + suspects.to_csv(index=False))
 
 
-_EXACT: dict[str, Any] = {} if pd.__version__ >= "3.1" else {"float_precision": "round_trip"}
-"""What makes pandas read numbers bit for bit; from 3.1 on it does so by itself, and warns of the choice."""
-
-
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> "pd.DataFrame":
     """Return a table of the run; what is text in it stays text, and numbers are what was written, bit for bit.
 
     Raises:
         RunError: it cannot be read.
     """
+    import pandas as pd
+
+    # What makes pandas read numbers bit for bit; from 3.1 on it does so by itself, and warns of the choice.
+    exact: dict[str, Any] = {} if pd.__version__ >= "3.1" else {"float_precision": "round_trip"}
     text = dict.fromkeys(("path", "label", "split", "status", "code", "detail", "digest", "predicted"), str)
     try:
-        table: pd.DataFrame = pd.read_csv(path, dtype=text, keep_default_na=False, **_EXACT)
+        table: pd.DataFrame = pd.read_csv(path, dtype=text, keep_default_na=False, **exact)
     except (OSError, ValueError) as error:
         raise RunError(_("{path} cannot be read: {error}.").format(path=path, error=error)) from None
     return table
@@ -144,12 +160,14 @@ def read_metrics(folder: Path) -> Metrics:
     return _read_document(Metrics, folder / METRICS)
 
 
-def read_illustrations(folder: Path) -> Illustrations:
+def read_illustrations(folder: Path) -> "Illustrations":
     """Return the content of ``report.json``.
 
     Raises:
         RunError: it cannot be read, or this version of kilat did not write it.
     """
+    from kilat.report.illustrations import Illustrations
+
     return _read_document(Illustrations, folder / ILLUSTRATIONS)
 
 

@@ -106,7 +106,7 @@ def train(  # noqa: PLR0913 - a choice each
             start = run_folder.Start.of(data, labels, root, network_name, reading)
             folder = stack.enter_context(run_folder.new_folder(Path(runs), name or source.name))
         else:
-            folder, start = Path(resume), run_folder.Start.read(Path(resume))
+            folder, start = Path(resume), run_folder.Start.read_unfinished(Path(resume))
             chosen = _recipe_of(folder, overrides if recipe == "transfer" else {"recipe": recipe, **overrides})
             reading = reading if reading.options else start.reading
             source = open_data(data or start.data, labels or start.labels, root or start.root, shown, reading=reading)

@@ -1,0 +1,89 @@
+"""The verb about run folders: runs."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kilat.cli import show
+from kilat.cli.options import Json
+from kilat.cli.verb import verb
+from kilat.locale import N_, _, ngettext
+
+if TYPE_CHECKING:
+    from kilat.verbs.runs import FinishedRun, UnfinishedRun
+
+FAMILY = "Train"
+
+_SHORTEST = 8
+"""Characters that a column of names keeps at least, however narrow the terminal is."""
+
+
+@verb(FAMILY, "kilat runs", "kilat runs experiments/ --json", name="runs")
+def list_runs(
+    folder: Annotated[Path, typer.Argument(help=N_("The folder with the runs' folders."))] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """List the runs in a folder: data, recipe, accuracy, time."""
+    from kilat.verbs.runs import list_runs
+
+    found = list_runs(folder)
+    if as_json:
+        show.print_json({"folder": str(folder), **found.document()})
+        return
+    if found.finished:
+        print(*_table(found.finished), sep="\n")
+    for run in found.unfinished:
+        print(_unfinished(run))
+    for broken in found.broken:
+        print(broken.error.message)
+    if not (found.finished or found.unfinished or found.broken):
+        print(_("There are no runs in {folder}. Make one with: kilat train FOLDER").format(folder=folder))
+
+
+def _table(runs: "list[FinishedRun]") -> list[str]:
+    """Return a line for every run below a heading; in a terminal, names are shortened to its width."""
+    head = (_("run"), _("data"), _("recipe"), _("accuracy (95% interval)"), _("time"))
+    rows = [head, *map(_cells, runs)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns - 2 * (len(widths) - 1)
+        while sum(widths) > room and max(widths[:3]) > _SHORTEST:
+            widths[widths.index(max(widths[:3]))] -= 1
+    return ["  ".join(map(_fitted, row[:-1], widths)) + "  " + row[-1].rjust(widths[-1]) for row in rows]
+
+
+def _cells(run: "FinishedRun") -> tuple[str, ...]:
+    identity = run.document()
+    data = _("from Python") if run.start and run.start.data is None else Path(identity["data"] or "–").name
+    return identity["name"], data, identity["recipe"] or "–", _accuracy(run), _duration(identity["seconds"])
+
+
+def _accuracy(run: "FinishedRun") -> str:
+    measured = run.measured
+    if measured.accuracy is None or measured.accuracy_interval is None:
+        return "–"
+    low, high = measured.accuracy_interval
+    text = f"{measured.accuracy:.1%} ({low:.1%} to {high:.1%})"
+    return text if run.metrics.test.n else _("{accuracy}, validation").format(accuracy=text)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _fitted(text: str, width: int) -> str:
+    return text.ljust(width) if len(text) <= width else text[: width - 1] + "…"
+
+
+def _unfinished(run: "UnfinishedRun") -> str:
+    after = ngettext("after {count} epoch", "after {count} epochs", run.epochs) if run.epochs else _("before an epoch")
+    sentence = _("{folder}: not finished ({after}). Unless it still trains, go on with it: {resume}")
+    return sentence.format(folder=run.folder, after=after.format(count=run.epochs), resume=run.resume)

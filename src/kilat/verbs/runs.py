@@ -1,0 +1,162 @@
+"""``kilat runs``: the run folders in a folder, by what each says of itself; no model is loaded, no picture read."""
+
+import shlex
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from kilat.errors import KilatError, SourceError
+from kilat.learn.measures import Measures
+from kilat.learn.metrics import Metrics
+from kilat.locale import _
+from kilat.verbs import run_folder
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that came to its end.
+
+    Args:
+        folder: of the run.
+        start: what it was started with; None where its folder does not say.
+        metrics: what was measured.
+        finished: when its metrics were written, in local time.
+    """
+
+    folder: Path
+    start: run_folder.Start | None
+    metrics: Metrics
+    finished: datetime
+
+    @property
+    def measured(self) -> Measures:
+        """The measures to go by: of the test pictures, of validation where there are none."""
+        return self.metrics.measured
+
+    def document(self) -> dict[str, Any]:
+        """Return what JSON holds."""
+        return {
+            **_identity(self.folder, self.start),
+            "accuracy": self.measured.accuracy,
+            "accuracy_interval": self.measured.accuracy_interval,
+            "n": self.measured.n,
+            "part": "test" if self.metrics.test.n else "validation",
+            "seconds": self.metrics.timing.get("total_s"),
+            "finished": self.finished.isoformat(timespec="seconds"),
+        }
+
+
+@dataclass(frozen=True)
+class UnfinishedRun:
+    """A run that was begun and did not end: it was stopped, or it still trains.
+
+    Args:
+        folder: of the run.
+        start: what it was started with.
+        epochs: how many were trained.
+    """
+
+    folder: Path
+    start: run_folder.Start
+    epochs: int
+
+    @property
+    def resume(self) -> str:
+        """What goes on with it: a command, or a call in Python where the data came from there."""
+        if self.start.data is None:
+            return f"kilat.train(data, labels=labels, resume={str(self.folder)!r})"
+        return f"kilat train --resume {shlex.quote(str(self.folder))}"
+
+    def document(self) -> dict[str, Any]:
+        """Return what JSON holds."""
+        return {**_identity(self.folder, self.start), "epochs": self.epochs, "resume": self.resume}
+
+
+@dataclass(frozen=True)
+class BrokenRun:
+    """A run folder that cannot be read, and why."""
+
+    folder: Path
+    error: KilatError
+
+    def document(self) -> dict[str, Any]:
+        """Return what JSON holds."""
+        return {"name": self.folder.name, "folder": str(self.folder), "error": self.error.message}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs in a folder, each kind in the order in which they ended or were begun."""
+
+    finished: list[FinishedRun]
+    unfinished: list[UnfinishedRun]
+    broken: list[BrokenRun]
+
+    def document(self) -> dict[str, Any]:
+        """Return what JSON holds."""
+        return {
+            "runs": [run.document() for run in self.finished],
+            "unfinished": [run.document() for run in self.unfinished],
+            "broken": [run.document() for run in self.broken],
+        }
+
+
+def list_runs(folder: Path) -> Runs:
+    """Return the runs in a folder of runs, or the one that the folder is.
+
+    Args:
+        folder: such as ``runs``. What is in it beside runs is passed over.
+
+    Raises:
+        SourceError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise SourceError(
+            _("There is no folder {folder}.").format(folder=folder),
+            hint=_("Runs are in the folder runs of the place where kilat train was started; name another one."),
+        )
+    folders = [path for path in [folder, *folder.iterdir()] if _changed(path)]
+    found = [_read(path) for path in sorted(folders, key=_changed)]
+    return Runs(
+        [run for run in found if isinstance(run, FinishedRun)],
+        [run for run in found if isinstance(run, UnfinishedRun)],
+        [run for run in found if isinstance(run, BrokenRun)],
+    )
+
+
+def _read(folder: Path) -> FinishedRun | UnfinishedRun | BrokenRun:
+    try:
+        if not (folder / run_folder.METRICS).exists():
+            return UnfinishedRun(folder, run_folder.Start.read(folder), _count_epochs(folder))
+        metrics = run_folder.read_metrics(folder)
+        start = run_folder.Start.read(folder) if (folder / run_folder.START).exists() else None
+    except KilatError as error:
+        return BrokenRun(folder, error)
+    return FinishedRun(folder, start, metrics, datetime.fromtimestamp(_changed(folder)).astimezone())
+
+
+def _changed(folder: Path) -> float:
+    """Return when a run folder was finished, or begun where it is not; 0 for what is no run folder."""
+    for name in (run_folder.METRICS, run_folder.START):
+        try:
+            return (folder / name).stat().st_mtime
+        except OSError:
+            continue
+    return 0.0
+
+
+def _count_epochs(folder: Path) -> int:
+    try:
+        return max(0, len((folder / run_folder.HISTORY).read_bytes().splitlines()) - 1)
+    except OSError:
+        return 0
+
+
+def _identity(folder: Path, start: run_folder.Start | None) -> dict[str, Any]:
+    return {
+        "name": folder.resolve().name,
+        "folder": str(folder),
+        "data": start and start.data,
+        "recipe": start and start.network,
+    }
