@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -10,16 +11,13 @@ from kilat.locale import _
 from kilat.report.svg_canvas import (
     ACCENT,
     DASHED,
+    DOTTED,
     MUTED,
     SIDE,
     TEXT,
     Plot,
-    draw_lines,
-    legend,
     spaced_apart,
     tick_values,
-    to_svg,
-    write,
 )
 from kilat.runtime.array_types import Doubles
 
@@ -28,24 +26,39 @@ HALF = 370
 
 _MAX_DOTS = 12  # up to this many epochs each is a dot on the line
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_TRAINING, _VALIDATION = (ACCENT, 0.45), ACCENT
 
 
-def history(rows: Sequence[Mapping[str, float]], best: float | None = None) -> dict[str, Markup]:
+class _Style(NamedTuple):
+    """How a line is drawn."""
+
+    colour: str | tuple[str, float]
+    dash: str = ""
+
+
+_TRAINING, _VALIDATION = _Style((ACCENT, 0.7), "5 3"), _Style(ACCENT)
+
+Rates = tuple[Doubles, Doubles]
+"""Epochs, whole ones or parts, and the learning rates there."""
+
+
+def history(
+    rows: Sequence[Mapping[str, float]], best: float | None = None, planned: Rates | None = None
+) -> dict[str, Markup]:
     """Draw the figures ``loss``, ``accuracy`` and ``rate`` of a training, those that there are numbers for.
 
     Args:
         rows: one an epoch, with ``epoch``, ``loss``, ``accuracy``, ``validation_loss``, ``validation_accuracy`` and
             ``learning_rate``; what is missing or not finite is left out.
         best: the epoch that was kept; without it, the one with the lowest validation loss.
+        planned: learning rates of all of the training, as its schedule has them; drawn where the training kept to it.
     """
     if best is None:
-        epochs, losses = _column(rows, "validation_loss")
+        epochs, losses = column(rows, "validation_loss")
         best = float(epochs[losses.argmin()]) if len(epochs) else None
     figures = {
         "loss": _curves(rows, "loss", _("Loss by epoch"), best),
         "accuracy": _curves(rows, "accuracy", _("Accuracy by epoch"), best),
-        "rate": _learning_rate(*_column(rows, "learning_rate")),
+        "rate": _learning_rate(*column(rows, "learning_rate"), planned),
     }
     return {name: figure for name, figure in figures.items() if figure}
 
@@ -60,13 +73,12 @@ def schedule(epochs: Sequence[float], rates: Sequence[Sequence[float]], names: S
     """
     lines = np.asarray(rates, dtype=float).reshape(len(names), len(epochs))
     plot, scale = _rate_plot(epochs, lines, SIDE, 290, top=34)
-    legend(plot.axes, names, plot.left)
+    plot.canvas.legend(names, plot.left)
     for opacity, line in zip((1.0, 0.55, 0.28), lines, strict=False):
         heights = scale(line)
         kept = np.isfinite(heights)
-        x, y = plot.x(np.asarray(epochs)[kept]), plot.y(heights[kept])
-        plot.axes.plot(x, y, color=(ACCENT, opacity), linewidth=2)
-    return to_svg(plot.axes, "schedule", _("Learning rate over the epochs"))
+        plot.canvas.curve(plot.x(np.asarray(epochs)[kept]), plot.y(heights[kept]), (ACCENT, opacity))
+    return plot.canvas.to_svg(_("Learning rate over the epochs"))
 
 
 def rate_finder(
@@ -91,25 +103,25 @@ def rate_finder(
     plot = Plot(SIDE, 300, _not_empty(x.min(), x.max()), _with_margin(lowest, top), top=30)
     plot.ticks(x=_powers_of_ten(x.min(), x.max()), y=_tick_labels(*_with_margin(lowest, top)))
     plot.axis_titles(_("learning rate"), _("loss"))
-    plot.axes.plot(plot.x(x[dots <= top]), plot.y(dots[dots <= top]), "o", color=MUTED, markersize=3)
+    plot.canvas.dots(plot.x(x[dots <= top]), plot.y(dots[dots <= top]), MUTED, 1.5)
     drawn = y <= top
-    plot.axes.plot(plot.x(x[drawn]), plot.y(y[drawn]), color=ACCENT, linewidth=2)
+    plot.canvas.curve(plot.x(x[drawn]), plot.y(y[drawn]), ACCENT)
     if suggestion is not None and suggestion > 0:
         at = math.log10(suggestion)
         pixel = float(plot.x(at))
-        draw_lines(plot.axes, [[(pixel, plot.top), (pixel, plot.bottom)]], MUTED, style=DASHED)
+        plot.canvas.lines([[(pixel, plot.top), (pixel, plot.bottom)]], MUTED, 1, DASHED)
         centre = min(max(pixel, plot.left + 60), plot.right - 60)
         label = _("suggested: {rate}").format(rate=f"{suggestion:.2g}")
-        write(plot.axes, centre, plot.top - 14, label, ha="center")
-        plot.axes.plot([pixel], plot.y([np.interp(at, x, np.minimum(y, top))]), "o", color=TEXT, markersize=7)
-    return to_svg(plot.axes, "finder", _("Loss while the learning rate rises"))
+        plot.canvas.write(centre, plot.top - 14, label, align="middle")
+        plot.canvas.dots(pixel, plot.y(np.interp(at, x, np.minimum(y, top))), TEXT, 3.5)
+    return plot.canvas.to_svg(_("Loss while the learning rate rises"))
 
 
 def _curves(rows: Sequence[Mapping[str, float]], key: str, title: str, best: float | None) -> Markup | None:
     """Draw training and validation together, with the epoch that was kept."""
     lines = [
-        (name, colour, *_column(rows, column))
-        for name, colour, column in (
+        (name, style, *column(rows, source))
+        for name, style, source in (
             (_("training"), _TRAINING, key),
             (_("validation"), _VALIDATION, f"validation_{key}"),
         )
@@ -119,51 +131,97 @@ def _curves(rows: Sequence[Mapping[str, float]], key: str, title: str, best: flo
         return None
     x, y = (np.concatenate([line[i] for line in lines]) for i in (2, 3))
     is_share = key == "accuracy"
-    low, high = _with_margin(y.min(), y.max())
+    lowest, highest = (float(y.min()), float(y.max())) if is_share else visible_range(y)
+    low, high = _with_margin(lowest, highest)
     low, high = (max(low, 0.0), min(high, 1.0)) if is_share else (low, high)
     plot = Plot(HALF, 286, _not_empty(x.min(), x.max()), (low, high), top=52)
     plot.ticks(x=_epoch_labels(plot, x), y=_tick_labels(low, high, is_share=is_share))
     plot.axis_titles(_("epoch"))
-    write(plot.axes, 0, 9, title)
-    for _name, colour, epochs, values in lines:
-        style = "o-" if len(epochs) <= _MAX_DOTS else "-"
-        plot.axes.plot(plot.x(epochs), plot.y(values), style, color=colour, linewidth=2, markersize=4.5)
+    plot.canvas.write(0, 9, title)
     left = float(plot.left)
-    for name, colour, _epochs, _values in lines:
-        plot.axes.plot([left, left + 16], [31, 31], color=colour, linewidth=2.5)
-        write(plot.axes, left + 22, 31, name, color=MUTED)
-        left += 22 + 8 * len(name) + 18
+    for name, style, epochs, values in lines:
+        _draw_course(plot, style, epochs, values, high)
+        plot.canvas.curve([left, left + 20], [31, 31], style.colour, 2.5, style.dash)
+        plot.canvas.write(left + 26, 31, name, MUTED)
+        left += 26 + 8 * len(name) + 18
+    _mark_cut(plot, x, y, high, is_share=is_share)
     _mark_best(plot, *lines[-1][2:], best)
-    return to_svg(plot.axes, f"history-{key}", title)
+    return plot.canvas.to_svg(title)
+
+
+def visible_range(values: Doubles) -> tuple[float, float]:
+    """Return the lowest value, and the highest but for spikes: up to a quarter of them, where they stand clear.
+
+    Spikes are more than three times as far from the lowest value as the highest of the others. So one update that went
+    wrong does not flatten everything that was learned before it and after it.
+    """
+    ordered = np.sort(values)
+    low = float(ordered[0])
+    for spikes in range(len(ordered) // 4, 0, -1):
+        kept = float(ordered[-spikes - 1])
+        if kept > low and ordered[-spikes] - low > 3 * (kept - low):
+            return low, kept
+    return low, float(ordered[-1])
+
+
+def _draw_course(plot: Plot, style: "_Style", epochs: Doubles, values: Doubles, top: float) -> None:
+    x, y = plot.x(epochs), plot.y(np.minimum(values, top))
+    plot.canvas.curve(x, y, style.colour, 2, style.dash)
+    if len(epochs) <= _MAX_DOTS:
+        titles = [f"{epoch:g}: {value:.4g}" for epoch, value in zip(epochs, values, strict=True)]
+        plot.canvas.dots(x, y, style.colour, 2.5, titles)
+
+
+def _mark_cut(plot: Plot, x: Doubles, y: Doubles, top: float, *, is_share: bool) -> None:
+    """Say of values above the axis, where there are any, how high the highest is."""
+    if is_share or float(y.max()) <= top:
+        return
+    at = float(plot.x(x[y.argmax()]))
+    is_right = at > (plot.left + plot.right) / 2
+    label = _("↑ up to {value:.3g}").format(value=float(y.max()))
+    plot.canvas.write(at + (-7 if is_right else 7), plot.top - 2, label, MUTED, "end" if is_right else "start", 12)
 
 
 def _mark_best(plot: Plot, epochs: Doubles, values: Doubles, best: float | None) -> None:
     if best is None or best not in epochs or len(epochs) == 1:
         return
     value = float(values[epochs == best][0])
-    x = float(plot.x(best))
-    plot.axes.plot([x, x], [plot.top, plot.bottom], color=MUTED, linewidth=1, linestyle=DASHED)
-    plot.axes.plot([x], plot.y([value]), "o", color=TEXT, markersize=6)
+    x, y = float(plot.x(best)), float(plot.y(min(value, plot.y_range[1])))
+    plot.canvas.lines([[(x, plot.top), (x, plot.bottom)]], MUTED, 1, DOTTED)
+    plot.canvas.dots(x, y, TEXT)
     is_right = x > (plot.left + plot.right) / 2
     # On the side of the plot that lines leave free: they fall (loss) or rise (accuracy) towards the best epoch.
-    is_low = float(plot.y(value)) > (plot.top + plot.bottom) / 2
-    y = plot.top + 10 if is_low else plot.bottom - 12
+    is_low = y > (plot.top + plot.bottom) / 2
     label = _("best: {epoch}").format(epoch=f"{best:g}")
-    write(plot.axes, x + (-7 if is_right else 7), y, label, color=MUTED, ha="right" if is_right else "left")
+    height = plot.top + 14 if is_low else plot.bottom - 12
+    plot.canvas.write(x + (-7 if is_right else 7), height, label, MUTED, "end" if is_right else "start")
 
 
-def _learning_rate(epochs: Doubles, rates: Doubles) -> Markup | None:
+def _learning_rate(epochs: Doubles, rates: Doubles, planned: Rates | None) -> Markup | None:
+    """Draw the rate of every update where it is planned so, and else lines between those that ended the epochs."""
     if not len(epochs):
         return None
     title = _("Learning rate")
+    if planned is not None and _follows(epochs, rates, planned):
+        drawn = planned[0] <= epochs[-1]
+        epochs, rates = planned[0][drawn], planned[1][drawn]
     plot, scale = _rate_plot(epochs, rates[None], HALF, 286, top=34)
-    write(plot.axes, 0, 9, title)
+    plot.canvas.write(0, 9, title)
     heights = scale(rates)
     kept = np.isfinite(heights)
-    style = "o" if len(epochs) == 1 else "-"
     x, y = plot.x(epochs[kept]), plot.y(heights[kept])
-    plot.axes.plot(x, y, style, color=ACCENT, linewidth=2, markersize=4.5, drawstyle="steps-post")
-    return to_svg(plot.axes, "history-rate", title)
+    plot.canvas.curve(x, y, ACCENT)
+    if len(x) == 1:
+        plot.canvas.dots(x, y, ACCENT)
+    return plot.canvas.to_svg(title)
+
+
+def _follows(epochs: Doubles, rates: Doubles, planned: Rates) -> bool:
+    """Return whether the rates at the ends of epochs are those that were planned."""
+    if epochs[-1] > planned[0][-1] + 1:
+        return False
+    expected = np.interp(epochs, *planned)
+    return bool(np.allclose(expected, rates, rtol=0.05, atol=0.02 * max(float(planned[1].max()), 1e-12)))
 
 
 def _rate_plot(
@@ -213,7 +271,7 @@ def _unevenness(values: Doubles) -> float:
     return abs(float((np.median(values) - values.min()) / np.ptp(values)) - 0.5)
 
 
-def _column(rows: Sequence[Mapping[str, float]], key: str) -> tuple[Doubles, Doubles]:
+def column(rows: Sequence[Mapping[str, float]], key: str) -> tuple[Doubles, Doubles]:
     """Return epochs and values, where there is a finite one."""
     pairs = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None and math.isfinite(row[key])]
     columns = np.array(pairs, dtype=float).reshape(-1, 2).T

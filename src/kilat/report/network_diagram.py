@@ -92,7 +92,7 @@ def volumes(rows: Sequence[Row], input_shape: tuple[int, int, int]) -> Markup:
         parts.append(_draw_line(line, scale, top))
         top += _LABELS
     title = _("The network's layers as volumes")
-    opening = f'<svg class="figure" viewBox="0 0 {FULL} {top:.0f}" style="--width:{FULL}px" role="img" '
+    opening = f'<svg class="figure" width="{FULL}" height="{top:.0f}" viewBox="0 0 {FULL} {top:.0f}" role="img" '
     body = f'aria-label="{escape(title)}"><title>{escape(title)}</title>{"".join(parts)}</svg>'
     return Markup(opening + body)  # noqa: S704  every text in it was escaped here
 

@@ -11,6 +11,7 @@ from kilat.check.finding import Finding
 from kilat.learn.metrics import Metrics
 from kilat.report import (
     comparison,
+    confusion_matrix,
     curves,
     figures,
     lead,
@@ -148,7 +149,7 @@ def _figures(
     return {
         "balance": figures.balance([classes[i] for i in largest_first], counts) if counts else None,
         "learning_curve": learning_curve.figure(curve),
-        "confusion": figures.confusion(classes, measured.confusion) if measured.n else None,
+        "confusion": confusion_matrix.figure(classes, measured.confusion) if measured.n else None,
         "reliability": figures.reliability(measured.reliability, before) if measured.reliability else None,
         "network": network_diagram.volumes(network.rows, network.input_shape) if network else None,
         **uncertainty.figures(metrics),

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.axes import Axes
 
 from kilat.evaluate.corruptions import GROUPS, SEVERITIES
 from kilat.locale import _
@@ -15,11 +14,8 @@ from kilat.report.svg_canvas import (
     ON_ACCENT,
     SIDE,
     TEXT,
+    Canvas,
     column_width,
-    draw_boxes,
-    new_canvas,
-    to_svg,
-    write,
 )
 
 _ROW, _GAP, _TOP = 24, 13, 58
@@ -62,38 +58,38 @@ def figure(measured: Mapping[str, Any]) -> Markup:
     left = column_width([translated[name] for name in measured["corruptions"]])
     width = (SIDE - left - 66) / len(SEVERITIES)
     means = SIDE - 28
-    axes = new_canvas(SIDE, _TOP + _ROW * len(measured["corruptions"]) + _GAP * (len(GROUPS) - 1) + 2)
+    canvas = Canvas(SIDE, _TOP + _ROW * len(measured["corruptions"]) + _GAP * (len(GROUPS) - 1) + 2)
     columns = [left + width * i for i in range(len(SEVERITIES))]
     for x, severity in zip(columns, SEVERITIES, strict=True):
-        write(axes, x + width / 2, _TOP - 13, f"{severity}", color=MUTED, ha="center")
-    write(axes, left - 9, _TOP - 13, _("severity"), color=MUTED, ha="right")
-    write(axes, means, _TOP - 13, _("mean"), color=MUTED, ha="center")
-    write(axes, left - 9, 12, _("clean"), ha="right")
-    _cells(axes, columns[:1], 1, width, [measured["clean"]["accuracy"]])
+        canvas.write(x + width / 2, _TOP - 13, f"{severity}", MUTED, "middle")
+    canvas.write(left - 9, _TOP - 13, _("severity"), MUTED, "end")
+    canvas.write(means, _TOP - 13, _("mean"), MUTED, "middle")
+    canvas.write(left - 9, 12, _("clean"), align="end")
+    _cells(canvas, columns[:1], 1, width, [measured["clean"]["accuracy"]])
     summary = _("mean under corruption {mean}, {n:,} pictures").format(
         mean=_percent(measured["mean"]["accuracy"]), n=measured["n"]
     )
-    write(axes, left + width + 10, 12, summary, color=MUTED)
+    canvas.write(left + width + 10, 12, summary, MUTED)
     y = float(_TOP)
     for members in GROUPS.values():
         for name in members:
             one = measured["corruptions"][name]
-            write(axes, left - 9, y + _ROW / 2, translated[name], ha="right")
-            _cells(axes, columns, y, width, [severity["accuracy"] for severity in one["severities"]])
-            write(axes, means, y + _ROW / 2, _percent(one["accuracy"]), ha="center")
+            canvas.write(left - 9, y + _ROW / 2, translated[name], align="end")
+            _cells(canvas, columns, y, width, [severity["accuracy"] for severity in one["severities"]])
+            canvas.write(means, y + _ROW / 2, _percent(one["accuracy"]), align="middle")
             y += _ROW
         y += _GAP
-    return to_svg(axes, "robustness", _("Accuracy under common corruptions, by severity"))
+    return canvas.to_svg(_("Accuracy under common corruptions, by severity"))
 
 
-def _cells(axes: Axes, x: list[float], y: float, width: float, accuracies: list[float | None]) -> None:
+def _cells(canvas: Canvas, x: list[float], y: float, width: float, accuracies: list[float | None]) -> None:
     """Draw a row of cells with their per cent."""
     # Squared, 90% and 80% differ more, and most cells of a good model are there.
     opacities = [round(0.05 + 0.9 * (accuracy or 0.0) ** 2, 2) for accuracy in accuracies]
-    draw_boxes(axes, np.array(x) + 1, y + 1, width - 2, _ROW - 2, [(ACCENT, opacity) for opacity in opacities])
+    canvas.boxes(np.array(x) + 1, y + 1, width - 2, _ROW - 2, [(ACCENT, opacity) for opacity in opacities])
     for left, opacity, accuracy in zip(x, opacities, accuracies, strict=True):
         colour = ON_ACCENT if opacity > 0.6 else TEXT
-        write(axes, left + width / 2, y + _ROW / 2, _percent(accuracy), color=colour, ha="center")
+        canvas.write(left + width / 2, y + _ROW / 2, _percent(accuracy), colour, "middle")
 
 
 def table(measured: Mapping[str, Any]) -> str:

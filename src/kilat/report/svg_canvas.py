@@ -1,21 +1,14 @@
 """The canvas for figures: CSS pixels, the page's own colours (CSS variables), SVG text to embed in a page."""
 
-import io
+import base64
 import math
 import re
 import unicodedata
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
-import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup, escape
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from kilat.report.palette import DAY, LAYER_COLOURS
@@ -24,15 +17,18 @@ from kilat.runtime.array_types import Doubles
 SIDE, FULL = 480, 760
 """Widths in CSS pixels: beside a text, and across the page. One unit of a figure is one CSS pixel at full size."""
 
-# Each stands for one of the page's CSS variables, so that one figure serves light, dark and print.
-TEXT, MUTED, LINE, ACCENT, ON_ACCENT = "#010101", "#020202", "#030303", "#040404", "#050505"
-_VARIABLES = {TEXT: "text", MUTED: "muted", LINE: "line", ACCENT: "accent", ON_ACCENT: "on-accent"}
+TEXT, MUTED, LINE, ACCENT, ON_ACCENT = (f"var(--{name})" for name in ("text", "muted", "line", "accent", "on-accent"))
+"""The page's own colours, so that one figure serves light, dark and print."""
+
 OPACITIES = (0.9, 0.55, 0.28, 0.14)
 """Of the accent colour, for series that share a figure."""
 
 FONT_SIZE = 13.5
-DASHED = (0, (3, 3))
+DASHED, DOTTED = "4 3", "1.5 3"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+Colour = str | tuple[str, float]
+"""A colour of the page, alone or with its opacity."""
 
 
 def printable(text: str) -> str:
@@ -46,13 +42,146 @@ def shorten(name: str, limit: int = 22) -> str:
     return name if len(name) <= limit else f"{name[: limit // 2]}…{name[1 - limit // 2 :]}"
 
 
-def new_canvas(width: float, height: float) -> Axes:
-    """Return empty axes in CSS pixels from the top left: Matplotlib's own ticks and layouts cost more time."""
-    figure = Figure(figsize=(width / 72, height / 72))
-    figure.patch.set_visible(False)
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), autoscale_on=False)
-    axes.axis("off")
-    return axes
+@dataclass
+class Canvas:
+    """A drawing in CSS pixels from the top left.
+
+    Args:
+        width: of the whole.
+        height: of the whole.
+        elements: what was drawn, as SVG, each in front of those before it.
+    """
+
+    width: float
+    height: float
+    elements: list[str] = field(default_factory=list)
+
+    def boxes(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        width: ArrayLike,
+        height: ArrayLike,
+        colours: Sequence[Colour],
+        titles: Sequence[str] = (),
+    ) -> None:
+        """Draw filled boxes, given by their top left corners; one colour may stand for all.
+
+        Args:
+            x: their left sides.
+            y: their upper sides.
+            width: of each, or of all.
+            height: of each, or of all.
+            colours: of each, or of all.
+            titles: what each says when it is pointed at.
+        """
+        for i, corner in enumerate(np.broadcast(*np.atleast_1d(x, y, width, height))):
+            names = zip(("x", "y", "width", "height"), corner, strict=True)
+            place = " ".join(f'{name}="{_number(value)}"' for name, value in names)
+            shape = f"<rect {place}{_paint('fill', colours[i % len(colours)])}"
+            self.elements.append(f"{shape}><title>{_text(titles[i])}</title></rect>" if titles else f"{shape}/>")
+
+    def tiles(self, x: ArrayLike, y: ArrayLike, width: float, height: float, colour: Colour) -> None:
+        """Draw many boxes of one size and colour as a single shape, which weighs little."""
+        step = f"h{_number(width)}v{_number(height)}h{_number(-width)}z"
+        corners = zip(*np.atleast_1d(x, y), strict=True)
+        path = "".join(f"M{_number(left)} {_number(top)}{step}" for left, top in corners)
+        self.elements.append(f'<path d="{path}"{_paint("fill", colour)}/>')
+
+    def lines(self, lines: ArrayLike, colour: Colour, width: float = 1, dash: str = "") -> None:
+        """Draw lines of one colour, given by their points, ``[lines, points, 2]``."""
+        points = np.asarray(lines, dtype=float)
+        if points.size:
+            self._stroke("".join(map(_path, points)), colour, width, dash)
+
+    def curve(self, x: ArrayLike, y: ArrayLike, colour: Colour, width: float = 2, dash: str = "") -> None:
+        """Draw a line through points."""
+        points = np.column_stack([x, y])
+        if len(points) > 1:
+            self._stroke(_path(points), colour, width, dash, joined=True)
+
+    def dots(self, x: ArrayLike, y: ArrayLike, colour: Colour, radius: float = 3, titles: Sequence[str] = ()) -> None:
+        """Draw a dot at every point; ``titles`` are what they say when they are pointed at."""
+        paint = _paint("fill", colour)
+        for i, (across, down) in enumerate(zip(*np.atleast_1d(x, y), strict=True)):
+            shape = f'<circle cx="{_number(across)}" cy="{_number(down)}" r="{_number(radius)}"{paint}'
+            self.elements.append(f"{shape}><title>{_text(titles[i])}</title></circle>" if titles else f"{shape}/>")
+
+    def rings(self, x: ArrayLike, y: ArrayLike, colour: Colour, radius: float = 3) -> None:
+        """Draw an empty circle at every point."""
+        paint = _paint("stroke", colour)
+        self.elements += [
+            f'<circle cx="{_number(across)}" cy="{_number(down)}" r="{_number(radius)}" fill="none"{paint}/>'
+            for across, down in zip(*np.atleast_1d(x, y), strict=True)
+        ]
+
+    def area(self, x: ArrayLike, low: ArrayLike, high: ArrayLike, colour: Colour) -> None:
+        """Fill what lies between two curves."""
+        there, back = np.column_stack([x, high]), np.column_stack([x, low])[::-1]
+        self.elements.append(f'<path d="{_path(np.concatenate([there, back]))}z"{_paint("fill", colour)}/>')
+
+    def image(self, png: bytes, x: float, y: float, width: float, height: float) -> None:
+        """Draw a picture, one pixel of it beside the other."""
+        place = f'x="{_number(x)}" y="{_number(y)}" width="{_number(width)}" height="{_number(height)}"'
+        data = base64.b64encode(png).decode("ascii")
+        style = 'preserveAspectRatio="none" image-rendering="pixelated"'
+        self.elements.append(f'<image {place} {style} href="data:image/png;base64,{data}"/>')
+
+    def write(  # noqa: PLR0913 - a choice each
+        self,
+        x: float,
+        y: float,
+        text: str,
+        colour: Colour = TEXT,
+        align: str = "start",
+        size: float = FONT_SIZE,
+        *,
+        upright: bool = False,
+        clear: bool = False,
+        title: str = "",
+    ) -> None:
+        """Write one line of text, its middle at the height ``y``.
+
+        Args:
+            x: where it starts, or its middle or end, as ``align`` says.
+            y: its middle.
+            text: in any language.
+            colour: of its letters.
+            align: ``start``, ``middle`` or ``end``.
+            size: of the font in pixels.
+            upright: whether it runs from bottom to top; ``x`` is its middle then, and ``y`` what ``x`` is otherwise.
+            clear: whether what lies below it is pointed at instead.
+            title: what it says when it is pointed at.
+        """
+        # The middle of lower-case letters is about a third of the font's size above their base line.
+        attributes = f'x="{_number(x)}" y="{_number(y + 0.35 * size)}"'
+        attributes += "" if align == "start" else f' text-anchor="{align}"'
+        attributes += "" if size == FONT_SIZE else f' font-size="{_number(size)}"'
+        attributes += f' transform="rotate(-90 {_number(x)} {_number(y)})"' if upright else ""
+        attributes += "" if colour == TEXT else _paint("fill", colour)
+        attributes += ' pointer-events="none"' if clear else ""
+        body = _text(text) + (f"<title>{_text(title)}</title>" if title else "")
+        self.elements.append(f"<text {attributes}>{body}</text>")
+
+    def legend(self, names: Sequence[str], left: float) -> None:
+        """Draw a square of every opacity with its name, along the top."""
+        for opacity, name in zip(OPACITIES, names, strict=False):
+            self.boxes(left, 5, 12, 12, [(ACCENT, opacity)])
+            self.write(left + 18, 11, name, MUTED)
+            left += text_width(name) + 42
+
+    def to_svg(self, title: str) -> Markup:
+        """Return the drawing as SVG to embed in a page; the title is for screen readers."""
+        width, height, name = round(self.width), round(self.height), _text(title)
+        size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}" font-size="{FONT_SIZE}"'
+        opening = f'<svg class="figure" {size} fill="{TEXT}" role="img" aria-label="{name}"><title>{name}</title>'
+        return Markup(opening + "".join(self.elements) + "</svg>")  # noqa: S704  every text in it was escaped
+
+    def _stroke(self, path: str, colour: Colour, width: float, dash: str, *, joined: bool = False) -> None:
+        style = f' stroke-width="{_number(width)}"' if width != 1 else ""
+        style += f' stroke-dasharray="{dash}"' if dash else ""
+        style += ' stroke-linejoin="round" stroke-linecap="round"' if joined else ""
+        self.elements.append(f'<path d="{path}" fill="none"{_paint("stroke", colour)}{style}/>')
 
 
 @dataclass
@@ -67,7 +196,7 @@ class Plot:
     top: int = 36
 
     def __post_init__(self) -> None:
-        self.axes = new_canvas(self.width, self.height)
+        self.canvas = Canvas(self.width, self.height)
         self.right, self.bottom = self.width - 20, self.height - 52
 
     def x(self, values: ArrayLike) -> Doubles:
@@ -83,49 +212,17 @@ class Plot:
     def ticks(self, x: Sequence[tuple[float, str]], y: Sequence[tuple[float, str]]) -> None:
         """Label values along both axes, with a grid line for each of ``y``."""
         lines = [[(self.left, at), (self.right, at)] for at in self.y([value for value, _text in y])]
-        draw_lines(self.axes, lines, LINE)
+        self.canvas.lines(lines, LINE)
         for value, text in x:
-            write(self.axes, float(self.x(value)), self.bottom + 15, text, color=MUTED, ha="center")
+            self.canvas.write(float(self.x(value)), self.bottom + 15, text, MUTED, "middle")
         for value, text in y:
-            write(self.axes, self.left - 9, float(self.y(value)), text, color=MUTED, ha="right")
+            self.canvas.write(self.left - 9, float(self.y(value)), text, MUTED, "end")
 
     def axis_titles(self, x: str, y: str = "") -> None:
         """Write what the two axes stand for."""
-        write(self.axes, (self.left + self.right) / 2, self.height - 12, x, color=MUTED, ha="center")
+        self.canvas.write((self.left + self.right) / 2, self.height - 12, x, MUTED, "middle")
         if y:
-            middle = (self.top + self.bottom) / 2
-            write(self.axes, 10, middle, y, color=MUTED, ha="center", rotation=90, rotation_mode="anchor")
-
-
-def draw_boxes(axes: Axes, x: ArrayLike, y: ArrayLike, width: ArrayLike, height: ArrayLike, colours: list[Any]) -> None:
-    """Draw filled boxes, given by their top left corners."""
-    left, top, w, h = np.broadcast_arrays(*np.atleast_1d(x, y, width, height))
-    corners = [(left, top), (left + w, top), (left + w, top + h), (left, top + h)]
-    boxes = np.array(corners, dtype=float).transpose(2, 0, 1)
-    axes.add_collection(PolyCollection(list(boxes), facecolors=colours, linewidths=0), autolim=False)
-
-
-def draw_lines(axes: Axes, lines: ArrayLike, colour: Any, width: float = 1, style: Any = "solid") -> None:
-    """Draw lines of one colour, given by their points, ``[lines, points, 2]``."""
-    collection = LineCollection(
-        list(np.asarray(lines, dtype=float)), colors=[colour], linewidths=width, linestyles=[style]
-    )
-    axes.add_collection(collection, autolim=False)
-
-
-def write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
-    """Write one line of text, its middle at the height ``y``."""
-    # Neither mathtext nor TeX: a class may be called "$a_b$".
-    usual: dict[str, Any] = {"color": TEXT, "fontsize": FONT_SIZE, "va": "center_baseline"}
-    axes.text(x, y, text, **(usual | style), parse_math=False, usetex=False)
-
-
-def legend(axes: Axes, names: Sequence[str], left: float) -> None:
-    """Draw a square of every opacity with its name, along the top."""
-    for opacity, name in zip(OPACITIES, names, strict=False):
-        draw_boxes(axes, left, 5, 12, 12, [(ACCENT, opacity)])
-        write(axes, left + 18, 11, name, color=MUTED)
-        left += text_width(name) + 42
+            self.canvas.write(10, (self.top + self.bottom) / 2, y, MUTED, "middle", upright=True)
 
 
 def text_width(text: str) -> float:
@@ -161,51 +258,27 @@ def spaced_apart(pixels: Doubles, gap: float) -> list[int]:
     return labelled
 
 
-def to_svg(axes: Axes, name: str, title: str) -> Markup:
-    """Return a canvas as SVG to embed in a page.
-
-    Args:
-        axes: of ``new_canvas``.
-        name: prefix of its ids, so that they are unique in a page.
-        title: for screen readers.
-    """
-    figure, buffer = axes.get_figure(root=True), io.StringIO()
-    assert figure is not None
-    for artist in axes.get_children():
-        artist.set_clip_on(False)
-    settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": name, "svg.image_inline": True}
-    with mpl.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's fonts draw the text, not these
-        backend: Any = FigureCanvasSVG(figure)  # its own method: Figure.savefig draws everything twice
-        backend.print_svg(buffer, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    svg = buffer.getvalue()
-    body = re.sub(r"<style.*?</style>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    body = body[body.index(">") + 1 :]
-    used_ids = set(re.findall(r'href="#(\w+)"', body))
-    body = re.sub(r"<[^<>]+>", lambda tag: _tag_for_page(tag.group(), name, used_ids), body)
-    body = re.sub(r">\s+<", "><", body).replace("<defs></defs>", "")
-    width, height = (round(inches * 72) for inches in figure.get_size_inches())
-    opening = f'<svg class="figure" viewBox="0 0 {width} {height}" style="--width:{width}px" role="img" '
-    head = f'{opening}aria-label="{escape(title)}"><title>{escape(title)}</title>'
-    return Markup(head + body.strip())  # noqa: S704  every text in it was escaped by Matplotlib
-
-
-def _tag_for_page(tag: str, name: str, used_ids: set[str]) -> str:
-    """Return one tag of the SVG (never its text) with unique ids and the page's fonts and colours."""
-    tag = re.sub(r' id="(\w+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used_ids else "", tag)
-    tag = re.sub(r'href="#(\w+)"', rf'href="#{name}-\1"', tag)
-    tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
-    for colour, variable in _VARIABLES.items():
-        tag = tag.replace(colour, f"var(--{variable})")
-    return " ".join(tag.split()) if "base64" not in tag else tag
-
-
 def standalone(svg: str) -> str:
     """Return a figure of a page as a file of its own: on white, without CSS variables."""
-    width, height = re.findall(r"[\d.]+", re.search(r'viewBox="([^"]*)"', svg)[1])[2:]  # type: ignore[index]
-    namespaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    font = 'font-family="system-ui, Segoe UI, Roboto, Helvetica Neue, Arial, sans-serif"'
+    namespaces = 'xmlns="http://www.w3.org/2000/svg" font-family="system-ui, Segoe UI, Roboto, Arial, sans-serif"'
     coloured = re.sub(r"var\(--([\w-]+)\)", lambda match: (DAY | LAYER_COLOURS)[match[1]], svg)
     opening, rest = coloured.split(">", 1)
-    opening = opening.replace("<svg", f'<svg {namespaces} {font} width="{width}" height="{height}"', 1)
-    return f'{opening}><rect width="{width}" height="{height}" fill="{DAY["page"]}"/>{rest}\n'
+    background = f'<rect width="100%" height="100%" fill="{DAY["page"]}"/>'
+    return f"{opening.replace('<svg', f'<svg {namespaces}', 1)}>{background}{rest}\n"
+
+
+def _text(text: str) -> str:
+    return str(escape(printable(text)))
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _paint(attribute: str, colour: Colour) -> str:
+    name, opacity = (colour, 1.0) if isinstance(colour, str) else colour
+    return f' {attribute}="{name}"' + (f' {attribute}-opacity="{opacity:g}"' if opacity != 1 else "")
+
+
+def _path(points: Doubles) -> str:
+    return "M" + "L".join(f"{_number(x)} {_number(y)}" for x, y in points)

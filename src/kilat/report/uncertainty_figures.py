@@ -5,28 +5,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.axes import Axes
 
 from kilat.learn.measures import Bin, ClassCalibration, Coverage
 from kilat.locale import _, ngettext
 from kilat.report.figures import NAMED, bin_columns
 from kilat.report.svg_canvas import (
     ACCENT,
+    DASHED,
     FULL,
     LINE,
     MUTED,
     SIDE,
+    Canvas,
     Plot,
     column_width,
-    draw_boxes,
-    draw_lines,
-    new_canvas,
     percent_label,
     shorten,
     text_width,
     tick_values,
-    to_svg,
-    write,
 )
 from kilat.runtime.array_types import Doubles
 
@@ -36,7 +32,6 @@ MULTIPLES = 12
 _MAX_SIZES = 8
 _COLUMNS = 4
 _TILE = FULL / _COLUMNS
-_DASHED = (0, (4, 3))
 
 
 def sizes(counts: Sequence[int]) -> Markup:
@@ -57,16 +52,16 @@ def sizes(counts: Sequence[int]) -> Markup:
         bars[_("{first} to {last} classes").format(first=first, last=first + len(rest) - 1)] = sum(rest)
     labels, total = list(bars), max(sum(counts), 1)
     left, row = column_width(labels), 27
-    axes = new_canvas(SIDE, row * len(bars) + 6)
+    canvas = Canvas(SIDE, row * len(bars) + 6)
     values = np.array(list(bars.values()), dtype=float)
     notes = [f"{value:,.0f} ({value / total:.1%})" for value in values]
     scale = (SIDE - left - column_width(notes)) / max(values.max(), 1)
     tops = 3 + row * np.arange(len(bars))
-    draw_boxes(axes, left, tops + 4, values * scale, row - 8, [(ACCENT, 0.9)])
+    canvas.boxes(left, tops + 4, values * scale, row - 8, [(ACCENT, 0.9)])
     for label, note, end, y in zip(labels, notes, left + values * scale, tops + row / 2, strict=True):
-        write(axes, left - 9, y, label, ha="right")
-        write(axes, end + 7, y, note, color=MUTED)
-    return to_svg(axes, "set-sizes", _("How many classes prediction sets have"))
+        canvas.write(left - 9, y, label, align="end")
+        canvas.write(end + 7, y, note, MUTED)
+    return canvas.to_svg(_("How many classes prediction sets have"))
 
 
 class _Point(NamedTuple):
@@ -93,8 +88,8 @@ def class_coverage(
     lowest = min([target, *(point.low for point in points.values()), *others.values()])
     value_range = (max(0.0, np.floor(lowest * 20 - 0.2) / 20), 1.0)
     draw = _coverage_rows if len(points) <= NAMED else _coverage_profile
-    axes = draw(names, [points[name] for name in names], others, target, value_range)
-    return to_svg(axes, "class-coverage", _("How often the set contains the true class, class by class"))
+    canvas = draw(names, [points[name] for name in names], others, target, value_range)
+    return canvas.to_svg(_("How often the set contains the true class, class by class"))
 
 
 def _points(classes: Mapping[str, Coverage]) -> dict[str, _Point]:
@@ -107,40 +102,40 @@ def _points(classes: Mapping[str, Coverage]) -> dict[str, _Point]:
 
 def _coverage_rows(
     names: list[str], points: list[_Point], others: Mapping[str, float], target: float, value_range: tuple[float, float]
-) -> Axes:
+) -> Canvas:
     labels, row, top = [shorten(name) for name in names], 27, 30
     notes = [f"{point.coverage:.1%}" for point in points]
     left, right, bottom = column_width([*labels, ""]), SIDE - column_width([*notes, ""]), top + row * len(names)
-    axes = new_canvas(SIDE, bottom + 30)
+    canvas = Canvas(SIDE, bottom + 30)
 
     def x(values: Any) -> Doubles:
         low, high = value_range
         return left + (np.asarray(values, dtype=float) - low) / (high - low) * (right - left)
 
     ticks = tick_values(*value_range)
-    draw_lines(axes, [[(at, top), (at, bottom)] for at in x(ticks)], LINE)
+    canvas.lines([[(at, top), (at, bottom)] for at in x(ticks)], LINE)
     for value, at in zip(ticks, x(ticks), strict=True):
-        write(axes, at, bottom + 15, percent_label(value), color=MUTED, ha="center")
+        canvas.write(at, bottom + 15, percent_label(value), MUTED, "middle")
     y = top + row * (np.arange(len(names)) + 0.5)
     at = float(x(target))
-    draw_lines(axes, [[(at, top - 6), (at, bottom)]], MUTED, 1.2, _DASHED)
-    write(axes, at, 11, _("target: {share}").format(share=percent_label(target)), color=MUTED, ha="center")
+    canvas.lines([[(at, top - 6), (at, bottom)]], MUTED, 1.2, DASHED)
+    canvas.write(at, 11, _("target: {share}").format(share=percent_label(target)), MUTED, "middle")
     spans = [x([point.low, point.high]) for point in points]
     bars = [[(low, at), (high, at)] for (low, high), at in zip(spans, y, strict=True)]
-    draw_lines(axes, bars, (ACCENT, 0.4), 4)
+    canvas.lines(bars, (ACCENT, 0.4), 4)
     for name, at in zip(names, y, strict=True):
         if name in others:
-            axes.plot(x([others[name]]), [at], "o", markersize=6, markerfacecolor="none", markeredgecolor=MUTED)
-    axes.plot(x([point.coverage for point in points]), y, "o", color=ACCENT, markersize=6)
+            canvas.rings(x([others[name]]), [at], MUTED)
+    canvas.dots(x([point.coverage for point in points]), y, ACCENT)
     for label, note, at in zip(labels, notes, y, strict=True):
-        write(axes, left - 9, at, label, ha="right")
-        write(axes, right + 9, at, note, color=MUTED)
-    return axes
+        canvas.write(left - 9, at, label, align="end")
+        canvas.write(right + 9, at, note, MUTED)
+    return canvas
 
 
 def _coverage_profile(
     names: list[str], points: list[_Point], others: Mapping[str, float], target: float, value_range: tuple[float, float]
-) -> Axes:
+) -> Canvas:
     """Draw many classes without their names, the least covered first."""
     plot = Plot(SIDE, 260, (0.5, len(names) + 0.5), value_range, top=26)
     shares = [(share, percent_label(share)) for share in tick_values(*value_range)]
@@ -149,15 +144,16 @@ def _coverage_profile(
     kept = np.unique(np.linspace(0, len(names) - 1, min(len(names), 200)).round().astype(int))
     x = plot.x(kept + 1).round(1)
     coverage, low, high = (plot.y(column).round(1) for column in np.array(points)[kept].T)
-    plot.axes.fill_between(x, low, high, color=(ACCENT, 0.16), linewidth=0)
+    plot.canvas.area(x, low, high, (ACCENT, 0.16))
     if others:
         y = plot.y([others.get(names[i], np.nan) for i in kept]).round(1)
-        plot.axes.plot(x, y, ".", color=MUTED, markersize=3)
-    plot.axes.plot(x, coverage, color=ACCENT, linewidth=2)
+        known = np.isfinite(y)
+        plot.canvas.dots(x[known], y[known], MUTED, 1)
+    plot.canvas.curve(x, coverage, ACCENT)
     at = float(plot.y(target))
-    draw_lines(plot.axes, [[(plot.left, at), (plot.right, at)]], MUTED, 1.2, _DASHED)
-    write(plot.axes, plot.right, 11, _("target: {share}").format(share=percent_label(target)), color=MUTED, ha="right")
-    return plot.axes
+    plot.canvas.lines([[(plot.left, at), (plot.right, at)]], MUTED, 1.2, DASHED)
+    plot.canvas.write(plot.right, 11, _("target: {share}").format(share=percent_label(target)), MUTED, "end")
+    return plot.canvas
 
 
 def class_reliability(
@@ -171,16 +167,16 @@ def class_reliability(
     """
     drawn = [(name, measured) for name, measured in classes.items() if measured.reliability][:MULTIPLES]
     height = _TILE + 26
-    axes = new_canvas(FULL, height * max(1, -(-len(drawn) // _COLUMNS)))
+    canvas = Canvas(FULL, height * max(1, -(-len(drawn) // _COLUMNS)))
     for i, (name, measured) in enumerate(drawn):
         corner = _TILE * (i % _COLUMNS), height * (i // _COLUMNS)
         uncalibrated = (before or {}).get(name)
-        _small_reliability(axes, corner, name, measured, uncalibrated.reliability if uncalibrated else ())
-    return to_svg(axes, "class-reliability", _("How often pictures were of a class, by its probability"))
+        _small_reliability(canvas, corner, name, measured, uncalibrated.reliability if uncalibrated else ())
+    return canvas.to_svg(_("How often pictures were of a class, by its probability"))
 
 
 def _small_reliability(
-    axes: Axes, corner: tuple[float, float], name: str, measured: ClassCalibration, before: Sequence[Bin]
+    canvas: Canvas, corner: tuple[float, float], name: str, measured: ClassCalibration, before: Sequence[Bin]
 ) -> None:
     left, right, top, bottom = corner[0] + 34, corner[0] + _TILE - 12, corner[1] + 30, corner[1] + _TILE - 16
 
@@ -188,21 +184,23 @@ def _small_reliability(
         across, up = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
         return left + across * (right - left), bottom - up * (bottom - top)
 
-    draw_lines(axes, [[(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]], LINE)
-    axes.plot(*pixels([0, 1], [0, 1]), color=MUTED, linewidth=1)
+    canvas.lines([[(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]], LINE)
+    canvas.curve(*pixels([0, 1], [0, 1]), MUTED, 1)
     for value, text in ((0, "0%"), (0.5, "50%"), (1, "100%")):
         at, up = pixels(value, value)
-        write(axes, float(at), bottom + 12, text, color=MUTED, ha="center", fontsize=10.5)
+        canvas.write(float(at), bottom + 12, text, MUTED, "middle", 10.5)
         if value == 1:
-            write(axes, left - 4, float(up), text, color=MUTED, ha="right", fontsize=10.5)
+            canvas.write(left - 4, float(up), text, MUTED, "end", 10.5)
     if before:
         confidence, accuracy, _low, _high = bin_columns(before)
-        axes.plot(*pixels(confidence, accuracy), "o--", color=MUTED, linewidth=1, markersize=2.5)
+        canvas.curve(*pixels(confidence, accuracy), MUTED, 1, DASHED)
+        canvas.dots(*pixels(confidence, accuracy), MUTED, 1.3)
     confidence, accuracy, low, high = bin_columns(measured.reliability)
     ends = np.stack([pixels(confidence, low), pixels(confidence, high)])
-    draw_lines(axes, ends.transpose(2, 0, 1), (ACCENT, 0.4), 3)
-    axes.plot(*pixels(confidence, accuracy), "o-", color=ACCENT, linewidth=1.5, markersize=4)
+    canvas.lines(ends.transpose(2, 0, 1), (ACCENT, 0.4), 3)
+    canvas.curve(*pixels(confidence, accuracy), ACCENT, 1.5)
+    canvas.dots(*pixels(confidence, accuracy), ACCENT, 2)
     error = f"{measured.ece * 100:.1f}" if measured.ece is not None else ""
     limit = max(6, int((right - left - text_width(error)) / 7.4) - 1)
-    write(axes, left, corner[1] + 17, shorten(name, limit))
-    write(axes, right, corner[1] + 17, error, color=MUTED, ha="right")
+    canvas.write(left, corner[1] + 17, shorten(name, limit))
+    canvas.write(right, corner[1] + 17, error, MUTED, "end")

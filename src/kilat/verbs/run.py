@@ -12,7 +12,7 @@ from kilat.errors import RunError
 from kilat.learn.metrics import Metrics
 from kilat.locale import _, ngettext
 from kilat.recipe import Recipe
-from kilat.report import figures, page
+from kilat.report import confusion_matrix, page
 from kilat.report.template import percent
 from kilat.runtime.files import write_file
 from kilat.verbs import run_folder
@@ -134,5 +134,5 @@ class Run:
             f'<a href="{escape(str(path))}">{escape(path.name)}</a>'
             for path in (self.report, self.folder / run_folder.MODEL)
         )
-        confusion = figures.confusion(classes, test.confusion) if test.n else ""
+        confusion = confusion_matrix.figure(classes, test.confusion) if test.n else ""
         return f"<h3>{escape(self.folder.name)}: {escape(headline)}</h3><ul>{notes}</ul>{confusion}<p>{links}</p>"

@@ -1,5 +1,6 @@
 """The course of training as figures: what they show, on which axis, and whatever is missing."""
 
+import html
 import math
 import re
 from typing import Any
@@ -26,7 +27,7 @@ def rows(epochs: int = 8) -> list[dict[str, Any]]:
 
 
 def texts(svg: str) -> list[str]:
-    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    return [html.unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)<", svg)]
 
 
 def test_there_is_a_figure_for_everything_that_was_measured():

@@ -1,8 +1,8 @@
 """The figures: what they show, in whose colours, and that no name can break them."""
 
+import html
 import re
 
-import numpy as np
 import pytest
 
 from kilat.learn.measures import Bin
@@ -21,16 +21,15 @@ def all_figures(names: list[str] = NAMES) -> dict[str, str]:
     return {
         "balance": figures.balance(names, {"train": [500, 700, 512, 559, 639], "test": [133, 198, 129, 140, 160]}),
         "curve": figures.learning_curve([184, 734, 2936], [0.85, 0.9, 0.93], [0.83, 0.89, 0.92], [0.87, 0.91, 0.94]),
-        "confusion": figures.confusion(names, MATRIX),
         "reliability": figures.reliability(BINS, before=BINS),
     }
 
 
 def texts(svg: str) -> list[str]:
-    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    return [html.unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)<", svg)]
 
 
-@pytest.mark.parametrize("name", ["balance", "curve", "confusion", "reliability"])
+@pytest.mark.parametrize("name", ["balance", "curve", "reliability"])
 def test_a_figure_takes_its_colours_and_fonts_from_the_page(name):
     svg = all_figures()[name]
     assert "var(--accent)" in svg
@@ -46,19 +45,15 @@ def test_equal_input_gives_equal_text():
     assert all_figures() == all_figures()
 
 
-def test_ids_of_figures_on_one_page_are_unique():
-    page = "".join(all_figures().values())
-    ids = re.findall(r' id="([^"]+)"', page)
-    assert len(ids) == len(set(ids))
-    assert set(re.findall(r'href="#([^"]+)"', page)) == set(ids)
+def test_figures_have_no_styles_of_their_own_and_no_ids():
+    """A policy that names the page's one style would switch others off, and ids have to differ within a page."""
+    assert not re.search(r' (style|id|href)="', "".join(all_figures().values()))
 
 
 def test_names_are_text_whatever_they_contain():
     names = ["$a_b$", "<b>&", 'x" id="y #040404', "日本語 עברית", "\udc80\n"]
-    labels = texts(figures.confusion(names, MATRIX))
-    for shown in ("$a_b$", "&lt;b&gt;&amp;", 'x" id="y #040404', "日本語 עברית", "\\udc80\ufffd"):
-        assert labels.count(shown) == 2
-    assert "$a_b$" in texts(figures.balance(names, {"train": [1, 2, 3, 4, 5]}))
+    labels = texts(figures.balance(names, {"train": [1, 2, 3, 4, 5]}))
+    assert {"$a_b$", "<b>&", 'x" id="y #040404', "日本語 עברית", "\\udc80\ufffd"} <= set(labels)
 
 
 def test_long_names_keep_both_ends():
@@ -66,23 +61,13 @@ def test_long_names_keep_both_ends():
     assert len(shorten("a" * 300)) <= 22
 
 
-def test_the_confusion_matrix_shows_every_count_but_zero():
-    numbers = sorted(int(t) for t in texts(figures.confusion(NAMES, MATRIX)) if t.isdigit())
-    assert numbers == sorted(n for row in MATRIX for n in row if n)
-
-
 def test_the_balance_shows_totals():
     assert {"633", "898", "641", "699", "799"} <= set(texts(all_figures()["balance"]))
 
 
 @pytest.mark.parametrize("classes", [31, 1000])
-def test_many_classes_become_a_small_image(classes):
+def test_bars_of_many_classes_have_no_names(classes):
     names = [f"class {i}" for i in range(classes)]
-    matrix = np.eye(classes, dtype=int) * 5
-    svg = figures.confusion(names, matrix)
-    assert "data:image/png;base64," in svg
-    assert "class 7" not in svg
-    assert len(svg) < 30_000
     bars = figures.balance(names, {"train": list(range(classes)), "test": [3] * classes})
     assert "class 7" not in bars
     assert len(bars) < 40_000
@@ -90,7 +75,6 @@ def test_many_classes_become_a_small_image(classes):
 
 def test_the_smallest_inputs_are_drawn():
     assert figures.balance(["a", "b"], {"train": [0, 0]})
-    assert figures.confusion(["a", "b"], [[0, 0], [0, 0]])
     assert figures.learning_curve([10, 10], [1.0, 1.0], [1.0, 1.0], [1.0, 1.0])
     assert figures.reliability([])
     assert figures.reliability(BINS[1:], BINS[1:])

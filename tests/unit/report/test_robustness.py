@@ -1,5 +1,6 @@
 """Robustness as a figure and as lines of text."""
 
+import html
 import re
 from typing import Any
 
@@ -36,7 +37,7 @@ def measured() -> dict[str, Any]:
 
 
 def texts(svg: str) -> list[str]:
-    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    return [html.unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)<", svg)]
 
 
 def test_the_figure_has_every_cell_and_name_in_the_pages_colours(measured):
