@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 
 import kilat
 from kilat.errors import RunError, SourceError
+from kilat.runtime.progress import Progress, Silent
 
 
 @pytest.fixture(scope="module")
@@ -121,17 +122,32 @@ class TestPicturesFromPython:
 
 
 class TestCallbacks:
-    def test_progress_is_reported_by_task(self, digits_run, tmp_path):
-        tasks = {}
+    def test_progress_is_reported_by_stage(self, digits_run, tmp_path):
+        class Kept(Silent):
+            def __init__(self):
+                self.counts, self.names = [], []
 
-        def progress(task):
-            calls = tasks.setdefault(task, [])
-            return lambda done, total, note="": calls.append((done, total))
+            def begin(self, stage):
+                self.names.append(stage.name)
 
-        kilat.train("digits", runs=tmp_path, progress=progress)
-        (calls,) = [calls for task, calls in tasks.items() if "features" in task.lower()]
-        assert calls[-1] == (1797, 1797)
-        assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+            def update(self, stage):
+                self.counts.append((stage.done, stage.total))
+
+        kept = Kept()
+        kilat.train("digits", runs=tmp_path, progress=Progress(kept))
+        assert kept.counts[-1] == (1797, 1797)
+        assert kept.counts == sorted(kept.counts)
+        assert kept.names == [
+            "Reading digits",
+            "Extracting features",
+            "Finding near-duplicates",
+            "Fitting the head",
+            "Estimating uncertainty",
+            "Checking the data",
+            "Exporting the model",
+            "Comparing the model file",
+            "Writing the report",
+        ]
 
     def test_a_misspelt_option_gets_the_nearest_name(self, tmp_path):
         with pytest.raises(kilat.KilatError, match="'epochs'"):

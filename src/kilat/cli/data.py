@@ -16,7 +16,9 @@ from kilat.cli.options import (
     LabelColumn,
     Labels,
     Model,
+    Open,
     PathColumn,
+    Quiet,
     RecipeName,
     Root,
     Size,
@@ -47,32 +49,38 @@ def check(  # noqa: PLR0917 - an option each
     split_column: SplitColumn = None,
     images: Images = None,
     class_from: ClassFrom = None,
+    open_page: Open = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Find what is wrong with labelled pictures.
 
     Exit code 3 where something serious was found.
     """
-    from kilat.verbs.check import check
-
-    done = check(
-        data,
-        labels=labels,
-        name=name,
-        out=out,
-        root=root,
-        path_column=path_column,
-        label_column=label_column,
-        split_column=split_column,
-        images=images,
-        class_from=class_from,
-        command=f"kilat check {shlex.quote(data)}",
-        **overrides(choices),
-    )
+    with show.progress(quiet=quiet) as progress:
+        with progress.stage(_("Loading kilat")):
+            from kilat.verbs.check import check
+        done = check(
+            data,
+            labels=labels,
+            name=name,
+            out=out,
+            root=root,
+            path_column=path_column,
+            label_column=label_column,
+            split_column=split_column,
+            images=images,
+            class_from=class_from,
+            command=f"kilat check {shlex.quote(data)}",
+            progress=progress,
+            **overrides(choices),
+        )
     if as_json:
         show.print_json({"folder": str(done.folder), **done.document})
     else:
         show.print_check(done)
+    if open_page:
+        show.open_page(done.folder / "check.html")
     raise typer.Exit(FOUND if done.document["serious"] else 0)
 
 
@@ -86,22 +94,25 @@ def drift(
     label_column: LabelColumn = None,
     split_column: SplitColumn = None,
     images: Images = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Compare new pictures with those a model was made for.
 
     Exit code 3 where they differ.
     """
-    from kilat.verbs.drift import drift
-
-    report = drift(
-        model,
-        pictures,
-        path_column=path_column,
-        label_column=label_column,
-        split_column=split_column,
-        images=images,
-    )
+    with show.progress(quiet=quiet) as progress:
+        with progress.stage(_("Loading kilat")):
+            from kilat.verbs.drift import drift
+        report = drift(
+            model,
+            pictures,
+            path_column=path_column,
+            label_column=label_column,
+            split_column=split_column,
+            images=images,
+            progress=progress,
+        )
     if as_json:
         show.print_json({"model": str(model), **report.document()})
     else:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from kilat.cli import show
-from kilat.cli.options import ClassFrom, Data, Images, Json, LabelColumn, Model, PathColumn, Root, SplitColumn
+from kilat.cli.options import ClassFrom, Data, Images, Json, LabelColumn, Model, PathColumn, Quiet, Root, SplitColumn
 from kilat.cli.verb import verb
 from kilat.locale import N_, _
 from kilat.runtime import progress_bars
@@ -58,25 +58,28 @@ def evaluate(  # noqa: PLR0917 - an option each
     split_column: SplitColumn = None,
     images: Images = None,
     class_from: ClassFrom = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Measure a model on other labelled pictures."""
-    from kilat.report import robustness, svg_canvas
-    from kilat.runtime.files import write_file
-    from kilat.verbs.evaluate import evaluate
-
-    evaluation = evaluate(
-        model,
-        data,
-        root=root,
-        path_column=path_column,
-        label_column=label_column,
-        split_column=split_column,
-        images=images,
-        class_from=class_from,
-        corruptions=corruptions,
-        limit=limit,
-    )
+    with show.progress(quiet=quiet) as progress:
+        with progress.stage(_("Loading kilat")):
+            from kilat.report import robustness, svg_canvas
+            from kilat.runtime.files import write_file
+            from kilat.verbs.evaluate import evaluate
+        evaluation = evaluate(
+            model,
+            data,
+            root=root,
+            path_column=path_column,
+            label_column=label_column,
+            split_column=split_column,
+            images=images,
+            class_from=class_from,
+            corruptions=corruptions,
+            limit=limit,
+            progress=progress,
+        )
     if evaluation.robustness is not None:
         write_file(out, svg_canvas.standalone(robustness.figure(evaluation.robustness)))
     document = evaluation.document()

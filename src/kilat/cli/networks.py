@@ -61,8 +61,8 @@ def backbones(
     """List or search the pretrained networks."""
     from kilat.model import registry
 
-    with progress_bars.show() as progress:
-        found = registry.find(search, sort=sort, limit=limit, here=here, advance=progress(_("Counting")))
+    with progress_bars.show() as progress, progress.stage(_("Counting parameters"), unit="networks") as stage:
+        found = registry.find(search, sort=sort, limit=limit, here=here, advance=stage.advance)
     if as_json:
         show.print_json(registry.document(found))
     else:

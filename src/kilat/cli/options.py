@@ -39,6 +39,8 @@ ClassFrom = Annotated[
     str | None,
     typer.Option(help=N_("What names the class: first-folder (the default), last-folder, folders or file-name.")),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help=N_("Show the result only, no progress."))]
+Open = Annotated[bool, typer.Option("--open", help=N_("Open the page in the browser when it is written."))]
 Json = Annotated[bool, typer.Option("--json", help=N_("Print the result as JSON."))]
 Model = Annotated[Path, typer.Argument(help=N_("A model.onnx, or the run folder that holds it."))]
 

@@ -1,6 +1,8 @@
 """What verbs print: results in sentences, or as one line of JSON."""
 
+import contextlib
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from kilat.locale import _, ngettext
 from kilat.locale.lists import listed
 from kilat.locale.notes import Note
+from kilat.runtime import progress_bars
+from kilat.runtime.progress import Progress, silent
 
 if TYPE_CHECKING:
     from kilat.bundle.predictor import Prediction, RefusedPicture
@@ -29,6 +33,19 @@ _WORTH_NAMING = 0.01
 def print_json(document: dict[str, Any]) -> None:
     """Print a document as one line of strict JSON."""
     print(json.dumps(document, ensure_ascii=False, allow_nan=False, default=str))
+
+
+def progress(*, quiet: bool) -> contextlib.AbstractContextManager[Progress]:
+    """Return what shows progress on standard error, in plain lines where that is no terminal, or nothing."""
+    return progress_bars.show(silent if quiet else None, plain=True)
+
+
+def open_page(path: Path) -> None:
+    """Open a page in the browser."""
+    import webbrowser
+
+    if not webbrowser.open(path.resolve().as_uri()):
+        print(_("No browser could be started; open {path}.").format(path=path), file=sys.stderr)
 
 
 def print_run(folder: Path, metrics: "Metrics") -> None:

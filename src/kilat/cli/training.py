@@ -14,7 +14,9 @@ from kilat.cli.options import (
     Json,
     LabelColumn,
     Labels,
+    Open,
     PathColumn,
+    Quiet,
     RecipeName,
     Root,
     Size,
@@ -24,7 +26,7 @@ from kilat.cli.options import (
     side,
 )
 from kilat.cli.verb import verb
-from kilat.locale import N_
+from kilat.locale import N_, _
 
 FAMILY = "Train"
 
@@ -65,45 +67,55 @@ def train(  # noqa: PLR0917 - an option each
     split_column: SplitColumn = None,
     images: Images = None,
     class_from: ClassFrom = None,
+    open_report: Open = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Train a classifier and write its run folder."""
     started = time.perf_counter()  # imports count for who waits
-    from kilat.verbs.train import train
-
     values = overrides(
         choices, backbone=backbone, weights=weights, size=side(size), epochs=epochs, batch=batch,
         time_limit=time_limit, device=device, devices=devices, seed=seed,
     )  # fmt: skip
-    run = train(
-        data,
-        recipe,
-        preset=preset,
-        name=name,
-        runs=runs,
-        root=root,
-        path_column=path_column,
-        label_column=label_column,
-        split_column=split_column,
-        images=images,
-        class_from=class_from,
-        resume=resume,
-        labels=labels,
-        track=track,
-        started=started,
-        **values,
-    )
+    with show.progress(quiet=quiet) as progress:
+        with progress.stage(_("Loading kilat")):
+            from kilat.verbs.train import train
+        run = train(
+            data,
+            recipe,
+            preset=preset,
+            name=name,
+            runs=runs,
+            root=root,
+            path_column=path_column,
+            label_column=label_column,
+            split_column=split_column,
+            images=images,
+            class_from=class_from,
+            resume=resume,
+            labels=labels,
+            track=track,
+            progress=progress,
+            started=started,
+            **values,
+        )
     if as_json:
         show.print_json({"run": str(run.folder), "metrics": run.metrics.document()})
     else:
         show.print_run(run.folder, run.metrics)
+    if open_report:
+        show.open_page(run.report)
 
 
 @verb(FAMILY, "kilat report runs/flowers")
 def report(
     run: Annotated[Path, typer.Argument(help=N_("Folder of a finished run."))],
+    open_report: Open = False,
 ) -> None:
     """Write the report of a finished run again, from its folder."""
     from kilat.verbs.run import Run
 
-    show.print_written(Run.open(run).write_report())
+    path = Run.open(run).write_report()
+    show.print_written(path)
+    if open_report:
+        show.open_page(path)

@@ -24,7 +24,7 @@ from kilat.model.to_onnx import to_onnx
 from kilat.recipe import Augment
 from kilat.recipe.network_summary import Summary
 from kilat.runtime.deadline import Deadline
-from kilat.runtime.progress import Advance, ignore
+from kilat.runtime.progress import Advance, Stage, unseen
 
 _TIMED = 16
 _VALIDATIONS = 3
@@ -88,7 +88,7 @@ class TrainingRun:
         deadline: Deadline | None = None,
         cache_share: float = 1.0,
         on_epoch: Callable[[Row], None] = lambda row: None,
-        advance: Advance = ignore,
+        stage: Stage = unseen,
     ) -> Trained:
         """Train to the end, from the newest checkpoint if there is one.
 
@@ -97,13 +97,13 @@ class TrainingRun:
             deadline: when everything must be over.
             cache_share: of the time until then, the most that caching the activations of frozen stages may take.
             on_epoch: called with the row of every epoch.
-            advance: called with how far it is.
+            stage: that shows how far it is, and a line for every epoch.
 
         Raises:
             KilatError: training was stopped, or cannot go on.
         """
         group = start_group(self.spec, is_timed=deadline is not None)
-        trainer = Trainer(self.spec, Checkpoints(folder), deadline, on_epoch, advance, group, cache_share)
+        trainer = Trainer(self.spec, Checkpoints(folder), deadline, on_epoch, stage, group, cache_share)
         with keep_freed_memory() if self.spec.device == "cpu" else contextlib.nullcontext():
             trainer.run()
         notes = [*self.notes, *trainer.state.notes, *_micro_batch_notes(trainer)]

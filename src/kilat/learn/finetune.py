@@ -45,12 +45,14 @@ def finetune(
     of the other folds answer these pictures.
     """
     require_torch(_("Fine-tuning a backbone"))
-    from kilat.fit.distributed.launch import require_devices
+    with progress.stage(_("Loading PyTorch")):
+        from kilat.fit.distributed.launch import require_devices
 
-    require_devices(recipe.runtime.devices, training_device(recipe.runtime.device))
+        device = training_device(recipe.runtime.device)
+    require_devices(recipe.runtime.devices, device)
     extracted = extract(source, recipe, timer, budget, progress)
     parts = hold_out_parts(extracted.train, extracted.classes, extracted.recipe)
-    frozen = head_on(extracted, timer, budget, overwrite_features=False)
+    frozen = head_on(extracted, timer, budget, progress, overwrite_features=False)
     is_answered = np.isin(frozen.split.validation.rows, parts[1].rows)
     if recipe.fit.when == "promising" and is_answered.any():
         prospects = _prospects(extracted, frozen, is_answered)
@@ -60,25 +62,24 @@ def finetune(
     if budget.is_late_for_finetuning or not is_answered.any():  # which only a time limit leaves undone
         return replace(frozen, notes=[*frozen.notes, Note("no_time_to_finetune")])
     changed = first_backbone(extracted) if recipe.fit.backbones == "first" else extracted
-    with timer.measure("head_s"):
+    with timer.measure("head_s"), progress.stage(_("Fitting the head that is trained further")):
         start = fit_head(changed, parts[0], budget, overwrite_features=True)
     with timer.measure("pictures_s"):
         dataset, training = _training_run(source, changed, parts, start.head, progress)
     if budget.limit and budget.is_late_for_training(training.answering_seconds(budget.now)):
         return replace(frozen, notes=[*frozen.notes, Note("no_time_to_finetune")])
-    advance = progress(_("Training"))
-    with timer.measure("fit_s"):
+    with timer.measure("fit_s"), progress.stage(_("Fine-tuning")) as stage:
         trained = training.train(
             options.folder,
             deadline=budget.deadline,
             cache_share=ACTIVATION_CACHE,
             on_epoch=options.on_epoch,
-            advance=advance,
+            stage=stage,
         )
     augmented = training.preview(preview_rows(dataset.train), trained.augment)
     frozen = replace(frozen, history=trained.history, augmented=augmented)
     name, stopping = changed.backbone.name, changed.recipe.fit.early_stopping
-    learned = better_of(frozen, trained, dataset, changed.recipe, timer, kind="fine_tuned", name=name)
+    learned = better_of(frozen, trained, dataset, changed.recipe, timer, progress, kind="fine_tuned", name=name)
     trained.close()
     is_given_up = stopping and stopping.from_start and trained.metrics["stop_reason"] == "early_stopping"
     if is_given_up and learned.artifact is frozen.artifact:

@@ -27,7 +27,7 @@ from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.recipe import Features, Recipe
 from kilat.runtime.deadline import TooSlowError, stop_if_too_slow
-from kilat.runtime.progress import Advance, Progress
+from kilat.runtime.progress import Advance, Progress, silent
 from kilat.runtime.result_cache import ResultCache
 from kilat.runtime.result_cache import folder as results_folder
 from kilat.runtime.timer import Timer
@@ -68,7 +68,8 @@ class Extracted:
 
 def learn_head(source: Source, recipe: Recipe, timer: Timer, budget: TimeBudget, progress: Progress) -> Learned:
     """Extract the features of every picture, and fit a linear head on them."""
-    return head_on(extract(source, recipe, timer, budget, progress), timer, budget, overwrite_features=True)
+    extracted = extract(source, recipe, timer, budget, progress)
+    return head_on(extracted, timer, budget, progress, overwrite_features=True)
 
 
 def extract(source: Source, recipe: Recipe, timer: Timer, budget: TimeBudget, progress: Progress) -> Extracted:
@@ -80,7 +81,7 @@ def extract(source: Source, recipe: Recipe, timer: Timer, budget: TimeBudget, pr
     # What a time limit may cut short is not kept, but what was kept saves time.
     is_limited = budget.limit is not None
     results = ResultCache(results_folder(), limit_of_results(), is_read_only=is_limited)
-    with timer.measure("near_duplicates_s"):
+    with timer.measure("near_duplicates_s"), progress.stage(_("Finding near-duplicates")):
         more, near_duplicates = split_catalog(source, catalog, recipe, results)
     classes, train, test = train_and_test(catalog)
     recipe = recipe.model_copy(update={"features": used})
@@ -89,19 +90,22 @@ def extract(source: Source, recipe: Recipe, timer: Timer, budget: TimeBudget, pr
     )
 
 
-def head_on(extracted: Extracted, timer: Timer, budget: TimeBudget, *, overwrite_features: bool) -> Learned:
+def head_on(
+    extracted: Extracted, timer: Timer, budget: TimeBudget, progress: Progress = silent, *, overwrite_features: bool
+) -> Learned:
     """Fit a linear head on extracted features.
 
     Args:
         extracted: features and splits.
         timer: that measures it.
         budget: how long it may take.
+        progress: that shows it.
         overwrite_features: whether the features are handed over, which saves a copy: nobody may read them later.
     """
     recipe, train, test, backbone = extracted.recipe, extracted.train, extracted.test, extracted.backbone
     part = sample_of(train)
     sample = extracted.features[part.rows]  # before they are overwritten
-    with timer.measure("head_s"):
+    with timer.measure("head_s"), progress.stage(_("Fitting the head")):
         fitted = fit_head(extracted, train, budget, overwrite_features=overwrite_features)
     held_out = train.take(fitted.held_out)
     l2_penalty = fitted.l2_penalty * len(train.rows) / max(1, len(part.rows))
@@ -198,12 +202,13 @@ def _extract_in_time(source: Source, recipe: Recipe, device: str, budget: TimeBu
     for used in dearer:
         # Fine-tuning is given up before a backbone is: it begins only where there is time for it when these are there.
         seconds = budget.for_features(before_training=False)
-        advance = stop_if_too_slow(progress(_("Extracting features")), seconds, budget.now)
         limit = budget.pass_limit(source, before_training=False)
-        with contextlib.suppress(TooSlowError):
+        with contextlib.suppress(TooSlowError), progress.stage(_("Extracting features")) as stage:
+            advance = stop_if_too_slow(stage.advance, seconds, budget.now)
             return _extract_all(source, used, device, advance, limit)
     limit = budget.pass_limit(source, before_training=False)
-    extracted = _extract_all(source, cheapest, device, progress(_("Extracting features")), limit)
+    with progress.stage(_("Extracting features")) as stage:
+        extracted = _extract_all(source, cheapest, device, stage.advance, limit)
     if dearer:
         names = {"backbone": cheapest.backbone, "precision": cheapest.precision, "wanted": recipe.features.backbone}
         extracted.notes.append(Note("time_limit_backbone", names))

@@ -52,21 +52,21 @@ def learn_network(
 ) -> Learned:
     """Train the network of a recipe."""
     require_torch(_("Training a network by gradient"))
-    from kilat.fit import prepare
-    from kilat.fit.distributed.launch import require_devices
+    with progress.stage(_("Loading PyTorch")):
+        from kilat.fit import prepare
+        from kilat.fit.distributed.launch import require_devices
 
-    device = training_device(recipe.runtime.device)
+        device = training_device(recipe.runtime.device)
     require_devices(recipe.runtime.devices, device)
     with timer.measure("pictures_s"):
         dataset, near_duplicates = read_dataset(source, recipe, progress, budget)
-    advance = progress(_("Training"))
-    with timer.measure("fit_s"):
+    with timer.measure("fit_s"), progress.stage(_("Training")) as stage:
         training = prepare.network_run(
             source, dataset, recipe, device=device, network=options.network, name=options.name
         )
-        trained = training.train(options.folder, deadline=budget.deadline, on_epoch=options.on_epoch, advance=advance)
+        trained = training.train(options.folder, deadline=budget.deadline, on_epoch=options.on_epoch, stage=stage)
         validation = trained.inference.logits(dataset.validation.rows)
-    with timer.measure("evaluation_s"):
+    with timer.measure("evaluation_s"), progress.stage(_("Testing the network")):
         split, artifact = exported(trained, dataset, validation, options.name, recipe.input.resize)
     learned = Learned(
         recipe,
@@ -96,14 +96,15 @@ def read_dataset(
     size = input_size(recipe, source)
     fits = fits_in_memory(len(source.entries) * recipe.runtime.devices, size)
     keep = {"memory": True, "stream": False, "auto": fits}[recipe.input.cache]
-    advance = progress(_("Reading pictures"))
     limit = budget.pass_limit(source, before_training=True)
-    decoded = read_pixels(
-        source, catalog.used, size=size, resize=recipe.input.resize, keep=keep, advance=advance, limit=limit
-    )
+    with progress.stage(_("Reading pictures")) as stage:
+        decoded = read_pixels(
+            source, catalog.used, size=size, resize=recipe.input.resize, keep=keep, advance=stage.advance, limit=limit
+        )
     catalog.record_pictures(decoded)
     left_out = left_out_notes(catalog)
-    notes, near_duplicates = split_catalog(source, catalog, recipe)
+    with progress.stage(_("Finding near-duplicates")):
+        notes, near_duplicates = split_catalog(source, catalog, recipe)
     classes, pictures, test = train_and_test(catalog)
     train, validation, calibration = hold_out_parts(pictures, classes, recipe)
     catalog.set_split(calibration.rows, "calibration")
@@ -124,15 +125,15 @@ def read_extracted(
         extracted: their features and splits.
         size: side in pixels at which a network gets them.
         parts: the pictures to train on, for validation and for calibration.
-        progress: called as reading begins.
+        progress: that shows it.
     """
     recipe, catalog, pixels = extracted.recipe, extracted.catalog, None
     if fits_in_memory(len(source.entries) * recipe.runtime.devices, size):
-        advance = progress(_("Reading pictures"))
         resize = recipe.features.resize
-        pixels = read_pixels(
-            source, catalog.used, size=size, resize=resize, keep=True, image_stats=False, advance=advance
-        ).pixels
+        with progress.stage(_("Reading pictures")) as stage:
+            pixels = read_pixels(
+                source, catalog.used, size=size, resize=resize, keep=True, image_stats=False, advance=stage.advance
+            ).pixels
     return PixelDataset(catalog, size, pixels, extracted.classes, *parts, extracted.test, extracted.notes)
 
 
@@ -142,6 +143,7 @@ def better_of(
     dataset: PixelDataset,
     recipe: Recipe,
     timer: Timer,
+    progress: Progress,
     *,
     kind: Literal["fine_tuned", "network"],
     name: str,
@@ -156,17 +158,18 @@ def better_of(
         dataset: what it was trained on.
         recipe: by which it was trained.
         timer: that measures the training and the answers.
+        progress: that shows them.
         kind: of network.
         name: of the network.
     """
-    with timer.measure("fit_s"):
+    with timer.measure("fit_s"), progress.stage(_("Comparing with the frozen backbone")):
         validation = trained.inference.logits(dataset.validation.rows)
-    comparison = frozen.split.compare(dataset.validation, validation)
+        comparison = frozen.split.compare(dataset.validation, validation)
     if not comparison.is_better:
-        with timer.measure("evaluation_s"):
+        with timer.measure("evaluation_s"), progress.stage(_("Testing the network")):
             alternative = Alternative(kind, split_logits(trained, dataset, validation), comparison)
         return replace(frozen, alternative=alternative, sections={"fit": trained.metrics, **frozen.sections})
-    with timer.measure("evaluation_s"):
+    with timer.measure("evaluation_s"), progress.stage(_("Testing the network")):
         split, artifact = exported(trained, dataset, validation, name, recipe.resize)
     catalog = dataset.catalog
     catalog.set_split(dataset.calibration.rows, "calibration")

@@ -50,7 +50,7 @@ def challenge(
         source: the pictures.
         timer: that measures the training.
         budget: how long everything may take.
-        progress: called as long tasks begin.
+        progress: that shows its stages.
         options: of the training.
     """
     catalog, name = extracted.catalog, extracted.recipe.features.small_network
@@ -64,20 +64,20 @@ def challenge(
         return frozen  # not even a perfect network would be
     if reason := _why_not(catalog, budget):
         return replace(frozen, notes=[*frozen.notes, Note(reason, {"recipe": name})])
-    from kilat.fit import prepare
+    with progress.stage(_("Loading PyTorch")):
+        from kilat.fit import prepare
 
     with timer.measure("pictures_s"):
         dataset = read_extracted(source, extracted, natural_size(source), parts, progress)
-    advance = progress(_("Training a small network"))
-    with timer.measure("fit_s"):
+    with timer.measure("fit_s"), progress.stage(_("Training a small network")) as stage:
         device = training_device(recipe.runtime.device)
         training = prepare.network_run(source, dataset, recipe, device=device, name=name)
         if budget.limit and budget.is_late_for_training(training.answering_seconds(budget.now)):
             return replace(frozen, notes=[*frozen.notes, Note("no_time_for_small_network")])
-        trained = training.train(options.folder, deadline=budget.deadline, on_epoch=options.on_epoch, advance=advance)
+        trained = training.train(options.folder, deadline=budget.deadline, on_epoch=options.on_epoch, stage=stage)
     augmented = training.preview(preview_rows(dataset.train), trained.augment)
     frozen = replace(frozen, history=trained.history, augmented=augmented)
-    learned = better_of(frozen, trained, dataset, recipe, timer, kind="network", name=name)
+    learned = better_of(frozen, trained, dataset, recipe, timer, progress, kind="network", name=name)
     if learned.artifact is not frozen.artifact:
         learned = replace(learned, recipe=recipe, summary=training.summary)
     trained.close()

@@ -1,87 +1,160 @@
-"""Progress bars: on standard error where that is a terminal, in the output of the cell in a notebook, else none."""
+"""Whom progress is shown to: bars in a terminal, a table in a notebook, plain lines in a pipe, or nobody."""
 
 import contextlib
 import html
+import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kilat.runtime.progress import Advance, Progress, silent
+from kilat.runtime.progress import Progress, Stage, silent
+from kilat.runtime.progress_figures import amount, duration, outcome, rate, time_left
+from kilat.runtime.progress_lines import Lines
 
-_SECONDS_BETWEEN_UPDATES = 0.1
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+
+_UPDATES_PER_SECOND = 5
+_BAR = 20
+"""The width of a bar, in columns."""
 
 
 @contextlib.contextmanager
-def show(progress: Progress | None = None) -> Iterator[Progress]:
-    """Yield the progress callback to report to while the block lasts.
+def show(progress: Progress | None = None, *, plain: bool = False) -> Iterator[Progress]:
+    """Yield the progress to report to while the block lasts.
 
     Args:
-        progress: the caller's own; None for bars in a terminal or a notebook, and for silence elsewhere.
+        progress: the caller's own; None for bars in a terminal or a table in a notebook.
+        plain: whether there are plain lines where standard error is neither, as the command line has them; a library
+            says nothing there.
     """
     ipython = sys.modules.get("IPython")  # a notebook's kernel has imported it; nobody else pays for the import
     shell = ipython.get_ipython() if ipython is not None else None
-    in_notebook = getattr(shell, "kernel", None) is not None
+    stream = sys.stderr
     if progress is not None:
         yield progress
-    elif in_notebook:
-        yield _notebook_bar
-    elif sys.stderr is not None and sys.stderr.isatty():
+    elif getattr(shell, "kernel", None) is not None:
+        yield Progress(_NotebookTable())
+    elif stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb":
         with _terminal_bars() as bars:
-            yield bars
+            yield Progress(bars)
+    elif stream is not None and plain:
+        with Lines(stream) as lines:
+            yield Progress(lines)
     else:
         yield silent
 
 
 @contextlib.contextmanager
-def _terminal_bars() -> Iterator[Progress]:
+def _terminal_bars() -> Iterator["_TerminalBars"]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
+    from rich.live import Live
 
-    def start(task: str) -> Advance:
-        """Return what moves a bar, which appears at the first call."""
-        bar: Any = None
-
-        def advance(done: int, total: int, note: str = "") -> None:
-            nonlocal bar
-            if bar is None:
-                bar = bars.add_task("", total=None, rate="")
-            elapsed = bars.tasks[bar].elapsed or 0.0
-            rate = f"{done / elapsed:,.0f}/s" if elapsed else ""
-            bars.update(bar, completed=done, total=total, rate=rate, description=f"{task}: {note}" if note else task)
-
-        return advance
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
+    stages: list[Stage] = []
+    live = Live(
+        get_renderable=lambda: _bars(tuple(stages)),
+        console=Console(stderr=True),
+        refresh_per_second=_UPDATES_PER_SECOND,
+        transient=True,
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),  # what goes into a file stays as it is
     )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        yield start
+    with live:
+        yield _TerminalBars(live, stages)
 
 
-def _notebook_bar(task: str) -> Advance:
-    """Return what moves a bar in the output of the cell; rich's own needs ipywidgets, this one a browser alone."""
-    ipython = import_module("IPython.display")
-    handle: Any = None
-    updated = 0.0
+class _TerminalBars:
+    """A bar for every stage that goes on, at the bottom; what is over stays above, a line each.
 
-    def advance(done: int, total: int, note: str = "") -> None:
-        nonlocal handle, updated
-        now = time.monotonic()
-        if handle is not None and done < total and now - updated < _SECONDS_BETWEEN_UPDATES:
-            return
-        updated = now
-        text = html.escape(f"{task}: {note}" if note else task)
-        bar = ipython.HTML(f'<div>{text} <progress value="{done}" max="{total}"></progress> {done:,} / {total:,}</div>')
-        if handle is None:
-            handle = ipython.display(bar, display_id=True)
+    Args:
+        live: paints the bars a few times a second.
+        stages: that go on.
+    """
+
+    def __init__(self, live: "Live", stages: list[Stage]) -> None:
+        self._live, self._stages = live, stages
+
+    def begin(self, stage: Stage) -> None:
+        """Show its bar at once: a stage may begin with what lets no other thread paint, such as an import."""
+        self._stages.append(stage)
+        self._live.refresh()
+
+    def update(self, stage: Stage) -> None:
+        """Leave it to the next time that bars are painted."""
+
+    def end(self, stage: Stage) -> None:
+        """Put a line in the place of its bar."""
+        self._stages.remove(stage)
+        self.say(f"{stage.name}: {outcome(stage)}")
+
+    def say(self, line: str) -> None:
+        """Show a line above the bars."""
+        self._live.console.print(line, markup=False, highlight=False)
+
+
+def _bars(stages: tuple[Stage, ...]) -> "Table":
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 1))
+    for stage in stages:
+        bar = ProgressBar(stage.total or None, stage.done, width=_BAR, animation_time=stage.seconds)
+        figures = filter(None, (amount(stage), rate(stage), time_left(stage) or duration(stage.seconds)))
+        text = Text(", ".join(figures), no_wrap=True, overflow="ellipsis")
+        table.add_row(Text(_title(stage), no_wrap=True, overflow="ellipsis"), bar, text)
+    return table
+
+
+class _NotebookTable:
+    """What is over and a bar for every stage that goes on, in one output of the cell.
+
+    Rich's own needs ipywidgets, this one a browser alone.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now, self._painted = now, now()
+        self._lines: list[str] = []
+        self._stages: list[Stage] = []
+        self._handle: Any = None
+
+    def begin(self, stage: Stage) -> None:
+        """Show its bar."""
+        self._stages.append(stage)
+        self._paint()
+
+    def update(self, stage: Stage) -> None:
+        """Paint again, not more than a few times a second."""
+        if self._now() - self._painted >= 1 / _UPDATES_PER_SECOND:
+            self._paint()
+
+    def end(self, stage: Stage) -> None:
+        """Put a line in the place of its bar."""
+        self._stages.remove(stage)
+        self.say(f"{stage.name}: {outcome(stage)}")
+
+    def say(self, line: str) -> None:
+        """Show a line above the bars."""
+        self._lines.append(html.escape(line))
+        self._paint()
+
+    def _paint(self) -> None:
+        self._painted = self._now()
+        ipython = import_module("IPython.display")
+        shown = ipython.HTML("<pre>{}</pre>{}".format("\n".join(self._lines), "".join(map(_html_bar, self._stages))))
+        if self._handle is None:
+            self._handle = ipython.display(shown, display_id=True)
         else:
-            handle.update(bar)
+            self._handle.update(shown)
 
-    return advance
+
+def _html_bar(stage: Stage) -> str:
+    count = f' value="{stage.done}" max="{stage.total}"' if stage.total else ""
+    figures = ", ".join(filter(None, (amount(stage), rate(stage), time_left(stage))))
+    return f"<div>{html.escape(_title(stage))} <progress{count}></progress> {html.escape(figures)}</div>"
+
+
+def _title(stage: Stage) -> str:
+    return f"{stage.name}: {stage.note}" if stage.note else stage.name

@@ -23,6 +23,7 @@ from kilat.learn.frozen import learn_head
 from kilat.learn.learned import Learned, SplitLogits
 from kilat.learn.time_budget import UNLIMITED, TimeBudget
 from kilat.learn.uncertainty import Uncertainty, fit_uncertainty
+from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.recipe import Recipe
 from kilat.report import check_page
@@ -122,7 +123,7 @@ def check(  # noqa: PLR0913 - a choice each
         images: the folder with the pictures that a table names.
         class_from: what names the class: ``first-folder``, ``last-folder``, all ``folders``, or the ``file-name``.
         command: that asked for this, to be shown on the page.
-        progress: called as long tasks go on; by default bars in a terminal or a notebook.
+        progress: that shows its stages (``kilat.runtime.progress``); by default a terminal or a notebook does.
         overrides: single choices of the recipe.
 
     Raises:
@@ -137,7 +138,7 @@ def check(  # noqa: PLR0913 - a choice each
             budget = TimeBudget(recipe.runtime.time_limit, timer.started, timer.now)
             learned = learn_head(source, recipe, timer, budget, shown)
             catalog, used = learned.catalog, learned.catalog.table[learned.catalog.used]
-            with timer.measure("checks_s"):
+            with timer.measure("checks_s"), shown.stage(_("Checking the data")):
                 trust = recipe.trust.model_copy(update={"unknown": "knn"})
                 checked = look_into(fit_uncertainty(learned, trust, budget), budget, timer.seconds["head_s"])
             notes = [*learned.notes, *checked.notes, *learned.results.notes()]
@@ -152,7 +153,7 @@ def check(  # noqa: PLR0913 - a choice each
                 "seconds": timer.timings()["total_s"],
                 **check_page.sizes_and_formats(catalog),
             }
-            with timer.measure("report_s"):
+            with timer.measure("report_s"), shown.stage(_("Writing the report")):
                 found = read_and_show(checked.findings, source, catalog)
                 write_file(folder / run_folder.CHECK, check_page.render(folder.name, found, summary, notes))
             run_folder.write_suspects(folder, checked.suspects)

@@ -119,7 +119,7 @@ def drift(
         label_column: of a table, the column with their labels.
         split_column: of a table, the column that says train, validation or test.
         images: the folder with the pictures that a table names.
-        progress: called as long tasks go on; by default bars in a terminal or a notebook.
+        progress: that shows its stages (``kilat.runtime.progress``); by default a terminal or a notebook does.
 
     Raises:
         KilatError: the model cannot be read or keeps too few pictures for comparison, or there are too few new ones.
@@ -128,19 +128,20 @@ def drift(
     reference = _require_reference(classifier, name)
     with progress_bars.show(progress) as shown:
         reading = Reading.of(path_column, label_column, split_column, images)
-        pictures = open_unlabelled(data, reading, shown(_("Downloading (bytes)")))
+        with shown.stage(_("Reading new pictures"), unit="bytes") as stage:
+            pictures = open_unlabelled(data, reading, stage.advance)
         classified: list[str] = []
         outputs: list[ModelOutput] = []
         refusals: Counter[str] = Counter()
         pairs = zip(pictures.paths, classifier.outputs(pictures.read()), strict=True)
-        advance = shown(_("Classifying pictures"))
-        for done, (path, output) in enumerate(pairs, 1):
-            if isinstance(output, PictureError):
-                refusals[output.refusal.code] += 1
-            else:
-                classified.append(path)
-                outputs.append(output)
-            advance(done, len(pictures.paths))
+        with shown.stage(_("Classifying pictures")) as stage:
+            for done, (path, output) in enumerate(pairs, 1):
+                if isinstance(output, PictureError):
+                    refusals[output.refusal.code] += 1
+                else:
+                    classified.append(path)
+                    outputs.append(output)
+                stage.advance(done, len(pictures.paths))
     if len(outputs) < MIN_PICTURES:
         raise SourceError(
             _("There are too few pictures to compare: {count} can be read, at least {fewest} are needed.").format(

@@ -59,7 +59,7 @@ def evaluate(  # noqa: PLR0913 - a choice each
         class_from: what names the class: ``first-folder``, ``last-folder``, all ``folders``, or the ``file-name``.
         corruptions: whether to measure ``robustness`` as well, on corrupted copies of the test pictures.
         limit: of how many pictures at most.
-        progress: called as long tasks go on; by default bars in a terminal or a notebook.
+        progress: that shows its stages (``kilat.runtime.progress``); by default a terminal or a notebook does.
 
     Raises:
         KilatError: the model or the data cannot be read, or no picture of a class that the model knows is left.
@@ -72,17 +72,17 @@ def evaluate(  # noqa: PLR0913 - a choice each
         require_pictures(source, source.name)
         catalog = Catalog.from_entries(with_classes_of(source.entries, classifier.classes))
         ood_rows, notes = select_test_pictures(catalog, classifier.classes)
-        with timer.measure("answers_s"):
-            answers = classify(classifier, source, catalog, shown(_("Classifying pictures")), ood_rows)
+        with timer.measure("answers_s"), shown.stage(_("Classifying pictures")) as stage:
+            answers = classify(classifier, source, catalog, stage.advance, ood_rows)
         resolve_duplicates(catalog)
         pictures = all_used(catalog, classifier.classes)
         was_trained_on, unsaid = find_training_pictures(classifier, catalog)
         train, test = (pictures.take(np.flatnonzero(was_trained_on[pictures.rows] == one)) for one in (True, False))
         robustness = {}
         if corruptions and len(test.rows):
-            with timer.measure("robustness_s"):
-                advance = shown(_("Classifying corrupted pictures"))
-                found = measure_robustness(classifier, source, test.rows, test.truth, limit=limit, advance=advance)
+            with timer.measure("robustness_s"), shown.stage(_("Classifying corrupted pictures")) as stage:
+                rows, truth = test.rows, test.truth
+                found = measure_robustness(classifier, source, rows, truth, limit=limit, advance=stage.advance)
                 robustness = {"robustness": found}
     return Evaluation.model_validate(
         {

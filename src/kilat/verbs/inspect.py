@@ -119,7 +119,7 @@ def find_learning_rate(source: Source, recipe: Recipe, steps: int, progress: Pro
         source: labelled pictures.
         recipe: that trains a network or fine-tunes a backbone.
         steps: how many rates to try, each for one update.
-        progress: called as long tasks begin.
+        progress: that shows its stages.
 
     Raises:
         RecipeError: the recipe trains nothing by gradient.
@@ -127,16 +127,16 @@ def find_learning_rate(source: Source, recipe: Recipe, steps: int, progress: Pro
     if not recipe.is_finetuning:
         _require_network(recipe)
     require_torch(_("Trying learning rates"))
-    from kilat.fit import prepare
-
+    with progress.stage(_("Loading PyTorch")):
+        from kilat.fit import prepare
     if recipe.is_finetuning:
         training = prepare_finetuning(source, recipe, progress)
     else:
         dataset, _near_duplicates = read_dataset(source, recipe, progress)
         device = training_device(recipe.runtime.device)
         training = prepare.network_run(source, dataset, recipe, device=device, name="network")
-    with tempfile.TemporaryDirectory() as folder:
-        return training.find_learning_rate(steps, Path(folder), progress(_("Trying learning rates")))
+    with tempfile.TemporaryDirectory() as folder, progress.stage(_("Trying learning rates"), unit="steps") as stage:
+        return training.find_learning_rate(steps, Path(folder), stage.advance)
 
 
 def rate_sentence(found: "RangeTest", current: float) -> str:

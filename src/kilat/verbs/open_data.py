@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from kilat.data.catalog import Source
 from kilat.data.from_program import names_of_labels, source_of_pictures
+from kilat.data.image_file import printable
 from kilat.data.label_corrections import apply_corrections
 from kilat.data.reading import Reading
 from kilat.data.source import open_source
@@ -35,7 +36,7 @@ def open_data(
             uint8 arrays ``[n, height, width(, 3)]``.
         labels: with pictures, the label of each, ``[n]``; with other data, a table of corrected labels.
         root: a folder that already holds copies of a known set.
-        progress: called as a known set is downloaded.
+        progress: that shows the reading, and how far a download is.
         reading: what the user says about how a folder, table or archive is read.
         one_class: whether pictures of a single class are enough, as for measuring a model.
 
@@ -47,8 +48,9 @@ def open_data(
             _("No data was given to train on."), hint=_("Give a folder with a folder of pictures per class.")
         )
     if isinstance(data, str | Path):
-        folder, advance = Path(root) if root else None, progress(_("Downloading (bytes)"))
-        source = open_source(data, root=folder, advance=advance, reading=reading, one_class=one_class)
+        with progress.stage(_("Reading {data}").format(data=printable(Path(data).name)), unit="bytes") as stage:
+            folder = Path(root) if root else None
+            source = open_source(data, root=folder, advance=stage.advance, reading=reading, one_class=one_class)
     elif hasattr(data, "entries"):
         source = cast(Source, data)
     else:

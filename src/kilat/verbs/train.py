@@ -29,6 +29,7 @@ from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.recipe import Recipe
 from kilat.report.illustrations import illustrate
+from kilat.report.picture_map import map_pictures
 from kilat.runtime import progress_bars
 from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress, silent
@@ -89,7 +90,7 @@ def train(  # noqa: PLR0913 - a choice each
         resume: the folder of a run that was stopped, to go on with it, by its own recipe.
         track: whether the run is logged to MLflow.
         on_epoch: called with the row of every epoch of a training by gradient.
-        progress: called as long tasks go on (``kilat.runtime.progress``); by default bars in a terminal or a notebook.
+        progress: that shows its stages (``kilat.runtime.progress``); by default a terminal or a notebook does.
         started: on ``time.perf_counter``, when a time limit began to count, such as before imports; by default now.
         overrides: single choices of the recipe, such as ``seed=1`` or ``**{"fit.optimizer.name": "nadam"}``.
 
@@ -115,16 +116,23 @@ def train(  # noqa: PLR0913 - a choice each
         history = run_folder.History(folder, [tracker.epoch, on_epoch] if tracker else [on_epoch])
         options = TrainingOptions(folder / run_folder.CHECKPOINTS, start.network, network, history.append)
         outcome = fit(source, chosen, timer, shown, options)
-        return write(folder, source, outcome, timer, tracker)
+        return write(folder, source, outcome, timer, shown, tracker)
 
 
-def write(folder: Path, source: Source, outcome: "Outcome", timer: Timer, tracker: "Tracker | None" = None) -> Run:
+def write(
+    folder: Path,
+    source: Source,
+    outcome: "Outcome",
+    timer: Timer,
+    progress: Progress = silent,
+    tracker: "Tracker | None" = None,
+) -> Run:
     """Write everything that a run leaves in its folder; the metrics last, since with them it counts as finished."""
     if tracker and tracker.failure:
         outcome.notes.append(Note("tracking_stopped", {"reason": tracker.failure}))
     learned = outcome.learned
     predictions = outcome.predictions()
-    with timer.measure("report_s"):
+    with timer.measure("report_s"), progress.stage(_("Writing the report")):
         illustrations = illustrate(
             source,
             learned.catalog,
@@ -132,6 +140,7 @@ def write(folder: Path, source: Source, outcome: "Outcome", timer: Timer, tracke
             outcome.checked.findings,
             network=learned.summary,
             augmented=learned.augmented,
+            picture_map=map_pictures(learned, predictions, outcome.checked.findings),
         )
     metrics = outcome.metrics(timer.timings())
     write_file(folder / run_folder.MODEL, outcome.model)
@@ -165,23 +174,23 @@ def fit(
         comparison = None
         if rival := learned.alternative:
             comparison = metadata.comparison(rival.trained, measures, rival.split.measures(), rival.comparison)
-    with timer.measure("uncertainty_s"):
+    with timer.measure("uncertainty_s"), progress.stage(_("Estimating uncertainty")):
         uncertainty = fit_uncertainty(learned, recipe.trust, budget)
         unknown = uncertainty.unknown_section()
         measures["test"] |= {"sets": uncertainty.set_measures(), "unknown": unknown["test"]}
-    with timer.measure("check_s"):
+    with timer.measure("check_s"), progress.stage(_("Checking the data")):
         checked = look_into(uncertainty, budget, timer.seconds.get("head_s", 0.0))
         if fewer := measure_without(checked.leaked, split):
             measures["test"]["without_leaked"] = fewer
     data = metadata.data(learned.catalog, learned.classes, learned.recipe)
-    with timer.measure("bundle_s"):
+    with timer.measure("bundle_s"), progress.stage(_("Exporting the model")):
         info = learned.artifact.info
         manifest = metadata.manifest(info, learned.recipe, data, measures, uncertainty.thresholds())
         model = learned.artifact.assemble(
             split.temperature, manifest, uncertainty.ood.graph, learned.catalog.training_digests
         )
         classifier = Classifier(model)
-    with timer.measure("parity_s"):
+    with timer.measure("parity_s"), progress.stage(_("Comparing the model file")):
         rows = parity.sample_rows(np.flatnonzero(learned.catalog.used))
         probabilities, scores = split.calibrated(learned.artifact.logits(rows)), uncertainty.scores(rows)
         gate = parity.check_parity(classifier, source, rows, probabilities, scores, learned.artifact.tolerance)
@@ -212,7 +221,7 @@ def learn(
     if recipe.is_finetuning:
         return finetune(source, recipe, timer, budget, progress, options)
     extracted = extract(source, recipe, timer, budget, progress)
-    frozen = head_on(extracted, timer, budget, overwrite_features=True)
+    frozen = head_on(extracted, timer, budget, progress, overwrite_features=True)
     return small_network.challenge(frozen, extracted, source, timer, budget, progress, options)
 
 

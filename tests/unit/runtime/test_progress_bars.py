@@ -1,4 +1,4 @@
-"""Progress bars: in a terminal, in a notebook, and nowhere else."""
+"""Whom progress is shown to: a terminal, a notebook, a pipe of the command line, and nobody else."""
 
 import io
 import sys
@@ -17,10 +17,11 @@ class Terminal(io.StringIO):
         return True
 
 
-def work(progress, task="Counting", steps=3):
-    advance = progress(task)
-    for done in range(1, steps + 1):
-        advance(done, steps, note="half way" if done == steps else "")
+def work(progress, name="Counting", steps=3):
+    with progress.stage(name) as stage:
+        for done in range(1, steps + 1):
+            stage.advance(done, steps, note="half way" if done == steps else "")
+        stage.say("[b]so far[/b]")
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def notebook(monkeypatch):
     return shown
 
 
-def test_nothing_where_there_is_no_terminal(monkeypatch):
+def test_a_library_says_nothing_where_there_is_no_terminal(monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with progress_bars.show() as progress:
         assert progress is silent
@@ -56,52 +57,74 @@ def test_nothing_where_there_is_no_terminal(monkeypatch):
 
 def test_nothing_where_there_is_no_standard_error(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
-    with progress_bars.show() as progress:
+    with progress_bars.show(plain=True) as progress:
         work(progress)
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_plain_lines_where_no_bar_can_be_painted(monkeypatch, stream):
+    monkeypatch.setattr(sys, "stderr", stream())
+    monkeypatch.setenv("TERM", "dumb")
+    with progress_bars.show(plain=True) as progress:
+        work(progress)
+    assert sys.stderr.getvalue().splitlines()[-1] == "Counting: 3 pictures, 0.0 s"
+    assert "\x1b" not in sys.stderr.getvalue()
 
 
 def test_the_callers_own_takes_the_place_of_bars(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
-    calls = []
-    with progress_bars.show(lambda task: lambda done, total, note="": calls.append((task, done, total))) as progress:
-        work(progress)
-    assert calls == [("Counting", 1, 3), ("Counting", 2, 3), ("Counting", 3, 3)]
+    with progress_bars.show(silent, plain=True) as progress:
+        assert progress is silent
     assert sys.stderr.getvalue() == ""
 
 
-def test_a_bar_in_a_terminal(monkeypatch):
+def test_bars_in_a_terminal(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
     with progress_bars.show() as progress:
-        progress("Never begun")
-        work(progress, "Reading [a-z]")
+        with progress.stage("Reading [a-z]"):
+            assert "Reading [a-z]" in sys.stderr.getvalue()
+        work(progress)
     text = sys.stderr.getvalue()
-    assert "Reading [a-z]: half way" in text
-    assert "3/3" in text
-    assert "Never begun" not in text
+    assert "Reading [a-z]: 0.0 s" in text
+    assert "[b]so far[/b]" in text
+    assert "Counting: 3 pictures, 0.0 s" in text
 
 
 def test_the_terminal_is_as_it_was_after_an_error(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
-    with pytest.raises(ZeroDivisionError), progress_bars.show() as progress:
-        progress("Dividing")(1, 3 // 0)
+    monkeypatch.setenv("TERM", "xterm")
+    with pytest.raises(ZeroDivisionError), progress_bars.show() as progress, progress.stage("Dividing"):
+        raise ZeroDivisionError
     hidden, visible = "\x1b[?25l", "\x1b[?25h"
     text = sys.stderr.getvalue()
-    assert text.count(hidden) == text.count(visible)
+    assert text.count(hidden) == text.count(visible) == 1
 
 
-def test_a_bar_in_a_notebook(monkeypatch, notebook):
+def test_what_goes_into_a_file_stays_there_while_bars_are_shown(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    monkeypatch.setenv("TERM", "xterm")
+    with progress_bars.show():
+        sys.stdout.write("a result\n")
+    assert sys.stdout.getvalue() == "a result\n"
+
+
+def test_a_table_in_a_notebook(monkeypatch, notebook):
     monkeypatch.setattr(sys, "stderr", Terminal())
     with progress_bars.show() as progress:
         work(progress, "Reading <b>")
-    assert notebook[0] == '<div>Reading &lt;b&gt; <progress value="1" max="3"></progress> 1 / 3</div>'
-    assert notebook[-1] == '<div>Reading &lt;b&gt;: half way <progress value="3" max="3"></progress> 3 / 3</div>'
+    assert notebook[0] == "<pre></pre><div>Reading &lt;b&gt; <progress></progress> </div>"
+    assert '<div>Reading &lt;b&gt;: half way <progress value="3" max="3"></progress> 3 pictures' in notebook[1]
+    assert notebook[-1] == "<pre>[b]so far[/b]\nReading &lt;b&gt;: 3 pictures, 0.0 s</pre>"
     assert sys.stderr.getvalue() == ""
 
 
 def test_ipython_in_a_terminal_is_a_terminal(monkeypatch, notebook):
     sys.modules["IPython"].get_ipython = SimpleNamespace
     monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
     with progress_bars.show() as progress:
         work(progress)
-    assert "3/3" in sys.stderr.getvalue()
+    assert "3 pictures" in sys.stderr.getvalue()
     assert not notebook
