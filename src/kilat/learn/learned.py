@@ -165,6 +165,11 @@ class HeadArtifact:
         """Return the logits ``[n, classes]`` of rows of the catalog."""
         return self.fitted.logits(rows)
 
+    @property
+    def embedded_rows(self) -> Ints:
+        """The rows of the catalog that have an embedding, rising; of refused pictures it means nothing."""
+        return np.arange(len(self.fitted.scores))
+
     def embeddings(self, rows: Ints) -> Floats:
         """Return the embeddings ``[n, d]`` of rows of the catalog."""
         return np.ascontiguousarray(self.fitted.scores[rows, : self.width])
@@ -228,6 +233,11 @@ class NetworkArtifact:
     def logits(self, rows: Ints) -> Floats:
         """Return the logits ``[n, classes]`` of test pictures, or of those of the parity gate."""
         return self.row_logits.at(rows)
+
+    @property
+    def embedded_rows(self) -> Ints:
+        """The rows of the catalog that have an embedding, rising."""
+        return self.row_embeddings.rows
 
     def embeddings(self, rows: Ints) -> Floats:
         """Return the embeddings ``[n, d]`` of these pictures, of calibration pictures or of the sample."""

@@ -32,4 +32,177 @@ function say(element, values) {
   element.textContent = element.dataset.sentence.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
+// The map of the pictures. Its points are <use> elements, or a <g> around a marked one; what there is to say of them is
+// JSON beside it, and their pictures are tiles of one image.
+function startMap(section) {
+  const svg = section.querySelector("svg");
+  const card = section.querySelector(".card");
+  const canvas = card.querySelector("canvas");
+  const spoken = section.querySelector("[aria-live]");
+  const tiles = section.querySelector("img.copies");
+  const filters = section.querySelector("[data-map-filters]");
+  const { classes, splits, pictures } = JSON.parse(section.querySelector('script[type="application/json"]').textContent);
+  const larger = new Map([...document.querySelectorAll("img[title]")].map((image) => [image.title, image]));
+
+  const points = [...svg.querySelectorAll(".points > g > *")].map((element, index) => {
+    const dot = element.firstElementChild ?? element;
+    const [path, split, predicted, probability, aspect, tile] = pictures[index];
+    return {
+      element, path, predicted, probability, aspect, tile,
+      x: Number(dot.getAttribute("x")), y: Number(dot.getAttribute("y")), hidden: false,
+      label: Number(element.parentElement.dataset.class), split: splits[split],
+      mistake: "mistake" in element.dataset, suspect: "suspect" in element.dataset,
+    };
+  });
+  const ring = document.createElementNS(svg.namespaceURI, "circle");
+  ring.setAttribute("class", "chosen");
+  ring.setAttribute("r", 13);
+  let chosen = null;
+  let pinned = false;
+
+  function sentences(point) {
+    const said = { predicted: classes[point.predicted], probability: `${(100 * point.probability).toFixed(1)}%` };
+    const answer = point.predicted === point.label ? card.dataset.right : card.dataset.wrong;
+    const known = point.predicted < 0 ? "" : answer.replace(/\{(\w+)\}/g, (_, name) => said[name]);
+    return [classes[point.label] ?? "", known, point.suspect ? card.dataset.suspect : ""];
+  }
+
+  function drawPicture(point) {
+    const sharp = larger.get(point.path);
+    const side = card.classList.contains("large") ? 240 : 120;
+    const source = sharp ?? tiles;
+    canvas.hidden = !source;
+    if (!source) return;
+    const aspect = sharp ? sharp.naturalWidth / sharp.naturalHeight : point.aspect;
+    const scale = side / Math.max(aspect, 1);
+    const density = window.devicePixelRatio || 1;
+    canvas.style.width = `${scale * aspect}px`;
+    canvas.style.height = `${scale}px`;
+    canvas.width = Math.max(1, scale * aspect * density);
+    canvas.height = Math.max(1, scale * density);
+    const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    const { width, height } = canvas;
+    if (sharp) return context.drawImage(sharp, 0, 0, width, height);
+    const across = Number(tiles.dataset.across), tile = Number(tiles.dataset.side);
+    const left = (point.tile % across) * tile, top = Math.floor(point.tile / across) * tile;
+    // Half a pixel inside, so that no neighbour shines in.
+    context.drawImage(tiles, left + 0.5, top + 0.5, tile - 1, tile - 1, 0, 0, width, height);
+  }
+
+  function placeCard(point) {
+    const box = svg.getBoundingClientRect();
+    const scale = box.width / svg.viewBox.baseVal.width;
+    const [x, y] = [point.x * scale, point.y * scale];
+    const left = Math.min(Math.max(x - card.offsetWidth / 2, 0), box.width - card.offsetWidth);
+    const above = y - card.offsetHeight - 14;
+    card.style.left = `${left}px`;
+    card.style.top = `${above >= -60 ? above : y + 14}px`;
+  }
+
+  function choose(point) {
+    chosen = point;
+    card.hidden = !point;
+    ring.remove();
+    if (!point) return;
+    ring.setAttribute("cx", point.x);
+    ring.setAttribute("cy", point.y);
+    svg.append(ring);
+    const [label, answer, doubt] = sentences(point);
+    card.querySelector("strong").textContent = label;
+    card.querySelector(".answer").textContent = answer;
+    card.querySelector(".doubt").textContent = doubt;
+    card.querySelector(".path").textContent = [point.split, point.path].filter(Boolean).join(" · ");
+    drawPicture(point);
+    placeCard(point);
+  }
+
+  function open(point, large) {
+    pinned = Boolean(point) && large;
+    card.classList.toggle("large", pinned);
+    choose(point);
+  }
+
+  function at(event) {
+    const box = svg.getBoundingClientRect();
+    const scale = svg.viewBox.baseVal.width / box.width;
+    const [x, y] = [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
+    return nearest((point) => Math.hypot(point.x - x, point.y - y), 18 * Math.max(scale, 1));
+  }
+
+  function nearest(distance, most = Infinity) {
+    let best = null;
+    for (const point of points) {
+      const away = point.hidden ? Infinity : distance(point);
+      if (away < most) [best, most] = [point, away];
+    }
+    return best;
+  }
+
+  // The nearest point in a quarter of the plane around a direction; where there is none, in half of it.
+  function next([right, down]) {
+    for (const slope of [1, 100]) {
+      const found = nearest((point) => {
+        const [x, y] = [point.x - chosen.x, point.y - chosen.y];
+        const [along, aside] = [x * right + y * down, Math.abs(x * down) + Math.abs(y * right)];
+        return along > 0 && aside <= slope * along ? Math.hypot(x, y) : Infinity;
+      });
+      if (found) return found;
+    }
+    return chosen;
+  }
+
+  const directions = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
+
+  function press(event) {
+    const middle = svg.viewBox.baseVal;
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key in directions) {
+      const start = nearest((point) => Math.hypot(point.x - middle.width / 2, point.y - middle.height / 2));
+      open(chosen ? next(directions[event.key]) : start, pinned);
+    } else if ((event.key === "Enter" || event.key === " ") && chosen) open(chosen, !pinned);
+    else if (event.key === "Escape" && chosen) open(null);
+    else return;
+    event.preventDefault();
+    spoken.textContent = chosen ? sentences(chosen).concat(chosen.path).filter(Boolean).join(", ") : "";
+  }
+
+  function filter() {
+    const wanted = Object.fromEntries([...filters.elements].map((one) => [one.name, one.checked ?? one.value]));
+    wanted.class = filters.elements.class.value;
+    for (const point of points) {
+      point.hidden =
+        (wanted.class !== "" && Number(wanted.class) !== point.label) ||
+        ((wanted.mistake || wanted.suspect) &&
+          !((wanted.mistake && point.mistake) || (wanted.suspect && point.suspect)));
+      point.element.classList.toggle("off", point.hidden);
+    }
+    const shown = points.filter((point) => !point.hidden).length;
+    say(filters.querySelector("output"), { shown, all: points.length });
+    if (chosen?.hidden) open(null);
+  }
+
+  svg.addEventListener("pointermove", (event) => {
+    if (pinned || event.pointerType === "touch") return;
+    const point = at(event);
+    if (point !== chosen) choose(point);
+  });
+  svg.addEventListener("pointerleave", () => pinned || choose(null));
+  svg.addEventListener("click", (event) => {
+    const point = at(event);
+    open(point, Boolean(point) && !(pinned && point === chosen));
+  });
+  svg.addEventListener("keydown", press);
+  svg.addEventListener("blur", () => pinned || choose(null));
+  filters.addEventListener("input", filter);
+  filters.addEventListener("submit", (event) => event.preventDefault());
+
+  svg.tabIndex = 0;
+  svg.setAttribute("role", "application");
+  svg.setAttribute("aria-describedby", "map-hint");
+  filters.hidden = section.querySelector(".hint").hidden = false;
+  filter();
+}
+
 for (const bar of document.querySelectorAll("[data-filters]")) startFilters(bar);
+for (const section of document.querySelectorAll("#map")) startMap(section);

@@ -16,3 +16,8 @@ LAYER_COLOURS = {
     "layer-residual": "#2f9aa0", "layer-backbone": "#6b7fb3", "layer-other": "#a98467",
 }  # fmt: skip
 """The colour of each family of layers: tones that stand out on white and on black."""
+
+MAP_COLOURS = (
+    "#3f7fd0", "#d2622f", "#2f9150", "#c0549c", "#a5851c", "#7f63cf", "#16939c", "#cc4a5c", "#6f8f2a", "#8b7765",
+)  # fmt: skip
+"""The colours of classes on the map: each has a contrast of at least 3.4 with the page, by day and by night."""
