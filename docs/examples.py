@@ -1,0 +1,149 @@
+"""Runs the commands that README and the guides show, and writes what they print; with --check only compares.
+
+An example is a command in a block ```console, `$ kilat …`, with the output that follows it; a command without output is
+not run. The examples of a page run in their order in one folder, where `flowers/` and `cifar10/` are the pictures under
+$KILAT_DATA, and `five.png`, `daisy.jpg` and `frog.png` some of them. A line `…` stands for any number of lines.
+
+Numbers are not compared: other machines print other seconds, and other processors other accuracies. Examples whose
+pictures are not here stay as they are, which is said.
+
+    python docs/examples.py --check                     every page
+    python docs/examples.py guide/networks.md           one of them, written
+"""
+
+import argparse
+import difflib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+
+HERE = Path(__file__).resolve().parent
+PAGES = [HERE.parent / "README.md", *sorted((HERE / "guide").glob("*.md"))]
+
+_BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_NUMBER = re.compile(r"[~+-]?\d[\d.,]*(e-\d+)?")
+_ELLIPSIS = "…"
+_PICTURES = {"flowers/": "flowers", "runs/flowers": "flowers", "daisy.jpg": "flowers", "cifar10": "cifar10"}
+"""What of an example needs which set."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A command and its output, as a page shows them.
+
+    Args:
+        command: as it is typed.
+        shown: the lines of its output.
+    """
+
+    command: str
+    shown: list[str]
+
+    def abridge(self, printed: list[str]) -> list[str]:
+        """Return lines with a part left out where the page leaves one out."""
+        if _ELLIPSIS not in self.shown:
+            return printed
+        before = self.shown.index(_ELLIPSIS)
+        after = len(self.shown) - before - 1
+        return [*printed[:before], _ELLIPSIS, *printed[len(printed) - after :]]
+
+    def is_current(self, lines: list[str]) -> bool:
+        """Return whether the page shows these lines, but for their numbers."""
+        return [_NUMBER.sub("#", line) for line in self.shown] == [_NUMBER.sub("#", line) for line in lines]
+
+
+def examples(block: str) -> list[Example]:
+    """Return the commands of a block with what follows each."""
+    found: list[Example] = []
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            found.append(Example(line, []))
+        else:
+            found[-1].shown.append(line)
+    return found
+
+
+def rewrite(text: str, folder: Path, *, check: bool) -> str:
+    """Return a page with the output of its examples as it is today; only checked, with its own numbers."""
+
+    def run(match: re.Match[str]) -> str:
+        lines = []
+        for example in examples(match[1]):
+            printed = output(example, folder) if any(example.shown) else example.shown
+            lines += [example.command, *(example.shown if check and example.is_current(printed) else printed)]
+        return "\n".join(["```console", *lines, "```"])
+
+    return _BLOCK.sub(run, text)
+
+
+def output(example: Example, folder: Path) -> list[str]:
+    """Run an example, and return its output, or what is shown where the pictures are not here."""
+    missing = {name for word, name in _PICTURES.items() if word in example.command and not (folder / name).exists()}
+    if missing:
+        print(f"  not run, without {', '.join(sorted(missing))}: {example.command}")
+        return example.shown
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "100",
+        "KILAT_CACHE": str(folder / "cache"),
+        "NO_COLOR": "1",
+        "LANGUAGE": "en",
+    }
+    command = example.command.removeprefix("$ ")
+    done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    printed = (done.stdout or done.stderr).rstrip("\n").splitlines()
+    print(f"  {example.command}", flush=True)
+    gap = [""] if example.shown[-1] == "" else []  # between two commands
+    return [*example.abridge(printed), *gap]
+
+
+def lay_out(folder: Path) -> None:
+    """Put the pictures that examples use into a folder."""
+    digits = load_digits()
+    five = digits.images[int(np.flatnonzero(digits.target == 5)[0])]
+    Image.fromarray((five * 15).astype(np.uint8)).save(folder / "five.png")
+    root = Path(os.environ.get("KILAT_DATA", ""))
+    for name in set(_PICTURES.values()):
+        if os.environ.get("KILAT_DATA") and (root / name).is_dir():
+            (folder / name).symlink_to(root.resolve() / name, target_is_directory=True)
+    if (folder / "flowers").exists():
+        shutil.copy(min((folder / "flowers" / "daisy").iterdir()), folder / "daisy.jpg")
+    if (folder / "cifar10").exists():
+        frog = min((folder / "cifar10" / "test" / "frog").iterdir())
+        Image.open(frog).resize((256, 256), Image.Resampling.BICUBIC).save(folder / "frog.png")
+
+
+def main() -> int:
+    """Write the pages, or compare them; 1 if one is stale."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pages", nargs="*", type=Path, help="below docs/, or README.md; all by default")
+    parser.add_argument("--check", action="store_true", help="compare only")
+    args = parser.parse_args()
+    stale = False
+    for page in [HERE / name for name in args.pages] or PAGES:
+        old = page.read_text("utf-8")
+        print(page.relative_to(HERE.parent), flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            lay_out(Path(folder))
+            new = rewrite(old, Path(folder), check=args.check)
+        if not args.check:
+            page.write_text(new, "utf-8")
+        elif new != old:
+            stale = True
+            sys.stderr.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True), page.name, "today"))
+            print(f"{page.name} is stale: run `make examples`.", file=sys.stderr)
+    return int(stale)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
