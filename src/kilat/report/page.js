@@ -29,7 +29,8 @@ function startFilters(bar) {
 
 // Write an element's sentence (data-sentence), which is translated where the page is made, with its values.
 function say(element, values) {
-  element.textContent = element.dataset.sentence.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  const language = document.documentElement.lang;
+  element.textContent = element.dataset.sentence.replace(/\{(\w+)\}/g, (_, name) => values[name].toLocaleString(language));
 }
 
 // The map of the pictures. Its points are <use> elements, or a <g> around a marked one; what there is to say of them is
@@ -90,6 +91,7 @@ function startMap(section) {
     context.drawImage(tiles, left + 0.5, top + 0.5, tile - 1, tile - 1, 0, 0, width, height);
   }
 
+  // On narrow screens the card lies at the bottom, by the style sheet.
   function placeCard(point) {
     const box = svg.getBoundingClientRect();
     const scale = box.width / svg.viewBox.baseVal.width;
@@ -97,7 +99,7 @@ function startMap(section) {
     const left = Math.min(Math.max(x - card.offsetWidth / 2, 0), box.width - card.offsetWidth);
     const above = y - card.offsetHeight - 14;
     card.style.left = `${left}px`;
-    card.style.top = `${above >= -60 ? above : y + 14}px`;
+    card.style.top = `${above >= -90 ? above : y + 14}px`;
   }
 
   function choose(point) {

@@ -35,7 +35,7 @@ TILES_A_ROW = 32
 TILE = THUMBNAIL
 """Side of a small copy in pixels."""
 
-_QUALITY = 50
+_QUALITY = 40
 
 
 class PictureMap(BaseModel):
@@ -80,9 +80,9 @@ class Marks:
 
     @classmethod
     def of(cls, catalog: pd.DataFrame, predictions: pd.DataFrame, findings: Iterable[Finding]) -> "Marks":
-        """Return the marks of the rows of a catalog: of mistakes those on the test set, where there is one."""
-        is_test = predictions["split"] == "test"
-        wrong = (predictions["label"] != predictions["predicted"]) & (is_test | (not is_test.any()))
+        """Return the marks of a catalog's rows; mistakes are those on the test set, without one those in validation."""
+        measured = "test" if (predictions["split"] == "test").any() else "validation"
+        wrong = (predictions["label"] != predictions["predicted"]) & (predictions["split"] == measured)
         mistakes = catalog["path"].isin(predictions.loc[wrong, "path"]) & (catalog["status"] == "used")
         suspected = np.zeros(len(catalog), bool)
         for finding in findings:
