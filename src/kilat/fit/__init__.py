@@ -4,6 +4,7 @@
 recipe, features, probe and model. Imports torch.
 """
 
-from kilat.runtime.openmp import wait_asleep
+from kilat.runtime.openmp import use_available_cores, wait_asleep
 
+use_available_cores()
 wait_asleep()

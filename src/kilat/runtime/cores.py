@@ -1,11 +1,16 @@
 """Processor cores: how many there are, and work spread over them."""
 
+import contextlib
+import math
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import lru_cache
+from pathlib import Path
 from typing import TypeVar, cast
 
+from kilat.runtime.control_groups import own_groups
 from kilat.runtime.shared_block import SharedBlock
 
 T = TypeVar("T")
@@ -13,10 +18,26 @@ R = TypeVar("R")
 
 
 def available_cores() -> int:
-    """Return how many processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return how many processor cores this process may use: those it is bound to, or a container's share of them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota()
+    return cores if math.isinf(quota) else min(cores, math.ceil(quota))
+
+
+@lru_cache
+def cpu_quota(root: Path = Path("/")) -> float:
+    """Return the time of how many cores the control groups of this process allow; infinite for no limit.
+
+    Args:
+        root: of the file system with ``proc`` and ``sys``.
+    """
+    quotas = [math.inf]
+    for group in own_groups("cpu", root):
+        for names in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):  # of version 2 and of version 1
+            with contextlib.suppress(OSError, ValueError):
+                quota, period = (int(one) for name in names for one in (group / name).read_text("ascii").split())
+                quotas += [quota / period] if quota > 0 < period else []  # no limit is -1, or "max"
+    return min(quotas)
 
 
 def parallel_map(work: Callable[[T], R], items: Iterable[T]) -> list[R]:

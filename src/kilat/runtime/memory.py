@@ -5,6 +5,8 @@ import os
 import re
 from pathlib import Path
 
+from kilat.runtime.control_groups import own_groups
+
 _SHARE = 4
 _UNKNOWN = 8 << 30
 
@@ -34,18 +36,10 @@ def _free(root: Path) -> int:
 
 
 def _group_limits(root: Path) -> list[int]:
-    """Return the limits of the control groups of this process: those of a container or of a cluster's job."""
+    """Return the limits of the control groups of this process."""
     limits = []
-    with contextlib.suppress(OSError):
-        for line in (root / "proc/self/cgroup").read_text("utf-8").splitlines():
-            _, kinds, inner = line.split(":", 2)
-            if kinds not in ("", "memory"):
-                continue
-            mount, name = ("", "memory.max") if not kinds else ("memory", "memory.limit_in_bytes")
-            top = root / "sys/fs/cgroup" / mount
-            group = top / inner.lstrip("/")
-            while group.is_relative_to(top):
-                with contextlib.suppress(OSError, ValueError):  # "max" is no limit
-                    limits.append(int((group / name).read_text("ascii")))
-                group = group.parent
+    for group in own_groups("memory", root):
+        for name in ("memory.max", "memory.limit_in_bytes"):  # of version 2 and of version 1
+            with contextlib.suppress(OSError, ValueError):  # "max" is no limit
+                limits.append(int((group / name).read_text("ascii")))
     return limits

@@ -1,6 +1,8 @@
-"""How the threads of OpenMP wait for each other; said before a library that brings OpenMP is imported."""
+"""How many threads OpenMP starts and how they wait; said before a library that brings OpenMP is imported."""
 
 import os
+
+from kilat.runtime.cores import available_cores
 
 _SPINS = "1000"
 """Some 20 µs on current processors: a thread that is only a little late still finds the others awake."""
@@ -17,3 +19,12 @@ def wait_asleep() -> None:
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
         os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": _SPINS}
+
+
+def use_available_cores() -> None:
+    """Have OpenMP start no more threads than a container's share of the cores, which it does not see by itself.
+
+    What the user has set in the environment stays. It has no effect where PyTorch was imported before.
+    """
+    if available_cores() < (os.cpu_count() or 1):
+        os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))

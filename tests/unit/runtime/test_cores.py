@@ -1,12 +1,13 @@
 """Work is spread over cores in order, and matrix products get their threads back."""
 
+import math
 import os
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from kilat.runtime.cores import available_cores, parallel_map, single_threaded_blas
+from kilat.runtime.cores import available_cores, cpu_quota, parallel_map, single_threaded_blas
 
 
 def blas_threads() -> list[int]:
@@ -36,3 +37,23 @@ def test_matrix_products_stay_on_one_core_within_the_block() -> None:
             assert set(blas_threads()) <= {1}
         assert set(blas_threads()) <= {1}
     assert blas_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("group", "files", "wanted"),
+    [
+        ("0::/", {"cpu.max": "200000 100000\n"}, 2.0),
+        ("0::/", {"cpu.max": "max 100000\n"}, math.inf),
+        ("0::/job/step", {"job/step/cpu.max": "max 100000\n", "job/cpu.max": "50000 100000\n"}, 0.5),
+        ("3:cpu,cpuacct:/", {"cpu/cpu.cfs_quota_us": "150000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1.5),
+        ("3:cpu,cpuacct:/", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf),
+        ("3:cpuset:/", {"cpuset/cpu.max": "50000 100000\n"}, math.inf),
+        ("0::/", {"cpu.max": "of another kind\n"}, math.inf),
+        ("0::/", {}, math.inf),
+    ],
+)
+def test_a_containers_share_of_the_cores(tmp_path, group, files, wanted) -> None:
+    for name, text in {"proc/self/cgroup": group, **{f"sys/fs/cgroup/{name}": files[name] for name in files}}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(text)
+    assert cpu_quota(tmp_path) == wanted
