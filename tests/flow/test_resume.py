@@ -127,8 +127,8 @@ def test_told_to_stop(small_digits, recipe, start, tmp_path, assert_equal, numbe
     printed, errors = process.communicate(timeout=120)
     assert process.returncode == code
     assert printed == ""
-    assert f"Stopped by {number.name}" in errors
-    assert "--resume" in errors
+    assert f"Stopped by {number.name}; everything up to here is saved." in errors
+    assert f"Go on with it: kilat train --resume {folder}\n" in errors
     assert "Traceback" not in errors
     assert steps(folder) < STEPS
     kilat.train(resume=folder)

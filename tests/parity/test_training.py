@@ -19,7 +19,6 @@ from kilat.fit.train_state import TrainSpec  # noqa: E402
 from kilat.model.image_model import PixelNetwork  # noqa: E402
 from kilat.model.layers import build  # noqa: E402
 from kilat.recipe import Recipe  # noqa: E402
-from kilat.runtime.progress import Progress, Silent  # noqa: E402
 
 SIZE, BATCH, EPOCHS, SEED = 8, 16, 5, 3
 TRAIN, VALIDATION = 60, 30  # 4 batches an epoch, the last one shorter: 20 updates
@@ -66,14 +65,9 @@ def trained(folder, model, fit, classes=3):
     parts = part(rows[:TRAIN], truth), part(rows[TRAIN:], truth)
     spec = TrainSpec(model, InMemory(pixels, "cpu"), *parts, names, chosen, "cpu")
     sums = []
-
-    class Sums(Silent):
-        def update(self, stage):
-            sums.append((trainer.state.loss, trainer.state.pictures))
-
-    with Progress(Sums()).stage("Training") as stage:
-        trainer = Trainer(spec, Checkpoints(folder), stage=stage)
-        trainer.run()
+    trainer = Trainer(spec, Checkpoints(folder))
+    trainer.advance = lambda *_: sums.append((trainer.state.loss, trainer.state.pictures))
+    trainer.run()
     return trainer, first, list(update_losses(sums))
 
 

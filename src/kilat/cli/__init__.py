@@ -20,7 +20,8 @@ def main() -> None:
     try:
         app(prog_name="kilat")
     except KilatError as error:
-        print(_("Error: {error}").format(error=error), file=sys.stderr)
+        is_told_to = error.kind == "stopped"  # which is no error of anyone
+        print(error if is_told_to else _("Error: {error}").format(error=error), file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # whoever read the output went away; what is flushed at exit must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

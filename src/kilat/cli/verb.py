@@ -6,6 +6,9 @@ Typer would print families of verbs by itself, but with rich, whose import takes
 
 import copy
 import inspect
+import shlex
+import signal
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -22,6 +25,25 @@ FAMILIES = (N_("Train"), N_("Use a model"), N_("Know the data"), N_("Recipes and
 
 class Verb(TyperCommand):
     """A verb whose help ends with examples (its ``epilog``, a command a line)."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Do it; where Ctrl-C or SIGTERM ends it, say what is kept and give the same command again.
+
+        Raises:
+            Stopped: it was interrupted.
+        """
+        from kilat.runtime.signals import Stopped, Terminated, sigterm_interrupts
+
+        with sigterm_interrupts():
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt as interrupt:
+                number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
+                kept: list[str] = getattr(interrupt, "__notes__", [])
+                command = shlex.join(["kilat", *sys.argv[1:]])
+                hint = _("The same command goes on from there: {command}").format(command=command) if kept else ""
+                message = " ".join([_("Stopped by {signal}.").format(signal=number.name), *kept])
+                raise Stopped(number, message, hint=hint) from None
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         """Write what the verb does."""

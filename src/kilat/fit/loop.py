@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kilat.fit import epoch_line, resolutions, schedules, stopping
+from kilat.fit import resolutions, schedules, stopping
 from kilat.fit.activation_cache import SplitNetwork
 from kilat.fit.checkpoint import Checkpoints
 from kilat.fit.deadline import UpdatePlanner
@@ -24,7 +24,6 @@ from kilat.fit.distributed.group import ALONE, SingleProcess
 from kilat.fit.loader import epoch_batches
 from kilat.fit.results import NotFiniteError, PendingResults
 from kilat.fit.saver import Saver
-from kilat.fit.signals import DeferredSignals, Stopped
 from kilat.fit.train_state import Row, TrainSpec, TrainState
 from kilat.fit.train_step import TrainStep
 from kilat.fit.weight_selection import WeightSelection
@@ -33,7 +32,8 @@ from kilat.locale.notes import Note
 from kilat.model.cuda_graph import Graph
 from kilat.recipe.fit import Phase
 from kilat.runtime.deadline import Deadline
-from kilat.runtime.progress import Stage, unseen
+from kilat.runtime.progress import Advance, ignore
+from kilat.runtime.signals import DeferredSignals, Stopped
 
 _PLAN_EVERY = 20
 _PROBES = 4
@@ -47,7 +47,7 @@ class Trainer:
         checkpoints: where it saves, and what it resumes from; None in other processes than the first.
         deadline: when everything must be over, or None; its clock is the one that training is timed by.
         on_epoch: called with the row of every finished epoch; after resuming, with the earlier ones first.
-        stage: that shows how far it is, and a line for every epoch.
+        advance: called with how far it is.
         group: the processes that train together; all of them do the same, and the first one saves.
         cache_share: of the time until the deadline, the most that caching activations may take.
         make_graph: makes what updates are recorded in; None for what the device has.
@@ -59,12 +59,12 @@ class Trainer:
         checkpoints: Checkpoints | None,
         deadline: Deadline | None = None,
         on_epoch: Callable[[Row], None] = lambda row: None,
-        stage: Stage = unseen,
+        advance: Advance = ignore,
         group: SingleProcess = ALONE,
         cache_share: float = 1.0,
         make_graph: Callable[[], Graph] | None = None,
     ) -> None:
-        self.spec, self.on_epoch, self.stage, self.group = spec, on_epoch, stage, group
+        self.spec, self.on_epoch, self.advance, self.group = spec, on_epoch, advance, group
         self.cache_share, self.now = cache_share, deadline.now if deadline else time.perf_counter
         self.fit, self.seed = spec.recipe.fit, spec.recipe.runtime.seed
         self.state = TrainState()
@@ -217,14 +217,7 @@ class Trainer:
         note = _("epoch {epoch}/{epochs}").format(epoch=len(state.history) + 1, epochs=self.epochs)
         if state.pictures:
             note += _(", loss {loss:.3f}").format(loss=state.loss / state.pictures)
-        self.stage.advance(state.step * self.fit.batch, state.planned_steps * self.fit.batch, note)
-
-    def _report(self, row: Row) -> None:
-        """Say how an epoch went."""
-        if row["epoch"] == 1:
-            self.stage.say(epoch_line.heading())
-        self.stage.say(epoch_line.line(row, self.epochs))
-        self.on_epoch(row)
+        self.advance(state.step * self.fit.batch, state.planned_steps * self.fit.batch, note)
 
     def _finish_epoch(self) -> None:
         state = self.state
@@ -240,7 +233,7 @@ class Trainer:
         rate = self.learning_rate(max(state.step - 1, 0))
         state.finish_epoch(validation=(loss, accuracy), learning_rate=rate, validation_seconds=seconds)
         self.selection.finish_epoch(state)
-        self._report(state.history[-1])
+        self.on_epoch(state.history[-1])
         self._finish_phase_if_over()
         self._save_epoch_start()
 
@@ -285,7 +278,7 @@ class Trainer:
         self.state = resumed
         self._choose_side()
         for row in self.state.history:
-            self._report(row)
+            self.on_epoch(row)
         if not self.state.stop_reason:
             self._measure_updates()
             self._plan()
@@ -314,7 +307,7 @@ class Trainer:
             self.planner.later_extra = self.train_step.cached_seconds
 
     def _advance_caching(self, done: int, total: int, note: str = "") -> None:
-        self.stage.advance(done, total, note or _("activations of frozen stages"))
+        self.advance(done, total, note or _("activations of frozen stages"))
         self._stop_if_told()
 
     def _measure_updates(self) -> None:

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from kilat.errors import MissingExtra, RunError
-from kilat.fit.signals import Stopped
 from kilat.locale import _
+from kilat.runtime.signals import Stopped
 
 FOLDER = "mlruns"
 _MAX_LENGTH = 6000  # characters of a parameter, in MLflow

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kilat.fit import epoch_line
 from kilat.fit.augment.preview import preview_sheet
 from kilat.fit.checkpoint import Checkpoints
 from kilat.fit.distributed.launch import start_group
@@ -103,7 +104,14 @@ class TrainingRun:
             KilatError: training was stopped, or cannot go on.
         """
         group = start_group(self.spec, is_timed=deadline is not None)
-        trainer = Trainer(self.spec, Checkpoints(folder), deadline, on_epoch, stage, group, cache_share)
+
+        def report(row: Row) -> None:
+            if row["epoch"] == 1:
+                stage.say(epoch_line.heading())
+            stage.say(epoch_line.line(row, trainer.epochs))
+            on_epoch(row)
+
+        trainer = Trainer(self.spec, Checkpoints(folder), deadline, report, stage.advance, group, cache_share)
         with keep_freed_memory() if self.spec.device == "cpu" else contextlib.nullcontext():
             trainer.run()
         notes = [*self.notes, *trainer.state.notes, *_micro_batch_notes(trainer)]

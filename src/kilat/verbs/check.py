@@ -35,7 +35,7 @@ from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress
 from kilat.runtime.result_cache import Result
 from kilat.runtime.timer import Timer
-from kilat.verbs import run_folder
+from kilat.verbs import interruption, run_folder
 from kilat.verbs.open_data import Data, Labels, open_data
 
 _SAID_ELSEWHERE = {"similar_labels", "test_drawn_from_train", "class_without_test_pictures"}
@@ -132,7 +132,7 @@ def check(  # noqa: PLR0913 - a choice each
     timer = Timer()
     recipe = recipes.load(recipe, overrides)
     reading = Reading.of(path_column, label_column, split_column, images, class_from)
-    with progress_bars.show(progress) as shown:
+    with progress_bars.show(progress) as shown, interruption.explained(keeps_features=True):
         source = open_data(data, labels, root, shown, reading=reading)
         with run_folder.new_folder(Path(out), name or source.name) as folder:
             budget = TimeBudget(recipe.runtime.time_limit, timer.started, timer.now)

@@ -40,14 +40,15 @@ class Run:
         run = cls(folder)
         if not (run.folder / run_folder.METRICS).is_file():
             begun = (run.folder / run_folder.START).is_file()
-            hint = (
-                _("Go on with it: kilat train --resume {folder}") if begun else _("Give a folder such as runs/flowers.")
-            )
+            hint = _("Give a folder such as runs/flowers.")
+            if begun:
+                command = run_folder.Start.read(run.folder).resume_command(run.folder)
+                hint = _("Go on with it: {command}").format(command=command)
             raise RunError(
                 _("{folder} is not the folder of a finished run: it has no {file}.").format(
                     folder=run.folder, file=run_folder.METRICS
                 ),
-                hint=hint.format(folder=run.folder),
+                hint=hint,
             )
         return run
 

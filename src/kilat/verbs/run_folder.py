@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -44,6 +45,8 @@ class Start:
         network: the name of the network.
         labels: the table of corrected labels; None where there is none.
         reading: what was said about how the data is read.
+        is_module: whether the network was given from Python.
+        track: whether the run is logged to MLflow.
     """
 
     data: str | None
@@ -51,16 +54,28 @@ class Start:
     network: str
     labels: str | None = None
     reading: Reading = field(default_factory=Reading)
+    is_module: bool = False
+    track: bool = False
 
     @classmethod
-    def of(cls, data: object, labels: object, root: str | Path | None, network: str, reading: Reading) -> "Start":
+    def of(
+        cls,
+        data: object,
+        labels: object,
+        root: str | Path | None,
+        network: str,
+        reading: Reading,
+        *,
+        is_module: bool = False,
+        track: bool = False,
+    ) -> "Start":
         """Return the start of a run that may be resumed from another folder; what is no path cannot be written down."""
         place = None
         if isinstance(data, str | Path):
             place = str(Path(data).resolve() if Path(data).exists() else data)
         table = str(Path(labels).resolve()) if isinstance(labels, str | Path) else None
         copies = None if root is None else str(Path(root).resolve())
-        return cls(place, copies, network, table, reading.anywhere())
+        return cls(place, copies, network, table, reading.anywhere(), is_module, track)
 
     @classmethod
     def read(cls, folder: Path) -> "Start":
@@ -72,7 +87,8 @@ class Start:
         try:
             document = json.loads((folder / START).read_text("utf-8"))
             kept = document["data"], document["root"], document["network"], document.get("labels")
-            return cls(*kept, Reading(**document.get("reading", {})))
+            given = document.get("is_module", False), document.get("track", False)
+            return cls(*kept, Reading(**document.get("reading", {})), *given)
         except (OSError, ValueError, KeyError, TypeError):
             raise KilatError(
                 _("{folder} is not the folder of a run that was begun: it has no sound {file}.").format(
@@ -93,6 +109,18 @@ class Start:
                 _("The run {folder} is finished; there is nothing left to go on with.").format(folder=folder)
             )
         return cls.read(folder)
+
+    def resume_command(self, folder: Path) -> str:
+        """Return what goes on with the run in a folder: a command, or a call in Python for what only Python can give.
+
+        Args:
+            folder: of the run.
+        """
+        if self.data is not None and not self.is_module:
+            return f"kilat train --resume {shlex.quote(str(folder))}"
+        given = [] if self.data is not None else ["data", "labels=labels"]
+        network = ["network=network"] if self.is_module else []
+        return f"kilat.train({', '.join([*given, *network, f'resume={str(folder)!r}'])})"
 
 
 class History:
@@ -185,6 +213,11 @@ def _read_document(kind: type[D], path: Path) -> D:
         ) from None
 
 
+def has_checkpoints(folder: Path) -> bool:
+    """Return whether the training of a run can be gone on with."""
+    return any((folder / CHECKPOINTS).glob("*.json"))
+
+
 @contextlib.contextmanager
 def new_folder(runs: Path, name: str) -> Iterator[Path]:
     """Yield a fresh folder for a run; where the name is taken, the next free number is added.
@@ -198,7 +231,7 @@ def new_folder(runs: Path, name: str) -> Iterator[Path]:
     try:
         yield folder
     except BaseException:
-        if not any((folder / CHECKPOINTS).glob("*.json")):
+        if not has_checkpoints(folder):
             shutil.rmtree(folder, ignore_errors=True)
         raise
 

@@ -1,6 +1,5 @@
 """``kilat runs``: the run folders in a folder, by what each says of itself; no model is loaded, no picture read."""
 
-import shlex
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -64,9 +63,7 @@ class UnfinishedRun:
     @property
     def resume(self) -> str:
         """What goes on with it: a command, or a call in Python where the data came from there."""
-        if self.start.data is None:
-            return f"kilat.train(data, labels=labels, resume={str(self.folder)!r})"
-        return f"kilat train --resume {shlex.quote(str(self.folder))}"
+        return self.start.resume_command(self.folder)
 
     def document(self) -> dict[str, Any]:
         """Return what JSON holds."""

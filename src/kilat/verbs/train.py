@@ -34,7 +34,7 @@ from kilat.runtime import progress_bars
 from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress, silent
 from kilat.runtime.timer import Timer
-from kilat.verbs import run_folder
+from kilat.verbs import interruption, run_folder
 from kilat.verbs.check import Checked, look_into, measure_without
 from kilat.verbs.open_data import Data, Labels, open_data
 from kilat.verbs.run import Run
@@ -104,13 +104,27 @@ def train(  # noqa: PLR0913 - a choice each
         if resume is None:
             chosen, network_name = _choose(recipe, network, overrides)
             source = open_data(data, labels, root, shown, reading=reading)
-            start = run_folder.Start.of(data, labels, root, network_name, reading)
+            is_module = network is not None
+            start = run_folder.Start.of(data, labels, root, network_name, reading, is_module=is_module, track=track)
             folder = stack.enter_context(run_folder.new_folder(Path(runs), name or source.name))
         else:
             folder, start = Path(resume), run_folder.Start.read_unfinished(Path(resume))
+            track = track or start.track
             chosen = _recipe_of(folder, overrides if recipe == "transfer" else {"recipe": recipe, **overrides})
             reading = reading if reading.options else start.reading
-            source = open_data(data or start.data, labels or start.labels, root or start.root, shown, reading=reading)
+            source = open_data(
+                start.data if data is None else data,
+                start.labels if labels is None else labels,
+                root or start.root,
+                shown,
+                reading=reading,
+            )
+        stack.enter_context(
+            interruption.explained(
+                keeps_features=chosen.model is None,
+                resume=lambda: start.resume_command(folder) if resume or run_folder.has_checkpoints(folder) else "",
+            )
+        )
         run_folder.begin(folder, chosen, start)
         tracker = stack.enter_context(_mlflow(source.name, folder.name, chosen)) if track else None
         history = run_folder.History(folder, [tracker.epoch, on_epoch] if tracker else [on_epoch])

@@ -13,7 +13,7 @@ from torch import nn  # noqa: E402
 
 from kilat.errors import RunError  # noqa: E402
 from kilat.fit.saver import ROLLBACKS  # noqa: E402
-from kilat.fit.signals import Stopped  # noqa: E402
+from kilat.runtime.signals import Stopped  # noqa: E402
 from kilat.locale.notes import Note  # noqa: E402
 from kilat.runtime.deadline import Deadline  # noqa: E402
 
@@ -85,7 +85,7 @@ def test_it_trains_and_reports_progress(trained):
     assert rows[-1]["validation_accuracy"] == 1.0
     assert trainer.state.stop_reason == "all_epochs"
     assert reported[-1][:2] == (12 * 3 * 16, 12 * 3 * 16)
-    assert "epoch 12 of 12" in reported[-1][2]
+    assert "epoch 12/12" in reported[-1][2]
     logits = trainer.inference.logits(trainer.spec.validation.rows)
     assert logits.dtype == np.float32
     assert (logits.argmax(1) == trainer.spec.validation.truth).all()

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("mlflow", reason="the extra track is not installed")
 
 from kilat.errors import MissingExtra, RunError
-from kilat.fit.signals import Stopped
+from kilat.runtime.signals import Stopped
 from kilat.fit.tracking import Tracker, flatten
 
 RECIPE = {"fit": {"epochs": 2, "optimizer": {"name": "adam"}}, "model": {"layers": [{"dense": 3}, "softmax"]}}

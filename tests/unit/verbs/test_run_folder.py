@@ -1,4 +1,4 @@
-"""A run's folder is its own, whatever it is called and whoever else starts."""
+"""A run's folder is its own, whatever it is called and whoever else starts; what goes on with it stands in it."""
 
 import subprocess
 import sys
@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from kilat import recipe as recipes
+from kilat.data.reading import Reading
 from kilat.errors import RunError
 from kilat.runtime.files import write_file
-from kilat.verbs.run_folder import new_folder
+from kilat.verbs.run_folder import Start, begin, new_folder
 
 
 def python(code: str, *args: object) -> "subprocess.Popen[str]":
@@ -104,3 +106,22 @@ class TestFolder:
         for runs in (tmp_path / "file", tmp_path / "file" / "runs"):
             with pytest.raises(RunError, match=r"(is not a folder|cannot be made: Not a directory)"):
                 started(runs, "pilot")
+
+
+class TestGoingOn:
+    @pytest.mark.parametrize(
+        ("data", "is_module", "command"),
+        [
+            ("digits", False, "kilat train --resume 'my runs/it'"),
+            (None, False, "kilat.train(data, labels=labels, resume='my runs/it')"),
+            ("digits", True, "kilat.train(network=network, resume='my runs/it')"),
+        ],
+    )
+    def test_what_goes_on_can_be_pasted(self, data: str | None, is_module: bool, command: str) -> None:
+        start = Start(data, None, "small-cnn", is_module=is_module)
+        assert start.resume_command(Path("my runs/it")) == command
+
+    def test_a_start_is_read_as_it_was_written(self, tmp_path: Path) -> None:
+        start = Start.of("digits", None, tmp_path, "mine", Reading(), is_module=True, track=True)
+        begin(tmp_path, recipes.load("transfer", {}), start)
+        assert Start.read(tmp_path) == start

@@ -21,8 +21,8 @@ from kilat.fit.distributed.group import TIMEOUT, Group, join
 from kilat.fit.distributed.launch import FAILURE, KEY_VARIABLE, STARTED, unpack
 from kilat.fit.loader import InMemory
 from kilat.fit.loop import Trainer
-from kilat.fit.signals import Stopped
 from kilat.runtime.deadline import Deadline
+from kilat.runtime.signals import Stopped
 
 
 def main() -> None:

@@ -5,9 +5,7 @@ import threading
 
 import pytest
 
-pytest.importorskip("torch")
-
-from kilat.fit.signals import DeferredSignals, Stopped
+from kilat.runtime.signals import DeferredSignals, Stopped, sigterm_interrupts
 
 
 def run_block(*numbers, error=None):
@@ -29,7 +27,6 @@ def test_the_first_is_only_recorded(number, code):
     with pytest.raises(Stopped, match=signal.Signals(number).name) as stopped:
         run_block(number)
     assert stopped.value.exit_code == code
-    assert "--resume" in stopped.value.hint
     assert signal.getsignal(number) is before
 
 
@@ -54,3 +51,10 @@ def test_in_another_thread_no_handler_is_installed():
     thread.start()
     thread.join()
     assert found == [signal.getsignal(signal.SIGINT)]
+
+
+def test_sigterm_interrupts_as_ctrl_c_does():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), sigterm_interrupts():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,26 +1,53 @@
-"""Ctrl-C and SIGTERM while training: recorded, so that training can save before it ends."""
+"""Ctrl-C and SIGTERM: recorded while a network is trained, so that it can save before it ends; else an interruption."""
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from kilat.errors import RunError
 from kilat.locale import _
 
 
 class Stopped(RunError):
-    """Training was told to stop, and is saved. ``exit_code`` is 128 and the signal's number, as shells have it."""
+    """A run was told to stop. ``exit_code`` is 128 and the signal's number, as shells have it.
+
+    Args:
+        number: of the signal.
+        message: by default that everything is saved.
+        hint: how to go on.
+    """
 
     kind = "stopped"
 
-    def __init__(self, number: int) -> None:
-        name = signal.Signals(number).name
-        super().__init__(
-            _("Stopped by {signal}; everything up to here is saved.").format(signal=name),
-            hint=_("Go on with --resume and the folder of the run."),
-        )
+    def __init__(self, number: int, message: str = "", *, hint: str = "") -> None:
+        saved = _("Stopped by {signal}; everything up to here is saved.")
+        super().__init__(message or saved.format(signal=signal.Signals(number).name), hint=hint)
+        self.number = number
         self.exit_code = 128 + number
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as the interruption that Ctrl-C is."""
+
+
+@contextlib.contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM interrupt the block as Ctrl-C does, so that it cleans up; from the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+def _terminate(*_arguments: object) -> NoReturn:
+    raise Terminated
 
 
 class DeferredSignals:

@@ -1,0 +1,38 @@
+"""What is kept of work that Ctrl-C or SIGTERM ends, and what goes on with it."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+
+from kilat.locale import _
+from kilat.runtime.signals import Stopped, Terminated
+
+
+@contextlib.contextmanager
+def explained(*, keeps_features: bool, resume: Callable[[], str] = lambda: "") -> Iterator[None]:
+    """Say what is kept, where the block is interrupted.
+
+    Args:
+        keeps_features: whether the block extracts features, which the next run finds again.
+        resume: called then: the command that goes on from a checkpoint; empty where there is none.
+
+    Raises:
+        Stopped: there is such a command.
+        KeyboardInterrupt: there is none; a note (PEP 678) says what is kept nevertheless.
+    """
+    try:
+        yield
+    except Stopped as stopped:
+        raise Stopped(stopped.number, hint=_go_on(resume())) from None
+    except KeyboardInterrupt as interrupt:
+        if command := resume():
+            number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
+            message = _("Stopped by {signal}; what was trained up to the last checkpoint is saved.")
+            raise Stopped(number, message.format(signal=number.name), hint=_go_on(command)) from None
+        if keeps_features:
+            interrupt.add_note(_("The features that were extracted are kept, by the content of each picture."))
+        raise
+
+
+def _go_on(command: str) -> str:
+    return _("Go on with it: {command}").format(command=command)
