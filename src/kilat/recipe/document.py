@@ -10,9 +10,12 @@ from pydantic import ValidationError
 
 from kilat.errors import RecipeError, nearest
 from kilat.locale import _
-from kilat.recipe.overrides import apply_overrides, unfreezes
-from kilat.recipe.problems import problem_lines
+from kilat.recipe.overrides import apply_overrides, sections_that_count, unfreezes
+from kilat.recipe.problems import Problem, problems_of
 from kilat.recipe.sections import Recipe
+from kilat.recipe.words.instead import problems_in_words
+from kilat.recipe.words.translate import translate
+from kilat.recipe.written import Written, read_yaml
 
 RecipeLike = str | Path | dict[str, Any] | Recipe
 """A built-in name, the path of a YAML file, a dictionary of sections, or a recipe."""
@@ -32,19 +35,20 @@ def load(recipe: RecipeLike = "transfer", overrides: dict[str, Any] | None = Non
     Raises:
         RecipeError: with every problem, its path and the nearest valid name.
     """
-    document, overrides = _document(recipe), overrides or {}
+    (document, written), overrides = _read(recipe), overrides or {}
     if unfreezes(overrides, document):
-        fine_tuning = _document(_FINE_TUNING)
+        fine_tuning, _written = _read(_FINE_TUNING)
         document |= {section: fine_tuning[section] for section in ("augment", "fit")}
-    problems = apply_overrides(document, overrides)
+    paths, lines = apply_overrides(document, overrides)
     try:
         valid = Recipe.model_validate(document)
-        if not problems:
+        if not lines:
             return valid
     except ValidationError as error:
-        problems += problem_lines(error)
-    lines = (f"  {line}" for problem in problems for line in problem.split("\n"))
-    raise RecipeError("\n".join([_("The recipe has problems:"), *lines]))
+        given = {tuple(path.split(".")) for path in paths.values()}
+        lines += [_located(problem, written, given) for problem in _problems(document, given, error)]
+    shown = (f"  {line}" for problem in lines for line in problem.split("\n"))
+    raise RecipeError("\n".join([_("The recipe has problems:"), *shown]))
 
 
 def of_preset(preset: str | None, recipe: RecipeLike) -> RecipeLike:
@@ -108,14 +112,42 @@ def about(name: str) -> str:
     return " ".join(line.lstrip("# ") for line in lines).partition(". ")[0].rstrip(".")
 
 
-def _document(recipe: RecipeLike) -> dict[str, Any]:
-    """Return the sections of a recipe, which the caller may change."""
+def _problems(document: dict[str, Any], overrides: set[tuple[str, ...]], error: ValidationError) -> list[Problem]:
+    """Return what is wrong with a recipe: words of other libraries first, then what is wrong without them.
+
+    Args:
+        document: the recipe with its overrides.
+        overrides: the paths of these.
+        error: what the check of the document found.
+    """
+    translated, changes = translate(document, sections_that_count(document))
+    if not changes:
+        return problems_of(error)
+    problems = problems_in_words(changes, translated, overrides)
+    try:
+        Recipe.model_validate(translated)
+    except ValidationError as further:
+        problems += problems_of(further)
+    return problems
+
+
+def _located(problem: Problem, written: Written | None, overrides: set[tuple[str, ...]]) -> str:
+    """Return a problem with its place in the file that it stands in, where it does."""
+    is_override = any(problem.path[: len(path)] == path for path in overrides)
+    if written is None or not written.name or not problem.path or is_override:
+        return problem.sentence
+    place = written.place(problem.path, of_name=problem.of_name)
+    return problem.sentence if place is None else written.located(place, problem.sentence)
+
+
+def _read(recipe: RecipeLike) -> tuple[dict[str, Any], Written | None]:
+    """Return the sections of a recipe, which the caller may change, and how they were written where that was YAML."""
     if isinstance(recipe, Recipe):
-        return recipe.model_dump()
+        return recipe.model_dump(), None
     if isinstance(recipe, dict):
-        return {key: dict(value) if isinstance(value, dict) else value for key, value in recipe.items()}
+        return {key: dict(value) if isinstance(value, dict) else value for key, value in recipe.items()}, None
     if str(recipe) in built_in():
-        content = text(str(recipe))
+        document, written = read_yaml(text(str(recipe)), "")
     elif not Path(recipe).is_file():
         raise RecipeError(
             _("There is no recipe '{recipe}': neither a built-in one nor a file.").format(recipe=recipe),
@@ -123,18 +155,14 @@ def _document(recipe: RecipeLike) -> dict[str, Any]:
         )
     else:
         try:
-            content = Path(recipe).read_text("utf-8")
+            content = Path(recipe).read_text("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             message = _("The recipe {recipe} cannot be read: {error}.").format(recipe=recipe, error=error)
             raise RecipeError(message) from None
-    try:
-        document = yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
-        message = _("The recipe {recipe} is not valid YAML: {error}").format(recipe=recipe, error=error)
-        raise RecipeError(message) from None
+        document, written = read_yaml(content, str(recipe))
     if document is not None and not isinstance(document, dict):
         raise RecipeError(
             _("The recipe {recipe} does not consist of sections.").format(recipe=recipe),
             hint=_("Sections: {sections}.").format(sections=", ".join(Recipe.model_fields)),
         )
-    return {section: {} if options is None else options for section, options in (document or {}).items()}
+    return {section: {} if options is None else options for section, options in (document or {}).items()}, written

@@ -17,17 +17,28 @@ def option_paths(sections: Iterable[str]) -> list[str]:
 
 def section_at(path: Iterable[str]) -> type[Section] | None:
     """Return the section at a path; None where there is a list, one of several sections, or a value."""
+    sections = _sections_in(annotation_at(path))
+    return sections[0] if len(sections) == 1 else None
+
+
+def annotation_at(path: Iterable[str]) -> Any:
+    """Return the type of what stands at a path; None where there is nothing of the kind."""
     annotation: Any = Recipe
     for part in path:
         annotation = _annotation_inside(annotation, part)
-    sections = _sections_in(annotation)
-    return sections[0] if len(sections) == 1 else None
+    return annotation
 
 
 def option_names(path: Iterable[str]) -> list[str]:
     """Return the names of the options in the section at a path; none where there is no section."""
     section = section_at(path)
     return [] if section is None else list(section.model_fields)
+
+
+def is_option(path: str) -> bool:
+    """Return whether a path leads to an option, or to an entry of a list or mapping, which only its content decides."""
+    *parents, leaf = path.split(".")
+    return leaf == "name" or annotation_at([*parents, leaf]) is not None or not _sections_in(annotation_at(parents))
 
 
 def _paths_below(annotation: Any, path: str) -> list[str]:

@@ -1,7 +1,8 @@
-"""What is wrong with a recipe, as lines ``path: what is wrong``, from the errors that pydantic reports."""
+"""What is wrong with a recipe, as sentences about its options, from the errors that pydantic reports."""
 
 import itertools
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -36,17 +37,33 @@ _EXPECTED = {
 """What should be there, by pydantic's type of an error; its context fills in the limits."""
 
 
-def problem_lines(error: ValidationError) -> list[str]:
-    """Return one line for each problem, in the order in which pydantic found them."""
+@dataclass(frozen=True)
+class Problem:
+    """Something that is wrong with a recipe.
+
+    Args:
+        path: of the option that it is about; empty where it is about several.
+        sentence: what is wrong, with the option's path before it.
+        of_name: whether it is the option's name, and not its value, that is wrong.
+    """
+
+    path: tuple[str, ...]
+    sentence: str
+    of_name: bool = False
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
+    """Return the problems that pydantic found, in its order."""
 
     def location(problem: Any) -> list[str]:
         """Return the path of a problem in the recipe, without the types and validators that pydantic adds to it."""
         types = ("int", "float", "str", "path", "constrained-int", "constrained-float")
         return [str(part) for part in problem["loc"] if "[" not in str(part) and part not in types]
 
-    lines = []
+    found = []
     for where, group in itertools.groupby(error.errors(), location):
-        path = ".".join(part for part, before in zip(where, ["", *where], strict=False) if before != "schedule")
+        parts = tuple(part for part, before in zip(where, ["", *where], strict=False) if before != "schedule")
+        path = ".".join(parts)
         # A list may only count as too short because of items that are problems of their own.
         problems = [
             dict(problem)
@@ -56,10 +73,13 @@ def problem_lines(error: ValidationError) -> list[str]:
         expected = [phrase for problem in problems for phrase in _expected(problem)]
         # A value that fits none of several types has one problem for each of them, which make one line.
         if expected and all(problem["type"] in (*_EXPECTED, "literal_error") for problem in problems):
-            lines.append(f"{path}: {_unexpected(problems, expected)}")
+            found.append(Problem(parts, f"{path}: {_unexpected(problems, expected)}"))
         else:
-            lines += [_line(path, where, problem) for problem in problems]
-    return list(dict.fromkeys(lines))
+            found += [
+                Problem(parts, _line(path, where, problem), problem["type"] == "extra_forbidden")
+                for problem in problems
+            ]
+    return list(dict.fromkeys(found))
 
 
 def _line(path: str, where: list[str], problem: dict[str, Any]) -> str:

@@ -294,3 +294,8 @@ class Recipe(Section):
     def to_yaml(self) -> str:
         """Return the recipe as YAML with every option written out."""
         return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+    def differences_to_yaml(self) -> str:
+        """Return what differs from the defaults as YAML; empty where nothing does."""
+        chosen = self.model_dump(mode="json", exclude_defaults=True)
+        return str(yaml.safe_dump(chosen, sort_keys=False, allow_unicode=True)) if chosen else ""

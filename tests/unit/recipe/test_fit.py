@@ -211,7 +211,7 @@ class TestProblems:
                 {"clip": {"norm": 1, "value": 1}},
                 "fit.clip: takes value, norm or global_norm, but only one of them",
             ),
-            ({"loss": "mse"}, "fit.loss.name: must be 'cross_entropy', 'binary_cross_entropy' or 'focal'"),
+            ({"loss": "wavelet"}, "fit.loss.name: must be 'cross_entropy', 'binary_cross_entropy' or 'focal'"),
             ({"class_weight": {"rose": -1}}, "fit.class_weight"),
             (
                 {"class_weight": "equal"},
@@ -263,6 +263,9 @@ class TestProblems:
         assert load("xception-fashion", {"fit.phases": [], "epochs": 3}).fit.all_phases == (Phase(epochs=3),)
 
     def test_unknown_options_of_a_phase(self, problems: Any) -> None:
+        assert problems("xception-fashion", {"fit.phases.1.epohs": 3}) == [
+            "fit.phases.1.epohs: unknown option. Did you mean 'epochs'?"
+        ]
         assert problems("xception-fashion", {"fit.phases.1.epoch": 3}) == [
-            "fit.phases.1.epoch: unknown option. Did you mean 'epochs'?"
+            "fit.phases.1.epoch: write --set fit.phases.1.epochs=3"
         ]

@@ -157,8 +157,8 @@ class TestProblems:
                 "model.layers.0.conv.kernel: must have at",
             ),
             ({"layers": HEAD, "l2": -1}, "model.l2: must be at least 0 (given: -1)"),
-            ({"layers": HEAD, "normalization": "batch_norm"}, "model.normalization: unknown option. Did you mean"),
-            ({"layers": HEAD, "init": "he"}, "model.init: must be 'glorot_uniform'"),
+            ({"layers": HEAD, "normalization": "batch_norm"}, "model.normalization: write normalisation: batch_norm"),
+            ({"layers": HEAD, "init": "zeros"}, "model.init: must be 'glorot_uniform'"),
             (5, "model: must be a group of options: layers, module, activation"),
         ],
     )
@@ -243,7 +243,7 @@ class TestOverrides:
                 {"batch_norm": "afer"},
                 "batch_norm.place: must be 'before' or 'after' (given: 'afer'). Did you mean 'after'?",
             ),
-            ("batchnorm", "normalisation.batchnorm: unknown option. Did you mean 'batch_norm'?"),
+            ("batchnrm", "normalisation.batchnrm: unknown option. Did you mean 'batch_norm'?"),
             (
                 {"batch_norm": "after", "group_norm": {"groups": 8}},
                 "takes one kind, not several: batch_norm, group_norm. To change the kind, set it alone (normalisation=",

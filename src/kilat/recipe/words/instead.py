@@ -1,0 +1,110 @@
+"""What to write instead of another library's words: the very line, for the recipe's file or for the command line."""
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from kilat.locale import _
+from kilat.recipe.problems import Problem
+from kilat.recipe.words.translate import Change
+
+
+def line_to_write(change: Change, translated: Mapping[str, Any]) -> str:
+    """Return what to write in a recipe, as YAML with what stands beside it: ``write batch: 32``.
+
+    Args:
+        change: the place, and the options that say it.
+        translated: the recipe in kilat's words.
+    """
+    by_section: dict[tuple[str, ...], list[str]] = {}
+    for *section, name in dict.fromkeys(_root(option) for option in change.options):
+        by_section.setdefault(tuple(section), []).extend(_written(_at(translated, (*section, name)), name))
+    sentences = [
+        (_("write {lines}") if section == change.given[: len(section)] else _("under {section}, write {lines}")).format(
+            section=".".join(section), lines=_(" and ").join(lines)
+        )
+        for section, lines in by_section.items()
+    ]
+    return _with_notes(sentences, change)
+
+
+def problems_in_words(
+    changes: Sequence[Change], translated: Mapping[str, Any], overrides: Iterable[tuple[str, ...]]
+) -> list[Problem]:
+    """Return the places with words of other libraries as problems; those with the same line to write as one.
+
+    Args:
+        changes: of a recipe.
+        translated: that recipe in kilat's words.
+        overrides: the paths of options that were given on the command line; what is wrong in them is written there.
+    """
+    places: dict[str, list[tuple[str, ...]]] = {}
+    for change in changes:
+        above = next((path for path in overrides if change.given[: len(path)] == path), None)
+        if above is None and not any(path[: len(change.given)] == change.given for path in overrides):
+            sentence = line_to_write(change, translated)
+        else:
+            inside = [one for one in change.options if above and tuple(one.split("."))[: len(above)] == above]
+            paths = [".".join(above or ())] * bool(inside) + [one for one in change.options if one not in inside]
+            sentence = override_to_write(change, [(path, _at(translated, path.split("."))) for path in paths])
+        places.setdefault(sentence, []).append(change.given)
+    return [
+        Problem(given[0], f"{', '.join(map('.'.join, given))}: {sentence}", of_name=True)
+        for sentence, given in places.items()
+    ]
+
+
+def override_to_write(change: Change, values: Iterable[tuple[str, Any]]) -> str:
+    """Return what to write on the command line: ``write --set fit.batch=32``.
+
+    Args:
+        change: the word.
+        values: options by their path, with their values.
+    """
+    options = [f"--set {shlex.quote(f'{path}={as_yaml(value)}')}" for path, value in values]
+    return _with_notes([_("write {lines}").format(lines=" ".join(options))] if options else [], change)
+
+
+def as_yaml(value: Any) -> str:
+    """Return a value as YAML on one line."""
+    text = yaml.safe_dump(_plain(value), default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
+    return text.removesuffix("...\n").strip()
+
+
+def _with_notes(sentences: Sequence[str], change: Change) -> str:
+    notes = "; ".join(map(_, change.notes))
+    return ("; ".join(sentences) or _("leave it out")) + (f" ({notes})" if notes else "")
+
+
+def _root(option: str) -> tuple[str, ...]:
+    """Return the path of what is written as a line of its own: a layer, or an option of a section."""
+    parts = option.split(".")
+    numbers = [place for place, part in enumerate(parts) if part.isdigit()]
+    return tuple(parts[: numbers[-1] + 1] if numbers else parts[:2])
+
+
+def _at(document: Any, path: Iterable[str]) -> Any:
+    for part in path:
+        document = document[int(part)] if isinstance(document, list) else document[part]
+    return document
+
+
+def _written(value: Any, name: str) -> list[str]:
+    """Return the lines of an option, or of a layer in the list; several where one layer became several."""
+    if not name.isdigit():
+        return [f"{name}: {as_yaml(value)}"]
+    if isinstance(value, Mapping) and "repeat" in value and value["repeat"].get("times") == 1:
+        return [line for layer in value["repeat"]["layers"] for line in _written(layer, name)]
+    if isinstance(value, Mapping) and len(value) == 1:
+        ((kind, options),) = value.items()
+        return [f"- {kind}: {as_yaml(options)}"]
+    return [f"- {as_yaml(value)}"]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value without tuples, for which YAML has no sign."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,61 @@
+"""Values of other libraries, such as ``swish`` or ``SAME``, and which of an option's own each is."""
+
+from typing import Any, Literal, get_args, get_origin
+
+from kilat.recipe.fit import SCHEDULES
+from kilat.recipe.option_tree import annotation_at, section_at
+from kilat.recipe.words.word import normal
+
+_VALUES: dict[str, tuple[str, ...]] = {
+    "swish": ("silu",), "linear": ("none",), "identity": ("none",), "null": ("none",),
+    "xavier": ("glorot_uniform",), "xavieruniform": ("glorot_uniform",), "xaviernormal": ("glorot_normal",),
+    "glorot": ("glorot_uniform",), "kaiming": ("he_normal",), "kaiminguniform": ("he_uniform",),
+    "kaimingnormal": ("he_normal",), "he": ("he_normal",), "msra": ("he_normal",), "lecun": ("lecun_normal",),
+    "variancescaling": ("he_normal",),
+    "batchnormalization": ("batch_norm",), "batchnorm2d": ("batch_norm",), "bn": ("batch_norm",),
+    "layernormalization": ("layer_norm",), "groupnormalization": ("group_norm",),
+    "gpu": ("cuda",), "nvidia": ("cuda",), "tpu": ("xla",), "metal": ("mps",),
+    "grayscale": ("grey",), "gray": ("grey",), "color": ("rgb",), "l": ("grey",),
+    "float32": ("fp32",), "32": ("fp32",), "32true": ("fp32",), "float16": ("fp16",), "half": ("fp16",),
+    "mixedfloat16": ("fp16",), "16mixed": ("fp16",), "16": ("fp16",), "amp": ("auto",), "bfloat16": ("bf16",),
+    "mixedbfloat16": ("bf16",), "bf16mixed": ("bf16",), "int8quantized": ("int8",),
+    "letterbox": ("pad",), "padding": ("pad",), "zeropad": ("pad",), "stretch": ("squash",), "distort": ("squash",),
+    "centercrop": ("crop",), "center": ("crop",),
+    "imagenet": ("backbone",), "standard": ("channel_zscore",), "standardize": ("channel_zscore",),
+    "standardise": ("channel_zscore",), "meanstd": ("channel_zscore",), "rescale": ("scale",), "minmax": ("scale",),
+    "01": ("scale",), "torch": ("backbone",), "caffe": ("backbone",),
+    "valloss": ("loss",), "validationloss": ("loss",), "valaccuracy": ("accuracy",), "valacc": ("accuracy",),
+    "acc": ("accuracy",), "evalloss": ("loss",), "errorrate": ("accuracy",),
+    "border": ("nearest",), "edge": ("nearest",), "zeros": ("constant",), "mirror": ("reflect",),
+    "balancedsubsample": ("balanced",), "auto": ("balanced",), "ram": ("memory",), "disk": ("stream",),
+    "full": ("same",), "numclasses": ("classes",), "nclasses": ("classes",),
+}  # fmt: skip
+"""What values of other libraries are; the first that an option takes."""
+
+
+def spelled(given: Any, path: tuple[str, ...]) -> Any:
+    """Return an option's value as kilat spells it; a value that means none of the option's own as it is."""
+    own = _names_at(path)
+    if not own or not isinstance(given, str | int) or isinstance(given, bool) or given in own:
+        return given
+    word = normal(given)
+    return next((name for name in own if normal(name) == word), None) or next(
+        (name for name in _VALUES.get(word, ()) if name in own), given
+    )
+
+
+def _names_at(path: tuple[str, ...]) -> list[str]:
+    """Return the names that the option at a path takes, or the section there as its short form."""
+    if path == ("fit", "schedule"):
+        return list(SCHEDULES)
+    section = section_at(path)
+    if section is None:
+        return _literals(annotation_at(path))
+    name = section.model_fields.get("name")
+    return ["none", *section.model_fields] if name is None else _literals(name.annotation)
+
+
+def _literals(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return [one for one in get_args(annotation) if isinstance(one, str)]
+    return [name for inner in get_args(annotation) for name in _literals(inner)]
