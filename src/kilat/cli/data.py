@@ -1,12 +1,11 @@
 """The verbs about pictures and labels: check, drift, preview, data."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kilat.cli import show
+from kilat.cli import outcome, show
 from kilat.cli.options import (
     Choices,
     ClassFrom,
@@ -26,7 +25,7 @@ from kilat.cli.options import (
     overrides,
     side,
 )
-from kilat.cli.verb import verb
+from kilat.cli.verb import typed_command, verb
 from kilat.locale import N_, _
 from kilat.runtime import progress_bars
 
@@ -71,14 +70,14 @@ def check(  # noqa: PLR0917 - an option each
             split_column=split_column,
             images=images,
             class_from=class_from,
-            command=f"kilat check {shlex.quote(data)}",
+            command=typed_command(),
             progress=progress,
             **overrides(choices),
         )
     if as_json:
         show.print_json({"folder": str(done.folder), **done.document})
     else:
-        show.print_check(done)
+        outcome.print_check(done)
     if open_page:
         show.open_page(done.folder / "check.html")
     raise typer.Exit(FOUND if done.document["serious"] else 0)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kilat.cli import show
+from kilat.cli import outcome, show
 from kilat.cli.options import (
     Choices,
     ClassFrom,
@@ -25,7 +25,7 @@ from kilat.cli.options import (
     overrides,
     side,
 )
-from kilat.cli.verb import verb
+from kilat.cli.verb import typed_command, verb
 from kilat.locale import N_, _
 
 FAMILY = "Train"
@@ -97,12 +97,13 @@ def train(  # noqa: PLR0917 - an option each
             track=track,
             progress=progress,
             started=started,
+            command=typed_command(),
             **values,
         )
     if as_json:
         show.print_json({"run": str(run.folder), "metrics": run.metrics.document()})
     else:
-        show.print_run(run.folder, run.metrics)
+        outcome.print_run(run.folder, run.start, run.metrics)
     if open_report:
         show.open_page(run.report)
 

@@ -40,7 +40,7 @@ class Verb(TyperCommand):
             except KeyboardInterrupt as interrupt:
                 number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
                 kept: list[str] = getattr(interrupt, "__notes__", [])
-                command = shlex.join(["kilat", *sys.argv[1:]])
+                command = typed_command()
                 hint = _("The same command goes on from there: {command}").format(command=command) if kept else ""
                 message = " ".join([_("Stopped by {signal}.").format(signal=number.name), *kept])
                 raise Stopped(number, message, hint=hint) from None
@@ -97,6 +97,11 @@ def verb(family: str, *examples: str, name: str | None = None) -> Callable[[F], 
     """
     assert family in FAMILIES
     return app.command(name, cls=Verb, rich_help_panel=family, epilog="\n".join(examples))
+
+
+def typed_command() -> str:
+    """Return the command as it was typed."""
+    return shlex.join(["kilat", *sys.argv[1:]])
 
 
 def _print_version(wanted: bool) -> None:

@@ -7,7 +7,7 @@ from functools import singledispatch
 from typing import NamedTuple
 
 from kilat.fit.stopping import improvements
-from kilat.recipe.fit import Cosine, Exponential, Linear, OneCycle, Performance, Piecewise, Power, Schedule
+from kilat.recipe.fit import Cosine, Exponential, Fit, Linear, OneCycle, Performance, Piecewise, Power, Schedule
 
 _ROUNDING = 1e-9  # 0.1 epochs of 30 updates are 3 updates, although the product is a little more
 
@@ -40,6 +40,26 @@ def curve(
     steps = sorted({round(point * (total - 1) / max(1, points - 1)) for point in range(points)})
     rates = [rate(schedule, base, step, per_epoch=per_epoch, total=total) for step in steps]
     return [step / per_epoch for step in steps], rates
+
+
+def planned_curve(fit: Fit, per_epoch: int) -> tuple[list[float], list[float]]:
+    """Return the rate over a whole training, all phases one after the other: epochs, in fractions, and their rates.
+
+    Args:
+        fit: how the training goes.
+        per_epoch: updates an epoch.
+    """
+    epochs: list[float] = []
+    rates: list[float] = []
+    start = 0
+    for phase in fit.all_phases:
+        count = fit.epochs_of(phase, per_epoch)
+        base = phase.learning_rate or fit.optimizer.rate
+        in_phase, of_phase = curve(fit.schedule, base, per_epoch=per_epoch, total=count * per_epoch)
+        epochs += [start + epoch for epoch in in_phase]
+        rates += of_phase
+        start += count
+    return epochs, rates
 
 
 class _Moment(NamedTuple):

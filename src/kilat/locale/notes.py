@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kilat.locale import _, ngettext
+from kilat.locale.diagnosis_sentences import DIAGNOSES
 from kilat.locale.lists import listed
 from kilat.locale.note_sentences import NOTES
 from kilat.locale.phrases import phrases
 from kilat.locale.refusals import refusal_hint, refusal_sentence
+
+_SENTENCES = NOTES | DIAGNOSES
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Note:
     """Something that the user should know about a result.
 
     Args:
-        code: a key of ``kilat.locale.note_sentences.NOTES``.
+        code: a key of ``kilat.locale.note_sentences.NOTES``, or of ``kilat.locale.diagnosis_sentences.DIAGNOSES``.
         values: what its sentence names; numbers, strings, lists of names or phrases, and numbers by name, as JSON can
             hold them.
             The code of a refusal becomes its reason, and what to do about it stands behind the sentence.
@@ -31,7 +34,7 @@ class Note:
 
     def sentence(self) -> str:
         """Return the note as a sentence in the language of the environment."""
-        template = NOTES[self.code]
+        template = _SENTENCES[self.code]
         text = _(template) if isinstance(template, str) else ngettext(*template, int(self.values["count"]))
         values = {name: _shown(value) for name, value in self.values.items()}
         if "code" in self.values:

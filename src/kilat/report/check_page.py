@@ -9,7 +9,7 @@ from kilat.check.finding import SEVERITIES
 from kilat.data.catalog import Catalog
 from kilat.locale import _, ngettext
 from kilat.locale.notes import Note
-from kilat.report import figures
+from kilat.report import figures, lead
 from kilat.report.findings import ShownFinding
 from kilat.report.template import count, fill, percent, points
 
@@ -23,19 +23,24 @@ def render(name: str, findings: Sequence[ShownFinding], summary: Mapping[str, An
         summary: ``used`` and ``refused``, numbers of pictures; ``classes``, how many pictures each has;
             ``cross_validated`` with ``accuracy``, ``accuracy_interval`` and ``n``, or None where labels were not
             checked; ``seconds``; ``suspects_file``, the name of the table to fill in, or None; ``command``, without
-            options, such as ``kilat check flowers/``. It may hold what ``sizes_and_formats`` returns.
+            options, such as ``kilat check flowers/``; ``asked``, the command that was typed, or the call in Python;
+            ``begun``, when, as ISO 8601. It may hold what ``sizes_and_formats`` returns.
         notes: what the user should know about the result.
     """
     classes = summary["classes"]
     largest_first = sorted(classes, key=lambda label: (-classes[label], label))
     counts = {_("pictures"): [classes[label] for label in largest_first]}
     by_severity = {severity: [found for found in findings if found.severity == severity] for severity in SEVERITIES}
+    facts = lead.facts(summary["begun"], {"pictures": summary["used"], "classes": len(classes)})
+    weighty, minor = lead.by_weight(notes)
     return fill(
         "check.html.j2",
-        name=name,
+        title=name,
         summary=summary,
+        asked=lead.Asked(summary["asked"], facts),
         verdict=_verdict(findings, summary),
-        notes=[note.sentence() for note in notes],
+        notes=weighty,
+        minor_notes=minor,
         balance=figures.balance(largest_first, counts) if classes else "",
         sections=[(severity, found) for severity, found in by_severity.items() if found],
         severities={

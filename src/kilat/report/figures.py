@@ -9,9 +9,11 @@ from kilat.learn.measures import Bin
 from kilat.locale import _
 from kilat.report.svg_canvas import (
     ACCENT,
+    DASHED,
     MUTED,
     OPACITIES,
     SIDE,
+    TEXT,
     Canvas,
     Plot,
     column_width,
@@ -124,3 +126,35 @@ def bin_columns(bins: Sequence[Bin]) -> Doubles:
     """Return confidence, accuracy, and the ends of its interval of the bins that hold pictures, ``[4, bins]``."""
     rows = [(b.confidence, b.accuracy, *b.accuracy_interval) for b in bins if b.accuracy_interval]
     return np.array(rows, dtype=float).reshape(-1, 4).T
+
+
+def accuracy_bar(
+    accuracy: float, interval: tuple[float, float] | None, baseline_label: str, baseline: float | None
+) -> Markup:
+    """Draw an accuracy as a bar from 0 to 100%, with its 95% interval, and the baseline as a mark across it.
+
+    Args:
+        accuracy: the share that was right.
+        interval: its 95% interval.
+        baseline_label: the class that the baseline always answers.
+        baseline: the share for which it would be right.
+    """
+    left, right, top, height = 2.0, SIDE - 2.0, 4.0, 20.0
+    canvas, width = Canvas(SIDE, 64 if baseline is None else 82), right - left
+    middle, bottom = top + height / 2, top + height
+    canvas.boxes(left, top, width, height, [(ACCENT, 0.12)])
+    canvas.boxes(left, top, width * accuracy, height, [ACCENT])
+    if interval:
+        low, high = (left + width * end for end in interval)
+        canvas.lines([[(low, middle), (high, middle)]], TEXT, 2)
+        canvas.lines([[(at, middle - 5), (at, middle + 5)] for at in (low, high)], TEXT, 2)
+    for share in (0.0, 0.5, 1.0):
+        align = {0.0: "start", 1.0: "end"}.get(share, "middle")
+        canvas.write(left + width * share, bottom + 13, f"{share:.0%}", MUTED, align, 12)
+    if baseline is not None:
+        at = left + width * baseline
+        canvas.lines([[(at, top - 3), (at, bottom + 26)]], TEXT, 1.5, DASHED)
+        label = _("always “{label}”: {share:.1%}").format(label=shorten(baseline_label), share=baseline)
+        align = "start" if baseline < 0.5 else "end"
+        canvas.write(at + (6 if align == "start" else -6), bottom + 32, label, MUTED, align, 12)
+    return canvas.to_svg(_("Accuracy {accuracy:.1%}, between 0 and 100%").format(accuracy=accuracy))

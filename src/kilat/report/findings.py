@@ -9,7 +9,7 @@ import pandas as pd
 from kilat.check.finding import SEVERITIES, Finding, Severity
 from kilat.data.catalog import Catalog, Source
 from kilat.locale.refusals import refusal_sentence
-from kilat.report.pictures import ShownPicture, Thumbnail, make_thumbnails
+from kilat.report.pictures import SMALL, ShownPicture, Thumbnail, make_thumbnails
 
 PER_PAGE = 160
 """Pictures of all findings on a page, at most; the last findings are the first to do without."""
@@ -211,5 +211,5 @@ def read_and_show(
         per_finding: pictures of a finding, at most.
     """
     selections = select(findings, per_finding=per_finding)
-    thumbnails = make_thumbnails(source, catalog, selected_rows(selections))
+    thumbnails = make_thumbnails(source, catalog, dict.fromkeys(selected_rows(selections), SMALL))
     return show(selections, thumbnails, catalog.table)

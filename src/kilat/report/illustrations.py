@@ -1,40 +1,55 @@
 """The pictures of a report: made while a training ends and the pictures are at hand, kept in the run folder as data."""
 
-import base64
+import io
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from kilat.check.finding import Finding
 from kilat.data.catalog import Catalog, Source
 from kilat.recipe.network_summary import Summary
 from kilat.report.findings import Selection, select, selected_rows
-from kilat.report.pictures import Thumbnail, make_thumbnails
+from kilat.report.picture_map import PictureMap
+from kilat.report.pictures import LARGE, SMALL, Thumbnail, data_uri, make_thumbnails
 
-SAMPLES = 20
-MISTAKES = 24
-PER_FINDING, ALL_FINDINGS = 6, 90
+MISTAKES = 36
+EXAMPLES = 3
+"""Pictures each that were answered rightly, wrongly, and without certainty, on the first screen."""
+
+PER_FINDING, ALL_FINDINGS = 6, 72
 """Pictures of one finding, and of all findings, in a report on a classifier."""
+
+_SHEET = 1200  # pixels across at most of the sheet of augmented pictures
 
 
 class Illustrations(BaseModel):
     """What a report shows beside measurements; with it, a report is made without any picture at hand.
 
     Args:
+        command: that asked for the run, or the call in Python.
+        begun: when, in local time, as ISO 8601.
         thumbnails: the pictures that a report may show, by path.
-        augmented: a contact sheet of augmented pictures as a PNG file in Base64, where there was augmentation.
+        nearest: for a mistake, the training pictures nearest to it of its class and of the class that it was taken for,
+            all by path; None where there is none.
+        augmented: a contact sheet of augmented pictures as a data URI, where there was augmentation.
         network: the layers of the network, where it was trained by gradient.
+        picture_map: where the pictures lie; None where there are too few.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_: Literal[1] = Field(1, alias="schema")
+    command: str = ""
+    begun: str = ""
     thumbnails: dict[str, Thumbnail] = Field(default_factory=dict)
+    nearest: dict[str, tuple[str | None, str | None]] = Field(default_factory=dict)
     augmented: str | None = None
     network: Summary | None = None
+    picture_map: PictureMap | None = None
 
     def to_document(self) -> dict[str, Any]:
         """Return what JSON holds."""
@@ -55,9 +70,7 @@ def illustrate(
     catalog: Catalog,
     predictions: pd.DataFrame,
     findings: Iterable[Finding],
-    *,
-    network: Summary | None = None,
-    augmented: bytes | None = None,
+    known: Illustrations,
 ) -> Illustrations:
     """Read every picture that the report of a run shows, once.
 
@@ -66,44 +79,64 @@ def illustrate(
         catalog: every picture that came in.
         predictions: with the columns ``path``, ``split``, ``label``, ``predicted`` and ``probability``.
         findings: what was found in the data.
-        network: the layers, of a network trained by gradient.
-        augmented: a contact sheet of augmented pictures, as a PNG file.
+        known: everything else that it shows.
     """
-    mistakes = most_confident_mistakes(predictions)["path"]
-    rows = {
-        *sample_rows(catalog.table),
-        *np.flatnonzero(catalog.table["path"].isin(mistakes) & catalog.used).tolist(),
-        *selected_rows(select_for_report(findings)),
-    }
-    png = None if augmented is None else base64.b64encode(augmented).decode("ascii")
-    return Illustrations(thumbnails=make_thumbnails(source, catalog, rows), augmented=png, network=network)
+    beside = {path for both in known.nearest.values() for path in both if path}
+    looked_at = {*most_confident_mistakes(predictions)["path"]}.union(*(one["path"] for one in examples(predictions)))
+    sides = dict.fromkeys(selected_rows(select_for_report(findings)), SMALL)
+    for paths, side in ((beside, SMALL), (looked_at, LARGE)):
+        sides |= dict.fromkeys(np.flatnonzero(catalog.table["path"].isin(paths) & catalog.used).tolist(), side)
+    return known.model_copy(update={"thumbnails": make_thumbnails(source, catalog, sides)})
+
+
+def augmented_sheet(png: bytes | None) -> str | None:
+    """Return a sheet of augmented pictures as a data URI, no wider than a page needs it; None where there is none."""
+    if png is None:
+        return None
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    image.thumbnail((_SHEET, 2 * _SHEET))
+    return data_uri(image, 70)
+
+
+def measured_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that the measures are about: of the test set, or of validation where there is no test set."""
+    is_test = predictions["split"] == "test"
+    return predictions[is_test] if is_test.any() else predictions[predictions["split"] == "validation"]
 
 
 def most_confident_mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the wrong predictions on the test set that were given the highest probabilities, the highest first."""
-    test = predictions[predictions["split"] == "test"]
-    wrong = test[test["label"] != test["predicted"]]
+    """Return the wrong answers that were given the highest probabilities, the highest first."""
+    measured = measured_predictions(predictions)
+    wrong = measured[measured["label"] != measured["predicted"]]
     return wrong.sort_values("probability", ascending=False, kind="stable").head(MISTAKES)
+
+
+class Examples(NamedTuple):
+    """Some answers each: right ones, wrong ones with the highest probabilities, and the least certain."""
+
+    right: pd.DataFrame
+    wrong: pd.DataFrame
+    unsure: pd.DataFrame
+
+
+def examples(predictions: pd.DataFrame) -> Examples:
+    """Return answers to show first, of as many classes, or pairs of them, as there are."""
+    measured = measured_predictions(predictions).sort_values("probability", ascending=False, kind="stable")
+    is_right = measured["label"] == measured["predicted"]
+    wrong = _varied(measured[~is_right])
+    rest = measured.drop(index=wrong.index)
+    return Examples(_varied(measured[is_right]), wrong, rest[rest["probability"] < _SURE].tail(EXAMPLES).iloc[::-1])
+
+
+_SURE = 0.9  # from here on an answer is not called unsure
+
+
+def _varied(answers: pd.DataFrame) -> pd.DataFrame:
+    """Return some of these answers: the first of every pair of label and answer, then the second ones."""
+    turn = answers.groupby(["label", "predicted"], sort=False).cumcount()
+    return answers.loc[turn.sort_values(kind="stable").index].head(EXAMPLES)
 
 
 def select_for_report(findings: Iterable[Finding]) -> list[Selection]:
     """Return what a report on a classifier shows of findings: fewer pictures than a page about the data."""
     return select(findings, per_finding=PER_FINDING, per_page=ALL_FINDINGS)
-
-
-def sample_rows(catalog: pd.DataFrame) -> list[int]:
-    """Return rows of some used pictures, the same number of every class, evenly spaced; of many classes some."""
-    rows: dict[str, list[int]] = {}
-    for row, (label, status) in enumerate(zip(catalog["label"], catalog["status"], strict=True)):
-        if status == "used":
-            rows.setdefault(label, []).append(row)
-    labels = sorted(rows)
-    if not labels:
-        return []
-    chosen = [labels[i] for i in np.unique(np.linspace(0, len(labels) - 1, SAMPLES).round().astype(int))]
-    per_class = max(1, SAMPLES // len(chosen))
-    return [
-        rows[label][i]
-        for label in chosen
-        for i in np.unique(np.linspace(0, len(rows[label]) - 1, per_class + 2).round().astype(int))[1:-1][:per_class]
-    ] or [rows[label][0] for label in chosen]

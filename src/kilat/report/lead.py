@@ -1,12 +1,16 @@
-"""The lead of a report: how good the classifier is, what makes that doubtful, what to look at, and all notes."""
+"""The first screen of a report: what was asked, how good the classifier is, what follows, what makes that doubtful."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from kilat.learn.measures import Measures, WithoutLeaked
-from kilat.learn.metrics import Metrics
+from markupsafe import Markup
+
+from kilat.learn.measures import Measures
+from kilat.learn.metrics import Metrics, NoteSection
 from kilat.locale import _, ngettext
+from kilat.locale.notes import Note
+from kilat.report import figures
 from kilat.report.findings import ShownFinding
-from kilat.report.tables import ConfusedPair
 from kilat.report.template import count, number, percent, points
 
 ENOUGH = 100
@@ -15,89 +19,108 @@ ENOUGH = 100
 DOUBTS = 2
 """So many serious findings stand in the lead, all of them further down."""
 
+_DIAGNOSED = {
+    "leak": "diagnosis_leak",
+    "shortcut": "diagnosis_shortcut",
+    "suspected_labels": "diagnosis_suspected_labels",
+}
+"""The diagnosis that says what a finding says, so that it is not said twice."""
 
-def verdict(metrics: Metrics, pairs: Sequence[ConfusedPair], findings: Sequence[ShownFinding]) -> list[str]:
-    """Return the outcome in sentences, the most important one first.
-
-    Args:
-        metrics: of the run.
-        pairs: what is mistaken for what, the most frequent mistake first.
-        findings: what was found in the data.
-    """
-    measured = metrics.measured
-    if not measured.n:
-        return [_("Nothing could be measured: no picture was left to test the classifier on.")]
-    return [
-        _accuracy(metrics),
-        *_doubts(metrics.test.without_leaked, findings),
-        _calibration(measured),
-        *_what_next(metrics, pairs),
-    ]
+_MINOR = {
+    "annotation_folders", "archives_not_opened", "backbone_fp32", "backbone_int8", "backbone_size", "feature_cache",
+    "flips_off_labels", "flips_off_validation", "folders_beside_splits", "micro_batches", "no_memory_for_activations",
+    "no_time_for_activations", "parts_joined", "positions_resampled", "resolution_enlarged", "result_cache",
+    "skipped_empty_class_folder", "skipped_folder_loop", "skipped_hidden", "skipped_not_a_picture", "splits_by_name",
+    "splits_in_classes", "splits_in_names", "stopped_before_averaging", "table_read", "tables_not_used",
+}  # fmt: skip
+"""Notes that change little about how far to believe a result: they are folded where there are others besides."""
 
 
-def _accuracy(metrics: Metrics) -> str:
+class Asked(NamedTuple):
+    """What was asked: the command, and facts in a row."""
+
+    command: str
+    facts: list[str]
+
+
+class Headline(NamedTuple):
+    """The accuracy as a large number, the sentence that goes on from it, and the same as a bar."""
+
+    number: str
+    rest: str
+    bar: Markup | None
+
+
+def headline(metrics: Metrics) -> Headline | None:
+    """Return the accuracy of a run; None where nothing could be measured."""
     measured = metrics.measured
     if metrics.test.n:
         sentence = ngettext(
-            "{accuracy} of {n} test picture is classified correctly",
-            "{accuracy} of {n} test pictures are classified correctly",
-            measured.n,
+            "of {n} test picture is answered rightly", "of {n} test pictures are answered rightly", measured.n
         )
     elif metrics.is_trained:
         sentence = _(
-            "There is no test set; {accuracy} of {n} validation pictures, which also chose the epoch, are classified "
-            "correctly"
+            "of {n} validation pictures, which also chose the epoch, are answered rightly (there is no test set)"
         )
     else:
-        sentence = _("There is no test set; in cross-validation {accuracy} of {n} pictures are classified correctly")
-    low, high = measured.accuracy_interval or (None, None)
-    if measured.accuracy_interval:
-        sentence += _(" (95% interval {low} to {high})")
-    sentence += _("; always predicting “{label}” would be right for {share}.") if measured.majority.label else "."
-    return sentence.format(
-        accuracy=percent(measured.accuracy),
+        sentence = _("of {n} pictures are answered rightly in cross-validation (there is no test set)")
+    return headline_of(measured, sentence)
+
+
+def headline_of(measured: Measures, sentence: str) -> Headline | None:
+    """Return an accuracy with its interval and its baseline; None where there were no pictures.
+
+    Args:
+        measured: of some pictures.
+        sentence: how it goes on from the number, with ``{n}`` for that of the pictures.
+    """
+    if measured.accuracy is None:
+        return None
+    majority, interval = measured.majority, measured.accuracy_interval
+    low, high = interval or (None, None)
+    sentence += _(", 95% interval {low} to {high}") if interval else ""
+    sentence += _("; always answering “{label}” would be right for {share}.") if majority.label else "."
+    rest = sentence.format(
         n=count(measured.n),
         low=points(low),
         high=points(high),
-        label=measured.majority.label,
-        share=percent(measured.majority.accuracy),
+        label=majority.label,
+        share=percent(majority.accuracy),
     )
+    bar = figures.accuracy_bar(measured.accuracy, interval, majority.label or "", majority.accuracy)
+    return Headline(percent(measured.accuracy), rest, bar)
 
 
-def _doubts(leaked: WithoutLeaked | None, findings: Sequence[ShownFinding]) -> list[str]:
-    """Return what was found in the data that makes the measures or the classifier wrong."""
-    serious = [found for found in findings if found.severity == "serious"]
-    if leaked is None or not leaked.leaked:
-        doubts = [found.title for found in serious]
-    else:
-        doubts = [without_leaked(leaked), *(found.title for found in serious if found.kind != "leak")]
+def verdict(metrics: Metrics, diagnosis: Sequence[Note], findings: Sequence[ShownFinding]) -> list[str]:
+    """Return what follows from the measures, in sentences, the most important one first.
+
+    Args:
+        metrics: of the run.
+        diagnosis: of it (``kilat.report.diagnosis``).
+        findings: what was found in the data.
+    """
+    said = {note.code for note in diagnosis}
+    doubts = [
+        found.title for found in findings if found.severity == "serious" and _DIAGNOSED.get(found.kind) not in said
+    ]
     if len(doubts) > DOUBTS:
         doubts[DOUBTS - 1] += " " + _("More serious findings are listed under “The data”.")
-    return doubts[:DOUBTS]
+    sentences = [note.sentence() for note in diagnosis] + doubts[:DOUBTS]
+    if is_miscalibrated(metrics.measured):
+        sentences.append(calibration(metrics.measured))
+    return sentences
 
 
-def without_leaked(measured: WithoutLeaked) -> str:
-    """Return the accuracy without the test pictures that have a near-duplicate in training, as a sentence or two."""
-    sentence = ngettext(
-        "{leaked} of these pictures has a near-duplicate among the training pictures.",
-        "{leaked} of these pictures have a near-duplicate among the training pictures.",
-        measured.leaked,
-    )
-    low, high = measured.accuracy_interval or (None, None)
-    if measured.n:
-        sentence += " " + _(
-            "Without them, {accuracy} of {n} are classified correctly (95% interval {low} to {high}). Go by that."
-        )
-    return sentence.format(
-        leaked=count(measured.leaked),
-        accuracy=percent(measured.accuracy),
-        n=count(measured.n),
-        low=points(low),
-        high=points(high),
-    )
+def is_miscalibrated(measured: Measures) -> bool:
+    """Return whether probabilities are off by more than chance explains, and by enough to matter."""
+    interval = measured.ece_interval
+    if measured.n < ENOUGH or measured.ece is None:
+        return False
+    return measured.ece > 0.05 and (interval is None or interval[0] > 0.03)
 
 
-def _calibration(measured: Measures) -> str:
+def calibration(measured: Measures) -> str:
+    """Return how well probabilities are calibrated."""
     if measured.n < ENOUGH or measured.ece is None:
         return _("There are too few pictures to say how well its probabilities are calibrated.")
     surplus = sum(b.n * (b.confidence - (b.accuracy or 0.0)) for b in measured.reliability)
@@ -112,17 +135,29 @@ def _calibration(measured: Measures) -> str:
     return sentence.format(points=number(measured.ece * 100, 1))
 
 
-def _what_next(metrics: Metrics, pairs: Sequence[ConfusedPair]) -> list[str]:
-    """Return what matters most for whoever wants a better classifier."""
-    measured, validation, majority = metrics.measured, metrics.validation, metrics.measured.majority.accuracy
-    if majority is not None and measured.accuracy_interval and measured.accuracy_interval[0] <= majority:
-        return [_("That is not clearly better than always predicting the same class: it needs more pictures.")]
-    if metrics.test.n and metrics.test.n < ENOUGH and validation.n:
-        sentence = _("A test set this small says little; in cross-validation {accuracy} of {n} pictures are correct.")
-        if metrics.is_trained:
-            sentence = _("A test set this small says little; {accuracy} of {n} validation pictures are correct.")
-        return [sentence.format(accuracy=percent(validation.accuracy), n=count(validation.n))]
-    if pairs and pairs[0].count > 1:
-        sentence = _("The most frequent mistake: “{truth}” is classified as “{predicted}”, {count} of {support} times.")
-        return [sentence.format(**vars(pairs[0]))]
-    return [_("Look at the most confident mistakes first.")] if pairs else []
+def by_weight(notes: Sequence[Note | NoteSection]) -> tuple[list[str], list[str]]:
+    """Return notes as sentences: those that change how far to believe the result, and those that change it little.
+
+    Where all of them change little, they stand openly as well.
+    """
+    weighty = [note for note in notes if note.code not in _MINOR]
+    minor = [note for note in notes if note.code in _MINOR]
+    if len(minor) <= 1 or (not weighty and len(minor) <= 3):
+        weighty, minor = [*notes], []
+    return _sentences(weighty), _sentences(minor)
+
+
+def _sentences(notes: Sequence[Note | NoteSection]) -> list[str]:
+    return [Note(note.code, note.values).sentence() for note in notes]
+
+
+def facts(begun: str, values: Mapping[str, int]) -> list[str]:
+    """Return facts to stand in a row: how many pictures of how many classes, and when.
+
+    Args:
+        begun: when, as ISO 8601; empty where that is not known.
+        values: the numbers of ``pictures`` and ``classes``.
+    """
+    pictures = ngettext("{n} picture", "{n} pictures", values["pictures"]).format(n=count(values["pictures"]))
+    classes = ngettext("{n} class", "{n} classes", values["classes"]).format(n=count(values["classes"]))
+    return [f"{pictures}, {classes}", *([begun.replace("T", " ")] if begun else [])]

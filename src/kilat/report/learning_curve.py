@@ -39,15 +39,25 @@ def figure(curve: Sequence[Point]) -> Markup | None:
     return figures.learning_curve(pictures, accuracy, low, high)
 
 
-def sentence(curve: Sequence[Point]) -> str:
-    """Return what the last doubling of the pictures brought; empty where the curve has none."""
+def last_doubling(curve: Sequence[Point]) -> tuple[Point, Point] | None:
+    """Return the points at half of the pictures and at all of them; None where the curve has none of the kind."""
     last = curve[-1] if curve else None
     halves = [point for point in curve if last and 0.4 <= point.pictures / last.pictures <= 0.62]
     if last is None or not halves:
+        return None
+    return min(halves, key=lambda point: abs(point.pictures / last.pictures - 0.5)), last
+
+
+def sentence(curve: Sequence[Point]) -> str:
+    """Return what the last doubling of the pictures brought; empty where the curve has none."""
+    doubling = last_doubling(curve)
+    if doubling is None:
         return ""
-    half = min(halves, key=lambda point: abs(point.pictures / last.pictures - 0.5))
-    text = _("From {half} to {all} pictures it rose from {low} to {high}: more pictures are likely to help.")
+    half, last = doubling
+    text = _("From {half} to {all} pictures the accuracy rose from {low} to {high}.")
     if last.accuracy - half.accuracy < 0.01:
-        text = _("From {half} to {all} pictures it went from {low} to {high}: more pictures would help little.")
+        text = _(
+            "From {half} to {all} pictures the accuracy went from {low} to {high}: more pictures would help little."
+        )
     low, high = percent(half.accuracy), percent(last.accuracy)
     return text.format(half=count(half.pictures), all=count(last.pictures), low=low, high=high)

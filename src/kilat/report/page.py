@@ -1,7 +1,9 @@
-"""The report on a run: one HTML page that stands alone, offline, without scripts; a pure function of the run's data."""
+"""The report on a run: one HTML page that stands alone and offline, whole without scripts; a function of its data."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import pandas as pd
@@ -9,21 +11,27 @@ from markupsafe import Markup
 
 from kilat.check.finding import Finding
 from kilat.learn.metrics import Metrics
+from kilat.locale import _
+from kilat.recipe import Recipe
 from kilat.report import (
     comparison,
     confusion_matrix,
     curves,
+    diagnosis,
     figures,
     lead,
     learning_curve,
+    map_figure,
     network_diagram,
     tables,
     uncertainty,
 )
 from kilat.report.findings import show
-from kilat.report.illustrations import Illustrations, most_confident_mistakes, sample_rows, select_for_report
+from kilat.report.illustrations import Illustrations, examples, most_confident_mistakes, select_for_report
 from kilat.report.pictures import ShownPicture
+from kilat.report.planned_rates import planned_rates
 from kilat.report.template import fill
+from kilat.report.training_course import Course
 
 OPEN_FINDINGS = 3
 """So many findings are shown openly where no more are serious; the others are folded away."""
@@ -46,111 +54,157 @@ class Report:
 
     name: str
     metrics: Metrics
-    recipe: str
+    recipe: Recipe
     catalog: pd.DataFrame
     predictions: pd.DataFrame
     history: pd.DataFrame
     illustrations: Illustrations
 
-    @property
+    @cached_property
     def epochs(self) -> list[dict[str, float]]:
         """The rows of the history; what is missing or no number is NaN."""
         numbers = self.history.apply(pd.to_numeric, errors="coerce")
         return [dict(zip(numbers.columns, row, strict=True)) for row in numbers.itertuples(index=False, name=None)]
 
+    @cached_property
+    def course(self) -> Course | None:
+        """The course of the training by gradient; None where there was none."""
+        return Course.of(self.epochs, self.metrics.fit.best_epoch if self.metrics.fit else None)
 
-class Mistake(NamedTuple):
-    """A picture that was classified wrongly; ``probability`` is that of the prediction."""
+    @cached_property
+    def curve(self) -> list[learning_curve.Point]:
+        """The learning curve of the head."""
+        return learning_curve.points(self.metrics.head)
+
+    def evidence(self) -> diagnosis.Evidence:
+        """Return what a diagnosis follows from."""
+        is_trained = self.metrics.is_trained
+        train = self.catalog[(self.catalog["status"] == "used") & (self.catalog["split"] == "train")]
+        return diagnosis.Evidence(
+            self.metrics,
+            course=self.course if is_trained else None,
+            curve=[] if is_trained else self.curve,
+            train_counts=dict.fromkeys(self.metrics.data.classes, 0) | Counter(train["label"]),
+            mixes=bool(self.recipe.augment.mixup or self.recipe.augment.cutmix),
+        )
+
+
+class Answer(NamedTuple):
+    """A picture with its answer; of a mistake the nearest training pictures of its class and of the answer, too."""
 
     picture: ShownPicture
     predicted: str
     probability: float
+    nearest: tuple[ShownPicture, ...] = ()
+
+    @property
+    def pair(self) -> str:
+        """The label and the answer."""
+        return f"{self.picture.label} → {self.predicted}"
+
+
+class AnswerGroup(NamedTuple):
+    """Answers that have something in common, which the title says."""
+
+    title: str
+    answers: list[Answer]
 
 
 def render(report: Report) -> str:
     """Return the page as HTML; equal reports give equal text."""
-    metrics = report.metrics
+    metrics, illustrations = report.metrics, report.illustrations
     measured, classes = metrics.measured, metrics.data.classes
     paths = report.catalog["path"].tolist()
-    selected = select_for_report(Finding.from_document(document, paths) for document in metrics.check.findings)
-    findings = show(selected, report.illustrations.thumbnails, report.catalog)
+    found = [Finding.from_document(document, paths) for document in metrics.check.findings]
+    findings = show(select_for_report(found), illustrations.thumbnails, report.catalog)
     opened = max(OPEN_FINDINGS, sum(found.severity == "serious" for found in findings))
     pairs = tables.confused_pairs(classes, measured.confusion)
     splits = tables.pictures_per_split(report.catalog, classes)
-    curve = learning_curve.points(metrics.head)
+    mistakes = _answers(report, most_confident_mistakes(report.predictions))
+    notes, minor_notes = lead.by_weight(metrics.notes)
+    counts = {"pictures": metrics.data.used, "classes": len(classes)}
     return fill(
         "page.html.j2",
-        name=report.name,
+        title=report.name,
         metrics=metrics,
         measured=measured,
         classes=classes,
-        verdict=lead.verdict(metrics, pairs, findings),
-        notes=metrics.sentences,
-        samples=_samples(report),
+        asked=lead.Asked(illustrations.command, lead.facts(illustrations.begun, counts)),
+        headline=lead.headline(metrics),
+        verdict=lead.verdict(metrics, diagnosis.diagnose(report.evidence()), findings),
+        notes=notes,
+        minor_notes=minor_notes,
+        examples=_examples(report),
+        mistakes=mistakes,
+        mistake_pairs=Counter(mistake.pair for mistake in mistakes).most_common(),
         splits={split: sum(counts) for split, counts in splits.items()},
         open_findings=findings[:opened],
         folded_findings=findings[opened:],
-        augmented=report.illustrations.augmented,
+        augmented=illustrations.augmented,
         has_history=bool(report.epochs),
         comparison=[*comparison.sentences(metrics.comparison), comparison.cost_sentence(metrics.timing)]
         if metrics.comparison
         else [],
+        course=report.course.sentences() if report.course else [],
         training=tables.training(metrics.fit, report.epochs) if metrics.fit else [],
-        network=report.illustrations.network,
-        learning_curve=learning_curve.sentence(curve),
-        pairs=pairs[: 6 if len(classes) <= figures.NAMED else 20],
-        is_image=len(classes) > figures.NAMED,
+        network=illustrations.network,
+        learning_curve=learning_curve.sentence(report.curve),
+        pairs=pairs[: 6 if len(classes) <= confusion_matrix.MOST else 20],
+        calibration=lead.calibration(measured),
         sets=uncertainty.set_sentences(measured.sets),
         unknown=uncertainty.unknown_sentences(metrics.unknown),
         auroc=uncertainty.auroc_table(metrics.unknown),
         per_class=tables.classes_by_f1(measured.per_class),
-        mistakes=_mistakes(report),
         refused=tables.refused_pictures(report.catalog),
         timings=tables.timings(metrics.timing),
         settings=tables.settings(metrics),
-        recipe=report.recipe,
-        figure=_figures(report, splits, curve),
+        difference=report.recipe.differences_to_yaml(),
+        recipe=report.recipe.to_yaml(),
+        map=map_figure.draw(illustrations.picture_map, report.catalog, report.predictions, found, classes),
+        figure=_figures(report, splits),
     )
 
 
-def _samples(report: Report) -> list[ShownPicture]:
-    """Return some of the used pictures."""
-    rows = report.catalog.iloc[sample_rows(report.catalog)]
-    thumbnails = report.illustrations.thumbnails
-    return [
-        ShownPicture(path, label, thumbnails[path])
-        for path, label in zip(rows["path"], rows["label"], strict=True)
-        if path in thumbnails
-    ]
+def _answers(report: Report, predictions: pd.DataFrame) -> list[Answer]:
+    """Return answers whose picture can be shown."""
+    thumbnails, nearest = report.illustrations.thumbnails, report.illustrations.nearest
+    answers = []
+    columns = (predictions[name] for name in ("path", "label", "predicted", "probability"))
+    for path, label, predicted, probability in zip(*columns, strict=True):
+        if path not in thumbnails:
+            continue
+        beside = zip(nearest.get(path, ()), (label, predicted), strict=False)
+        shown = [ShownPicture(near, of, thumbnails[near]) for near, of in beside if near in thumbnails]
+        picture = ShownPicture(path, label, thumbnails[path])
+        answers.append(Answer(picture, predicted, float(probability), tuple(shown)))
+    return answers
 
 
-def _mistakes(report: Report) -> list[Mistake]:
-    """Return the most confident mistakes on the test set."""
-    wrong = most_confident_mistakes(report.predictions)
-    thumbnails = report.illustrations.thumbnails
-    columns = (wrong["path"], wrong["label"], wrong["predicted"], wrong["probability"])
-    return [
-        Mistake(ShownPicture(path, label, thumbnails[path]), predicted, float(probability))
-        for path, label, predicted, probability in zip(*columns, strict=True)
-        if path in thumbnails
-    ]
+def _examples(report: Report) -> list[AnswerGroup]:
+    """Return some answers of every kind, for the first screen."""
+    titles = (_("Right"), _("Wrong, and most certain"), _("Least certain"))
+    groups = zip(titles, examples(report.predictions), strict=True)
+    shown = [AnswerGroup(title, _answers(report, predictions)) for title, predictions in groups]
+    return [group for group in shown if group.answers]
 
 
-def _figures(
-    report: Report, splits: Mapping[str, list[int]], curve: Sequence[learning_curve.Point]
-) -> dict[str, Markup | None]:
+def _figures(report: Report, splits: Mapping[str, Sequence[int]]) -> dict[str, Markup | None]:
     """Draw every figure that there are numbers for."""
     metrics, measured = report.metrics, report.metrics.measured
     classes, network = metrics.data.classes, report.illustrations.network
     largest_first = sorted(range(len(classes)), key=lambda i: -sum(counts[i] for counts in splits.values()))
     counts = {name: [numbers[i] for i in largest_first] for name, numbers in splits.items()}
     before = measured.uncalibrated.reliability if measured.uncalibrated else ()
-    history = curves.history(report.epochs, metrics.fit.best_epoch if metrics.fit else None)
+    planned = planned_rates(report.recipe.fit, metrics.data.train, metrics.fit) if metrics.fit else None
+    history = curves.history(report.epochs, metrics.fit.best_epoch if metrics.fit else None, planned)
+    is_calibration_shown = measured.n >= lead.ENOUGH and measured.reliability
+    many = len(classes) > confusion_matrix.MOST
     return {
         "balance": figures.balance([classes[i] for i in largest_first], counts) if counts else None,
-        "learning_curve": learning_curve.figure(curve),
+        "learning_curve": learning_curve.figure(report.curve),
         "confusion": confusion_matrix.figure(classes, measured.confusion) if measured.n else None,
-        "reliability": figures.reliability(measured.reliability, before) if measured.reliability else None,
+        "whole_confusion": confusion_matrix.whole(classes, measured.confusion) if measured.n and many else None,
+        "reliability": figures.reliability(measured.reliability, before) if is_calibration_shown else None,
         "network": network_diagram.volumes(network.rows, network.input_shape) if network else None,
         **uncertainty.figures(metrics),
         **{f"history_{name}": figure for name, figure in history.items()},

@@ -1,31 +1,35 @@
-"""Pictures as pages show them: small, with their label and a link to the file."""
+"""Pictures as pages show them: small, inside the page, with their label."""
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from PIL import Image, features
 from pydantic import BaseModel, ConfigDict
 
-from kilat.data.catalog import Catalog, Source
+from kilat.data.catalog import Catalog, Picture, Source
 from kilat.data.decode import decode
 from kilat.errors import PictureError
+from kilat.runtime.cores import available_cores, parallel_map
 
-_SIDE = 144
+LARGE, SMALL = 128, 96
+"""Longer sides in pixels of pictures that are looked at, and of those beside them."""
+
+_TINY = 48  # up to this side every pixel counts, and weighs little
 
 
 class Thumbnail(BaseModel):
     """A small copy of a picture.
 
     Args:
-        jpeg: its JPEG file, in Base64.
-        link: the absolute path of the picture's own file, or None where it has none.
+        uri: its WebP file (JPEG where Pillow has no WebP) as a data URI.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    jpeg: str
-    link: str | None = None
+    uri: str
 
 
 @dataclass(frozen=True)
@@ -45,24 +49,55 @@ class ShownPicture:
     split: str = ""
 
 
-def make_thumbnails(source: Source, catalog: Catalog, rows: Iterable[int]) -> dict[str, Thumbnail]:
+class _Work(NamedTuple):
+    """A picture to make small."""
+
+    picture: Picture
+    side: int
+
+
+def make_thumbnails(source: Source, catalog: Catalog, sides: Mapping[int, int]) -> dict[str, Thumbnail]:
     """Return some pictures made small, by their paths; those that cannot be read any more are missing.
 
     Args:
         source: where they are; each is read once more.
         catalog: every picture that came in.
-        rows: of the pictures in the catalog, in any order.
+        sides: the longer side in pixels, by the row of the picture in the catalog.
     """
-    thumbnails = {}
-    # In the source's order, since going back in a compressed archive means starting it again.
-    for row in sorted(set(rows)):
-        try:
-            image, _size = decode(source.read(row), shrink_to=_SIDE)
-        except PictureError:
-            continue
-        image.thumbnail((_SIDE, _SIDE))
-        file = io.BytesIO()
-        image.save(file, "JPEG", quality=80)
-        jpeg = base64.b64encode(file.getvalue()).decode("ascii")
-        thumbnails[str(catalog.table["path"].iloc[row])] = Thumbnail(jpeg=jpeg, link=source.link(row))
+    thumbnails: dict[str, Thumbnail] = {}
+    paths = catalog.table["path"]
+    # In the source's order, since going back in a compressed archive means starting it again; few in memory at a time.
+    ordered, block = sorted(sides), 8 * available_cores()
+    for start in range(0, len(ordered), block):
+        rows = ordered[start : start + block]
+        made = parallel_map(_make_small, _readable(source, rows, sides))
+        thumbnails |= {str(paths.iloc[row]): small for row, small in zip(rows, made, strict=True) if small}
     return thumbnails
+
+
+def data_uri(image: Image.Image, quality: int) -> str:
+    """Return a picture as the smallest kind of file that browsers know and Pillow writes here, as a data URI."""
+    file = io.BytesIO()
+    kind = "webp" if features.check("webp") else "jpeg"
+    options = {"method": 2} if kind == "webp" else {}  # 4, the default, takes 1.6 times as long and saves 4%
+    image.save(file, kind, quality=quality, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+
+
+def _readable(source: Source, rows: Iterable[int], sides: Mapping[int, int]) -> Iterator[_Work | None]:
+    for row in rows:
+        try:
+            yield _Work(source.read(row), sides[row])
+        except PictureError:
+            yield None
+
+
+def _make_small(work: _Work | None) -> Thumbnail | None:
+    if work is None:
+        return None
+    try:
+        image, _size = decode(work.picture, shrink_to=work.side)
+    except PictureError:
+        return None
+    image.thumbnail((work.side, work.side))
+    return Thumbnail(uri=data_uri(image, 70 if max(image.size) > _TINY else 90))

@@ -3,16 +3,18 @@
 import base64
 import hashlib
 import math
+import re
 from functools import cache
 from numbers import Real
 from pathlib import Path
-from typing import NamedTuple, TypeGuard
+from typing import TypeGuard
 
 from jinja2 import Environment, FileSystemLoader, Undefined
 from markupsafe import Markup
 
 from kilat.locale import _, ngettext
 from kilat.report import palette
+from kilat.report.glossary import explained
 from kilat.report.svg_canvas import printable, shorten
 
 
@@ -23,7 +25,7 @@ def fill(template: str, /, **content: object) -> str:
         template: such as ``page.html.j2``.
         content: what it shows, by the names that it uses.
     """
-    return _environment().get_template(template).render(**content)
+    return _environment().get_template(template).render(explained=explained(), **content)
 
 
 @cache
@@ -36,24 +38,22 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    environment.globals.update(_=_, ngettext=ngettext, palette=palette, script=page_script())
-    filters = (percent, points, number, count, rounded, size, lines, file_uri, shorten, split_name)
+    script = Markup(Path(__file__).with_name("page.js").read_text("utf-8"))  # noqa: S704 - it is ours
+    environment.globals.update(_=_, ngettext=ngettext, palette=palette, script=script)
+    filters = (percent, points, number, count, rounded, size, lines, digest, headings, shorten, split_name)
     environment.filters.update({filter_.__name__: filter_ for filter_ in filters})
     return environment
 
 
-class Script(NamedTuple):
-    """The script of pages: its text, and its digest as a content policy names it."""
-
-    text: Markup
-    digest: str
+def digest(text: str) -> str:
+    """Return the digest by which a content policy names a script or a style."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"
 
 
-def page_script() -> Script:
-    """Return ``page.js``."""
-    text = Path(__file__).with_name("page.js").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-    return Script(Markup(text), f"sha256-{digest}")  # noqa: S704 - it is ours
+def headings(html: str) -> list[tuple[str, Markup]]:
+    """Return the sections of a page: the id of each, and its heading."""
+    found = re.findall(r'<section id="([\w-]+)">\s*<h2>(.*?)</h2>', html, re.DOTALL)
+    return [(anchor, Markup(heading)) for anchor, heading in found]  # noqa: S704 - it was escaped when it was written
 
 
 def _finalize(value: object) -> object:
@@ -107,14 +107,6 @@ def defined(value: object) -> TypeGuard[float]:
 def lines(text: str) -> Markup:
     """Return text with its line breaks."""
     return Markup("\n").join(Markup.escape(printable(line)) for line in text.split("\n"))
-
-
-def file_uri(link: str | None) -> str:
-    """Return the URI of a file; empty where there is none."""
-    try:
-        return Path(link).as_uri() if link else ""
-    except ValueError:
-        return ""
 
 
 def split_name(split: str) -> str:

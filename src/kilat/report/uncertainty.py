@@ -1,11 +1,13 @@
 """Prediction sets, unknown pictures, and calibration class by class, in sentences and figures."""
 
+import numpy as np
 from markupsafe import Markup
 
 from kilat.learn.measures import SetMeasures
 from kilat.learn.metrics import Metrics, UnknownSection
 from kilat.locale import _, ngettext
 from kilat.report import uncertainty_figures
+from kilat.report.lead import ENOUGH
 from kilat.report.svg_canvas import percent_label
 from kilat.report.template import count, number, percent, points
 
@@ -35,6 +37,11 @@ def set_sentences(sets: SetMeasures | None) -> list[str]:
         low=points(low),
         high=points(high),
     )
+    if sets.single == 1:
+        size = _("Every set has one class, the answer: that suffices for the target.")
+        if sets.coverage is not None and high < sets.target_coverage:
+            size = _("Every set has one class, the answer.")
+        return [coverage, size]
     size = _(
         "A set has {size} classes on average. With one class in it ({single} of the sets) the prediction can stand as "
         "it is; with several ({several}) the picture is hard, and a person should look at it."
@@ -106,14 +113,20 @@ def _method_name(key: str) -> str:
 
 
 def figures(metrics: Metrics) -> dict[str, Markup]:
-    """Draw ``set_sizes``, ``class_coverage`` and ``class_reliability``, those that there are numbers for."""
+    """Draw ``set_sizes``, ``class_coverage`` and ``class_reliability``, those that say something.
+
+    Sizes are drawn where there are several, coverage by class where a class differs from the target by more than
+    chance, calibration by class where there are enough pictures.
+    """
     measured, drawn = metrics.measured, {}
     sets = measured.sets
     if sets is not None and sets.n:
-        drawn["set_sizes"] = uncertainty_figures.sizes(sets.sizes)
-        if any(coverage.n for coverage in sets.by_class.values()):
+        if np.count_nonzero(sets.sizes) > 1:
+            drawn["set_sizes"] = uncertainty_figures.sizes(sets.sizes)
+        intervals = [one.coverage_interval for one in sets.by_class.values() if one.coverage_interval]
+        if any(not low <= sets.target_coverage <= high for low, high in intervals):
             drawn["class_coverage"] = uncertainty_figures.class_coverage(sets.by_class, sets.target_coverage)
-    if measured.n and any(one.reliability for one in measured.per_class.values()):
+    if measured.n >= ENOUGH and any(one.reliability for one in measured.per_class.values()):
         worst_first = dict(sorted(measured.per_class.items(), key=lambda item: -(item[1].ece or 0)))
         before = measured.uncalibrated.per_class if measured.uncalibrated else None
         drawn["class_reliability"] = uncertainty_figures.class_reliability(worst_first, before)

@@ -1,5 +1,6 @@
 """``kilat.check``: what is wrong with labelled pictures; every training does the same checks."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,7 +130,7 @@ def check(  # noqa: PLR0913 - a choice each
     Raises:
         KilatError: the data cannot be read.
     """
-    timer = Timer()
+    timer, begun = Timer(), asked.now()
     recipe = recipes.load(recipe, overrides)
     reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show(progress) as shown, interruption.explained(keeps_features=True):
@@ -149,7 +150,9 @@ def check(  # noqa: PLR0913 - a choice each
                 **counts,
                 "cross_validated": checked.cross_validated,
                 "suspects_file": run_folder.SUSPECTS if len(checked.suspects) else None,
-                "command": command or f"kilat check {source.name}",
+                "command": f"kilat check {shlex.quote(str(data) if isinstance(data, str | Path) else source.name)}",
+                "asked": command or asked.python_call("check", data, **overrides),
+                "begun": begun,
                 "seconds": timer.timings()["total_s"],
                 **check_page.sizes_and_formats(catalog),
             }

@@ -53,6 +53,11 @@ class Run:
         return run
 
     @cached_property
+    def start(self) -> run_folder.Start:
+        """What it was started with."""
+        return run_folder.Start.read(self.folder)
+
+    @cached_property
     def metrics(self) -> Metrics:
         """What was measured, the content of ``metrics.json``."""
         return run_folder.read_metrics(self.folder)
@@ -88,23 +93,29 @@ class Run:
         """The report's page."""
         return self.folder / run_folder.REPORT
 
+    def content(self, metrics: Metrics | None = None) -> page.Report:
+        """Return everything in the folder that the report shows.
+
+        Args:
+            metrics: of a run that is about to be finished; by default those in the folder.
+        """
+        return page.Report(
+            self.folder.name,
+            metrics or self.metrics,
+            self.recipe,
+            self.catalog,
+            self.predictions,
+            self.history,
+            run_folder.read_illustrations(self.folder),
+        )
+
     def render_report(self, metrics: Metrics | None = None) -> str:
         """Return the report as HTML, from what is in the folder alone.
 
         Args:
             metrics: of a run that is about to be finished; by default those in the folder.
         """
-        return page.render(
-            page.Report(
-                self.folder.name,
-                metrics or self.metrics,
-                (self.folder / run_folder.RECIPE).read_text("utf-8"),
-                self.catalog,
-                self.predictions,
-                self.history,
-                run_folder.read_illustrations(self.folder),
-            )
-        )
+        return page.render(self.content(metrics))
 
     def write_report(self) -> Path:
         """Write the report again, the same bytes as the run wrote, and return its path."""

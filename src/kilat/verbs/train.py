@@ -28,13 +28,14 @@ from kilat.learn.uncertainty import fit_uncertainty
 from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.recipe import Recipe
-from kilat.report.illustrations import illustrate
+from kilat.report.illustrations import Illustrations, augmented_sheet, illustrate
+from kilat.report.nearest_pictures import nearest_pictures
 from kilat.report.picture_map import map_pictures
 from kilat.runtime import progress_bars
 from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress, silent
 from kilat.runtime.timer import Timer
-from kilat.verbs import interruption, run_folder
+from kilat.verbs import asked, interruption, run_folder
 from kilat.verbs.check import Checked, look_into, measure_without
 from kilat.verbs.open_data import Data, Labels, open_data
 from kilat.verbs.run import Run
@@ -65,6 +66,7 @@ def train(  # noqa: PLR0913 - a choice each
     on_epoch: Callable[[Row], None] = lambda row: None,
     progress: Progress | None = None,
     started: float | None = None,
+    command: str = "",
     **overrides: Any,
 ) -> Run:
     """Train a classifier and write its run folder.
@@ -92,13 +94,15 @@ def train(  # noqa: PLR0913 - a choice each
         on_epoch: called with the row of every epoch of a training by gradient.
         progress: that shows its stages (``kilat.runtime.progress``); by default a terminal or a notebook does.
         started: on ``time.perf_counter``, when a time limit began to count, such as before imports; by default now.
+        command: that asked for this, to be shown in the report; by default the call.
         overrides: single choices of the recipe, such as ``seed=1`` or ``**{"fit.optimizer.name": "nadam"}``.
 
     Raises:
         KilatError: what was given, why it is refused, and how to fix it.
     """
-    timer = Timer(started=started)
+    timer, begun = Timer(started=started), asked.now()
     recipe = recipes.of_preset(preset, recipe)
+    command = command or asked.python_call("train", data, None if recipe == "transfer" else recipe, **overrides)
     reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show(progress) as shown, contextlib.ExitStack() as stack:
         if resume is None:
@@ -130,7 +134,7 @@ def train(  # noqa: PLR0913 - a choice each
         history = run_folder.History(folder, [tracker.epoch, on_epoch] if tracker else [on_epoch])
         options = TrainingOptions(folder / run_folder.CHECKPOINTS, start.network, network, history.append)
         outcome = fit(source, chosen, timer, shown, options)
-        return write(folder, source, outcome, timer, shown, tracker)
+        return write(folder, source, outcome, timer, shown, tracker, command=command, begun=begun)
 
 
 def write(
@@ -140,6 +144,9 @@ def write(
     timer: Timer,
     progress: Progress = silent,
     tracker: "Tracker | None" = None,
+    *,
+    command: str = "",
+    begun: str = "",
 ) -> Run:
     """Write everything that a run leaves in its folder; the metrics last, since with them it counts as finished."""
     if tracker and tracker.failure:
@@ -147,15 +154,16 @@ def write(
     learned = outcome.learned
     predictions = outcome.predictions()
     with timer.measure("report_s"), progress.stage(_("Writing the report")):
-        illustrations = illustrate(
-            source,
-            learned.catalog,
-            predictions,
-            outcome.checked.findings,
+        findings = outcome.checked.findings
+        known = Illustrations(
+            command=command,
+            begun=begun,
+            nearest=nearest_pictures(learned, predictions),
+            augmented=augmented_sheet(learned.augmented),
             network=learned.summary,
-            augmented=learned.augmented,
-            picture_map=map_pictures(learned, predictions, outcome.checked.findings),
+            picture_map=map_pictures(learned, predictions, findings),
         )
+        illustrations = illustrate(source, learned.catalog, predictions, findings, known)
     metrics = outcome.metrics(timer.timings())
     write_file(folder / run_folder.MODEL, outcome.model)
     write_file(folder / run_folder.RECIPE, learned.recipe.to_yaml())

@@ -1,0 +1,252 @@
+"""The diagnosis of a run: what follows from all that is known of it, as codes with values, the most urgent first.
+
+What makes the measurement doubtful comes first, then one thing that holds the classifier back. More pictures are
+advised only where nothing else was found that they would not mend.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from kilat.learn.measures import Measures
+from kilat.learn.metrics import Metrics
+from kilat.locale.notes import Note
+from kilat.report.learning_curve import Point, last_doubling
+from kilat.report.training_course import Course
+
+FEW_TEST = 100
+"""With fewer test pictures than this, chance decides much of what is measured."""
+
+_BROKEN = {"diagnosis_batch_norm", "diagnosis_same_answer", "diagnosis_nothing_learned"}
+"""What is said before anything about the measurement: there is nothing yet that is worth measuring well."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a run.
+
+    Args:
+        metrics: what was measured and noted.
+        course: of the training by gradient that answers; None where there was none.
+        curve: the learning curve of a head.
+        train_counts: training pictures of every class.
+        mixes: whether training pictures were mixed with each other, so that accuracy on them says little.
+    """
+
+    metrics: Metrics
+    course: Course | None = None
+    curve: Sequence[Point] = ()
+    train_counts: Mapping[str, int] = field(default_factory=dict)
+    mixes: bool = False
+
+    @property
+    def measured(self) -> Measures:
+        """The measures to go by."""
+        return self.metrics.measured
+
+    @cached_property
+    def noted(self) -> dict[str, Mapping[str, Any]]:
+        """The values of the run's notes, by their codes."""
+        return {note.code: note.values for note in self.metrics.notes}
+
+    @cached_property
+    def found(self) -> dict[str, Mapping[str, Any]]:
+        """The values of what was found in the data and is serious, by its kind."""
+        return {one["kind"]: one["values"] for one in self.metrics.check.findings if one["severity"] == "serious"}
+
+    @property
+    def accuracies(self) -> dict[str, float] | None:
+        """Accuracy in training and in validation, of the epoch that was kept; None where they cannot be compared."""
+        course = self.course
+        if course is None or course.training_accuracy is None or course.validation_accuracy is None or self.mixes:
+            return None
+        return {"training": _not_all(course.training_accuracy), "validation": _not_all(course.validation_accuracy)}
+
+    @property
+    def is_no_better(self) -> bool:
+        """Whether it may be no better than always giving the same answer."""
+        majority, interval = self.measured.majority.accuracy, self.measured.accuracy_interval
+        return majority is not None and interval is not None and interval[0] <= majority
+
+
+def diagnose(evidence: Evidence) -> list[Note]:
+    """Return one or two notes: what makes the measurement doubtful, if anything does, and what to do next."""
+    if not evidence.measured.n:
+        return [Note("diagnosis_nothing_measured")]
+    doubt, cause = _first(_DOUBTS, evidence), _first(_CAUSES, evidence)
+    if doubt and (doubt.code == "diagnosis_only_leaked" or cause is None):
+        return [doubt]
+    if cause is None:
+        return [Note("diagnosis_good")]
+    if doubt is None:
+        return [cause]
+    return [cause, doubt] if cause.code in _BROKEN else [doubt, cause]
+
+
+Rule = Callable[[Evidence], Note | None]
+
+
+def _first(rules: Sequence[Rule], evidence: Evidence) -> Note | None:
+    return next((note for rule in rules if (note := rule(evidence))), None)
+
+
+def _leak(evidence: Evidence) -> Note | None:
+    found = evidence.metrics.test.without_leaked
+    if found is None or not found.leaked:
+        return None
+    if found.accuracy is None:
+        return Note("diagnosis_only_leaked", {"n": found.leaked})
+    values = {"count": found.leaked, "n": found.leaked + found.n, "clean": found.n, "accuracy": found.accuracy}
+    return Note("diagnosis_leak", values)
+
+
+def _shortcut(evidence: Evidence) -> Note | None:
+    return Note("diagnosis_shortcut") if "shortcut" in evidence.found else None
+
+
+def _few_test_pictures(evidence: Evidence) -> Note | None:
+    test, interval = evidence.metrics.test, evidence.metrics.test.accuracy_interval
+    if not 0 < test.n < FEW_TEST or interval is None:
+        return None
+    return Note("diagnosis_few_test_pictures", {"count": test.n, "low": interval[0], "high": interval[1]})
+
+
+def _batch_norm(evidence: Evidence) -> Note | None:
+    accuracies = evidence.accuracies
+    return Note("diagnosis_batch_norm", accuracies) if accuracies and "batch_norm_unsettled" in evidence.noted else None
+
+
+def _same_answer(evidence: Evidence) -> Note | None:
+    is_certain = int(evidence.noted.get("parity_inconclusive", {}).get("count", 1)) > 1
+    return Note("diagnosis_same_answer") if is_certain and evidence.metrics.is_trained else None
+
+
+def _nothing_learned(evidence: Evidence) -> Note | None:
+    accuracies, majority = evidence.accuracies, evidence.measured.majority
+    if accuracies is None or majority.accuracy is None or not evidence.is_no_better:
+        return None
+    if accuracies["training"] > majority.accuracy + 0.15:
+        return None
+    return Note("diagnosis_nothing_learned", {**accuracies, "label": majority.label, "baseline": majority.accuracy})
+
+
+def _diverged(evidence: Evidence) -> Note | None:
+    fit = evidence.metrics.fit
+    return Note("diagnosis_diverged") if fit and fit.rollbacks and evidence.metrics.is_trained else None
+
+
+def _unfinished(evidence: Evidence) -> Note | None:
+    course, fit = evidence.course, evidence.metrics.fit
+    if course is None or fit is None or not course.is_falling:
+        return None
+    code = "diagnosis_time_limit" if fit.stop_reason == "time_limit" else "diagnosis_unfinished"
+    return Note(code, {"epochs": course.epochs})
+
+
+def _overfitting(evidence: Evidence) -> Note | None:
+    accuracies = evidence.accuracies
+    if accuracies is None or accuracies["training"] - accuracies["validation"] < 0.08:
+        return None
+    return Note("diagnosis_overfitting", accuracies)
+
+
+def _underfitting(evidence: Evidence) -> Note | None:
+    accuracies = evidence.accuracies
+    if accuracies is None or accuracies["training"] > min(0.9, accuracies["validation"] + 0.03):
+        return None
+    return Note("diagnosis_underfitting", accuracies) if accuracies["validation"] < 0.85 else None
+
+
+def _suspected_labels(evidence: Evidence) -> Note | None:
+    values = evidence.found.get("suspected_labels")
+    if values is None:
+        return None
+    return Note("diagnosis_suspected_labels", {key: values[key] for key in ("count", "n", "share")})
+
+
+def _no_better_than_baseline(evidence: Evidence) -> Note | None:
+    if not evidence.is_no_better:
+        return None
+    majority, data = evidence.measured.majority, evidence.metrics.data
+    values: dict[str, Any] = {"label": majority.label, "baseline": majority.accuracy}
+    if data.train >= 20 * len(data.classes):
+        return Note("diagnosis_no_better_than_baseline", values)
+    return Note("diagnosis_too_few_pictures", {**values, "train": data.train, "classes": len(data.classes)})
+
+
+def _few_of_class(evidence: Evidence) -> Note | None:
+    """Name the class that is recognised least, where it has far fewer training pictures than others."""
+    counts, accuracy = evidence.train_counts, evidence.measured.accuracy
+    if not counts or accuracy is None:
+        return None
+    few = min(50.0, float(np.median(list(counts.values()))) / 2)
+    weak = {
+        name: measured.recall
+        for name, measured in evidence.measured.per_class.items()
+        if measured.recall is not None and measured.recall < accuracy - 0.15 and counts.get(name, 0) <= few
+    }
+    if not weak:
+        return None
+    name = min(weak, key=lambda name: (weak[name], counts.get(name, 0), name))
+    support = evidence.measured.per_class[name].support
+    return Note(
+        "diagnosis_few_of_class",
+        {"label": name, "count": counts.get(name, 0), "found": weak[name], "support": support},
+    )
+
+
+def _pair(evidence: Evidence) -> Note | None:
+    """Name two classes, where more of the mistakes are between them than would be by chance."""
+    matrix, names = np.asarray(evidence.measured.confusion), evidence.metrics.data.classes
+    if len(names) < 3:
+        return None
+    mistakes = matrix - np.diag(np.diag(matrix))
+    both = np.triu(mistakes + mistakes.T)
+    a, b = np.unravel_index(int(both.argmax()), both.shape)
+    count, wrong = int(both[a, b]), int(mistakes.sum())
+    pairs = len(names) * (len(names) - 1) // 2
+    if count < 5 or count < wrong * max(0.25, min(3 / pairs, 0.5)):
+        return None
+    values = {"a": names[int(a)], "b": names[int(b)], "mistakes": count, "wrong": wrong, "share": count / wrong}
+    return Note("diagnosis_pair", values)
+
+
+def _all_right(evidence: Evidence) -> Note | None:
+    return Note("diagnosis_all_right") if evidence.measured.accuracy == 1 else None
+
+
+def _more_pictures(evidence: Evidence) -> Note | None:
+    doubling = last_doubling(evidence.curve)
+    if doubling is None:
+        return None
+    half, last = doubling
+    values = {"half": half.pictures, "pictures": last.pictures, "before": half.accuracy, "after": last.accuracy}
+    rises = last.accuracy - half.accuracy >= 0.01
+    return Note("diagnosis_more_pictures" if rises else "diagnosis_more_pictures_help_little", values)
+
+
+_DOUBTS: tuple[Rule, ...] = (_leak, _shortcut, _few_test_pictures)
+_CAUSES: tuple[Rule, ...] = (
+    _batch_norm,
+    _same_answer,
+    _nothing_learned,
+    _diverged,
+    _suspected_labels,
+    _all_right,
+    _unfinished,
+    _overfitting,
+    _underfitting,
+    _no_better_than_baseline,
+    _few_of_class,
+    _pair,
+    _more_pictures,
+)
+"""In the order of what to do first: the first one that applies is said."""
+
+
+def _not_all(share: float) -> float:
+    """Return a share of which what is not quite all does not read as 100%."""
+    return min(share, 0.99) if share < 1 else share
