@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from kilat.verbs.estimator import ImageClassifier, ImageEmbedder
     from kilat.verbs.evaluate import evaluate
     from kilat.verbs.run import Run
+    from kilat.verbs.show import Batch, show
     from kilat.verbs.train import train
 
 _HOMES = {
+    "Batch": "kilat.verbs.show",
     "Check": "kilat.verbs.check",
     "Classifier": "kilat.bundle.predictor",
     "ImageClassifier": "kilat.verbs.estimator",
@@ -27,12 +29,13 @@ _HOMES = {
     "drift": "kilat.verbs.drift",
     "evaluate": "kilat.verbs.evaluate",
     "load": "kilat.bundle.predictor",
+    "show": "kilat.verbs.show",
     "train": "kilat.verbs.train",
 }
 
 __all__ = [
-    "Check", "Classifier", "ImageClassifier", "ImageEmbedder", "KilatError", "Prediction", "Run", "check", "drift",
-    "evaluate", "load", "train",
+    "Batch", "Check", "Classifier", "ImageClassifier", "ImageEmbedder", "KilatError", "Prediction", "Run", "check",
+    "drift", "evaluate", "load", "show", "train",
 ]  # fmt: skip
 
 
