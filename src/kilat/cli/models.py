@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kilat.cli import show
+from kilat.cli import outcome, show
 from kilat.cli.options import ClassFrom, Data, Images, Json, LabelColumn, Model, PathColumn, Quiet, Root, SplitColumn
 from kilat.cli.verb import verb
 from kilat.locale import N_, _
@@ -86,7 +86,7 @@ def evaluate(  # noqa: PLR0917 - an option each
     if as_json:
         show.print_json({"model": str(model), "metrics": document})
         return
-    show.print_evaluation(evaluation)
+    outcome.print_evaluation(evaluation)
     if evaluation.robustness is not None:
         print(robustness.table(evaluation.robustness))
         show.print_written(out)

@@ -87,11 +87,14 @@ class _TerminalBars:
     def end(self, stage: Stage) -> None:
         """Put a line in the place of its bar."""
         self._stages.remove(stage)
-        self.say(f"{stage.name}: {outcome(stage)}")
+        self._print(f"{stage.name}: {outcome(stage)}", "dim")
 
     def say(self, line: str) -> None:
         """Show a line above the bars."""
-        self._live.console.print(line, markup=False, highlight=False)
+        self._print(line)
+
+    def _print(self, line: str, style: str | None = None) -> None:
+        self._live.console.print(line, style=style, markup=False, highlight=False)
 
 
 def _bars(stages: tuple[Stage, ...]) -> "Table":

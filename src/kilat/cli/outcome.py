@@ -1,0 +1,206 @@
+"""How train, check and eval end: what came out, how far to believe it, what to look at, what to do next."""
+
+import os
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kilat.cli.show import classes, pictures, print_names
+from kilat.cli.terminal import linked, wrapped
+from kilat.locale import _, ngettext
+from kilat.locale.notes import Note
+
+if TYPE_CHECKING:
+    from kilat.learn.measures import Measures
+    from kilat.learn.metrics import Evaluation, Metrics
+    from kilat.verbs.check import Check
+    from kilat.verbs.run_folder import Start
+
+_MARKS = {"serious": "!! ", "warning": " ! ", "note": "   "}
+"""How much a finding matters, the most serious first."""
+
+_LOOKED_AT = 3
+
+
+def print_run(folder: Path, start: "Start", metrics: "Metrics") -> None:
+    """Print what a training came to, what to do next, and where its report and its model are.
+
+    Args:
+        folder: of the run.
+        start: what it was started with.
+        metrics: what was measured.
+    """
+    _print_counts(metrics.data.used, metrics.data.classes, metrics.data.refused, metrics.timing["total_s"])
+    print()
+    _print_accuracy(metrics.measured, _measured_on(metrics))
+    _print_uncertainty(metrics.test)
+    if metrics.comparison is not None:
+        from kilat.report.comparison import cost_sentence, sentences
+
+        for sentence in (*sentences(metrics.comparison), cost_sentence(metrics.timing)):
+            print(wrapped(sentence))
+    _print_notes(metrics.document()["notes"], [one for one in metrics.check.findings if one["severity"] == "serious"])
+    _print_mistakes(metrics.measured, metrics.data.classes)
+    _print_next(
+        shlex.join(["kilat", "predict", str(folder), "photo.jpg"]),
+        *([] if start.data is None else [_command("check", start)]),
+    )
+    print(_("report  {path}").format(path=linked(folder / "report.html")))
+    print(_("model   {path}").format(path=linked(folder / "model.onnx")))
+
+
+def print_check(check: "Check") -> None:
+    """Print what a check found, and where its page and its table of suspected labels are."""
+    data, seconds = check.document["data"], check.document["timing"]["total_s"]
+    _print_counts(data["used"], sorted(data["classes"]), data["refused"], seconds)
+    _print_notes(check.document["notes"], check.document["findings"])
+    if not check.findings:
+        print(_("Nothing was found that needs your attention."))
+    print(_("page    {path}").format(path=linked(check.folder / "check.html")))
+    print(_("labels  {path}").format(path=linked(check.folder / "suspects.csv")))
+
+
+def print_evaluation(evaluation: "Evaluation") -> None:
+    """Print how a model did on pictures that it was not trained on, and beside it on those that it was trained on."""
+    data = evaluation.data
+    _print_counts(data.used, data.classes, data.refused, evaluation.timing["total_s"])
+    print()
+    _print_accuracy(evaluation.test, _on_test_pictures(evaluation.test.n))
+    _print_uncertainty(evaluation.test)
+    if (train := evaluation.train) is not None:
+        sentence = ngettext(
+            "{count:,} more picture is no test: the model was trained on it (accuracy {accuracy:.1%})",
+            "{count:,} more pictures are no test: the model was trained on them (accuracy {accuracy:.1%})",
+            train.n,
+        )
+        print(wrapped(sentence.format(count=train.n, accuracy=train.accuracy)))
+    _print_notes(evaluation.document()["notes"])
+    _print_mistakes(evaluation.test, data.classes)
+
+
+def _print_counts(used: int, names: Sequence[str], refused: int, seconds: float) -> None:
+    """Print how many pictures there are, and what the classes are called: a wrong one is seen at once."""
+    print(
+        _("{pictures} of {classes}, {refused:,} refused; {seconds:.1f} s").format(
+            pictures=pictures(used), classes=classes(len(names)), refused=refused, seconds=seconds
+        )
+    )
+    print_names(names)
+
+
+def _on_test_pictures(count: int) -> str:
+    return ngettext("on {count:,} test picture", "on {count:,} test pictures", count).format(count=count)
+
+
+def _measured_on(metrics: "Metrics") -> str:
+    """Return which pictures were measured on."""
+    if metrics.test.n:
+        return _on_test_pictures(metrics.test.n)
+    sentence = _("in cross-validation on {count:,} pictures; there is no test set")
+    if metrics.is_trained:
+        sentence = _("on {count:,} validation pictures, which also chose the epoch; there is no test set")
+    return sentence.format(count=metrics.validation.n)
+
+
+def _print_accuracy(measured: "Measures", pictures_measured_on: str) -> None:
+    if measured.accuracy is None or measured.accuracy_interval is None:
+        print(_("There are no pictures to test on."))
+        return
+    low, high = measured.accuracy_interval
+    accuracy = _("accuracy {accuracy:.1%} {on} (95% interval {low:.1%} to {high:.1%})").format(
+        accuracy=measured.accuracy, on=pictures_measured_on, low=low, high=high
+    )
+    print(wrapped(accuracy, "  ", first=""))
+    if measured.majority.label is not None:
+        baseline = _("baseline {accuracy:.1%}: always answering '{label}'")
+        print(wrapped(baseline.format(accuracy=measured.majority.accuracy, label=measured.majority.label), "  "))
+    scores = _("balanced accuracy {balanced:.1%}, log loss {loss:.3f}, calibration error {ece:.3f}").format(
+        balanced=measured.balanced_accuracy, loss=measured.log_loss, ece=measured.ece
+    )
+    print(wrapped(scores, "  "))
+
+
+def _print_uncertainty(test: "Measures") -> None:
+    """Print what prediction sets and the detector of unknown pictures do on the test pictures."""
+    if test.n and test.sets is not None:
+        sets = _("sets contain the true class in {coverage:.1%} (target {target:.0%}), {size:.2f} classes on average")
+        values = {"coverage": test.sets.coverage, "target": test.sets.target_coverage, "size": test.sets.size}
+        print(wrapped(sets.format(**values), "  "))
+    if test.n and test.unknown is not None:
+        print(wrapped(_("{share:.1%} of them are reported as unknown").format(share=test.unknown.share), "  "))
+        if (others := test.unknown.other_classes) is not None:
+            sentence = ngettext(
+                "of {count:,} picture of other classes {share:.1%} is (AUROC {auroc:.3f})",
+                "of {count:,} pictures of other classes {share:.1%} are (AUROC {auroc:.3f})",
+                others.n,
+            )
+            print(wrapped(sentence.format(count=others.n, share=others.share, auroc=others.auroc), "  "))
+
+
+def _print_notes(notes: Iterable[Mapping[str, Any]], findings: Iterable[Mapping[str, Any]] = ()) -> None:
+    """Print what changes how far a result can be believed: findings, the serious ones first, then notes.
+
+    Args:
+        notes: each a ``code`` with ``values``.
+        findings: in the data; a mark says how much each matters.
+    """
+    from kilat.check import sentences
+
+    lines = [
+        (_MARKS[one["severity"]], sentences.title(one["kind"], one["values"]))
+        for one in sorted(findings, key=lambda one: list(_MARKS).index(one["severity"]))
+    ]
+    lines += [(" - ", Note(**note).sentence()) for note in notes]
+    if lines:
+        print(_("\nTo know before you believe it:"))
+    for mark, sentence in lines:
+        print(wrapped(sentence, "   ", first=mark))
+
+
+def _print_mistakes(measured: "Measures", names: Sequence[str]) -> None:
+    """Print the most frequent mistakes; where none happened twice, the classes that are recognised least."""
+    from kilat.report.tables import confused_pairs
+
+    pairs = confused_pairs(names, measured.confusion)[:_LOOKED_AT]
+    if not pairs:
+        return
+    print(_("\nLook at:"))
+    if pairs[0].count > 1:
+        template = _("'{truth}' answered as '{predicted}': {count:,} of {support:,}")
+        lines = [template.format(**vars(pair)) for pair in pairs]
+    else:
+        template = _("'{label}': {recall:.0%} of its {support:,} pictures are recognised")
+        known = [
+            (one.recall, label, one.support) for label, one in measured.per_class.items() if one.recall is not None
+        ]
+        weakest = [one for one in sorted(known) if one[0] < 1]
+        lines = [template.format(recall=one[0], label=one[1], support=one[2]) for one in weakest[:_LOOKED_AT]]
+    for line in lines:
+        print(wrapped(line, "     ", first="   "))
+
+
+def _print_next(*commands: str) -> None:
+    """Print commands as they can be pasted, whole however wide the terminal is."""
+    print(_("\nNext:"))
+    for command in commands:
+        print(f"   {command}")
+    print()
+
+
+def _command(verb: str, start: "Start") -> str:
+    """Return a command about the data of a run; paths below the folder that one is in are short."""
+    assert start.data is not None
+    reading = {
+        f"--{name.replace('_', '-')}": value
+        for name in ("path_column", "label_column", "split_column", "images", "class_from")
+        if (value := getattr(start.reading, name)) is not None
+    }
+    options = {"--root": start.root, "--labels": start.labels, **reading}
+    given = [part for name, value in options.items() if value is not None for part in (name, _short(value))]
+    return shlex.join(["kilat", verb, _short(start.data), *given])
+
+
+def _short(path: str) -> str:
+    """Return an absolute path relative to the current folder where it is in it; anything else as it is."""
+    return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else path
