@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from kilat import recipe as recipes
 from kilat.learn.metrics import Metrics
 from kilat.report.illustrations import Illustrations
 from kilat.report.page import Report
@@ -14,7 +15,7 @@ from kilat.report.pictures import Thumbnail
 
 
 class Page(HTMLParser):
-    """The tags of a page with their attributes, its text without runs of space, and apart from it its scripts."""
+    """The tags of a page with their attributes, its text without runs of space and styles, and its scripts."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -22,23 +23,23 @@ class Page(HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self._text = ""
         self.scripts: list[str] = []
-        self._in_script = False
+        self._in_script = self._in_style = False
         self.feed(html)
         self.text = " ".join(self._text.split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        self._in_script = tag == "script"
+        self._in_script, self._in_style = tag == "script", tag == "style"
         self.scripts += [""] * self._in_script
 
     def handle_endtag(self, tag: str) -> None:
         self._text += " " if tag in {"th", "td"} else ""
-        self._in_script = False
+        self._in_script = self._in_style = False
 
     def handle_data(self, data: str) -> None:
         if self._in_script:
             self.scripts[-1] += data
-        else:
+        elif not self._in_style:
             self._text += data
 
     def names(self) -> set[str]:
@@ -141,7 +142,7 @@ def report_of(
     history: Sequence[dict[str, float]] = (),
     illustrations: Illustrations | None = None,
     name: str = "pets",
-    recipe: str = "features:\n  resize: squash\n",
+    recipe: dict[str, Any] | None = None,
 ) -> Report:
     """Return a report; its mistakes are pictures of the second class classified as the first."""
     document = metrics_of(classes, confusion) | (metrics or {})
@@ -154,11 +155,11 @@ def report_of(
         "probability": [probability for _file, probability in mistakes],
     }
     used = catalog.loc[catalog["status"] == "used", "path"]
-    thumbnails = {path: Thumbnail(jpeg="/9hqcGVn", link=f"/data/{path}") for path in used}
+    thumbnails = {path: Thumbnail(uri="data:image/webp;base64,UklGRg==") for path in used}
     return Report(
         name,
         Metrics.model_validate(document),
-        recipe,
+        recipes.load(recipe or {"features": {"resize": "pad"}}),
         catalog,
         pd.DataFrame(columns),
         pd.DataFrame(list(history)),

@@ -23,9 +23,11 @@ SUMMARY: dict[str, Any] = {
     "seconds": 7.26,
     "suspects_file": "suspects.csv",
     "command": "kilat check flowers/",
+    "asked": "kilat check flowers/ --name spring",
+    "begun": "2026-05-01T09:30",
 }
-PICTURE = ShownPicture("daisy/a b.jpg", "daisy", Thumbnail(jpeg="/9hq", link="/data/a b#.jpg"), "test")
-OTHER = ShownPicture("roses/c.jpg", "roses", Thumbnail(jpeg="/9hq"), "train")
+PICTURE = ShownPicture("daisy/a b.jpg", "daisy", Thumbnail(uri="data:,"), "test")
+OTHER = ShownPicture("roses/c.jpg", "roses", Thumbnail(uri="data:,"), "train")
 
 
 def group(*pictures: ShownPicture, caption: str = "", paths: tuple[str, ...] = (), more: int = 0) -> ShownGroup:
@@ -72,7 +74,7 @@ def test_notes_stand_in_the_lead(parse):
 
 def test_findings_stand_in_their_order_under_how_much_they_matter():
     html = render("flowers", [LEAK, SUSPECTED, REFUSED, GREY], SUMMARY)
-    assert re.findall(r'<section id="(\w+)"', html) == ["data", "serious", "warning", "note", "checks", "next"]
+    assert re.findall(r'<section id="(\w+)"', html) == ["serious", "warning", "note", "data", "checks", "next"]
     assert re.findall(r"<h3>(.*?)</h3>", html) == [one.title for one in (LEAK, SUSPECTED, REFUSED, GREY)]
     assert '<a href="#warning">Worth a look (2)</a>' in html
 
@@ -82,7 +84,6 @@ def test_pictures_are_shown_with_what_there_is_to_say(page_of):
     for said in ("mirrored", "daisy → roses? 97%", "And 8 more.", "x.jpg empty file", "2 more", "daisy/a b.jpg"):
         assert said in page.text, said
     assert "daisy test daisy/a b.jpg roses train roses/c.jpg" in page.text
-    assert page.values("href").count("file:///data/a%20b%23.jpg") == 4
     assert len([tag for tag, _attrs in page.tags if tag == "img"]) == 3
 
 
@@ -113,13 +114,13 @@ def test_the_next_step_is_a_command_to_copy(page_of):
     text = page_of(LEAK, suspects_file=None).text
     assert "kilat train flowers/" in text
     assert "--labels" not in text
-    assert "made by kilat check flowers/ in 7.3 s" in text
+    assert "kilat check flowers/ --name spring 3,670 pictures, 2 classes 2026-05-01 09:30" in text
 
 
-def test_the_page_loads_nothing_and_runs_nothing(page_of):
+def test_the_page_loads_nothing(page_of):
     page = page_of(LEAK, SUSPECTED, REFUSED, GREY)
-    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _attrs in page.tags}
-    assert all(address.startswith(("data:", "file:", "#")) for name in ("src", "href") for address in page.values(name))
+    assert not {"link", "iframe", "object", "base"} & {tag for tag, _attrs in page.tags}
+    assert all(address.startswith(("data:", "#")) for name in ("src", "href") for address in page.values(name))
     ids = page.values("id")
     assert len(ids) == len(set(ids))
     assert {address[1:] for address in page.values("href") if address.startswith("#")} <= set(ids)
@@ -133,7 +134,9 @@ def test_names_are_only_ever_text(parse, name: str):
     groups = (group(shown, OTHER, caption=name), group(paths=(name,), caption=name))
     found = [ShownFinding(kind, "serious", name, name, groups) for kind in ("shortcut", "near_duplicates")]
     found.append(ShownFinding("blurred", "warning", name, name, (group(shown, caption=name),)))
-    html = render(name, found, {**SUMMARY, "classes": {name: 3, "b": 4}, "command": f"kilat check {name}"})
+    html = render(
+        name, found, {**SUMMARY, "classes": {name: 3, "b": 4}, "command": f"kilat check {name}", "asked": name}
+    )
     page = parse(html)
     html.encode("utf-8")
     assert "onerror" not in {key for _tag, attrs in page.tags for key in attrs}

@@ -24,7 +24,7 @@ from kilat.report.findings import (
     selected_rows,
     show,
 )
-from kilat.report.pictures import Thumbnail
+from kilat.report.pictures import SMALL, Thumbnail
 
 VALUES: dict[str, dict[str, Any]] = {
     "blurred": {"count": 2},
@@ -89,14 +89,14 @@ def test_pictures_have_their_captions_labels_links_and_splits():
     (found,) = shown(finding("near_duplicates", "warning", ((3, 4), (7, 8)), *changes))
     assert [group.caption for group in found.groups] == ["mirrored", "cropped"]
     first = found.groups[0].pictures
-    assert [(p.path, p.label, p.thumbnail.link, p.split) for p in first] == [
-        ("003.png", "b", "/album/003.png", "test"),
-        ("004.png", "a", "/album/004.png", "train"),
+    assert [(p.path, p.label, p.split) for p in first] == [
+        ("003.png", "b", "test"),
+        ("004.png", "a", "train"),
     ]
     assert found.groups[0].labels_differ
-    with Image.open(io.BytesIO(base64.b64decode(first[0].thumbnail.jpeg))) as image:
-        assert image.format == "JPEG"
-        assert max(image.size) <= 144
+    with Image.open(io.BytesIO(base64.b64decode(first[0].thumbnail.uri.partition(",")[2]))) as image:
+        assert image.format in {"WEBP", "JPEG"}
+        assert max(image.size) <= SMALL
 
 
 def test_a_page_does_not_grow_without_end():
@@ -145,7 +145,7 @@ def test_a_refused_picture_is_named_with_its_own_detail_even_where_there_is_a_th
     catalog = Catalog.from_entries(album.entries).table
     catalog.loc[4, ["status", "code", "detail"]] = ["refused", "duplicate", "003.png"]
     selections = select([finding("refused", "warning", ((4,),), {"code": "duplicate", "detail": "…"})])
-    (found,) = show(selections, {"004.png": Thumbnail(jpeg="/9hq")}, catalog)
+    (found,) = show(selections, {"004.png": Thumbnail(uri="data:,")}, catalog)
     assert found.groups[0].named == (NamedPicture("004.png", "byte-identical to 003.png, which counts once"),)
     assert found.groups[0].pictures == ()
 

@@ -1,5 +1,6 @@
 """Illustrations are data: read once from the pictures, kept as JSON, and enough for the same page without pictures."""
 
+import base64
 import io
 import json
 import pickle
@@ -20,11 +21,11 @@ from kilat.report.findings import select
 from kilat.report.illustrations import (
     MISTAKES,
     PER_FINDING,
-    SAMPLES,
     Illustrations,
+    augmented_sheet,
+    examples,
     illustrate,
     most_confident_mistakes,
-    sample_rows,
     select_for_report,
 )
 from kilat.report.page import render
@@ -72,17 +73,22 @@ def _run(tmp_path, report_of, metrics_of):
 
 def illustrations_of(report, folder) -> Illustrations:
     catalog = Catalog(report.catalog)
-    return illustrate(folder, catalog, report.predictions, [BLURRED], network=NETWORK, augmented=b"\x89PNG")
+    sheet = io.BytesIO()
+    Image.new("RGB", (1500, 200), "red").save(sheet, "PNG")
+    nearest: dict[str, tuple[str | None, str | None]] = {"dog/5.jpg": ("dog/3.jpg", None)}
+    known = Illustrations(network=NETWORK, nearest=nearest, augmented=augmented_sheet(sheet.getvalue()))
+    return illustrate(folder, catalog, report.predictions, [BLURRED], known)
 
 
 def test_every_picture_that_the_page_shows_is_read_once(run):
     report, folder = run
     html = render(replace(report, illustrations=illustrations_of(report, folder)))
     assert np.all(np.diff(folder.read_rows) > 0)
-    assert {4, 12, 15} <= set(folder.read_rows)  # the blurred ones, and dog/5.jpg, which is a mistake
+    # The blurred ones; dog/5.jpg, which is a mistake; and the training picture that it is most like.
+    assert folder.read_rows == [4, 12, 13, 15]
     for row in folder.read_rows:
         assert f'title="{folder.entries[row].path}"' in html
-    assert "None to show." not in html
+    assert 'nearest <span class="name">dog</span>' in html
 
 
 def test_the_page_is_the_same_from_json_with_the_pictures_gone(run, tmp_path):
@@ -144,19 +150,41 @@ def test_a_report_shows_less_of_a_finding_than_the_page_about_the_data():
     assert len(selection.groups) == PER_FINDING < len(select([many])[0].groups)
 
 
-@pytest.mark.parametrize(("classes", "per_class"), [(1, 20), (2, 10), (3, 6), (20, 1), (300, 1)])
-def test_samples_are_of_every_class_alike(catalog_of, classes, per_class):
-    names = [f"{i:03d}" for i in range(classes)]
-    catalog = pd.concat([catalog_of(names)] * 3, ignore_index=True)
-    catalog.loc[0, "status"] = "refused"
-    rows = sample_rows(catalog)
-    labels = catalog["label"].iloc[rows].value_counts()
-    assert set(labels) == {per_class}
-    assert len(labels) == min(classes, SAMPLES)
-    assert 0 not in rows
+def answers(*rows: tuple[str, str, float], split: str = "test") -> pd.DataFrame:
+    paths = [f"{split}/{i}.jpg" for i in range(len(rows))]
+    labels, predicted, probabilities = zip(*rows, strict=True)
+    columns = {"path": paths, "split": split, "label": labels, "predicted": predicted, "probability": probabilities}
+    return pd.DataFrame(columns)
 
 
-def test_samples_are_there_for_classes_of_a_single_picture(catalog_of):
-    catalog = catalog_of(["a", "b"]).iloc[[0, 10]].reset_index(drop=True)
-    assert sample_rows(catalog) == [0, 1]
-    assert sample_rows(catalog[:0]) == []
+def test_the_first_screen_shows_answers_of_every_kind_and_of_many_classes():
+    right = [("a", "a", 0.99), ("a", "a", 0.98), ("a", "a", 0.97), ("b", "b", 0.8), ("c", "c", 0.7), ("c", "c", 0.35)]
+    wrong = [("a", "b", 0.9), ("a", "b", 0.89), ("a", "b", 0.88), ("b", "c", 0.6), ("c", "a", 0.4)]
+    shown = examples(answers(*right, *wrong))
+    assert list(shown.right["label"]) == ["a", "b", "c"]
+    assert list(zip(shown.wrong["label"], shown.wrong["predicted"], strict=True)) == [
+        ("a", "b"),
+        ("b", "c"),
+        ("c", "a"),
+    ]
+    assert list(shown.unsure["probability"]) == [0.35, 0.7, 0.8]
+
+
+def test_answers_that_are_all_certain_are_not_called_unsure():
+    assert examples(answers(("a", "a", 0.99), ("b", "b", 0.98))).unsure.empty
+
+
+def test_without_a_test_set_answers_are_those_of_validation():
+    predictions = pd.concat(
+        [answers(("a", "b", 0.9), split="validation"), answers(("a", "b", 0.8), split="calibration")]
+    )
+    assert list(most_confident_mistakes(predictions)["path"]) == ["validation/0.jpg"]
+
+
+def test_a_sheet_of_augmented_pictures_is_made_as_large_as_a_page_needs(run):
+    report, folder = run
+    uri = illustrations_of(report, folder).augmented
+    assert uri is not None
+    with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as image:
+        assert image.size == (1200, 160)
+    assert augmented_sheet(None) is None
