@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from kilat.bundle.predictor import Classifier, Prediction, load
     from kilat.errors import KilatError
     from kilat.verbs.check import Check, check
+    from kilat.verbs.compare import compare
     from kilat.verbs.drift import drift
     from kilat.verbs.estimator import ImageClassifier, ImageEmbedder
     from kilat.verbs.evaluate import evaluate
@@ -26,6 +27,7 @@ _HOMES = {
     "Prediction": "kilat.bundle.predictor",
     "Run": "kilat.verbs.run",
     "check": "kilat.verbs.check",
+    "compare": "kilat.verbs.compare",
     "drift": "kilat.verbs.drift",
     "evaluate": "kilat.verbs.evaluate",
     "load": "kilat.bundle.predictor",
@@ -35,7 +37,7 @@ _HOMES = {
 
 __all__ = [
     "Batch", "Check", "Classifier", "ImageClassifier", "ImageEmbedder", "KilatError", "Prediction", "Run", "check",
-    "drift", "evaluate", "load", "show", "train",
+    "compare", "drift", "evaluate", "load", "show", "train",
 ]  # fmt: skip
 
 

@@ -7,7 +7,16 @@ Stands on every room below, verbs/ above all. Everything heavy is imported insid
 import os
 import sys
 
-from kilat.cli import data, housekeeping, models, networks, past_runs, training  # noqa: F401 - they register their verbs
+from kilat.cli import (  # noqa: F401 - they register their verbs
+    compare_runs,
+    data,
+    housekeeping,
+    models,
+    networks,
+    past_runs,
+    predictions,
+    training,
+)
 from kilat.cli.verb import app
 from kilat.errors import KilatError
 from kilat.locale import _

@@ -169,6 +169,7 @@ def _opset(graph: bytes) -> int:
 def predictions(catalog: Catalog, classes: list[str], parts: list[tuple[Part, NDArray[np.float32]]]) -> pd.DataFrame:
     """Return a row per picture that was answered without having been trained on: its label and what was predicted.
 
+    ``probability`` is that of the prediction, ``label_probability`` that of the label.
     The answers to validation pictures of a head on a frozen backbone are those of cross-validation.
 
     Args:
@@ -185,6 +186,7 @@ def predictions(catalog: Catalog, classes: list[str], parts: list[tuple[Part, ND
             "split": rows["split"].where(rows["split"].isin(("test", "calibration")), "validation"),
             "predicted": [classes[i] for i in best],
             "probability": probabilities[np.arange(len(best)), best],
+            "label_probability": probabilities[np.arange(len(best)), part.truth],
         }
         frames.append(rows.assign(**answers))
     return pd.concat(frames).sort_values("row").reset_index(drop=True)

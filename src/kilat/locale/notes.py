@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kilat.locale import _, ngettext
+from kilat.locale.comparison_sentences import COMPARISONS
 from kilat.locale.diagnosis_sentences import DIAGNOSES
 from kilat.locale.lists import listed
 from kilat.locale.note_sentences import NOTES
 from kilat.locale.phrases import phrases
 from kilat.locale.refusals import refusal_hint, refusal_sentence
 
-_SENTENCES = NOTES | DIAGNOSES
+_SENTENCES = NOTES | DIAGNOSES | COMPARISONS
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Note:
     """Something that the user should know about a result.
 
     Args:
-        code: a key of ``kilat.locale.note_sentences.NOTES``, or of ``kilat.locale.diagnosis_sentences.DIAGNOSES``.
+        code: a key of ``kilat.locale.note_sentences.NOTES``, ``kilat.locale.diagnosis_sentences.DIAGNOSES`` or
+            ``kilat.locale.comparison_sentences.COMPARISONS``.
         values: what its sentence names; numbers, strings, lists of names or phrases, and numbers by name, as JSON can
             hold them.
             The code of a refusal becomes its reason, and what to do about it stands behind the sentence.

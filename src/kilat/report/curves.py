@@ -8,6 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from kilat.locale import _
+from kilat.report.palette import MAP_COLOURS
 from kilat.report.svg_canvas import (
     ACCENT,
     DASHED,
@@ -16,6 +17,7 @@ from kilat.report.svg_canvas import (
     SIDE,
     TEXT,
     Plot,
+    shorten,
     spaced_apart,
     tick_values,
 )
@@ -24,6 +26,7 @@ from kilat.runtime.array_types import Doubles
 HALF = 370
 """Width of two figures side by side."""
 
+_DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2")
 _MAX_DOTS = 12  # up to this many epochs each is a dot on the line
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -115,6 +118,37 @@ def rate_finder(
         plot.canvas.write(centre, plot.top - 14, label, align="middle")
         plot.canvas.dots(pixel, plot.y(np.interp(at, x, np.minimum(y, top))), TEXT, 3.5)
     return plot.canvas.to_svg(_("Loss while the learning rate rises"))
+
+
+def compared(
+    lines: Mapping[str, tuple[Doubles, Doubles]], title: str, x_title: str, *, is_share: bool
+) -> Markup | None:
+    """Draw curves of several runs over each other, in the colours of the map and dashes of their own.
+
+    Args:
+        lines: the points of each run's curve, by its name; runs without any are left out.
+        title: of the figure.
+        x_title: of its axis.
+        is_share: whether values are shares.
+    """
+    lines = {name: line for name, line in lines.items() if len(line[0])}
+    if not lines:
+        return None
+    x, y = (np.concatenate([line[i] for line in lines.values()]) for i in (0, 1))
+    lowest, highest = (float(y.min()), float(y.max())) if is_share else visible_range(y)
+    low, high = _with_margin(lowest, highest)
+    plot = Plot(HALF, 268 + 20 * len(lines), _not_empty(x.min(), x.max()), (low, high), top=34 + 20 * len(lines))
+    plot.ticks(x=_epoch_labels(plot, x), y=_tick_labels(low, high, is_share=is_share))
+    plot.axis_titles(x_title)
+    plot.canvas.write(0, 9, title)
+    for number, (name, (across, up)) in enumerate(lines.items()):
+        style = _Style(MAP_COLOURS[number % len(MAP_COLOURS)], _DASHES[number % len(_DASHES)])
+        _draw_course(plot, style, across, up, high)
+        height = 31 + 20 * number
+        plot.canvas.curve([plot.left, plot.left + 26], [height, height], style.colour, 2.5, style.dash)
+        plot.canvas.write(plot.left + 33, height, shorten(name, 36), MUTED)
+    _mark_cut(plot, x, y, high, is_share=is_share)
+    return plot.canvas.to_svg(title)
 
 
 def _curves(rows: Sequence[Mapping[str, float]], key: str, title: str, best: float | None) -> Markup | None:

@@ -142,6 +142,25 @@ def choose_rows(catalog: pd.DataFrame, available: Ints, marks: Marks) -> Ints:
     return np.sort(np.concatenate([first, others]))
 
 
+def small_copies(placed: PictureMap, rows: Iterable[int]) -> dict[int, Image.Image]:
+    """Return the small copies of some pictures on a map, squashed to squares, by their rows; of others there is none.
+
+    Args:
+        placed: the map.
+        rows: of the catalog.
+    """
+    if placed.tiles is None:
+        return {}
+    sheet = Image.open(io.BytesIO(base64.b64decode(placed.tiles)))
+    places = {row: divmod(place, TILES_A_ROW) for place, row in enumerate(placed.rows)}
+    return {
+        row: sheet.crop((TILE * across, TILE * down, TILE * (across + 1), TILE * (down + 1)))
+        for row in rows
+        if row in places
+        for down, across in [places[row]]
+    }
+
+
 def _on_the_page(places: Floats) -> tuple[list[int], list[int], int]:
     """Return places as whole numbers on a map, no two the same, and the height that it takes."""
     low, extent = places.min(0), np.ptp(places, axis=0)

@@ -1,0 +1,122 @@
+"""The verb that compares finished runs: compare."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kilat.cli import show
+from kilat.cli.options import Json
+from kilat.cli.terminal import linked, wrapped
+from kilat.cli.verb import verb
+from kilat.locale import N_, _, ngettext
+
+if TYPE_CHECKING:
+    from kilat.report.run_comparison import ComparedPair, RunComparison
+
+FAMILY = "Train"
+
+_WIDTH, _LONGEST_NAME, _LEAST_VALUE = 80, 24, 12
+
+
+@verb(FAMILY, "kilat compare runs/flowers runs/flowers-2", "kilat compare runs/* --json", name="compare")
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help=N_("Folders of two or more finished runs."))],
+    out: Annotated[Path, typer.Option(help=N_("The page to write."))] = Path("comparison.html"),
+    as_json: Json = False,
+) -> None:
+    """Compare runs on the test pictures that they share."""
+    from kilat.report import compare_page
+    from kilat.runtime.files import write_file
+    from kilat.verbs.compare import compare
+
+    comparison = compare(*runs)
+    write_file(out, compare_page.render(comparison))
+    if as_json:
+        show.print_json({"page": str(out), **comparison.document()})
+        return
+    _print_runs(comparison)
+    for pair in comparison.pairs:
+        _print_pair(pair)
+    print()
+    for note in comparison.notes:
+        print(wrapped(note.sentence()))
+    _print_options(comparison)
+    print(_("page    {path}").format(path=linked(out)))
+
+
+def _print_runs(comparison: "RunComparison") -> None:
+    """Print a line for every run, its measures on the common test pictures."""
+    sentence = ngettext(
+        "{runs} runs on the {count:,} test picture that they have in common",
+        "{runs} runs on the {count:,} test pictures that they have in common",
+        comparison.n,
+    )
+    print(sentence.format(runs=len(comparison.runs), count=comparison.n))
+    print()
+    rows = [("", _("accuracy"), _("95% interval"), _("log loss"), _("time"), _("model"))]
+    for run in comparison.runs:
+        found = run.document()
+        low, high = found["accuracy_interval"]
+        rows.append(
+            (
+                _shortened(found["name"], _LONGEST_NAME),
+                f"{found['accuracy']:.1%}",
+                f"{low:.1%} – {high:.1%}",
+                f"{found['log_loss']:.3f}",
+                _("{s:.1f} s").format(s=found["seconds"]),
+                show.size(found["model_bytes"]),
+            )
+        )
+    print(*_aligned(rows), sep="\n")
+
+
+def _print_pair(pair: "ComparedPair") -> None:
+    """Print how two runs differ, and whether chance explains it."""
+    test = pair.test
+    print()
+    print(wrapped(pair.verdict()))
+    accuracy = _("accuracy {difference:+.1f} points").format(difference=test.accuracy.value * 100)
+    if test.accuracy.interval:
+        low, high = (100 * bound for bound in test.accuracy.interval)
+        accuracy += _(" (95% interval {low:+.1f} to {high:+.1f})").format(low=low, high=high)
+    loss = _("log loss {difference:+.3f}").format(difference=test.log_loss.value)
+    if test.log_loss.interval:
+        low, high = test.log_loss.interval
+        loss += _(" (95% interval {low:+.3f} to {high:+.3f})").format(low=low, high=high)
+    counts = _("right only in {second}: {gained:,}, only in {first}: {lost:,}; McNemar's exact test: {p}").format(
+        first=pair.first, second=pair.second, gained=test.only_second, lost=test.only_first, p=pair.p_text
+    )
+    print(wrapped(_("{second} against {first}:").format(first=pair.first, second=pair.second), "  "))
+    for line in (accuracy, loss, counts):
+        print(wrapped(line, "      ", first="    "))
+
+
+def _print_options(comparison: "RunComparison") -> None:
+    """Print what differs in the recipes, a line an option; long values are shortened."""
+    if not comparison.options:
+        print(_("The recipes are the same."))
+        return
+    print(_("What differs in the recipes:"))
+    count = len(comparison.runs)
+    longest = min(max(len(path) for path, _values in comparison.options), 34)
+    room = max(_LEAST_VALUE, (_WIDTH - 2 - longest - 2 * count) // count)
+    rows = [("", *(_shortened(run.name, room) for run in comparison.runs))]
+    for path, values in comparison.options:
+        rows.append((_shortened(path, longest), *("–" if v is None else _shortened(v, room) for v in values)))
+    print(*_aligned(rows, right=False), sep="\n")
+
+
+def _aligned(rows: Sequence[Sequence[str]], *, right: bool = True) -> list[str]:
+    """Return rows as lines whose columns are aligned, all but the first to the right or to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [one.rjust(width) if right else one.ljust(width) for one, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([f"  {first:<{widths[0]}}", *cells]).rstrip())
+    return lines
+
+
+def _shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -1,0 +1,291 @@
+"""Runs compared on the test pictures that they have in common, as data that terminal, JSON and page show."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from kilat.errors import RunError
+from kilat.evaluate.metrics import SMALLEST_PROBABILITY, wilson_interval
+from kilat.evaluate.paired_tests import Difference, PairedTest, compare_answers, holm
+from kilat.locale import _
+from kilat.locale.notes import Note
+from kilat.recipe import Recipe
+from kilat.report.page import Report
+from kilat.runtime.array_types import Doubles, Flags
+
+SIGNIFICANT = 0.05
+"""Up to this p-value a difference counts as more than chance."""
+
+FEW = 50
+"""With fewer common test pictures a note says that only large differences can show."""
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run, and its answers to the common test pictures.
+
+    Args:
+        name: by which it is called here.
+        report: what its folder holds.
+        answers: a row for each common test picture: ``path, label, predicted, probability, label_probability``.
+    """
+
+    name: str
+    report: Report
+    answers: pd.DataFrame
+
+    @property
+    def correct(self) -> Flags:
+        """Which of them it answers correctly."""
+        return np.asarray(self.answers["label"] == self.answers["predicted"])
+
+    @property
+    def label_probabilities(self) -> Doubles:
+        """What it gives their true classes."""
+        return self.answers["label_probability"].to_numpy(np.float64)
+
+    def document(self) -> dict[str, Any]:
+        """Return what JSON holds."""
+        metrics, correct = self.report.metrics, self.correct
+        losses = -np.log(np.maximum(self.label_probabilities, SMALLEST_PROBABILITY))
+        return {
+            "name": self.name,
+            "accuracy": float(correct.mean()),
+            "accuracy_interval": wilson_interval(int(correct.sum()), len(correct)),
+            "log_loss": float(losses.mean()),
+            "test_pictures": metrics.test.n,
+            "train_pictures": metrics.data.train,
+            "seconds": metrics.timing["total_s"],
+            "model_bytes": metrics.model.bytes,
+        }
+
+
+@dataclass(frozen=True)
+class ComparedPair:
+    """Two runs; differences are the second one's value minus the first one's.
+
+    Args:
+        first: name of the one.
+        second: name of the other.
+        test: what chance says.
+        p_value: of McNemar's test, adjusted for the number of pairs.
+    """
+
+    first: str
+    second: str
+    test: PairedTest
+    p_value: float
+
+    def verdict(self) -> str:
+        """Return whether one of the two is better by more than chance, as a sentence."""
+        if self.p_value <= SIGNIFICANT:
+            better, worse = (self.second, self.first) if self.test.accuracy.value > 0 else (self.first, self.second)
+            sentence = _("{better} answers more pictures rightly than {worse}, by more than chance explains.")
+            return sentence.format(better=better, worse=worse)
+        low, high = self.test.log_loss.interval or (0.0, 0.0)
+        if low > 0 or high < 0:
+            better, worse = (self.second, self.first) if high < 0 else (self.first, self.second)
+            sentence = _(
+                "Chance may explain the difference in accuracy between {first} and {second}, but the probabilities of "
+                "{better} are better than those of {worse}."
+            )
+            return sentence.format(first=self.first, second=self.second, better=better, worse=worse)
+        sentence = _("Chance may explain the difference between {first} and {second}.")
+        return sentence.format(first=self.first, second=self.second)
+
+    @property
+    def p_text(self) -> str:
+        """The p-value as text, such as ``p = 0.031``."""
+        return "p < 0.001" if self.p_value < 0.0005 else f"p = {self.p_value:.3f}"
+
+    def document(self) -> dict[str, Any]:
+        """Return what JSON holds."""
+        return {
+            "first": self.first,
+            "second": self.second,
+            "only_first": self.test.only_first,
+            "only_second": self.test.only_second,
+            "accuracy": _difference(self.test.accuracy),
+            "log_loss": _difference(self.test.log_loss),
+            "mcnemar_p": self.test.p_value,
+            "adjusted_p": self.p_value,
+        }
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Runs compared on the same test pictures.
+
+    Args:
+        runs: in the order given, each with its answers to the common test pictures, in the same order.
+        pairs: every two of them.
+        options: where their recipes differ: the path of an option, and its value in each run as YAML, None where that
+            recipe has no such section.
+        notes: what changes how far to believe it.
+    """
+
+    runs: list[ComparedRun]
+    pairs: list[ComparedPair]
+    options: list[tuple[str, list[str | None]]]
+    notes: list[Note]
+
+    @property
+    def n(self) -> int:
+        """How many test pictures are compared."""
+        return len(self.runs[0].answers)
+
+    def document(self) -> dict[str, Any]:
+        """Return what JSON holds."""
+        return {
+            "schema": 1,
+            "n": self.n,
+            "runs": [run.document() for run in self.runs],
+            "pairs": [pair.document() for pair in self.pairs],
+            "options": {path: dict(zip([run.name for run in self.runs], values, strict=True))
+                        for path, values in self.options},
+            "notes": [note.document() for note in self.notes],
+        }  # fmt: skip
+
+
+def compare_runs(reports: Mapping[str, Report]) -> RunComparison:
+    """Compare finished runs on the test pictures that all of them have.
+
+    A picture is the same where its content is, whatever it is called.
+
+    Args:
+        reports: two or more, by the names that the runs are called here.
+
+    Raises:
+        RunError: a run has no test pictures, or there are none that all of them have.
+    """
+    tests = {name: _test_answers(name, report) for name, report in reports.items()}
+    key, common, notes = _common(list(tests.values()))
+    runs = [ComparedRun(name, report, tests[name].set_index(key).loc[common]) for name, report in reports.items()]
+    notes += _apart(runs, tests, key) + _unknown_classes(reports)
+    if len(common) < FEW:
+        notes.append(Note("compared_few", {"count": len(common)}))
+    two_by_two = list(itertools.combinations(runs, 2))
+    found = [
+        compare_answers((one.correct, other.correct), (one.label_probabilities, other.label_probabilities))
+        for one, other in two_by_two
+    ]
+    if len(found) > 1:
+        notes.append(Note("compared_holm", {"pairs": len(found)}))
+    adjusted = holm([test.p_value for test in found])
+    pairs = [
+        ComparedPair(one.name, other.name, test, p_value)
+        for (one, other), test, p_value in zip(two_by_two, found, adjusted, strict=True)
+    ]
+    return RunComparison(runs, pairs, differing_options([report.recipe for report in reports.values()]), notes)
+
+
+def differing_options(recipes: Sequence[Recipe]) -> list[tuple[str, list[str | None]]]:
+    """Return where recipes differ: the path of an option, and its value in each as YAML.
+
+    A section that not all of them have is one line, with what differs from its defaults.
+    """
+    documents = [recipe.model_dump(mode="json") for recipe in recipes]
+    chosen = [recipe.model_dump(mode="json", exclude_defaults=True) for recipe in recipes]
+    rows: list[tuple[str, list[str | None]]] = []
+    for section in dict.fromkeys(itertools.chain(*documents)):
+        if all(section in document for document in documents):
+            options = [_options(document[section], section) for document in documents]
+            for path in dict.fromkeys(itertools.chain(*options)):
+                values = [option.get(path) for option in options]
+                if any(value != values[0] for value in values):
+                    rows.append((path, [None if value is None else _yaml(value[0]) for value in values]))
+        else:
+            has = zip(documents, chosen, strict=True)
+            rows.append((section, [_yaml(own.get(section, {})) if section in one else None for one, own in has]))
+    return rows
+
+
+def _options(value: Any, path: str) -> dict[str, tuple[Any]]:
+    """Return the options below a path, lists as they are; each in a tuple, since None is a value as well."""
+    if not isinstance(value, dict) or not value:
+        return {path: (value,)}
+    return {key: found for name, inner in value.items() for key, found in _options(inner, f"{path}.{name}").items()}
+
+
+def _yaml(value: Any) -> str:
+    """Return a value as YAML in one line."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=float("inf"))
+    return text.strip().removesuffix("...").strip()
+
+
+def _test_answers(name: str, report: Report) -> pd.DataFrame:
+    """Return a run's answers to its test pictures, with the digests of their contents."""
+    predictions = report.predictions[report.predictions["split"] == "test"]
+    if not len(predictions):
+        raise RunError(
+            _("{run} has no test pictures, so that there is nothing to compare it on.").format(run=name),
+            hint=_("Train it with a test set: kilat train … --set data.test=0.2"),
+        )
+    if "label_probability" not in predictions:
+        raise RunError(
+            _("{run} was written by an earlier version of kilat: its predictions lack {column}.").format(
+                run=name, column="label_probability"
+            ),
+            hint=_("Train it again."),
+        )
+    return predictions.assign(digest=report.catalog["digest"].to_numpy(object)[predictions["row"].to_numpy(int)])
+
+
+def _common(tests: Sequence[pd.DataFrame]) -> tuple[str, list[str], list[Note]]:
+    """Return the column that tells pictures apart, its values for those that are compared, and notes."""
+    key, notes = "digest", []
+    shared = _shared(tests, key)
+    if not shared and (same_path := _shared(tests, "path")):
+        key, shared, notes = "path", same_path, [Note("compared_by_path")]
+    labels = [dict(zip(test[key], test["label"], strict=True)) for test in tests]
+    common = [picture for picture in shared if len({of[picture] for of in labels}) == 1]
+    if not common:
+        raise RunError(
+            _("The runs have no test picture in common, so that there is nothing to compare them on."),
+            hint=_("Train them on the same data with the same seed, or measure both with kilat eval RUN DATA."),
+        )
+    if len(common) < len(shared):
+        notes.append(Note("compared_relabelled", {"count": len(shared) - len(common)}))
+    return key, common, notes
+
+
+def _shared(tests: Sequence[pd.DataFrame], key: str) -> list[str]:
+    """Return the pictures that are in all of these tables, in the order of the first."""
+    first, *others = (dict.fromkeys(test[key]) for test in tests)
+    return [picture for picture in first if all(picture in other for other in others)]
+
+
+def _apart(runs: Sequence[ComparedRun], tests: Mapping[str, pd.DataFrame], key: str) -> list[Note]:
+    """Return notes on the test pictures that are not compared: those that another run was trained on, and the rest."""
+    notes = []
+    trained_on = {}
+    for run in runs:
+        catalog = run.report.catalog
+        is_training = (catalog["status"] == "used") & (catalog["split"] != "test")
+        trained_on[run.name] = set(catalog.loc[is_training, key])
+    for run in runs:
+        test = set(tests[run.name][key])
+        left = test - set(run.answers.index)
+        for other in runs:
+            if known := left & trained_on[other.name]:
+                notes.append(Note("compared_trained_on", {"run": run.name, "other": other.name, "count": len(known)}))
+                left -= known
+        if left:
+            notes.append(Note("compared_apart", {"run": run.name, "count": len(left), "n": len(test)}))
+    return notes
+
+
+def _unknown_classes(reports: Mapping[str, Report]) -> list[Note]:
+    every = dict.fromkeys(itertools.chain(*(report.metrics.data.classes for report in reports.values())))
+    missing = {name: [one for one in every if one not in report.metrics.data.classes]
+               for name, report in reports.items()}  # fmt: skip
+    return [Note("compared_classes", {"run": name, "classes": some}) for name, some in missing.items() if some]
+
+
+def _difference(difference: Difference) -> dict[str, Any]:
+    return {"difference": difference.value, "interval": difference.interval}
