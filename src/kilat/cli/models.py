@@ -1,4 +1,4 @@
-"""The verbs that use a finished model: predict, eval, import."""
+"""The verbs that measure and make models from others: eval, import."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,35 +12,6 @@ from kilat.locale import N_, _
 from kilat.runtime import progress_bars
 
 FAMILY = "Use a model"
-
-
-@verb(FAMILY, "kilat predict runs/flowers photo.jpg", "kilat predict runs/flowers/model.onnx photos/ --json")
-def predict(
-    model: Model,
-    pictures: Annotated[
-        list[str], typer.Argument(help=N_("Pictures, or folders, tables and archives of pictures; labels are ignored."))
-    ],
-    path_column: PathColumn = None,
-    images: Images = None,
-    as_json: Json = False,
-) -> None:
-    """Say what is on pictures.
-
-    Exit code 1 where some were refused.
-    """
-    from kilat.bundle.predictor import RefusedPicture, load
-    from kilat.data.reading import Reading
-    from kilat.verbs.predict import predict
-
-    classifier = load(model)
-    refused: set[str] = set()
-    for prediction in predict(classifier, pictures, Reading.of(path_column, images=images)):
-        if isinstance(prediction, RefusedPicture):
-            refused.add(prediction.error.refusal.code)
-        show.print_prediction(prediction, as_json=as_json, has_sets=classifier.has_sets)
-    if not as_json:
-        show.print_hints(refused)
-    raise typer.Exit(1 if refused else 0)
 
 
 @verb(FAMILY, "kilat eval runs/flowers new-photos/", "kilat eval runs/flowers new-photos/ --corruptions", name="eval")

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kilat.cli.terminal import wrapped
 from kilat.locale import _, ngettext
@@ -14,15 +14,8 @@ from kilat.locale.notes import Note
 from kilat.runtime import progress_bars
 from kilat.runtime.progress import Progress, silent
 
-if TYPE_CHECKING:
-    from kilat.bundle.predictor import Prediction, RefusedPicture
-
 _NAMED_CLASSES = 10
 _LONG_NAME = 40
-
-_LIKELIEST = 3
-_WORTH_NAMING = 0.01
-"""How many classes a model without prediction sets names, and how likely they are at least."""
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -84,44 +77,6 @@ def print_import(described: dict[str, Any]) -> None:
         for scale, accuracy in labelled["accuracies"].items():
             print(f"  {scale:8}{accuracy:7.1%}" + (_("  taken") if scale == taken else ""))
     print_notes(described["notes"])
-
-
-def print_prediction(prediction: "Prediction | RefusedPicture", *, as_json: bool, has_sets: bool) -> None:
-    """Print one prediction, or why there is none; lines for people appear at once.
-
-    Args:
-        prediction: for a picture.
-        as_json: whether as one line of JSON.
-        has_sets: whether the model rules classes out; otherwise the likeliest are named.
-    """
-    from kilat.bundle.predictor import RefusedPicture
-
-    if as_json and isinstance(prediction, RefusedPicture):
-        error = {"kind": prediction.error.kind, "message": prediction.error.message}
-        print_json({"path": prediction.path, "error": error})
-    elif as_json:
-        print_json(vars(prediction))
-    elif isinstance(prediction, RefusedPicture):
-        line = _("{path}: refused: {reason}").format(path=prediction.path, reason=prediction.error.message)
-        print(line, flush=True)
-    elif prediction.unknown:
-        line = _("{path}: none of these (nearest: {label} {probability:.1%})").format(**vars(prediction))
-        print(line, flush=True)
-    else:
-        named = [name for name in prediction.set if name != prediction.label]
-        if not has_sets:
-            named = [name for name in named if prediction.probabilities[name] >= _WORTH_NAMING][: _LIKELIEST - 1]
-        others = [f"{name} {prediction.probabilities[name]:.1%}" for name in named]
-        more = _(" or {others}").format(others=", ".join(others)) if others else ""
-        print(f"{prediction.path}: {prediction.label} {prediction.probability:.1%}{more}", flush=True)
-
-
-def print_hints(codes: Iterable[str]) -> None:
-    """Print what to do about pictures that were refused with these codes."""
-    from kilat.locale.refusals import refusal_hint
-
-    for hint in filter(None, map(refusal_hint, sorted(codes))):
-        print(hint)
 
 
 def print_written(path: Path) -> None:

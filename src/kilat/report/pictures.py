@@ -75,6 +75,11 @@ def make_thumbnails(source: Source, catalog: Catalog, sides: Mapping[int, int]) 
     return thumbnails
 
 
+def make_thumbnail(picture: Picture, side: int) -> Thumbnail | None:
+    """Return a picture made small, with this longer side in pixels; None where it cannot be read."""
+    return _make_small(_Work(picture, side))
+
+
 def data_uri(image: Image.Image, quality: int) -> str:
     """Return a picture as the smallest kind of file that browsers know and Pillow writes here, as a data URI."""
     file = io.BytesIO()

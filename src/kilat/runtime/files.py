@@ -43,6 +43,18 @@ def refuse_overwriting(path: Path, hint: str) -> None:
         raise RecipeError(_("{path} is there already.").format(path=path), hint=hint)
 
 
+def require_folder(path: Path) -> None:
+    """Refuse to write a file into a folder that is not there, before the work for it begins.
+
+    Raises:
+        RecipeError: it is not.
+    """
+    if not path.parent.is_dir():
+        raise RecipeError(
+            _("{path} cannot be written: there is no folder {folder}.").format(path=path, folder=path.parent)
+        )
+
+
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Write a document as indented JSON; numbers that are not finite are a programming error."""
     write_file(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

@@ -169,8 +169,8 @@ OPTIONS: dict[str, Word] = {
             "per_device_eval_batch_size gradient_accumulation_steps accumulate_grad_batches accumulate nbs "
             "data_format sync_bn benchmark cudnn_benchmark persistent_workers deterministic multi_gpu distributed ddp "
             "strategy rect dataloader", _BY_ITSELF),
-    **named("plots metrics metric scoring eval_metric monitor_metrics evaluation_strategy eval_strategy validation_freq "
-            "val log_every_n_steps logging_steps verbose disp show_progress report_to", _MEASURED),
+    **named("plots metrics metric scoring eval_metric monitor_metrics evaluation_strategy eval_strategy "
+            "validation_freq val log_every_n_steps logging_steps verbose disp show_progress report_to", _MEASURED),
     **named("save_period save_steps save_strategy save_freq checkpoint_freq", to("checkpoint", note=N_(
         "it is in seconds; the end of each epoch always has one"))),
     **named("validation_data validation_dir val_dir valid_dir train_dir data_dir dataset path data_path root_dir "

@@ -1,0 +1,102 @@
+"""The verb that classifies pictures: predict."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kilat.cli import show
+from kilat.cli.options import Images, Json, Model, PathColumn
+from kilat.cli.verb import typed_command, verb
+from kilat.locale import N_, _
+
+if TYPE_CHECKING:
+    from kilat.bundle.predictor import Prediction, RefusedPicture
+
+FAMILY = "Use a model"
+
+
+@verb(
+    FAMILY,
+    "kilat predict runs/flowers photo.jpg",
+    "kilat predict runs/flowers photos/ --top 3 --csv answers.csv --html answers.html",
+    "kilat predict runs/flowers/model.onnx photos/ --json",
+)
+def predict(
+    model: Model,
+    pictures: Annotated[
+        list[str], typer.Argument(help=N_("Pictures, or folders, tables and archives of pictures; labels are ignored."))
+    ],
+    top: Annotated[
+        int | None, typer.Option(min=1, help=N_("Name so many classes for each picture (JSON always has all)."))
+    ] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help=N_("Write the answers into this table as well."))] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help=N_("Write a page with the pictures and their answers as well."))
+    ] = None,
+    path_column: PathColumn = None,
+    images: Images = None,
+    as_json: Json = False,
+) -> None:
+    """Say what is on pictures.
+
+    Answers go to standard output, refusals to standard error. Exit code 1 where some were refused.
+    """
+    from kilat.bundle.predictor import RefusedPicture, load
+    from kilat.data.reading import Reading
+    from kilat.runtime.files import require_folder, write_file
+    from kilat.verbs.predict import Answers, predict_pictures
+
+    for file in filter(None, (csv, html)):
+        require_folder(file)
+    classifier = load(model)
+    answers = Answers(top, classifier.has_sets, with_pictures=html is not None)
+    refused: set[str] = set()
+    for prediction, picture in predict_pictures(classifier, pictures, Reading.of(path_column, images=images)):
+        if isinstance(prediction, RefusedPicture):
+            refused.add(prediction.error.refusal.code)
+        if csv or html:
+            answers.add(prediction, picture)
+        _print_prediction(prediction, top, as_json=as_json, has_sets=classifier.has_sets)
+    if not as_json:
+        _print_hints(refused)
+    if csv:
+        write_file(csv, "\ufeff" + answers.to_csv())  # spreadsheets read its letters rightly by that mark
+        _say(_("wrote {path}").format(path=csv))
+    if html:
+        write_file(html, answers.to_page(str(model), typed_command()))
+        _say(_("wrote {path}").format(path=html))
+    raise typer.Exit(1 if refused else 0)
+
+
+def _print_prediction(
+    prediction: "Prediction | RefusedPicture", top: int | None, *, as_json: bool, has_sets: bool
+) -> None:
+    """Print one prediction, or why there is none; lines for people appear at once."""
+    from kilat.bundle import wording
+    from kilat.bundle.predictor import RefusedPicture
+
+    if as_json and isinstance(prediction, RefusedPicture):
+        error = {"kind": prediction.error.kind, "message": prediction.error.message}
+        show.print_json({"path": prediction.path, "error": error})
+    elif as_json:
+        show.print_json(vars(prediction))
+    elif isinstance(prediction, RefusedPicture):
+        _say(_("{path}: refused: {reason}").format(path=prediction.path, reason=prediction.error.message))
+    else:
+        print(f"{prediction.path}: {wording.sentence(prediction, top, has_sets=has_sets)}", flush=True)
+
+
+def _print_hints(codes: Iterable[str]) -> None:
+    """Say what to do about pictures that were refused with these codes."""
+    from kilat.locale.refusals import refusal_hint
+
+    for hint in filter(None, map(refusal_hint, sorted(codes))):
+        _say(hint)
+
+
+def _say(sentence: str) -> None:
+    """Print on standard error, so that standard output holds answers alone."""
+    print(sentence, file=sys.stderr, flush=True)
