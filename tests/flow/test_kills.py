@@ -83,7 +83,7 @@ def test_ended_while_features_are_extracted(many, start, tmp_path, own_cache, en
     assert "Traceback" not in errors
     assert process.returncode == 128 + ending
     assert f"Stopped by {ending.name}. The features that were extracted are kept" in errors
-    assert f"from there: kilat train {many} --runs {tmp_path / 'runs'} --size 128" in errors
+    assert f"from there:\n  kilat train {many} --runs {tmp_path / 'runs'} --size 128" in errors
     assert not list((tmp_path / "runs").iterdir())
     assert 0 < vectors(own_cache) <= PICTURES
     run = kilat.train(many, runs=tmp_path / "runs", name="after", size=128, precision="fp32")

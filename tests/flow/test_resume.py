@@ -128,7 +128,7 @@ def test_told_to_stop(small_digits, recipe, start, tmp_path, assert_equal, numbe
     assert process.returncode == code
     assert printed == ""
     assert f"Stopped by {number.name}; everything up to here is saved." in errors
-    assert f"Go on with it: kilat train --resume {folder}\n" in errors
+    assert f"Go on with it:\n  kilat train --resume {folder}\n" in errors
     assert "Traceback" not in errors
     assert steps(folder) < STEPS
     kilat.train(resume=folder)

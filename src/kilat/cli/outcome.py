@@ -12,10 +12,11 @@ from kilat.locale import _, ngettext
 from kilat.locale.notes import Note
 
 if TYPE_CHECKING:
+    from kilat.data.reading import Reading
     from kilat.learn.measures import Measures
-    from kilat.learn.metrics import Evaluation, Metrics
+    from kilat.learn.metrics import Evaluation, Metrics, NoteSection
     from kilat.verbs.check import Check
-    from kilat.verbs.run_folder import Start
+    from kilat.verbs.run import Run
 
 _MARKS = {"serious": "!! ", "warning": " ! ", "note": "   "}
 """How much a finding matters, the most serious first."""
@@ -23,14 +24,11 @@ _MARKS = {"serious": "!! ", "warning": " ! ", "note": "   "}
 _LOOKED_AT = 3
 
 
-def print_run(folder: Path, start: "Start", metrics: "Metrics") -> None:
-    """Print what a training came to, what to do next, and where its report and its model are.
+def print_run(run: "Run") -> None:
+    """Print what a training came to, what follows from it, what to do next, and where its report and its model are."""
+    from kilat.report.diagnosis import diagnose
 
-    Args:
-        folder: of the run.
-        start: what it was started with.
-        metrics: what was measured.
-    """
+    metrics, start = run.metrics, run.start
     _print_counts(metrics.data.used, metrics.data.classes, metrics.data.refused, metrics.timing["total_s"])
     print()
     _print_accuracy(metrics.measured, _measured_on(metrics))
@@ -40,29 +38,40 @@ def print_run(folder: Path, start: "Start", metrics: "Metrics") -> None:
 
         for sentence in (*sentences(metrics.comparison), cost_sentence(metrics.timing)):
             print(wrapped(sentence))
-    _print_notes(metrics.document()["notes"], [one for one in metrics.check.findings if one["severity"] == "serious"])
+    print()
+    for note in diagnose(run.content().evidence()):
+        print(wrapped(note.sentence()))
+    _print_notes(metrics.notes, [one for one in metrics.check.findings if one["severity"] == "serious"])
     _print_mistakes(metrics.measured, metrics.data.classes)
-    _print_next(
-        shlex.join(["kilat", "predict", str(folder), "photo.jpg"]),
-        *([] if start.data is None else [_command("check", start)]),
-    )
-    print(_("report  {path}").format(path=linked(folder / "report.html")))
-    print(_("model   {path}").format(path=linked(folder / "model.onnx")))
+    check = [] if start.data is None else [_check_command(start.data, start.root, start.reading, start.labels)]
+    _print_next(_predict_command(run.folder), *check)
+    print(_("report  {path}").format(path=linked(run.report)))
+    print(_("model   {path}").format(path=linked(run.folder / "model.onnx")))
 
 
 def print_check(check: "Check") -> None:
     """Print what a check found, and where its page and its table of suspected labels are."""
     data, seconds = check.document["data"], check.document["timing"]["total_s"]
     _print_counts(data["used"], sorted(data["classes"]), data["refused"], seconds)
-    _print_notes(check.document["notes"], check.document["findings"])
+    _print_notes([Note(**note) for note in check.document["notes"]], check.document["findings"])
     if not check.findings:
         print(_("Nothing was found that needs your attention."))
     print(_("page    {path}").format(path=linked(check.folder / "check.html")))
     print(_("labels  {path}").format(path=linked(check.folder / "suspects.csv")))
 
 
-def print_evaluation(evaluation: "Evaluation") -> None:
-    """Print how a model did on pictures that it was not trained on, and beside it on those that it was trained on."""
+def print_evaluation(
+    evaluation: "Evaluation", model: Path, data_given: str, root: Path | None, reading: "Reading"
+) -> None:
+    """Print how a model did on pictures that it was not trained on, and beside it on those that it was trained on.
+
+    Args:
+        evaluation: what was measured.
+        model: the model file, or its run folder.
+        data_given: the pictures, as they were named.
+        root: a folder with copies of known sets.
+        reading: how the pictures were read.
+    """
     data = evaluation.data
     _print_counts(data.used, data.classes, data.refused, evaluation.timing["total_s"])
     print()
@@ -75,8 +84,9 @@ def print_evaluation(evaluation: "Evaluation") -> None:
             train.n,
         )
         print(wrapped(sentence.format(count=train.n, accuracy=train.accuracy)))
-    _print_notes(evaluation.document()["notes"])
+    _print_notes(evaluation.notes)
     _print_mistakes(evaluation.test, data.classes)
+    _print_next(_predict_command(model), _check_command(data_given, None if root is None else str(root), reading))
 
 
 def _print_counts(used: int, names: Sequence[str], refused: int, seconds: float) -> None:
@@ -138,22 +148,23 @@ def _print_uncertainty(test: "Measures") -> None:
             print(wrapped(sentence.format(count=others.n, share=others.share, auroc=others.auroc), "  "))
 
 
-def _print_notes(notes: Iterable[Mapping[str, Any]], findings: Iterable[Mapping[str, Any]] = ()) -> None:
-    """Print what changes how far a result can be believed: findings, the serious ones first, then notes.
+def _print_notes(notes: Sequence["Note | NoteSection"], findings: Iterable[Mapping[str, Any]] = ()) -> None:
+    """Print what changes how far a result can be believed: findings, then notes, the weighty ones of both first.
 
     Args:
-        notes: each a ``code`` with ``values``.
+        notes: about the result.
         findings: in the data; a mark says how much each matters.
     """
     from kilat.check import sentences
+    from kilat.report.lead import by_weight
 
     lines = [
         (_MARKS[one["severity"]], sentences.title(one["kind"], one["values"]))
         for one in sorted(findings, key=lambda one: list(_MARKS).index(one["severity"]))
     ]
-    lines += [(" - ", Note(**note).sentence()) for note in notes]
+    lines += [(" - ", sentence) for weight in by_weight(notes) for sentence in weight]
     if lines:
-        print(_("\nTo know before you believe it:"))
+        print(_("\nNotes:"))
     for mark, sentence in lines:
         print(wrapped(sentence, "   ", first=mark))
 
@@ -188,17 +199,17 @@ def _print_next(*commands: str) -> None:
     print()
 
 
-def _command(verb: str, start: "Start") -> str:
-    """Return a command about the data of a run; paths below the folder that one is in are short."""
-    assert start.data is not None
-    reading = {
-        f"--{name.replace('_', '-')}": value
-        for name in ("path_column", "label_column", "split_column", "images", "class_from")
-        if (value := getattr(start.reading, name)) is not None
-    }
-    options = {"--root": start.root, "--labels": start.labels, **reading}
+def _predict_command(model: Path) -> str:
+    return shlex.join(["kilat", "predict", str(model), "photo.jpg"])
+
+
+def _check_command(data: str, root: str | None, reading: "Reading", labels: str | None = None) -> str:
+    """Return the command that checks the data that was given; paths below the folder that one is in are short."""
+    names = ("path_column", "label_column", "split_column", "images", "class_from")
+    said = {f"--{name.replace('_', '-')}": getattr(reading, name) for name in names}
+    options = {"--root": root, "--labels": labels, **said}
     given = [part for name, value in options.items() if value is not None for part in (name, _short(value))]
-    return shlex.join(["kilat", verb, _short(start.data), *given])
+    return shlex.join(["kilat", "check", _short(data), *given])
 
 
 def _short(path: str) -> str:

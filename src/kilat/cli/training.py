@@ -103,7 +103,7 @@ def train(  # noqa: PLR0917 - an option each
     if as_json:
         show.print_json({"run": str(run.folder), "metrics": run.metrics.document()})
     else:
-        outcome.print_run(run.folder, run.start, run.metrics)
+        outcome.print_run(run)
     if open_report:
         show.open_page(run.report)
 

@@ -41,7 +41,7 @@ class Verb(TyperCommand):
                 number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
                 kept: list[str] = getattr(interrupt, "__notes__", [])
                 command = typed_command()
-                hint = _("The same command goes on from there: {command}").format(command=command) if kept else ""
+                hint = _("The same command goes on from there:\n  {command}").format(command=command) if kept else ""
                 message = " ".join([_("Stopped by {signal}.").format(signal=number.name), *kept])
                 raise Stopped(number, message, hint=hint) from None
 

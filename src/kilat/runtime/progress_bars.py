@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from kilat.runtime.progress import Progress, Stage, silent
-from kilat.runtime.progress_figures import amount, duration, outcome, rate, time_left
+from kilat.runtime.progress_figures import outcome, running
 from kilat.runtime.progress_lines import Lines
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _UPDATES_PER_SECOND = 5
-_BAR = 20
-"""The width of a bar, in columns."""
+_SHORTEST, _LONGEST = 5, 24
+"""The length of a bar, in columns."""
 
 
 @contextlib.contextmanager
@@ -54,9 +54,10 @@ def _terminal_bars() -> Iterator["_TerminalBars"]:
     from rich.live import Live
 
     stages: list[Stage] = []
+    console = Console(stderr=True)
     live = Live(
-        get_renderable=lambda: _bars(tuple(stages)),
-        console=Console(stderr=True),
+        get_renderable=lambda: _bars(tuple(stages), console.width),
+        console=console,
         refresh_per_second=_UPDATES_PER_SECOND,
         transient=True,
         redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),  # what goes into a file stays as it is
@@ -97,17 +98,19 @@ class _TerminalBars:
         self._live.console.print(line, style=style, markup=False, highlight=False)
 
 
-def _bars(stages: tuple[Stage, ...]) -> "Table":
+def _bars(stages: tuple[Stage, ...], width: int) -> "Table":
+    """Return a line for every stage, its bar as long as there is room for."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 1))
     for stage in stages:
-        bar = ProgressBar(stage.total or None, stage.done, width=_BAR, animation_time=stage.seconds)
-        figures = filter(None, (amount(stage), rate(stage), time_left(stage) or duration(stage.seconds)))
-        text = Text(", ".join(figures), no_wrap=True, overflow="ellipsis")
-        table.add_row(Text(_title(stage), no_wrap=True, overflow="ellipsis"), bar, text)
+        title, figures = _title(stage), running(stage)
+        length = min(max(width - len(title) - len(figures) - 2, _SHORTEST), _LONGEST)
+        bar = ProgressBar(stage.total or None, stage.done, width=length, animation_time=stage.seconds)
+        before, behind = (Text(text, no_wrap=True, overflow="ellipsis") for text in (title, figures))
+        table.add_row(before, bar, behind)
     return table
 
 
@@ -155,8 +158,7 @@ class _NotebookTable:
 
 def _html_bar(stage: Stage) -> str:
     count = f' value="{stage.done}" max="{stage.total}"' if stage.total else ""
-    figures = ", ".join(filter(None, (amount(stage), rate(stage), time_left(stage))))
-    return f"<div>{html.escape(_title(stage))} <progress{count}></progress> {html.escape(figures)}</div>"
+    return f"<div>{html.escape(_title(stage))} <progress{count}></progress> {html.escape(running(stage))}</div>"
 
 
 def _title(stage: Stage) -> str:

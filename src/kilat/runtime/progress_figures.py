@@ -7,6 +7,16 @@ _WORTH_A_RATE = 1.0
 """Seconds; what took less has no rate worth naming."""
 
 
+def running(stage: Stage) -> str:
+    """Return the figures beside a bar: how much of how much is done, rate and time left; else the time so far."""
+    if not stage.total:
+        return duration(stage.seconds)
+    count = f"{stage.done:,}/{stage.total:,}"
+    if stage.unit == "bytes":
+        count = _("{done:,.1f}/{total:,.1f} MB").format(done=stage.done / 1e6, total=stage.total / 1e6)
+    return ", ".join(filter(None, (count, rate(stage), time_left(stage))))
+
+
 def how_far(stage: Stage) -> str:
     """Return how far a stage is: share, note, rate and time left, or the time where nothing is counted."""
     if not stage.total:

@@ -9,7 +9,7 @@ from typing import Self, TextIO
 from kilat.runtime.progress import Stage
 from kilat.runtime.progress_figures import how_far, outcome
 
-_QUIET_SECONDS = 1.5
+_QUIET_SECONDS = 1.0
 """How long there is no sign at most, but for what holds up every thread."""
 
 _LEAST_SECONDS = 1.0
@@ -22,7 +22,7 @@ _TENTHS = 10
 
 
 class Lines:
-    """Writes a line as a stage begins, which grows by a dot now and then and ends with how far it is.
+    """Writes the name of a stage as it begins, dots while nothing is said, and how far it is at the end of the line.
 
     ::
 
@@ -43,7 +43,7 @@ class Lines:
         self._tenths: defaultdict[Stage, int] = defaultdict(int)
         self._open: Stage | None = None  # whose line is not ended
         self._dots = 0
-        self._began = self._written = now()  # that line, and the last of it
+        self._ended = self._written = now()  # the last line, and the last of it
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep_ticking, name="kilat-progress", daemon=True)
 
@@ -68,9 +68,8 @@ class Lines:
             return
         with self._lock:
             is_more, self._tenths[stage] = tenth > self._tenths[stage], tenth
-            if is_more and tenth < _TENTHS and self._now() - self._began >= _LEAST_SECONDS:
+            if is_more and tenth < _TENTHS and self._now() - self._ended >= _LEAST_SECONDS:
                 self._finish(stage, how_far(stage))
-                self._start(stage)
 
     def end(self, stage: Stage) -> None:
         """End the line with what was done, and how long it took."""
@@ -101,18 +100,18 @@ class Lines:
             self._dots += 1
 
     def _keep_ticking(self) -> None:
-        while not self._over.wait(_QUIET_SECONDS / 5):
+        while not self._over.wait(_QUIET_SECONDS / 4):
             self.tick()
 
     def _start(self, stage: Stage) -> None:
         self._write(("\n" if self._open else "") + stage.name)
-        self._open, self._dots, self._began = stage, 0, self._now()
+        self._open, self._dots = stage, 0
 
     def _finish(self, stage: Stage, text: str) -> None:
         if self._open is not stage:
             self._start(stage)
         self._write(f" {text}\n" if self._dots else f": {text}\n")
-        self._open = None
+        self._open, self._ended = None, self._now()
 
     def _write(self, text: str) -> None:
         self._written = self._now()

@@ -36,7 +36,7 @@ from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress
 from kilat.runtime.result_cache import Result
 from kilat.runtime.timer import Timer
-from kilat.verbs import interruption, run_folder
+from kilat.verbs import asked, interruption, run_folder
 from kilat.verbs.open_data import Data, Labels, open_data
 
 _SAID_ELSEWHERE = {"similar_labels", "test_drawn_from_train", "class_without_test_pictures"}

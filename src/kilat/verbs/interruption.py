@@ -35,4 +35,4 @@ def explained(*, keeps_features: bool, resume: Callable[[], str] = lambda: "") -
 
 
 def _go_on(command: str) -> str:
-    return _("Go on with it: {command}").format(command=command)
+    return _("Go on with it:\n  {command}").format(command=command)

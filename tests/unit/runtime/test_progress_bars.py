@@ -114,8 +114,8 @@ def test_a_table_in_a_notebook(monkeypatch, notebook):
     monkeypatch.setattr(sys, "stderr", Terminal())
     with progress_bars.show() as progress:
         work(progress, "Reading <b>")
-    assert notebook[0] == "<pre></pre><div>Reading &lt;b&gt; <progress></progress> </div>"
-    assert '<div>Reading &lt;b&gt;: half way <progress value="3" max="3"></progress> 3 pictures' in notebook[1]
+    assert notebook[0] == "<pre></pre><div>Reading &lt;b&gt; <progress></progress> 0.0 s</div>"
+    assert '<div>Reading &lt;b&gt;: half way <progress value="3" max="3"></progress> 3/3' in notebook[1]
     assert notebook[-1] == "<pre>[b]so far[/b]\nReading &lt;b&gt;: 3 pictures, 0.0 s</pre>"
     assert sys.stderr.getvalue() == ""
 
