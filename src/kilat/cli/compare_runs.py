@@ -37,9 +37,10 @@ def compare(
         show.print_json({"page": str(out), **comparison.document()})
         return
     _print_runs(comparison)
-    for pair in comparison.pairs:
-        _print_pair(pair)
     print()
+    print(wrapped(" ".join(comparison.verdict())))
+    for pair in comparison.main_pairs:
+        _print_pair(pair)
     for note in comparison.notes:
         print(wrapped(note.sentence()))
     _print_options(comparison)
@@ -73,24 +74,24 @@ def _print_runs(comparison: "RunComparison") -> None:
 
 
 def _print_pair(pair: "ComparedPair") -> None:
-    """Print how two runs differ, and whether chance explains it."""
+    """Print how the second of two runs differs from the first."""
     test = pair.test
-    print()
-    print(wrapped(pair.verdict()))
-    accuracy = _("accuracy {difference:+.1f} points").format(difference=test.accuracy.value * 100)
-    if test.accuracy.interval:
-        low, high = (100 * bound for bound in test.accuracy.interval)
-        accuracy += _(" (95% interval {low:+.1f} to {high:+.1f})").format(low=low, high=high)
-    loss = _("log loss {difference:+.3f}").format(difference=test.log_loss.value)
-    if test.log_loss.interval:
-        low, high = test.log_loss.interval
-        loss += _(" (95% interval {low:+.3f} to {high:+.3f})").format(low=low, high=high)
-    counts = _("right only in {second}: {gained:,}, only in {first}: {lost:,}; McNemar's exact test: {p}").format(
-        first=pair.first, second=pair.second, gained=test.only_second, lost=test.only_first, p=pair.p_text
+    (low, high), (least, most) = test.accuracy.interval, test.log_loss.interval
+    differences = _("accuracy {points} ({low} to {high}), log loss {loss} ({least} to {most}), {p}").format(
+        points=f"{test.accuracy.value * 100:+.1f}",
+        low=f"{low * 100:+.1f}",
+        high=f"{high * 100:+.1f}",
+        loss=f"{test.log_loss.value:+.3f}",
+        least=f"{least:+.3f}",
+        most=f"{most:+.3f}",
+        p=pair.p_text,
     )
-    print(wrapped(_("{second} against {first}:").format(first=pair.first, second=pair.second), "  "))
-    for line in (accuracy, loss, counts):
-        print(wrapped(line, "      ", first="    "))
+    counts = _("right only in {first}: {lost:,}, only in {second}: {gained:,}").format(
+        first=pair.first.name, second=pair.second.name, gained=test.only_second, lost=test.only_first
+    )
+    print(f"  {pair.first.name} → {pair.second.name}")
+    print(wrapped(differences, "    "))
+    print(wrapped(counts, "    "))
 
 
 def _print_options(comparison: "RunComparison") -> None:

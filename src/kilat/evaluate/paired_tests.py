@@ -14,10 +14,10 @@ RESAMPLES = 5_000
 
 
 class Difference(NamedTuple):
-    """How much more one classifier has than another, with its 95% interval; None where there are too few pictures."""
+    """How much more one classifier has than another, with its 95% interval."""
 
     value: float
-    interval: tuple[float, float] | None
+    interval: tuple[float, float]
 
 
 class PairedTest(NamedTuple):
@@ -79,8 +79,6 @@ def accuracy_difference(only_first: int, only_second: int, n: int) -> Difference
 def mean_difference(differences: Doubles) -> Difference:
     """Return the mean of the pictures' own differences ``[n]``, its interval by bootstrap (percentiles, Efron 1979)."""
     n, generator = len(differences), np.random.default_rng(0)
-    if n < 2:
-        return Difference(float(differences.sum()), None)
     means = [differences[generator.integers(0, n, n)].mean() for _ in range(RESAMPLES)]
     low, high = np.quantile(means, [0.025, 0.975])
     return Difference(float(differences.mean()), (float(low), float(high)))

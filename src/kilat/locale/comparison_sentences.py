@@ -7,15 +7,9 @@ COMPARISONS: dict[str, str | tuple[str, str]] = {
         N_("One of the {n:,} test pictures of {run} is not compared: it is not a test picture of every run."),
         N_("{count:,} of the {n:,} test pictures of {run} are not compared: they are not test pictures of every run."),
     ),
-    "compared_trained_on": (
-        N_(
-            "{other} was trained on one test picture of {run}, which is not compared. Runs on the same data with the "
-            "same seed have the same test pictures."
-        ),
-        N_(
-            "{other} was trained on {count:,} test pictures of {run}, which are not compared. Runs on the same data "
-            "with the same seed have the same test pictures."
-        ),
+    "compared_trained_on": N_(
+        "Test pictures that another run was trained on are not compared: {runs}. Runs on the same data with the same "
+        "seed have the same test pictures."
     ),
     "compared_relabelled": (
         N_("One test picture does not have the same label in every run, and is not compared."),

@@ -61,7 +61,7 @@ def render(comparison: RunComparison, command: str = "") -> str:
         "compare.html.j2",
         title=_("{runs}, compared").format(runs=", ".join(names)),
         asked=Asked(command, [_test_pictures(comparison.n)]),
-        verdict=[pair.verdict() for pair in comparison.pairs],
+        verdict=comparison.verdict(),
         notes=[note.sentence() for note in comparison.notes],
         runs=[run.document() for run in comparison.runs],
         pairs=comparison.pairs,

@@ -13,19 +13,24 @@ from kilat.errors import RunError
 from kilat.evaluate.metrics import SMALLEST_PROBABILITY, wilson_interval
 from kilat.evaluate.paired_tests import Difference, PairedTest, compare_answers, holm
 from kilat.locale import _
+from kilat.locale.lists import listed
 from kilat.locale.notes import Note
 from kilat.recipe import Recipe
 from kilat.report.page import Report
+from kilat.report.template import percent
 from kilat.runtime.array_types import Doubles, Flags
 
 SIGNIFICANT = 0.05
 """Up to this p-value a difference counts as more than chance."""
 
+FEW_RUNS = 3
+"""Of more runs, only the pairs with the best one are named first."""
+
 FEW = 50
 """With fewer common test pictures a note says that only large differences can show."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ComparedRun:
     """A run, and its answers to the common test pictures.
 
@@ -49,15 +54,24 @@ class ComparedRun:
         """What it gives their true classes."""
         return self.answers["label_probability"].to_numpy(np.float64)
 
+    @property
+    def accuracy(self) -> float:
+        """The share of them that it answers correctly."""
+        return float(self.correct.mean())
+
+    @property
+    def log_loss(self) -> float:
+        """The mean over them."""
+        return float(-np.log(np.maximum(self.label_probabilities, SMALLEST_PROBABILITY)).mean())
+
     def document(self) -> dict[str, Any]:
         """Return what JSON holds."""
         metrics, correct = self.report.metrics, self.correct
-        losses = -np.log(np.maximum(self.label_probabilities, SMALLEST_PROBABILITY))
         return {
             "name": self.name,
-            "accuracy": float(correct.mean()),
+            "accuracy": self.accuracy,
             "accuracy_interval": wilson_interval(int(correct.sum()), len(correct)),
-            "log_loss": float(losses.mean()),
+            "log_loss": self.log_loss,
             "test_pictures": metrics.test.n,
             "train_pictures": metrics.data.train,
             "seconds": metrics.timing["total_s"],
@@ -70,44 +84,73 @@ class ComparedPair:
     """Two runs; differences are the second one's value minus the first one's.
 
     Args:
-        first: name of the one.
-        second: name of the other.
+        first: the one.
+        second: the other.
         test: what chance says.
         p_value: of McNemar's test, adjusted for the number of pairs.
     """
 
-    first: str
-    second: str
+    first: ComparedRun
+    second: ComparedRun
     test: PairedTest
     p_value: float
 
-    def verdict(self) -> str:
-        """Return whether one of the two is better by more than chance, as a sentence."""
-        if self.p_value <= SIGNIFICANT:
-            better, worse = (self.second, self.first) if self.test.accuracy.value > 0 else (self.first, self.second)
-            sentence = _("{better} answers more pictures rightly than {worse}, by more than chance explains.")
-            return sentence.format(better=better, worse=worse)
-        low, high = self.test.log_loss.interval or (0.0, 0.0)
-        if low > 0 or high < 0:
-            better, worse = (self.second, self.first) if high < 0 else (self.first, self.second)
-            sentence = _(
-                "Chance may explain the difference in accuracy between {first} and {second}, but the probabilities of "
-                "{better} are better than those of {worse}."
-            )
-            return sentence.format(first=self.first, second=self.second, better=better, worse=worse)
-        sentence = _("Chance may explain the difference between {first} and {second}.")
-        return sentence.format(first=self.first, second=self.second)
+    @property
+    def is_significant(self) -> bool:
+        """Whether chance hardly explains the difference in accuracy."""
+        return self.p_value <= SIGNIFICANT
 
     @property
     def p_text(self) -> str:
         """The p-value as text, such as ``p = 0.031``."""
         return "p < 0.001" if self.p_value < 0.0005 else f"p = {self.p_value:.3f}"
 
+    def verdict(self) -> list[str]:
+        """Return whether one of the two is better by more than chance, in sentences."""
+        worse, better = sorted((self.first, self.second), key=lambda run: run.accuracy)
+        low, high = self.test.accuracy.interval
+        if better is self.first:
+            low, high = -high, -low
+        sentence = _(
+            "{better} answers {more} rightly, {worse} {less}: a difference of {points} points (95% interval {low} to "
+            "{high}), which chance may explain."
+        )
+        if self.is_significant:
+            sentence = _(
+                "{better} answers {more} rightly, {worse} {less}: a difference of {points} points (95% interval {low} "
+                "to {high}), more than chance explains."
+            )
+        sentences = [
+            sentence.format(
+                better=better.name,
+                worse=worse.name,
+                more=percent(better.accuracy),
+                less=percent(worse.accuracy),
+                points=f"{abs(self.test.accuracy.value) * 100:.1f}",
+                low=f"{low * 100:.1f}",
+                high=f"{high * 100:.1f}",
+            )
+        ]
+        return sentences + ([] if self.is_significant else self._by_probabilities())
+
+    def _by_probabilities(self) -> list[str]:
+        """Return what the log loss tells where the accuracy does not."""
+        low, high = self.test.log_loss.interval
+        if low <= 0 <= high:
+            return []
+        worse, better = sorted((self.first, self.second), key=lambda run: -run.log_loss)
+        sentence = _(
+            "The probabilities of {better} are the better ones: its log loss is {less}, that of {worse} {more}, more "
+            "than chance explains."
+        )
+        losses = {"less": f"{better.log_loss:.3f}", "more": f"{worse.log_loss:.3f}"}
+        return [sentence.format(better=better.name, worse=worse.name, **losses)]
+
     def document(self) -> dict[str, Any]:
         """Return what JSON holds."""
         return {
-            "first": self.first,
-            "second": self.second,
+            "first": self.first.name,
+            "second": self.second.name,
             "only_first": self.test.only_first,
             "only_second": self.test.only_second,
             "accuracy": _difference(self.test.accuracy),
@@ -138,6 +181,33 @@ class RunComparison:
     def n(self) -> int:
         """How many test pictures are compared."""
         return len(self.runs[0].answers)
+
+    @property
+    def best(self) -> ComparedRun:
+        """The run that answers most of them correctly; of equal ones the one with the lowest log loss."""
+        return max(self.runs, key=lambda run: (run.accuracy, -run.log_loss))
+
+    @property
+    def main_pairs(self) -> list[ComparedPair]:
+        """All pairs of few runs; of many those with the best one."""
+        few = len(self.runs) <= FEW_RUNS
+        return [pair for pair in self.pairs if few or self.best in (pair.first, pair.second)]
+
+    def verdict(self) -> list[str]:
+        """Return which run is best, and whether by more than chance, in sentences."""
+        if len(self.pairs) == 1:
+            return self.pairs[0].verdict()
+        best = self.best
+        rivals = [(pair, pair.second if pair.first is best else pair.first) for pair in self.pairs
+                  if best in (pair.first, pair.second)]  # fmt: skip
+        beaten = [run.name for pair, run in rivals if pair.is_significant]
+        others = [run.name for pair, run in rivals if not pair.is_significant]
+        sentences = [_("{run} answers {share} rightly, the most.").format(run=best.name, share=percent(best.accuracy))]
+        if beaten:
+            sentences.append(_("That is more than chance explains against {runs}.").format(runs=listed(beaten)))
+        if others:
+            sentences.append(_("Chance may explain its lead over {runs}.").format(runs=listed(others)))
+        return sentences
 
     def document(self) -> dict[str, Any]:
         """Return what JSON holds."""
@@ -178,7 +248,7 @@ def compare_runs(reports: Mapping[str, Report]) -> RunComparison:
         notes.append(Note("compared_holm", {"pairs": len(found)}))
     adjusted = holm([test.p_value for test in found])
     pairs = [
-        ComparedPair(one.name, other.name, test, p_value)
+        ComparedPair(one, other, test, p_value)
         for (one, other), test, p_value in zip(two_by_two, found, adjusted, strict=True)
     ]
     return RunComparison(runs, pairs, differing_options([report.recipe for report in reports.values()]), notes)
@@ -247,7 +317,7 @@ def _common(tests: Sequence[pd.DataFrame]) -> tuple[str, list[str], list[Note]]:
     if not common:
         raise RunError(
             _("The runs have no test picture in common, so that there is nothing to compare them on."),
-            hint=_("Train them on the same data with the same seed, or measure both with kilat eval RUN DATA."),
+            hint=_("Compare runs on the same data; with the same seed they have the same test pictures."),
         )
     if len(common) < len(shared):
         notes.append(Note("compared_relabelled", {"count": len(shared) - len(common)}))
@@ -262,22 +332,21 @@ def _shared(tests: Sequence[pd.DataFrame], key: str) -> list[str]:
 
 def _apart(runs: Sequence[ComparedRun], tests: Mapping[str, pd.DataFrame], key: str) -> list[Note]:
     """Return notes on the test pictures that are not compared: those that another run was trained on, and the rest."""
-    notes = []
     trained_on = {}
     for run in runs:
         catalog = run.report.catalog
         is_training = (catalog["status"] == "used") & (catalog["split"] != "test")
         trained_on[run.name] = set(catalog.loc[is_training, key])
+    known, notes = {}, []
     for run in runs:
         test = set(tests[run.name][key])
         left = test - set(run.answers.index)
-        for other in runs:
-            if known := left & trained_on[other.name]:
-                notes.append(Note("compared_trained_on", {"run": run.name, "other": other.name, "count": len(known)}))
-                left -= known
-        if left:
-            notes.append(Note("compared_apart", {"run": run.name, "count": len(left), "n": len(test)}))
-    return notes
+        elsewhere = left & set().union(*(trained_on[other.name] for other in runs))
+        if elsewhere:
+            known[run.name] = len(elsewhere)
+        if rest := len(left - elsewhere):
+            notes.append(Note("compared_apart", {"run": run.name, "count": rest, "n": len(test)}))
+    return [*([Note("compared_trained_on", {"runs": known})] if known else []), *notes]
 
 
 def _unknown_classes(reports: Mapping[str, Report]) -> list[Note]:
