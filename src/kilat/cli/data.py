@@ -16,6 +16,7 @@ from kilat.cli.options import (
     Labels,
     Model,
     Open,
+    Page,
     PathColumn,
     Quiet,
     RecipeName,
@@ -84,7 +85,7 @@ def check(  # noqa: PLR0917 - an option each
 
 
 @verb(FAMILY, "kilat drift runs/flowers photos-of-this-week/")
-def drift(
+def drift(  # noqa: PLR0917 - an option each
     model: Model,
     pictures: Annotated[
         str, typer.Argument(help=N_("New pictures: a folder, table, archive or known set; labels are ignored."))
@@ -93,6 +94,7 @@ def drift(
     label_column: LabelColumn = None,
     split_column: SplitColumn = None,
     images: Images = None,
+    page: Page = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -100,6 +102,7 @@ def drift(
 
     Exit code 3 where they differ.
     """
+    page = page or (None if as_json else Path("drift.html"))
     with show.progress(quiet=quiet) as progress:
         with progress.stage(_("Loading kilat")):
             from kilat.verbs.drift import drift
@@ -111,6 +114,8 @@ def drift(
             split_column=split_column,
             images=images,
             progress=progress,
+            page=page,
+            command=typed_command(),
         )
     if as_json:
         show.print_json({"model": str(model), **report.document()})
@@ -119,6 +124,8 @@ def drift(
         print(_("Most different (how far, in standard deviations of known pictures):"))
         for one in report.most_different[:10]:
             print(f"  {one['score']:5.1f}  {one['path']}")
+    if page:
+        show.print_written(page)
     raise typer.Exit(FOUND if report.drifted else 0)
 
 

@@ -6,8 +6,20 @@ from typing import Annotated
 import typer
 
 from kilat.cli import outcome, show
-from kilat.cli.options import ClassFrom, Data, Images, Json, LabelColumn, Model, PathColumn, Quiet, Root, SplitColumn
-from kilat.cli.verb import verb
+from kilat.cli.options import (
+    ClassFrom,
+    Data,
+    Images,
+    Json,
+    LabelColumn,
+    Model,
+    Page,
+    PathColumn,
+    Quiet,
+    Root,
+    SplitColumn,
+)
+from kilat.cli.verb import typed_command, verb
 from kilat.locale import N_, _
 from kilat.runtime import progress_bars
 
@@ -23,6 +35,7 @@ def evaluate(  # noqa: PLR0917 - an option each
     ] = False,
     limit: Annotated[int, typer.Option(min=1, help=N_("How many pictures to corrupt at most."))] = 200,
     out: Annotated[Path, typer.Option(help=N_("The SVG file to draw that into."))] = Path("corruptions.svg"),
+    page: Page = None,
     root: Root = None,
     path_column: PathColumn = None,
     label_column: LabelColumn = None,
@@ -33,8 +46,10 @@ def evaluate(  # noqa: PLR0917 - an option each
     as_json: Json = False,
 ) -> None:
     """Measure a model on other labelled pictures."""
+    page = page or (None if as_json else Path("evaluation.html"))
     with show.progress(quiet=quiet) as progress:
         with progress.stage(_("Loading kilat")):
+            from kilat.data.reading import Reading
             from kilat.report import robustness, svg_canvas
             from kilat.runtime.files import write_file
             from kilat.verbs.evaluate import evaluate
@@ -50,6 +65,8 @@ def evaluate(  # noqa: PLR0917 - an option each
             corruptions=corruptions,
             limit=limit,
             progress=progress,
+            page=page,
+            command=typed_command(),
         )
     if evaluation.robustness is not None:
         write_file(out, svg_canvas.standalone(robustness.figure(evaluation.robustness)))
@@ -57,10 +74,13 @@ def evaluate(  # noqa: PLR0917 - an option each
     if as_json:
         show.print_json({"model": str(model), "metrics": document})
         return
-    outcome.print_evaluation(evaluation)
+    reading = Reading.of(path_column, label_column, split_column, images, class_from)
+    outcome.print_evaluation(evaluation, model, data, root, reading)
     if evaluation.robustness is not None:
         print(robustness.table(evaluation.robustness))
         show.print_written(out)
+    if page:
+        show.print_written(page)
 
 
 @verb(

@@ -24,6 +24,7 @@ RecipeArgument = Annotated[
     str, typer.Argument(help=N_("A built-in recipe, or a YAML file."), autocompletion=complete_recipe)
 ]
 Weights = Annotated[str | None, typer.Option(help=N_("A file with the network's weights; 'none' for random ones."))]
+Page = Annotated[Path | None, typer.Option(help=N_("The HTML page to write; with --json none, unless it is named."))]
 Size = Annotated[str | None, typer.Option(help=N_("Side of the network's input in pixels, or 'auto'."))]
 Choices = Annotated[
     list[str] | None,

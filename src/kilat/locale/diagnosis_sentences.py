@@ -30,6 +30,17 @@ DIAGNOSES: dict[str, str | tuple[str, str]] = {
             "{low:.0%} or {high:.0%}."
         ),
     ),
+    # how a finished model does on other pictures
+    "diagnosis_worse_than_own_test": N_(
+        "On the {n:,} test pictures of its own run it was right for {own:.1%}: these pictures are harder for it, or "
+        "differ from those it was trained on. `kilat drift` says whether they differ."
+    ),
+    "diagnosis_better_than_own_test": N_(
+        "On the {n:,} test pictures of its own run it was right for {own:.1%}: these pictures are easier for it."
+    ),
+    "diagnosis_as_own_test": N_(
+        "That agrees with the test of its own run, where it was right for {own:.1%} of {n:,} pictures."
+    ),
     # what went wrong in a training by gradient
     "diagnosis_batch_norm": N_(
         "Training {training:.0%}, validation {validation:.0%}: the running statistics of batch norm had not settled, "

@@ -86,6 +86,28 @@ def diagnose(evidence: Evidence) -> list[Note]:
     return [cause, doubt] if cause.code in _BROKEN else [doubt, cause]
 
 
+def diagnose_other_pictures(measured: Measures, own: Mapping[str, Any], classes: Sequence[str]) -> list[Note]:
+    """Return what follows from the measures of a finished model on other pictures than its run's.
+
+    Args:
+        measured: on these.
+        own: ``n``, ``accuracy`` and ``accuracy_interval`` of its run's test pictures; empty where they are not known.
+        classes: the model's.
+    """
+    if measured.accuracy_interval is None:
+        return [Note("diagnosis_nothing_measured")]
+    notes = [note for note in (_few(measured), _against_own_test(measured, own), _pair(measured, classes)) if note]
+    return notes or [Note("diagnosis_good")]
+
+
+def _against_own_test(measured: Measures, own: Mapping[str, Any]) -> Note | None:
+    if measured.accuracy_interval is None or not own.get("accuracy_interval"):
+        return None
+    (low, high), (own_low, own_high) = measured.accuracy_interval, own["accuracy_interval"]
+    kind = "worse_than" if high < own_low else "better_than" if low > own_high else "as"
+    return Note(f"diagnosis_{kind}_own_test", {"n": own["n"], "own": own["accuracy"]})
+
+
 Rule = Callable[[Evidence], Note | None]
 
 
@@ -108,7 +130,11 @@ def _shortcut(evidence: Evidence) -> Note | None:
 
 
 def _few_test_pictures(evidence: Evidence) -> Note | None:
-    test, interval = evidence.metrics.test, evidence.metrics.test.accuracy_interval
+    return _few(evidence.metrics.test)
+
+
+def _few(test: Measures) -> Note | None:
+    interval = test.accuracy_interval
     if not 0 < test.n < FEW_TEST or interval is None:
         return None
     return Note("diagnosis_few_test_pictures", {"count": test.n, "low": interval[0], "high": interval[1]})
@@ -198,9 +224,13 @@ def _few_of_class(evidence: Evidence) -> Note | None:
     )
 
 
-def _pair(evidence: Evidence) -> Note | None:
+def _confused_pair(evidence: Evidence) -> Note | None:
+    return _pair(evidence.measured, evidence.metrics.data.classes)
+
+
+def _pair(measured: Measures, names: Sequence[str]) -> Note | None:
     """Name two classes, where more of the mistakes are between them than would be by chance."""
-    matrix, names = np.asarray(evidence.measured.confusion), evidence.metrics.data.classes
+    matrix = np.asarray(measured.confusion)
     if len(names) < 3:
         return None
     mistakes = matrix - np.diag(np.diag(matrix))
@@ -241,7 +271,7 @@ _CAUSES: tuple[Rule, ...] = (
     _underfitting,
     _no_better_than_baseline,
     _few_of_class,
-    _pair,
+    _confused_pair,
     _more_pictures,
 )
 """In the order of what to do first: the first one that applies is said."""

@@ -1,7 +1,7 @@
 """The pictures of a report: made while a training ends and the pictures are at hand, kept in the run folder as data."""
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -82,11 +82,20 @@ def illustrate(
         known: everything else that it shows.
     """
     beside = {path for both in known.nearest.values() for path in both if path}
-    looked_at = {*most_confident_mistakes(predictions)["path"]}.union(*(one["path"] for one in examples(predictions)))
-    sides = dict.fromkeys(selected_rows(select_for_report(findings)), SMALL)
-    for paths, side in ((beside, SMALL), (looked_at, LARGE)):
-        sides |= dict.fromkeys(np.flatnonzero(catalog.table["path"].isin(paths) & catalog.used).tolist(), side)
+    sides = dict.fromkeys([*selected_rows(select_for_report(findings)), *_rows_of(beside, catalog)], SMALL)
+    sides |= rows_looked_at(catalog, predictions)
     return known.model_copy(update={"thumbnails": make_thumbnails(source, catalog, sides)})
+
+
+def rows_looked_at(catalog: Catalog, predictions: pd.DataFrame) -> dict[int, int]:
+    """Return the rows of the answers that a page shows, with the side in pixels of each."""
+    shown = {*most_confident_mistakes(predictions)["path"]}.union(*(one["path"] for one in examples(predictions)))
+    return dict.fromkeys(_rows_of(shown, catalog), LARGE)
+
+
+def _rows_of(paths: Collection[str], catalog: Catalog) -> list[int]:
+    rows: list[int] = np.flatnonzero(catalog.table["path"].isin(paths) & catalog.used).tolist()
+    return rows
 
 
 def augmented_sheet(png: bytes | None) -> str | None:

@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import pandas as pd
 from markupsafe import Markup
 
 from kilat.check.finding import Finding
+from kilat.learn.measures import Measures
 from kilat.learn.metrics import Metrics
-from kilat.locale import _
+from kilat.locale import ngettext
 from kilat.recipe import Recipe
 from kilat.report import (
     comparison,
@@ -27,10 +27,10 @@ from kilat.report import (
     uncertainty,
 )
 from kilat.report.findings import show
-from kilat.report.illustrations import Illustrations, examples, most_confident_mistakes, select_for_report
-from kilat.report.pictures import ShownPicture
+from kilat.report.illustrations import Illustrations, select_for_report
 from kilat.report.planned_rates import planned_rates
-from kilat.report.template import fill
+from kilat.report.shown_answers import ShownAnswers, pairs_of
+from kilat.report.template import count, fill
 from kilat.report.training_course import Course
 
 OPEN_FINDINGS = 3
@@ -89,27 +89,6 @@ class Report:
         )
 
 
-class Answer(NamedTuple):
-    """A picture with its answer; of a mistake the nearest training pictures of its class and of the answer, too."""
-
-    picture: ShownPicture
-    predicted: str
-    probability: float
-    nearest: tuple[ShownPicture, ...] = ()
-
-    @property
-    def pair(self) -> str:
-        """The label and the answer."""
-        return f"{self.picture.label} → {self.predicted}"
-
-
-class AnswerGroup(NamedTuple):
-    """Answers that have something in common, which the title says."""
-
-    title: str
-    answers: list[Answer]
-
-
 def render(report: Report) -> str:
     """Return the page as HTML; equal reports give equal text."""
     metrics, illustrations = report.metrics, report.illustrations
@@ -120,7 +99,8 @@ def render(report: Report) -> str:
     opened = max(OPEN_FINDINGS, sum(found.severity == "serious" for found in findings))
     pairs = tables.confused_pairs(classes, measured.confusion)
     splits = tables.pictures_per_split(report.catalog, classes)
-    mistakes = _answers(report, most_confident_mistakes(report.predictions))
+    answers = ShownAnswers(report.predictions, illustrations.thumbnails, illustrations.nearest)
+    mistakes = answers.mistakes()
     notes, minor_notes = lead.by_weight(metrics.notes)
     counts = {"pictures": metrics.data.used, "classes": len(classes)}
     return fill(
@@ -134,9 +114,9 @@ def render(report: Report) -> str:
         verdict=lead.verdict(metrics, diagnosis.diagnose(report.evidence()), findings),
         notes=notes,
         minor_notes=minor_notes,
-        examples=_examples(report),
+        examples=answers.examples(),
         mistakes=mistakes,
-        mistake_pairs=Counter(mistake.pair for mistake in mistakes).most_common(),
+        mistake_pairs=pairs_of(mistakes),
         splits={split: sum(counts) for split, counts in splits.items()},
         open_findings=findings[:opened],
         folded_findings=findings[opened:],
@@ -150,6 +130,7 @@ def render(report: Report) -> str:
         network=illustrations.network,
         learning_curve=learning_curve.sentence(report.curve),
         pairs=pairs[: 6 if len(classes) <= confusion_matrix.MOST else 20],
+        measured_parts=_measured_parts(metrics),
         calibration=lead.calibration(measured),
         sets=uncertainty.set_sentences(measured.sets),
         unknown=uncertainty.unknown_sentences(metrics.unknown),
@@ -165,27 +146,16 @@ def render(report: Report) -> str:
     )
 
 
-def _answers(report: Report, predictions: pd.DataFrame) -> list[Answer]:
-    """Return answers whose picture can be shown."""
-    thumbnails, nearest = report.illustrations.thumbnails, report.illustrations.nearest
-    answers = []
-    columns = (predictions[name] for name in ("path", "label", "predicted", "probability"))
-    for path, label, predicted, probability in zip(*columns, strict=True):
-        if path not in thumbnails:
-            continue
-        beside = zip(nearest.get(path, ()), (label, predicted), strict=False)
-        shown = [ShownPicture(near, of, thumbnails[near]) for near, of in beside if near in thumbnails]
-        picture = ShownPicture(path, label, thumbnails[path])
-        answers.append(Answer(picture, predicted, float(probability), tuple(shown)))
-    return answers
-
-
-def _examples(report: Report) -> list[AnswerGroup]:
-    """Return some answers of every kind, for the first screen."""
-    titles = (_("Right"), _("Wrong, and most certain"), _("Least certain"))
-    groups = zip(titles, examples(report.predictions), strict=True)
-    shown = [AnswerGroup(title, _answers(report, predictions)) for title, predictions in groups]
-    return [group for group in shown if group.answers]
+def _measured_parts(metrics: Metrics) -> list[tuple[str, Measures]]:
+    """Return the measures of the test set, where there is one, and of validation, with what they are of."""
+    n, test = metrics.validation.n, metrics.test
+    validation = (
+        ngettext("validation, {n} picture", "validation, {n} pictures", n)
+        if metrics.is_trained
+        else ngettext("cross-validation, {n} picture", "cross-validation, {n} pictures", n)
+    )
+    of_test = ngettext("test, {n} picture", "test, {n} pictures", test.n).format(n=count(test.n))
+    return [*([(of_test, test)] if test.n else []), (validation.format(n=count(n)), metrics.validation)]
 
 
 def _figures(report: Report, splits: Mapping[str, Sequence[int]]) -> dict[str, Markup | None]:
@@ -206,6 +176,6 @@ def _figures(report: Report, splits: Mapping[str, Sequence[int]]) -> dict[str, M
         "whole_confusion": confusion_matrix.whole(classes, measured.confusion) if measured.n and many else None,
         "reliability": figures.reliability(measured.reliability, before) if is_calibration_shown else None,
         "network": network_diagram.volumes(network.rows, network.input_shape) if network else None,
-        **uncertainty.figures(metrics),
+        **uncertainty.figures(measured),
         **{f"history_{name}": figure for name, figure in history.items()},
     }

@@ -3,8 +3,8 @@
 import numpy as np
 from markupsafe import Markup
 
-from kilat.learn.measures import SetMeasures
-from kilat.learn.metrics import Metrics, UnknownSection
+from kilat.learn.measures import Measures, SetMeasures
+from kilat.learn.metrics import UnknownSection
 from kilat.locale import _, ngettext
 from kilat.report import uncertainty_figures
 from kilat.report.lead import ENOUGH
@@ -112,14 +112,13 @@ def _method_name(key: str) -> str:
     return _(" and ").join(names.get(part, part) for part in key.split("+"))
 
 
-def figures(metrics: Metrics) -> dict[str, Markup]:
+def figures(measured: Measures) -> dict[str, Markup]:
     """Draw ``set_sizes``, ``class_coverage`` and ``class_reliability``, those that say something.
 
     Sizes are drawn where there are several, coverage by class where a class differs from the target by more than
     chance, calibration by class where there are enough pictures.
     """
-    measured, drawn = metrics.measured, {}
-    sets = measured.sets
+    drawn, sets = {}, measured.sets
     if sets is not None and sets.n:
         if np.count_nonzero(sets.sizes) > 1:
             drawn["set_sizes"] = uncertainty_figures.sizes(sets.sizes)

@@ -21,6 +21,12 @@ def python_call(verb: str, *given: Any, **overrides: Any) -> str:
     return f"kilat.{verb}({', '.join(arguments)})"
 
 
+def title(model: object, data: object) -> str:
+    """Return the title of a page about a model and some data: the last part of the path of each that has one."""
+    names = [Path(one).resolve().name for one in (model, data) if isinstance(one, str | Path)]
+    return " · ".join(names) or "kilat"
+
+
 def now() -> str:
     """Return the local date and time to the minute, as ISO 8601."""
     return datetime.now().astimezone().strftime("%Y-%m-%dT%H:%M")

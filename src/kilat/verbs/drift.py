@@ -4,21 +4,26 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kilat.bundle.predictor import Classifier, ModelOutput, load
 from kilat.data.catalog import Source
 from kilat.data.reading import Reading
-from kilat.data.unlabelled import open_unlabelled
+from kilat.data.unlabelled import Unlabelled, open_unlabelled
 from kilat.errors import ModelFileError, PictureError, SourceError
 from kilat.evaluate.drift import MIN_PICTURES, compare
 from kilat.locale import _, ngettext
 from kilat.locale.notes import Note
+from kilat.report import drift_page
+from kilat.report.drift_page import DifferentPicture, DriftPage
+from kilat.report.pictures import LARGE, Thumbnail, make_thumbnail
 from kilat.runtime import progress_bars
 from kilat.runtime.array_types import Floats
-from kilat.runtime.progress import Progress
+from kilat.runtime.files import write_file
+from kilat.runtime.progress import Advance, Progress
+from kilat.verbs import asked
 
 LEVEL = 0.01
 """The p-value up to which there is drift: so often it is found in pictures of the same source."""
@@ -99,7 +104,7 @@ class DriftReport:
         return lines
 
 
-def drift(
+def drift(  # noqa: PLR0913 - a choice each
     model: str | Path | Classifier,
     data: str | Path | Source | Sequence[str | Path],
     *,
@@ -108,6 +113,8 @@ def drift(
     split_column: str | None = None,
     images: str | Path | None = None,
     progress: Progress | None = None,
+    page: str | Path | None = None,
+    command: str = "",
 ) -> DriftReport:
     """Compare new pictures with those that a model keeps for comparison.
 
@@ -120,44 +127,31 @@ def drift(
         split_column: of a table, the column that says train, validation or test.
         images: the folder with the pictures that a table names.
         progress: that shows its stages (``kilat.runtime.progress``); by default a terminal or a notebook does.
+        page: the HTML file in which the result is shown, with the pictures that differ most; None for none.
+        command: that asked for this, to be shown there; by default the call.
 
     Raises:
         KilatError: the model cannot be read or keeps too few pictures for comparison, or there are too few new ones.
     """
+    begun = asked.now()
     classifier, name = (model, _("the model")) if isinstance(model, Classifier) else (load(model), str(model))
     reference = _require_reference(classifier, name)
     with progress_bars.show(progress) as shown:
         reading = Reading.of(path_column, label_column, split_column, images)
         with shown.stage(_("Reading new pictures"), unit="bytes") as stage:
             pictures = open_unlabelled(data, reading, stage.advance)
-        classified: list[str] = []
-        outputs: list[ModelOutput] = []
-        refusals: Counter[str] = Counter()
-        pairs = zip(pictures.paths, classifier.outputs(pictures.read()), strict=True)
         with shown.stage(_("Classifying pictures")) as stage:
-            for done, (path, output) in enumerate(pairs, 1):
-                if isinstance(output, PictureError):
-                    refusals[output.refusal.code] += 1
-                else:
-                    classified.append(path)
-                    outputs.append(output)
-                stage.advance(done, len(pictures.paths))
-    if len(outputs) < MIN_PICTURES:
-        raise SourceError(
-            _("There are too few pictures to compare: {count} can be read, at least {fewest} are needed.").format(
-                count=len(outputs), fewest=MIN_PICTURES
-            ),
-            hint=_("Give more pictures; 200 are enough to notice most changes."),
-        )
+            classified = _classify(classifier, pictures, stage.advance)
+    outputs = classified.outputs
     found = compare(reference, _require_embeddings(outputs, reference.shape[1], name))
-    predicted = np.bincount(
-        [output.probabilities.argmax() for output in outputs], minlength=len(classifier.classes)
-    ) / len(outputs)
+    answers = np.array([output.probabilities.argmax() for output in outputs])
+    counts = np.bincount(answers, minlength=len(classifier.classes))
     first = np.argsort(-found.scores, kind="stable")[:SHOWN]
-    return DriftReport(
+    paths = [pictures.paths[position] for position in classified.positions]
+    report = DriftReport(
         pictures=len(outputs),
         refused=len(pictures.paths) - len(outputs),
-        reasons=dict(refusals),
+        reasons=classified.refusals,
         compared=found.compared,
         reference=len(reference),
         p_value=found.p_value,
@@ -165,9 +159,71 @@ def drift(
         distance=found.distance,
         auroc=found.auroc,
         unknown=_count_unknown(classifier, outputs),
-        predicted=dict(zip(classifier.classes, predicted.tolist(), strict=True)),
-        most_different=[{"path": classified[row], "score": float(found.scores[row])} for row in first],
+        predicted=dict(zip(classifier.classes, (counts / len(outputs)).tolist(), strict=True)),
+        most_different=[{"path": paths[row], "score": float(found.scores[row])} for row in first],
     )
+    if page is not None:
+        different = [
+            DifferentPicture(
+                path=paths[row],
+                score=float(found.scores[row]),
+                predicted=classifier.classes[answers[row]],
+                thumbnail=_thumbnail(pictures, classified.positions[row]),
+            )
+            for row in first.tolist()
+        ]
+        content = DriftPage(
+            name=asked.title(name, data),
+            command=command or asked.python_call("drift", model, data),
+            begun=begun,
+            pictures=len(outputs),
+            sentences=report.sentences(),
+            predicted=dict(zip(classifier.classes, counts.tolist(), strict=True)),
+            most_different=different,
+        )
+        write_file(Path(page), drift_page.render(content))
+    return report
+
+
+class _Classified(NamedTuple):
+    """What a model answered: the positions of the pictures that could be read, the answers to them, and refusals."""
+
+    positions: list[int]
+    outputs: list[ModelOutput]
+    refusals: dict[str, int]
+
+
+def _classify(classifier: Classifier, pictures: Unlabelled, advance: Advance) -> _Classified:
+    """Return the answers to new pictures.
+
+    Raises:
+        SourceError: there are too few.
+    """
+    positions: list[int] = []
+    outputs: list[ModelOutput] = []
+    refusals: Counter[str] = Counter()
+    for position, output in enumerate(classifier.outputs(pictures.read())):
+        if isinstance(output, PictureError):
+            refusals[output.refusal.code] += 1
+        else:
+            positions.append(position)
+            outputs.append(output)
+        advance(position + 1, len(pictures.paths))
+    if len(outputs) < MIN_PICTURES:
+        raise SourceError(
+            _("There are too few pictures to compare: {count} can be read, at least {fewest} are needed.").format(
+                count=len(outputs), fewest=MIN_PICTURES
+            ),
+            hint=_("Give more pictures; 200 are enough to notice most changes."),
+        )
+    return _Classified(positions, outputs, dict(refusals))
+
+
+def _thumbnail(pictures: Unlabelled, position: int) -> Thumbnail | None:
+    try:
+        return make_thumbnail(pictures.readers[position](), LARGE)
+    except PictureError:
+        return None
 
 
 def _require_reference(classifier: Classifier, name: str) -> Floats:

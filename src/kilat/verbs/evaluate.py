@@ -13,15 +13,22 @@ from kilat.data.source_notes import notes_about
 from kilat.data.split import Part, all_used, resolve_duplicates
 from kilat.evaluate.metrics import measure
 from kilat.evaluate.out_of_distribution import auroc
+from kilat.learn import metadata
 from kilat.learn.metrics import Evaluation
 from kilat.learn.metrics import Part as MainMeasures
 from kilat.learn.uncertainty import count_flagged, set_measures
 from kilat.locale import _
 from kilat.locale.notes import Note
+from kilat.report import evaluation_page
+from kilat.report.evaluation_page import EvaluationPage
+from kilat.report.illustrations import rows_looked_at
+from kilat.report.pictures import make_thumbnails
 from kilat.runtime import progress_bars
 from kilat.runtime.array_types import Flags, Ints
+from kilat.runtime.files import write_file
 from kilat.runtime.progress import Progress
 from kilat.runtime.timer import Timer
+from kilat.verbs import asked
 from kilat.verbs.answers import Answers, classify, select_test_pictures, with_classes_of
 from kilat.verbs.open_data import Data, Labels, open_data
 from kilat.verbs.robustness import LIMIT, measure_robustness
@@ -41,6 +48,8 @@ def evaluate(  # noqa: PLR0913 - a choice each
     corruptions: bool = False,
     limit: int = LIMIT,
     progress: Progress | None = None,
+    page: str | Path | None = None,
+    command: str = "",
 ) -> Evaluation:
     """Measure a finished model on other labelled pictures, as a run measures its own test pictures.
 
@@ -60,11 +69,13 @@ def evaluate(  # noqa: PLR0913 - a choice each
         corruptions: whether to measure ``robustness`` as well, on corrupted copies of the test pictures.
         limit: of how many pictures at most.
         progress: that shows its stages (``kilat.runtime.progress``); by default a terminal or a notebook does.
+        page: the HTML file in which the result is shown, with mistakes as pictures; None for none.
+        command: that asked for this, to be shown there; by default the call.
 
     Raises:
         KilatError: the model or the data cannot be read, or no picture of a class that the model knows is left.
     """
-    timer = Timer()
+    timer, begun = Timer(), asked.now()
     reading = Reading.of(path_column, label_column, split_column, images, class_from)
     classifier = model if isinstance(model, Classifier) else load(model)
     with progress_bars.show(progress) as shown:
@@ -84,7 +95,7 @@ def evaluate(  # noqa: PLR0913 - a choice each
                 rows, truth = test.rows, test.truth
                 found = measure_robustness(classifier, source, rows, truth, limit=limit, advance=stage.advance)
                 robustness = {"robustness": found}
-    return Evaluation.model_validate(
+    evaluation = Evaluation.model_validate(
         {
             "schema": 1,
             "notes": [note.document() for note in [*notes_about(source, catalog), *notes, *unsaid]],
@@ -102,6 +113,21 @@ def evaluate(  # noqa: PLR0913 - a choice each
             "timing": timer.timings(),
         }
     )
+    if page is not None:
+        parts = [(test, answers.probabilities[test.rows])]
+        predictions = metadata.predictions(catalog, list(classifier.classes), parts).assign(split="test")
+        shown_page = EvaluationPage(
+            name=asked.title(model, data),
+            command=command or asked.python_call("evaluate", model, data),
+            begun=begun,
+            evaluation=evaluation,
+            own_test=classifier.manifest.measures.get("test", {}),
+            catalog=catalog.table,
+            predictions=predictions,
+            thumbnails=make_thumbnails(source, catalog, rows_looked_at(catalog, predictions)),
+        )
+        write_file(Path(page), evaluation_page.render(shown_page))
+    return evaluation
 
 
 def find_training_pictures(classifier: Classifier, catalog: Catalog) -> tuple[Flags, list[Note]]:
