@@ -6,7 +6,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kilat.bundle.predictor import Classifier, Prediction, load
+    from kilat.bundle.prediction import Prediction
+    from kilat.bundle.predictor import Classifier, load
     from kilat.errors import KilatError
     from kilat.verbs.check import Check, check
     from kilat.verbs.compare import compare
@@ -24,7 +25,7 @@ _HOMES = {
     "ImageClassifier": "kilat.verbs.estimator",
     "ImageEmbedder": "kilat.verbs.estimator",
     "KilatError": "kilat.errors",
-    "Prediction": "kilat.bundle.predictor",
+    "Prediction": "kilat.bundle.prediction",
     "Run": "kilat.verbs.run",
     "check": "kilat.verbs.check",
     "compare": "kilat.verbs.compare",

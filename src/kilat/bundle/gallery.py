@@ -45,6 +45,8 @@ def _cell(picture: ImageLike | PictureError, lines: Sequence[str]) -> str:
 
 def _image(picture: ImageLike | PictureError) -> str:
     """Return a picture as an element of HTML, or in words why there is none."""
+    if isinstance(picture, str) and not picture:  # it came as bytes or pixels, which are gone
+        return ""
     try:
         if isinstance(picture, PictureError):
             raise picture

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from onnx import ModelProto, NodeProto
 
 from kilat.bundle.manifest import KEY, Manifest
 from kilat.errors import ModelFileError
+from kilat.features.backbone import Backbone
 from kilat.locale import _
 from kilat.recipe.network_summary import Row, Summary
 from kilat.runtime.onnx_session import make_session
@@ -46,9 +47,8 @@ def summarise(data: bytes) -> Summary:
         text = next((entry.value for entry in model.metadata_props if entry.key == KEY), None)
         manifest = Manifest.from_json(text, "The file")
         fixed = _constants(model)
-        nodes = _nodes_of_probabilities(model)
-        layers = [node for node in nodes if _kernel(node) in fixed]
-        shapes = _shapes(model, manifest.size, {node.output[0] for node in layers} | fixed)
+        nodes = _nodes_of(model, "probabilities")
+        shapes = _shapes(model, "image", manifest.size, nodes, fixed)
     except ModelFileError:
         raise
     except Exception as error:  # of protocol buffers and the runtime, whose classes of errors have no common ancestor
@@ -59,9 +59,29 @@ def summarise(data: bytes) -> Summary:
     return Summary(name, (size, size, 3), _rows(nodes, fixed, shapes))
 
 
-def _nodes_of_probabilities(model: ModelProto) -> list[NodeProto]:
-    """Return the nodes that the probabilities depend on, in the order of the graph; not those of the detector."""
-    wanted, nodes = {"probabilities"}, []
+def summarise_backbones(backbones: Sequence[Backbone], classes: int) -> Summary:
+    """Return the layers of frozen backbones side by side, and of the linear head on their features, which is trained.
+
+    Args:
+        backbones: all for pictures of one size.
+        classes: how many the head tells apart.
+    """
+    rows = []
+    for backbone in backbones:
+        model = onnx.load_from_string(backbone.model)
+        fixed, nodes = _constants(model), _nodes_of(model, "features")
+        shapes = _shapes(model, "pixels", backbone.size, nodes, fixed)
+        start = f"{backbone.name}." if len(backbones) > 1 else ""
+        rows += [replace(row, label=f"{start}{row.label}") for row in _rows(nodes, fixed, shapes)]
+    weights = classes * sum(backbone.width for backbone in backbones)
+    head = Row("head", "dense", (classes,), weights + classes, 0, weights, None)
+    size = backbones[0].size
+    return Summary("+".join(backbone.name for backbone in backbones), (size, size, 3), [*rows, head])
+
+
+def _nodes_of(model: ModelProto, output: str) -> list[NodeProto]:
+    """Return the nodes that an output depends on, in the order of the graph; not those of other outputs alone."""
+    wanted, nodes = {output}, []
     for node in reversed(model.graph.node):
         if wanted.intersection(node.output):
             wanted.update(node.input)
@@ -84,8 +104,19 @@ def _kernel(node: NodeProto) -> str:
     return node.input[inputs[0]] if inputs else ""
 
 
-def _shapes(model: ModelProto, size: int, wanted: Collection[str]) -> dict[str, _Shape]:
-    """Return the shapes of tensors for one picture, from a run with it, as a graph alone may not have all shapes."""
+def _shapes(
+    model: ModelProto, picture: str, size: int, nodes: Iterable[NodeProto], fixed: Collection[str]
+) -> dict[str, _Shape]:
+    """Return the shapes of layers' outputs and of weights for one picture, from a run: a graph alone may not have all.
+
+    Args:
+        model: the graph.
+        picture: the name of its input.
+        size: side of the picture in pixels.
+        nodes: those whose outputs are wanted, where they are layers.
+        fixed: the tensors that are the same for every picture.
+    """
+    wanted = {node.output[0] for node in nodes if _kernel(node) in fixed} | {*fixed}
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     probe = ModelProto()
     probe.CopyFrom(model)
@@ -93,7 +124,7 @@ def _shapes(model: ModelProto, size: int, wanted: Collection[str]) -> dict[str, 
     del probe.graph.output[:]
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     session = make_session(probe.SerializeToString(), optimize=False)
-    outputs = session.run(names, {"image": np.zeros((1, size, size, 3), np.uint8)})
+    outputs = session.run(names, {picture: np.zeros((1, size, size, 3), np.uint8)})
     return shapes | {name: output.shape for name, output in zip(names, outputs, strict=True)}
 
 

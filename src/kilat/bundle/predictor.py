@@ -15,8 +15,10 @@ import numpy as np
 import onnxruntime as ort
 
 from kilat.bundle import training_digests
+from kilat.bundle.gallery import ImageLike
 from kilat.bundle.manifest import KEY, REFERENCE, Manifest, unpack
 from kilat.bundle.onnx_safety import require_self_contained
+from kilat.bundle.prediction import Prediction, Predictions, RefusedPicture
 from kilat.data.decode import decode
 from kilat.data.image_file import read_file
 from kilat.errors import ModelFileError, PictureError
@@ -31,39 +33,6 @@ _NO_DETECTOR = np.full(1, -np.inf, np.float32)
 _NO_EMBEDDING = np.zeros((1, 0), np.float32)
 _AHEAD = 4
 """Pictures per thread that are read before they are asked for."""
-
-ImageLike = str | os.PathLike[str] | bytes | Pixels
-"""A picture as a caller has it: a path, the bytes of an image file, or uint8 pixels ``[height, width(, 3)]``."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The prediction for one picture.
-
-    Args:
-        path: of the picture; empty where it came as bytes or pixels.
-        label: the likeliest class.
-        probability: its calibrated probability.
-        probabilities: those of all classes.
-        set: the prediction set, the likeliest class first.
-        unknown: whether the picture is unlike all training pictures, so that it may be none of the classes; False where
-            the file has no detector for it.
-    """
-
-    path: str
-    label: str
-    probability: float
-    probabilities: dict[str, float]
-    set: list[str]
-    unknown: bool
-
-
-@dataclass(frozen=True)
-class RefusedPicture:
-    """A picture without a prediction, and why."""
-
-    path: str
-    error: PictureError
 
 
 @dataclass(frozen=True)
@@ -159,8 +128,8 @@ class Classifier:
             return None
         return training_digests.are_among(digests, training_digests.unpack(text, self._where))
 
-    def predict(self, pictures: Iterable[ImageLike] | ImageLike) -> list[Prediction]:
-        """Return a prediction for every picture.
+    def predict(self, pictures: Iterable[ImageLike] | ImageLike) -> Predictions:
+        """Return a prediction for every picture, in a list that a notebook shows with the pictures.
 
         Args:
             pictures: paths, bytes of image files, or uint8 pixels ``[height, width(, 3)]``; one or many.
@@ -169,12 +138,13 @@ class Classifier:
             PictureError: a picture cannot be read; ``predictions`` goes on instead.
         """
         found = []
-        for prediction in self.predictions(pictures):
+        given = _as_many(pictures)
+        for prediction in self.predictions(given):
             if isinstance(prediction, RefusedPicture):
                 refusal = prediction.error.refusal
                 raise PictureError(refusal.code, refusal.detail, prediction.path)
             found.append(prediction)
-        return found
+        return Predictions(found, list(given) if isinstance(given, Sequence | np.ndarray) else ())
 
     def predict_proba(self, pictures: Iterable[ImageLike] | ImageLike) -> Floats:
         """Return calibrated probabilities, float32 ``[n, classes]``.

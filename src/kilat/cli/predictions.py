@@ -13,7 +13,7 @@ from kilat.cli.verb import typed_command, verb
 from kilat.locale import N_, _
 
 if TYPE_CHECKING:
-    from kilat.bundle.predictor import Prediction, RefusedPicture
+    from kilat.bundle.prediction import Prediction, RefusedPicture
 
 FAMILY = "Use a model"
 
@@ -44,7 +44,8 @@ def predict(
 
     Answers go to standard output, refusals to standard error. Exit code 1 where some were refused.
     """
-    from kilat.bundle.predictor import RefusedPicture, load
+    from kilat.bundle.prediction import RefusedPicture
+    from kilat.bundle.predictor import load
     from kilat.data.reading import Reading
     from kilat.runtime.files import require_folder, write_file
     from kilat.verbs.predict import Answers, predict_pictures
@@ -75,8 +76,7 @@ def _print_prediction(
     prediction: "Prediction | RefusedPicture", top: int | None, *, as_json: bool, has_sets: bool
 ) -> None:
     """Print one prediction, or why there is none; lines for people appear at once."""
-    from kilat.bundle import wording
-    from kilat.bundle.predictor import RefusedPicture
+    from kilat.bundle.prediction import RefusedPicture, sentence
 
     if as_json and isinstance(prediction, RefusedPicture):
         error = {"kind": prediction.error.kind, "message": prediction.error.message}
@@ -86,7 +86,7 @@ def _print_prediction(
     elif isinstance(prediction, RefusedPicture):
         _say(_("{path}: refused: {reason}").format(path=prediction.path, reason=prediction.error.message))
     else:
-        print(f"{prediction.path}: {wording.sentence(prediction, top, has_sets=has_sets)}", flush=True)
+        print(f"{prediction.path}: {sentence(prediction, top, has_sets=has_sets)}", flush=True)
 
 
 def _print_hints(codes: Iterable[str]) -> None:

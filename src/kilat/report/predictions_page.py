@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kilat.bundle import wording
-from kilat.bundle.predictor import Prediction, RefusedPicture
+from kilat.bundle.prediction import Prediction, RefusedPicture, answer, likely_classes
 from kilat.locale import _, ngettext
 from kilat.report.lead import Asked
 from kilat.report.pictures import Thumbnail
@@ -55,13 +54,13 @@ def render(
     """
     answered = {place: one for place, one in enumerate(predictions) if isinstance(one, Prediction)}
     refused = [one for one in predictions if isinstance(one, RefusedPicture)]
-    counts = Counter(map(wording.answer, answered.values())).most_common()
+    counts = Counter(map(answer, answered.values())).most_common()
     shown = [
         ShownAnswer(
             one.path,
-            wording.answer(one),
+            answer(one),
             one.unknown,
-            wording.likely_classes(one, top, has_sets=has_sets),
+            likely_classes(one, top, has_sets=has_sets),
             thumbnails.get(place),
         )
         for place, one in answered.items()

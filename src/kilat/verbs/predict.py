@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kilat.bundle import wording
-from kilat.bundle.predictor import Classifier, Prediction, RefusedPicture, load
+from kilat.bundle.prediction import Prediction, RefusedPicture, answer, likely_classes
+from kilat.bundle.predictor import Classifier, load
 from kilat.data.reading import Reading
 from kilat.data.unlabelled import open_unlabelled
 from kilat.errors import PictureError
@@ -88,9 +88,9 @@ class Answers:
             if isinstance(one, RefusedPicture):
                 table.writerow([one.path, *[""] * (5 + len(further)), one.error.message])
                 continue
-            likely = wording.likely_classes(one, count, has_sets=self.has_sets)
+            likely = likely_classes(one, count, has_sets=self.has_sets)
             (label, probability), *others = [(name, f"{value:.6f}") for name, value in likely]
-            known = [one.path, wording.answer(one), label, probability, str(one.unknown).lower(), "|".join(one.set)]
+            known = [one.path, answer(one), label, probability, str(one.unknown).lower(), "|".join(one.set)]
             table.writerow([*known, *itertools.chain(*others), ""])
         return file.getvalue()
 
