@@ -80,7 +80,7 @@ def check(  # noqa: PLR0917 - an option each
     else:
         outcome.print_check(done)
     if open_page:
-        show.open_page(done.folder / "check.html")
+        show.open_in_browser(done.folder / "check.html")
     raise typer.Exit(FOUND if done.document["serious"] else 0)
 
 
@@ -95,6 +95,7 @@ def drift(  # noqa: PLR0917 - an option each
     split_column: SplitColumn = None,
     images: Images = None,
     page: Page = None,
+    open_page: Open = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -125,7 +126,7 @@ def drift(  # noqa: PLR0917 - an option each
         for one in report.most_different[:10]:
             print(f"  {one['score']:5.1f}  {one['path']}")
     if page:
-        show.print_written(page)
+        show.print_page(page, as_json=as_json, open_page=open_page)
     raise typer.Exit(FOUND if report.drifted else 0)
 
 

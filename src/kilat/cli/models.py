@@ -13,6 +13,7 @@ from kilat.cli.options import (
     Json,
     LabelColumn,
     Model,
+    Open,
     Page,
     PathColumn,
     Quiet,
@@ -42,6 +43,7 @@ def evaluate(  # noqa: PLR0917 - an option each
     split_column: SplitColumn = None,
     images: Images = None,
     class_from: ClassFrom = None,
+    open_page: Open = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -70,17 +72,16 @@ def evaluate(  # noqa: PLR0917 - an option each
         )
     if evaluation.robustness is not None:
         write_file(out, svg_canvas.standalone(robustness.figure(evaluation.robustness)))
-    document = evaluation.document()
     if as_json:
-        show.print_json({"model": str(model), "metrics": document})
-        return
-    reading = Reading.of(path_column, label_column, split_column, images, class_from)
-    outcome.print_evaluation(evaluation, model, data, root, reading)
-    if evaluation.robustness is not None:
-        print(robustness.table(evaluation.robustness))
-        show.print_written(out)
+        show.print_json({"model": str(model), "metrics": evaluation.document()})
+    else:
+        reading = Reading.of(path_column, label_column, split_column, images, class_from)
+        outcome.print_evaluation(evaluation, model, data, root, reading)
+        if evaluation.robustness is not None:
+            print(robustness.table(evaluation.robustness))
+            show.print_written(out)
     if page:
-        show.print_written(page)
+        show.print_page(page, as_json=as_json, open_page=open_page)
 
 
 @verb(

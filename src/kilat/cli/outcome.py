@@ -56,6 +56,7 @@ def print_check(check: "Check") -> None:
     _print_notes([Note(**note) for note in check.document["notes"]], check.document["findings"])
     if not check.findings:
         print(_("Nothing was found that needs your attention."))
+    print()
     print(_("page    {path}").format(path=linked(check.folder / "check.html")))
     print(_("labels  {path}").format(path=linked(check.folder / "suspects.csv")))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kilat.cli.terminal import wrapped
+from kilat.cli.terminal import linked, wrapped
 from kilat.locale import _, ngettext
 from kilat.locale.lists import listed
 from kilat.locale.notes import Note
@@ -32,7 +32,15 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
         print(file=sys.stderr)  # between progress and result
 
 
-def open_page(path: Path) -> None:
+def print_page(path: Path, *, as_json: bool, open_page: bool) -> None:
+    """Print where a page is, unless the result is JSON, and open it if that was asked for."""
+    if not as_json:
+        print(_("page    {path}").format(path=linked(path)))
+    if open_page:
+        open_in_browser(path)
+
+
+def open_in_browser(path: Path) -> None:
     """Open a page in the browser."""
     import webbrowser
 

@@ -105,7 +105,7 @@ def train(  # noqa: PLR0917 - an option each
     else:
         outcome.print_run(run)
     if open_report:
-        show.open_page(run.report)
+        show.open_in_browser(run.report)
 
 
 @verb(FAMILY, "kilat report runs/flowers")
@@ -119,4 +119,4 @@ def report(
     path = Run.open(run).write_report()
     show.print_written(path)
     if open_report:
-        show.open_page(path)
+        show.open_in_browser(path)

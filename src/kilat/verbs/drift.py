@@ -23,7 +23,7 @@ from kilat.runtime import progress_bars
 from kilat.runtime.array_types import Floats
 from kilat.runtime.files import write_file
 from kilat.runtime.progress import Advance, Progress
-from kilat.verbs import asked
+from kilat.verbs import request
 
 LEVEL = 0.01
 """The p-value up to which there is drift: so often it is found in pictures of the same source."""
@@ -133,55 +133,58 @@ def drift(  # noqa: PLR0913 - a choice each
     Raises:
         KilatError: the model cannot be read or keeps too few pictures for comparison, or there are too few new ones.
     """
-    begun = asked.now()
-    classifier, name = (model, _("the model")) if isinstance(model, Classifier) else (load(model), str(model))
-    reference = _require_reference(classifier, name)
+    begun = request.now()
     with progress_bars.show(progress) as shown:
+        with shown.stage(_("Loading the model")):
+            classifier, name = (model, _("the model")) if isinstance(model, Classifier) else (load(model), str(model))
+            reference = _require_reference(classifier, name)
         reading = Reading.of(path_column, label_column, split_column, images)
         with shown.stage(_("Reading new pictures"), unit="bytes") as stage:
             pictures = open_unlabelled(data, reading, stage.advance)
         with shown.stage(_("Classifying pictures")) as stage:
             classified = _classify(classifier, pictures, stage.advance)
-    outputs = classified.outputs
-    found = compare(reference, _require_embeddings(outputs, reference.shape[1], name))
-    answers = np.array([output.probabilities.argmax() for output in outputs])
-    counts = np.bincount(answers, minlength=len(classifier.classes))
-    first = np.argsort(-found.scores, kind="stable")[:SHOWN]
-    paths = [pictures.paths[position] for position in classified.positions]
-    report = DriftReport(
-        pictures=len(outputs),
-        refused=len(pictures.paths) - len(outputs),
-        reasons=classified.refusals,
-        compared=found.compared,
-        reference=len(reference),
-        p_value=found.p_value,
-        drifted=found.p_value <= LEVEL,
-        distance=found.distance,
-        auroc=found.auroc,
-        unknown=_count_unknown(classifier, outputs),
-        predicted=dict(zip(classifier.classes, (counts / len(outputs)).tolist(), strict=True)),
-        most_different=[{"path": paths[row], "score": float(found.scores[row])} for row in first],
-    )
-    if page is not None:
-        different = [
-            DifferentPicture(
-                path=paths[row],
-                score=float(found.scores[row]),
-                predicted=classifier.classes[answers[row]],
-                thumbnail=_thumbnail(pictures, classified.positions[row]),
-            )
-            for row in first.tolist()
-        ]
-        content = DriftPage(
-            name=asked.title(name, data),
-            command=command or asked.python_call("drift", model, data),
-            begun=begun,
+        outputs = classified.outputs
+        with shown.stage(_("Comparing the pictures")):
+            found = compare(reference, _require_embeddings(outputs, reference.shape[1], name))
+        answers = np.array([output.probabilities.argmax() for output in outputs])
+        counts = np.bincount(answers, minlength=len(classifier.classes))
+        first = np.argsort(-found.scores, kind="stable")[:SHOWN]
+        paths = [pictures.paths[position] for position in classified.positions]
+        report = DriftReport(
             pictures=len(outputs),
-            sentences=report.sentences(),
-            predicted=dict(zip(classifier.classes, counts.tolist(), strict=True)),
-            most_different=different,
+            refused=len(pictures.paths) - len(outputs),
+            reasons=classified.refusals,
+            compared=found.compared,
+            reference=len(reference),
+            p_value=found.p_value,
+            drifted=found.p_value <= LEVEL,
+            distance=found.distance,
+            auroc=found.auroc,
+            unknown=_count_unknown(classifier, outputs),
+            predicted=dict(zip(classifier.classes, (counts / len(outputs)).tolist(), strict=True)),
+            most_different=[{"path": paths[row], "score": float(found.scores[row])} for row in first],
         )
-        write_file(Path(page), drift_page.render(content))
+        if page is not None:
+            with shown.stage(_("Writing the page")):
+                different = [
+                    DifferentPicture(
+                        path=paths[row],
+                        score=float(found.scores[row]),
+                        predicted=classifier.classes[answers[row]],
+                        thumbnail=_thumbnail(pictures, classified.positions[row]),
+                    )
+                    for row in first.tolist()
+                ]
+                content = DriftPage(
+                    name=request.title(name, data),
+                    command=command or request.python_call("drift", model, data),
+                    begun=begun,
+                    pictures=len(outputs),
+                    sentences=report.sentences(),
+                    predicted=dict(zip(classifier.classes, counts.tolist(), strict=True)),
+                    most_different=different,
+                )
+                write_file(Path(page), drift_page.render(content))
     return report
 
 

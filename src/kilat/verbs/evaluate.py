@@ -28,7 +28,7 @@ from kilat.runtime.array_types import Flags, Ints
 from kilat.runtime.files import write_file
 from kilat.runtime.progress import Progress
 from kilat.runtime.timer import Timer
-from kilat.verbs import asked
+from kilat.verbs import request
 from kilat.verbs.answers import Answers, classify, select_test_pictures, with_classes_of
 from kilat.verbs.open_data import Data, Labels, open_data
 from kilat.verbs.robustness import LIMIT, measure_robustness
@@ -75,10 +75,11 @@ def evaluate(  # noqa: PLR0913 - a choice each
     Raises:
         KilatError: the model or the data cannot be read, or no picture of a class that the model knows is left.
     """
-    timer, begun = Timer(), asked.now()
+    timer, begun = Timer(), request.now()
     reading = Reading.of(path_column, label_column, split_column, images, class_from)
-    classifier = model if isinstance(model, Classifier) else load(model)
     with progress_bars.show(progress) as shown:
+        with shown.stage(_("Loading the model")):
+            classifier = model if isinstance(model, Classifier) else load(model)
         source = open_data(data, labels, root, shown, reading=reading, one_class=True)
         require_pictures(source, source.name)
         catalog = Catalog.from_entries(with_classes_of(source.entries, classifier.classes))
@@ -95,38 +96,39 @@ def evaluate(  # noqa: PLR0913 - a choice each
                 rows, truth = test.rows, test.truth
                 found = measure_robustness(classifier, source, rows, truth, limit=limit, advance=stage.advance)
                 robustness = {"robustness": found}
-    evaluation = Evaluation.model_validate(
-        {
-            "schema": 1,
-            "notes": [note.document() for note in [*notes_about(source, catalog), *notes, *unsaid]],
-            "data": {
-                "used": len(pictures.rows),
-                "refused": len(catalog.table) - len(pictures.rows),
-                "reasons": catalog.refusal_counts,
-                "classes": list(classifier.classes),
-                "train": len(train.rows),
-                "test": len(test.rows),
-            },
-            "test": measure_answers(classifier, test, answers, ood_rows[~was_trained_on[ood_rows]]),
-            **({"train": measure_train(classifier, train, answers)} if len(train.rows) else {}),
-            **robustness,
-            "timing": timer.timings(),
-        }
-    )
-    if page is not None:
-        parts = [(test, answers.probabilities[test.rows])]
-        predictions = metadata.predictions(catalog, list(classifier.classes), parts).assign(split="test")
-        shown_page = EvaluationPage(
-            name=asked.title(model, data),
-            command=command or asked.python_call("evaluate", model, data),
-            begun=begun,
-            evaluation=evaluation,
-            own_test=classifier.manifest.measures.get("test", {}),
-            catalog=catalog.table,
-            predictions=predictions,
-            thumbnails=make_thumbnails(source, catalog, rows_looked_at(catalog, predictions)),
+        evaluation = Evaluation.model_validate(
+            {
+                "schema": 1,
+                "notes": [note.document() for note in [*notes_about(source, catalog), *notes, *unsaid]],
+                "data": {
+                    "used": len(pictures.rows),
+                    "refused": len(catalog.table) - len(pictures.rows),
+                    "reasons": catalog.refusal_counts,
+                    "classes": list(classifier.classes),
+                    "train": len(train.rows),
+                    "test": len(test.rows),
+                },
+                "test": measure_answers(classifier, test, answers, ood_rows[~was_trained_on[ood_rows]]),
+                **({"train": measure_train(classifier, train, answers)} if len(train.rows) else {}),
+                **robustness,
+                "timing": timer.timings(),
+            }
         )
-        write_file(Path(page), evaluation_page.render(shown_page))
+        if page is not None:
+            with shown.stage(_("Writing the page")):
+                parts = [(test, answers.probabilities[test.rows])]
+                predictions = metadata.predictions(catalog, list(classifier.classes), parts).assign(split="test")
+                content = EvaluationPage(
+                    name=request.title(model, data),
+                    command=command or request.python_call("evaluate", model, data),
+                    begun=begun,
+                    evaluation=evaluation,
+                    own_test=classifier.manifest.measures.get("test", {}),
+                    catalog=catalog.table,
+                    predictions=predictions,
+                    thumbnails=make_thumbnails(source, catalog, rows_looked_at(catalog, predictions)),
+                )
+                write_file(Path(page), evaluation_page.render(content))
     return evaluation
 
 
