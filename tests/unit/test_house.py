@@ -42,6 +42,7 @@ DOORS = {
     "kilat.learn.finetune": {"fit"},
     "kilat.learn.network": {"fit", "model"},
     "kilat.learn.small_network": {"fit"},
+    "kilat.report.planned_rates": {"fit"},
     "kilat.verbs.import_keras": {"model"},
     "kilat.verbs.inspect": {"fit", "model"},
     "kilat.verbs.train": {"fit"},

@@ -55,7 +55,7 @@ def planned_curve(fit: Fit, per_epoch: int) -> tuple[list[float], list[float]]:
     for phase in fit.all_phases:
         count = fit.epochs_of(phase, per_epoch)
         base = phase.learning_rate or fit.optimizer.rate
-        in_phase, of_phase = curve(fit.schedule, base, per_epoch=per_epoch, total=count * per_epoch)
+        in_phase, of_phase = curve(fit.schedule, base, per_epoch=per_epoch, total=count * per_epoch, points=400)
         epochs += [start + epoch for epoch in in_phase]
         rates += of_phase
         start += count

@@ -20,8 +20,8 @@ DIAGNOSES: dict[str, str | tuple[str, str]] = {
         "remembered, not what was learned."
     ),
     "diagnosis_shortcut": N_(
-        "The classes differ in something beside what they show, and the classifier may go by that: see the first "
-        "finding under “The data”. The accuracy holds only for pictures that differ in the same way."
+        "The classes differ in something beside what they show, and the classifier may go by that: see “The data”. "
+        "The accuracy holds only for pictures that differ in the same way."
     ),
     "diagnosis_few_test_pictures": (
         N_("With one test picture, chance decides what is measured."),
@@ -91,6 +91,10 @@ DIAGNOSES: dict[str, str | tuple[str, str]] = {
         "That is not clearly better than always answering “{label}” ({baseline:.1%}), after training on {train:,} "
         "pictures of {classes:,} classes: too few pictures to learn from."
     ),
+    "diagnosis_class_refused": N_(
+        "Most pictures of “{label}” were refused ({refused:,} of {total:,}), and few are left to learn it from: fix "
+        "these first."
+    ),
     "diagnosis_few_of_class": (
         N_(
             "Too few pictures of “{label}”: it has one to train on, and {found:.0%} of its {support:,} test pictures "
@@ -104,6 +108,13 @@ DIAGNOSES: dict[str, str | tuple[str, str]] = {
     "diagnosis_pair": N_(
         "{share:.0%} of all mistakes are between “{a}” and “{b}” ({mistakes:,} of {wrong:,}): look at these, and at "
         "whether their labels follow one rule."
+    ),
+    "diagnosis_time_limit_left_out": N_(
+        "The time limit left out pictures or took a smaller backbone, as the notes say: a longer one is likely to help."
+    ),
+    "diagnosis_small_pictures": N_(
+        "The pictures are small: a small network of their own may do better than this backbone. The notes say how to "
+        "try it."
     ),
     "diagnosis_more_pictures": N_(
         "From {half:,} to {pictures:,} training pictures the accuracy rose from {before:.1%} to {after:.1%}: more "

@@ -23,7 +23,7 @@ def render(name: str, findings: Sequence[ShownFinding], summary: Mapping[str, An
         summary: ``used`` and ``refused``, numbers of pictures; ``classes``, how many pictures each has;
             ``cross_validated`` with ``accuracy``, ``accuracy_interval`` and ``n``, or None where labels were not
             checked; ``seconds``; ``suspects_file``, the name of the table to fill in, or None; ``command``, without
-            options, such as ``kilat check flowers/``; ``asked``, the command that was typed, or the call in Python;
+            options, such as ``kilat check flowers/``; ``request``, the command that was typed, or the call in Python;
             ``begun``, when, as ISO 8601. It may hold what ``sizes_and_formats`` returns.
         notes: what the user should know about the result.
     """
@@ -37,7 +37,7 @@ def render(name: str, findings: Sequence[ShownFinding], summary: Mapping[str, An
         "check.html.j2",
         title=name,
         summary=summary,
-        asked=lead.Asked(summary["asked"], facts),
+        request=lead.Request(summary["request"], facts),
         verdict=_verdict(findings, summary),
         notes=weighty,
         minor_notes=minor,

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from kilat.locale import _, ngettext
 from kilat.report import curves
-from kilat.report.lead import Asked
+from kilat.report.lead import Request
 from kilat.report.picture_map import small_copies
 from kilat.report.pictures import ShownPicture, Thumbnail, data_uri
 from kilat.report.run_comparison import ComparedRun, RunComparison
@@ -60,7 +60,7 @@ def render(comparison: RunComparison, command: str = "") -> str:
     return fill(
         "compare.html.j2",
         title=_("{runs}, compared").format(runs=", ".join(names)),
-        asked=Asked(command, [_test_pictures(comparison.n)]),
+        request=Request(command, [_test_pictures(comparison.n)]),
         verdict=comparison.verdict(),
         notes=[note.sentence() for note in comparison.notes],
         runs=[run.document() for run in comparison.runs],

@@ -1,7 +1,7 @@
 """The diagnosis of a run: what follows from all that is known of it, as codes with values, the most urgent first.
 
 What makes the measurement doubtful comes first, then one thing that holds the classifier back. More pictures are
-advised only where nothing else was found that they would not mend.
+advised only where nothing else was found that they would not change.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -217,6 +217,10 @@ def _few_of_class(evidence: Evidence) -> Note | None:
     if not weak:
         return None
     name = min(weak, key=lambda name: (weak[name], counts.get(name, 0), name))
+    for note in evidence.metrics.notes:
+        if note.code == "class_mostly_refused" and note.values["label"] == name:
+            refused = {"label": name, "refused": note.values["count"], "total": note.values["total"]}
+            return Note("diagnosis_class_refused", refused)
     support = evidence.measured.per_class[name].support
     return Note(
         "diagnosis_few_of_class",
@@ -244,6 +248,16 @@ def _pair(measured: Measures, names: Sequence[str]) -> Note | None:
     return Note("diagnosis_pair", values)
 
 
+def _time_limit_left_out(evidence: Evidence) -> Note | None:
+    left_out = {"time_limit_pictures", "time_limit_backbone"} & set(evidence.noted)
+    return Note("diagnosis_time_limit_left_out") if left_out else None
+
+
+def _small_pictures(evidence: Evidence) -> Note | None:
+    untried = {"no_time_for_small_network", "small_network_needs_torch", "many_pictures_for_small_network"}
+    return Note("diagnosis_small_pictures") if untried & set(evidence.noted) else None
+
+
 def _all_right(evidence: Evidence) -> Note | None:
     return Note("diagnosis_all_right") if evidence.measured.accuracy == 1 else None
 
@@ -266,11 +280,13 @@ _CAUSES: tuple[Rule, ...] = (
     _diverged,
     _suspected_labels,
     _all_right,
+    _time_limit_left_out,
     _unfinished,
     _overfitting,
     _underfitting,
     _no_better_than_baseline,
     _few_of_class,
+    _small_pictures,
     _confused_pair,
     _more_pictures,
 )

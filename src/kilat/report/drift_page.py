@@ -56,7 +56,7 @@ def render(shown: DriftPage) -> str:
     return fill(
         "drift.html.j2",
         title=shown.name,
-        asked=lead.Asked(shown.command, lead.facts(shown.begun, counts)),
+        request=lead.Request(shown.command, lead.facts(shown.begun, counts)),
         verdict=shown.sentences,
         most_different=shown.most_different,
         predicted=figures.balance(first_most, {_("pictures"): [shown.predicted[name] for name in first_most]}),

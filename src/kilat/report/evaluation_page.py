@@ -59,7 +59,7 @@ def render(shown: EvaluationPage) -> str:
         evaluation=evaluation,
         measured=measured,
         classes=classes,
-        asked=lead.Asked(shown.command, lead.facts(shown.begun, {"pictures": measured.n, "classes": len(classes)})),
+        request=lead.Request(shown.command, lead.facts(shown.begun, {"pictures": measured.n, "classes": len(classes)})),
         headline=lead.headline_of(measured, sentence),
         verdict=[note.sentence() for note in follows] + _about_training_pictures(evaluation),
         notes=notes,

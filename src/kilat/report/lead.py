@@ -1,4 +1,4 @@
-"""The first screen of a report: what was asked, how good the classifier is, what follows, what makes that doubtful."""
+"""The first screen of a report: the command, how good the classifier is, what follows, what makes that doubtful."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -36,8 +36,8 @@ _MINOR = {
 """Notes that change little about how far to believe a result: they are folded where there are others besides."""
 
 
-class Asked(NamedTuple):
-    """What was asked: the command, and facts in a row."""
+class Request(NamedTuple):
+    """The command that was typed, and facts in a row."""
 
     command: str
     facts: list[str]

@@ -109,7 +109,7 @@ def render(report: Report) -> str:
         metrics=metrics,
         measured=measured,
         classes=classes,
-        asked=lead.Asked(illustrations.command, lead.facts(illustrations.begun, counts)),
+        request=lead.Request(illustrations.command, lead.facts(illustrations.begun, counts)),
         headline=lead.headline(metrics),
         verdict=lead.verdict(metrics, diagnosis.diagnose(report.evidence()), findings),
         notes=notes,

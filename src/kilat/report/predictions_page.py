@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kilat.bundle.prediction import Prediction, RefusedPicture, answer, likely_classes
 from kilat.locale import _, ngettext
-from kilat.report.lead import Asked
+from kilat.report.lead import Request
 from kilat.report.pictures import Thumbnail
 from kilat.report.template import count, fill
 
@@ -69,7 +69,7 @@ def render(
     return fill(
         "predictions.html.j2",
         title=title,
-        asked=Asked(command, []),
+        request=Request(command, []),
         verdict=[_verdict(len(answered), counts, len(refused))],
         notes=[_left_out(len(answered) - len(shown), len(shown))] if len(shown) < len(answered) else [],
         shown=shown,

@@ -98,7 +98,7 @@ class Canvas:
         """Draw a line through points."""
         points = np.column_stack([x, y])
         if len(points) > 1:
-            self._stroke(_path(points), colour, width, dash, joined=True)
+            self._stroke(_path(points), colour, width, dash, is_rounded=True)
 
     def dots(self, x: ArrayLike, y: ArrayLike, colour: Colour, radius: float = 3, titles: Sequence[str] = ()) -> None:
         """Draw a dot at every point; ``titles`` are what they say when they are pointed at."""
@@ -177,10 +177,10 @@ class Canvas:
         opening = f'<svg class="figure" {size} fill="{TEXT}" role="img" aria-label="{name}"><title>{name}</title>'
         return Markup(opening + "".join(self.elements) + "</svg>")  # noqa: S704  every text in it was escaped
 
-    def _stroke(self, path: str, colour: Colour, width: float, dash: str, *, joined: bool = False) -> None:
+    def _stroke(self, path: str, colour: Colour, width: float, dash: str, *, is_rounded: bool = False) -> None:
         style = f' stroke-width="{_number(width)}"' if width != 1 else ""
         style += f' stroke-dasharray="{dash}"' if dash else ""
-        style += ' stroke-linejoin="round" stroke-linecap="round"' if joined else ""
+        style += ' stroke-linejoin="round" stroke-linecap="round"' if is_rounded else ""
         self.elements.append(f'<path d="{path}" fill="none"{_paint("stroke", colour)}{style}/>')
 
 

@@ -40,7 +40,7 @@ def _environment() -> Environment:
     )
     script = Markup(Path(__file__).with_name("page.js").read_text("utf-8"))  # noqa: S704 - it is ours
     environment.globals.update(_=_, ngettext=ngettext, palette=palette, script=script)
-    filters = (percent, points, number, count, rounded, size, lines, digest, headings, shorten, split_name)
+    filters = (breakable, percent, points, number, count, rounded, size, lines, digest, headings, shorten, split_name)
     environment.filters.update({filter_.__name__: filter_ for filter_ in filters})
     return environment
 
@@ -107,6 +107,11 @@ def defined(value: object) -> TypeGuard[float]:
 def lines(text: str) -> Markup:
     """Return text with its line breaks."""
     return Markup("\n").join(Markup.escape(printable(line)) for line in text.split("\n"))
+
+
+def breakable(path: str) -> Markup:
+    """Return a path that may go on in the next line behind its folders and between the parts of its name."""
+    return Markup(re.sub(r"([/_\\-])", r"\1<wbr>", str(Markup.escape(printable(path)))))  # noqa: S704 - escaped
 
 
 def split_name(split: str) -> str:

@@ -36,7 +36,7 @@ from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress
 from kilat.runtime.result_cache import Result
 from kilat.runtime.timer import Timer
-from kilat.verbs import asked, interruption, run_folder
+from kilat.verbs import interruption, request, run_folder
 from kilat.verbs.open_data import Data, Labels, open_data
 
 _SAID_ELSEWHERE = {"similar_labels", "test_drawn_from_train", "class_without_test_pictures"}
@@ -130,7 +130,7 @@ def check(  # noqa: PLR0913 - a choice each
     Raises:
         KilatError: the data cannot be read.
     """
-    timer, begun = Timer(), asked.now()
+    timer, begun = Timer(), request.now()
     recipe = recipes.load(recipe, overrides)
     reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show(progress) as shown, interruption.explained(keeps_features=True):
@@ -151,7 +151,7 @@ def check(  # noqa: PLR0913 - a choice each
                 "cross_validated": checked.cross_validated,
                 "suspects_file": run_folder.SUSPECTS if len(checked.suspects) else None,
                 "command": f"kilat check {shlex.quote(str(data) if isinstance(data, str | Path) else source.name)}",
-                "asked": command or asked.python_call("check", data, **overrides),
+                "request": command or request.python_call("check", data, **overrides),
                 "begun": begun,
                 "seconds": timer.timings()["total_s"],
                 **check_page.sizes_and_formats(catalog),

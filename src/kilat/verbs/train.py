@@ -35,7 +35,7 @@ from kilat.runtime import progress_bars
 from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress, silent
 from kilat.runtime.timer import Timer
-from kilat.verbs import asked, interruption, run_folder
+from kilat.verbs import interruption, request, run_folder
 from kilat.verbs.check import Checked, look_into, measure_without
 from kilat.verbs.open_data import Data, Labels, open_data
 from kilat.verbs.run import Run
@@ -100,9 +100,9 @@ def train(  # noqa: PLR0913 - a choice each
     Raises:
         KilatError: what was given, why it is refused, and how to fix it.
     """
-    timer, begun = Timer(started=started), asked.now()
+    timer, begun = Timer(started=started), request.now()
     recipe = recipes.of_preset(preset, recipe)
-    command = command or asked.python_call("train", data, None if recipe == "transfer" else recipe, **overrides)
+    command = command or request.python_call("train", data, None if recipe == "transfer" else recipe, **overrides)
     reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show(progress) as shown, contextlib.ExitStack() as stack:
         if resume is None:

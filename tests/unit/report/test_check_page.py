@@ -23,7 +23,7 @@ SUMMARY: dict[str, Any] = {
     "seconds": 7.26,
     "suspects_file": "suspects.csv",
     "command": "kilat check flowers/",
-    "asked": "kilat check flowers/ --name spring",
+    "request": "kilat check flowers/ --name spring",
     "begun": "2026-05-01T09:30",
 }
 PICTURE = ShownPicture("daisy/a b.jpg", "daisy", Thumbnail(uri="data:,"), "test")
@@ -135,7 +135,7 @@ def test_names_are_only_ever_text(parse, name: str):
     found = [ShownFinding(kind, "serious", name, name, groups) for kind in ("shortcut", "near_duplicates")]
     found.append(ShownFinding("blurred", "warning", name, name, (group(shown, caption=name),)))
     html = render(
-        name, found, {**SUMMARY, "classes": {name: 3, "b": 4}, "command": f"kilat check {name}", "asked": name}
+        name, found, {**SUMMARY, "classes": {name: 3, "b": 4}, "command": f"kilat check {name}", "request": name}
     )
     page = parse(html)
     html.encode("utf-8")

@@ -46,6 +46,34 @@ def test_the_epoch_that_was_kept_is_marked():
     assert "best" not in "".join(texts(curves.history(rows(), best=99)["loss"]))
 
 
+@pytest.mark.parametrize("spike", [40.0, 1e6])
+def test_a_spike_flattens_no_axis_and_is_said(spike):
+    history = rows(12)
+    history[6]["loss"] = spike
+    drawn = texts(curves.history(history)["loss"])
+    assert f"↑ up to {spike:.3g}" in drawn
+    assert not [text for text in drawn if re.fullmatch(r"[\d.]+", text) and float(text) > 20]
+
+
+def test_a_loss_that_falls_fast_from_its_start_is_drawn_whole():
+    assert curves.visible_range(np.array([2.3, 0.9, 0.6, 0.5, 0.45, 0.44, 0.43, 0.43]))[1] == 2.3
+    assert curves.visible_range(np.array([5.0, 1.0])) == (1.0, 5.0)
+    assert curves.visible_range(np.full(9, 0.5)) == (0.5, 0.5)
+
+
+def test_a_planned_rate_is_drawn_as_smooth_as_it_is_and_only_where_it_was_kept():
+    planned = np.linspace(0, 8, 81), 0.01 * np.sin(np.linspace(0, np.pi, 81))
+    kept = [{"epoch": e, "learning_rate": float(np.interp(e, *planned))} for e in range(1, 9)]
+    other = [row | {"learning_rate": row["learning_rate"] / 2} for row in kept]
+
+    def points(history: list[dict[str, float]]) -> int:
+        return curves.history(history, planned=planned)["rate"].count("L")
+
+    assert points(kept) > 70
+    assert 40 < points(kept[:5]) < points(kept)
+    assert points(other) < 20
+
+
 def test_what_is_missing_or_not_finite_is_left_out():
     bare = [{"epoch": e, "loss": 1.0 / e if e != 2 else math.nan, "validation_loss": None} for e in (1, 2, 3)]
     figures = curves.history(bare)

@@ -1,4 +1,4 @@
-"""What was asked, as pages show it: a call in Python as a line that can be typed again."""
+"""What was called, as pages show it: a line of Python that can be typed again."""
 
 from datetime import datetime
 from pathlib import Path
