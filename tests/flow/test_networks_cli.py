@@ -62,7 +62,6 @@ class TestSummary:
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
         [
-            (["transfer"], "it trains no network"),
             (["vgg-cifr"], "Did you mean 'vgg-cifar'"),
             (["vgg-cifar", "--set", "input.size=auto"], "The size of the input follows from the pictures."),
             (["vgg-cifar", "--size", "8"], "model.layers.14 (max_pool)"),
@@ -72,6 +71,26 @@ class TestSummary:
         done = kilat_here("summary", *arguments)
         assert done.returncode == 2
         assert sentence in done.stderr
+
+    def test_of_a_frozen_backbone_the_head_alone_is_trainable(self, kilat_here, json_lines):
+        (document,) = json_lines(kilat_here("summary", "transfer", "--classes", 5, "--size", 64, "--json").stdout)
+        head = document["layers"][-1]
+        assert (head["label"], head["output_shape"]) == ("head", [5])
+        assert document["trainable"] == head["trainable"] == head["macs"] + 5
+        assert document["total"] > 3_300_000
+
+    def test_of_fine_tuning_so_many_stages_are(self, kilat_here, json_lines):
+        """The same network with all of its batch norms, which the frozen one has in its convolutions."""
+        small = ("summary", "finetune", "--size", 64, "--json")
+        (every,) = json_lines(kilat_here(*small).stdout)
+        (top,) = json_lines(kilat_here(*small, "--set", "fit.unfreeze=1").stdout)
+        (frozen,) = json_lines(kilat_here("summary", "transfer", "--size", 64, "--json").stdout)
+        assert frozen["trainable"] < top["trainable"] < every["trainable"] < every["total"] == top["total"]
+        assert every["macs"] == frozen["macs"]
+
+    def test_what_is_drawn_is_said(self, kilat_here):
+        done = kilat_here("summary", "mlp-bn", "--size", 8, "--out", "drawn.svg")
+        assert done.stdout.endswith("wrote drawn.svg\n")
 
 
 class TestShape:
@@ -100,6 +119,14 @@ class TestSchedule:
         second = next(index for index, epoch in enumerate(epochs) if epoch >= 5 and rates[index] <= 0.01)
         assert rates[second] == pytest.approx(0.01)
         assert rates[second - 1] == pytest.approx(0.2 / (1 + 0.01 * 100), rel=0.05)  # after 5 epochs of 20 steps
+
+    @pytest.mark.parametrize("recipe", ["transfer", "good"])
+    def test_a_frozen_backbone_has_none(self, kilat_here, json_lines, recipe):
+        done = kilat_here("schedule", recipe)
+        assert (done.returncode, list(Path().iterdir())) == (0, [])
+        assert "has no learning rate" in done.stdout
+        (document,) = json_lines(kilat_here("schedule", recipe, "--json").stdout)
+        assert document == {"epochs": [], "rates": [], "drawing": None}
 
     def test_another_one_is_a_choice_away(self, kilat_here, json_lines):
         done = kilat_here("schedule", "vgg-cifar", "--set", "fit.schedule.name=cosine", "--json")
@@ -156,11 +183,18 @@ class TestPreview:
         done = kilat_here("preview", "digits", "--size", 16, "--set", "horizontal_flip=false", "--out", "other.png")
         assert done.stdout == "wrote other.png\n"
 
-    def test_a_recipe_that_augments_nothing(self, kilat_here):
-        done = kilat_here("preview", "digits", "--recipe", "mlp-bn")
-        assert done.returncode == 2
-        assert "--set augment.rotation=15" in done.stderr
-        assert not list(Path().iterdir())
+    @pytest.mark.parametrize(("recipe", "size"), [("mlp-bn", 8), ("transfer", 32), ("transfer", 64)])
+    def test_a_recipe_that_augments_nothing_shows_what_its_network_gets(self, kilat_here, recipe, size):
+        done = kilat_here("preview", "digits", "--recipe", recipe, "--size", size)
+        assert done.returncode == 0
+        assert f"as its network gets them, {size}×{size} pixels" in done.stdout
+        with Image.open("preview.png") as sheet:
+            assert sheet.width < 2 * 96 + 16  # one column
+
+    def test_of_fine_tuning_pictures_have_the_size_of_its_backbone(self, kilat_here):
+        kilat_here("preview", "digits", "--recipe", "finetune", "--size", 64)
+        with Image.open("preview.png") as sheet:
+            assert sheet.height == 4 + 6 * (128 + 4)  # enlarged twice
 
 
 class TestRecipes:
@@ -198,7 +232,7 @@ class TestTrain:
 
     def test_digits_are_not_mirrored_and_the_report_says_so(self, small_run):
         html = (small_run.folder / "report.html").read_text("utf-8")
-        notes = re.search(r'<ul class="notes".*?</ul>', html, re.DOTALL)
+        notes = re.search(r'<div class="notes".*?</div>', html, re.DOTALL)
         assert notes is not None
         assert "Pictures are not mirrored (augment.horizontal_flip: auto)" in notes[0]
         assert not small_run.metrics.fit.horizontal_flip

@@ -1,9 +1,11 @@
 """``kilat predict`` and ``kilat.load``: predictions in order, refusals one by one, and what a program may rely on."""
 
+import re
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from scipy.stats import binom
@@ -148,12 +150,46 @@ class TestCommand:
         assert lines[0].startswith(f"{other_photos / 'flower' / 'flower-000.jpg'}: flower ")
         assert lines[0].endswith("%")
 
-    def test_refusals_in_plain_lines(self, kilat_here, photos_run, mixed):
+    def test_refusals_go_to_standard_error_and_answers_alone_to_standard_output(self, kilat_here, photos_run, mixed):
         done = kilat_here("predict", photos_run.folder, mixed / "empty.jpg", mixed / "a.jpg")
         assert done.returncode == 1
-        first, second = done.stdout.splitlines()
-        assert first == f"{mixed / 'empty.jpg'}: refused: empty file"
-        assert second.startswith(f"{mixed / 'a.jpg'}: temple ")
+        assert done.stderr == f"{mixed / 'empty.jpg'}: refused: empty file\n"
+        (answer,) = done.stdout.splitlines()
+        assert answer.startswith(f"{mixed / 'a.jpg'}: temple ")
+
+    def test_so_many_classes_as_were_asked_for(self, kilat_here, photos_run, mixed):
+        (answer,) = kilat_here("predict", photos_run.folder, mixed / "a.jpg", "--top", 9).stdout.splitlines()
+        shares = [float(share) for share in re.findall(r"(?:temple|flower) ([\d.]+)%", answer)]
+        assert len(shares) == 2
+        assert shares == sorted(shares, reverse=True)
+        assert sum(shares) == pytest.approx(100, abs=0.2)
+
+    def test_a_table_and_a_page_with_every_picture(self, kilat_here, photos_run, mixed, json_lines, tmp_path):
+        table, page = tmp_path / "answers.csv", tmp_path / "answers.html"
+        done = kilat_here("predict", photos_run.folder, mixed, "--json", "--csv", table, "--html", page, "--top", 2)
+        answers = json_lines(done.stdout)
+        assert done.returncode == 1
+        assert done.stderr == f"wrote {table}\nwrote {page}\n"
+        rows = pd.read_csv(table, keep_default_na=False, dtype=str).to_dict("records")
+        assert [row["path"] for row in rows] == [answer["path"] for answer in answers]
+        for row, answer in zip(rows, answers, strict=True):
+            if "error" in answer:
+                assert (row["error"], row["label"]) == (answer["error"]["message"], "")
+                continue
+            assert (row["label"], row["unknown"]) == (answer["label"], str(answer["unknown"]).lower())
+            assert row["set"].split("|") == answer["set"]
+            assert float(row["probability"]) == pytest.approx(answer["probability"], abs=1e-6)
+            assert {row["label"], row["label_2"]} == {"flower", "temple"}
+        html = page.read_text("utf-8")
+        assert html.count("data:image/") == 3
+        assert "default-src 'none'" in html
+        assert "empty file" in html
+        assert "://" not in html
+
+    def test_a_table_that_cannot_be_written_is_refused_before_any_work(self, kilat_here, photos_run, mixed):
+        done = kilat_here("predict", photos_run.folder, mixed, "--csv", "no/such/folder.csv")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "there is no folder no/such" in done.stderr
 
     def test_nothing_to_start_with(self, kilat_here, photos_run, tmp_path, mixed):
         (tmp_path / ".DS_Store").write_text("x")

@@ -1,5 +1,7 @@
 """The verbs about recipes and networks before training: recipes, backbones, summary, shape, schedule, lr-find."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,7 +71,7 @@ def backbones(
         print(registry.table(found))
 
 
-@verb(FAMILY, "kilat summary vgg-cifar", "kilat summary runs/flowers --out network.svg")
+@verb(FAMILY, "kilat summary vgg-cifar", "kilat summary best", "kilat summary runs/flowers --out network.svg")
 def summary(
     recipe: Annotated[
         str, typer.Argument(help=N_("A recipe, a model.onnx, or a run folder."), autocompletion=complete_recipe)
@@ -96,7 +98,9 @@ def summary(
     if as_json:
         show.print_json(inspect.summary_document(found))
     else:
-        print(table(found))
+        print(table(found, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+        if out:
+            show.print_written(out)
 
 
 @verb(FAMILY, "kilat shape 32x32, kernel 3, stride 2, same")
@@ -125,6 +129,12 @@ def schedule(
 
     settings = load(recipe, overrides(choices))
     epochs, rates = inspect.learning_rates(settings, steps)
+    if not epochs:
+        if as_json:
+            show.print_json({"epochs": [], "rates": [], "drawing": None})
+        else:
+            print(_("This recipe has no learning rate: it fits a head on a frozen backbone, not step by step."))
+        return
     write_file(out, svg_canvas.standalone(curves.schedule(epochs, [rates], [settings.fit.schedule.name])))
     if as_json:
         show.print_json({"epochs": epochs, "rates": rates, "drawing": str(out)})

@@ -190,6 +190,9 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("The test split has no pictures of {count:,} classes, so nothing was measured on them: {classes}."),
     ),
     # augmentation that can turn a picture of one class into one of another (kilat.recipe.label_safety)
+    "nothing_augmented": N_(
+        "This recipe augments nothing: the pictures are as its network gets them, {size}×{size} pixels."
+    ),
     "label_safety_horizontal_flip": N_(
         "augment.horizontal_flip mirrors pictures left to right, which can change the meaning of {classes}. "
         "Switch it off if it does; `kilat preview` shows the augmented pictures."

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -141,14 +141,14 @@ class LiteExtractor(FeatureExtractor):
         return maps, network.global_pool(network.bn2(network.conv_head(value)))
 
 
-def create(name: str, size: int | None = None, weights: Path | None = None) -> FeatureExtractor:
+def create(name: str, size: int | None = None, weights: Path | Literal["none"] | None = None) -> FeatureExtractor:
     """Return a network with its trained weights.
 
     Args:
         name: that of an embedded network, or as timm has it, such as ``resnet18`` or ``resnet18.a1_in1k``.
         size: side of the input in pixels; None for its default.
         weights: a file of weights (``.safetensors``, or ``.pth``, ``.pt``, ``.bin`` with nothing but tensors in it);
-            None for timm's hub. Embedded networks have their own.
+            None for timm's hub, ``none`` for random ones. Embedded networks have their own.
 
     Raises:
         BackboneError: there is no such network, it cannot take pictures of this size, or its weights are missing,

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kilat.model.layers import LayerNetwork
 from kilat.recipe.network_summary import Row, Summary
+
+if TYPE_CHECKING:
+    from kilat.model.finetuned import FineTuned  # which brings timm, whose import takes seconds
 
 _KINDS = {
     "Conv2d": "conv", "Linear": "dense", "LazyLinear": "dense", "BatchNorm2d": "batch_norm", "LayerNorm": "layer_norm",
@@ -37,6 +40,41 @@ def summarise(network: nn.Module, *, name: str, channels: int, size: int) -> Sum
         picture = torch.zeros(1, channels, size, size, device=_device(network))
         rows = _layer_rows(network, picture) if isinstance(network, LayerNetwork) else _module_rows(network, picture)
     return Summary(name, (size, size, channels), rows)
+
+
+def summarise_finetuned(model: "FineTuned", *, name: str) -> Summary:
+    """Return the layer table of frozen backbones with their head: the modules of each, then the head.
+
+    What is unfrozen counts as trainable. Receptive fields are left out: they would take many passes.
+
+    Args:
+        model: the backbones and the head.
+        name: those of the backbones, joined by ``+``.
+    """
+    picture = torch.zeros(1, 3, model.size, model.size, device=_device(model))
+    with _inference(model):
+        rows = _module_rows(_Logits(model), picture, with_fields=False)
+    names = name.split("+")
+    modules = []
+    for row in rows:
+        if row.label.startswith("model.backbones."):
+            number, _network, label = row.label.removeprefix("model.backbones.").split(".", 2)
+            modules.append(replace(row, label=f"{names[int(number)]}.{label}" if len(names) > 1 else label))
+    classes = model.bias.numel()
+    head = Row("head", "dense", (classes,), model.weight.numel() + classes, 0, model.weight.numel(), None)
+    return Summary(name, (model.size, model.size, 3), [*modules, head])
+
+
+class _Logits(nn.Module):
+    """A network that takes pixels, as one that takes planes."""
+
+    def __init__(self, model: "FineTuned") -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """Return the logits of planes."""
+        return self.model.logits(planes)
 
 
 class Counts(NamedTuple):
@@ -184,7 +222,7 @@ class _Reach(NamedTuple):
         return _Reach(self.field + wider * self.jump, self.jump * max(window.stride))
 
 
-def _module_rows(network: nn.Module, picture: Tensor) -> list[Row]:
+def _module_rows(network: nn.Module, picture: Tensor, *, with_fields: bool = True) -> list[Row]:
     """Return a row for each module that does something itself; those never reached are last, without a shape."""
     observed = _observe(network, picture, list(network.modules()))
     names = {module: name for name, module in network.named_modules()}
@@ -197,7 +235,7 @@ def _module_rows(network: nn.Module, picture: Tensor) -> list[Row]:
         if (is_leaf and not isinstance(module, nn.Identity)) or any(own) or own_flops > 0:
             counted[module] = (*own, own_flops // 2)
     maps = [m for m in counted if len(observed.get(m, _Observed()).shape) == 3]
-    fields = _measured_fields(network, maps, picture)
+    fields = _measured_fields(network, maps, picture) if with_fields else {}
     return [
         Row(
             names[module] or "network", _kind(module), observed.get(module, _Observed()).shape, *counts,

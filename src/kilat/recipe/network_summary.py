@@ -13,6 +13,9 @@ _KERAS = {
 }  # fmt: skip
 """What Keras calls the kinds of layers of recipes; the others are not in Keras."""
 
+_KERAS_COLUMNS = 3
+"""Columns that Keras's own table has, the first ones."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -62,8 +65,13 @@ class Summary:
         return sum(row.macs for row in self.rows)
 
 
-def table(summary: Summary) -> str:
-    """Return the layers as text, in the form in which Keras prints them; a column that no layer fills is left out."""
+def table(summary: Summary, width: int | None = None) -> str:
+    """Return the layers as text, in the form in which Keras prints them; a column that no layer fills is left out.
+
+    Args:
+        summary: the layers.
+        width: that the table has at most; its last columns are left out for it, which is said. None for any width.
+    """
     title = f'Model: "{summary.name}"'
     head: tuple[str, ...] = ("Layer (type)", "Output Shape", "Param #", "MACs", _("Receptive Field"))
     cells: list[tuple[str, ...]] = [
@@ -78,6 +86,12 @@ def table(summary: Summary) -> str:
     ]
     if all(row.receptive_field is None for row in summary.rows):
         head, cells = head[:-1], [row[:-1] for row in cells]
+    framed = _framed(head, cells)
+    left_out: list[str] = []
+    while width is not None and len(framed[0]) > width and len(head) > _KERAS_COLUMNS:
+        left_out.insert(0, head[-1])
+        head, cells = head[:-1], [row[:-1] for row in cells]
+        framed = _framed(head, cells)
     frozen = summary.total - summary.trainable
     totals = [
         f" Total params: {summary.total:,} ({_memory(summary.total)})",
@@ -85,7 +99,9 @@ def table(summary: Summary) -> str:
         f" Non-trainable params: {frozen:,} ({_memory(frozen)})",
         " " + _("Multiply-accumulates a picture: {count:,}").format(count=summary.macs),
     ]
-    return "\n".join([title, *_framed(head, cells), *totals])
+    if left_out:
+        totals.append(" " + _("Left out in so narrow a terminal: {columns}").format(columns=", ".join(left_out)))
+    return "\n".join([title, *framed, *totals])
 
 
 def _named(row: Row) -> str:

@@ -11,14 +11,18 @@ from kilat.bundle import layer_table
 from kilat.bundle.predictor import load as load_model
 from kilat.data.catalog import Source
 from kilat.data.decode import decode
+from kilat.data.picture_grid import picture_grid
 from kilat.errors import PictureError, RecipeError, SourceError
+from kilat.features import lite
+from kilat.features.extract import suggested_size
 from kilat.features.resize_graph import Resizer
 from kilat.learn.device import training_device
 from kilat.learn.finetune import prepare_finetuning
 from kilat.learn.network import input_size, read_dataset
 from kilat.locale import _
 from kilat.locale.notes import Note
-from kilat.recipe import Network, Recipe, load
+from kilat.probe import Head
+from kilat.recipe import Features, Network, Recipe, load
 from kilat.recipe.label_safety import unsafe_augmentations, without_unsafe_flips
 from kilat.recipe.network_summary import Summary
 from kilat.runtime.extras import require_torch
@@ -31,20 +35,18 @@ if TYPE_CHECKING:
 PREVIEWED = 6
 """Pictures on a preview, of different classes."""
 
-_CURVE_POINTS = 400
-
 
 def summarise(model: str, overrides: dict[str, Any], classes: int | None = None) -> Summary:
     """Return the layers of a network; pretrained weights are not downloaded for it.
 
     Args:
-        model: a recipe with a section ``model``, a model file, or a run folder. Where the recipe inside a model file
-            lists no layers, they are those of its graph.
+        model: a recipe, a model file, or a run folder. Where the recipe inside a model file lists no layers, they are
+            those of its graph. A recipe without a section ``model`` has frozen backbones and a head.
         overrides: values of the recipe.
-        classes: how many to assume; None for as many as the recipe says.
+        classes: how many to assume; None for as many as the recipe says, or 10.
 
     Raises:
-        KilatError: the recipe or the model cannot be read, or it has no network.
+        KilatError: the recipe or the model cannot be read, or the network cannot be built.
     """
     path = Path(model)
     if path.suffix == ".onnx" or path.is_dir():
@@ -55,7 +57,9 @@ def summarise(model: str, overrides: dict[str, Any], classes: int | None = None)
         recipe, name = load(manifest.recipe, {**own, **overrides}), str(manifest.backbone["name"])
     else:
         recipe, name = load(model, overrides), path.stem
-    network = _require_network(recipe)
+    if recipe.model is None:
+        return _summarise_backbones(recipe, classes or Network.model_fields["classes"].default)
+    network = recipe.model
     require_torch(_("Building a network"))
     from kilat.fit.prepare import build_network, input_channels
     from kilat.model import summary
@@ -66,6 +70,40 @@ def summarise(model: str, overrides: dict[str, Any], classes: int | None = None)
     size = input_size(recipe, None)
     built = build_network(with_random_weights, size, classes or network.classes)
     return summary.summarise(built, name=name, channels=input_channels(recipe), size=size)
+
+
+def _summarise_backbones(recipe: Recipe, classes: int) -> Summary:
+    """Return the layers of a recipe's backbones and of the head on them; what is unfrozen counts as trainable."""
+    features = recipe.features
+    size = features.size if features.size != "auto" else _usual_size(features)
+    if not recipe.is_finetuning and all(name in lite.NAMES for name in features.backbones):
+        backbones = [lite.build(size, "fp32", name) for name in features.backbones]
+        return layer_table.summarise_backbones(backbones, classes)
+    require_torch(_("Building a network"))
+    from kilat.model import feature_extractor, finetuned, summary
+
+    extractors = [feature_extractor.create(name, size, "none") for name in features.backbones]
+    width = sum(block.width for extractor in extractors for block in extractor.blocks)
+    zeros = np.zeros(width, np.float32)
+    head = Head(zeros, zeros, np.zeros((width, classes), np.float32), np.zeros(classes, np.float32))
+    model = finetuned.FineTuned(extractors, head, flip_average=False, train_batch_norms=False)
+    stages = [phase.unfreeze for phase in recipe.fit.all_phases]
+    model.unfreeze("all" if "all" in stages else max(stages))
+    if recipe.fit.backbones == "first":
+        model.backbones[1:].requires_grad_(False)
+    return summary.summarise_finetuned(model, name=features.backbone)
+
+
+def _usual_size(features: Features) -> int:
+    """Return the side in pixels at which backbones usually take photos, the largest where there are several."""
+    others = [name for name in features.backbones if name not in lite.NAMES]
+    sizes = [lite.DEFAULT_SIZES[name] for name in features.backbones if name in lite.NAMES]
+    if others:
+        require_torch(_("Building a network"))
+        from kilat.model.input_size import own_size
+
+        sizes += map(own_size, others)
+    return max(sizes)
 
 
 def summary_document(summary: Summary) -> dict[str, Any]:
@@ -84,32 +122,14 @@ def learning_rates(recipe: Recipe, steps_per_epoch: int) -> tuple[list[float], l
     """Return the learning rate over a training, all phases one after the other.
 
     Returns:
-        Epochs, from 0 and with fractions, and the rate at each.
-
-    Raises:
-        RecipeError: the recipe trains nothing by gradient.
+        Epochs, from 0 and with fractions, and the rate at each; none where nothing is trained by gradient.
     """
-    if not recipe.is_finetuning:
-        _require_network(recipe)
+    if recipe.model is None and not recipe.is_finetuning:
+        return [], []
     require_torch(_("A learning-rate schedule"))
-    from kilat.fit.schedules import curve
+    from kilat.fit.schedules import planned_curve
 
-    epochs: list[float] = []
-    rates: list[float] = []
-    start = 0
-    for phase in recipe.fit.all_phases:
-        count = recipe.fit.epochs_of(phase, steps_per_epoch)
-        phase_epochs, phase_rates = curve(
-            recipe.fit.schedule,
-            phase.learning_rate or recipe.fit.optimizer.rate,
-            per_epoch=steps_per_epoch,
-            total=count * steps_per_epoch,
-            points=_CURVE_POINTS,
-        )
-        epochs += [start + epoch for epoch in phase_epochs]
-        rates += phase_rates
-        start += count
-    return epochs, rates
+    return planned_curve(recipe.fit, steps_per_epoch)
 
 
 def find_learning_rate(source: Source, recipe: Recipe, steps: int, progress: Progress = silent) -> "RangeTest":
@@ -163,27 +183,19 @@ def rate_sentence(found: "RangeTest", current: float) -> str:
 
 
 def preview(source: Source, recipe: Recipe) -> tuple[bytes, list[Note]]:
-    """Draw what augmentation makes of a few pictures of different classes, a row each.
+    """Draw a few pictures of different classes as a network gets them, and what augmentation makes of each, in a row.
 
     Returns:
-        The drawing as PNG, and notes on augmentation that can change what a class means.
+        The drawing as PNG, and notes: that nothing is augmented, or that it can change what a class means.
 
     Raises:
-        RecipeError: the recipe augments nothing.
         SourceError: none of the pictures can be read.
     """
     labels = [entry.label for entry in source.entries]
     classes = sorted(set(labels))
     augment, notes = without_unsafe_flips(recipe.augment, classes)
-    if not augment.is_active:
-        raise RecipeError(
-            _("This recipe augments nothing."), hint=_("Choose something, such as --set augment.rotation=15.")
-        )
-    require_torch(_("Augmenting pictures"))
-    from kilat.fit.augment.preview import preview_sheet
-
-    size = input_size(recipe, source)
-    resizer = Resizer(size, recipe.input.resize)
+    size = _size_of_pictures(recipe, source)
+    resizer = Resizer(size, recipe.resize)
     firsts = np.sort(np.unique(labels, return_index=True)[1])
     pixels = []
     for row in firsts[np.unique(np.linspace(0, len(firsts) - 1, PREVIEWED).round().astype(int))]:
@@ -193,9 +205,27 @@ def preview(source: Source, recipe: Recipe) -> tuple[bytes, list[Note]]:
             continue
     if not pixels:
         raise SourceError(_("None of the pictures for the preview can be read."))
+    if augment.is_active:
+        require_torch(_("Augmenting pictures"))
+        from kilat.fit.augment.preview import preview_sheet
+
+        sheet = preview_sheet(np.stack(pixels), augment, seed=recipe.runtime.seed)
+        notes += unsafe_augmentations(augment, classes)
+    else:
+        sheet = picture_grid([np.stack(pixels)])
+        notes.append(Note("nothing_augmented", {"size": size}))
     file = io.BytesIO()
-    preview_sheet(np.stack(pixels), augment, seed=recipe.runtime.seed).save(file, "PNG")
-    return file.getvalue(), [*notes, *unsafe_augmentations(augment, classes)]
+    sheet.save(file, "PNG")
+    return file.getvalue(), notes
+
+
+def _size_of_pictures(recipe: Recipe, source: Source) -> int:
+    """Return the side in pixels of a recipe's pictures: of its network's input, or of its backbones'."""
+    if recipe.model is not None:
+        return input_size(recipe, source)
+    if recipe.features.size != "auto":
+        return recipe.features.size
+    return suggested_size(source, _usual_size(recipe.features))
 
 
 def _require_network(recipe: Recipe) -> Network:
