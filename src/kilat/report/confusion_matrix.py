@@ -75,7 +75,7 @@ def _draw(names: Sequence[str], counts: Doubles, *, is_whole: bool) -> Markup:
     left, is_small = column_width([*labels, _("truth ↓")]), len(names) <= _BESIDE_TEXT
     full = SIDE if is_small else FULL
     width = 12.0 if is_whole else min((full - left - 2) / len(names), 90.0)
-    height = min(width, 46.0) if is_small else width
+    height = min(width, 46.0)
     longest = max(text_width(label) for label in labels) * size / FONT_SIZE
     is_upright = longest > width - 3
     top = 26 + (longest + 10 if is_upright else 24)

@@ -35,7 +35,7 @@ def _clauses() -> dict[str, tuple[str, str]]:
             _("The mean over the classes of how many of their pictures are found: every class counts the same."),
             "trust",
         ),
-        "top_k": (_("The share with the true class among the likeliest ones."), "trust"),
+        "top_k": (_("The share whose true class is among that many likeliest ones."), "trust"),
         "ece": (
             _("How far a probability is, on average, from the share of answers that were right with it; 0 is perfect."),
             "trust",

@@ -10,7 +10,7 @@ from kilat.report.curves import Rates
 
 
 def planned_rates(fit: Fit, pictures: int, done: FitSection) -> Rates | None:
-    """Return the epochs, in parts of them, and the learning rate at each; None where the plan is not known.
+    """Return the epochs, in parts of them, after which updates were made with which rate; None where that is unknown.
 
     Args:
         fit: the recipe's section.
@@ -23,4 +23,4 @@ def planned_rates(fit: Fit, pictures: int, done: FitSection) -> Rates | None:
     if not per_epoch:
         return None
     epochs, rates = planned_curve(fit, per_epoch)
-    return np.asarray(epochs), np.asarray(rates)
+    return np.asarray(epochs) + 1 / per_epoch, np.asarray(rates)

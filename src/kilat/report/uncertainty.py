@@ -115,7 +115,7 @@ def _method_name(key: str) -> str:
 def figures(measured: Measures) -> dict[str, Markup]:
     """Draw ``set_sizes``, ``class_coverage`` and ``class_reliability``, those that say something.
 
-    Sizes are drawn where there are several, coverage by class where a class differs from the target by more than
+    Sizes are drawn where there are several, coverage by class where that of a class is below the target by more than
     chance, calibration by class where there are enough pictures.
     """
     drawn, sets = {}, measured.sets
@@ -123,7 +123,7 @@ def figures(measured: Measures) -> dict[str, Markup]:
         if np.count_nonzero(sets.sizes) > 1:
             drawn["set_sizes"] = uncertainty_figures.sizes(sets.sizes)
         intervals = [one.coverage_interval for one in sets.by_class.values() if one.coverage_interval]
-        if any(not low <= sets.target_coverage <= high for low, high in intervals):
+        if any(high < sets.target_coverage for _low, high in intervals):
             drawn["class_coverage"] = uncertainty_figures.class_coverage(sets.by_class, sets.target_coverage)
     if measured.n >= ENOUGH and any(one.reliability for one in measured.per_class.values()):
         worst_first = dict(sorted(measured.per_class.items(), key=lambda item: -(item[1].ece or 0)))
