@@ -51,8 +51,9 @@ BENCH ?= $(sort $(filter-out benchmarks/gpu.py,$(wildcard benchmarks/[a-z]*.py))
 bench: $(VENV)/.full ## measure again every number that the project publishes; BENCH=benchmarks/one.py for one of them
 	@for script in $(BENCH); do echo "== $$script"; $(BIN)/python "$$script" $(ARGS) || exit 1; done
 
-docs: $(VENV)/.full ## write the generated pages of docs/reference, then build the site into site/; offline once installed
-	$(BIN)/python docs/generate.py
+docs: $(VENV)/.full ## write what pages show anew (CHECK=--check only compares), then build the site into site/; offline
+	$(BIN)/python docs/generate.py $(CHECK)
+	$(BIN)/python docs/examples.py $(CHECK)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Site: $(CURDIR)/site/index.html"
 

@@ -4,11 +4,14 @@ An example is a command in a block ```console, `$ kilat …`, with the output th
 not run. The examples of a page run in their order in one folder, where `flowers/` and `cifar10/` are the pictures under
 $KILAT_DATA, and `five.png`, `daisy.jpg` and `frog.png` some of them. A line `…` stands for any number of lines.
 
+Notebooks are run as well; their outputs are written, and with --check it is enough that no cell fails.
+
 Numbers are not compared: other machines print other seconds, and other processors other accuracies. Examples whose
 pictures are not here stay as they are, which is said.
 
     python docs/examples.py --check                     every page
     python docs/examples.py guide/networks.md           one of them, written
+    python docs/examples.py notebooks/first-classifier.ipynb
 """
 
 import argparse
@@ -22,12 +25,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import nbformat
 import numpy as np
+from nbclient import NotebookClient
 from PIL import Image
 from sklearn.datasets import load_digits
 
 HERE = Path(__file__).resolve().parent
-PAGES = [HERE.parent / "README.md", *sorted((HERE / "guide").glob("*.md"))]
+PAGES = [HERE.parent / "README.md", *sorted((HERE / "guide").glob("*.md")), *sorted(HERE.glob("notebooks/*.ipynb"))]
 
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"[~+-]?\d[\d.,]*(e-\d+)?")
@@ -107,6 +112,18 @@ def output(example: Example, folder: Path) -> list[str]:
     return [*example.abridge(printed), *gap]
 
 
+def execute(notebook: str, folder: Path) -> str:
+    """Run the cells of a notebook in a folder, and return it with their outputs; a cell that fails raises."""
+    cells = nbformat.reads(notebook, as_version=4)
+    os.environ["KILAT_CACHE"] = str(folder / "cache")
+    NotebookClient(cells, record_timing=False, resources={"metadata": {"path": str(folder)}}).execute()
+    for cell in cells.cells:
+        for found in cell.get("outputs", []):  # progress is of no interest once it is over
+            found.get("metadata", {}).clear()
+    written: str = nbformat.writes(cells)
+    return written.rstrip("\n") + "\n"
+
+
 def lay_out(folder: Path) -> None:
     """Put the pictures that examples use into a folder."""
     digits = load_digits()
@@ -135,13 +152,14 @@ def main() -> int:
         print(page.relative_to(HERE.parent), flush=True)
         with tempfile.TemporaryDirectory() as folder:
             lay_out(Path(folder))
-            new = rewrite(old, Path(folder), check=args.check)
+            is_notebook = page.suffix == ".ipynb"
+            new = execute(old, Path(folder)) if is_notebook else rewrite(old, Path(folder), check=args.check)
         if not args.check:
             page.write_text(new, "utf-8")
-        elif new != old:
+        elif new != old and not is_notebook:
             stale = True
             sys.stderr.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True), page.name, "today"))
-            print(f"{page.name} is stale: run `make examples`.", file=sys.stderr)
+            print(f"{page.name} is stale: run `make docs`.", file=sys.stderr)
     return int(stale)
 
 

@@ -13,6 +13,7 @@ from kilat.learn.metrics import Metrics
 from kilat.locale import _, ngettext
 from kilat.recipe import Recipe
 from kilat.report import confusion_matrix, page
+from kilat.report.svg_canvas import standalone
 from kilat.report.template import percent
 from kilat.runtime.files import write_file
 from kilat.verbs import run_folder
@@ -146,5 +147,6 @@ class Run:
             f'<a href="{escape(str(path))}">{escape(path.name)}</a>'
             for path in (self.report, self.folder / run_folder.MODEL)
         )
-        confusion = confusion_matrix.figure(classes, test.confusion) if test.n else ""
-        return f"<h3>{escape(self.folder.name)}: {escape(headline)}</h3><ul>{notes}</ul>{confusion}<p>{links}</p>"
+        confusion = standalone(confusion_matrix.figure(classes, test.confusion)) if test.n else ""
+        figure = f'<div style="max-width:36em">{confusion}</div>'
+        return f"<h3>{escape(self.folder.name)}: {escape(headline)}</h3><ul>{notes}</ul>{figure}<p>{links}</p>"
