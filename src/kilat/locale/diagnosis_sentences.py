@@ -122,7 +122,7 @@ DIAGNOSES: dict[str, str | tuple[str, str]] = {
     ),
     "diagnosis_more_pictures_help_little": N_(
         "From {half:,} to {pictures:,} training pictures the accuracy went from {before:.1%} to {after:.1%}: more "
-        "pictures would help little. A larger backbone, or fine-tuning it (--preset good), may."
+        "pictures would help little. Other backbones (--preset good), or fine-tuning (--preset best), may."
     ),
     "diagnosis_all_right": N_("No test picture was answered wrongly: harder pictures would show more."),
     "diagnosis_good": N_(
