@@ -39,8 +39,12 @@ def cli() -> Cli:
 
 
 @pytest.fixture
-def kilat_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
-    """Runs the command line inside this process, which is quicker: for what depends on nothing left in memory."""
+def kilat_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
+    """Runs the command line inside this process, which is quicker: for what depends on nothing left in memory.
+
+    What is written into the current folder by default, such as pages, goes to the test's own.
+    """
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")  # so that no sentence of the option parser is broken into lines
 
     def run(*arguments: object) -> Done:

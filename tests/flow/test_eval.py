@@ -1,6 +1,7 @@
 """``kilat eval`` and ``kilat.evaluate``: the same measures on other labelled pictures."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -34,7 +35,9 @@ def test_on_its_own_data_a_model_is_measured_on_its_test_pictures_as_in_training
     assert (evaluation.data.used, evaluation.data.train, evaluation.data.test) == (100, rest, before.test.n)
     assert (evaluation.train.n, evaluation.train.accuracy) == (rest, 1.0)
     assert evaluation.notes == []
-    printed = kilat_here("eval", photos_run.folder, photos).stdout
+    done = kilat_here("eval", photos_run.folder, photos)
+    assert re.search(r"^Classifying pictures.* 100 pictures", done.stderr, re.MULTILINE)
+    printed = done.stdout
     assert printed.startswith("100 pictures of 2 classes, 0 refused; ")
     assert f"on {before.test.n} test pictures" in printed
     assert f"{rest} more pictures are no test: the model was trained on them (accuracy 100.0%)" in printed
@@ -44,8 +47,9 @@ def test_a_model_that_was_trained_on_all_pictures_is_not_measured(photos, photos
     for path, label in rows_of(photos_run, "train"):
         (tmp_path / label).mkdir(exist_ok=True)
         shutil.copy(photos / path, tmp_path / label)
-    done = kilat_here("eval", photos_run.folder / "model.onnx", tmp_path, "--corruptions")
+    done = kilat_here("eval", photos_run.folder / "model.onnx", tmp_path, "--corruptions", "--quiet")
     assert done.returncode == 0
+    assert done.stderr == ""
     count = photos_run.metrics.data.train
     assert "There are no pictures to test on." in done.stdout
     assert f"{count} more pictures are no test" in done.stdout
