@@ -1,11 +1,12 @@
 """Arguments and options that several verbs share, and what a recipe makes of them."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from kilat.locale import N_
+from kilat.locale import N_, _
 
 
 def complete_recipe(incomplete: str) -> list[str]:
@@ -56,3 +57,28 @@ def overrides(choices: list[str] | None, **given: Any) -> dict[str, Any]:
 def side(size: str | None) -> int | str | None:
     """Return the value of ``--size``: pixels as a number, anything else as it was written."""
     return int(size) if size and size.isdigit() else size
+
+
+def instead_of(option: str, value: str | None, own: Collection[str]) -> str:
+    """Return what to write instead of an option that other programs have, such as ``--lr 0.1``; nothing if unknown.
+
+    Args:
+        option: as it was written.
+        value: what stands behind it; None where nothing does.
+        own: the options of the verb.
+    """
+    from kilat.recipe import parse_override
+    from kilat.recipe.overrides import sections_that_count
+    from kilat.recipe.words.instead import as_yaml, override_to_write
+    from kilat.recipe.words.translate import translate_option
+
+    name = option.lstrip("-").replace("-", "_")
+    given = True if value is None else parse_override(f"{name}={value}")[1]
+    found = translate_option(name, given, sections_that_count({"model": {}}))
+    if found is None:
+        return ""
+    change, values = found
+    short = [(f"--{path.rpartition('.')[2].replace('_', '-')}", one) for path, one in values]
+    if values and all(name in own for name, _value in short):
+        return _("write {lines}").format(lines=" ".join(f"{name} {as_yaml(one)}" for name, one in short))
+    return override_to_write(change, values)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from kilat.errors import RecipeError
 from kilat.locale import N_, _
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -25,6 +26,23 @@ FAMILIES = (N_("Train"), N_("Use a model"), N_("Know the data"), N_("Recipes and
 
 class Verb(TyperCommand):
     """A verb whose help ends with examples (its ``epilog``, a command a line)."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options; for one of another program, say what to write instead.
+
+        Raises:
+            RecipeError: such an option was given.
+        """
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:  # the parser's, of typer or of click
+            option = getattr(error, "option_name", "") if type(error).__name__ == "NoSuchOption" else ""
+            own = [name for one in self.get_params(ctx) for name in one.opts]
+            instead = _instead_of(option, given, own) if option and "--set" in own else ""
+            if not instead:
+                raise
+            raise RecipeError(_("No such option: {option}; {instead}").format(option=option, instead=instead)) from None
 
     def invoke(self, ctx: Any) -> Any:
         """Do it; where Ctrl-C or SIGTERM ends it, say what is kept and give the same command again.
@@ -97,6 +115,15 @@ def verb(family: str, *examples: str, name: str | None = None) -> Callable[[F], 
     """
     assert family in FAMILIES
     return app.command(name, cls=Verb, rich_help_panel=family, epilog="\n".join(examples))
+
+
+def _instead_of(option: str, args: list[str], own: list[str]) -> str:
+    from kilat.cli.options import instead_of
+
+    written = next((one for one in args if one.partition("=")[0] == option), option)
+    behind = args[args.index(written) + 1 :] if written in args else []
+    value = written.partition("=")[2] or next((one for one in behind[:1] if not one.startswith("-")), None)
+    return instead_of(option, value, own)
 
 
 def typed_command() -> str:

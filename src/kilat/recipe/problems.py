@@ -75,17 +75,20 @@ def problems_of(error: ValidationError) -> list[Problem]:
         if expected and all(problem["type"] in (*_EXPECTED, "literal_error") for problem in problems):
             found.append(Problem(parts, f"{path}: {_unexpected(problems, expected)}"))
         else:
-            found += [
-                Problem(parts, _line(path, where, problem), problem["type"] == "extra_forbidden")
-                for problem in problems
-            ]
+            found += [one for problem in problems for one in _problems(parts, where, problem)]
     return list(dict.fromkeys(found))
+
+
+def _problems(parts: tuple[str, ...], where: list[str], problem: dict[str, Any]) -> list[Problem]:
+    if parts:
+        return [Problem(parts, _line(".".join(parts), where, problem), problem["type"] == "extra_forbidden")]
+    # About several sections at once: the sentences begin with their names.
+    sentences = str(problem["ctx"]["error"]).split("\n")
+    return [Problem(tuple(re.split(r"[^\w.]", one, maxsplit=1)[0].split(".")), one, of_name=True) for one in sentences]
 
 
 def _line(path: str, where: list[str], problem: dict[str, Any]) -> str:
     value, kind = problem["input"], problem["type"]
-    if not path:  # about several sections at once; the sentences name them
-        return str(problem["ctx"]["error"])
     if kind == "extra_forbidden":
         *section, name = where
         unknown = _("unknown option.") if section else _("unknown section.")

@@ -1,6 +1,7 @@
 """The YAML of a recipe as it was written: its content, and in which line and column everything stands."""
 
 import bisect
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,9 @@ MAX_CHARACTERS = 256_000
 
 _MAX_VALUES = 20_000
 """More names and values than this, aliases counted as often as they stand, are no recipe."""
+
+_DEEPEST = 200
+"""Groups inside groups, and characters by which a line is indented."""
 
 _SHOWN_CHARACTERS = 100
 """Of a line that is shown."""
@@ -106,24 +110,32 @@ def read_yaml(text: str, name: str) -> tuple[Any, Written]:
                 name=name, count=len(text)
             )
         )
+    _refuse_depth(written)
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         content = None if node is None else _Reader(loader, written).value(node, ())
     except yaml.MarkedYAMLError as error:
-        raise _invalid(
-            written, _place_of(error), _reason(f"{error.context} {error.problem}", str(error.problem))
-        ) from None
+        raise _invalid(written, *_mistake(written, error)) from None
     except yaml.reader.ReaderError as error:
         starts = [0, *(index + 1 for index, sign in enumerate(text) if sign == "\n")]
         line = bisect.bisect_right(starts, error.position) - 1
         place = (line, error.position - starts[line])
         raise _invalid(written, place, _reason(error.reason, error.reason)) from None
-    except RecursionError:
-        raise RecipeError(
-            _("The recipe {name} is not valid YAML: its groups are nested too deeply.").format(name=name)
-        ) from None
     return content, written
+
+
+def _refuse_depth(written: Written) -> None:
+    """Refuse groups inside groups without end, before they are parsed, by their brackets and by how lines begin."""
+    depth = 0
+    for number, line in enumerate(written.text.splitlines()):
+        begun = line.lstrip(" -?")
+        deepest = len(line) - len(begun)
+        for column, sign in enumerate(line):
+            depth += (sign in "[{") - (sign in "]}" and depth > 0)
+            deepest = max(deepest, depth)
+            if deepest > _DEEPEST:
+                raise _invalid(written, (number, column), _("groups are nested too deeply"))
 
 
 class _Reader:
@@ -175,6 +187,10 @@ class _Reader:
             name = self._scalar(name_node) if isinstance(name_node, yaml.ScalarNode) else None
             if name is None:
                 raise _invalid(self.written, _mark(name_node), _("a name must stand before the colon"))
+            if isinstance(name, str) and name != name.strip():
+                reason = _("a blank that belongs to the name (U+{code:04X}): type it anew")
+                blank = name.replace(name.strip(), "")[:1]
+                raise _invalid(self.written, _mark(name_node), reason.format(code=ord(blank or " ")))
             inner = (*path, str(name))
             if name in values:
                 line, _column = self.written.names[inner]
@@ -198,11 +214,34 @@ def _mark(node: yaml.Node) -> tuple[int, int]:
     return node.start_mark.line, node.start_mark.column
 
 
-def _place_of(error: yaml.MarkedYAMLError) -> tuple[int, int]:
-    """Return line and column of a mistake; where a name without a colon, or a quote, began, that is said instead."""
-    is_begun_before = "could not find expected ':'" in str(error.problem) or "end of stream" in str(error.problem)
+def _mistake(written: Written, error: yaml.MarkedYAMLError) -> tuple[tuple[int, int], str]:
+    """Return line and column of a mistake, and what it is; where a name or a quote has no end, of its beginning."""
+    problem = str(error.problem)
+    is_begun_before = "could not find expected ':'" in problem or "end of stream" in problem
     mark = (error.context_mark if is_begun_before else None) or error.problem_mark or error.context_mark
-    return (mark.line, mark.column) if mark else (0, 0)
+    line, column = (mark.line, mark.column) if mark else (0, 0)
+    if "mapping values are not allowed" in problem and line:
+        lines = written.text.splitlines()
+        above = next((number for number in range(line - 1, -1, -1) if lines[number].strip()), line)
+        if unspaced := _UNSPACED.match(lines[above]):
+            return (above, unspaced.end()), _("a blank must stand after the colon")
+        if _is_name_and_value(lines[above]) and _indentation(lines[line]) > _indentation(lines[above]):
+            return (line, _indentation(lines[line])), _(
+                "indented deeper than the line above, which has its value already"
+            )
+    return (line, column), _reason(f"{error.context} {problem}", problem)
+
+
+_UNSPACED = re.compile(r"\s*(?:- )?[\w.]+:(?=[^\s/\\])")
+"""A name whose colon has no blank after it; a path of Windows or an address is none."""
+
+
+def _is_name_and_value(line: str) -> bool:
+    return re.match(r"\s*(?:- )?[\w.]+: +[^\s#]", line) is not None
+
+
+def _indentation(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def _reason(complaint: str, otherwise: str) -> str:

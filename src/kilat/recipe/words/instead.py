@@ -40,7 +40,7 @@ def problems_in_words(
         translated: that recipe in kilat's words.
         overrides: the paths of options that were given on the command line; what is wrong in them is written there.
     """
-    places: dict[str, list[tuple[str, ...]]] = {}
+    places: dict[str, list[Change]] = {}
     for change in changes:
         above = next((path for path in overrides if change.given[: len(path)] == path), None)
         if above is None and not any(path[: len(change.given)] == change.given for path in overrides):
@@ -49,10 +49,10 @@ def problems_in_words(
             inside = [one for one in change.options if above and tuple(one.split("."))[: len(above)] == above]
             paths = [".".join(above or ())] * bool(inside) + [one for one in change.options if one not in inside]
             sentence = override_to_write(change, [(path, _at(translated, path.split("."))) for path in paths])
-        places.setdefault(sentence, []).append(change.given)
+        places.setdefault(sentence, []).append(change)
     return [
-        Problem(given[0], f"{', '.join(map('.'.join, given))}: {sentence}", of_name=True)
-        for sentence, given in places.items()
+        Problem(same[0].given, f"{', '.join('.'.join(one.given) for one in same)}: {sentence}", same[0].of_name)
+        for sentence, same in places.items()
     ]
 
 

@@ -312,8 +312,8 @@ AUGMENTATION: dict[str, Part] = {
         "GaussianBlur RandomGrayscale RandomPerspective ElasticTransform RandomHue RandomSaturation RandomSharpness "
         "RandomInvert RandomPosterize RandomSolarize RandomEqualize RandomAutocontrast RandomAdjustSharpness "
         "GaussNoise Blur MotionBlur HueSaturationValue CLAHE GridDistortion RandomGamma RGBShift ToGray "
-        "Mosaic Posterize Solarize RandomGaussianBlur RandomPosterization RandomColorDegeneration ToSepia ImageCompression "
-        "Warp", {},
+        "Mosaic Posterize Solarize RandomGaussianBlur RandomPosterization RandomColorDegeneration ToSepia Warp "
+        "ImageCompression", {},
         _NO_AUGMENTATION),
 }  # fmt: skip
 

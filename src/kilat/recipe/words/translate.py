@@ -3,10 +3,13 @@
 Only recipes that were refused come here: what a recipe says in its own words is never read otherwise.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+import yaml
 
 from kilat.recipe.network import KINDS
 from kilat.recipe.option_tree import option_names, option_paths
@@ -21,6 +24,9 @@ from kilat.recipe.words.word import NOTHING, Part, Word, normal
 
 Path = tuple[str, ...]
 
+_UNSPACED = re.compile(r"(\w+)(?:\s*=\s*|:)([\w.-]+)")
+"""An option as in Python, or without the blank after its colon, where YAML sees nothing but text."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -30,11 +36,13 @@ class Change:
         given: the path of the place.
         options: the paths of the options that say it, in the translated recipe; none where it is left out.
         notes: sentences about what differs, not translated yet.
+        of_name: whether it is the name at the place, and not the value, that is another library's.
     """
 
     given: Path
     options: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    of_name: bool = False
 
 
 def translate(document: Mapping[str, Any], sections: Sequence[str]) -> tuple[dict[str, Any], list[Change]]:
@@ -108,19 +116,44 @@ class _Translation:
 
     def value(self, given: Any, path: Path) -> Any:
         """Return the value of an option."""
-        if path == ("model",) and isinstance(given, str):
-            self._change(path, [("features.backbone", given)])
-            return None
-        if path == ("model",) and isinstance(given, list):
-            given = {"layers": given}
-        if path[-1] == "layers" and isinstance(given, list):
-            return [self.layer(item, (*path, str(number))) for number, item in enumerate(given)]
+        if path == ("model",) and isinstance(given, str | list):
+            return self._network(given)
+        if path[-1] == "layers" and isinstance(given, Mapping | list):
+            return self._layers(given, path)
         if (place := _place(path)) and (found := self._part_at(place, given, path)) is not None:
             return found
         if isinstance(given, Mapping):
             name = given.get("name")
             inside = (*path, str(name)) if path == ("fit", "schedule") else path
             return self.options(given, inside) if option_names(inside) else given
+        return self._single(given, path)
+
+    def _network(self, given: str | list[Any]) -> Any:
+        """Return the section of a network that was given as the name of a backbone, or as layers alone."""
+        before = len(self.changes)
+        if isinstance(given, str):
+            self._change(("model",), [("features.backbone", given)])
+            return None
+        layers = self.value(given, ("model", "layers"))
+        self._change(("model",), [], options=["model.layers"], absorb=before)
+        return {"layers": layers}
+
+    def _layers(self, given: Mapping[str, Any] | list[Any], path: Path) -> list[Any]:
+        before = len(self.changes)
+        is_list = isinstance(given, list)
+        items = given if isinstance(given, list) else [{kind: options} for kind, options in given.items()]
+        layers = [self.layer(item, (*path, str(number))) for number, item in enumerate(items)]
+        if not is_list:
+            self._change(path, [], options=[".".join(path)], absorb=before)
+        return layers
+
+    def _single(self, given: Any, path: Path) -> Any:
+        """Return the value of an option that is neither a group nor a list."""
+        before = len(self.changes)
+        if isinstance(given, str) and (pairs := _UNSPACED.findall(given)) and option_names(path):
+            options = self.options({name: yaml.safe_load(value) for name, value in pairs}, path)
+            self._change(path, [], options=[".".join((*path, name)) for name in options], absorb=before)
+            return options
         own = spelled(given, path)
         if own != given:
             self._change(path, [], options=[".".join(path)])
@@ -169,7 +202,7 @@ class _Translation:
         if word is not None:
             pairs = [(self._place_of(option, inside), one) for option, one in _converted(word, value)]
             pairs = [(path, self.value(one, tuple(path.split(".")))) for path, one in pairs]
-            self._change(where, pairs, [word.note], absorb=before)
+            self._change(where, pairs, [word.note], absorb=before, of_name=True)
             return True
         part = _find(PARTS, key) if len(inside) < 2 else None
         if part is not None:
@@ -182,14 +215,16 @@ class _Translation:
 
     def _own_layer(self, kind: str, given: Any, path: Path) -> Any:
         inside = given[kind] if isinstance(given, Mapping) else None
+        if inside is None:
+            return kind
         if isinstance(inside, list) and kind == "residual":
             return {kind: self.value(inside, (*path, kind, "layers"))}
-        if kind == "activation" and inside is not None and not (isinstance(inside, Mapping) and "function" in inside):
+        if kind == "activation" and not (isinstance(inside, Mapping) and "function" in inside):
             return {kind: self.value(inside, (*path, kind, "function"))}
         if isinstance(inside, Mapping):
             return {kind: self.options(inside, (*path, kind))}
         main = KINDS[kind].main
-        return given if inside is None or not main else {kind: self.value(inside, (*path, kind, main))}
+        return given if not main else {kind: self.value(inside, (*path, kind, main))}
 
     def _part_at(self, place: str, given: Any, path: Path) -> Any:
         """Return the part that was written at its own place; None where none was."""
@@ -208,7 +243,7 @@ class _Translation:
     def _part_elsewhere(self, part: Part, call: Call, where: Path, before: int) -> None:
         options, elsewhere, notes = self._build(part, call, ())
         own = [(part.place, _short_named(options))] if part.place else []
-        self._change(where, [*own, *elsewhere], notes, absorb=before)
+        self._change(where, [*own, *elsewhere], notes, absorb=before, of_name=True)
 
     def _container(self, given: Any, where: Path) -> bool:
         """Translate what stands in a group that a recipe does not have; return whether all of it could be."""
@@ -259,6 +294,7 @@ class _Translation:
         *,
         options: Iterable[str] = (),
         absorb: int | None = None,
+        of_name: bool = False,
     ) -> None:
         """Record a change; those that were recorded since ``absorb`` are parts of it."""
         inner = [] if absorb is None else self.changes[absorb:]
@@ -268,7 +304,8 @@ class _Translation:
         every = [*options, *(path for path, _value in pairs)]
         every += [path for change in inner for path in change.options if not path.startswith(tuple(every) or ("\0",))]
         said = [*notes, *(note for change in inner for note in change.notes)]
-        self.changes.append(Change(given, tuple(dict.fromkeys(every)), tuple(dict.fromkeys(filter(None, said)))))
+        notes = tuple(dict.fromkeys(filter(None, said)))
+        self.changes.append(Change(given, tuple(dict.fromkeys(every)), notes, of_name))
 
     def _place_of(self, option: str, inside: Path) -> str:
         """Return the path of an option: in the section itself, or the shallowest in the sections that count."""
