@@ -97,12 +97,12 @@ DIAGNOSES: dict[str, str | tuple[str, str]] = {
     ),
     "diagnosis_few_of_class": (
         N_(
-            "Too few pictures of “{label}”: it has one to train on, and {found:.0%} of its {support:,} test pictures "
-            "are recognised. More of them help most."
+            "Too few pictures of “{label}”: it has one to train on, and {right:,} of {support:,} in the test are "
+            "recognised. More of them help most."
         ),
         N_(
-            "Too few pictures of “{label}”: it has {count:,} to train on, and {found:.0%} of its {support:,} test "
-            "pictures are recognised. More of them help most."
+            "Too few pictures of “{label}”: it has {count:,} to train on, and {right:,} of {support:,} in the test are "
+            "recognised. More of them help most."
         ),
     ),
     "diagnosis_pair": N_(

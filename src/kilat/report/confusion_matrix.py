@@ -54,10 +54,16 @@ def whole(names: Sequence[str], matrix: ArrayLike) -> Markup:
 
 
 def most_confused(counts: Doubles) -> Ints:
-    """Return the classes with the most mistakes, missed or answered wrongly, in their own order."""
+    """Return the classes that are confused most with each other, in their own order.
+
+    Both classes of the most frequent mistake come first, then those of the next one, so that mistakes are to be seen
+    in the matrix of the chosen classes.
+    """
     wrong = counts - np.diag(np.diag(counts))
-    mistakes = wrong.sum(axis=0) + wrong.sum(axis=1)
-    return np.sort(np.argsort(-mistakes, kind="stable")[:MOST])
+    pairs = np.argsort(-wrong, axis=None, kind="stable")[: MOST * MOST]
+    classes = np.stack(np.unravel_index(pairs, wrong.shape), axis=1).ravel()
+    first = np.unique(classes, return_index=True)[1]
+    return np.sort(classes[np.sort(first)[:MOST]])
 
 
 class _Grid(NamedTuple):

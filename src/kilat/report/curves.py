@@ -235,11 +235,11 @@ def _learning_rate(epochs: Doubles, rates: Doubles, planned: Rates | None) -> Ma
     """Draw the rate of every update where it is planned so, and else lines between those that ended the epochs."""
     if not len(epochs):
         return None
-    title = _("Learning rate")
+    title, start = _("Learning rate"), list[float]()
     if planned is not None and _follows(epochs, rates, planned):
         drawn = planned[0] <= epochs[-1]
-        epochs, rates = planned[0][drawn], planned[1][drawn]
-    plot, scale = _rate_plot(epochs, rates[None], HALF, 286, top=34)
+        epochs, rates, start = planned[0][drawn], planned[1][drawn], [0.0]
+    plot, scale = _rate_plot([*start, *epochs], rates[None], HALF, 286, top=34)
     plot.canvas.write(0, 9, title)
     heights = scale(rates)
     kept = np.isfinite(heights)

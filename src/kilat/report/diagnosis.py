@@ -222,9 +222,9 @@ def _few_of_class(evidence: Evidence) -> Note | None:
             refused = {"label": name, "refused": note.values["count"], "total": note.values["total"]}
             return Note("diagnosis_class_refused", refused)
     support = evidence.measured.per_class[name].support
+    right = round(weak[name] * support)
     return Note(
-        "diagnosis_few_of_class",
-        {"label": name, "count": counts.get(name, 0), "found": weak[name], "support": support},
+        "diagnosis_few_of_class", {"label": name, "count": counts.get(name, 0), "right": right, "support": support}
     )
 
 

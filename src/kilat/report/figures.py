@@ -1,5 +1,6 @@
 """Measurements as figures: pictures per class, the learning curve, reliability."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -148,7 +149,8 @@ def accuracy_bar(
         low, high = (left + width * end for end in interval)
         canvas.lines([[(low, middle), (high, middle)]], TEXT, 2)
         canvas.lines([[(at, middle - 5), (at, middle + 5)] for at in (low, high)], TEXT, 2)
-    for share in (0.0, 0.5, 1.0):
+    covered = baseline if baseline is not None else math.nan  # no number where the mark of the baseline passes
+    for share in (one for one in (0.0, 0.5, 1.0) if not abs(one - covered) < 0.06):
         align = {0.0: "start", 1.0: "end"}.get(share, "middle")
         canvas.write(left + width * share, bottom + 13, f"{share:.0%}", MUTED, align, 12)
     if baseline is not None:

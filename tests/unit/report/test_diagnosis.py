@@ -153,7 +153,7 @@ def test_a_rare_class_that_is_not_recognised_is_named(evidence):
     classes = {**measured.per_class, "owl": weak}
     test = measured.model_copy(update={"per_class": classes, "accuracy": 0.94})
     (note,) = diagnose(replace(document, metrics=document.metrics.model_copy(update={"test": test})))
-    assert "Too few pictures of “owl”: it has 12 to train on, and 12% of its 8 test" in note.sentence()
+    assert "Too few pictures of “owl”: it has 12 to train on, and 1 of 8 in the test are" in note.sentence()
     refused = [NoteSection(code="class_mostly_refused", values={"label": "owl", "count": 90, "total": 110})]
     metrics = document.metrics.model_copy(update={"test": test, "notes": refused})
     (note,) = diagnose(replace(document, metrics=metrics))
