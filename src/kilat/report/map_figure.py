@@ -23,6 +23,9 @@ SHAPES = ("circle", "square", "triangle", "diamond", "plus", "wedge", "star")
 LEGEND = 20
 """More classes are told by the names on the map alone: nobody finds one of so many shapes and colours in a list."""
 
+NAMES = 40
+"""So many names are written on the map at most, so that there is something else to be seen."""
+
 WIDE, NARROW = 760, 340
 """Widths in CSS pixels for which names are laid out: on a screen, and on a telephone."""
 
@@ -139,11 +142,16 @@ def draw(
         label = str(labels[of_class.tolist().index(number)])
         colour, shape = rank % len(MAP_COLOURS), SHAPES[rank % len(SHAPES)]
         groups.append(Group(label, number, colour, shape, plain, marked))
+    sentences = _sentences(placed, marks, rows, int((catalog["status"] == "used").sum()))
+    if len(groups) > LEGEND:
+        sentences.append(
+            _("Of so many classes some have the same colour and shape: point at a picture, or choose one.")
+        )
     return MapFigure(
         groups,
         _names(groups),
         placed.height,
-        _sentences(placed, marks, rows),
+        sentences,
         int(mistakes.sum()),
         int(suspected.sum()),
         placed.tiles,
@@ -151,7 +159,7 @@ def draw(
     )
 
 
-def _sentences(placed: PictureMap, marks: Marks, rows: Ints) -> list[str]:
+def _sentences(placed: PictureMap, marks: Marks, rows: Ints, used: int) -> list[str]:
     """Return how to read the map, how far to trust it, and which pictures are not on it."""
     kept = percent(placed.neighbours_kept, 0)
     sentences = [
@@ -160,16 +168,19 @@ def _sentences(placed: PictureMap, marks: Marks, rows: Ints) -> list[str]:
         if placed.is_neighbour_embedding
         else _("These are the two leading principal components of what the network sees."),
     ]
-    if placed.available > len(rows):
-        wrong, doubtful = int(marks.mistakes.sum()), int(marks.suspected.sum())
-        both = int(marks.mistakes[rows].sum()), int(marks.suspected[rows].sum())
-        sentence = _(
-            "It shows {n} of {all} pictures: {wrong} of {mistakes} mistakes, {doubtful} of {suspects} suspected "
-            "labels, and the same share of each class of the others."
+    if used > len(rows):
+        is_marked = marks.mistakes | marks.suspected
+        shown, marked = int(is_marked[rows].sum()), int(is_marked.sum())
+        sentence = (
+            _(
+                "It shows {n} of {all} pictures: {shown} of {marked} that are marked, the same share of each class "
+                "of the others."
+            )
+            if marked
+            else _("It shows {n} of {all} pictures, the same share of each class.")
         )
-        values = zip(("wrong", "doubtful", "mistakes", "suspects"), (*both, wrong, doubtful), strict=True)
-        sentence = sentence.format(n=count(len(rows)), all=count(placed.available), **{k: count(v) for k, v in values})
-        sentences.append(sentence)
+        values = {"n": len(rows), "all": used, "shown": shown, "marked": marked}
+        sentences.append(sentence.format(**{name: count(value) for name, value in values.items()}))
     return sentences
 
 
@@ -196,11 +207,13 @@ def _pictures(shown: pd.DataFrame, tiles: Ints, predictions: pd.DataFrame, numbe
 def _names(groups: Sequence[Group]) -> list[Name]:
     """Return the names of classes where most of their pictures lie, the largest first, as far as there is room."""
     wide, narrow = _Room(WIDTH / WIDE), _Room(WIDTH / NARROW)
-    names = []
+    names: list[Name] = []
     for group in sorted(groups, key=lambda group: -len(group.plain + group.marked)):
         text = shorten(group.label, _LONGEST_NAME)
         x, y = _densest(np.array([point[:2] for point in group.plain + group.marked], float))
-        spot = wide.find(x, y, text)
+        # Many classes are small groups, which a name would hide: it stands above them.
+        above = _LINE if len(groups) > LEGEND else 0
+        spot = wide.find(x, y - above, text) if len(names) < NAMES else None
         if spot:
             fits = narrow.take(*spot, text)
             names.append(Name(round(spot[0]), round(spot[1]), text, is_wide=not fits))

@@ -40,6 +40,7 @@ function startMap(section) {
   const card = section.querySelector(".card");
   const canvas = card.querySelector("canvas");
   const spoken = section.querySelector("[aria-live]");
+  const backdrop = section.querySelector(".backdrop");
   const tiles = section.querySelector("img.copies");
   const filters = section.querySelector("[data-map-filters]");
   const { classes, splits, pictures } = JSON.parse(section.querySelector('script[type="application/json"]').textContent);
@@ -52,9 +53,11 @@ function startMap(section) {
       element, path, predicted, probability, aspect, tile,
       x: Number(dot.getAttribute("x")), y: Number(dot.getAttribute("y")), hidden: false,
       label: Number(element.parentElement.dataset.class), split: splits[split],
-      mistake: "mistake" in element.dataset, suspect: "suspect" in element.dataset,
+      mistake: "mistake" in element.dataset, suspect: "suspect" in element.dataset, marked: element.tagName === "g",
     };
   });
+  // What is marked, then the others in a fixed order that leaves no class to the end.
+  const order = points.map((_, index) => points[(index * 7919) % points.length]).sort((a, b) => b.marked - a.marked);
   const ring = document.createElementNS(svg.namespaceURI, "circle");
   ring.setAttribute("class", "chosen");
   ring.setAttribute("r", 13);
@@ -84,11 +87,8 @@ function startMap(section) {
     const context = canvas.getContext("2d");
     context.imageSmoothingQuality = "high";
     const { width, height } = canvas;
-    if (sharp) return context.drawImage(sharp, 0, 0, width, height);
-    const across = Number(tiles.dataset.across), tile = Number(tiles.dataset.side);
-    const left = (point.tile % across) * tile, top = Math.floor(point.tile / across) * tile;
-    // Half a pixel inside, so that no neighbour shines in.
-    context.drawImage(tiles, left + 0.5, top + 0.5, tile - 1, tile - 1, 0, 0, width, height);
+    if (sharp) context.drawImage(sharp, 0, 0, width, height);
+    else drawTile(context, point, 0, 0, width, height);
   }
 
   // On narrow screens the card lies at the bottom, by the style sheet.
@@ -171,17 +171,50 @@ function startMap(section) {
 
   function filter() {
     const wanted = Object.fromEntries([...filters.elements].map((one) => [one.name, one.checked ?? one.value]));
-    wanted.class = filters.elements.class.value;
     for (const point of points) {
-      point.hidden =
-        (wanted.class !== "" && Number(wanted.class) !== point.label) ||
-        ((wanted.mistake || wanted.suspect) &&
-          !((wanted.mistake && point.mistake) || (wanted.suspect && point.suspect)));
+      const marked = (wanted.mistake && point.mistake) || (wanted.suspect && point.suspect);
+      const ofClass = wanted.class === "" || Number(wanted.class) === point.label;
+      point.hidden = !ofClass || Boolean((wanted.mistake || wanted.suspect) && !marked);
       point.element.classList.toggle("off", point.hidden);
     }
     const shown = points.filter((point) => !point.hidden).length;
     say(filters.querySelector("output"), { shown, all: points.length });
     if (chosen?.hidden) open(null);
+    drawPictures(wanted.pictures);
+  }
+
+  // Draw as many pictures as lie on no other one below the points, what is marked first, framed in the colour of the class.
+  function drawPictures(wanted) {
+    const { width, height } = svg.getBoundingClientRect();
+    const [scale, density] = [width / svg.viewBox.baseVal.width, window.devicePixelRatio || 1];
+    const side = width < 500 ? 22 : 34;
+    backdrop.width = wanted ? width * density : 0;
+    backdrop.height = wanted ? height * density : 0;
+    const context = backdrop.getContext("2d");
+    context.scale(density, density);
+    const drawn = new Set();
+    const gap = (point) =>
+      scale * Math.min(...[...drawn].map((one) => Math.max(Math.abs(one.x - point.x), Math.abs(one.y - point.y))));
+    for (const point of order) {
+      if (!wanted || point.hidden || gap(point) <= side + 4) continue;
+      drawn.add(point);
+      const [x, y] = [point.x * scale, point.y * scale];
+      const [wide, high] = [side * Math.min(point.aspect, 1), side / Math.max(point.aspect, 1)];
+      context.fillStyle = getComputedStyle(point.element.firstElementChild ?? point.element).fill;
+      context.fillRect(x - wide / 2 - 2, y - high / 2 - 2, wide + 4, high + 4);
+      drawTile(context, point, x - wide / 2, y - high / 2, wide, high);
+    }
+    for (const point of points) {
+      point.element.classList.toggle("pictured", drawn.has(point));
+      point.element.classList.toggle("covered", !drawn.has(point) && gap(point) < side / 2 + 4);
+    }
+  }
+
+  // Half a pixel inside of the tile, so that no neighbour shines in.
+  function drawTile(context, point, x, y, width, height) {
+    const across = Number(tiles.dataset.across), side = Number(tiles.dataset.side);
+    const left = (point.tile % across) * side, top = Math.floor(point.tile / across) * side;
+    context.drawImage(tiles, left + 0.5, top + 0.5, side - 1, side - 1, x, y, width, height);
   }
 
   svg.addEventListener("pointermove", (event) => {
@@ -197,6 +230,7 @@ function startMap(section) {
   svg.addEventListener("keydown", press);
   svg.addEventListener("blur", () => pinned || choose(null));
   filters.addEventListener("input", filter);
+  if (tiles) new ResizeObserver(filter).observe(svg);
   filters.addEventListener("submit", (event) => event.preventDefault());
 
   svg.tabIndex = 0;

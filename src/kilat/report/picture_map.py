@@ -49,7 +49,6 @@ class PictureMap(BaseModel):
         is_neighbour_embedding: whether they lie so that neighbours stay near; otherwise these are the two leading
             principal components.
         neighbours_kept: the share of a picture's nearest neighbours that are among its nearest on the map.
-        available: how many pictures could have been shown.
         tiles: a JPEG file in Base64 with a copy of each picture, squashed to a square, ``TILES_A_ROW`` in a row; None
             where nothing was measured of pictures as they were decoded.
     """
@@ -62,7 +61,6 @@ class PictureMap(BaseModel):
     height: int
     is_neighbour_embedding: bool
     neighbours_kept: float
-    available: int
     tiles: str | None = None
 
 
@@ -120,7 +118,6 @@ def map_pictures(learned: "Learned", predictions: pd.DataFrame, findings: Iterab
         height=height,
         is_neighbour_embedding=len(points) >= FEWEST,
         neighbours_kept=round(found.document["kept"], 4),
-        available=len(available),
         tiles=_tiles(catalog, rows),
     )
 
