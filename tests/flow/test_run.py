@@ -139,6 +139,7 @@ class TestCallbacks:
         assert kept.counts == sorted(kept.counts)
         assert kept.names == [
             "Reading digits",
+            "Loading the backbone",
             "Extracting features",
             "Finding near-duplicates",
             "Fitting the head",

@@ -15,7 +15,7 @@ from kilat.data.catalog import Catalog, Source
 from kilat.data.split import Part, folds, train_and_test
 from kilat.features.backbone import Backbone
 from kilat.features.cache import FeatureCache, limit_of_results
-from kilat.features.extract import PassLimit, cache_namespace, extract_features
+from kilat.features.extract import cache_namespace, extract_features
 from kilat.learn import backbone as backbones
 from kilat.learn import metadata
 from kilat.learn.device import inference_device
@@ -27,7 +27,7 @@ from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.recipe import Features, Recipe
 from kilat.runtime.deadline import TooSlowError, stop_if_too_slow
-from kilat.runtime.progress import Advance, Progress, silent
+from kilat.runtime.progress import Progress, silent
 from kilat.runtime.result_cache import ResultCache
 from kilat.runtime.result_cache import folder as results_folder
 from kilat.runtime.timer import Timer
@@ -201,38 +201,41 @@ def _extract_in_time(source: Source, recipe: Recipe, device: str, budget: TimeBu
     *dearer, cheapest = cheaper_features(recipe.features) if budget.limit else [recipe.features]
     for used in dearer:
         # Fine-tuning is given up before a backbone is: it begins only where there is time for it when these are there.
-        seconds = budget.for_features(before_training=False)
-        limit = budget.pass_limit(source, before_training=False)
-        with contextlib.suppress(TooSlowError), progress.stage(_("Extracting features")) as stage:
-            advance = stop_if_too_slow(stage.advance, seconds, budget.now)
-            return _extract_all(source, used, device, advance, limit)
-    limit = budget.pass_limit(source, before_training=False)
-    with progress.stage(_("Extracting features")) as stage:
-        extracted = _extract_all(source, cheapest, device, stage.advance, limit)
+        with contextlib.suppress(TooSlowError):
+            return _extract_all(source, used, device, budget, progress, may_stop=True)
+    extracted = _extract_all(source, cheapest, device, budget, progress, may_stop=False)
     if dearer:
         names = {"backbone": cheapest.backbone, "precision": cheapest.precision, "wanted": recipe.features.backbone}
         extracted.notes.append(Note("time_limit_backbone", names))
     return extracted
 
 
-def _extract_all(source: Source, wanted: Features, device: str, advance: Advance, limit: PassLimit | None) -> _Pass:
-    """Go over the pictures once; features that were extracted before come from the cache."""
+def _extract_all(
+    source: Source, wanted: Features, device: str, budget: TimeBudget, progress: Progress, *, may_stop: bool
+) -> _Pass:
+    """Go over the pictures once; features that were extracted before come from the cache.
+
+    Raises:
+        TooSlowError: the first pictures show that it would take too long, and it may stop then.
+    """
     catalog = Catalog.from_entries(source.entries)
-    choice = backbones.choose(wanted, source, device)
-    backbone = choice.backbone
+    with progress.stage(_("Loading the backbone")):
+        choice = backbones.choose(wanted, source, device)
+        backbone, runner = choice.backbone, backbones.runner(choice.backbone, wanted, device)
     cache = FeatureCache(cache_namespace(backbone, wanted.resize, device))
     try:
-        runner = backbones.runner(backbone, wanted, device)
-        extraction = extract_features(
-            source,
-            catalog.used,
-            backbone,
-            resize=wanted.resize,
-            cache=cache,
-            runner=runner,
-            advance=advance,
-            limit=limit,
-        )
+        with progress.stage(_("Extracting features")) as stage:
+            seconds = budget.for_features(before_training=False)
+            extraction = extract_features(
+                source,
+                catalog.used,
+                backbone,
+                resize=wanted.resize,
+                cache=cache,
+                runner=runner,
+                advance=stop_if_too_slow(stage.advance, seconds, budget.now) if may_stop else stage.advance,
+                limit=budget.pass_limit(source, before_training=False),
+            )
     finally:
         cache.close()
     catalog.record_pictures(extraction)
