@@ -1,8 +1,9 @@
 """Runs the commands that README and the guides show, and writes what they print; with --check only compares.
 
 An example is a command in a block ```console, `$ kilat …`, with the output that follows it; a command without output is
-not run. The examples of a page run in their order in one folder, where `flowers/` and `cifar10/` are the pictures under
-$KILAT_DATA, and `five.png`, `daisy.jpg` and `frog.png` some of them. A line `…` stands for any number of lines.
+run only where it makes a file for those that follow. The examples of a page run in their order in one folder, where
+`flowers/` and `cifar10/` are the pictures under $KILAT_DATA, and `five.png`, `daisy.jpg` and `frog.png` some of them. A
+line `…` stands for any number of lines.
 
 Notebooks are run as well; their outputs are written, and with --check it is enough that no cell fails.
 
@@ -37,6 +38,8 @@ PAGES = [HERE.parent / "README.md", *sorted((HERE / "guide").glob("*.md")), *sor
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"[~+-]?\d[\d.,]*(e-\d+)?")
 _ELLIPSIS = "…"
+_STAGES = re.compile(r"^\w[^:]*(:| \.+) [\d.]+ s\n", re.MULTILINE)
+_WRITES = re.compile(r" > |sed -i")
 _PICTURES = {"flowers/": "flowers", "runs/flowers": "flowers", "daisy.jpg": "flowers", "cifar10": "cifar10"}
 """What of an example needs which set."""
 
@@ -57,8 +60,9 @@ class Example:
         """Return lines with a part left out where the page leaves one out."""
         if _ELLIPSIS not in self.shown:
             return printed
-        before = self.shown.index(_ELLIPSIS)
-        after = len(self.shown) - before - 1
+        shown = self.shown if self.shown[-1] else self.shown[:-1]
+        before = shown.index(_ELLIPSIS)
+        after = len(shown) - before - 1
         return [*printed[:before], _ELLIPSIS, *printed[len(printed) - after :]]
 
     def is_current(self, lines: list[str]) -> bool:
@@ -83,7 +87,8 @@ def rewrite(text: str, folder: Path, *, check: bool) -> str:
     def run(match: re.Match[str]) -> str:
         lines = []
         for example in examples(match[1]):
-            printed = output(example, folder) if any(example.shown) else example.shown
+            is_run = any(example.shown) or _WRITES.search(example.command)
+            printed = output(example, folder) if is_run else example.shown
             lines += [example.command, *(example.shown if check and example.is_current(printed) else printed)]
         return "\n".join(["```console", *lines, "```"])
 
@@ -99,16 +104,16 @@ def output(example: Example, folder: Path) -> list[str]:
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "COLUMNS": "100",
+        "COLUMNS": "80",
         "KILAT_CACHE": str(folder / "cache"),
         "NO_COLOR": "1",
         "LANGUAGE": "en",
     }
     command = example.command.removeprefix("$ ")
     done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    printed = (done.stdout or done.stderr).rstrip("\n").splitlines()
+    printed = (done.stdout or _STAGES.sub("", done.stderr)).rstrip("\n").splitlines()
     print(f"  {example.command}", flush=True)
-    gap = [""] if example.shown[-1] == "" else []  # between two commands
+    gap = [""] if example.shown[-1:] == [""] else []  # between two commands
     return [*example.abridge(printed), *gap]
 
 
@@ -127,12 +132,12 @@ def execute(notebook: str, folder: Path) -> str:
 def lay_out(folder: Path) -> None:
     """Put the pictures that examples use into a folder."""
     digits = load_digits()
-    five = digits.images[int(np.flatnonzero(digits.target == 5)[0])]
+    five = digits.images[int(np.flatnonzero(digits.target == 5)[1])]
     Image.fromarray((five * 15).astype(np.uint8)).save(folder / "five.png")
     root = Path(os.environ.get("KILAT_DATA", ""))
     for name in set(_PICTURES.values()):
         if os.environ.get("KILAT_DATA") and (root / name).is_dir():
-            (folder / name).symlink_to(root.resolve() / name, target_is_directory=True)
+            shutil.copytree(root / name, folder / name)
     if (folder / "flowers").exists():
         shutil.copy(min((folder / "flowers" / "daisy").iterdir()), folder / "daisy.jpg")
     if (folder / "cifar10").exists():
