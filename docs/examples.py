@@ -2,8 +2,8 @@
 
 An example is a command in a block ```console, `$ kilat …`, with the output that follows it; a command without output is
 run only where it makes a file for those that follow. The examples of a page run in their order in one folder, where
-`flowers/` and `cifar10/` are the pictures under $KILAT_DATA, and `five.png`, `daisy.jpg` and `frog.png` some of them. A
-line `…` stands for any number of lines.
+`flowers/` and `cifar10/` are the pictures under $KILAT_DATA, and `five.png`, `daisy.jpg`, `rose.jpg`, `bud.jpg` and
+`frog.png` some of them. A line `…` stands for any number of lines.
 
 Notebooks are run as well; their outputs are written, and with --check it is enough that no cell fails.
 
@@ -42,6 +42,11 @@ _STAGES = re.compile(r"^\w[^:]*(:| \.+) [\d.]+ s\n", re.MULTILINE)
 _WRITES = re.compile(r" > |sed -i")
 _PICTURES = {"flowers/": "flowers", "runs/flowers": "flowers", "daisy.jpg": "flowers", "cifar10": "cifar10"}
 """What of an example needs which set."""
+_PHOTOS = {
+    "daisy.jpg": "daisy/100080576_f52e8ee070_n.jpg", "rose.jpg": "roses/1485142251_ca89254442.jpg",
+    "bud.jpg": "tulips/13857267684_d2a4b2630f_n.jpg",
+}  # fmt: skip
+"""Files of flowers, by the names that they have in examples."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +143,9 @@ def lay_out(folder: Path) -> None:
     for name in set(_PICTURES.values()):
         if os.environ.get("KILAT_DATA") and (root / name).is_dir():
             shutil.copytree(root / name, folder / name)
-    if (folder / "flowers").exists():
-        shutil.copy(min((folder / "flowers" / "daisy").iterdir()), folder / "daisy.jpg")
+    for name, path in _PHOTOS.items():
+        if (folder / "flowers").exists():
+            shutil.copy(folder / "flowers" / path, folder / name)
     if (folder / "cifar10").exists():
         frog = min((folder / "cifar10" / "test" / "frog").iterdir())
         Image.open(frog).resize((256, 256), Image.Resampling.BICUBIC).save(folder / "frog.png")
