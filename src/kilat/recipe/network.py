@@ -310,8 +310,8 @@ KINDS: dict[str, type[Layer]] = {one.kind: one for one in _CLASSES}
 """Every kind of layer by its name in a recipe."""
 
 
-def _kind(given: Any) -> str | None:
-    """Return the kind of a layer as given."""
+def kind_of(given: Any) -> str | None:
+    """Return the kind of a layer as given; None where it is none."""
     if isinstance(given, Layer):
         return given.kind
     if isinstance(given, Mapping) and len(given) == 1:
@@ -323,7 +323,7 @@ if TYPE_CHECKING:
     Layers = tuple[Layer, ...]
 else:
     AnyLayer = Union[tuple(Annotated[one, Tag(one.kind)] for one in _CLASSES)]  # noqa: UP007 - made, not written
-    Layers = tuple[Annotated[AnyLayer, Discriminator(_kind)], ...]
+    Layers = tuple[Annotated[AnyLayer, Discriminator(kind_of)], ...]
 
 
 class Network(Section):

@@ -1,18 +1,20 @@
 """Single options put into a recipe's document: by their path, or by the end of it where only one option has it."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kilat.errors import nearest
 from kilat.locale import N_, _
 from kilat.recipe.fit import Fit
-from kilat.recipe.network import Network
+from kilat.recipe.network import Network, kind_of
 from kilat.recipe.option_tree import is_option, option_paths
 from kilat.recipe.put_option import NoPlaceError, put_option
 from kilat.recipe.renamed import renamed_sentence
 from kilat.recipe.sections import Recipe
-from kilat.recipe.words.instead import override_to_write
-from kilat.recipe.words.translate import own_path, translate_option
+from kilat.recipe.words.instead import as_yaml, override_to_write
+from kilat.recipe.words.lookup import layer_option, own_path
+from kilat.recipe.words.translate import Change, translate_option
 
 _FOR_TRAINED = N_(
     "only for networks that are trained; this recipe fits a head on a frozen backbone. Unfreeze the backbone "
@@ -34,7 +36,7 @@ def apply_overrides(document: dict[str, Any], overrides: dict[str, Any]) -> tupl
     sections = sections_that_count(document, overrides)
     for key, value in overrides.items():
         try:
-            paths[key] = _full_path(key, value, sections)
+            paths[key] = _full_path(key, value, sections, document)
         except NoPlaceError as problem:
             problems.append(f"{key}: {problem}")
     for key, path in sorted(paths.items(), key=lambda item: (item[1].count("."), not item[1].endswith(".name"))):
@@ -58,12 +60,14 @@ def unfreezes(overrides: dict[str, Any], document: dict[str, Any]) -> bool:
     return is_unfrozen and not document.keys() & {"fit", "augment", "model"}
 
 
-def _full_path(key: str, value: Any, sections: Sequence[str]) -> str:
+def _full_path(key: str, value: Any, sections: Sequence[str], document: Mapping[str, Any]) -> str:
     """Return the path of an option; the end of one is searched in the sections that count, the shallowest first."""
     if key.partition(".")[0] in Recipe.model_fields:
         is_own = own_path(key) == key and is_option(key)
         if not is_own and (instead := _in_own_words(key, value, sections)):
             raise NoPlaceError(instead)
+        if of_layer := _of_layer(key, value, document):
+            raise NoPlaceError(of_layer)
         return key  # what is wrong with the rest of it, the check of the whole document says
     matches = [path for path in option_paths(sections) if path.endswith(f".{key}")]
     depth = min((path.count(".") for path in matches), default=0)
@@ -71,14 +75,15 @@ def _full_path(key: str, value: Any, sections: Sequence[str]) -> str:
     if len(matches) == 1:
         return matches[0]
     if matches:
-        message = _("several options have this name; write one in full: {paths}")
-        raise NoPlaceError(message.format(paths=", ".join(matches)))
+        message = _("several options have this name; write one in full: {options}")
+        full = (f"--set {shlex.quote(f'{path}={as_yaml(value)}')}" for path in matches)
+        raise NoPlaceError(message.format(options=_(" or ").join(full)))
     every = option_paths(Recipe.model_fields)
     if any(path.endswith(f".{key}") for path in every):
         raise NoPlaceError(_(_FOR_FROZEN if "model" in sections else _FOR_TRAINED))
     if renamed := renamed_sentence(key):
         raise NoPlaceError(renamed)
-    if instead := _in_own_words(key, value, sections):
+    if instead := _of_layer(key, value, document) or _in_own_words(key, value, sections):
         raise NoPlaceError(instead)
     names = every if "." in key else [path.rpartition(".")[2] for path in (*option_paths(sections), *every)]
     raise NoPlaceError(f"{_('unknown option.')} {nearest(key, dict.fromkeys((*names, *Recipe.model_fields)))}")
@@ -95,3 +100,29 @@ def _in_own_words(key: str, value: Any, sections: Sequence[str]) -> str:
         return sentence
     reason = _(_FOR_FROZEN if "model" in sections else _FOR_TRAINED)
     return _("{sentence}, which is {reason}").format(sentence=sentence, reason=reason)
+
+
+def _of_layer(key: str, value: Any, document: Mapping[str, Any]) -> str:
+    """Return what to write for an option of a layer that is given without its kind, or without its place in the list.
+
+    Args:
+        key: the name of the option, or its path from the number of the layer on.
+        value: as given.
+        document: the recipe.
+    """
+    *parents, leaf = key.split(".")
+    model = document.get("model")
+    layers = model.get("layers") if isinstance(model, Mapping) else None
+    if (
+        not isinstance(layers, list | tuple)
+        or parents[:2] not in ([], ["model", "layers"])
+        or len(parents) not in (0, 3)
+    ):
+        return ""
+    numbers = range(len(layers)) if not parents else [int(parents[2])] if parents[2].isdigit() else []
+    for number in numbers:
+        kind = kind_of(layers[number]) if number < len(layers) else None
+        if kind and leaf != kind and (option := layer_option(kind, leaf, value)):
+            sentence = override_to_write(Change(()), [(f"model.layers.{number}.{kind}.{option[0]}", option[1])])
+            return sentence if parents else _("{sentence} (or of another layer)").format(sentence=sentence)
+    return ""

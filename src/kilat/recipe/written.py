@@ -67,7 +67,7 @@ class Written:
     def place(self, path: Path, *, of_name: bool = True) -> tuple[int, int] | None:
         """Return line and column of an option's name, or of its value; of what it stands in where it is not written."""
         for end in range(len(path), 0, -1):
-            places = (self.names, self.values) if of_name or end < len(path) else (self.values, self.names)
+            places = (self.names, self.values) if of_name else (self.values, self.names)
             for one in places:
                 if path[:end] in one:
                     return one[path[:end]]

@@ -138,7 +138,7 @@ class TestSwitching:
         assert problems("vgg-cifar", {"patience": 3}) == [
             (
                 "patience: several options have this name; write one in full: "
-                "fit.schedule.patience, fit.early_stopping.patience"
+                "--set fit.schedule.patience=3 or --set fit.early_stopping.patience=3"
             )
         ]
 

@@ -15,13 +15,15 @@ class Call:
 
     Args:
         name: of the class or function, with its packages.
-        given: parameters by position; what stands behind a colon alone is the first of them.
+        given: parameters by position; what stands behind a colon alone is the first of them, but for ``true``.
         options: parameters by name.
+        is_list: whether those by position were a list, which may also be a single value.
     """
 
     name: str
     given: tuple[Any, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    is_list: bool = False
 
 
 def as_call(written: Any) -> Call | None:
@@ -48,7 +50,9 @@ def _of_mapping(written: Mapping[Any, Any]) -> Call | None:
         return None
     if beside or isinstance(value, Mapping):  # beside the name where they are not indented below it
         return Call(named.name, (), beside or value)
-    return Call(named.name, () if value is None else tuple(value) if isinstance(value, list) else (value,))
+    if isinstance(value, list):
+        return Call(named.name, tuple(value), is_list=True)
+    return Call(named.name, () if value in (None, True) else (value,))
 
 
 def _parse(text: str) -> Call | None:

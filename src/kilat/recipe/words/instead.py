@@ -27,6 +27,7 @@ def line_to_write(change: Change, translated: Mapping[str, Any]) -> str:
         )
         for section, lines in by_section.items()
     ]
+    sentences += [_layer_to_write(layer) for layer in change.layers]
     return _with_notes(sentences, change)
 
 
@@ -42,18 +43,41 @@ def problems_in_words(
     """
     places: dict[str, list[Change]] = {}
     for change in changes:
-        above = next((path for path in overrides if change.given[: len(path)] == path), None)
-        if above is None and not any(path[: len(change.given)] == change.given for path in overrides):
-            sentence = line_to_write(change, translated)
-        else:
-            inside = [one for one in change.options if above and tuple(one.split("."))[: len(above)] == above]
-            paths = [".".join(above or ())] * bool(inside) + [one for one in change.options if one not in inside]
+        given = _overrides_of(change, overrides)
+        if given:
+            paths = [path for path in given if _has(translated, path)] or [".".join(change.given)]
+            paths += [one for one in change.options if not any(_is_inside(one, path) for path in paths)]
+            paths = [path for path in paths if _has(translated, path)]
             sentence = override_to_write(change, [(path, _at(translated, path.split("."))) for path in paths])
+        else:
+            sentence = line_to_write(change, translated)
         places.setdefault(sentence, []).append(change)
     return [
         Problem(same[0].given, f"{', '.join('.'.join(one.given) for one in same)}: {sentence}", same[0].of_name)
         for sentence, same in places.items()
     ]
+
+
+def _overrides_of(change: Change, overrides: Iterable[tuple[str, ...]]) -> list[str]:
+    """Return the paths of the overrides that brought a change: of its place, or of what stands around or inside it."""
+    return [
+        ".".join(path)
+        for path in overrides
+        if change.given[: len(path)] == path or path[: len(change.given)] == change.given
+    ]
+
+
+def _is_inside(one: str, other: str) -> bool:
+    """Return whether one of two paths leads to a part of what the other leads to."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def _has(document: Any, path: str) -> bool:
+    try:
+        _at(document, path.split("."))
+    except (KeyError, TypeError, LookupError, ValueError):
+        return False
+    return True
 
 
 def override_to_write(change: Change, values: Iterable[tuple[str, Any]]) -> str:
@@ -64,13 +88,19 @@ def override_to_write(change: Change, values: Iterable[tuple[str, Any]]) -> str:
         values: options by their path, with their values.
     """
     options = [f"--set {shlex.quote(f'{path}={as_yaml(value)}')}" for path, value in values]
-    return _with_notes([_("write {lines}").format(lines=" ".join(options))] if options else [], change)
+    sentences = [_("write {lines}").format(lines=" ".join(options))] if options else []
+    return _with_notes([*sentences, *map(_layer_to_write, change.layers)], change)
 
 
 def as_yaml(value: Any) -> str:
     """Return a value as YAML on one line."""
     text = yaml.safe_dump(_plain(value), default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
     return text.removesuffix("...\n").strip()
+
+
+def _layer_to_write(layer: Any) -> str:
+    lines = _(" and ").join(_written(layer, "0"))
+    return _("under {section}, write {lines}").format(section="model.layers", lines=lines)
 
 
 def _with_notes(sentences: Sequence[str], change: Change) -> str:

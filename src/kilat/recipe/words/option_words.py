@@ -112,6 +112,7 @@ OPTIONS: dict[str, Word] = {
     # data and input
     **named("validation_split val_split valid_pct val_size validation_size valid_size val_pct validation_fraction "
             "val_fraction holdout", to("data.validation")),
+    "val": to("data.validation", value=lambda share: share if isinstance(share, float) else NOTHING),
     **named("test_size test_split test_pct test_fraction", to("data.test")),
     **named("imgsz img_size image_size input_size target_size resolution img_dim input_shape image_shape im_size "
             "size_px imsize crop_size patch_size", to("size", value=first_side)),
@@ -170,7 +171,9 @@ OPTIONS: dict[str, Word] = {
             "data_format sync_bn benchmark cudnn_benchmark persistent_workers deterministic multi_gpu distributed ddp "
             "strategy rect dataloader", _BY_ITSELF),
     **named("plots metrics metric scoring eval_metric monitor_metrics evaluation_strategy eval_strategy "
-            "validation_freq val log_every_n_steps logging_steps verbose disp show_progress report_to", _MEASURED),
+            "validation_freq log_every_n_steps logging_steps report_to", _MEASURED),
+    **named("verbose disp show_progress progress_bar progress", left_out(N_(
+        "progress is always shown; the option --quiet of the command leaves it out"))),
     **named("save_period save_steps save_strategy save_freq checkpoint_freq", to("checkpoint", note=N_(
         "it is in seconds; the end of each epoch always has one"))),
     **named("validation_data validation_dir val_dir valid_dir train_dir data_dir dataset path data_path root_dir "

@@ -17,7 +17,8 @@ def even_range(given: Any) -> Any:
 def _turned(given: Any) -> Any:
     """Return degrees to both sides for a share of a full turn."""
     share = even_range(given)
-    return round(360 * share, 6) if isinstance(share, int | float) else share
+    degrees = round(360 * share, 6) if isinstance(share, int | float) else share
+    return int(degrees) if isinstance(degrees, float) and degrees.is_integer() else degrees
 
 
 def _is_share(given: Any) -> bool:
@@ -150,7 +151,8 @@ def _schedule(
 
 SCHEDULES: dict[str, Part] = {
     **_schedule("ReduceLROnPlateau ReduceOnPlateau plateau", {"name": "performance"}, _PLATEAU),
-    **_schedule("CosineAnnealingLR CosineDecay cosine CosineLRScheduler get_cosine_schedule_with_warmup cos_lr",
+    **_schedule("CosineAnnealingLR CosineDecay cosine cosine_annealing CosineLRScheduler cos_lr "
+                "get_cosine_schedule_with_warmup",
                 {"name": "cosine"}, _COSINE),
     **_schedule("CosineAnnealingWarmRestarts CosineDecayRestarts cosine_with_restarts CyclicLR SGDR fit_sgdr",
                 {"name": "cosine"}, {"T_0": left_out(), "T_mult": left_out(), **_COSINE}, _NO_RESTARTS),
@@ -159,7 +161,7 @@ SCHEDULES: dict[str, Part] = {
         **named("div_factor div", to("start", value=lambda by: 1 / by if isinstance(by, int | float) and by else by)),
         **named("final_div_factor div_final", left_out(N_("end is a share of the learning rate"))),
         **named("anneal_strategy cycle_momentum base_momentum max_momentum three_phase", left_out()), **_ANY_SCHEDULE}),
-    **_schedule("StepLR", {"name": "exponential", "epochs": 30, "factor": 0.1, "staircase": True}, {
+    **_schedule("StepLR step", {"name": "exponential", "epochs": 30, "factor": 0.1, "staircase": True}, {
         "optimizer": left_out(), "step_size": to("epochs"), "gamma": to("factor")}),
     **_schedule("ExponentialLR", {"name": "exponential", "epochs": 1, "factor": 0.95, "staircase": True}, {
         "optimizer": left_out(), "gamma": to("factor")}),
@@ -167,13 +169,15 @@ SCHEDULES: dict[str, Part] = {
     **_schedule("InverseTimeDecay", {"name": "power"}, {"initial_learning_rate": _BASE_RATE,
                 "decay_steps": to("steps"),
                 "decay_rate": left_out(N_("steps are those after which the rate has halved"))}),
-    **_schedule("MultiStepLR", {"name": "milestones"}, {"optimizer": left_out(), "milestones": to("boundaries"),
+    **_schedule("MultiStepLR multistep", {"name": "milestones"}, {
+        "optimizer": left_out(), "milestones": to("boundaries"),
                                                         "gamma": to("factor")}),
     **_schedule("PiecewiseConstantDecay PiecewiseConstant", {"name": "piecewise"}, {
         "boundaries": to("boundaries", note=N_("boundaries are counted in epochs")),
         "values": to("factors", value=lambda rates: [round(rate / rates[0], 12) for rate in rates],
                      note=N_("factors are shares of the learning rate"))}),
-    **_schedule("PolynomialDecay PolynomialLR LinearLR linear get_linear_schedule_with_warmup linear_warmup",
+    **_schedule("PolynomialDecay PolynomialLR polynomial poly LinearLR linear linear_warmup "
+                "get_linear_schedule_with_warmup",
                 {"name": "linear"}, _COSINE),
     **_schedule("constant constant_with_warmup ConstantLR", {"name": "constant"}),
     **parts("LearningRateScheduler LambdaLR MultiplicativeLR ChainedScheduler SequentialLR", Part(

@@ -15,14 +15,24 @@ from kilat.recipe.network import KINDS
 from kilat.recipe.option_tree import option_names, option_paths
 from kilat.recipe.put_option import NoPlaceError, put_option
 from kilat.recipe.sections import Recipe
+from kilat.recipe.words.build_part import build_part
 from kilat.recipe.words.call import Call, as_call
 from kilat.recipe.words.layer_words import ACTIVATIONS, LAYERS, separable
+from kilat.recipe.words.lookup import (
+    Path,
+    converted,
+    find_part,
+    find_word,
+    own_option,
+    own_part,
+    own_path,
+    parameters_at,
+    place_of_parts,
+)
 from kilat.recipe.words.option_words import CONTAINERS, OPTIONS
-from kilat.recipe.words.part_words import AUGMENTATION, PARTS, milestones
+from kilat.recipe.words.part_words import AUGMENTATION, PARTS
 from kilat.recipe.words.value_words import spelled
-from kilat.recipe.words.word import NOTHING, Part, Word, normal
-
-Path = tuple[str, ...]
+from kilat.recipe.words.word import Part, Word, normal
 
 _UNSPACED = re.compile(r"(\w+)(?:\s*=\s*|:)([\w.-]+)")
 """An option as in Python, or without the blank after its colon, where YAML sees nothing but text."""
@@ -37,12 +47,14 @@ class Change:
         options: the paths of the options that say it, in the translated recipe; none where it is left out.
         notes: sentences about what differs, not translated yet.
         of_name: whether it is the name at the place, and not the value, that is another library's.
+        layers: those that belong into the list of layers, wherever they were given.
     """
 
     given: Path
     options: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     of_name: bool = False
+    layers: tuple[Any, ...] = ()
 
 
 def translate(document: Mapping[str, Any], sections: Sequence[str]) -> tuple[dict[str, Any], list[Change]]:
@@ -66,18 +78,14 @@ def translate_option(key: str, value: Any, sections: Sequence[str]) -> tuple[Cha
         value: as given.
         sections: those that count.
     """
-    *parents, leaf = own_path(key).split(".")
+    *parents, leaf = key.split(".")
+    parents = own_path(".".join(parents)).split(".") if parents else []
     inside = tuple(parents) if parents and parents[0] in Recipe.model_fields else ()
     translation = _Translation(sections)
     if not translation.foreign(leaf, value, inside, tuple(key.split("."))):
         return None
     (change,) = translation.changes
     return change, translation.later
-
-
-def own_path(key: str) -> str:
-    """Return the path of an option with kinds of layers in kilat's words: ``model.layers.0.Conv2D.filters``."""
-    return ".".join(map(_own_kind, key.split(".")))
 
 
 class _Translation:
@@ -120,7 +128,7 @@ class _Translation:
             return self._network(given)
         if path[-1] == "layers" and isinstance(given, Mapping | list):
             return self._layers(given, path)
-        if (place := _place(path)) and (found := self._part_at(place, given, path)) is not None:
+        if (place := place_of_parts(path)) and (found := self._part_at(place, given, path)) is not None:
             return found
         if isinstance(given, Mapping):
             name = given.get("name")
@@ -166,22 +174,21 @@ class _Translation:
             return given
         if call.name in KINDS and (given == call.name or list(given) == [call.name]):
             return self._own_layer(call.name, given, path)
-        part = _find({**LAYERS, **ACTIVATIONS, **AUGMENTATION}, call.name) or _own_part(call.name)
+        part = find_part({**LAYERS, **ACTIVATIONS, **AUGMENTATION}, call.name) or own_part(call.name)
         if part is None:
             return given
-        before = len(self.changes)
-        options, elsewhere, notes = self._build(part, call, path)
+        before, built = len(self.changes), build_part(part, call)
         if part.place == "layer":
             (kind,) = part.base
-            layers = [{kind: self.options(options, (*path, kind))}]
+            layers = [{kind: self.options(built.options, (*path, kind))}]
         elif part.place == "activation":
-            layers = [{"activation": _short_named(options)}]
+            layers = [{"activation": built.short}]
         elif part.place == "separable":
-            layers = separable(self.options(options, (*path, "conv")))
+            layers = separable(self.options(built.options, (*path, "conv")))
         else:
             layers = []
-        options_here = [".".join(path)] if layers else []
-        self._change(path, elsewhere, notes, options=options_here, absorb=before)
+        here = [".".join(path)] if layers else []
+        self._change(path, self._placed(built.elsewhere), built.notes, options=here, absorb=before)
         return _short_layer(layers[0]) if len(layers) == 1 else _in_place_of_one(map(_short_layer, layers))
 
     def foreign(self, key: str, value: Any, inside: Path, where: Path) -> bool:
@@ -193,25 +200,41 @@ class _Translation:
             inside: the path of the section.
             where: the path of the place in the recipe as given.
         """
-        before = len(self.changes)
-        word = _of_name(_parameters_at(inside), key)
-        if word is None and (general := _of_name(OPTIONS, key) or self._own_option(key)):
-            # A group of options takes only words for its own: a word elsewhere may be another thing of the same name.
-            is_here = any(option in option_names(inside) for option in general.to)
-            word = general if is_here or len(inside) < 2 else None
-        if word is not None:
-            pairs = [(self._place_of(option, inside), one) for option, one in _converted(word, value)]
+        before, is_near_top = len(self.changes), len(inside) < 2
+        if word := self._word(key, inside):
+            pairs = self._placed(converted(word, value), inside)
             pairs = [(path, self.value(one, tuple(path.split(".")))) for path, one in pairs]
             self._change(where, pairs, [word.note], absorb=before, of_name=True)
             return True
-        part = _find(PARTS, key) if len(inside) < 2 else None
-        if part is not None:
-            call = Call(key) if value is True else as_call({key: value})
-            self._part_elsewhere(part, call or Call(key), where, before)
+        is_layer = key.rpartition(".")[2] in LAYERS and key not in PARTS
+        if is_near_top and not is_layer and (part := find_part(PARTS, key)):
+            self._part_elsewhere(part, as_call({key: value}) or Call(key), where)
             return True
         if normal(key) in CONTAINERS:
             return self._container(value, where)
-        return False
+        return is_near_top and self._stray_layer(key, value, where)
+
+    def _word(self, key: str, inside: Path) -> Word | None:
+        """Return the word for an option that a section does not know; None for an unknown one."""
+        word = find_word(parameters_at(inside), key)
+        if word or (key in PARTS and key not in OPTIONS):  # Resize is a part, resize an option
+            return word
+        general = find_word(OPTIONS, key) or own_option(key)
+        # A group of options takes only words for its own: a word elsewhere may be another thing of the same name.
+        is_here = general is not None and any(option in option_names(inside) for option in general.to)
+        return general if is_here or len(inside) < 2 else None
+
+    def _stray_layer(self, key: str, value: Any, where: Path) -> bool:
+        """Translate a layer that stands outside of the list of layers; return whether it is one."""
+        if key not in KINDS and find_part({**LAYERS, **ACTIVATIONS}, key) is None:
+            return False
+        before = len(self.changes)
+        given = {key: value} if key in KINDS else as_call({key: value}) or Call(key)
+        layer = self.layer(given, ("model", "layers", "0"))
+        notes = tuple(note for change in self.changes[before:] for note in change.notes)
+        del self.changes[before:]
+        self.changes.append(Change(where, (), notes, of_name=True, layers=() if _is_placeholder(layer) else (layer,)))
+        return True
 
     def _own_layer(self, kind: str, given: Any, path: Path) -> Any:
         inside = given[kind] if isinstance(given, Mapping) else None
@@ -229,62 +252,38 @@ class _Translation:
     def _part_at(self, place: str, given: Any, path: Path) -> Any:
         """Return the part that was written at its own place; None where none was."""
         call = as_call(given)
-        table = ACTIVATIONS if place == "activation" else PARTS
-        part = None if call is None else _find(table, call.name)
+        part = None if call is None else find_part(ACTIVATIONS if place == "activation" else PARTS, call.name)
         if call is None or part is None or part.place != place:
             return None
-        before = len(self.changes)
-        options, elsewhere, notes = self._build(part, call, path)
-        if options == ({"name": given} if isinstance(given, str) else given) and not elsewhere:
+        built = build_part(part, call)
+        if not built.elsewhere and built.options == ({"name": given} if isinstance(given, str) else given):
             return given
-        self._change(path, elsewhere, notes, options=[".".join(path)], absorb=before)
-        return _short_named(options)
+        self._change(path, self._placed(built.elsewhere), built.notes, options=[".".join(path)])
+        return built.short
 
-    def _part_elsewhere(self, part: Part, call: Call, where: Path, before: int) -> None:
-        options, elsewhere, notes = self._build(part, call, ())
-        own = [(part.place, _short_named(options))] if part.place else []
-        self._change(where, [*own, *elsewhere], notes, absorb=before, of_name=True)
+    def _part_elsewhere(self, part: Part, call: Call, where: Path) -> None:
+        built = build_part(part, call)
+        own = [(part.place, built.short)] if part.place else []
+        self._change(where, [*own, *self._placed(built.elsewhere)], built.notes, of_name=True)
 
     def _container(self, given: Any, where: Path) -> bool:
         """Translate what stands in a group that a recipe does not have; return whether all of it could be."""
         if isinstance(given, Mapping):
             done = [self.foreign(str(key), value, (), (*where, str(key))) for key, value in given.items()]
             return all(done)
+        if isinstance(given, str):
+            given = [given]
         if not isinstance(given, list):
             return False
         understood = True
         for number, item in enumerate(given):
             call = as_call(item)
-            part = None if call is None else _find(PARTS, call.name)
+            part = None if call is None else find_part(PARTS, call.name)
             if call is None or part is None:
                 understood = False
             else:
-                self._part_elsewhere(part, call, (*where, str(number)), len(self.changes))
+                self._part_elsewhere(part, call, (*where, str(number)))
         return understood
-
-    def _build(self, part: Part, call: Call, path: Path) -> tuple[dict[str, Any], list[tuple[str, Any]], list[str]]:
-        """Return the options of a part with its parameters, the options elsewhere that they set, and notes."""
-        options: dict[str, Any] = dict(next(iter(part.base.values()), {}) if part.place == "layer" else part.base)
-        elsewhere: list[tuple[str, Any]] = []
-        notes = [part.note]
-        first = next(iter(part.parameters), "")
-        takes_pair = first in ("pool_size", "kernel_size")
-        given = (list(call.given),) if takes_pair and len(call.given) == 2 else call.given
-        for key, value in [*zip(part.parameters, given, strict=False), *call.options.items()]:
-            word = _of_name(part.parameters, key)
-            if word is None:
-                options[key] = value
-                continue
-            notes.append(word.note)
-            for option, one in _converted(word, value):
-                if "." in option or not part.place:
-                    elsewhere.append((self._place_of(option, path), one))
-                else:
-                    options[option] = one
-        if not part.place:
-            elsewhere = elsewhere or [(self._place_of(path, ()), one) for path, one in part.base.items()]
-            return {}, elsewhere, notes
-        return milestones(options) if options.get("name") == "milestones" else options, elsewhere, notes
 
     def _change(
         self,
@@ -307,8 +306,11 @@ class _Translation:
         notes = tuple(dict.fromkeys(filter(None, said)))
         self.changes.append(Change(given, tuple(dict.fromkeys(every)), notes, of_name))
 
-    def _place_of(self, option: str, inside: Path) -> str:
-        """Return the path of an option: in the section itself, or the shallowest in the sections that count."""
+    def _placed(self, options: Iterable[tuple[str, Any]], inside: Path = ()) -> list[tuple[str, Any]]:
+        """Return options by their path: in the section itself, or the shallowest in the sections that count."""
+        return [(self._path_of(option, inside), value) for option, value in options]
+
+    def _path_of(self, option: str, inside: Path) -> str:
         if "." in option:
             return option
         if option in option_names(inside):
@@ -319,85 +321,6 @@ class _Translation:
                 return min(matches, key=lambda path: path.count("."))
         return option
 
-    def _own_option(self, key: str) -> Word | None:
-        """Return the word for one of kilat's own options that stands in another section, or is spelled otherwise."""
-        names = {normal(path): path.rpartition(".")[2] for path in option_paths(Recipe.model_fields)}
-        own = names.get(normal(key))
-        return Word((own,)) if own and own != "name" else None
-
-
-def _place(path: Path) -> str:
-    """Return the place of parts at a path; empty where there are none."""
-    if path[:2] in (("fit", "optimizer"), ("fit", "optimizer_groups")) and len(path) == (
-        2 if "_" not in path[1] else 3
-    ):
-        return "fit.optimizer"
-    if path[0] == "model" and path[-1] in ("activation", "function"):
-        return "activation"
-    place = ".".join(path)
-    return place if place in ("fit.schedule", "fit.loss", "fit.early_stopping") else ""
-
-
-def _parameters_at(path: Path) -> Mapping[str, Word]:
-    """Return what other libraries call the options of the section at a path."""
-    if path[:2] == ("model", "layers"):
-        return _of_kind(path[-1])
-    place = _place(path) if path else ""
-    if not place and path[:2] == ("fit", "schedule"):
-        place = "fit.schedule"
-    tables = [part.parameters for part in PARTS.values() if place and part.place == place]
-    return {name: word for table in reversed(tables) for name, word in table.items()}
-
-
-def _of_kind(kind: str) -> dict[str, Word]:
-    tables = [part.parameters for part in LAYERS.values() if part.place == "layer" and kind in part.base]
-    return {name: word for table in reversed(tables) for name, word in table.items()}
-
-
-def _own_kind(name: str) -> str:
-    """Return a kind of layer in kilat's words; any other name as it is."""
-    if name in Recipe.model_fields or name in KINDS:
-        return name
-    part = _find(LAYERS, name)
-    return next(iter(part.base)) if part is not None and part.place == "layer" else name
-
-
-def _own_part(name: str) -> Part | None:
-    """Return the part for one of kilat's own kinds of layers, however it is spelled."""
-    kind = {normal(kind): kind for kind in KINDS}.get(normal(name))
-    return (
-        Part("layer", {kind: {}}, {KINDS[kind].main or "": Word((KINDS[kind].main,)), **_of_kind(kind)})
-        if kind
-        else None
-    )
-
-
-def _find(table: Mapping[str, Part], name: str) -> Part | None:
-    """Return an entry by its name, as it is written, or else without capitals and packages."""
-    bare = name.rpartition(".")[2]
-    word = normal(bare)
-    return table.get(bare) or next((part for key, part in table.items() if normal(key) == word), None)
-
-
-def _of_name(table: Mapping[str, Word], name: str) -> Word | None:
-    return table.get(name) or {normal(key): word for key, word in table.items()}.get(normal(name))
-
-
-def _converted(word: Word, value: Any) -> list[tuple[str, Any]]:
-    """Return each option that a word sets, with its value."""
-    try:
-        converted = word.value(value)
-    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError):
-        converted = value  # the check of the whole recipe refuses it
-    several = len(word.to) > 1 and isinstance(converted, list)
-    values = converted if several else [converted] * len(word.to)
-    return [(option, one) for option, one in zip(word.to, values, strict=False) if one is not NOTHING]
-
-
-def _short_named(options: Mapping[str, Any]) -> Any:
-    """Return a part by its name alone, where that says it."""
-    return options["name"] if list(options) == ["name"] else dict(options)
-
 
 def _short_layer(layer: dict[str, Any]) -> Any:
     """Return a layer as short as it can be written."""
@@ -406,6 +329,10 @@ def _short_layer(layer: dict[str, Any]) -> Any:
         return kind
     main = KINDS[kind].main
     return {kind: options[main]} if isinstance(options, dict) and list(options) == [main] else layer
+
+
+def _is_placeholder(layer: Any) -> bool:
+    return isinstance(layer, Mapping) and list(layer) == ["repeat"] and not layer["repeat"].get("layers")
 
 
 def _in_place_of_one(layers: Iterable[Any]) -> dict[str, Any]:

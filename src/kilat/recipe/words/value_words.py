@@ -1,5 +1,6 @@
 """Values of other libraries, such as ``swish`` or ``SAME``, and which of an option's own each is."""
 
+import ast
 from typing import Any, Literal, get_args, get_origin
 
 from kilat.recipe.fit import SCHEDULES
@@ -14,7 +15,7 @@ _VALUES: dict[str, tuple[str, ...]] = {
     "variancescaling": ("he_normal",),
     "batchnormalization": ("batch_norm",), "batchnorm2d": ("batch_norm",), "bn": ("batch_norm",),
     "layernormalization": ("layer_norm",), "groupnormalization": ("group_norm",),
-    "gpu": ("cuda",), "nvidia": ("cuda",), "tpu": ("xla",), "metal": ("mps",),
+    "gpu": ("cuda",), "cuda0": ("cuda",), "0": ("cuda",), "nvidia": ("cuda",), "tpu": ("xla",), "metal": ("mps",),
     "grayscale": ("grey",), "gray": ("grey",), "color": ("rgb",), "l": ("grey",),
     "float32": ("fp32",), "32": ("fp32",), "32true": ("fp32",), "float16": ("fp16",), "half": ("fp16",),
     "mixedfloat16": ("fp16",), "16mixed": ("fp16",), "16": ("fp16",), "amp": ("auto",), "bfloat16": ("bf16",),
@@ -35,6 +36,10 @@ _VALUES: dict[str, tuple[str, ...]] = {
 
 def spelled(given: Any, path: tuple[str, ...]) -> Any:
     """Return an option's value as kilat spells it; a value that means none of the option's own as it is."""
+    if isinstance(given, str) and given.startswith(("(", "[")):
+        return _numbers(given)
+    if given == "None" and type(None) in get_args(annotation_at(path)):
+        return None
     own = _names_at(path)
     if not own or not isinstance(given, str | int) or isinstance(given, bool) or given in own:
         return given
@@ -42,6 +47,17 @@ def spelled(given: Any, path: tuple[str, ...]) -> Any:
     return next((name for name in own if normal(name) == word), None) or next(
         (name for name in _VALUES.get(word, ()) if name in own), given
     )
+
+
+def _numbers(given: str) -> Any:
+    """Return the numbers of a tuple as Python writes it, which is text in YAML; one for several equal ones."""
+    try:
+        numbers = ast.literal_eval(given)
+    except (ValueError, SyntaxError):
+        return given
+    if not isinstance(numbers, tuple | list) or not numbers:
+        return given
+    return numbers[0] if len(set(map(str, numbers))) == 1 else list(numbers)
 
 
 def _names_at(path: tuple[str, ...]) -> list[str]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 NOTHING = object()
@@ -69,6 +70,7 @@ def parts(names: str, part: Part) -> dict[str, Part]:
     return dict.fromkeys(names.split(), part)
 
 
+@lru_cache(maxsize=4096)
 def normal(name: object) -> str:
     """Return a name without its package, its capitals and what joins its words: ``keras.layers.Conv2D`` is conv2d."""
     return re.sub(r"[\W_]", "", str(name).rpartition(".")[2]).lower()
