@@ -8,15 +8,13 @@ equal points give equal places.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kilat.runtime.array_types import Doubles, Floats, Ints
 from kilat.runtime.cores import single_threaded_blas
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 FEWEST = 40
 """Fewer points are shown in their two leading components: each one's nearest neighbours would be a good part of all."""
@@ -24,92 +22,97 @@ FEWEST = 40
 NEIGHBOURS = 10
 """Of each point. With 15 fewer of the nearest ten stayed near (flowers, 1,000 pictures: 43% instead of 47%)."""
 
-_EXAGGERATION, _EXAGGERATED_STEPS, _STEPS = 12.0, 40, 120
-_RATE, _LATE_RATE = 1 / 12, 1 / 3
-_MOMENTUM, _LATE_MOMENTUM = 0.5, 0.8
-_START = 0.1
-_NODES = 48
-_ROOM = 1.3
+_EXAGGERATION, _EXAGGERATED_STEPS, _STEPS = 12.0, 25, 80
+_RATE, _LATE_RATE = 1 / 12, 0.5  # of the number of points
+_MOMENTUM, _LATE_MOMENTUM = 0.5, 0.6  # with 0.8, points that have no groups overshoot
+_START = 0.1  # spread of the first coordinate
+_NODES, _ROOM = 48, 1.3  # nodes a side of the grid, and how much wider it is than the points when it is made
 _REACH = np.arange(-1, 2)
 """A point is spread over three nodes a side, by quadratic B-splines."""
 
 
-def embed(points: Floats) -> Floats:
-    """Return places in the plane at which points have the neighbours that they have among each other.
-
-    The longer axis of the whole lies along the first coordinate; distances between groups that lie apart mean little.
+class Placed(NamedTuple):
+    """Points in the plane.
 
     Args:
-        points: ``[n, d]``, their leading principal components first.
+        places: ``[n, 2]``, centred, in no particular unit; the longer axis of the whole along the first coordinate.
+        neighbours_kept: the share of each point's ten nearest neighbours that are among the ten nearest of its place.
+    """
 
-    Returns:
-        ``[n, 2]``, centred, in no particular unit; for fewer than ``FEWEST`` points their two leading components.
+    places: Floats
+    neighbours_kept: float
+
+
+def embed(points: Floats) -> Placed:
+    """Place points so that they have the neighbours that they have among each other; gaps between groups mean little.
+
+    Fewer than ``FEWEST`` points lie where their two leading components are.
+
+    Args:
+        points: two or more, ``[n, d]``, their leading principal components first.
     """
     with single_threaded_blas():
         points = points / np.abs(points).max(initial=np.float32(np.finfo(np.float32).tiny))
-        leading = np.zeros((len(points), 2), np.float32)
-        leading[:, : points.shape[1]] = points[:, :2]
-        leading -= leading.mean(0)
-        spread = float(leading[:, 0].std())
-        if len(points) < FEWEST or spread == 0:
-            return leading
-        return _along_axes(_descend(leading * np.float32(_START / spread), _attraction(points)))
+        near = _nearest(points)
+        places = np.zeros((len(points), 2), np.float32)
+        places[:, : points.shape[1]] = points[:, :2]
+        places -= places.mean(0)
+        spread = float(places[:, 0].std())
+        if len(points) >= FEWEST and spread > 0:
+            places = _along_axes(_descend(places * np.float32(_START / spread), _Attraction.of(near)))
+        both = np.sort(np.concatenate([near, _nearest(places)], 1), 1)
+        return Placed(places, float((both[:, 1:] == both[:, :-1]).sum() / near.size))
 
 
-def neighbours_kept(points: Floats, places: Floats, count: int = NEIGHBOURS) -> float:
-    """Return the share of each point's nearest neighbours that are among the nearest of its place as well.
-
-    Args:
-        points: ``[n, d]``.
-        places: ``[n, 2]``.
-        count: how many neighbours of each.
-    """
-    with single_threaded_blas():
-        before, after = (np.sort(_nearest(some, min(count, len(points) - 1)), 1) for some in (points, places))
-    both = np.sort(np.concatenate([before, after], 1), 1)
-    return float((both[:, 1:] == both[:, :-1]).sum() / max(before.size, 1))
-
-
-def _nearest(points: Floats, count: int) -> Ints:
-    """Return the ``count`` nearest other points of each one, in no order, ``[n, count]``."""
+def _nearest(points: Floats) -> Ints:
+    """Return the ten nearest other points of each one, in no order, ``[n, 10]``; fewer where there are no more."""
+    count = min(NEIGHBOURS, len(points) - 1)
     squares = np.einsum("nd,nd->n", points, points)
     distances = squares - 2 * (points @ points.T)  # less each row's own square, which changes no order
     np.fill_diagonal(distances, np.inf)
     return np.argpartition(distances, count - 1, axis=1)[:, :count]
 
 
-def _attraction(points: Floats) -> "csr_array":
-    """Return how strongly pairs attract each other, mutual neighbours twice as much, ``[n, n]`` with a sum of 1."""
-    from scipy.sparse import csr_array
+class _Attraction(NamedTuple):
+    """How strongly pairs of points attract each other, in both directions, by rising ``rows``; the sum is 1.
 
-    n = len(points)
-    near = _nearest(points, min(NEIGHBOURS, n - 1))
-    ends = np.arange(n + 1) * near.shape[1]
-    one_way = csr_array((np.ones(near.size, np.float32), near.ravel(), ends), shape=(n, n))
-    both: csr_array = (one_way + one_way.T).tocsr()
-    both.sort_indices()
-    both.data /= np.float32(both.data.sum())
-    return both
+    Args:
+        rows: the one point of each pair.
+        columns: the other.
+        strengths: twice as high between mutual neighbours.
+        begins: where the pairs of each point begin.
+    """
+
+    rows: Ints
+    columns: Ints
+    strengths: Floats
+    begins: Ints
+
+    @classmethod
+    def of(cls, near: Ints) -> "_Attraction":
+        """Return the attraction of neighbours, ``[n, k]``."""
+        n, own = len(near), np.repeat(np.arange(len(near)), near.shape[1])
+        pairs, times = np.unique([own * n + near.ravel(), near.ravel() * n + own], return_counts=True)
+        rows, columns = np.divmod(pairs, n)
+        strengths = (times / times.sum()).astype(np.float32)
+        return cls(rows, columns, strengths, np.searchsorted(rows, np.arange(n)))
+
+    def forces(self, places: Floats) -> Floats:
+        """Return what draws each point away from those that attract it, ``[2, n]``."""
+        apart = places[:, self.rows] - places[:, self.columns]
+        apart *= self.strengths / (1 + apart[0] ** 2 + apart[1] ** 2)
+        return np.add.reduceat(apart, self.begins, axis=1)
 
 
-def _descend(start: Floats, attraction: "csr_array") -> Floats:
+def _descend(start: Floats, attraction: _Attraction) -> Floats:
     """Go down the gradient of the Kullback-Leibler divergence: first exaggerated, to find the groups, then as it is."""
     n = len(start)
-    rows = np.repeat(np.arange(n, dtype=np.int32), np.diff(attraction.indptr))
-    strength, columns, forces = attraction.data, attraction.indices, attraction.copy()
     places, velocity = np.ascontiguousarray(start.T), np.zeros((2, n), np.float32)
-    ones = np.ones((1, n), np.float32)
     grid = _Grid.around(places)
     for step in range(_STEPS):
         early = step < _EXAGGERATED_STEPS
         grid = grid if grid.fits(places) else _Grid.around(places)
-        apart = places[:, rows] - places[:, columns]
-        forces.data = strength / (1 + apart[0] ** 2 + apart[1] ** 2)
-        # Of one product: the neighbours' places, and how much draws at each point.
-        *drawn, total = (forces @ np.concatenate([places, ones]).T).T
-        attracted = places * total - np.stack(drawn)
-        pushed = grid.repulsion(places)
-        gradient = 4 * ((_EXAGGERATION if early else 1) * attracted - pushed)
+        gradient = 4 * ((_EXAGGERATION if early else 1) * attraction.forces(places) - grid.repulsion(places))
         velocity *= np.float32(_MOMENTUM if early else _LATE_MOMENTUM)
         velocity -= np.float32(n * (_RATE if early else _LATE_RATE)) * gradient
         places += velocity
@@ -127,19 +130,17 @@ class _Grid:
     """
 
     spacing: float
-    kernels: Floats
+    kernels: NDArray[np.complex64]
 
     @classmethod
     def around(cls, places: Floats) -> "_Grid":
         """Return a grid that holds the places ``[2, n]``, with some room to grow."""
-        from scipy import fft
-
         spacing = _ROOM * 2 * max(float(np.abs(places).max()), 1e-3) / (_NODES - 4)
         nodes = np.arange(2 * _NODES)  # twice as many, so that one end of the grid does not act on the other
         distance = spacing * (nodes - 2 * _NODES * (nodes > _NODES))
         kernel: Doubles = 1 / (1 + distance[:, None] ** 2 + distance**2)
         along = [kernel, kernel**2 * distance[:, None], kernel**2 * distance]
-        return cls(spacing, fft.rfft2(np.stack(along).astype(np.float32), workers=1))
+        return cls(spacing, np.fft.rfft2(np.stack(along).astype(np.float32)).astype(np.complex64, copy=False))
 
     def fits(self, places: Floats) -> bool:
         """Return whether the places lie on the grid, and fill a good part of it."""
@@ -148,8 +149,6 @@ class _Grid:
 
     def repulsion(self, places: Floats) -> Floats:
         """Return the force with which all others push each point away, ``[2, n]``."""
-        from scipy import fft
-
         side = 2 * _NODES
         position = places * np.float32(1 / self.spacing) + np.float32(_NODES / 2)
         nearest = np.rint(position)
@@ -160,7 +159,7 @@ class _Grid:
         first, second = nearest.astype(np.int32)
         nodes = first * side + second + (_REACH[:, None] * side + _REACH).reshape(-1, 1)
         density = np.bincount(nodes.ravel(), weights.ravel(), side * side).reshape(side, side).astype(np.float32)
-        field = fft.irfft2(fft.rfft2(density, workers=1) * self.kernels, (side, side), workers=1).reshape(3, -1)
+        field = np.fft.irfft2(np.fft.rfft2(density) * self.kernels, (side, side)).reshape(3, -1)
         kernel, *forces = np.einsum("kbn,bn->kn", field[:, nodes], weights)
         normaliser = float(kernel.sum(dtype=np.float64)) - places.shape[1]  # no point pushes itself
         repulsion: Floats = np.stack(forces).astype(np.float32) / np.float32(max(normaliser, 1e-12))

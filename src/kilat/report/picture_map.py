@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from kilat.check.finding import Finding
 from kilat.data.catalog import Catalog
 from kilat.data.image_stats import THUMBNAIL
-from kilat.evaluate.neighbour_embedding import FEWEST, embed, neighbours_kept
+from kilat.evaluate.neighbour_embedding import FEWEST, embed
 from kilat.evaluate.out_of_distribution import stratified_sample
 from kilat.runtime.array_types import Flags, Floats, Ints, Pixels
 from kilat.runtime.result_cache import Result
@@ -106,8 +106,8 @@ def map_pictures(learned: "Learned", predictions: pd.DataFrame, findings: Iterab
     points = learned.artifact.embeddings(rows)
 
     def place() -> Result:
-        places = embed(points)
-        return Result({"kept": neighbours_kept(points, places)}, {"places": places})
+        placed = embed(points)
+        return Result({"kept": placed.neighbours_kept}, {"places": placed.places})
 
     found = learned.results.recall("picture_map", {"points": points}, place)
     x, y, height = _on_the_page(found.arrays["places"])
