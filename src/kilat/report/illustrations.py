@@ -16,11 +16,11 @@ from kilat.report.findings import Selection, select, selected_rows
 from kilat.report.picture_map import PictureMap
 from kilat.report.pictures import LARGE, SMALL, Thumbnail, data_uri, make_thumbnails
 
-MISTAKES = 36
+MISTAKES = 30
 EXAMPLES = 3
 """Pictures each that were answered rightly, wrongly, and without certainty, on the first screen."""
 
-PER_FINDING, ALL_FINDINGS = 6, 72
+PER_FINDING, ALL_FINDINGS = 6, 60
 """Pictures of one finding, and of all findings, in a report on a classifier."""
 
 _SHEET = 1200  # pixels across at most of the sheet of augmented pictures

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from PIL import Image, features
+from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from kilat.data.catalog import Catalog, Picture, Source
@@ -24,7 +24,7 @@ class Thumbnail(BaseModel):
     """A small copy of a picture.
 
     Args:
-        uri: its WebP file (JPEG where Pillow has no WebP) as a data URI.
+        uri: its JPEG file as a data URI.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,12 +81,10 @@ def make_thumbnail(picture: Picture, side: int) -> Thumbnail | None:
 
 
 def data_uri(image: Image.Image, quality: int) -> str:
-    """Return a picture as the smallest kind of file that browsers know and Pillow writes here, as a data URI."""
+    """Return a picture as a JPEG file in a data URI; WebP would be an eighth smaller and take eight times as long."""
     file = io.BytesIO()
-    kind = "webp" if features.check("webp") else "jpeg"
-    options = {"method": 2} if kind == "webp" else {}  # 4, the default, takes 1.6 times as long and saves 4%
-    image.save(file, kind, quality=quality, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    image.save(file, "JPEG", quality=quality, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
 def _readable(source: Source, rows: Iterable[int], sides: Mapping[int, int]) -> Iterator[_Work | None]:
