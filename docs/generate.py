@@ -16,11 +16,13 @@ from pydantic import BaseModel
 from kilat import cli
 from kilat import recipe as recipes
 from kilat.cli import verb
+from kilat.errors import RecipeError
 from kilat.learn.metrics import Evaluation, Metrics
 from kilat.recipe import fit, network, optimizer
 from kilat.recipe.augment import Augment
 from kilat.recipe.normalisation import Normalisation
 from kilat.recipe.sections import Input, Trust
+from kilat.recipe.words.instead import as_yaml
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "reference" / "techniques.yaml"
@@ -37,6 +39,16 @@ Keras 3 unless it is said otherwise.
 [Networks](../guide/networks.md) shows how a recipe is trained.
 """
 
+
+_WORDS = """\
+# Words of other libraries
+
+A recipe that is written in the words of Keras, PyTorch, fastai, Ultralytics and the like is refused with the very line
+to write instead; so are `--set` and options of the command line (`--lr 0.1`). Layers may be given as in Python. Nothing
+is translated silently, since defaults differ: kilat's are those of Keras 3.
+
+The tables show what the messages say of some words; there are many more.
+"""
 
 _METRICS = """\
 # metrics.json
@@ -187,6 +199,51 @@ def _notice(source: str) -> str:
     return f"<!-- Written by docs/generate.py from {source}: change it there, then run `make docs`. -->"
 
 
+def words() -> str:
+    """Return the page of other libraries' words: what a recipe's own messages say of each."""
+    chapters = yaml.safe_load((HERE / "reference" / "words.yaml").read_text("utf-8"))
+    parts = [_notice("src/kilat/recipe/words and docs/reference/words.yaml"), _WORDS]
+    for chapter in chapters:
+        rows = [f"| {_code(_foreign(word))} | {_instead(chapter['in'], word)} |" for word in chapter["words"]]
+        place = f" under `{chapter['in']}`" if chapter["in"] not in ("", "layers") else ""
+        parts += [f"## {chapter['title']}", "\n".join([f"| written{place} | in a recipe |", "| --- | --- |", *rows])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _foreign(word: Any) -> str:
+    return word if isinstance(word, str) else as_yaml(word)[1:-1]
+
+
+def _instead(section: str, word: Any) -> str:
+    """Return what a recipe that is refused for a word says: the lines to write, and what is to be known of them."""
+    if section == "layers":
+        document: dict[str, Any] = {"model": {"layers": [word, *_BASE]}}
+    else:
+        document = {"model": {"layers": _BASE}, **({section: word} if section else word)}
+    try:
+        recipes.load(document)
+    except RecipeError as error:
+        _heading, *lines = error.message.split("\n")
+    else:
+        return _code(_foreign(word))  # it is one of kilat's own
+    return "; ".join(_as_code(line.strip().partition(": ")[2]) for line in lines)
+
+
+def _as_code(sentence: str) -> str:
+    """Return a sentence with the lines to write in it as code."""
+    told, bracket, note = sentence.partition(" (")
+    told = re.sub(r"write (.+?)(?=$|; under |; write )", lambda found: _lines_as_code(found[1]), told)
+    return f"{told}{bracket}{note}"
+
+
+def _lines_as_code(lines: str) -> str:
+    return " and ".join(map(_code, lines.split(" and ")))
+
+
+def _code(text: str) -> str:
+    return f"`{text}`".replace("|", "\\|")
+
+
 def metrics() -> str:
     """Return the reference of what is measured: every section with its keys, their types, and what the code says."""
     parts = [_notice("src/kilat/learn/metrics.py and measures.py"), _METRICS]
@@ -246,6 +303,7 @@ def _type(annotation: Any) -> str:
 PAGES = {
     "reference/cli.md": commands,
     "reference/techniques.md": techniques,
+    "reference/words.md": words,
     "reference/metrics.md": metrics,
     "reference/metrics.schema.json": metrics_schema,
 }

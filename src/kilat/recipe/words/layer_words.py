@@ -61,6 +61,16 @@ def _keeps_share(momentum: Any) -> Any:
     return round(1 - momentum, 10) if isinstance(momentum, int | float) else momentum
 
 
+def _rescaled(scale: Any) -> list[Any]:
+    """Return the factor of Keras's Rescaling, and what normalises pixels where that is what it does.
+
+    Pixels come normalised into a network; divided by 255 once more they would be next to nothing.
+    """
+    factor = 255 * scale
+    is_of_pixels = abs(factor - round(factor)) < 0.02 and factor > 0.5
+    return [NOTHING if round(factor) == 1 else round(factor), "scale"] if is_of_pixels else [scale, NOTHING]
+
+
 _NAME = left_out()
 """What names a layer or says what kilat knows by itself: nothing is lost without it."""
 
@@ -183,7 +193,8 @@ LAYERS: dict[str, Part] = {
     **_layer("Flatten", "flatten"),
     **_layer("Dropout AlphaDropout FeatureAlphaDropout", "dropout", _RATE, rate=0.5),
     **_layer("SpatialDropout2D Dropout2d", "spatial_dropout", _RATE, rate=0.5),
-    **_layer("Rescaling", "rescale", {"scale": to("scale"), "offset": to("offset"), **_KERAS_ANY}),
+    **_layer("Rescaling", "rescale", {
+        "scale": to("scale", "input.normalise", value=_rescaled), "offset": to("offset"), **_KERAS_ANY}),
     **_layer("Activation", "activation", {"activation": to("function"), **_KERAS_ANY}),
     # two layers of a recipe
     **parts("SeparableConv2D SeparableConvolution2D", Part("separable", {}, {

@@ -65,7 +65,8 @@ OPTIONS: dict[str, Word] = {
         "training is counted in epochs; min_steps sets the fewest steps"))),
     **named("wd weight_decay decay_rate", to("weight_decay")),
     **named("optim opt optimiser opt_func solver optimizer_type optimizer_name", to("fit.optimizer")),
-    **named("mom moms", to("momentum", value=lambda given: given[0] if isinstance(given, list) else given)),
+    "mom": to("momentum"),
+    "moms": to("beta_1", value=lambda given: given[0] if isinstance(given, list) else given),  # fastai's are of Adam
     **named("betas", to("beta_1", "beta_2", value=list)),
     **named("eps adam_epsilon opt_eps", to("epsilon")),
     **named("scheduler lr_scheduler lr_scheduler_type sched lr_schedule learning_rate_schedule", to("fit.schedule")),

@@ -140,6 +140,7 @@ _COSINE = {
     **named("warmup_steps num_warmup_steps num_training_steps", left_out(N_("warmup is counted in epochs"))),
     **_ANY_SCHEDULE,
 }
+_COSINE_DECAY = {"initial_learning_rate": _BASE_RATE, **{key: word for key, word in _COSINE.items() if key != "T_max"}}
 _NO_RESTARTS = N_("there are no restarts; this falls once, over the whole training")
 
 
@@ -151,10 +152,11 @@ def _schedule(
 
 SCHEDULES: dict[str, Part] = {
     **_schedule("ReduceLROnPlateau ReduceOnPlateau plateau", {"name": "performance"}, _PLATEAU),
-    **_schedule("CosineAnnealingLR CosineDecay cosine cosine_annealing CosineLRScheduler cos_lr "
-                "get_cosine_schedule_with_warmup",
+    **_schedule("CosineAnnealingLR cosine cosine_annealing CosineLRScheduler cos_lr get_cosine_schedule_with_warmup",
                 {"name": "cosine"}, _COSINE),
-    **_schedule("CosineAnnealingWarmRestarts CosineDecayRestarts cosine_with_restarts CyclicLR SGDR fit_sgdr",
+    **_schedule("CosineDecay", {"name": "cosine"}, _COSINE_DECAY),
+    **_schedule("CosineDecayRestarts", {"name": "cosine"}, _COSINE_DECAY, _NO_RESTARTS),
+    **_schedule("CosineAnnealingWarmRestarts cosine_with_restarts CyclicLR SGDR fit_sgdr",
                 {"name": "cosine"}, {"T_0": left_out(), "T_mult": left_out(), **_COSINE}, _NO_RESTARTS),
     **_schedule("OneCycleLR OneCycle fit_one_cycle one_cycle", {"name": "one_cycle"}, {
         "max_lr": _BASE_RATE, "pct_start": to("rise"),
@@ -176,7 +178,8 @@ SCHEDULES: dict[str, Part] = {
         "boundaries": to("boundaries", note=N_("boundaries are counted in epochs")),
         "values": to("factors", value=lambda rates: [round(rate / rates[0], 12) for rate in rates],
                      note=N_("factors are shares of the learning rate"))}),
-    **_schedule("PolynomialDecay PolynomialLR polynomial poly LinearLR linear linear_warmup "
+    **_schedule("PolynomialDecay", {"name": "linear"}, _COSINE_DECAY),
+    **_schedule("PolynomialLR polynomial poly LinearLR linear linear_warmup "
                 "get_linear_schedule_with_warmup",
                 {"name": "linear"}, _COSINE),
     **_schedule("constant constant_with_warmup ConstantLR", {"name": "constant"}),

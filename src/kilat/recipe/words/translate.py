@@ -180,7 +180,8 @@ class _Translation:
         before, built = len(self.changes), build_part(part, call)
         if part.place == "layer":
             (kind,) = part.base
-            layers = [{kind: self.options(built.options, (*path, kind))}]
+            is_elsewhere = kind == "rescale" and not built.options
+            layers = [] if is_elsewhere else [{kind: self.options(built.options, (*path, kind))}]
         elif part.place == "activation":
             layers = [{"activation": built.short}]
         elif part.place == "separable":

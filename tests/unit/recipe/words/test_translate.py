@@ -59,7 +59,7 @@ class TestLayers:
             ("- LeakyReLU: {alpha: 0.1}", "- activation: {name: leaky_relu, slope: 0.1}"),
             ("- Activation: elu", "- activation: elu"),
             ("- activation: ELU", "- activation: elu"),
-            ("- Rescaling(1./255)", f"- rescale: {1 / 255}"),
+            ("- Rescaling(0.5)", "- rescale: 0.5"),
             ("- residual: [{Conv2D: 8}, {conv: {filters: 8, kernel_size: 3}}]", "- conv: 8"),
             ("- SeparableConv2D: {filters: 8, kernel_size: 5}",
              "- depthwise_conv: {kernel: 5, bias: false} and - conv: {filters: 8, kernel: 1}"),
