@@ -184,9 +184,10 @@ def _tiles(catalog: Catalog, rows: Ints) -> str | None:
     stats = catalog.image_stats[rows]
     luminance, colours = _sheet(stats["thumbnail"][..., None]), _sheet(stats["colour_grid"])
     fine = Image.fromarray(luminance[..., 0])
-    coarse = Image.fromarray(colours).convert("YCbCr").resize(fine.size, Image.Resampling.BICUBIC)
+    chroma = Image.fromarray(colours).convert("YCbCr").split()[1:]
     file = io.BytesIO()
-    Image.merge("YCbCr", (fine, *coarse.split()[1:])).save(file, "JPEG", quality=_QUALITY, optimize=True)
+    bands = (fine, *(one.resize(fine.size, Image.Resampling.BILINEAR) for one in chroma))
+    Image.merge("YCbCr", bands).save(file, "JPEG", quality=_QUALITY, optimize=True)
     return base64.b64encode(file.getvalue()).decode("ascii")
 
 
