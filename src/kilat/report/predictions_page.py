@@ -54,7 +54,9 @@ def render(
     """
     answered = {place: one for place, one in enumerate(predictions) if isinstance(one, Prediction)}
     refused = [one for one in predictions if isinstance(one, RefusedPicture)]
-    counts = Counter(map(answer, answered.values())).most_common()
+    unknown = sum(one.unknown for one in answered.values())
+    counts = Counter(one.label for one in answered.values() if not one.unknown).most_common()
+    counts += [(_("none of these"), unknown)] if unknown else []
     shown = [
         ShownAnswer(
             one.path,
