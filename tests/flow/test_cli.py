@@ -1,7 +1,10 @@
 """The command line as a whole: its help, its start, its completion, its errors."""
 
 import gettext
+import json
 import shlex
+import subprocess
+import sys
 
 import pytest
 import typer
@@ -68,6 +71,14 @@ class TestHelp:
         for sentence in ("Train a classifier and write its run folder.", "Show the version and exit.", "Examples"):
             assert (f"«{sentence}»" in quoted) == (sentence in english)
             assert sentence not in quoted.replace(f"«{sentence}»", "")
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["data", "--json"], 0), (["report", "nowhere"], 1)])
+def test_as_a_program_it_ends_at_once_and_loses_nothing(arguments, code):
+    command = [sys.executable, "-c", "from kilat.cli import run; run()", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert json.loads(done.stdout)["sets"] if code == 0 else "nowhere" in done.stderr
 
 
 def test_the_version(kilat_here):

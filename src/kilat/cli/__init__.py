@@ -4,8 +4,10 @@ Stands on every room below, verbs/ above all. Everything heavy is imported insid
 ``kilat --help`` and ``kilat predict`` start at once.
 """
 
+import atexit
 import os
 import sys
+from typing import NoReturn
 
 from kilat.cli import (  # noqa: F401 - they register their verbs
     compare_runs,
@@ -21,7 +23,26 @@ from kilat.cli.verb import app
 from kilat.errors import KilatError
 from kilat.locale import _
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "run"]
+
+
+def run() -> NoReturn:
+    """Run the command line as a program, which ends as soon as it is done.
+
+    Python would free everything first, which takes a second or more once PyTorch was imported.
+    """
+    code: object = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code or 0
+    atexit._run_exitfuncs()  # noqa: SLF001 - what libraries still have to write; there is no public name for it
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:  # nobody reads it any more, or the disk is full
+            code = code or 1
+    os._exit(code if isinstance(code, int) else 1)
 
 
 def main() -> None:
