@@ -118,7 +118,7 @@ def map_pictures(learned: "Learned", predictions: pd.DataFrame, findings: Iterab
         height=height,
         is_neighbour_embedding=len(points) >= FEWEST,
         neighbours_kept=round(found.document["kept"], 4),
-        tiles=_tiles(catalog, rows),
+        tiles=tiles(catalog, rows),
     )
 
 
@@ -137,6 +137,30 @@ def choose_rows(catalog: pd.DataFrame, available: Ints, marks: Marks) -> Ints:
     first = first[stratified_sample(classes[first], max(MOST_MARKED, MOST - len(others)))]
     others = others[stratified_sample(classes[others], MOST - len(first))]
     return np.sort(np.concatenate([first, others]))
+
+
+def tiles(catalog: Catalog, rows: Ints) -> str | None:
+    """Return small copies of pictures as one JPEG file in Base64, without reading them: from what is known of each.
+
+    Luminance and a coarser grid of colours were measured of every picture as it was decoded, as in a JPEG file itself.
+
+    Args:
+        catalog: every picture that came in.
+        rows: of some of them.
+
+    Returns:
+        ``TILES_A_ROW`` copies in a row, in the order of the rows; None where nothing was measured.
+    """
+    if not len(catalog.image_stats):
+        return None
+    stats = catalog.image_stats[rows]
+    luminance, colours = _sheet(stats["thumbnail"][..., None]), _sheet(stats["colour_grid"])
+    fine = Image.fromarray(luminance[..., 0])
+    chroma = Image.fromarray(colours).convert("YCbCr").split()[1:]
+    file = io.BytesIO()
+    bands = (fine, *(one.resize(fine.size, Image.Resampling.BILINEAR) for one in chroma))
+    Image.merge("YCbCr", bands).save(file, "JPEG", quality=_QUALITY, optimize=True)
+    return base64.b64encode(file.getvalue()).decode("ascii")
 
 
 def small_copies(placed: PictureMap, rows: Iterable[int]) -> dict[int, Image.Image]:
@@ -175,20 +199,6 @@ def _on_the_page(places: Floats) -> tuple[list[int], list[int], int]:
             spot[1] += spot[0] == MARGIN
         taken.add(across)
     return spots[:, 0].tolist(), spots[:, 1].tolist(), height
-
-
-def _tiles(catalog: Catalog, rows: Ints) -> str | None:
-    """Return small copies of pictures as one JPEG file in Base64, from luminance and colours in their image stats."""
-    if not len(catalog.image_stats):
-        return None
-    stats = catalog.image_stats[rows]
-    luminance, colours = _sheet(stats["thumbnail"][..., None]), _sheet(stats["colour_grid"])
-    fine = Image.fromarray(luminance[..., 0])
-    chroma = Image.fromarray(colours).convert("YCbCr").split()[1:]
-    file = io.BytesIO()
-    bands = (fine, *(one.resize(fine.size, Image.Resampling.BILINEAR) for one in chroma))
-    Image.merge("YCbCr", bands).save(file, "JPEG", quality=_QUALITY, optimize=True)
-    return base64.b64encode(file.getvalue()).decode("ascii")
 
 
 def _sheet(tiles: Pixels) -> Pixels:
