@@ -25,7 +25,7 @@ def noisy(other_photos, tmp_path):
     return folder
 
 
-def test_noisy_pictures_have_drifted(photos_run, noisy, kilat_here, json_lines):
+def test_noisy_pictures_have_drifted(photos_run, noisy, kilat_here, json_lines, tmp_path):
     done = kilat_here("drift", photos_run.folder, noisy, "--json")
     assert done.returncode == 3, done.stderr
     (found,) = json_lines(done.stdout)
@@ -40,6 +40,7 @@ def test_noisy_pictures_have_drifted(photos_run, noisy, kilat_here, json_lines):
     assert len(scores) == 20
     assert scores == sorted(scores, reverse=True)
     assert all(Path(one["path"]).parent == noisy for one in found["most_different"])
+    assert not list(tmp_path.glob("*.html"))
 
 
 def test_pictures_of_the_same_kind_have_not(photos_run, make_photos, tmp_path, kilat_here):
@@ -48,6 +49,9 @@ def test_pictures_of_the_same_kind_have_not(photos_run, make_photos, tmp_path, k
     assert done.returncode == 0, done.stdout + done.stderr
     assert "No drift was found" in done.stdout
     assert "Pictures classified: 20; refused: 0" in done.stdout
+    page = (tmp_path / "drift.html").read_text("utf-8")
+    assert "No drift was found" in page
+    assert page.count('<img src="data:image/jpeg;base64,') == 20
 
 
 def test_labels_do_not_matter(photos_run, noisy, tmp_path):

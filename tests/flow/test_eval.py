@@ -24,7 +24,9 @@ def rows_of(run, *splits):
     return catalog.loc[catalog["split"].isin(splits), ["path", "label"]].itertuples(index=False)
 
 
-def test_on_its_own_data_a_model_is_measured_on_its_test_pictures_as_in_training(photos, photos_run, kilat_here):
+def test_on_its_own_data_a_model_is_measured_on_its_test_pictures_as_in_training(
+    photos, photos_run, kilat_here, tmp_path
+):
     evaluation, before = kilat.evaluate(photos_run.folder, photos), photos_run.metrics
     again = evaluation.test
     for name in ("n", "accuracy", "accuracy_interval", "balanced_accuracy", "confusion"):
@@ -41,6 +43,12 @@ def test_on_its_own_data_a_model_is_measured_on_its_test_pictures_as_in_training
     assert printed.startswith("100 pictures of 2 classes, 0 refused; ")
     assert f"on {before.test.n} test pictures" in printed
     assert f"{rest} more pictures are no test: the model was trained on them (accuracy 100.0%)" in printed
+    assert printed.endswith("wrote evaluation.html\n")
+    page = (tmp_path / "evaluation.html").read_text("utf-8")
+    assert f"of {before.test.n} test pictures are answered rightly" in page
+    assert "That agrees with the test of its own run" in page
+    assert "data:image/jpeg;base64," in page
+    assert "kilat eval " in page
 
 
 def test_a_model_that_was_trained_on_all_pictures_is_not_measured(photos, photos_run, tmp_path, kilat_here):
