@@ -9,7 +9,7 @@ import numpy as np
 from kilat.evaluate.metrics import SMALLEST_PROBABILITY, Z95
 from kilat.runtime.array_types import Doubles, Flags
 
-RESAMPLES = 5_000
+RESAMPLES = 2_000
 """Of the pictures, for an interval by bootstrap."""
 
 
