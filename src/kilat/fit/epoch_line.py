@@ -2,14 +2,17 @@
 
 from kilat.fit.train_state import Row
 from kilat.locale import _
+from kilat.runtime.progress_figures import duration
 
-_WIDTHS = 8, 9, 10, 17, 10, 9, 9
+_WIDTHS = 9, 9, 10, 11, 15, 14, 12
+_LARGE = 100.0
+"""A loss from which on decimals say nothing."""
 
 
 def heading() -> str:
     """Return the heading of the lines."""
-    names = _("epoch"), _("loss"), _("accuracy"), _("validation loss"), _("accuracy"), _("rate"), _("time")
-    return "".join(f"{name:>{width}}" for name, width in zip(names, _WIDTHS, strict=True))
+    validation = _("val. loss"), _("val. accuracy")
+    return _columns(_("epoch"), _("loss"), _("accuracy"), *validation, _("learning rate"), _("time"))
 
 
 def line(row: Row, epochs: int) -> str:
@@ -19,13 +22,20 @@ def line(row: Row, epochs: int) -> str:
         row: of the history.
         epochs: how many there are at most.
     """
-    cells = (
+    return _columns(
         f"{row['epoch']}/{epochs}",
-        f"{row['loss']:.4f}",
+        _loss(row["loss"]),
         f"{row['accuracy']:.1%}",
-        f"{row['validation_loss']:.4f}",
+        _loss(row["validation_loss"]),
         f"{row['validation_accuracy']:.1%}",
         f"{row['learning_rate']:.2g}",
-        _("{seconds:.1f} s").format(seconds=row["seconds"]),
+        duration(row["seconds"]),
     )
+
+
+def _loss(value: float) -> str:
+    return f"{value:.4f}" if value < _LARGE else f"{value:.3g}"
+
+
+def _columns(*cells: str) -> str:
     return "".join(f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True))
