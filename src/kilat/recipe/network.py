@@ -35,6 +35,17 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 Penalty = Annotated[float, Field(ge=0, lt=1e3)]
 
 
+def refuse_data_set(weights: Any) -> Any:
+    """Return what says which weights a backbone has; refuse the name of a data set, which Keras takes.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if str(weights).lower() in ("imagenet", "imagenet1k", "pretrained", "default"):
+        raise ValueError(_("trained weights are those of the hub, which are the default; else it is a file"))
+    return weights
+
+
 class ActivationFunction(Section):
     """An activation function.
 
@@ -357,6 +368,11 @@ class Network(Section):
     classes: Annotated[int, Field(ge=2)] = 10
     flip_average: bool | Literal["auto"] = False
     shift_average: Annotated[int, Field(ge=0, le=7)] = 0
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _no_data_set(cls, weights: Any) -> Any:
+        return refuse_data_set(weights)
 
     @field_validator("layers")
     @classmethod

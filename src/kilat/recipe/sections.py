@@ -12,7 +12,7 @@ from kilat.errors import nearest
 from kilat.locale import _
 from kilat.recipe.augment import Augment
 from kilat.recipe.fit import Fit, Seconds
-from kilat.recipe.network import Network, Weighted, walk
+from kilat.recipe.network import Network, Weighted, refuse_data_set, walk
 from kilat.recipe.section import Section
 
 Resize = Literal["crop", "squash", "pad"]
@@ -82,7 +82,7 @@ class Features(Section):
                     "layer may be a backbone); a frozen or fine-tuned backbone needs trained ones: a file, or the hub's"
                 )
             )
-        return None if weights == "hub" else weights
+        return None if weights == "hub" else refuse_data_set(weights)
 
     @property
     def backbones(self) -> tuple[str, ...]:

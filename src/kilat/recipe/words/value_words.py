@@ -1,6 +1,7 @@
 """Values of other libraries, such as ``swish`` or ``SAME``, and which of an option's own each is."""
 
 import ast
+import re
 from typing import Any, Literal, get_args, get_origin
 
 from kilat.recipe.fit import SCHEDULES
@@ -22,7 +23,8 @@ _VALUES: dict[str, tuple[str, ...]] = {
     "mixedbfloat16": ("bf16",), "bf16mixed": ("bf16",), "int8quantized": ("int8",),
     "letterbox": ("pad",), "padding": ("pad",), "zeropad": ("pad",), "stretch": ("squash",), "distort": ("squash",),
     "centercrop": ("crop",), "center": ("crop",),
-    "imagenet": ("backbone",), "standard": ("channel_zscore",), "standardize": ("channel_zscore",),
+    "imagenet": ("hub", "backbone"), "pretrained": ("hub",), "default": ("hub",),
+    "standard": ("channel_zscore",), "standardize": ("channel_zscore",),
     "standardise": ("channel_zscore",), "meanstd": ("channel_zscore",), "rescale": ("scale",), "minmax": ("scale",),
     "01": ("scale",), "torch": ("backbone",), "caffe": ("backbone",),
     "valloss": ("loss",), "validationloss": ("loss",), "valaccuracy": ("accuracy",), "valacc": ("accuracy",),
@@ -38,6 +40,8 @@ def spelled(given: Any, path: tuple[str, ...]) -> Any:
     """Return an option's value as kilat spells it; a value that means none of the option's own as it is."""
     if isinstance(given, str) and given.startswith(("(", "[")):
         return _numbers(given)
+    if (is_list := _is_list(annotation_at(path))) is not None:
+        return _as_list(given, of_any_length=is_list)
     if given == "None" and type(None) in get_args(annotation_at(path)):
         return None
     own = _names_at(path)
@@ -58,6 +62,21 @@ def _numbers(given: str) -> Any:
     if not isinstance(numbers, tuple | list) or not numbers:
         return given
     return numbers[0] if len(set(map(str, numbers))) == 1 else list(numbers)
+
+
+def _is_list(annotation: Any) -> bool | None:
+    """Return whether an option takes a list of any length; None where it takes none at all."""
+    for one in (annotation, *get_args(annotation)):
+        if get_origin(one) is tuple:
+            return get_args(one)[-1] is Ellipsis
+    return None
+
+
+def _as_list(given: Any, *, of_any_length: bool) -> Any:
+    """Return a list for numbers with commas between them and, where any number of them may stand, for a single one."""
+    if isinstance(given, str) and re.fullmatch(r"[\d.e+-]+(\s*,\s*[\d.e+-]+)+", given):
+        return ast.literal_eval(f"[{given}]")
+    return [given] if of_any_length and isinstance(given, int | float) and not isinstance(given, bool) else given
 
 
 def _names_at(path: tuple[str, ...]) -> list[str]:

@@ -210,6 +210,8 @@ class TestOverrides:
             ("augment.fliplr=0.5", "--set augment.horizontal_flip=true"),
             ("imgsz=64", "--set input.size=64"),
             ("input.size=(64, 64)", "--set input.size=64"),
+            ("fit.resolution=0.75", "--set 'fit.resolution=[0.75]'"),
+            ("augment.zoom=0.8,1.2", "--set 'augment.zoom=[0.8, 1.2]'"),
             ("model.layers.0.conv.kernel_size=5", "--set model.layers.0.conv.kernel=5"),
             ("model.layers.0.Conv2D.filters=8", "--set model.layers.0.conv.filters=8"),
             ("model.layers.0.filters=8", "--set model.layers.0.conv.filters=8"),
