@@ -11,7 +11,7 @@ from kilat.locale import _, ngettext
 from kilat.report import curves
 from kilat.report.lead import Request
 from kilat.report.picture_map import small_copies
-from kilat.report.pictures import ShownPicture, Thumbnail, data_uri
+from kilat.report.pictures import Thumbnail, data_uri
 from kilat.report.run_comparison import ComparedRun, RunComparison
 from kilat.report.template import count, fill
 
@@ -35,11 +35,15 @@ class DisputedPicture:
     """A picture that some runs answer rightly and others wrongly.
 
     Args:
-        picture: as it is shown.
+        path: where it is, as the first run knows it.
+        label: its class.
+        thumbnail: the picture made small, where a run's folder has it.
         answers: of all runs.
     """
 
-    picture: ShownPicture
+    path: str
+    label: str
+    thumbnail: Thumbnail | None
     answers: list[GivenAnswer]
 
     @property
@@ -104,15 +108,13 @@ def _disputed(comparison: RunComparison) -> list[DisputedPicture]:
     right = np.stack([run.correct for run in comparison.runs])
     spread = np.ptp(np.stack([run.label_probabilities for run in comparison.runs]), axis=0)
     places = np.flatnonzero(right.any(0) & ~right.all(0))
-    places = places[np.argsort(-spread[places], kind="stable")]
+    places = places[np.argsort(-spread[places], kind="stable")][:SHOWN]
     thumbnails = _thumbnails(comparison.runs, places.tolist())
-    shown: list[DisputedPicture] = []
+    disputed = []
     for place in places.tolist():
-        if place in thumbnails and len(shown) < SHOWN:
-            first = comparison.runs[0].answers.iloc[place]
-            picture = ShownPicture(str(first["path"]), str(first["label"]), thumbnails[place])
-            shown.append(DisputedPicture(picture, [_answer(run, place) for run in comparison.runs]))
-    return shown
+        first, answers = comparison.runs[0].answers.iloc[place], [_answer(run, place) for run in comparison.runs]
+        disputed.append(DisputedPicture(str(first["path"]), str(first["label"]), thumbnails.get(place), answers))
+    return disputed
 
 
 def _answer(run: ComparedRun, place: int) -> GivenAnswer:

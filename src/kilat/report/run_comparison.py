@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from kilat.errors import RunError
+from kilat.errors import KilatError
 from kilat.evaluate.metrics import SMALLEST_PROBABILITY, wilson_interval
 from kilat.evaluate.paired_tests import Difference, PairedTest, compare_answers, holm
 from kilat.locale import _
@@ -231,7 +231,7 @@ def compare_runs(reports: Mapping[str, Report]) -> RunComparison:
         reports: two or more, by the names that the runs are called here.
 
     Raises:
-        RunError: a run has no test pictures, or there are none that all of them have.
+        KilatError: a run has no test pictures, or there are none that all of them have.
     """
     tests = {name: _test_answers(name, report) for name, report in reports.items()}
     key, common, notes = _common(list(tests.values()))
@@ -292,12 +292,12 @@ def _test_answers(name: str, report: Report) -> pd.DataFrame:
     """Return a run's answers to its test pictures, with the digests of their contents."""
     predictions = report.predictions[report.predictions["split"] == "test"]
     if not len(predictions):
-        raise RunError(
+        raise KilatError(
             _("{run} has no test pictures, so that there is nothing to compare it on.").format(run=name),
             hint=_("Train it with a test set: kilat train … --set data.test=0.2"),
         )
     if "label_probability" not in predictions:
-        raise RunError(
+        raise KilatError(
             _("{run} was written by an earlier version of kilat: its predictions lack {column}.").format(
                 run=name, column="label_probability"
             ),
@@ -315,7 +315,7 @@ def _common(tests: Sequence[pd.DataFrame]) -> tuple[str, list[str], list[Note]]:
     labels = [dict(zip(test[key], test["label"], strict=True)) for test in tests]
     common = [picture for picture in shared if len({of[picture] for of in labels}) == 1]
     if not common:
-        raise RunError(
+        raise KilatError(
             _("The runs have no test picture in common, so that there is nothing to compare them on."),
             hint=_("Compare runs on the same data; with the same seed they have the same test pictures."),
         )

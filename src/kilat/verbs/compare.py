@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kilat.errors import RunError
+from kilat.errors import KilatError
 from kilat.locale import _
 from kilat.report.run_comparison import RunComparison, compare_runs
 from kilat.verbs.run import Run
@@ -22,12 +22,12 @@ def compare(*runs: str | Path | Run) -> RunComparison:
         differs in their recipes; ``document()`` gives it as JSON holds it.
 
     Raises:
-        RunError: a folder is not that of a finished run, or the runs have no test pictures in common.
+        KilatError: a folder is not that of a finished run, or the runs have no test picture in common.
     """
     opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
     folders = [run.folder.resolve() for run in opened]
     if len(opened) < 2 or len(set(folders)) < len(folders):
-        raise RunError(
+        raise KilatError(
             _("One run cannot be compared with itself.") if opened else _("There are no runs to compare."),
             hint=_("Give two or more: kilat compare runs/flowers runs/flowers-2"),
         )

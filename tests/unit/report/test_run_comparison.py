@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from kilat import recipe as recipes
-from kilat.errors import RunError
+from kilat.errors import KilatError
 from kilat.report import compare_page
 from kilat.report.illustrations import Illustrations
 from kilat.report.pictures import Thumbnail
@@ -129,11 +129,11 @@ class TestWhichPictures:
         assert "only 9 test pictures in common" in found.notes[0].sentence()
 
     def test_runs_that_share_none_are_refused(self, run_of):
-        with pytest.raises(RunError, match="no test picture in common"):
+        with pytest.raises(KilatError, match="no test picture in common"):
             compare_runs({"one": run_of(test=range(10)), "other": run_of(test=range(10, 20))})
 
     def test_a_run_without_test_pictures_is_refused(self, run_of):
-        with pytest.raises(RunError, match="other has no test pictures"):
+        with pytest.raises(KilatError, match="other has no test pictures"):
             compare_runs({"one": run_of(), "other": run_of(test=range(0))})
 
     def test_a_class_that_one_does_not_know_is_said(self, run_of):
