@@ -12,7 +12,7 @@ import pytest
 def runs(digits_run, photos_run, tmp_path):
     """A folder with two finished runs, two unfinished ones, broken ones, and what has nothing to do with runs."""
     folder = tmp_path / "runs"
-    for run, name in ((digits_run, "digits"), (photos_run, "photos of a holiday")):
+    for run, name in ((digits_run, "digits"), (photos_run, "photos\tof a holiday")):
         shutil.copytree(run.folder, folder / name, ignore=shutil.ignore_patterns("model.onnx", "report.html"))
     for name in ("stopped", "begun", "from-python"):
         (folder / name).mkdir()
@@ -20,6 +20,8 @@ def runs(digits_run, photos_run, tmp_path):
     (folder / "stopped" / "history.csv").write_text("epoch,loss\n1,2.0\n2,1.5\n")
     python = folder / "from-python" / "run.json"
     python.write_text(python.read_text().replace('"data": "digits"', '"data": null'))
+    (folder / "numbers").mkdir()
+    (folder / "numbers" / "run.json").write_text('{"data": 5, "root": null, "network": "transfer"}')
     for name, content in (("cut", "{"), ("other", '{"schema": 1}')):
         (folder / name).mkdir()
         (folder / name / "metrics.json").write_text(content)
@@ -37,7 +39,7 @@ def test_every_run_has_a_line_with_data_recipe_accuracy_and_time(kilat_here, run
     low, high = digits_run.metrics.test.accuracy_interval
     assert f"{digits_run.metrics.test.accuracy:.1%} ({low:.1%} to {high:.1%})" in line
     assert "transfer" in line
-    assert any(line.startswith("photos of a holiday  sights  ") for line in lines)
+    assert any(line.startswith("photos�of a holiday  sights  ") for line in lines)
     assert not any(str(runs / name) in done.stdout for name in ("notes", "list.txt"))
 
 
@@ -52,19 +54,20 @@ def test_a_broken_one_is_a_sentence(kilat_here, runs):
     printed = kilat_here("runs", runs).stdout
     assert f"{runs / 'cut' / 'metrics.json'} was not written by this version of kilat" in printed
     assert f"{runs / 'other' / 'metrics.json'} was not written by this version of kilat" in printed
+    assert f"{runs / 'numbers'} is not the folder of a run that was begun" in printed
 
 
 def test_as_json(kilat_here, json_lines, runs, digits_run):
     (document,) = json_lines(kilat_here("runs", runs, "--json").stdout)
     finished = {run["name"]: run for run in document["runs"]}
-    assert finished.keys() == {"digits", "photos of a holiday"}
+    assert finished.keys() == {"digits", "photos\tof a holiday"}
     assert finished["digits"]["accuracy"] == digits_run.metrics.test.accuracy
     assert finished["digits"]["accuracy_interval"] == list(digits_run.metrics.test.accuracy_interval)
     assert (finished["digits"]["data"], finished["digits"]["part"]) == ("digits", "test")
     assert {run["name"]: run["epochs"] for run in document["unfinished"]} == {
         "stopped": 2, "begun": 0, "from-python": 0,
     }  # fmt: skip
-    assert {run["name"] for run in document["broken"]} == {"cut", "other"}
+    assert {run["name"] for run in document["broken"]} == {"cut", "other", "numbers"}
 
 
 def test_one_run_alone_an_empty_folder_and_none(kilat_here, runs, tmp_path):

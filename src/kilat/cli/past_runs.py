@@ -10,6 +10,7 @@ import typer
 from kilat.cli import show
 from kilat.cli.options import Json
 from kilat.cli.verb import verb
+from kilat.data.image_file import printable
 from kilat.locale import N_, _, ngettext
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ def list_runs(
     if found.finished:
         print(*_table(found.finished), sep="\n")
     for run in found.unfinished:
-        print(_unfinished(run))
+        print(_shown(_unfinished(run)))
     for broken in found.broken:
-        print(broken.error.message)
+        print(_shown(broken.error.message))
     if not (found.finished or found.unfinished or found.broken):
         print(_("There are no runs in {folder}. Make one with: kilat train FOLDER").format(folder=folder))
 
@@ -58,7 +59,13 @@ def _table(runs: "list[FinishedRun]") -> list[str]:
 def _cells(run: "FinishedRun") -> tuple[str, ...]:
     identity = run.document()
     data = _("from Python") if run.start and run.start.data is None else Path(identity["data"] or "–").name
-    return identity["name"], data, identity["recipe"] or "–", _accuracy(run), _duration(identity["seconds"])
+    names = map(_shown, (identity["name"], data, identity["recipe"] or "–"))
+    return *names, _accuracy(run), _duration(identity["seconds"])
+
+
+def _shown(name: str) -> str:
+    """Return a name as one line that any terminal can write."""
+    return "".join(sign if sign.isprintable() else "�" for sign in printable(name))
 
 
 def _accuracy(run: "FinishedRun") -> str:

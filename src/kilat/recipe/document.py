@@ -1,6 +1,7 @@
 """Recipes from names, files and single options; every problem is reported, with its path and the nearest valid name."""
 
 import itertools
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,11 @@ def parse_override(text: str) -> tuple[str, Any]:
     """
     path, sign, value = text.partition("=")
     if not sign or not path:
+        pair = re.fullmatch(r"\s*([\w.]+)\s*(?::|\s)\s*(\S.*)", text)
+        example = f"{pair[1]}={pair[2]}" if pair else "features.size=192"
         raise RecipeError(
             _("'{text}' sets no option.").format(text=text),
-            hint=_("Write it as PATH=VALUE, such as features.size=192."),
+            hint=_("Write it as PATH=VALUE, such as {example}.").format(example=example),
         )
     try:
         return path.strip(), yaml.safe_load(value)

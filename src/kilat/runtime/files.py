@@ -44,11 +44,13 @@ def refuse_overwriting(path: Path, hint: str) -> None:
 
 
 def require_folder(path: Path) -> None:
-    """Refuse to write a file into a folder that is not there, before the work for it begins.
+    """Refuse to write a file where none can be, before the work for it begins.
 
     Raises:
-        RecipeError: it is not.
+        RecipeError: there is no such folder, or it is a folder itself.
     """
+    if path.is_dir():
+        raise RecipeError(_("{path} cannot be written: it is a folder.").format(path=path))
     if not path.parent.is_dir():
         raise RecipeError(
             _("{path} cannot be written: there is no folder {folder}.").format(path=path, folder=path.parent)

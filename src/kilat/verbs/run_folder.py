@@ -86,7 +86,7 @@ class Start:
         """
         try:
             document = json.loads((folder / START).read_text("utf-8"))
-            kept = document["data"], document["root"], document["network"], document.get("labels")
+            kept = map(_text, (document["data"], document["root"], document["network"], document.get("labels")))
             given = document.get("is_module", False), document.get("track", False)
             return cls(*kept, Reading(**document.get("reading", {})), *given)
         except (OSError, ValueError, KeyError, TypeError):
@@ -121,6 +121,17 @@ class Start:
         given = [] if self.data is not None else ["data", "labels=labels"]
         network = ["network=network"] if self.is_module else []
         return f"kilat.train({', '.join([*given, *network, f'resume={str(folder)!r}'])})"
+
+
+def _text(value: Any) -> Any:
+    """Return text, or None.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if not isinstance(value, str | None):
+        raise TypeError
+    return value
 
 
 class History:

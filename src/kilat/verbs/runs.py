@@ -113,7 +113,13 @@ def list_runs(folder: Path) -> Runs:
             _("There is no folder {folder}.").format(folder=folder),
             hint=_("Runs are in the folder runs of the place where kilat train was started; name another one."),
         )
-    folders = [path for path in [folder, *folder.iterdir()] if _changed(path)]
+    try:
+        inside = list(folder.iterdir())
+    except OSError as error:
+        raise SourceError(
+            _("The folder {folder} cannot be read: {reason}.").format(folder=folder, reason=error.strerror or error)
+        ) from None
+    folders = [path for path in [folder, *inside] if _changed(path)]
     found = [_read(path) for path in sorted(folders, key=_changed)]
     return Runs(
         [run for run in found if isinstance(run, FinishedRun)],

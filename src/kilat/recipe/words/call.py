@@ -58,10 +58,12 @@ def _of_mapping(written: Mapping[Any, Any]) -> Call | None:
 def _parse(text: str) -> Call | None:
     """Return a name, or a call of one as Python writes it; names among its parameters become text."""
     try:
-        expression = ast.parse(text.strip(), mode="eval").body
+        expression = ast.parse(text.strip(" ,;"), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     if isinstance(expression, ast.Call):
+        if isinstance(expression.func, ast.Attribute) and expression.func.attr == "add" and len(expression.args) == 1:
+            return _parse(ast.unparse(expression.args[0]))  # model.add(…)
         options = {one.arg: _value(one.value) for one in expression.keywords if one.arg}
         return Call(ast.unparse(expression.func), tuple(map(_value, expression.args)), options)
     return Call(ast.unparse(expression)) if isinstance(expression, ast.Name | ast.Attribute) else None

@@ -8,7 +8,7 @@ import yaml
 
 from kilat.locale import _
 from kilat.recipe.problems import Problem
-from kilat.recipe.words.translate import Change
+from kilat.recipe.words.translate import Change, is_in_place_of_one
 
 
 def line_to_write(change: Change, translated: Mapping[str, Any]) -> str:
@@ -125,16 +125,23 @@ def _written(value: Any, name: str) -> list[str]:
     """Return the lines of an option, or of a layer in the list; several where one layer became several."""
     if not name.isdigit():
         return [f"{name}: {as_yaml(value)}"]
-    if isinstance(value, Mapping) and "repeat" in value and value["repeat"].get("times") == 1:
-        return [line for layer in value["repeat"]["layers"] for line in _written(layer, name)]
+    if is_in_place_of_one(value):
+        return [line for layer in _several(value) for line in _written(layer, name)]
     if isinstance(value, Mapping) and len(value) == 1:
         ((kind, options),) = value.items()
         return [f"- {kind}: {as_yaml(options)}"]
     return [f"- {as_yaml(value)}"]
 
 
+def _several(value: Mapping[str, Any]) -> list[Any]:
+    layers: list[Any] = value["repeat"]["layers"]
+    return layers
+
+
 def _plain(value: Any) -> Any:
     """Return a value without tuples, for which YAML has no sign."""
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+    if not isinstance(value, list | tuple):
+        return value
+    return [_plain(one) for item in value for one in (_several(item) if is_in_place_of_one(item) else [item])]

@@ -22,6 +22,8 @@ def _padding(given: Any) -> Any:
 
 def penalties(given: Any) -> list[Any]:
     """Return the L1 and the L2 penalty of a regularizer; a number is an L2 penalty, a bare name Keras's 0.01."""
+    if given is None:
+        return [NOTHING, NOTHING]
     if isinstance(given, int | float):
         return [NOTHING, given]
     call = as_call(given)

@@ -129,7 +129,8 @@ OPTIONS: dict[str, Word] = {
     **named("interpolation resize_method crop_to_aspect_ratio keep_aspect_ratio", left_out(N_(
         "resize: crop, squash or pad says how pictures that are not square are fitted"))),
     # networks
-    **named("arch architecture backbone_name base_model encoder model_name feature_extractor pretrained_model",
+    **named("model arch architecture net backbone_name base_model encoder model_name feature_extractor "
+            "pretrained_model",
             to("features.backbone")),
     **named("pretrained use_pretrained", to("weights", value=_no_pretraining)),
     **named("num_classes n_classes nc n_out num_labels classes_count output_dim", left_out(N_(
@@ -138,6 +139,8 @@ OPTIONS: dict[str, Word] = {
     # where it runs
     **named("random_state random_seed manual_seed rng_seed", to("seed")),
     **named("gpu gpus accelerator use_gpu cuda", to("device", value=_device)),
+    **named("cpu no_cuda use_cpu", to(
+        "device", value=lambda given: "cpu" if given is True else "auto")),
     **named("num_gpus n_gpu num_devices world_size nproc_per_node", to("devices")),
     **named("timeout max_time max_runtime time max_time_mins", to("time_limit")),
     # augmentation
@@ -170,7 +173,8 @@ OPTIONS: dict[str, Word] = {
             "use_multiprocessing max_queue_size steps_per_epoch validation_steps validation_batch_size "
             "per_device_eval_batch_size gradient_accumulation_steps accumulate_grad_batches accumulate nbs "
             "data_format sync_bn benchmark cudnn_benchmark persistent_workers deterministic multi_gpu distributed ddp "
-            "strategy rect dataloader", _BY_ITSELF),
+            "strategy rect dataloader task mode save exist_ok single_cls profile fraction split save_json conf iou "
+            "max_det dnn visualize cls_pw class_name keras_version backend", _BY_ITSELF),
     **named("plots metrics metric scoring eval_metric monitor_metrics evaluation_strategy eval_strategy "
             "validation_freq log_every_n_steps logging_steps report_to", _MEASURED),
     **named("verbose disp show_progress progress_bar progress", left_out(N_(
@@ -178,10 +182,11 @@ OPTIONS: dict[str, Word] = {
     **named("save_period save_steps save_strategy save_freq checkpoint_freq", to("checkpoint", note=N_(
         "it is in seconds; the end of each epoch always has one"))),
     **named("validation_data validation_dir val_dir valid_dir train_dir data_dir dataset path data_path root_dir "
-            "directory train_data test_dir label_mode class_mode labels subset", left_out(N_(
+            "directory train_data test_dir label_mode class_mode labels subset data", left_out(N_(
                 "the data is an argument of the command: kilat train FOLDER"))),
-    **named("project output_dir out_dir save_dir logdir log_dir default_root_dir", _command("--runs FOLDER")),
-    **named("run_name experiment experiment_name exp_name", _command("--name NAME")),
+    **named("project output out output_dir out_dir save_dir logdir log_dir "
+            "default_root_dir", _command("--runs FOLDER")),
+    **named("name run_name experiment experiment_name exp_name", _command("--name NAME")),
     **named("resume resume_from_checkpoint ckpt_path initial_epoch", _command("--resume RUN")),
 }  # fmt: skip
 """Options by their name elsewhere."""

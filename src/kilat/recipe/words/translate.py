@@ -126,19 +126,28 @@ class _Translation:
         """Return the value of an option."""
         if path == ("model",) and isinstance(given, str | list):
             return self._network(given)
+        if path == ("data",) and isinstance(given, str):
+            self._change(path, [], [OPTIONS["dataset"].note])
+            return {}
         if path[-1] == "layers" and isinstance(given, Mapping | list):
             return self._layers(given, path)
         if (place := place_of_parts(path)) and (found := self._part_at(place, given, path)) is not None:
             return found
-        if isinstance(given, Mapping):
-            name = given.get("name")
-            inside = (*path, str(name)) if path == ("fit", "schedule") else path
-            return self.options(given, inside) if option_names(inside) else given
-        return self._single(given, path)
+        return self._group(given, path) if isinstance(given, Mapping) else self._single(given, path)
+
+    def _group(self, given: Mapping[str, Any], path: Path) -> Any:
+        """Return a group of options, or the value that was written as one."""
+        inside = (*path, str(given.get("name"))) if path == ("fit", "schedule") else path
+        if option_names(inside):
+            return self.options(given, inside)
+        call = as_call(given)  # {class_name: HeNormal, config: …}
+        return self._single(call.name, path) if call and spelled(call.name, path) != call.name else given
 
     def _network(self, given: str | list[Any]) -> Any:
         """Return the section of a network that was given as the name of a backbone, or as layers alone."""
         before = len(self.changes)
+        if isinstance(given, str) and (call := as_call(given)) and call.given:  # Sequential([…])
+            given = call.given[0] if isinstance(call.given[0], list) else list(call.given)
         if isinstance(given, str):
             self._change(("model",), [("features.backbone", given)])
             return None
@@ -234,7 +243,8 @@ class _Translation:
         layer = self.layer(given, ("model", "layers", "0"))
         notes = tuple(note for change in self.changes[before:] for note in change.notes)
         del self.changes[before:]
-        self.changes.append(Change(where, (), notes, of_name=True, layers=() if _is_placeholder(layer) else (layer,)))
+        layers = () if is_in_place_of_one(layer) and not layer["repeat"]["layers"] else (layer,)
+        self.changes.append(Change(where, (), notes, of_name=True, layers=layers))
         return True
 
     def _own_layer(self, kind: str, given: Any, path: Path) -> Any:
@@ -332,10 +342,11 @@ def _short_layer(layer: dict[str, Any]) -> Any:
     return {kind: options[main]} if isinstance(options, dict) and list(options) == [main] else layer
 
 
-def _is_placeholder(layer: Any) -> bool:
-    return isinstance(layer, Mapping) and list(layer) == ["repeat"] and not layer["repeat"].get("layers")
-
-
 def _in_place_of_one(layers: Iterable[Any]) -> dict[str, Any]:
     """Return any number of layers as one, so that the others of the list keep their numbers."""
     return {"repeat": {"times": 1, "layers": list(layers)}}
+
+
+def is_in_place_of_one(layer: Any) -> bool:
+    """Return whether a layer of a translated recipe stands for any number of them, which were one."""
+    return isinstance(layer, Mapping) and isinstance(layer.get("repeat"), Mapping) and layer["repeat"].get("times") == 1

@@ -104,6 +104,9 @@ class TestLayers:
         [
             ([{"Conv2D": 8}, "Flatten", {"Dense": 2}], "layers: [{conv: 8}, flatten, {dense: 2}]"),
             ({"layers": {"conv": 8, "flatten": None, "dense": 2}}, "layers: [{conv: 8}, flatten, {dense: 2}]"),
+            ("Sequential([Conv2D(8), Flatten(), Dense(2)])", "layers: [{conv: 8}, flatten, {dense: 2}]"),
+            ({"layers": ["model.add(Conv2D(8)),"]}, "- conv: 8"),
+            ("resnet18", "backbone: resnet18"),
         ],
     )
     def test_a_network_that_is_not_a_list_below_layers(self, problems: Problems, model: Any, line: str) -> None:
