@@ -63,6 +63,9 @@ DIAGNOSES: dict[str, str | tuple[str, str]] = {
         "The time limit ended training after {epochs} epochs, while the validation loss was still falling: a longer "
         "one is likely to help."
     ),
+    "diagnosis_cut_short": N_(
+        "The time limit ended training after {epochs} epochs: in a longer one the network may learn more."
+    ),
     "diagnosis_unfinished": N_(
         "The validation loss was still falling in the last of {epochs} epochs: more epochs are likely to help."
     ),

@@ -172,6 +172,13 @@ def _unfinished(evidence: Evidence) -> Note | None:
     return Note(code, {"epochs": course.epochs})
 
 
+def _cut_short(evidence: Evidence) -> Note | None:
+    fit = evidence.metrics.fit
+    if fit is None or fit.stop_reason != "time_limit" or not evidence.metrics.is_trained:
+        return None
+    return Note("diagnosis_cut_short", {"epochs": fit.epochs})
+
+
 def _overfitting(evidence: Evidence) -> Note | None:
     accuracies = evidence.accuracies
     if accuracies is None or accuracies["training"] - accuracies["validation"] < 0.08:
@@ -285,6 +292,7 @@ _CAUSES: tuple[Rule, ...] = (
     _overfitting,
     _underfitting,
     _no_better_than_baseline,
+    _cut_short,
     _few_of_class,
     _small_pictures,
     _confused_pair,

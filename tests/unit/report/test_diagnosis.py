@@ -113,6 +113,7 @@ def test_accuracy_on_mixed_pictures_is_compared_with_nothing(evidence):
 def test_a_time_limit_is_named_where_it_ended_what_still_fell(evidence):
     course = replace(SETTLED, best=20, recent_fall=0.3)
     assert codes(evidence(fit=FIT | {"stop_reason": "time_limit"}, course=course)) == ["time_limit"]
+    assert codes(evidence(fit=FIT | {"stop_reason": "time_limit"})) == ["cut_short"]
 
 
 def test_batch_norm_that_had_not_settled_comes_before_all_else(evidence):
