@@ -79,13 +79,13 @@ class _Attraction(NamedTuple):
     Args:
         rows: the one point of each pair.
         columns: the other.
-        strengths: twice as high between mutual neighbours.
+        weights: twice as high between mutual neighbours.
         begins: where the pairs of each point begin.
     """
 
     rows: Ints
     columns: Ints
-    strengths: Floats
+    weights: Floats
     begins: Ints
 
     @classmethod
@@ -94,13 +94,13 @@ class _Attraction(NamedTuple):
         n, own = len(near), np.repeat(np.arange(len(near)), near.shape[1])
         pairs, times = np.unique([own * n + near.ravel(), near.ravel() * n + own], return_counts=True)
         rows, columns = np.divmod(pairs, n)
-        strengths = (times / times.sum()).astype(np.float32)
-        return cls(rows, columns, strengths, np.searchsorted(rows, np.arange(n)))
+        weights = (times / times.sum()).astype(np.float32)
+        return cls(rows, columns, weights, np.searchsorted(rows, np.arange(n)))
 
     def forces(self, places: Floats) -> Floats:
         """Return what draws each point away from those that attract it, ``[2, n]``."""
         apart = places[:, self.rows] - places[:, self.columns]
-        apart *= self.strengths / (1 + apart[0] ** 2 + apart[1] ** 2)
+        apart *= self.weights / (1 + apart[0] ** 2 + apart[1] ** 2)
         return np.add.reduceat(apart, self.begins, axis=1)
 
 
