@@ -86,9 +86,10 @@ class Start:
         """
         try:
             document = json.loads((folder / START).read_text("utf-8"))
-            kept = map(_text, (document["data"], document["root"], document["network"], document.get("labels")))
+            data, root, network = (_text(document[name]) for name in ("data", "root", "network"))
+            labels = _text(document.get("labels"))
             given = document.get("is_module", False), document.get("track", False)
-            return cls(*kept, Reading(**document.get("reading", {})), *given)
+            return cls(data, root, network, labels, Reading(**document.get("reading", {})), *given)
         except (OSError, ValueError, KeyError, TypeError):
             raise KilatError(
                 _("{folder} is not the folder of a run that was begun: it has no sound {file}.").format(
