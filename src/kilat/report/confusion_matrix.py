@@ -19,7 +19,7 @@ from kilat.report.svg_canvas import (
     TEXT,
     Canvas,
     column_width,
-    shorten,
+    short_names,
     text_width,
 )
 from kilat.runtime.array_types import Doubles, Ints
@@ -30,6 +30,7 @@ MOST = 20
 _BESIDE_TEXT = 8  # up to so many classes there is room for a table beside it
 _TITLED = 1500  # so many cells say what they hold when they are pointed at; more would weigh too much
 _SMALLEST = 9.0  # font size in pixels
+_LONGEST = 18  # letters of a name
 
 
 def figure(names: Sequence[str], matrix: ArrayLike) -> Markup:
@@ -44,13 +45,14 @@ def figure(names: Sequence[str], matrix: ArrayLike) -> Markup:
         np.add.at(summed, (groups[:, None], groups), counts)
         counts = summed
         rest = ngettext("{count} other", "{count} others", others).format(count=others)
-        names = [*(names[i] for i in chosen), rest]
-    return _draw(names, counts, is_whole=False)
+        names = [names[i] for i in chosen]
+        return _draw([*names, rest], [*short_names(names, _LONGEST), rest], counts, is_whole=False)
+    return _draw(names, short_names(names, _LONGEST), counts, is_whole=False)
 
 
 def whole(names: Sequence[str], matrix: ArrayLike) -> Markup:
     """Draw all classes of a matrix of many, as small as their names can still be read."""
-    return _draw(names, np.asarray(matrix, dtype=float), is_whole=True)
+    return _draw(names, short_names(names, _LONGEST), np.asarray(matrix, dtype=float), is_whole=True)
 
 
 def most_confused(counts: Doubles) -> Ints:
@@ -75,8 +77,7 @@ class _Grid(NamedTuple):
     height: float
 
 
-def _draw(names: Sequence[str], counts: Doubles, *, is_whole: bool) -> Markup:
-    labels = [shorten(name, 18) for name in names]
+def _draw(names: Sequence[str], labels: Sequence[str], counts: Doubles, *, is_whole: bool) -> Markup:
     size = _SMALLEST if is_whole else FONT_SIZE
     left, is_small = column_width([*labels, _("truth ↓")]), len(names) <= _BESIDE_TEXT
     full = SIDE if is_small else FULL

@@ -19,6 +19,7 @@ from kilat.report.svg_canvas import (
     Plot,
     column_width,
     percent_label,
+    short_names,
     shorten,
     spaced_apart,
     tick_values,
@@ -42,7 +43,7 @@ def balance(names: Sequence[str], counts: Mapping[str, Sequence[int]]) -> Markup
 
 
 def _balance_bars(names: Sequence[str], splits: Sequence[str], stack: Doubles) -> Canvas:
-    labels = [shorten(name) for name in names]
+    labels = short_names(names)
     left, row, top = column_width(labels), 27, 34
     canvas = Canvas(SIDE, top + row * len(names))
     totals = stack.sum(axis=0)

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from os.path import commonprefix
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -40,6 +41,17 @@ def shorten(name: str, limit: int = 22) -> str:
     """Return a name of at most ``limit`` characters; both ends are kept, since either may tell two names apart."""
     name = printable(name)
     return name if len(name) <= limit else f"{name[: limit // 2]}…{name[1 - limit // 2 :]}"
+
+
+def short_names(names: Sequence[str], limit: int = 22) -> list[str]:
+    """Return names of at most ``limit`` characters; where they then look alike, without what they have in common."""
+    short = [shorten(name, limit) for name in names]
+    if len(set(short)) == len(set(names)):
+        return short
+    start = len(commonprefix(names))  # noqa: RUF071 - of letters, not of folders
+    end = len(commonprefix([name[start:][::-1] for name in names]))  # noqa: RUF071
+    cores = [name[start : len(name) - end] for name in names]
+    return [shorten(f"{'…' * bool(start)}{core}{'…' * bool(end)}", limit) for core in cores]
 
 
 @dataclass
@@ -227,7 +239,7 @@ class Plot:
 
 def text_width(text: str) -> float:
     """Return about how wide a text is in pixels; the reader's font is not known here."""
-    return sum(13.5 if unicodedata.east_asian_width(c) in "WF" else 7.4 for c in text)
+    return sum(13.5 if unicodedata.east_asian_width(c) in "WF" else 7.8 for c in text)
 
 
 def column_width(labels: Sequence[str]) -> float:

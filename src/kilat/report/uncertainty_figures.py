@@ -20,6 +20,7 @@ from kilat.report.svg_canvas import (
     Plot,
     column_width,
     percent_label,
+    short_names,
     shorten,
     text_width,
     tick_values,
@@ -103,7 +104,7 @@ def _points(classes: Mapping[str, Coverage]) -> dict[str, _Point]:
 def _coverage_rows(
     names: list[str], points: list[_Point], others: Mapping[str, float], target: float, value_range: tuple[float, float]
 ) -> Canvas:
-    labels, row, top = [shorten(name) for name in names], 27, 30
+    labels, row, top = short_names(names), 27, 30
     notes = [f"{point.coverage:.1%}" for point in points]
     left, right, bottom = column_width([*labels, ""]), SIDE - column_width([*notes, ""]), top + row * len(names)
     canvas = Canvas(SIDE, bottom + 30)

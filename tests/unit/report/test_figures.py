@@ -7,7 +7,7 @@ import pytest
 
 from kilat.learn.measures import Bin
 from kilat.report import figures
-from kilat.report.svg_canvas import shorten
+from kilat.report.svg_canvas import short_names, shorten
 
 NAMES = ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
 MATRIX = [[120, 4, 5, 1, 3], [2, 190, 1, 3, 2], [1, 0, 113, 1, 14], [0, 2, 1, 136, 1], [0, 1, 10, 2, 147]]
@@ -59,6 +59,12 @@ def test_names_are_text_whatever_they_contain():
 def test_long_names_keep_both_ends():
     assert shorten("a" * 300 + "xyz").endswith("xyz")
     assert len(shorten("a" * 300)) <= 22
+
+
+def test_long_names_that_differ_in_the_middle_are_told_apart():
+    names = [f"the class with the number {i:03d} of all classes" for i in range(30)]
+    assert short_names(names)[:2] == ["…00…", "…01…"]
+    assert short_names(["cat", "dog"]) == ["cat", "dog"]
 
 
 def test_the_balance_shows_totals():

@@ -32,7 +32,9 @@ def test_contents_have_the_words_of_the_headings(trained):
 
 def test_the_first_screen_says_what_was_wanted_how_good_it_is_and_what_follows(report_of, parse):
     report = report_of()
-    illustrations = report.illustrations.model_copy(update={"command": "kilat train 'my pets'", "begun": "2026-05-01T09:30"})
+    illustrations = report.illustrations.model_copy(
+        update={"command": "kilat train 'my pets'", "begun": "2026-05-01T09:30"}
+    )
     html = render(replace(report, illustrations=illustrations))
     lead = parse(html[: html.index("</header>")])
     assert "kilat train 'my pets' 1,234 pictures, 3 classes 2026-05-01 09:30" in lead.text
