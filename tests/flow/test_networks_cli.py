@@ -254,7 +254,12 @@ class TestTrain:
                 ["input.normalise: 'backbone' needs", "fit.loss: binary_cross_entropy needs"],
             ),
             (["--recipe", "vgg-cifar", "--time-limit", "soon"], ["runtime.time_limit: must be a time such as 90s"]),
-            (["--recipe", "vgg-cifar", "--set", "fit.optimiser=adam"], ["fit.optimiser: unknown", "'optimizer'"]),
+            (["--recipe", "vgg-cifar", "--set", "fit.optimizr=adam"], ["fit.optimizr: unknown", "'optimizer'"]),
+            (
+                ["--recipe", "vgg-cifar", "--lr", "0.1"],
+                ["No such option: --lr; write --set fit.optimizer.learning_rate=0.1"],
+            ),
+            (["--batch-size=32"], ["No such option: --batch-size; write --batch 32"]),
             (["--recipe", "vgg-cifar", "--size", "8"], ["model.layers.14 (max_pool)", "Give it 'padding: same'"]),
             (
                 ["--recipe", "mlp-bn", "--set", "model.layers.6.dense.units=5"],

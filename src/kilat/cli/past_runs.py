@@ -91,6 +91,7 @@ def _fitted(text: str, width: int) -> str:
 
 
 def _unfinished(run: "UnfinishedRun") -> str:
-    after = ngettext("after {count} epoch", "after {count} epochs", run.epochs) if run.epochs else _("before an epoch")
+    some = ngettext("after {count} epoch", "after {count} epochs", run.epochs)
+    after = some if run.epochs else _("before its first epoch ended")
     sentence = _("{folder}: not finished ({after}). Unless it still trains, go on with it: {resume}")
     return sentence.format(folder=run.folder, after=after.format(count=run.epochs), resume=run.resume)
