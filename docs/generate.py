@@ -231,9 +231,9 @@ def _instead(section: str, word: Any) -> str:
 
 def _as_code(sentence: str) -> str:
     """Return a sentence with the lines to write in it as code."""
-    told, bracket, note = sentence.partition(" (")
-    told = re.sub(r"write (.+?)(?=$|; under |; write )", lambda found: _lines_as_code(found[1]), told)
-    return f"{told}{bracket}{note}"
+    said, bracket, note = sentence.partition(" (")
+    said = re.sub(r"write (.+?)(?=$|; under |; write )", lambda found: _lines_as_code(found[1]), said)
+    return f"{said}{bracket}{note}"
 
 
 def _lines_as_code(lines: str) -> str:
