@@ -142,7 +142,7 @@ def accuracy_bar(
         baseline: the share for which it would be right.
     """
     left, right, top, height = 2.0, SIDE - 2.0, 4.0, 20.0
-    canvas, width = Canvas(SIDE, 64 if baseline is None else 82), right - left
+    canvas, width = Canvas(SIDE, 50 if baseline is None else 74), right - left
     middle, bottom = top + height / 2, top + height
     canvas.boxes(left, top, width, height, [(ACCENT, 0.12)])
     canvas.boxes(left, top, width * accuracy, height, [ACCENT])
@@ -153,11 +153,11 @@ def accuracy_bar(
     covered = baseline if baseline is not None else math.nan  # no number where the mark of the baseline passes
     for share in (one for one in (0.0, 0.5, 1.0) if not abs(one - covered) < 0.06):
         align = {0.0: "start", 1.0: "end"}.get(share, "middle")
-        canvas.write(left + width * share, bottom + 13, f"{share:.0%}", MUTED, align, 12)
+        canvas.write(left + width * share, bottom + 13, f"{share:.0%}", MUTED, align)
     if baseline is not None:
         at = left + width * baseline
-        canvas.lines([[(at, top - 3), (at, bottom + 26)]], TEXT, 1.5, DASHED)
+        canvas.lines([[(at, top - 3), (at, bottom + 28)]], TEXT, 1.5, DASHED)
         label = _("always “{label}”: {share:.1%}").format(label=shorten(baseline_label), share=baseline)
         align = "start" if baseline < 0.5 else "end"
-        canvas.write(at + (6 if align == "start" else -6), bottom + 32, label, MUTED, align, 12)
+        canvas.write(at + (6 if align == "start" else -6), bottom + 34, label, MUTED, align)
     return canvas.to_svg(_("Accuracy {accuracy:.1%}, between 0 and 100%").format(accuracy=accuracy))

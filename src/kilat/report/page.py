@@ -166,7 +166,8 @@ def _figures(report: Report, splits: Mapping[str, Sequence[int]]) -> dict[str, M
     counts = {name: [numbers[i] for i in largest_first] for name, numbers in splits.items()}
     before = measured.uncalibrated.reliability if measured.uncalibrated else ()
     planned = planned_rates(report.recipe.fit, metrics.data.train, metrics.fit) if metrics.fit else None
-    history = curves.history(report.epochs, metrics.fit.best_epoch if metrics.fit else None, planned)
+    best = metrics.fit.best_epoch if metrics.fit else None
+    history = curves.history(report.epochs, best, planned) if len(report.epochs) > 1 else {}  # a dot is no curve
     is_calibration_shown = measured.n >= lead.ENOUGH and measured.reliability
     many = len(classes) > confusion_matrix.MOST
     return {
