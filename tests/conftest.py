@@ -22,7 +22,7 @@ PLACES = (os.environ.get("KILAT_DATA", ""), str(Path.home() / ".cache" / "kilat-
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all", action="store_true", help="also run the tests marked data and gpu")
+    parser.addoption("--all", action="store_true", help="also run the tests marked data, gpu and slow")
 
 
 def _chosen(config: pytest.Config, mark: str) -> bool:
@@ -31,7 +31,7 @@ def _chosen(config: pytest.Config, mark: str) -> bool:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        for mark in ("data", "gpu"):
+        for mark in ("data", "gpu", "slow"):
             if item.get_closest_marker(mark) and not _chosen(config, mark):
                 item.add_marker(pytest.mark.skip(reason=f"marked {mark}: run with --all (make test-all)"))
 
