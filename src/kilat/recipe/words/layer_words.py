@@ -136,7 +136,12 @@ _DENSE = {
     "out_features": to("units", value=_units),
     "in_features": _FROM_PICTURES,
 }
-_LINEAR = {"in_features": _FROM_PICTURES, "out_features": to("units", value=_units), "bias": to("bias")}
+_LINEAR = {
+    "in_features": _FROM_PICTURES,
+    "out_features": to("units", value=_units),
+    "bias": to("bias"),
+    **named("device dtype", left_out()),
+}
 _POOL = {
     "pool_size": to("size", value=_one_side),
     "strides": _STRIDE,
@@ -146,10 +151,18 @@ _POOL = {
     **named("dilation return_indices ceil_mode count_include_pad", left_out()),
     **_KERAS_ANY,
 }
-_RATE = {"rate": to("rate"), "p": to("rate"), "seed": left_out(), "noise_shape": left_out(), "inplace": left_out(),
-         **_KERAS_ANY}  # fmt: skip
+_RATE = {
+    **named("rate p", to("rate")),
+    **named("seed noise_shape inplace data_format", left_out()),
+    **_KERAS_ANY,
+}
 _KERAS_NORM = {
-    **named("axis center scale beta_initializer gamma_initializer", left_out()),
+    **named(
+        "axis center scale beta_initializer gamma_initializer moving_mean_initializer renorm renorm_clipping "
+        "moving_variance_initializer renorm_momentum synchronized",
+        left_out(),
+    ),
+    **named("beta_regularizer gamma_regularizer beta_constraint gamma_constraint", _BIAS_OPTION),
     "momentum": to("momentum"),
     **named("epsilon eps", to("epsilon")),
     **_KERAS_ANY,
@@ -158,8 +171,18 @@ _TORCH_NORM = {
     "num_features": _FROM_PICTURES,
     "eps": to("epsilon"),
     "momentum": to("momentum", value=_keeps_share),
-    **named("affine track_running_stats", left_out()),
+    **named("affine track_running_stats device dtype bias elementwise_affine", left_out()),
 }
+_TWO_DIMENSIONS = N_("there is no such layer: pictures have two dimensions")
+_NOT_2D = (
+    "Conv Convolution SeparableConv SeparableConvolution DepthwiseConv ConvTranspose Conv{}DTranspose LazyConv "
+    "LazyConvTranspose MaxPool MaxPooling AvgPool AveragePooling GlobalAvgPool GlobalAveragePooling GlobalMaxPool "
+    "GlobalMaxPooling AdaptiveAvgPool AdaptiveAveragePooling AdaptiveMaxPool AdaptiveMaxPooling LPPool MaxUnpool "
+    "FractionalMaxPool InstanceNorm LazyInstanceNorm LazyBatchNorm Dropout SpatialDropout UpSampling ZeroPadding "
+    "ZeroPad ReflectionPad ReplicationPad CircularPad ConstantPad Cropping ConvLSTM LocallyConnected"
+)
+"""Layers for one dimension or three, by what comes before the number."""
+
 _NO_SUCH_LAYER = N_("there is no such layer")
 _SEQUENCES = N_("there is no such layer: kilat's networks are for pictures, not for sequences or text")
 _NO_PARAMETERS: Mapping[str, Word] = {**_KERAS_ANY, **named("data_format keepdims axis start_dim end_dim", left_out())}
@@ -179,18 +202,20 @@ LAYERS: dict[str, Part] = {
     **_layer("Dense", "dense", _DENSE),
     **_layer("Linear LazyLinear FullyConnected FC", "dense", _LINEAR),
     **_layer("BatchNormalization", "batch_norm", _KERAS_NORM),
-    **_layer("BatchNorm2d BatchNorm1d BN", "batch_norm", _TORCH_NORM, momentum=0.9, epsilon=1e-5),
+    **_layer("BatchNorm2d BatchNorm1d BN LazyBatchNorm2d "
+            "SyncBatchNorm", "batch_norm", _TORCH_NORM, momentum=0.9, epsilon=1e-5),
     **_layer("LayerNormalization", "layer_norm", _KERAS_NORM),
-    **_layer("LayerNorm LayerNorm2d", "layer_norm", {"normalized_shape": _FROM_PICTURES, "eps": to("epsilon")},
-             epsilon=1e-5),
+    **_layer("LayerNorm LayerNorm2d", "layer_norm", {"normalized_shape": _FROM_PICTURES, **_TORCH_NORM}, epsilon=1e-5),
+    **_layer("RMSNorm RMSNormalization", "layer_norm", {"normalized_shape": _FROM_PICTURES, **_KERAS_NORM}, N_(
+        "there is no such layer; this one also subtracts the mean")),
     **_layer("GroupNormalization", "group_norm", {"groups": to("groups"), **_KERAS_NORM}),
     **_layer("GroupNorm", "group_norm", {"num_groups": to("groups"), "num_channels": _FROM_PICTURES,
-                                         "eps": to("epsilon")}, epsilon=1e-5),
+                                         **_TORCH_NORM}, epsilon=1e-5),
     **_layer("MaxPooling2D MaxPool2D MaxPool2d", "max_pool", _POOL),
     **_layer("AveragePooling2D AvgPool2D AvgPool2d", "avg_pool", _POOL),
     **_layer("GlobalAveragePooling2D GlobalAvgPool2D GAP AdaptiveAvgPool2d AdaptiveAveragePooling2D", "global_avg_pool",
              {"output_size": left_out(), **_NO_PARAMETERS}),
-    **_layer("GlobalMaxPooling2D GlobalMaxPool2D AdaptiveMaxPool2d", "global_avg_pool",
+    **_layer("GlobalMaxPooling2D GlobalMaxPool2D AdaptiveMaxPool2d AdaptiveMaxPooling2D", "global_avg_pool",
              {"output_size": left_out(), **_NO_PARAMETERS}, N_("there is only the mean over all pixels, no maximum")),
     **_layer("Flatten", "flatten"),
     **_layer("Dropout AlphaDropout FeatureAlphaDropout", "dropout", _RATE, rate=0.5),
@@ -208,26 +233,47 @@ LAYERS: dict[str, Part] = {
     **parts("Normalization", Part("no layer", {}, {}, N_("pixels are normalised by input.normalise"))),
     **parts("Identity", Part("no layer", note=N_("it does nothing"))),
     **parts("Resizing", Part("no layer", {}, {"height": to("input.size"), "width": left_out()})),
-    **parts("ZeroPadding2D ZeroPad2d ReflectionPad2d", Part(
+    **parts("ZeroPadding2D ZeroPad2d ReflectionPad2d ReplicationPad2d CircularPad2d ConstantPad2d Pad", Part(
         "no layer", note=N_("padding is an option of the next layer: padding: same"))),
-    **parts("Add Concatenate Multiply", Part("no layer", note=N_(
+    **parts("Add Concatenate Multiply Average Maximum Minimum Subtract Dot", Part("no layer", note=N_(
         "layers whose output is added to their input are written residual: [ … ]; there is no other way of joining"))),
-    **parts("Sequential Model ModuleList", Part("no layer", note=N_("its layers stand in the list by themselves"))),
-    **parts("Conv1D Conv1d Conv3D Conv3d Conv2DTranspose ConvTranspose2d UpSampling2D Upsample Cropping2D Reshape "
-            "Permute Lambda MaxPooling1D MaxPooling3D AveragePooling1D LocallyConnected2D InstanceNorm2d "
-            "LocalResponseNorm GaussianNoise GaussianDropout UnitNormalization SpectralNormalization Unflatten "
-            "PixelShuffle FractionalMaxPool2d LPPool2d Bilinear DropConnect Maxout", Part(
-                "no layer", note=_NO_SUCH_LAYER)),
-    **parts("LSTM GRU SimpleRNN RNN Bidirectional TimeDistributed Embedding Attention MultiHeadAttention "
-            "MultiheadAttention TransformerEncoder TransformerEncoderLayer TextVectorization", Part(
+    **parts("Sequential Model ModuleList ModuleDict Module Layer Pipeline Wrapper Container", Part(
+        "no layer", note=N_("its layers stand in the list by themselves"))),
+    **parts("TorchModuleWrapper JaxLayer FlaxLayer TFSMLayer Lambda", Part("no layer", note=N_(
+        "a network of your own is given in Python: kilat.train(…, network=…)"))),
+    **{f"{name}{number}D".replace(f"{{}}DTranspose{number}D", f"{number}DTranspose"): Part("no "
+            "layer", note=_TWO_DIMENSIONS)
+       for name in _NOT_2D.split() for number in (1, 3)},
+    **parts("BatchNorm3d", Part("no layer", note=_TWO_DIMENSIONS)),
+    **parts("Conv2DTranspose Convolution2DTranspose ConvTranspose2d LazyConvTranspose2d UpSampling2D Upsample "
+            "UpsamplingBilinear2d UpsamplingNearest2d Cropping2D Reshape Permute LocallyConnected2D InstanceNorm2d "
+            "LazyInstanceNorm2d LocalResponseNorm CrossMapLRN2d GaussianNoise GaussianDropout UnitNormalization "
+            "SpectralNormalization Unflatten PixelShuffle PixelUnshuffle ChannelShuffle Fold Unfold MaxUnpool2d "
+            "FractionalMaxPool2d LPPool2d Bilinear DropConnect Maxout ActivityRegularization EinsumDense "
+            "PairwiseDistance",
+            Part("no layer", note=_NO_SUCH_LAYER)),
+    **parts("LSTM LSTMCell GRU GRUCell SimpleRNN SimpleRNNCell RNN RNNCell StackedRNNCells Bidirectional "
+            "TimeDistributed "
+            "ConvLSTM2D Embedding EmbeddingBag ReversibleEmbedding Attention AdditiveAttention MultiHeadAttention "
+            "MultiheadAttention GroupQueryAttention Transformer TransformerEncoder TransformerEncoderLayer "
+            "TransformerDecoder TransformerDecoderLayer TextVectorization CategoryEncoding Discretization Hashing "
+            "HashedCrossing IntegerLookup StringLookup Masking RepeatVector MelSpectrogram STFTSpectrogram", Part(
                 "no layer", note=_SEQUENCES)),
 }  # fmt: skip
 """Layers by their name; ``place`` is ``layer`` where one layer of a recipe stands for it."""
 
 
+_ANY_ACTIVATION = {
+    **named("inplace dim axis approximate alpha lower upper beta threshold value lambd", left_out()),
+    **named("min_val max_val min_value max_value", left_out()),
+    **_KERAS_ANY,
+}
+
+
 def _activation(names: str, name: str, parameters: Mapping[str, Word] | None = None, note: str = "") -> dict[str, Part]:
-    options = {**(parameters or {}), **named("inplace dim axis approximate", left_out()), **_KERAS_ANY}
-    return parts(names, Part("activation", {"name": name}, options, note))
+    own = parameters or {}
+    rest = {key: word for key, word in _ANY_ACTIVATION.items() if key not in own}
+    return parts(names, Part("activation", {"name": name}, {**own, **rest}, note))
 
 
 _NEAREST = N_("there is no such function; this one is near to it")
@@ -237,7 +283,8 @@ ACTIVATIONS: dict[str, Part] = {
     **_activation("LeakyReLU leaky_relu", "leaky_relu", _SLOPE, N_(
         "without a slope it is 0.2; Keras's LeakyReLU has 0.3, PyTorch's 0.01")),
     **_activation("PReLU", "prelu", {"shared_axes": to("shared", value=bool), "num_parameters": left_out(),
-                                     **named("init alpha_initializer", left_out())}),
+                                     **named("init alpha_initializer alpha_regularizer alpha_constraint "
+                                             "device", left_out())}),
     **_activation("ELU", "elu", {"alpha": left_out()}),
     **_activation("SELU", "selu"),
     **_activation("GELU", "gelu"),
@@ -245,13 +292,14 @@ ACTIVATIONS: dict[str, Part] = {
     **_activation("Mish", "mish"),
     **_activation("Tanh", "tanh"),
     **_activation("Sigmoid", "sigmoid"),
-    **_activation("Softmax LogSoftmax", "softmax"),
+    **_activation("Softmax LogSoftmax Softmax2d Softmin", "softmax"),
     **_activation("linear", "none"),
     **_activation("Hardswish hard_swish hard_silu", "silu", note=_NEAREST),
     **_activation("Hardtanh Softsign hard_tanh Tanhshrink", "tanh", note=_NEAREST),
-    **_activation("hard_sigmoid Hardsigmoid LogSigmoid", "sigmoid", note=_NEAREST),
-    **_activation("ReLU6 relu6 Threshold RReLU", "relu", note=_NEAREST),
-    **_activation("CELU exponential Softplus", "elu", note=_NEAREST),
+    **_activation("hard_sigmoid Hardsigmoid LogSigmoid sparse_sigmoid", "sigmoid", note=_NEAREST),
+    **_activation("ReLU6 relu6 Threshold RReLU Softshrink Hardshrink soft_shrink hard_shrink sparsemax "
+            "sparse_plus", "relu", note=_NEAREST),
+    **_activation("CELU exponential Softplus squareplus", "elu", note=_NEAREST),
     **_activation("GLU", "gelu", note=_NEAREST),
 }  # fmt: skip
 """Activation functions by their name."""

@@ -126,6 +126,7 @@ OPTIONS: dict[str, Word] = {
         "pixels are normalised by input.normalise"))),
     **named("color_mode color colour_mode channels in_chans n_channels in_channels", to("input.colour", value=_colour)),
     **named("cache", to("input.cache", value=_cached)),
+    "pad_to_aspect_ratio": to("resize", value=lambda yes: "pad" if yes else NOTHING),
     **named("interpolation resize_method crop_to_aspect_ratio keep_aspect_ratio", left_out(N_(
         "resize: crop, squash or pad says how pictures that are not square are fitted"))),
     # networks
@@ -174,7 +175,10 @@ OPTIONS: dict[str, Word] = {
             "per_device_eval_batch_size gradient_accumulation_steps accumulate_grad_batches accumulate nbs "
             "data_format sync_bn benchmark cudnn_benchmark persistent_workers deterministic multi_gpu distributed ddp "
             "strategy rect dataloader task mode save exist_ok single_cls profile fraction split save_json conf iou "
-            "max_det dnn visualize cls_pw class_name keras_version backend", _BY_ITSELF),
+            "max_det dnn visualize cls_pw class_name keras_version backend run_eagerly steps_per_execution "
+            "auto_scale_loss "
+            "loss_weights weighted_metrics follow_links format class_names", _BY_ITSELF),
+    "sample_weight": left_out(N_("classes may have weights (class_weight), pictures have none")),
     **named("plots metrics metric scoring eval_metric monitor_metrics evaluation_strategy eval_strategy "
             "validation_freq log_every_n_steps logging_steps report_to", _MEASURED),
     **named("verbose disp show_progress progress_bar progress", left_out(N_(
@@ -196,6 +200,6 @@ CONTAINERS = frozenset(map(normal, """
     hparams params config args learner dls augmentation augmentations data_augmentation transforms transform
     train_transforms tfms item_tfms batch_tfms aug aug_transforms ImageDataGenerator image_data_generator preprocess
     optimizer_params optimizer_args optimizer_config scheduler_params lr_scheduler_params dataset_args dataloader_args
-    loader model_params defaults settings
+    loader model_params defaults settings Compose RandomApply RandomChoice RandomOrder SomeOf OneOf Pipeline
 """.split()))  # fmt: skip
 """Words for groups of options or parts, which have no counterpart themselves."""

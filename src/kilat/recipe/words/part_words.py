@@ -1,5 +1,6 @@
 """Optimizers, schedules, losses, callbacks and augmentation of other libraries, and the sections that they are here."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,11 @@ def _is_share(given: Any) -> bool:
     """Return whether a rotation is a share of a full turn, as in Keras, rather than degrees, as in PyTorch."""
     numbers = given if isinstance(given, list) else [given]
     return all(isinstance(one, int | float) and abs(one) <= 1 for one in numbers)
+
+
+def _sheared(given: Any) -> Any:
+    """Return the angle in degrees of a shear by a share of the height."""
+    return round(math.degrees(math.atan(even_range(given))), 1)
 
 
 def _flips(mode: Any) -> list[Any]:
@@ -104,7 +110,7 @@ OPTIMIZERS: dict[str, Part] = {
     **_optimizer("nesterov", "nesterov", {"momentum": to("momentum"), **_ANY_OPTIMIZER}),
     **_optimizer("Adadelta RAdam Adafactor Ftrl Rprop ASGD SparseAdam AdaBelief Ranger adam_mini", "adam",
                  note=_OTHER_OPTIMIZER),
-    **_optimizer("LAMB LARS Lookahead QHAdam Sophia Shampoo SOAP", "adamw", note=_OTHER_OPTIMIZER),
+    **_optimizer("ScheduleFreeAdamW LAMB LARS Lookahead QHAdam Sophia Shampoo SOAP", "adamw", note=_OTHER_OPTIMIZER),
     **_optimizer("LBFGS", "adam", note=_OTHER_OPTIMIZER),
 }  # fmt: skip
 
@@ -113,6 +119,12 @@ OPTIMIZERS: dict[str, Part] = {
 _BASE_RATE = to("fit.optimizer.learning_rate")
 _ANY_SCHEDULE = {
     **named("initial_learning_rate max_lr lr_max base_lr learning_rate", _BASE_RATE),
+    **named("end_learning_rate end_factor", left_out(N_("end is a share of the learning rate, such as end: 0.01"))),
+    **named(
+        "power cycle start_factor factor m_mul t_mul first_decay_steps step_size_up step_size_down mode gamma "
+        "scale_fn scale_mode cycle_momentum base_momentum max_momentum staircase",
+        left_out(),
+    ),
     **named("optimizer last_epoch verbose name total_steps total_iters epochs steps_per_epoch", left_out()),
 }
 _WHOLE = N_("it goes over the whole training")
@@ -128,7 +140,7 @@ _PLATEAU = {
     "min_lr": to("floor"),
     "eps": left_out(),
 }
-_BY_STEPS = {"decay_steps": to("steps"), "decay_rate": to("factor"), "staircase": to("staircase")}
+_BY_STEPS = {"decay_steps": to("steps"), "decay_rate": to("factor"), "staircase": to("staircase"), "name": left_out()}
 _COSINE = {
     "T_max": left_out(_WHOLE),
     "decay_steps": left_out(_WHOLE),
@@ -164,20 +176,21 @@ SCHEDULES: dict[str, Part] = {
         **named("final_div_factor div_final", left_out(N_("end is a share of the learning rate"))),
         **named("anneal_strategy cycle_momentum base_momentum max_momentum three_phase", left_out()), **_ANY_SCHEDULE}),
     **_schedule("StepLR step", {"name": "exponential", "epochs": 30, "factor": 0.1, "staircase": True}, {
-        "optimizer": left_out(), "step_size": to("epochs"), "gamma": to("factor")}),
+        "optimizer": left_out(), "step_size": to("epochs"), "gamma": to("factor"), "last_epoch": left_out()}),
     **_schedule("ExponentialLR", {"name": "exponential", "epochs": 1, "factor": 0.95, "staircase": True}, {
-        "optimizer": left_out(), "gamma": to("factor")}),
+        "optimizer": left_out(), "gamma": to("factor"), "last_epoch": left_out()}),
     **_schedule("ExponentialDecay", {"name": "exponential"}, {"initial_learning_rate": _BASE_RATE, **_BY_STEPS}),
     **_schedule("InverseTimeDecay", {"name": "power"}, {"initial_learning_rate": _BASE_RATE,
                 "decay_steps": to("steps"),
-                "decay_rate": left_out(N_("steps are those after which the rate has halved"))}),
+                "decay_rate": left_out(N_("steps are those after which the rate has halved")),
+                **named("staircase name", left_out())}),
     **_schedule("MultiStepLR multistep", {"name": "milestones"}, {
         "optimizer": left_out(), "milestones": to("boundaries"),
-                                                        "gamma": to("factor")}),
+                                                        "gamma": to("factor"), "last_epoch": left_out()}),
     **_schedule("PiecewiseConstantDecay PiecewiseConstant", {"name": "piecewise"}, {
         "boundaries": to("boundaries", note=N_("boundaries are counted in epochs")),
         "values": to("factors", value=lambda rates: [round(rate / rates[0], 12) for rate in rates],
-                     note=N_("factors are shares of the learning rate"))}),
+                     note=N_("factors are shares of the learning rate")), "name": left_out()}),
     **_schedule("PolynomialDecay", {"name": "linear"}, _COSINE_DECAY),
     **_schedule("PolynomialLR polynomial poly LinearLR linear linear_warmup "
                 "get_linear_schedule_with_warmup",
@@ -191,7 +204,8 @@ SCHEDULES: dict[str, Part] = {
 
 _SMOOTHING = to("label_smoothing")
 _LOSS = {**named("label_smoothing smoothing eps", _SMOOTHING), **named(
-    "from_logits reduction name weight ignore_index size_average reduce axis ignore_class", left_out())}  # fmt: skip
+    "from_logits reduction name dtype delta apply_class_balancing weight ignore_index size_average reduce axis "
+    "ignore_class", left_out())}  # fmt: skip
 _FOCAL = {"alpha": to("alpha"), "gamma": to("gamma"), **_LOSS}
 _NO_LOSS = N_("there is no such loss for classes; this one is the usual choice")
 
@@ -217,20 +231,27 @@ OTHERS: dict[str, Part] = {
     **_loss("CategoricalFocalCrossentropy BinaryFocalCrossentropy FocalLoss FocalLossFlat sigmoid_focal_loss", "focal",
             _FOCAL),
     **_loss("MeanSquaredError mse MSELoss l1loss mae hinge CategoricalHinge MultiMarginLoss KLDivergence KLDivLoss "
-            "Poisson Huber CosineSimilarity TripletMarginLoss ArcFace SoftTargetCrossEntropy", "cross_entropy",
+            "Poisson Huber HuberLoss SmoothL1Loss CosineSimilarity TripletMarginLoss ArcFace "
+            "SoftTargetCrossEntropy Dice "
+            "Tversky LogCosh MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredLogarithmicError "
+            "SquaredHinge CTC "
+            "CTCLoss Circle CategoricalGeneralizedCrossEntropy MultiLabelMarginLoss MultiLabelSoftMarginLoss "
+            "SoftMarginLoss CosineEmbeddingLoss HingeEmbeddingLoss MarginRankingLoss PoissonNLLLoss "
+            "GaussianNLLLoss", "cross_entropy",
             note=_NO_LOSS),
     **parts("EarlyStopping EarlyStoppingCallback EarlyStop", Part("fit.early_stopping", {"patience": 0}, _STOP)),
-    **parts("ModelCheckpoint SaveModelCallback Checkpoint", Part("", {"fit.keep": "best"}, {
+    **parts("ModelCheckpoint SaveModelCallback Checkpoint OrbaxCheckpoint", Part("", {"fit.keep": "best"}, {
         **named("filepath save_best_only monitor mode save_weights_only save_freq verbose fname dirpath filename "
                 "save_top_k save_last every_epoch", left_out())})),
     **parts("TensorBoard WandbLogger WandbCallback WandbMetricsLogger MLFlowLogger CometLogger", Part(
         "", note=N_("kilat train --track keeps the run in MLflow, and every run has its curves in the report"))),
     **parts("CSVLogger History ProgbarLogger ProgressBar RichProgressBar LearningRateMonitor BackupAndRestore "
-            "TerminateOnNaN Recorder", Part("", note=N_("every run does that by itself"))),
+            "TerminateOnNaN Recorder RemoteMonitor LambdaCallback", Part("", note=N_("every run does that by itself"))),
     **parts("SWA StochasticWeightAveraging SWALR AveragedModel", Part("", {"fit.swa_epochs": 5}, {
         **named("swa_epochs", to("fit.swa_epochs")),
         **named("swa_epoch_start swa_lrs swa_lr device avg_fn", left_out())})),
-    **parts("EMA ModelEma ModelEmaV2 EMACallback ExponentialMovingAverage", Part("", {"fit.ema": 0.999}, {
+    **parts("EMA ModelEma ModelEmaV2 EMACallback ExponentialMovingAverage "
+            "SwapEMAWeights", Part("", {"fit.ema": 0.999}, {
         **named("decay momentum", to("fit.ema"))})),
     **parts("GradientClip GradientClipping clip_grad_norm_", Part("", {"fit.clip.global_norm": 1.0}, {
         **named("max_norm", to("fit.clip.global_norm"))})),
@@ -273,7 +294,8 @@ AUGMENTATION: dict[str, Part] = {
                     width_factor=to("augment.width_shift", value=even_range)),
     **_augmentation("RandomHeight", {"augment.height_shift": 0.1}, factor=left_out()),
     **_augmentation("RandomWidth", {"augment.width_shift": 0.1}, factor=left_out()),
-    **_augmentation("RandomShear", {"augment.shear": 10}),
+    **_augmentation("RandomShear", {"augment.shear": 10}, x_factor=to("augment.shear", value=_sheared),
+                    y_factor=left_out()),
     **_augmentation("RandomBrightness", {"augment.channel_shift": 0.2},
                     factor=to("augment.channel_shift", value=even_range)),
     **_augmentation("RandomContrast Contrast", {"augment.contrast": 0.2},
@@ -284,7 +306,9 @@ AUGMENTATION: dict[str, Part] = {
                     brightness_limit=to("augment.brightness", value=even_range),
                     contrast_limit=to("augment.contrast", value=even_range)),
     **_augmentation("ColorJitter RandomColorJitter", {}, brightness=to("augment.brightness"),
-                    contrast=to("augment.contrast"), saturation=_ONE_COLOUR, hue=_ONE_COLOUR),
+                    contrast=to("augment.contrast"), brightness_factor=to("augment.brightness", value=even_range),
+                    contrast_factor=to("augment.contrast", value=even_range), saturation_factor=_ONE_COLOUR,
+                    hue_factor=_ONE_COLOUR, saturation=_ONE_COLOUR, hue=_ONE_COLOUR),
     **_augmentation("RandomCrop", {"augment.crop": 4}, size=left_out(), width=left_out(), height=left_out(),
                     padding=to("augment.crop"), pad_if_needed=left_out(), padding_mode=left_out()),
     **_augmentation("RandomResizedCrop RandomResizedCropGPU RandomResizedCropAndInterpolation RandomSizedCrop",
@@ -312,14 +336,18 @@ AUGMENTATION: dict[str, Part] = {
                     max_size=left_out()),
     **_augmentation("CenterCrop", {"resize": "crop"}, size=to("size"), height=to("size"), width=left_out()),
     **_augmentation("Normalize", {}, N_("pixels are normalised by input.normalise"), mean=left_out(), std=left_out()),
-    **_augmentation("ToTensor PILToTensor ToImage ToDtype ConvertImageDtype ToTensorV2 Compose", {},
+    **_augmentation("ToTensor PILToTensor ToImage ToDtype ConvertImageDtype ToTensorV2 ToPILImage ToPureTensor "
+            "RGB Identity", {},
                     N_("kilat does that by itself")),
     **_augmentation("Grayscale", {"input.colour": "grey"}, num_output_channels=left_out()),
     **_augmentation(
         "GaussianBlur RandomGrayscale RandomPerspective ElasticTransform RandomHue RandomSaturation RandomSharpness "
         "RandomInvert RandomPosterize RandomSolarize RandomEqualize RandomAutocontrast RandomAdjustSharpness "
         "GaussNoise Blur MotionBlur HueSaturationValue CLAHE GridDistortion RandomGamma RGBShift ToGray "
-        "Mosaic Posterize Solarize RandomGaussianBlur RandomPosterization RandomColorDegeneration ToSepia Warp "
+        "Equalization Solarization AutoContrast RandomElasticTransform JPEG RandomResize ScaleJitter RandomZoomOut "
+        "RandomPhotometricDistort RandomChannelPermutation RandomShortestSize FiveCrop TenCrop LinearTransformation "
+        "ContrastLimitedAdaptiveHistogramEqualization GaussianNoise RandomIoUCrop Mosaic Posterize Solarize "
+        "RandomGaussianBlur RandomPosterization RandomColorDegeneration ToSepia Warp "
         "ImageCompression", {},
         _NO_AUGMENTATION),
 }  # fmt: skip

@@ -14,6 +14,7 @@ import yaml
 from kilat.recipe.network import KINDS
 from kilat.recipe.option_tree import option_names, option_paths
 from kilat.recipe.put_option import NoPlaceError, put_option
+from kilat.recipe.renamed import renamed_sentence
 from kilat.recipe.sections import Recipe
 from kilat.recipe.words.build_part import build_part
 from kilat.recipe.words.call import Call, as_call
@@ -210,6 +211,8 @@ class _Translation:
             inside: the path of the section.
             where: the path of the place in the recipe as given.
         """
+        if renamed_sentence(".".join(where)):
+            return False
         before, is_near_top = len(self.changes), len(inside) < 2
         if word := self._word(key, inside):
             pairs = self._placed(converted(word, value), inside)
@@ -236,7 +239,9 @@ class _Translation:
 
     def _stray_layer(self, key: str, value: Any, where: Path) -> bool:
         """Translate a layer that stands outside of the list of layers; return whether it is one."""
-        if key not in KINDS and find_part({**LAYERS, **ACTIVATIONS}, key) is None:
+        table = {**LAYERS, **ACTIVATIONS}
+        part = find_part(table, key)
+        if key not in KINDS and (part is None or (part.place != "layer" and key.rpartition(".")[2] not in table)):
             return False
         before = len(self.changes)
         given = {key: value} if key in KINDS else as_call({key: value}) or Call(key)
@@ -290,7 +295,10 @@ class _Translation:
         for number, item in enumerate(given):
             call = as_call(item)
             part = None if call is None else find_part(PARTS, call.name)
-            if call is None or part is None:
+            if call is not None and normal(call.name) in CONTAINERS:  # Compose([…])
+                inner = call.given[0] if len(call.given) == 1 else list(call.given)
+                understood &= self._container(inner, (*where, str(number)))
+            elif call is None or part is None:
                 understood = False
             else:
                 self._part_elsewhere(part, call, (*where, str(number)))

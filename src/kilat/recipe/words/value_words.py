@@ -47,7 +47,7 @@ def spelled(given: Any, path: tuple[str, ...]) -> Any:
     own = _names_at(path)
     if not own or not isinstance(given, str | int) or isinstance(given, bool) or given in own:
         return given
-    word = normal(given)
+    word = normal(given).removesuffix("initializer")
     return next((name for name in own if normal(name) == word), None) or next(
         (name for name in _VALUES.get(word, ()) if name in own), given
     )

@@ -1,6 +1,7 @@
 """Every word in the tables leads to a recipe that is valid: no line that is shown is refused in its turn."""
 
 import itertools
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from kilat.recipe.network import ACTIVATIONS as RECIPE_ACTIVATIONS
 from kilat.recipe.network import KINDS
 from kilat.recipe.overrides import sections_that_count
 from kilat.recipe.words.layer_words import ACTIVATIONS, LAYERS
+from kilat.recipe.words.lookup import find_part, own_part
 from kilat.recipe.words.option_words import OPTIONS
 from kilat.recipe.words.part_words import PARTS
 from kilat.recipe.words.translate import translate
@@ -69,3 +71,19 @@ def test_an_activation_of_a_layer_and_of_the_network() -> None:
     for word in ACTIVATIONS.keys() - set(RECIPE_ACTIVATIONS):
         assert is_valid({"model": {"layers": HEAD, "activation": word}}), word
         assert is_valid({"model": {"layers": [{"conv": {"filters": 4, "activation": word}}, *HEAD]}}), word
+
+
+@pytest.mark.slow
+def test_every_layer_of_keras_and_of_torch_has_an_entry() -> None:
+    """Whatever they have in their newest version: a new layer is one to be written down."""
+    keras = pytest.importorskip("keras", reason="the extra keras is not installed")
+    nn = pytest.importorskip("torch", reason="the extra torch is not installed").nn
+    tables = {**LAYERS, **ACTIVATIONS, **PARTS}
+    no_layers = re.compile(
+        r"InputSpec|MaxNumBoundingBoxes|.*(Parameter|Buffer|Loss|Loss2d|LossOptions|Base|Container)s?.*|DataParallel"
+    )
+    for library in (keras.layers, nn):
+        names = [
+            name for name in dir(library) if isinstance(getattr(library, name), type) and not no_layers.fullmatch(name)
+        ]
+        assert [name for name in names if not (find_part(tables, name) or own_part(name))] == []

@@ -85,7 +85,7 @@ class TestLayers:
         assert found == "model.layers.0: under augment, write horizontal_flip: true"
 
     def test_what_has_no_counterpart_is_said_to_have_none(self, problems: Problems) -> None:
-        first, second = lines_for_layer(problems, "- LSTM: 64\n- Lambda: x")
+        first, second = lines_for_layer(problems, "- LSTM: 64\n- Reshape: 3")
         assert first.startswith(
             "model.layers.0: leave it out (there is no such layer: kilat's networks are for pictures"
         )
