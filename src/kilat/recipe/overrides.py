@@ -49,7 +49,8 @@ def apply_overrides(document: dict[str, Any], overrides: dict[str, Any]) -> tupl
 
 def sections_that_count(document: Mapping[str, Any], overrides: Iterable[str] = ()) -> Sequence[str]:
     """Return the sections of a trained network, of a frozen backbone, or of one that is unfrozen."""
-    is_trained = document.get("model") is not None or any(key.partition(".")[0] == "model" for key in overrides)
+    model = document.get("model")  # the name of a backbone is no network of layers
+    is_trained = not isinstance(model, str | None) or any(key.partition(".")[0] == "model" for key in overrides)
     fit = Fit.model_construct(unfreeze="all") if "fit" in document else Fit()
     return Recipe.model_construct(model=Network.model_construct() if is_trained else None, fit=fit).sections
 

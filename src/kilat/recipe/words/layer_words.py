@@ -175,13 +175,15 @@ _TORCH_NORM = {
 }
 _TWO_DIMENSIONS = N_("there is no such layer: pictures have two dimensions")
 _NOT_2D = (
-    "Conv Convolution SeparableConv SeparableConvolution DepthwiseConv ConvTranspose Conv{}DTranspose LazyConv "
-    "LazyConvTranspose MaxPool MaxPooling AvgPool AveragePooling GlobalAvgPool GlobalAveragePooling GlobalMaxPool "
-    "GlobalMaxPooling AdaptiveAvgPool AdaptiveAveragePooling AdaptiveMaxPool AdaptiveMaxPooling LPPool MaxUnpool "
-    "FractionalMaxPool InstanceNorm LazyInstanceNorm LazyBatchNorm Dropout SpatialDropout UpSampling ZeroPadding "
-    "ZeroPad ReflectionPad ReplicationPad CircularPad ConstantPad Cropping ConvLSTM LocallyConnected"
+    "Conv{}D Convolution{}D SeparableConv{}D SeparableConvolution{}D DepthwiseConv{}D ConvTranspose{}D "
+    "LazyConv{}D LazyConvTranspose{}D MaxPool{}D MaxPooling{}D AvgPool{}D AveragePooling{}D GlobalAvgPool{}D "
+    "GlobalAveragePooling{}D GlobalMaxPool{}D GlobalMaxPooling{}D AdaptiveAvgPool{}D AdaptiveAveragePooling{}D "
+    "AdaptiveMaxPool{}D AdaptiveMaxPooling{}D LPPool{}D MaxUnpool{}D FractionalMaxPool{}D InstanceNorm{}D "
+    "LazyInstanceNorm{}D LazyBatchNorm{}D Dropout{}D SpatialDropout{}D UpSampling{}D ZeroPadding{}D ZeroPad{}D "
+    "ReflectionPad{}D ReplicationPad{}D CircularPad{}D ConstantPad{}D Cropping{}D ConvLSTM{}D LocallyConnected{}D "
+    "Conv{}DTranspose Convolution{}DTranspose "
 )
-"""Layers for one dimension or three, by what comes before the number."""
+"""Layers for one dimension or three, which their names say."""
 
 _NO_SUCH_LAYER = N_("there is no such layer")
 _SEQUENCES = N_("there is no such layer: kilat's networks are for pictures, not for sequences or text")
@@ -241,9 +243,7 @@ LAYERS: dict[str, Part] = {
         "no layer", note=N_("its layers stand in the list by themselves"))),
     **parts("TorchModuleWrapper JaxLayer FlaxLayer TFSMLayer Lambda", Part("no layer", note=N_(
         "a network of your own is given in Python: kilat.train(…, network=…)"))),
-    **{f"{name}{number}D".replace(f"{{}}DTranspose{number}D", f"{number}DTranspose"): Part("no "
-            "layer", note=_TWO_DIMENSIONS)
-       for name in _NOT_2D.split() for number in (1, 3)},
+    **{name.format(number): Part("no layer", note=_TWO_DIMENSIONS) for name in _NOT_2D.split() for number in (1, 3)},
     **parts("BatchNorm3d", Part("no layer", note=_TWO_DIMENSIONS)),
     **parts("Conv2DTranspose Convolution2DTranspose ConvTranspose2d LazyConvTranspose2d UpSampling2D Upsample "
             "UpsamplingBilinear2d UpsamplingNearest2d Cropping2D Reshape Permute LocallyConnected2D InstanceNorm2d "

@@ -74,8 +74,9 @@ def test_an_activation_of_a_layer_and_of_the_network() -> None:
 
 
 @pytest.mark.slow
-def test_every_layer_of_keras_and_of_torch_has_an_entry() -> None:
+def test_every_layer_of_keras_and_of_torch_has_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever they have in their newest version: a new layer is one to be written down."""
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
     keras = pytest.importorskip("keras", reason="the extra keras is not installed")
     nn = pytest.importorskip("torch", reason="the extra torch is not installed").nn
     tables = {**LAYERS, **ACTIVATIONS, **PARTS}
