@@ -58,7 +58,11 @@ class Verb(TyperCommand):
             except KeyboardInterrupt as interrupt:
                 number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
                 kept: list[str] = getattr(interrupt, "__notes__", [])
-                hint = _("The same command goes on from there:\n  {command}") if kept else _("To run it again:\n  {command}")
+                hint = (
+                    _("The same command goes on from there:\n  {command}")
+                    if kept
+                    else _("To run it again:\n  {command}")
+                )
                 message = " ".join([_("Stopped by {signal}.").format(signal=number.name), *kept])
                 raise Stopped(number, message, hint=hint.format(command=typed_command())) from None
 

@@ -14,12 +14,12 @@ from kilat.fit.checkpoint import Checkpoints  # noqa: E402
 from kilat.fit.distributed.group import ALONE, Group  # noqa: E402
 from kilat.fit.loader import InMemory  # noqa: E402
 from kilat.fit.loop import Trainer  # noqa: E402
-from kilat.runtime.signals import Stopped  # noqa: E402
 from kilat.fit.train_state import TrainSpec  # noqa: E402
 from kilat.model.feature_extractor import FeatureExtractor  # noqa: E402
 from kilat.model.finetuned import FineTuned  # noqa: E402
 from kilat.probe import Head  # noqa: E402
 from kilat.runtime.deadline import Deadline  # noqa: E402
+from kilat.runtime.signals import Stopped  # noqa: E402
 
 SIDE, COUNT, VALIDATION, BATCH = 32, 48, 12, 12
 CLASSES = ("a", "b", "c")

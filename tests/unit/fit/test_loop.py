@@ -13,9 +13,9 @@ from torch import nn  # noqa: E402
 
 from kilat.errors import RunError  # noqa: E402
 from kilat.fit.saver import ROLLBACKS  # noqa: E402
-from kilat.runtime.signals import Stopped  # noqa: E402
 from kilat.locale.notes import Note  # noqa: E402
 from kilat.runtime.deadline import Deadline  # noqa: E402
+from kilat.runtime.signals import Stopped  # noqa: E402
 
 EVERYTHING = {
     "layers": [{"conv": 4}, "batch_norm", "max_pool", "flatten", {"dropout": 0.3}, {"dense": "classes"}],

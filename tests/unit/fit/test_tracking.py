@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("mlflow", reason="the extra track is not installed")
 
 from kilat.errors import MissingExtra, RunError
-from kilat.runtime.signals import Stopped
 from kilat.fit.tracking import Tracker, flatten
+from kilat.runtime.signals import Stopped
 
 RECIPE = {"fit": {"epochs": 2, "optimizer": {"name": "adam"}}, "model": {"layers": [{"dense": 3}, "softmax"]}}
 
