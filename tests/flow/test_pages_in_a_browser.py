@@ -148,7 +148,7 @@ def test_in_print_there_is_nothing_to_operate(open_page, report):
 def test_disputed_pictures_are_narrowed_to_those_that_one_run_has_right(open_page, digits_run, tmp_path):
     from kilat.report import compare_page
 
-    other = kilat.train("digits", runs=tmp_path, **{"head.components": 6, "features.small_network": None})
+    other = kilat.train("digits", runs=tmp_path, **{"head.components": 6, "features.small_network": "none"})
     page_file = tmp_path / "comparison.html"
     page_file.write_text(compare_page.render(kilat.compare(digits_run, other)), "utf-8")
     page = open_page(page_file)
