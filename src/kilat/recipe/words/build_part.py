@@ -6,7 +6,7 @@ from typing import Any
 
 from kilat.recipe.words.call import Call
 from kilat.recipe.words.lookup import converted, find_word
-from kilat.recipe.words.part_words import milestones
+from kilat.recipe.words.part_words import COMPUTED
 from kilat.recipe.words.word import Part
 
 
@@ -53,8 +53,8 @@ def build_part(part: Part, call: Call) -> BuiltPart:
     if not part.place:
         built.options = {}
         built.elsewhere = built.elsewhere or list(base.items())
-    if built.options.get("name") == "milestones":
-        built.options = milestones(built.options)
+    if compute := COMPUTED.get(str(built.options.get("name"))):
+        built.options = compute(built.options)
     return built
 
 

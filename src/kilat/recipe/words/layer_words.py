@@ -108,7 +108,8 @@ _TORCH_CONV: dict[str, Word] = {
     "dilation": to("dilation", value=_one_side),
     "groups": to("groups"),
     "bias": to("bias"),
-    **named("padding_mode device dtype", left_out()),
+    "padding_mode": left_out(N_("padding is with zeros")),
+    **named("device dtype", left_out()),
 }
 _KERAS_CONV = {
     "filters": to("filters"),
@@ -148,7 +149,9 @@ _POOL = {
     "padding": to("padding", value=_padding),
     "kernel_size": to("size", value=_one_side),
     "data_format": _FORMAT,
-    **named("dilation return_indices ceil_mode count_include_pad", left_out()),
+    "ceil_mode": left_out(N_("sizes are rounded down")),
+    "count_include_pad": left_out(N_("what padding adds does not count")),
+    **named("dilation return_indices divisor_override", left_out()),
     **_KERAS_ANY,
 }
 _RATE = {
@@ -156,9 +159,11 @@ _RATE = {
     **named("seed noise_shape inplace data_format", left_out()),
     **_KERAS_ANY,
 }
+_SCALE_AND_SHIFT = N_("it always has a scale and a shift")
 _KERAS_NORM = {
+    **named("center scale affine", left_out(_SCALE_AND_SHIFT)),
     **named(
-        "axis center scale beta_initializer gamma_initializer moving_mean_initializer renorm renorm_clipping "
+        "axis beta_initializer gamma_initializer moving_mean_initializer renorm renorm_clipping "
         "moving_variance_initializer renorm_momentum synchronized",
         left_out(),
     ),
@@ -171,7 +176,8 @@ _TORCH_NORM = {
     "num_features": _FROM_PICTURES,
     "eps": to("epsilon"),
     "momentum": to("momentum", value=_keeps_share),
-    **named("affine track_running_stats device dtype bias elementwise_affine", left_out()),
+    **named("affine elementwise_affine bias", left_out(_SCALE_AND_SHIFT)),
+    **named("track_running_stats device dtype", left_out()),
 }
 _TWO_DIMENSIONS = N_("there is no such layer: pictures have two dimensions")
 _NOT_2D = (
@@ -204,8 +210,8 @@ LAYERS: dict[str, Part] = {
     **_layer("Dense", "dense", _DENSE),
     **_layer("Linear LazyLinear FullyConnected FC", "dense", _LINEAR),
     **_layer("BatchNormalization", "batch_norm", _KERAS_NORM),
-    **_layer("BatchNorm2d BatchNorm1d BN LazyBatchNorm2d "
-            "SyncBatchNorm", "batch_norm", _TORCH_NORM, momentum=0.9, epsilon=1e-5),
+    **_layer("BatchNorm2d BatchNorm1d BN LazyBatchNorm2d SyncBatchNorm", "batch_norm", _TORCH_NORM, momentum=0.9,
+             epsilon=1e-5),
     **_layer("LayerNormalization", "layer_norm", _KERAS_NORM),
     **_layer("LayerNorm LayerNorm2d", "layer_norm", {"normalized_shape": _FROM_PICTURES, **_TORCH_NORM}, epsilon=1e-5),
     **_layer("RMSNorm RMSNormalization", "layer_norm", {"normalized_shape": _FROM_PICTURES, **_KERAS_NORM}, N_(
@@ -250,11 +256,9 @@ LAYERS: dict[str, Part] = {
             "LazyInstanceNorm2d LocalResponseNorm CrossMapLRN2d GaussianNoise GaussianDropout UnitNormalization "
             "SpectralNormalization Unflatten PixelShuffle PixelUnshuffle ChannelShuffle Fold Unfold MaxUnpool2d "
             "FractionalMaxPool2d LPPool2d Bilinear DropConnect Maxout ActivityRegularization EinsumDense "
-            "PairwiseDistance",
-            Part("no layer", note=_NO_SUCH_LAYER)),
+            "PairwiseDistance", Part("no layer", note=_NO_SUCH_LAYER)),
     **parts("LSTM LSTMCell GRU GRUCell SimpleRNN SimpleRNNCell RNN RNNCell StackedRNNCells Bidirectional "
-            "TimeDistributed "
-            "ConvLSTM2D Embedding EmbeddingBag ReversibleEmbedding Attention AdditiveAttention MultiHeadAttention "
+            "TimeDistributed ConvLSTM2D Embedding EmbeddingBag ReversibleEmbedding Attention AdditiveAttention MultiHeadAttention "
             "MultiheadAttention GroupQueryAttention Transformer TransformerEncoder TransformerEncoderLayer "
             "TransformerDecoder TransformerDecoderLayer TextVectorization CategoryEncoding Discretization Hashing "
             "HashedCrossing IntegerLookup StringLookup Masking RepeatVector MelSpectrogram STFTSpectrogram", Part(
@@ -279,27 +283,27 @@ def _activation(names: str, name: str, parameters: Mapping[str, Word] | None = N
 _NEAREST = N_("there is no such function; this one is near to it")
 _SLOPE = {**named("alpha negative_slope", to("slope"))}
 ACTIVATIONS: dict[str, Part] = {
-    **_activation("ReLU", "relu", {**named("max_value threshold", left_out())}),
+    **_activation("ReLU", "relu", {"max_value": left_out(N_("it has no upper limit")), "threshold": left_out()}),
     **_activation("LeakyReLU leaky_relu", "leaky_relu", _SLOPE, N_(
         "without a slope it is 0.2; Keras's LeakyReLU has 0.3, PyTorch's 0.01")),
-    **_activation("PReLU", "prelu", {"shared_axes": to("shared", value=bool), "num_parameters": left_out(),
-                                     **named("init alpha_initializer alpha_regularizer alpha_constraint "
-                                             "device", left_out())}),
-    **_activation("ELU", "elu", {"alpha": left_out()}),
+    **_activation("PReLU", "prelu", {
+        **named("shared_axes num_parameters", to("shared", value=bool)),
+        **named("init alpha_initializer alpha_regularizer alpha_constraint device", left_out())}),
+    **_activation("ELU", "elu", {"alpha": left_out(N_("its alpha is 1"))}),
     **_activation("SELU", "selu"),
     **_activation("GELU", "gelu"),
     **_activation("SiLU swish", "silu"),
     **_activation("Mish", "mish"),
     **_activation("Tanh", "tanh"),
     **_activation("Sigmoid", "sigmoid"),
-    **_activation("Softmax LogSoftmax Softmax2d Softmin", "softmax"),
+    **_activation("Softmax LogSoftmax Softmax2d", "softmax"),
     **_activation("linear", "none"),
     **_activation("Hardswish hard_swish hard_silu", "silu", note=_NEAREST),
     **_activation("Hardtanh Softsign hard_tanh Tanhshrink", "tanh", note=_NEAREST),
     **_activation("hard_sigmoid Hardsigmoid LogSigmoid sparse_sigmoid", "sigmoid", note=_NEAREST),
-    **_activation("ReLU6 relu6 Threshold RReLU Softshrink Hardshrink soft_shrink hard_shrink sparsemax "
-            "sparse_plus", "relu", note=_NEAREST),
-    **_activation("CELU exponential Softplus squareplus", "elu", note=_NEAREST),
+    **_activation("ReLU6 relu6 Threshold RReLU Softshrink Hardshrink soft_shrink hard_shrink sparsemax sparse_plus",
+                  "relu", note=_NEAREST),
+    **_activation("CELU exponential Softplus squareplus Softmin", "elu", note=_NEAREST),
     **_activation("GLU", "gelu", note=_NEAREST),
 }  # fmt: skip
 """Activation functions by their name."""

@@ -54,12 +54,23 @@ def _steps(gamma: Any, milestones: Any) -> dict[str, Any]:
     return {"name": "piecewise", "boundaries": milestones, "factors": factors}
 
 
-def milestones(options: Mapping[str, Any]) -> dict[str, Any]:
+def _milestones(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the factors of a rate that falls by the same one at every boundary."""
     given = {key: value for key, value in options.items() if key != "factor"}
     boundaries = options.get("boundaries")
     return {**given, **_steps(options.get("factor", 0.1), boundaries)} if isinstance(boundaries, list) else given
 
+
+def _inverse_time(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the steps after which a rate has halved, where it falls by 1 / (1 + factor × step / steps)."""
+    given = {key: value for key, value in options.items() if key != "factor"}
+    steps, factor = options.get("steps"), options.get("factor", 1)
+    halved = round(steps / factor, 6) if isinstance(steps, int | float) and factor else steps
+    return {**given, "name": "power", "steps": halved}
+
+
+COMPUTED = {"milestones": _milestones, "inverse_time": _inverse_time}
+"""Parts whose options follow from several parameters at once, by the name that they have until then."""
 
 # Optimizers
 
@@ -77,7 +88,8 @@ _ANY_OPTIMIZER = {
     **_CLIPS,
     "ema_momentum": to("fit.ema"),
     **named("use_ema ema_overwrite_frequency loss_scale_factor gradient_accumulation_steps name params jit_compile "
-            "amsgrad foreach maximize capturable differentiable fused centered dampening lr_decay", left_out()),
+            "foreach capturable differentiable fused", left_out()),
+    **named("amsgrad maximize centered dampening lr_decay", left_out(N_("the optimizer has no such option here"))),
 }  # fmt: skip
 _SGD = {
     "learning_rate": _LEARNING_RATE,
@@ -180,22 +192,21 @@ SCHEDULES: dict[str, Part] = {
     **_schedule("ExponentialLR", {"name": "exponential", "epochs": 1, "factor": 0.95, "staircase": True}, {
         "optimizer": left_out(), "gamma": to("factor"), "last_epoch": left_out()}),
     **_schedule("ExponentialDecay", {"name": "exponential"}, {"initial_learning_rate": _BASE_RATE, **_BY_STEPS}),
-    **_schedule("InverseTimeDecay", {"name": "power"}, {"initial_learning_rate": _BASE_RATE,
-                "decay_steps": to("steps"),
-                "decay_rate": left_out(N_("steps are those after which the rate has halved")),
-                **named("staircase name", left_out())}),
+    **_schedule("InverseTimeDecay", {"name": "inverse_time"}, {
+        "initial_learning_rate": _BASE_RATE, "decay_steps": to("steps"), "decay_rate": to("factor"),
+        **named("staircase name", left_out())}),
     **_schedule("MultiStepLR multistep", {"name": "milestones"}, {
-        "optimizer": left_out(), "milestones": to("boundaries"),
-                                                        "gamma": to("factor"), "last_epoch": left_out()}),
+        "optimizer": left_out(), "milestones": to("boundaries"), "gamma": to("factor"), "last_epoch": left_out()}),
     **_schedule("PiecewiseConstantDecay PiecewiseConstant", {"name": "piecewise"}, {
         "boundaries": to("boundaries", note=N_("boundaries are counted in epochs")),
         "values": to("factors", value=lambda rates: [round(rate / rates[0], 12) for rate in rates],
                      note=N_("factors are shares of the learning rate")), "name": left_out()}),
     **_schedule("PolynomialDecay", {"name": "linear"}, _COSINE_DECAY),
-    **_schedule("PolynomialLR polynomial poly LinearLR linear linear_warmup "
-                "get_linear_schedule_with_warmup",
+    **_schedule("PolynomialLR polynomial poly LinearLR linear linear_warmup get_linear_schedule_with_warmup",
                 {"name": "linear"}, _COSINE),
-    **_schedule("constant constant_with_warmup ConstantLR", {"name": "constant"}),
+    **_schedule("constant ConstantLR", {"name": "constant"}),
+    **_schedule("constant_with_warmup get_constant_schedule_with_warmup", {"name": "constant"}, _COSINE, N_(
+        "cosine and linear have a warm-up, constant has none")),
     **parts("LearningRateScheduler LambdaLR MultiplicativeLR ChainedScheduler SequentialLR", Part(
         "", note=N_("a schedule is written in the recipe, such as fit: {schedule: one_cycle}; a function cannot be"))),
 }  # fmt: skip
@@ -204,8 +215,8 @@ SCHEDULES: dict[str, Part] = {
 
 _SMOOTHING = to("label_smoothing")
 _LOSS = {**named("label_smoothing smoothing eps", _SMOOTHING), **named(
-    "from_logits reduction name dtype delta apply_class_balancing weight ignore_index size_average reduce axis "
-    "ignore_class", left_out())}  # fmt: skip
+    "from_logits reduction name dtype delta ignore_index size_average reduce axis ignore_class", left_out()), **named(
+    "weight apply_class_balancing pos_weight", left_out(N_("class_weight says weights of classes")))}  # fmt: skip
 _FOCAL = {"alpha": to("alpha"), "gamma": to("gamma"), **_LOSS}
 _NO_LOSS = N_("there is no such loss for classes; this one is the usual choice")
 
@@ -218,7 +229,8 @@ _STOP = {
     "monitor": to("monitor", value=watched),
     **named("min_delta min_delta_abs", to("min_delta")),
     "patience": to("patience"),
-    **named("verbose mode baseline start_from_epoch comp cb strict check_finite", left_out()),
+    **named("verbose mode comp cb strict check_finite", left_out()),
+    **named("baseline start_from_epoch", left_out(N_("there is no such option"))),
     "restore_best_weights": to("fit.keep", value=lambda yes: "best" if yes else "last"),
 }
 OTHERS: dict[str, Part] = {
@@ -231,14 +243,11 @@ OTHERS: dict[str, Part] = {
     **_loss("CategoricalFocalCrossentropy BinaryFocalCrossentropy FocalLoss FocalLossFlat sigmoid_focal_loss", "focal",
             _FOCAL),
     **_loss("MeanSquaredError mse MSELoss l1loss mae hinge CategoricalHinge MultiMarginLoss KLDivergence KLDivLoss "
-            "Poisson Huber HuberLoss SmoothL1Loss CosineSimilarity TripletMarginLoss ArcFace "
-            "SoftTargetCrossEntropy Dice "
-            "Tversky LogCosh MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredLogarithmicError "
-            "SquaredHinge CTC "
-            "CTCLoss Circle CategoricalGeneralizedCrossEntropy MultiLabelMarginLoss MultiLabelSoftMarginLoss "
-            "SoftMarginLoss CosineEmbeddingLoss HingeEmbeddingLoss MarginRankingLoss PoissonNLLLoss "
-            "GaussianNLLLoss", "cross_entropy",
-            note=_NO_LOSS),
+            "Poisson Huber HuberLoss SmoothL1Loss CosineSimilarity TripletMarginLoss ArcFace SoftTargetCrossEntropy "
+            "Dice Tversky LogCosh MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredLogarithmicError "
+            "SquaredHinge CTC CTCLoss Circle CategoricalGeneralizedCrossEntropy MultiLabelMarginLoss MultiLabelSoftMarginLoss "
+            "SoftMarginLoss CosineEmbeddingLoss HingeEmbeddingLoss MarginRankingLoss PoissonNLLLoss GaussianNLLLoss",
+            "cross_entropy", note=_NO_LOSS),
     **parts("EarlyStopping EarlyStoppingCallback EarlyStop", Part("fit.early_stopping", {"patience": 0}, _STOP)),
     **parts("ModelCheckpoint SaveModelCallback Checkpoint OrbaxCheckpoint", Part("", {"fit.keep": "best"}, {
         **named("filepath save_best_only monitor mode save_weights_only save_freq verbose fname dirpath filename "
@@ -250,9 +259,8 @@ OTHERS: dict[str, Part] = {
     **parts("SWA StochasticWeightAveraging SWALR AveragedModel", Part("", {"fit.swa_epochs": 5}, {
         **named("swa_epochs", to("fit.swa_epochs")),
         **named("swa_epoch_start swa_lrs swa_lr device avg_fn", left_out())})),
-    **parts("EMA ModelEma ModelEmaV2 EMACallback ExponentialMovingAverage "
-            "SwapEMAWeights", Part("", {"fit.ema": 0.999}, {
-        **named("decay momentum", to("fit.ema"))})),
+    **parts("EMA ModelEma ModelEmaV2 EMACallback ExponentialMovingAverage SwapEMAWeights", Part(
+        "", {"fit.ema": 0.999}, {**named("decay momentum", to("fit.ema"))})),
     **parts("GradientClip GradientClipping clip_grad_norm_", Part("", {"fit.clip.global_norm": 1.0}, {
         **named("max_norm", to("fit.clip.global_norm"))})),
     **parts("MixedPrecision GradScaler autocast to_fp16", Part("", {"fit.precision": "auto"})),
@@ -292,8 +300,8 @@ AUGMENTATION: dict[str, Part] = {
     **_augmentation("RandomTranslation", {"augment.width_shift": 0.1, "augment.height_shift": 0.1},
                     height_factor=to("augment.height_shift", value=even_range),
                     width_factor=to("augment.width_shift", value=even_range)),
-    **_augmentation("RandomHeight", {"augment.height_shift": 0.1}, factor=left_out()),
-    **_augmentation("RandomWidth", {"augment.width_shift": 0.1}, factor=left_out()),
+    **_augmentation("RandomHeight RandomWidth", {"augment.zoom": 0.1}, N_("height and width are zoomed independently"),
+                    factor=to("augment.zoom", value=even_range)),
     **_augmentation("RandomShear", {"augment.shear": 10}, x_factor=to("augment.shear", value=_sheared),
                     y_factor=left_out()),
     **_augmentation("RandomBrightness", {"augment.channel_shift": 0.2},
@@ -309,7 +317,9 @@ AUGMENTATION: dict[str, Part] = {
                     contrast=to("augment.contrast"), brightness_factor=to("augment.brightness", value=even_range),
                     contrast_factor=to("augment.contrast", value=even_range), saturation_factor=_ONE_COLOUR,
                     hue_factor=_ONE_COLOUR, saturation=_ONE_COLOUR, hue=_ONE_COLOUR),
-    **_augmentation("RandomCrop", {"augment.crop": 4}, size=left_out(), width=left_out(), height=left_out(),
+    **_augmentation("RandomCrop", {"augment.crop": 4}, N_(
+        "crop is by how many pixels pictures are padded, and then cropped to their size"), size=left_out(),
+                    width=left_out(), height=left_out(),
                     padding=to("augment.crop"), pad_if_needed=left_out(), padding_mode=left_out()),
     **_augmentation("RandomResizedCrop RandomResizedCropGPU RandomResizedCropAndInterpolation RandomSizedCrop",
                     {"augment.resized_crop": 0.08}, size=to("size"), scale=to("augment.resized_crop"),
@@ -322,7 +332,7 @@ AUGMENTATION: dict[str, Part] = {
                     magnitude=to("augment.randaugment.magnitude"), num_magnitude_bins=left_out()),
     **_augmentation("TrivialAugmentWide TrivialAugment", {"augment.trivialaugment": True}),
     **_augmentation("AutoAugment AugMix ColorAugmentation", {"augment.trivialaugment": True},
-                    N_("there is no such augmentation; this one needs no choices and does as much"), policy=left_out()),
+                    N_("there is no such augmentation; this one needs no choices"), policy=left_out()),
     **parts("RandomErasing", Part("", {"augment.erasing": 0.5}, {
         **named("p factor probability", to("augment.erasing")),
         **named("scale max_count sl sh min_aspect mode", left_out()), **_LOOKS})),
@@ -336,9 +346,8 @@ AUGMENTATION: dict[str, Part] = {
                     max_size=left_out()),
     **_augmentation("CenterCrop", {"resize": "crop"}, size=to("size"), height=to("size"), width=left_out()),
     **_augmentation("Normalize", {}, N_("pixels are normalised by input.normalise"), mean=left_out(), std=left_out()),
-    **_augmentation("ToTensor PILToTensor ToImage ToDtype ConvertImageDtype ToTensorV2 ToPILImage ToPureTensor "
-            "RGB Identity", {},
-                    N_("kilat does that by itself")),
+    **_augmentation("ToTensor PILToTensor ToImage ToDtype ConvertImageDtype ToTensorV2 ToPILImage ToPureTensor RGB "
+                    "Identity", {}, N_("kilat does that by itself")),
     **_augmentation("Grayscale", {"input.colour": "grey"}, num_output_channels=left_out()),
     **_augmentation(
         "GaussianBlur RandomGrayscale RandomPerspective ElasticTransform RandomHue RandomSaturation RandomSharpness "
@@ -347,8 +356,7 @@ AUGMENTATION: dict[str, Part] = {
         "Equalization Solarization AutoContrast RandomElasticTransform JPEG RandomResize ScaleJitter RandomZoomOut "
         "RandomPhotometricDistort RandomChannelPermutation RandomShortestSize FiveCrop TenCrop LinearTransformation "
         "ContrastLimitedAdaptiveHistogramEqualization GaussianNoise RandomIoUCrop Mosaic Posterize Solarize "
-        "RandomGaussianBlur RandomPosterization RandomColorDegeneration ToSepia Warp "
-        "ImageCompression", {},
+        "RandomGaussianBlur RandomPosterization RandomColorDegeneration ToSepia Warp ImageCompression", {},
         _NO_AUGMENTATION),
 }  # fmt: skip
 

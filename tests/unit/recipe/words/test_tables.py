@@ -81,7 +81,7 @@ def test_every_layer_of_keras_and_of_torch_has_an_entry(monkeypatch: pytest.Monk
     nn = pytest.importorskip("torch", reason="the extra torch is not installed").nn
     tables = {**LAYERS, **ACTIVATIONS, **PARTS}
     no_layers = re.compile(
-        r"InputSpec|MaxNumBoundingBoxes|.*(Parameter|Buffer|Loss|Loss2d|LossOptions|Base|Container)s?.*|DataParallel"
+        r"InputSpec|MaxNumBoundingBoxes|.*(Parameter|Buffer|Loss|Loss2d|LossOptions|Base|Container)s?.*|DataParallel|.*Options"
     )
     for library in (keras.layers, nn):
         names = [
