@@ -258,8 +258,8 @@ LAYERS: dict[str, Part] = {
             "FractionalMaxPool2d LPPool2d Bilinear DropConnect Maxout ActivityRegularization EinsumDense "
             "PairwiseDistance", Part("no layer", note=_NO_SUCH_LAYER)),
     **parts("LSTM LSTMCell GRU GRUCell SimpleRNN SimpleRNNCell RNN RNNCell StackedRNNCells Bidirectional "
-            "TimeDistributed ConvLSTM2D Embedding EmbeddingBag ReversibleEmbedding Attention AdditiveAttention MultiHeadAttention "
-            "MultiheadAttention GroupQueryAttention Transformer TransformerEncoder TransformerEncoderLayer "
+            "TimeDistributed ConvLSTM2D Embedding EmbeddingBag ReversibleEmbedding Attention AdditiveAttention "
+            "MultiHeadAttention MultiheadAttention GroupQueryAttention Transformer TransformerEncoder TransformerEncoderLayer "
             "TransformerDecoder TransformerDecoderLayer TextVectorization CategoryEncoding Discretization Hashing "
             "HashedCrossing IntegerLookup StringLookup Masking RepeatVector MelSpectrogram STFTSpectrogram", Part(
                 "no layer", note=_SEQUENCES)),

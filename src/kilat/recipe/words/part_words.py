@@ -245,9 +245,9 @@ OTHERS: dict[str, Part] = {
     **_loss("MeanSquaredError mse MSELoss l1loss mae hinge CategoricalHinge MultiMarginLoss KLDivergence KLDivLoss "
             "Poisson Huber HuberLoss SmoothL1Loss CosineSimilarity TripletMarginLoss ArcFace SoftTargetCrossEntropy "
             "Dice Tversky LogCosh MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredLogarithmicError "
-            "SquaredHinge CTC CTCLoss Circle CategoricalGeneralizedCrossEntropy MultiLabelMarginLoss MultiLabelSoftMarginLoss "
-            "SoftMarginLoss CosineEmbeddingLoss HingeEmbeddingLoss MarginRankingLoss PoissonNLLLoss GaussianNLLLoss",
-            "cross_entropy", note=_NO_LOSS),
+            "SquaredHinge CTC CTCLoss Circle CategoricalGeneralizedCrossEntropy MultiLabelMarginLoss SoftMarginLoss "
+            "MultiLabelSoftMarginLoss CosineEmbeddingLoss HingeEmbeddingLoss MarginRankingLoss PoissonNLLLoss "
+            "GaussianNLLLoss", "cross_entropy", note=_NO_LOSS),
     **parts("EarlyStopping EarlyStoppingCallback EarlyStop", Part("fit.early_stopping", {"patience": 0}, _STOP)),
     **parts("ModelCheckpoint SaveModelCallback Checkpoint OrbaxCheckpoint", Part("", {"fit.keep": "best"}, {
         **named("filepath save_best_only monitor mode save_weights_only save_freq verbose fname dirpath filename "
