@@ -259,10 +259,11 @@ LAYERS: dict[str, Part] = {
             "PairwiseDistance", Part("no layer", note=_NO_SUCH_LAYER)),
     **parts("LSTM LSTMCell GRU GRUCell SimpleRNN SimpleRNNCell RNN RNNCell StackedRNNCells Bidirectional "
             "TimeDistributed ConvLSTM2D Embedding EmbeddingBag ReversibleEmbedding Attention AdditiveAttention "
-            "MultiHeadAttention MultiheadAttention GroupQueryAttention Transformer TransformerEncoder TransformerEncoderLayer "
-            "TransformerDecoder TransformerDecoderLayer TextVectorization CategoryEncoding Discretization Hashing "
-            "HashedCrossing IntegerLookup StringLookup Masking RepeatVector MelSpectrogram STFTSpectrogram", Part(
-                "no layer", note=_SEQUENCES)),
+            "MultiHeadAttention MultiheadAttention GroupQueryAttention Transformer TransformerEncoder "
+            "TransformerEncoderLayer TransformerDecoder TransformerDecoderLayer TextVectorization "
+            "CategoryEncoding Discretization Hashing HashedCrossing IntegerLookup StringLookup Masking "
+            "RepeatVector MelSpectrogram STFTSpectrogram",
+            Part("no layer", note=_SEQUENCES)),
 }  # fmt: skip
 """Layers by their name; ``place`` is ``layer`` where one layer of a recipe stands for it."""
 
