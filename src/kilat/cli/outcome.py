@@ -27,8 +27,12 @@ _LOOKED_AT = 3
 def print_run(run: "Run") -> None:
     """Print what a training came to, what follows from it, what to do next, and where its report and its model are."""
     from kilat.report.diagnosis import diagnose
+    from kilat.report.lead import DIAGNOSED
 
     metrics, start = run.metrics, run.start
+    diagnosis = diagnose(run.content().evidence())
+    said = {note.code for note in diagnosis}
+    serious = [one for one in metrics.check.findings if one["severity"] == "serious"]
     _print_counts(metrics.data.used, metrics.data.classes, metrics.data.refused, metrics.timing["total_s"])
     print()
     _print_accuracy(metrics.measured, _measured_on(metrics))
@@ -39,9 +43,9 @@ def print_run(run: "Run") -> None:
         for sentence in (*sentences(metrics.comparison), cost_sentence(metrics.timing)):
             print(wrapped(sentence))
     print()
-    for note in diagnose(run.content().evidence()):
+    for note in diagnosis:
         print(wrapped(note.sentence()))
-    _print_notes(metrics.notes, [one for one in metrics.check.findings if one["severity"] == "serious"])
+    _print_notes(metrics.notes, [one for one in serious if DIAGNOSED.get(one["kind"]) not in said])
     _print_mistakes(metrics.measured, metrics.data.classes)
     check = [] if start.data is None else [_check_command(start.data, start.root, start.reading, start.labels)]
     _print_next(_predict_command(run.folder), *check)

@@ -19,7 +19,7 @@ ENOUGH = 100
 DOUBTS = 2
 """So many serious findings stand in the lead, all of them further down."""
 
-_DIAGNOSED = {
+DIAGNOSED = {
     "leak": "diagnosis_leak",
     "shortcut": "diagnosis_shortcut",
     "suspected_labels": "diagnosis_suspected_labels",
@@ -101,7 +101,7 @@ def verdict(metrics: Metrics, diagnosis: Sequence[Note], findings: Sequence[Show
     """
     said = {note.code for note in diagnosis}
     doubts = [
-        found.title for found in findings if found.severity == "serious" and _DIAGNOSED.get(found.kind) not in said
+        found.title for found in findings if found.severity == "serious" and DIAGNOSED.get(found.kind) not in said
     ]
     if len(doubts) > DOUBTS:
         doubts[DOUBTS - 1] += " " + _("More serious findings are listed under “The data”.")
