@@ -10,8 +10,8 @@ from kilat.report.lead import Request
 from kilat.report.pictures import Thumbnail
 from kilat.report.template import count, fill
 
-MOST_SHOWN = 500
-"""Pictures on the page at most, which keeps it at about 2 MB."""
+MOST_SHOWN = 400
+"""Pictures on the page at most, which keeps it below 2 MB (photos of flowers: 4.5 kB each)."""
 
 
 @dataclass(frozen=True)
