@@ -23,11 +23,11 @@ DIAGNOSES: dict[str, str | tuple[str, str]] = {
         "The classes differ in something beside what they show, and the classifier may go by that: see “The data”. "
         "The accuracy holds only for pictures that differ in the same way."
     ),
-    "diagnosis_few_test_pictures": (
-        N_("With one test picture, chance decides what is measured."),
+    "diagnosis_few_measured": (
+        N_("Measured on one picture, which decides it alone."),
         N_(
-            "With {count:,} test pictures chance decides much of what is measured: the accuracy may as well be "
-            "{low:.0%} or {high:.0%}."
+            "Measured on {count:,} pictures, where chance decides much: the accuracy may as well be {low:.0%} or "
+            "{high:.0%}."
         ),
     ),
     # how a finished model does on other pictures

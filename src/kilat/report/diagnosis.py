@@ -4,6 +4,7 @@ What makes the measurement doubtful comes first, then one thing that holds the c
 advised only where nothing else was found that they would not change.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +19,7 @@ from kilat.report.learning_curve import Point, last_doubling
 from kilat.report.training_course import Course
 
 FEW_TEST = 100
-"""With fewer test pictures than this, chance decides much of what is measured."""
+"""Measured on fewer pictures than this, chance decides much."""
 
 _BROKEN = {"diagnosis_batch_norm", "diagnosis_same_answer", "diagnosis_nothing_learned"}
 """What is said before anything about the measurement: there is nothing yet that is worth measuring well."""
@@ -67,9 +68,12 @@ class Evidence:
 
     @property
     def is_no_better(self) -> bool:
-        """Whether it may be no better than always giving the same answer."""
+        """Whether it may be no better than always giving the same answer, which finds one class of all."""
         majority, interval = self.measured.majority.accuracy, self.measured.accuracy_interval
-        return majority is not None and interval is not None and interval[0] <= majority
+        if majority is None or interval is None or interval[0] > majority:
+            return False
+        of_one_class = 1 / len(self.metrics.data.classes)
+        return (self.measured.balanced_accuracy or 0.0) <= (1 + of_one_class) / 2
 
 
 def diagnose(evidence: Evidence) -> list[Note]:
@@ -129,15 +133,15 @@ def _shortcut(evidence: Evidence) -> Note | None:
     return Note("diagnosis_shortcut") if "shortcut" in evidence.found else None
 
 
-def _few_test_pictures(evidence: Evidence) -> Note | None:
-    return _few(evidence.metrics.test)
+def _few_pictures_measured(evidence: Evidence) -> Note | None:
+    return _few(evidence.measured)
 
 
-def _few(test: Measures) -> Note | None:
-    interval = test.accuracy_interval
-    if not 0 < test.n < FEW_TEST or interval is None:
+def _few(measured: Measures) -> Note | None:
+    interval = measured.accuracy_interval
+    if measured.n >= FEW_TEST or interval is None:
         return None
-    return Note("diagnosis_few_test_pictures", {"count": test.n, "low": interval[0], "high": interval[1]})
+    return Note("diagnosis_few_measured", {"count": measured.n, "low": interval[0], "high": interval[1]})
 
 
 def _batch_norm(evidence: Evidence) -> Note | None:
@@ -181,9 +185,12 @@ def _cut_short(evidence: Evidence) -> Note | None:
 
 def _overfitting(evidence: Evidence) -> Note | None:
     accuracies = evidence.accuracies
-    if accuracies is None or accuracies["training"] - accuracies["validation"] < 0.08:
+    if accuracies is None:
         return None
-    return Note("diagnosis_overfitting", accuracies)
+    right, n = accuracies["validation"], max(evidence.metrics.validation.n, 1)
+    by_chance = 2 * math.sqrt(right * (1 - right) / n)
+    gap = accuracies["training"] - right
+    return Note("diagnosis_overfitting", accuracies) if gap >= max(0.08, by_chance) else None
 
 
 def _underfitting(evidence: Evidence) -> Note | None:
@@ -279,7 +286,7 @@ def _more_pictures(evidence: Evidence) -> Note | None:
     return Note("diagnosis_more_pictures" if rises else "diagnosis_more_pictures_help_little", values)
 
 
-_DOUBTS: tuple[Rule, ...] = (_leak, _shortcut, _few_test_pictures)
+_DOUBTS: tuple[Rule, ...] = (_leak, _shortcut, _few_pictures_measured)
 _CAUSES: tuple[Rule, ...] = (
     _batch_norm,
     _same_answer,

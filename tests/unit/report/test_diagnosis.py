@@ -120,17 +120,32 @@ def test_batch_norm_that_had_not_settled_comes_before_all_else(evidence):
     notes = [{"code": "batch_norm_unsettled", "values": {"count": 3, "share": 0.4}}]
     course = replace(SETTLED, training_accuracy=0.97, validation_accuracy=0.3)
     found = evidence([[5, 3, 2]] * 3, notes=notes, fit=FIT, course=course, check={"findings": [SUSPECTS]})
-    assert codes(found) == ["batch_norm", "few_test_pictures"]
+    assert codes(found) == ["batch_norm", "few_measured"]
 
 
 def test_a_network_that_learned_nothing_is_told_from_one_that_needs_pictures(evidence):
-    baseline = {"majority": {"label": "cat", "accuracy": 0.9}}
+    baseline = {"majority": {"label": "cat", "accuracy": 0.9}, "balanced_accuracy": 0.4}
     course = replace(SETTLED, training_accuracy=0.4, validation_accuracy=0.4)
     assert codes(evidence(fit=FIT, course=course, test=baseline)) == ["nothing_learned"]
     assert codes(evidence(test=baseline, data={"train": 20})) == ["too_few_pictures"]
     assert codes(evidence(test=baseline, data={"train": 2000})) == ["no_better_than_baseline"]
     same = [{"code": "parity_inconclusive", "values": {"count": 64}}]
     assert codes(evidence(notes=same, fit=FIT, course=course)) == ["same_answer"]
+
+
+def test_an_uneven_set_whose_rare_classes_are_found_is_no_baseline(evidence):
+    uneven = {"majority": {"label": "cat", "accuracy": 0.9}, "balanced_accuracy": 0.8}
+    course = replace(SETTLED, training_accuracy=0.95, validation_accuracy=0.94)
+    assert codes(evidence(fit=FIT, course=course, test=uneven)) == ["good"]
+
+
+def test_a_gap_that_chance_explains_is_no_overfitting(evidence):
+    course = replace(SETTLED, training_accuracy=0.95, validation_accuracy=0.85)
+    few = evidence(fit=FIT, course=course)
+    validation = few.metrics.validation.model_copy(update={"n": 30})
+    few = replace(few, metrics=few.metrics.model_copy(update={"validation": validation}))
+    assert codes(few) == ["good"]
+    assert codes(evidence(fit=FIT, course=course)) == ["overfitting"]
 
 
 def test_a_leak_is_said_first_and_then_what_to_do(evidence):
@@ -140,10 +155,10 @@ def test_a_leak_is_said_first_and_then_what_to_do(evidence):
     assert codes(evidence(test={"without_leaked": every}, curve=RISING)) == ["only_leaked"]
 
 
-def test_a_shortcut_and_few_test_pictures_make_the_measurement_doubtful(evidence):
+def test_a_shortcut_and_few_measured_make_the_measurement_doubtful(evidence):
     shortcut = {**SUSPECTS, "kind": "shortcut", "values": {}}
     assert codes(evidence(check={"findings": [shortcut]}))[0] == "shortcut"
-    assert codes(evidence([[9, 1, 0], [1, 9, 0], [0, 0, 9]]))[0] == "few_test_pictures"
+    assert codes(evidence([[9, 1, 0], [1, 9, 0], [0, 0, 9]]))[0] == "few_measured"
 
 
 def test_a_rare_class_that_is_not_recognised_is_named(evidence):
