@@ -51,6 +51,8 @@ def print_run(run: "Run") -> None:
     _print_next(_predict_command(run.folder), *check)
     print(_("report  {path}").format(path=linked(run.report)))
     print(_("model   {path}").format(path=linked(run.folder / "model.onnx")))
+    if any(one["kind"] == "suspected_labels" for one in metrics.check.findings):
+        print(_("labels  {path}").format(path=linked(run.folder / "suspects.csv")))
 
 
 def print_check(check: "Check") -> None:
@@ -112,10 +114,10 @@ def _measured_on(metrics: "Metrics") -> str:
     """Return which pictures were measured on."""
     if metrics.test.n:
         return _on_test_pictures(metrics.test.n)
-    sentence = _("in cross-validation on {count:,} pictures; there is no test set")
+    sentence = _("in cross-validation on {pictures}, as there is no test set")
     if metrics.is_trained:
-        sentence = _("on {count:,} validation pictures, which also chose the epoch; there is no test set")
-    return sentence.format(count=metrics.validation.n)
+        sentence = _("on {pictures} for validation, which also chose the epoch, as there is no test set")
+    return sentence.format(pictures=pictures(metrics.validation.n))
 
 
 def _print_accuracy(measured: "Measures", pictures_measured_on: str) -> None:
@@ -186,12 +188,14 @@ def _print_mistakes(measured: "Measures", names: Sequence[str]) -> None:
         template = _("'{truth}' answered as '{predicted}': {count:,} of {support:,}")
         lines = [template.format(**vars(pair)) for pair in pairs]
     else:
-        template = _("'{label}': {recall:.0%} of its {support:,} pictures are recognised")
+        template = _("'{label}': {recall:.0%} of {pictures} recognised")
         known = [
             (one.recall, label, one.support) for label, one in measured.per_class.items() if one.recall is not None
         ]
         weakest = [one for one in sorted(known) if one[0] < 1]
-        lines = [template.format(recall=one[0], label=one[1], support=one[2]) for one in weakest[:_LOOKED_AT]]
+        lines = [
+            template.format(recall=one[0], label=one[1], pictures=pictures(one[2])) for one in weakest[:_LOOKED_AT]
+        ]
     for line in lines:
         print(wrapped(line, "     ", first="   "))
 
