@@ -1,6 +1,5 @@
 """The canvas for figures: CSS pixels, the page's own colours (CSS variables), SVG text to embed in a page."""
 
-import base64
 import math
 import re
 import unicodedata
@@ -131,13 +130,6 @@ class Canvas:
         """Fill what lies between two curves."""
         there, back = np.column_stack([x, high]), np.column_stack([x, low])[::-1]
         self.elements.append(f'<path d="{_path(np.concatenate([there, back]))}z"{_paint("fill", colour)}/>')
-
-    def image(self, png: bytes, x: float, y: float, width: float, height: float) -> None:
-        """Draw a picture, one pixel of it beside the other."""
-        place = f'x="{_number(x)}" y="{_number(y)}" width="{_number(width)}" height="{_number(height)}"'
-        data = base64.b64encode(png).decode("ascii")
-        style = 'preserveAspectRatio="none" image-rendering="pixelated"'
-        self.elements.append(f'<image {place} {style} href="data:image/png;base64,{data}"/>')
 
     def write(  # noqa: PLR0913 - a choice each
         self,
