@@ -63,7 +63,6 @@ class TestSummary:
         ("arguments", "sentence"),
         [
             (["vgg-cifr"], "Did you mean 'vgg-cifar'"),
-            (["vgg-cifar", "--set", "input.size=auto"], "The size of the input follows from the pictures."),
             (["vgg-cifar", "--size", "8"], "model.layers.14 (max_pool)"),
         ],
     )
@@ -87,6 +86,11 @@ class TestSummary:
         (frozen,) = json_lines(kilat_here("summary", "transfer", "--size", 64, "--json").stdout)
         assert frozen["trainable"] < top["trainable"] < every["trainable"] < every["total"] == top["total"]
         assert every["macs"] == frozen["macs"]
+
+    @pytest.mark.parametrize(("recipe", "size"), [("tiny", 32), ("transfer", 224)])
+    def test_a_size_that_follows_from_the_data_is_assumed_and_said(self, kilat_here, recipe, size):
+        assert f"Pictures of {size}×{size} pixels are assumed" in kilat_here("summary", recipe).stdout
+        assert "assumed" not in kilat_here("summary", recipe, "--size", 64).stdout
 
     def test_what_is_drawn_is_said(self, kilat_here):
         done = kilat_here("summary", "mlp-bn", "--size", 8, "--out", "drawn.svg")

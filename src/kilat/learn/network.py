@@ -11,7 +11,6 @@ from kilat.bundle import parity
 from kilat.check.near_duplicates import NearDuplicates
 from kilat.data.catalog import Catalog, Source
 from kilat.data.split import Part, train_and_test
-from kilat.errors import RecipeError
 from kilat.features.pixels import PixelDataset, fits_in_memory, natural_size, read_pixels
 from kilat.learn import metadata
 from kilat.learn.device import training_device
@@ -247,8 +246,9 @@ def _split(dataset: PixelDataset, validation: Floats, logits: Callable[[Ints], F
 def input_size(recipe: Recipe, source: Source | None) -> int:
     """Return the side in pixels of a network's input: of the recipe, the backbone's own, or the pictures' own.
 
-    Raises:
-        RecipeError: it follows from the pictures, and there are none.
+    Args:
+        recipe: with a section ``model``.
+        source: the pictures; None only where the size does not follow from them.
     """
     if recipe.input.size != "auto":
         return recipe.input.size
@@ -256,8 +256,5 @@ def input_size(recipe: Recipe, source: Source | None) -> int:
         from kilat.model.input_size import own_size
 
         return own_size(recipe.model.backbone.name)
-    if source is None:
-        raise RecipeError(
-            _("The size of the input follows from the pictures."), hint=_("Give it: --set input.size=32.")
-        )
+    assert source is not None
     return natural_size(source)

@@ -43,11 +43,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """A network's layers in the order in which a picture goes through them; ``input_shape`` has its channels last."""
+    """A network's layers in the order in which a picture goes through them.
+
+    Args:
+        name: of the network.
+        input_shape: (height, width, channels) of a picture.
+        rows: the layers.
+        is_size_assumed: whether the size of a picture follows from the data, and is assumed here.
+    """
 
     name: str
     input_shape: tuple[int, int, int]
     rows: list[Row]
+    is_size_assumed: bool = False
 
     @property
     def total(self) -> int:
@@ -99,6 +107,11 @@ def table(summary: Summary, width: int | None = None) -> str:
         f" Non-trainable params: {frozen:,} ({_memory(frozen)})",
         " " + _("Multiply-accumulates a picture: {count:,}").format(count=summary.macs),
     ]
+    if summary.is_size_assumed:
+        sentence = _(
+            "Pictures of {size}×{size} pixels are assumed, for their size follows from the data; --size sets it."
+        )
+        totals.append(" " + sentence.format(size=summary.input_shape[0]))
     if left_out:
         totals.append(" " + _("Left out in so narrow a terminal: {columns}").format(columns=", ".join(left_out)))
     return "\n".join([title, *framed, *totals])

@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 PREVIEWED = 6
 """Pictures on a preview, of different classes."""
 
+ASSUMED_SIZE = 32
+"""Side in pixels of the pictures that a network's layers are shown for, where it follows from the data."""
+
 
 def summarise(model: str, overrides: dict[str, Any], classes: int | None = None) -> Summary:
     """Return the layers of a network; pretrained weights are not downloaded for it.
@@ -58,7 +62,8 @@ def summarise(model: str, overrides: dict[str, Any], classes: int | None = None)
     else:
         recipe, name = load(model, overrides), path.stem
     if recipe.model is None:
-        return _summarise_backbones(recipe, classes or Network.model_fields["classes"].default)
+        found = _summarise_backbones(recipe, classes or Network.model_fields["classes"].default)
+        return replace(found, is_size_assumed=recipe.features.size == "auto")
     network = recipe.model
     require_torch(_("Building a network"))
     from kilat.fit.prepare import build_network, input_channels
@@ -67,9 +72,11 @@ def summarise(model: str, overrides: dict[str, Any], classes: int | None = None)
     if not network.layers:
         raise RecipeError(_("The network was given from Python; only its author can build it again."))
     with_random_weights = recipe.model_copy(update={"model": network.model_copy(update={"weights": "none"})})
-    size = input_size(recipe, None)
+    is_assumed = recipe.input.size == "auto" and network.backbone is None
+    size = ASSUMED_SIZE if is_assumed else input_size(recipe, None)
     built = build_network(with_random_weights, size, classes or network.classes)
-    return summary.summarise(built, name=name, channels=input_channels(recipe), size=size)
+    found = summary.summarise(built, name=name, channels=input_channels(recipe), size=size)
+    return replace(found, is_size_assumed=is_assumed)
 
 
 def _summarise_backbones(recipe: Recipe, classes: int) -> Summary:
