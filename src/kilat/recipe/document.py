@@ -159,8 +159,12 @@ def _read(recipe: RecipeLike) -> tuple[dict[str, Any], Written | None]:
     else:
         try:
             content = Path(recipe).read_text("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            message = _("The recipe {recipe} cannot be read: {error}.").format(recipe=recipe, error=error)
+        except UnicodeDecodeError:
+            message = _("The recipe {recipe} cannot be read: it is no text in UTF-8.").format(recipe=recipe)
+            raise RecipeError(message, hint=_("Save it as UTF-8, from a text editor.")) from None
+        except OSError as error:
+            reason = error.strerror or error
+            message = _("The recipe {recipe} cannot be read: {reason}.").format(recipe=recipe, reason=reason)
             raise RecipeError(message) from None
         document, written = read_yaml(content, str(recipe))
     if document is not None and not isinstance(document, dict):

@@ -7,7 +7,7 @@ from typing import Any
 from kilat.recipe.words.call import Call
 from kilat.recipe.words.lookup import converted, find_word
 from kilat.recipe.words.part_words import COMPUTED
-from kilat.recipe.words.word import Part
+from kilat.recipe.words.word import Part, normal
 
 
 @dataclass
@@ -39,7 +39,7 @@ def build_part(part: Part, call: Call) -> BuiltPart:
     """
     base = next(iter(part.base.values()), {}) if part.place == "layer" else part.base
     built = BuiltPart(dict(base) if part.place else {}, notes=[part.note])
-    for name, value in [*_by_position(part, call), *call.options.items()]:
+    for name, value in [*_by_position(part, call), *_by_name(part, call)]:
         word = find_word(part.parameters, name)
         if word is None:
             built.options[name] = value
@@ -56,6 +56,12 @@ def build_part(part: Part, call: Call) -> BuiltPart:
     if compute := COMPUTED.get(str(built.options.get("name"))):
         built.options = compute(built.options)
     return built
+
+
+def _by_name(part: Part, call: Call) -> list[tuple[str, Any]]:
+    """Return the parameters that were given by name; those that change the part's own name last, as in the table."""
+    order = {normal(name): number for number, (name, word) in enumerate(part.parameters.items()) if "name" in word.to}
+    return sorted(call.options.items(), key=lambda item: order.get(normal(item[0]), -1))
 
 
 def _by_position(part: Part, call: Call) -> Iterator[tuple[str, Any]]:

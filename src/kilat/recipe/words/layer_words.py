@@ -1,6 +1,5 @@
 """Layers and activation functions of Keras and PyTorch, and what they are in a recipe's list of layers."""
 
-import ast
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,7 +47,6 @@ def largest_norm(given: Any) -> Any:
 
 def first_side(shape: Any) -> Any:
     """Return the side in pixels of a shape: its first number, its second where channels come first."""
-    shape = ast.literal_eval(shape) if isinstance(shape, str) and shape.startswith(("(", "[")) else shape
     numbers = [side for side in shape if isinstance(side, int)] if isinstance(shape, list | tuple) else [shape]
     return numbers[1] if len(numbers) == 3 and numbers[0] in (1, 3) else numbers[0] if numbers else "auto"
 

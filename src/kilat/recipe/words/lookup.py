@@ -9,7 +9,7 @@ from kilat.recipe.option_tree import option_paths
 from kilat.recipe.sections import Recipe
 from kilat.recipe.words.layer_words import LAYERS
 from kilat.recipe.words.part_words import PARTS
-from kilat.recipe.words.word import NOTHING, Part, Word, normal
+from kilat.recipe.words.word import NOTHING, Part, Word, normal, read_python
 
 Path = tuple[str, ...]
 
@@ -85,7 +85,7 @@ def parameters_at(path: Path) -> Mapping[str, Word]:
 def converted(word: Word, value: Any) -> list[tuple[str, Any]]:
     """Return each option that a word sets, with its value."""
     try:
-        made = word.value(value)
+        made = word.value(read_python(value))
     except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError):
         made = value  # the check of the whole recipe refuses it
     values = made if len(word.to) > 1 and isinstance(made, list) else [made] * len(word.to)

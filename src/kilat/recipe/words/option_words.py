@@ -114,6 +114,8 @@ OPTIONS: dict[str, Word] = {
     **named("validation_split val_split valid_pct val_size validation_size valid_size val_pct validation_fraction "
             "val_fraction holdout", to("data.validation")),
     "val": to("data.validation", value=lambda share: share if isinstance(share, float) else NOTHING),
+    **named("train_split train_size train_pct train_fraction train_ratio", left_out(N_(
+        "training pictures are those that test, validation and calibration leave"))),
     **named("test_size test_split test_pct test_fraction", to("data.test")),
     **named("imgsz img_size image_size input_size target_size resolution img_dim input_shape image_shape im_size "
             "size_px imsize crop_size patch_size", to("size", value=first_side)),
@@ -129,6 +131,8 @@ OPTIONS: dict[str, Word] = {
     "pad_to_aspect_ratio": to("resize", value=lambda yes: "pad" if yes else NOTHING),
     **named("interpolation resize_method crop_to_aspect_ratio keep_aspect_ratio", left_out(N_(
         "resize: crop, squash or pad says how pictures that are not square are fitted"))),
+    **named("confidence confidence_level coverage_level", to("trust.coverage")),
+    **named("C penalty classifier", left_out(N_("cross-validation chooses the penalty of the head from head.l2"))),
     # networks
     **named("model arch architecture net backbone_name base_model encoder model_name feature_extractor "
             "pretrained_model",

@@ -65,7 +65,7 @@ def _inverse_time(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the steps after which a rate has halved, where it falls by 1 / (1 + factor × step / steps)."""
     given = {key: value for key, value in options.items() if key != "factor"}
     steps, factor = options.get("steps"), options.get("factor", 1)
-    halved = round(steps / factor, 6) if isinstance(steps, int | float) and factor else steps
+    halved = max(1, round(steps / factor)) if isinstance(steps, int | float) and factor else steps
     return {**given, "name": "power", "steps": halved}
 
 

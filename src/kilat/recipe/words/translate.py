@@ -85,8 +85,13 @@ def translate_option(key: str, value: Any, sections: Sequence[str]) -> tuple[Cha
     translation = _Translation(sections)
     if not translation.foreign(leaf, value, inside, tuple(key.split("."))):
         return None
-    (change,) = translation.changes
-    return change, translation.later
+    changes = translation.changes
+    options = (option for change in changes for option in change.options)
+    notes = (note for change in changes for note in change.notes)
+    layers = tuple(layer for change in changes for layer in change.layers)
+    given = tuple(key.split("."))
+    whole = Change(given, tuple(dict.fromkeys(options)), tuple(dict.fromkeys(notes)), of_name=True, layers=layers)
+    return whole, translation.later
 
 
 class _Translation:
@@ -127,6 +132,8 @@ class _Translation:
         """Return the value of an option."""
         if path == ("model",) and isinstance(given, str | list):
             return self._network(given)
+        if path == ("augment",) and isinstance(given, list) and self._container(given, path):
+            return {}
         if path == ("data",) and isinstance(given, str):
             self._change(path, [], [OPTIONS["dataset"].note])
             return {}
@@ -138,6 +145,9 @@ class _Translation:
 
     def _group(self, given: Mapping[str, Any], path: Path) -> Any:
         """Return a group of options, or the value that was written as one."""
+        if path[-1] == "normalisation" and (own := {own_path(str(kind)): given[kind] for kind in given}) != given:
+            self._change(path, [], options=[".".join(path)])
+            return own
         inside = (*path, str(given.get("name"))) if path == ("fit", "schedule") else path
         if option_names(inside):
             return self.options(given, inside)
@@ -232,10 +242,21 @@ class _Translation:
         word = find_word(parameters_at(inside), key)
         if word or (key in PARTS and key not in OPTIONS):  # Resize is a part, resize an option
             return word
-        general = find_word(OPTIONS, key) or own_option(key)
+        general = find_word(OPTIONS, key) or self._own_option(key, inside)
         # A group of options takes only words for its own: a word elsewhere may be another thing of the same name.
         is_here = general is not None and any(option in option_names(inside) for option in general.to)
         return general if is_here or len(inside) < 2 else None
+
+    def _own_option(self, key: str, inside: Path) -> Word | None:
+        """Return the word for one of kilat's own options that stands beside its section.
+
+        Deep inside of another section it may be another thing of the same name, as ``alpha`` is.
+        """
+        word = own_option(key)
+        if word is None or not inside:
+            return word
+        path = self._path_of(word.to[0], inside)
+        return word if path.count(".") == 1 or path.startswith(f"{inside[0]}.") else None
 
     def _stray_layer(self, key: str, value: Any, where: Path) -> bool:
         """Translate a layer that stands outside of the list of layers; return whether it is one."""

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from kilat.recipe.fit import SCHEDULES
 from kilat.recipe.option_tree import annotation_at, section_at
-from kilat.recipe.words.word import normal
+from kilat.recipe.words.word import normal, read_python
 
 _VALUES: dict[str, tuple[str, ...]] = {
     "swish": ("silu",), "linear": ("none",), "identity": ("none",), "null": ("none",),
@@ -16,7 +16,9 @@ _VALUES: dict[str, tuple[str, ...]] = {
     "variancescaling": ("he_normal",),
     "batchnormalization": ("batch_norm",), "batchnorm2d": ("batch_norm",), "bn": ("batch_norm",),
     "layernormalization": ("layer_norm",), "groupnormalization": ("group_norm",),
-    "gpu": ("cuda",), "cuda0": ("cuda",), "0": ("cuda",), "nvidia": ("cuda",), "tpu": ("xla",), "metal": ("mps",),
+    "gpu": ("cuda",), "cuda0": ("cuda",), "0": ("valid", "cuda"),
+    "1": ("same", "cuda"), "2": ("same",), "3": ("same",), "layer": ("layer_norm",), "batch": ("batch_norm",),
+    "group": ("group_norm",), "nvidia": ("cuda",), "tpu": ("xla",), "metal": ("mps",),
     "grayscale": ("grey",), "gray": ("grey",), "color": ("rgb",), "l": ("grey",),
     "float32": ("fp32",), "32": ("fp32",), "32true": ("fp32",), "float16": ("fp16",), "half": ("fp16",),
     "mixedfloat16": ("fp16",), "16mixed": ("fp16",), "16": ("fp16",), "amp": ("auto",), "bfloat16": ("bf16",),
@@ -38,8 +40,8 @@ _VALUES: dict[str, tuple[str, ...]] = {
 
 def spelled(given: Any, path: tuple[str, ...]) -> Any:
     """Return an option's value as kilat spells it; a value that means none of the option's own as it is."""
-    if isinstance(given, str) and given.startswith(("(", "[")):
-        return _numbers(given)
+    if (read := read_python(given)) != given:
+        return read[0] if isinstance(read, list) and len(set(map(str, read))) == 1 else read
     if (is_list := _is_list(annotation_at(path))) is not None:
         return _as_list(given, of_any_length=is_list)
     if given == "None" and type(None) in get_args(annotation_at(path)):
@@ -51,17 +53,6 @@ def spelled(given: Any, path: tuple[str, ...]) -> Any:
     return next((name for name in own if normal(name) == word), None) or next(
         (name for name in _VALUES.get(word, ()) if name in own), given
     )
-
-
-def _numbers(given: str) -> Any:
-    """Return the numbers of a tuple as Python writes it, which is text in YAML; one for several equal ones."""
-    try:
-        numbers = ast.literal_eval(given)
-    except (ValueError, SyntaxError):
-        return given
-    if not isinstance(numbers, tuple | list) or not numbers:
-        return given
-    return numbers[0] if len(set(map(str, numbers))) == 1 else list(numbers)
 
 
 def _is_list(annotation: Any) -> bool | None:

@@ -1,5 +1,6 @@
 """What one entry of the tables of words is."""
 
+import ast
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -68,6 +69,21 @@ def named(words: str, word: Word) -> dict[str, Word]:
 def parts(names: str, part: Part) -> dict[str, Part]:
     """Return an entry for each of several names of the same part, separated by blanks."""
     return dict.fromkeys(names.split(), part)
+
+
+def read_python(value: Any) -> Any:
+    """Return what Python writes as a tuple or list, or a person as per cent, both of which are text in YAML."""
+    if not isinstance(value, str):
+        return value
+    if share := re.fullmatch(r"([\d.]+) ?%", value):
+        return float(share[1]) / 100
+    if not value.startswith(("(", "[")):
+        return value
+    try:
+        items = ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+    return list(items) if isinstance(items, tuple | list) else items
 
 
 @lru_cache(maxsize=4096)

@@ -213,6 +213,12 @@ class TestOverrides:
             ("augment.fliplr=0.5", "--set augment.horizontal_flip=true"),
             ("imgsz=64", "--set input.size=64"),
             ("input.size=(64, 64)", "--set input.size=64"),
+            ("data.validation_split=20%", "--set data.validation=0.2"),
+            ("betas=(0.9, 0.95)", "--set fit.optimizer.beta_1=0.9 --set fit.optimizer.beta_2=0.95"),
+            ("augment=[RandomFlip]", "--set 'augment={horizontal_flip: true, vertical_flip: true}'"),
+            ("model.normalisation={BatchNormalization: after}", "--set 'model.normalisation={batch_norm: after}'"),
+            ("fit.optimizer={name: sgd, nesterov: true, momentum: 0.8}",
+             "--set 'fit.optimizer={name: nesterov, momentum: 0.8}'"),
             ("fit.resolution=0.75", "--set 'fit.resolution=[0.75]'"),
             ("augment.zoom=0.8,1.2", "--set 'augment.zoom=[0.8, 1.2]'"),
             ("model.layers.0.conv.kernel_size=5", "--set model.layers.0.conv.kernel=5"),
@@ -228,6 +234,15 @@ class TestOverrides:
         assert found.partition(": write ")[2].removesuffix(" (or of another layer)") == options
         written = [one.strip("' ") for one in options.split("--set ")[1:]]
         load("vgg-cifar", dict(map(parse_override, written)))
+
+    @pytest.mark.parametrize("given", ["trust.alpha=0.1", "head.epsilon=1", "model.layers.0.conv.momentum=0.9"])
+    def test_an_option_of_the_same_name_elsewhere_may_be_another_thing(self, problems: Problems, given: str) -> None:
+        recipe = "transfer" if given.startswith("head") else "vgg-cifar"
+        (found,) = problems(recipe, dict([parse_override(given)]))
+        assert "unknown option" in found
+
+    def test_an_empty_group_is_nothing(self, problems: Problems) -> None:
+        assert problems("vgg-cifar", {"fit.callbacks": []}) == ["fit.callbacks: leave it out"]
 
     def test_a_layer_is_for_the_list_in_the_file(self, problems: Problems) -> None:
         assert problems("vgg-cifar", {"nn.Linear": 10}) == ["nn.Linear: under model.layers, write - dense: 10"]
