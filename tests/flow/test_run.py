@@ -151,5 +151,5 @@ class TestCallbacks:
         ]
 
     def test_a_misspelt_option_gets_the_nearest_name(self, tmp_path):
-        with pytest.raises(kilat.KilatError, match="'epochs'"):
+        with pytest.raises(kilat.KilatError, match="epochs=3"):
             kilat.train("digits", "small-cnn", runs=tmp_path, epoch=3)

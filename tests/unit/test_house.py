@@ -62,6 +62,7 @@ SAME_NAMES = {
     "network": "recipe has the section, learn the way to learn",
     "out_of_distribution": "evaluate has the score and its metrics, learn their place in learning",
     "robustness": "verbs has the measurement, report its section",
+    "show": "verbs has the verb, cli what verbs print",
     "uncertainty": "learn has calibration and sets of a classifier, report their section",
 }
 """Names that modules of different rooms share, and what each is."""
