@@ -278,12 +278,11 @@ def _all_right(evidence: Evidence) -> Note | None:
 
 def _more_pictures(evidence: Evidence) -> Note | None:
     doubling = last_doubling(evidence.curve)
-    if doubling is None:
+    if doubling is None or not (doubling.rises or doubling.is_flat):
         return None
     half, last = doubling
     values = {"half": half.pictures, "pictures": last.pictures, "before": half.accuracy, "after": last.accuracy}
-    rises = last.accuracy - half.accuracy >= 0.01
-    return Note("diagnosis_more_pictures" if rises else "diagnosis_more_pictures_help_little", values)
+    return Note("diagnosis_more_pictures" if doubling.rises else "diagnosis_more_pictures_help_little", values)
 
 
 _DOUBTS: tuple[Rule, ...] = (_leak, _shortcut, _few_pictures_measured)

@@ -39,13 +39,34 @@ def figure(curve: Sequence[Point]) -> Markup | None:
     return figures.learning_curve(pictures, accuracy, low, high)
 
 
-def last_doubling(curve: Sequence[Point]) -> tuple[Point, Point] | None:
-    """Return the points at half of the pictures and at all of them; None where the curve has none of the kind."""
+class Doubling(NamedTuple):
+    """What the last doubling of the pictures brought: the points at half of them and at all."""
+
+    half: Point
+    last: Point
+
+    @property
+    def _standard_error(self) -> float:
+        return (self.last.high - self.last.low) / 4
+
+    @property
+    def rises(self) -> bool:
+        """Whether accuracy rose by at least a point, and by more than chance easily explains."""
+        return self.last.accuracy - self.half.accuracy >= max(0.01, self._standard_error)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether accuracy did not rise by a point, measured well enough to say so."""
+        return self.last.accuracy - self.half.accuracy < 0.01 and self._standard_error <= 0.02
+
+
+def last_doubling(curve: Sequence[Point]) -> Doubling | None:
+    """Return the last doubling on a curve; None where it has none."""
     last = curve[-1] if curve else None
     halves = [point for point in curve if last and 0.4 <= point.pictures / last.pictures <= 0.62]
     if last is None or not halves:
         return None
-    return min(halves, key=lambda point: abs(point.pictures / last.pictures - 0.5)), last
+    return Doubling(min(halves, key=lambda point: abs(point.pictures / last.pictures - 0.5)), last)
 
 
 def sentence(curve: Sequence[Point]) -> str:
@@ -54,10 +75,10 @@ def sentence(curve: Sequence[Point]) -> str:
     if doubling is None:
         return ""
     half, last = doubling
-    text = _("From {half} to {all} pictures the accuracy rose from {low} to {high}.")
-    if last.accuracy - half.accuracy < 0.01:
-        text = _(
-            "From {half} to {all} pictures the accuracy went from {low} to {high}: more pictures would help little."
-        )
+    text = _("From {half} to {all} pictures the accuracy went from {low} to {high}, which chance may explain.")
+    if doubling.rises:
+        text = _("From {half} to {all} pictures the accuracy rose from {low} to {high}.")
+    elif doubling.is_flat:
+        text = _("From {half} to {all} pictures the accuracy went from {low} to {high}: more would help little.")
     low, high = percent(half.accuracy), percent(last.accuracy)
     return text.format(half=count(half.pictures), all=count(last.pictures), low=low, high=high)

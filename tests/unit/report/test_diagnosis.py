@@ -62,6 +62,8 @@ def test_more_pictures_help_where_the_curve_rises_and_nothing_else_was_found(evi
     assert codes(evidence(curve=RISING)) == ["more_pictures"]
     assert codes(evidence(curve=FLAT)) == ["more_pictures_help_little"]
     assert codes(evidence()) == ["good"]
+    by_chance = [Point(40, 0.895, 0.76, 0.96), Point(76, 0.92, 0.79, 0.97)]
+    assert codes(evidence(curve=by_chance)) == ["good"]
 
 
 @pytest.mark.parametrize(
