@@ -1,6 +1,7 @@
 """The tree of options: every option by its path, and the section that stands at a path."""
 
 from collections.abc import Iterable
+from functools import cache, lru_cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -12,7 +13,12 @@ from kilat.recipe.sections import Recipe
 
 def option_paths(sections: Iterable[str]) -> list[str]:
     """Return all options of some sections by their full path; a group of options follows its members."""
-    return [path for name in sections for path in _paths_below(Recipe.model_fields[name].annotation, name)[:-1]]
+    return [path for name in sections for path in _paths_of(name)]
+
+
+@cache
+def _paths_of(section: str) -> tuple[str, ...]:
+    return tuple(_paths_below(Recipe.model_fields[section].annotation, section)[:-1])
 
 
 def section_at(path: Iterable[str]) -> type[Section] | None:
@@ -23,10 +29,12 @@ def section_at(path: Iterable[str]) -> type[Section] | None:
 
 def annotation_at(path: Iterable[str]) -> Any:
     """Return the type of what stands at a path; None where there is nothing of the kind."""
-    annotation: Any = Recipe
-    for part in path:
-        annotation = _annotation_inside(annotation, part)
-    return annotation
+    return _annotation_at(tuple(path))
+
+
+@lru_cache(maxsize=4096)
+def _annotation_at(path: tuple[str, ...]) -> Any:
+    return _annotation_inside(_annotation_at(path[:-1]), path[-1]) if path else Recipe
 
 
 def option_names(path: Iterable[str]) -> list[str]:

@@ -58,7 +58,9 @@ def problems_of(error: ValidationError) -> list[Problem]:
     def location(problem: Any) -> list[str]:
         """Return the path of a problem in the recipe, without the types and validators that pydantic adds to it."""
         types = ("int", "float", "str", "path", "constrained-int", "constrained-float")
-        return [str(part) for part in problem["loc"] if "[" not in str(part) and part not in types]
+        parts = [str(part) for part in problem["loc"]]
+        own = [part for part in parts if not re.fullmatch(r"[\w-]+\[.*\]", part, re.DOTALL) and part not in types]
+        return own or (parts if problem["type"] == "extra_forbidden" else own)
 
     found = []
     for where, group in itertools.groupby(error.errors(), location):

@@ -135,6 +135,9 @@ class TestProblems:
             ({"zzz": {}}, "zzz"),
             ({"features": {"zzz": 1}}, "features.zzz"),
             ({1: 2}, "1"),
+            ({"fea[ures": {}}, "fea[ures"),
+            ({"a[b]": {}}, "a[b]"),
+            ({"features": {"a[b]": 1}}, "features"),
         ],
     )
     def test_impossible_values_are_named_by_their_path(self, document: dict[Any, Any], path: str) -> None:

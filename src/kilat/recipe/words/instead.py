@@ -19,8 +19,12 @@ def line_to_write(change: Change, translated: Mapping[str, Any]) -> str:
         translated: the recipe in kilat's words.
     """
     by_section: dict[tuple[str, ...], list[str]] = {}
-    for *section, name in dict.fromkeys(_root(option) for option in change.options):
-        by_section.setdefault(tuple(section), []).extend(_written(_at(translated, (*section, name)), name))
+    for option in change.options:
+        *section, name = root = _root(option)
+        is_there = _has(translated, ".".join(root))
+        value = _at(translated, root) if is_there else _alone(option, root, change)
+        lines = by_section.setdefault(tuple(section), [])
+        lines += [line for line in _written(value, name) if line not in lines]
     sentences = [
         (_("write {lines}") if section == change.given[: len(section)] else _("under {section}, write {lines}")).format(
             section=".".join(section), lines=_(" and ").join(lines)
@@ -119,6 +123,14 @@ def _at(document: Any, path: Iterable[str]) -> Any:
     for part in path:
         document = document[int(part)] if isinstance(document, list) else document[part]
     return document
+
+
+def _alone(option: str, root: tuple[str, ...], change: Change) -> Any:
+    """Return what stands at a root by an option of it alone: where its section is given, but as no group of options."""
+    value = change.values.get(option)
+    for name in reversed(option.split(".")[len(root) :]):
+        value = {name: value}
+    return value
 
 
 def _written(value: Any, name: str) -> list[str]:

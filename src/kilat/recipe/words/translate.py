@@ -6,7 +6,7 @@ Only recipes that were refused come here: what a recipe says in its own words is
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -49,6 +49,7 @@ class Change:
         notes: sentences about what differs, not translated yet.
         of_name: whether it is the name at the place, and not the value, that is another library's.
         layers: those that belong into the list of layers, wherever they were given.
+        values: of options, by their paths, that were given elsewhere than at their place.
     """
 
     given: Path
@@ -56,6 +57,7 @@ class Change:
     notes: tuple[str, ...] = ()
     of_name: bool = False
     layers: tuple[Any, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 def translate(document: Mapping[str, Any], sections: Sequence[str]) -> tuple[dict[str, Any], list[Change]]:
@@ -328,7 +330,7 @@ class _Translation:
     def _change(
         self,
         given: Path,
-        pairs: Iterable[tuple[str, Any]],
+        pairs: Sequence[tuple[str, Any]],
         notes: Iterable[str] = (),
         *,
         options: Iterable[str] = (),
@@ -340,11 +342,12 @@ class _Translation:
         if absorb is not None:
             del self.changes[absorb:]
         self.later += pairs
+        values = {path: value for change in inner for path, value in change.values.items()} | dict(pairs)
         every = [*options, *(path for path, _value in pairs)]
         every += [path for change in inner for path in change.options if not path.startswith(tuple(every) or ("\0",))]
         said = [*notes, *(note for change in inner for note in change.notes)]
         notes = tuple(dict.fromkeys(filter(None, said)))
-        self.changes.append(Change(given, tuple(dict.fromkeys(every)), notes, of_name))
+        self.changes.append(Change(given, tuple(dict.fromkeys(every)), notes, of_name, values=values))
 
     def _placed(self, options: Iterable[tuple[str, Any]], inside: Path = ()) -> list[tuple[str, Any]]:
         """Return options by their path: in the section itself, or the shallowest in the sections that count."""

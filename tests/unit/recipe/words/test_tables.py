@@ -1,19 +1,23 @@
 """Every word in the tables leads to a recipe that is valid: no line that is shown is refused in its turn."""
 
+import contextlib
 import itertools
+import random
 import re
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from kilat.recipe import Recipe
+from kilat.errors import RecipeError
+from kilat.recipe import Recipe, load
 from kilat.recipe.network import ACTIVATIONS as RECIPE_ACTIVATIONS
 from kilat.recipe.network import KINDS
+from kilat.recipe.option_tree import option_paths
 from kilat.recipe.overrides import sections_that_count
 from kilat.recipe.words.layer_words import ACTIVATIONS, LAYERS
 from kilat.recipe.words.lookup import find_part, own_part
-from kilat.recipe.words.option_words import OPTIONS
+from kilat.recipe.words.option_words import CONTAINERS, OPTIONS
 from kilat.recipe.words.part_words import PARTS
 from kilat.recipe.words.translate import translate
 
@@ -71,6 +75,41 @@ def test_an_activation_of_a_layer_and_of_the_network() -> None:
     for word in ACTIVATIONS.keys() - set(RECIPE_ACTIVATIONS):
         assert is_valid({"model": {"layers": HEAD, "activation": word}}), word
         assert is_valid({"model": {"layers": [{"conv": {"filters": 4, "activation": word}}, *HEAD]}}), word
+
+
+def test_whatever_is_given_is_refused_in_sentences() -> None:
+    """Words of all kinds at all places, with values of all kinds: 150 recipes drawn with a fixed seed."""
+    draw = random.Random(0)
+    own = [name for path in option_paths(Recipe.model_fields) for name in path.split(".")]
+    words = [
+        *OPTIONS,
+        *PARTS,
+        *LAYERS,
+        *ACTIVATIONS,
+        *CONTAINERS,
+        *KINDS,
+        *own,
+        "class_name",
+        "config",
+        "name",
+        "",
+        ".",
+    ]
+    single = (None, True, 0, -1, 0.5, float("nan"), "", "(1,2)", "[1", "20%", "Conv2D(3)", "a=1", "f(", "é", [], {})
+
+    def value(depth: int) -> Any:
+        kind = draw.random()
+        if depth > 3 or kind < 0.6:
+            return draw.choice(words if kind < 0.15 else single)
+        if kind < 0.75:
+            return [value(depth + 1) for _ in range(draw.randint(0, 3))]
+        return {draw.choice(words): value(depth + 1) for _ in range(draw.randint(0, 3))}
+
+    for _ in range(150):
+        document = {draw.choice([*Recipe.model_fields, *draw.choices(words, k=3)]): value(0) for _ in range(3)}
+        overrides = {".".join(draw.choices(words, k=draw.randint(1, 4))): value(0)}
+        with contextlib.suppress(RecipeError):
+            load(document, overrides)
 
 
 @pytest.mark.slow
