@@ -54,6 +54,10 @@ DIAGNOSES: dict[str, str | tuple[str, str]] = {
         "The loss was not finite during training, which went back and on with half the learning rate: begin with a "
         "lower one, or clip gradients (--set fit.clip.global_norm=1)."
     ),
+    "diagnosis_unstable": N_(
+        "The validation loss jumped to {worst:.3g} during training, from {first:.3g} after the first epoch: begin with "
+        "a lower learning rate (`kilat lr-find` suggests one)."
+    ),
     "diagnosis_nothing_learned": N_(
         "Training {training:.0%}, validation {validation:.0%}, and always answering “{label}” is right for "
         "{baseline:.0%}: the network has learned next to nothing. Try another learning rate (`kilat lr-find`), or more "

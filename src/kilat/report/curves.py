@@ -184,14 +184,14 @@ def _curves(rows: Sequence[Mapping[str, float]], key: str, title: str, best: flo
 
 
 def visible_range(values: Doubles) -> tuple[float, float]:
-    """Return the lowest value, and the highest but for spikes: up to a quarter of them, where they stand clear.
+    """Return the lowest value, and the highest but for spikes: up to half of the values, where they stand clear.
 
     Spikes are more than four times as far from the lowest value as the highest of the others. So one update that went
     wrong does not flatten everything that was learned before it and after it.
     """
     ordered = np.sort(values)
     low = float(ordered[0])
-    for spikes in range(len(ordered) // 4, 0, -1):
+    for spikes in range(len(ordered) // 2, 0, -1):
         kept = float(ordered[-spikes - 1])
         if kept > low and ordered[-spikes] - low > 4 * (kept - low):
             return low, kept

@@ -24,6 +24,9 @@ FEW_TEST = 100
 _BROKEN = {"diagnosis_batch_norm", "diagnosis_same_answer", "diagnosis_nothing_learned"}
 """What is said before anything about the measurement: there is nothing yet that is worth measuring well."""
 
+_IN_PART = "labels_checked_in_part"
+"""The note that the network itself judged labels, for want of a head on a frozen backbone."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -168,6 +171,13 @@ def _diverged(evidence: Evidence) -> Note | None:
     return Note("diagnosis_diverged") if fit and fit.rollbacks and evidence.metrics.is_trained else None
 
 
+def _unstable(evidence: Evidence) -> Note | None:
+    course = evidence.course
+    if course is None or not course.jumped:
+        return None
+    return Note("diagnosis_unstable", {"worst": course.worst_loss, "first": course.first_loss})
+
+
 def _unfinished(evidence: Evidence) -> Note | None:
     course, fit = evidence.course, evidence.metrics.fit
     if course is None or fit is None or not course.is_falling:
@@ -201,6 +211,17 @@ def _underfitting(evidence: Evidence) -> Note | None:
 
 
 def _suspected_labels(evidence: Evidence) -> Note | None:
+    """Name labels that a head on a frozen backbone suspects."""
+    return None if _IN_PART in evidence.noted else _suspects(evidence)
+
+
+def _suspected_by_network(evidence: Evidence) -> Note | None:
+    """Name labels that the network itself suspects, which one that is too sure of itself does without reason."""
+    too_sure = evidence.measured.ece is not None and evidence.measured.ece > 0.05
+    return None if too_sure or _IN_PART not in evidence.noted else _suspects(evidence)
+
+
+def _suspects(evidence: Evidence) -> Note | None:
     values = evidence.found.get("suspected_labels")
     if values is None:
         return None
@@ -291,12 +312,14 @@ _CAUSES: tuple[Rule, ...] = (
     _same_answer,
     _nothing_learned,
     _diverged,
+    _unstable,
     _suspected_labels,
     _all_right,
     _time_limit_left_out,
     _unfinished,
     _overfitting,
     _underfitting,
+    _suspected_by_network,
     _no_better_than_baseline,
     _cut_short,
     _few_of_class,

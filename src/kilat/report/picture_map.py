@@ -130,7 +130,7 @@ def choose_rows(catalog: pd.DataFrame, available: Ints, marks: Marks) -> Ints:
         available: rows to choose from, rising.
         marks: over all rows.
     """
-    classes = np.unique(catalog["label"].to_numpy(str), return_inverse=True)[1]
+    classes = pd.factorize(catalog["label"], sort=True)[0]
     marked = (marks.mistakes | marks.suspected)[available]
     first = available[marked]
     others = available[~marked]

@@ -25,6 +25,7 @@ class Course:
         first_loss: after the first epoch.
         best_loss: in the epoch that was kept.
         last_loss: after the last epoch.
+        worst_loss: the highest.
         recent_fall: the share by which the loss fell in the last fifth of the epochs.
         training_accuracy: None where it was not measured.
         validation_accuracy: None where it was not measured.
@@ -35,6 +36,7 @@ class Course:
     first_loss: float
     best_loss: float
     last_loss: float
+    worst_loss: float
     recent_fall: float
     training_accuracy: float | None
     validation_accuracy: float | None
@@ -61,6 +63,7 @@ class Course:
             first_loss=float(losses[0]),
             best_loss=float(losses[kept]),
             last_loss=float(losses[-1]),
+            worst_loss=float(losses.max()),
             recent_fall=float((before - losses[-1]) / before) if before > 0 else 0.0,
             training_accuracy=next(iter(shares.get("accuracy", [])), None),
             validation_accuracy=next(iter(shares.get("validation_accuracy", [])), None),
@@ -72,6 +75,11 @@ class Course:
         return self.epochs >= 3 and self.best == self.epochs and self.recent_fall > _ANNEALED
 
     @property
+    def jumped(self) -> bool:
+        """Whether the validation loss was at some time far higher than after the first epoch."""
+        return self.worst_loss > 5 * self.first_loss
+
+    @property
     def rose(self) -> bool:
         """Whether the validation loss rose again after the epoch that was kept."""
         return self.best < self.epochs and self.last_loss > self.best_loss * (1 + _FLAT)
@@ -80,7 +88,12 @@ class Course:
         """Return how the curves read."""
         if self.epochs == 1:
             return []
-        if self.rose:
+        if self.jumped:
+            text = _(
+                "The validation loss jumped, from {first:.3g} after the first epoch to {worst:.3g}, which a lower "
+                "learning rate avoids; it was {best:.3g} in epoch {epoch}, whose weights were kept."
+            )
+        elif self.rose:
             text = _(
                 "The validation loss went from {first:.3g} to {best:.3g} in epoch {epoch} and rose again to {last:.3g} "
                 "by epoch {epochs}: from there on the network learned what holds for the training pictures alone. The "
@@ -96,8 +109,8 @@ class Course:
                 "The validation loss went from {first:.3g} to {best:.3g} in epoch {epoch} of {epochs} and had come to "
                 "rest by then."
             )
-        values = {"first": self.first_loss, "best": self.best_loss, "last": self.last_loss}
-        sentences = [text.format(epoch=self.best, epochs=self.epochs, **values)]
+        losses = {"first": self.first_loss, "best": self.best_loss, "last": self.last_loss, "worst": self.worst_loss}
+        sentences = [text.format(epoch=self.best, epochs=self.epochs, **losses)]
         if self.training_accuracy is not None and self.validation_accuracy is not None:
             both = _(
                 "In that epoch {training} of training pictures and {validation} of validation pictures were right."

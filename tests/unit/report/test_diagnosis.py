@@ -14,8 +14,8 @@ from kilat.report.training_course import Course
 NAMES = ["cat", "dog", "owl"]
 EVEN = [[60, 2, 1], [1, 60, 2], [2, 1, 60]]
 SETTLED = Course(
-    epochs=20, best=18, first_loss=1.1, best_loss=0.3, last_loss=0.3, recent_fall=0.02, training_accuracy=0.95,
-    validation_accuracy=0.95,
+    epochs=20, best=18, first_loss=1.1, best_loss=0.3, last_loss=0.3, worst_loss=1.1, recent_fall=0.02,
+    training_accuracy=0.95, validation_accuracy=0.95,
 )  # fmt: skip
 FIT: dict[str, Any] = {
     "epochs": 20, "best_epoch": 18, "stop_reason": "all_epochs", "optimizer": "adam", "schedule": "one_cycle",
@@ -92,6 +92,7 @@ def test_more_pictures_are_never_advised_where_something_else_comes_first(eviden
         (replace(SETTLED, training_accuracy=0.97, validation_accuracy=0.83), "overfitting"),
         (replace(SETTLED, training_accuracy=0.62, validation_accuracy=0.61), "underfitting"),
         (replace(SETTLED, best=20, recent_fall=0.3), "unfinished"),
+        (replace(SETTLED, worst_loss=4e9), "unstable"),
         (SETTLED, "good"),
         (replace(SETTLED, training_accuracy=None), "good"),
     ],
@@ -104,6 +105,15 @@ def test_the_sentence_about_training_has_both_accuracies(evidence):
     course = replace(SETTLED, training_accuracy=0.9996, validation_accuracy=0.83)
     (note,) = diagnose(evidence(fit=FIT, course=course))
     assert note.sentence().startswith("Training 99%, validation 83%: ")
+
+
+def test_labels_that_a_poor_network_suspects_are_not_blamed(evidence):
+    in_part = {"notes": [{"code": "labels_checked_in_part", "values": {"count": 566, "total": 1797}}], "fit": FIT}
+    suspected = {**in_part, "check": {"findings": [SUSPECTS]}, "course": SETTLED}
+    assert codes(evidence(**suspected)) == ["suspected_labels"]
+    assert codes(evidence(**suspected, test={"ece": 0.11})) == ["good"]
+    overfitted = replace(SETTLED, training_accuracy=0.99, validation_accuracy=0.8)
+    assert codes(evidence(**{**suspected, "course": overfitted})) == ["overfitting"]
 
 
 def test_accuracy_on_mixed_pictures_is_compared_with_nothing(evidence):

@@ -32,6 +32,12 @@ def test_a_loss_that_still_falls_says_so_and_one_at_rest_does_not():
     assert "had come to rest" in course(2.0, 1.0, 0.6, 0.5, 0.49).sentences()[0]
 
 
+def test_a_loss_that_jumps_is_no_overfitting():
+    (first, _both) = course(60.0, 9e7, 11.5, 5e9, 2e9).sentences()
+    assert "jumped, from 60 after the first epoch to 5e+09" in first
+    assert "11.5 in epoch 3" in first
+
+
 @pytest.mark.parametrize("losses", [[], [None, float("nan")]])
 def test_without_losses_there_is_no_course(losses):
     assert Course.of(rows(losses)) is None
