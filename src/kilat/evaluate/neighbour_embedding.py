@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from kilat.runtime.array_types import Doubles, Floats, Ints
 from kilat.runtime.cores import single_threaded_blas
 
+Complexes = NDArray[np.complex64]
+
 FEWEST = 40
 """Fewer points are shown in their two leading components: each one's nearest neighbours would be a good part of all."""
 
@@ -27,7 +29,7 @@ _RATE, _LATE_RATE = 1 / 12, 0.5  # of the number of points
 _MOMENTUM, _LATE_MOMENTUM = 0.5, 0.6  # with 0.8, points that have no groups overshoot
 _START = 0.1  # spread of the first coordinate
 _NODES, _ROOM = 48, 1.3  # nodes a side of the grid, and how much wider it is than the points when it is made
-_REACH = np.arange(-1, 2)
+_AROUND = np.arange(-1, 2)
 """A point is spread over three nodes a side, by quadratic B-splines."""
 
 
@@ -74,50 +76,54 @@ def _nearest(points: Floats) -> Ints:
 
 
 class _Attraction(NamedTuple):
-    """How strongly pairs of points attract each other, in both directions, by rising ``rows``; the sum is 1.
+    """How strongly pairs of points attract each other, in both directions, by the rising first one; the sum is 1.
 
     Args:
-        rows: the one point of each pair.
-        columns: the other.
-        weights: twice as high between mutual neighbours.
-        begins: where the pairs of each point begin.
+        counts: how many pairs each point is the first of.
+        begins: where they begin.
+        others: the second point of each pair.
+        weights: of the pairs, twice as high between mutual neighbours.
     """
 
-    rows: Ints
-    columns: Ints
-    weights: Floats
+    counts: Ints
     begins: Ints
+    others: Ints
+    weights: Floats
 
     @classmethod
     def of(cls, near: Ints) -> "_Attraction":
         """Return the attraction of neighbours, ``[n, k]``."""
         n, own = len(near), np.repeat(np.arange(len(near)), near.shape[1])
         pairs, times = np.unique([own * n + near.ravel(), near.ravel() * n + own], return_counts=True)
-        rows, columns = np.divmod(pairs, n)
-        weights = (times / times.sum()).astype(np.float32)
-        return cls(rows, columns, weights, np.searchsorted(rows, np.arange(n)))
+        counts = np.bincount(pairs // n, minlength=n)
+        return cls(counts, np.cumsum(counts) - counts, pairs % n, (times / times.sum()).astype(np.float32))
 
-    def forces(self, places: Floats) -> Floats:
-        """Return what draws each point away from those that attract it, ``[2, n]``."""
-        apart = places[:, self.rows] - places[:, self.columns]
-        apart *= self.weights / (1 + apart[0] ** 2 + apart[1] ** 2)
-        return np.add.reduceat(apart, self.begins, axis=1)
+    def forces(self, places: Complexes) -> Complexes:
+        """Return what draws each point away from those that attract it, ``[n]``."""
+        apart = np.repeat(places, self.counts)
+        apart -= places[self.others]
+        apart *= self.weights / (1 + apart.real**2 + apart.imag**2)
+        return np.add.reduceat(apart, self.begins)
 
 
 def _descend(start: Floats, attraction: _Attraction) -> Floats:
-    """Go down the gradient of the Kullback-Leibler divergence: first exaggerated, to find the groups, then as it is."""
+    """Go down the gradient of the Kullback-Leibler divergence: first exaggerated, to find the groups, then as it is.
+
+    Places are complex numbers here: with one look-up for both coordinates it takes half of the time.
+    """
     n = len(start)
-    places, velocity = np.ascontiguousarray(start.T), np.zeros((2, n), np.float32)
+    places: Complexes = np.ascontiguousarray(start).view(np.complex64)[:, 0]
+    velocity = np.zeros_like(places)
     grid = _Grid.around(places)
     for step in range(_STEPS):
         early = step < _EXAGGERATED_STEPS
         grid = grid if grid.fits(places) else _Grid.around(places)
-        gradient = 4 * ((_EXAGGERATION if early else 1) * attraction.forces(places) - grid.repulsion(places))
-        velocity *= np.float32(_MOMENTUM if early else _LATE_MOMENTUM)
-        velocity -= np.float32(n * (_RATE if early else _LATE_RATE)) * gradient
+        gradient = (_EXAGGERATION if early else 1) * attraction.forces(places) - grid.repulsion(places)
+        velocity *= _MOMENTUM if early else _LATE_MOMENTUM
+        velocity -= 4 * n * (_RATE if early else _LATE_RATE) * gradient
         places += velocity
-        places -= places.mean(1, keepdims=True)
-    return places.T
+        places -= places.mean()
+    return places.view(np.float32).reshape(n, 2)
 
 
 @dataclass(frozen=True)
@@ -130,40 +136,45 @@ class _Grid:
     """
 
     spacing: float
-    kernels: NDArray[np.complex64]
+    kernels: Complexes
 
     @classmethod
-    def around(cls, places: Floats) -> "_Grid":
-        """Return a grid that holds the places ``[2, n]``, with some room to grow."""
-        spacing = _ROOM * 2 * max(float(np.abs(places).max()), 1e-3) / (_NODES - 4)
+    def around(cls, places: Complexes) -> "_Grid":
+        """Return a grid that holds the places ``[n]``, with some room to grow."""
+        spacing = _ROOM * 2 * max(_reach(places), 1e-3) / (_NODES - 4)
         nodes = np.arange(2 * _NODES)  # twice as many, so that one end of the grid does not act on the other
         distance = spacing * (nodes - 2 * _NODES * (nodes > _NODES))
         kernel: Doubles = 1 / (1 + distance[:, None] ** 2 + distance**2)
         along = [kernel, kernel**2 * distance[:, None], kernel**2 * distance]
         return cls(spacing, np.fft.rfft2(np.stack(along).astype(np.float32)).astype(np.complex64, copy=False))
 
-    def fits(self, places: Floats) -> bool:
+    def fits(self, places: Complexes) -> bool:
         """Return whether the places lie on the grid, and fill a good part of it."""
-        share = float(np.abs(places).max()) / (self.spacing * (_NODES - 4) / 2)
+        share = _reach(places) / (self.spacing * (_NODES - 4) / 2)
         return 1 / (2 * _ROOM) < share <= 1
 
-    def repulsion(self, places: Floats) -> Floats:
-        """Return the force with which all others push each point away, ``[2, n]``."""
+    def repulsion(self, places: Complexes) -> Complexes:
+        """Return the force with which all others push each point away, ``[n]``."""
         side = 2 * _NODES
-        position = places * np.float32(1 / self.spacing) + np.float32(_NODES / 2)
+        position = np.stack([places.real, places.imag]) * np.float32(1 / self.spacing) + np.float32(_NODES / 2)
         nearest = np.rint(position)
         off = position - nearest
         # The weights of three nodes a side make those of nine around the point.
         spline = np.stack([(0.5 - off) ** 2 / 2, 0.75 - off**2, (0.5 + off) ** 2 / 2])
-        weights = (spline[:, None, 0] * spline[None, :, 1]).reshape(_REACH.size**2, -1)
-        first, second = nearest.astype(np.int32)
-        nodes = first * side + second + (_REACH[:, None] * side + _REACH).reshape(-1, 1)
+        weights = (spline[:, None, 0] * spline[None, :, 1]).reshape(_AROUND.size**2, -1)
+        first, second = nearest.astype(np.int64)
+        nodes = first * side + second + (_AROUND[:, None] * side + _AROUND).reshape(-1, 1)
         density = np.bincount(nodes.ravel(), weights.ravel(), side * side).reshape(side, side).astype(np.float32)
-        field = np.fft.irfft2(np.fft.rfft2(density) * self.kernels, (side, side)).reshape(3, -1)
-        kernel, *forces = np.einsum("kbn,bn->kn", field[:, nodes], weights)
-        normaliser = float(kernel.sum(dtype=np.float64)) - places.shape[1]  # no point pushes itself
-        repulsion: Floats = np.stack(forces).astype(np.float32) / np.float32(max(normaliser, 1e-12))
-        return repulsion
+        kernel, down, across = np.fft.irfft2(np.fft.rfft2(density) * self.kernels, (side, side))
+        force = (down + np.complex64(1j) * across).ravel()
+        normaliser = float((density * kernel).sum(dtype=np.float64)) - len(places)  # no point pushes itself
+        pushed: Complexes = np.einsum("bn,bn->n", force[nodes], weights)
+        return pushed / np.float32(max(normaliser, 1e-12))
+
+
+def _reach(places: Complexes) -> float:
+    """Return how far from the origin places lie, along either axis."""
+    return float(max(np.abs(places.real).max(), np.abs(places.imag).max()))
 
 
 def _along_axes(places: Floats) -> Floats:
