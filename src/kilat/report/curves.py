@@ -147,7 +147,7 @@ def compared(
         height = 31 + 20 * number
         plot.canvas.curve([plot.left, plot.left + 26], [height, height], style.colour, 2.5, style.dash)
         plot.canvas.write(plot.left + 33, height, shorten(name, 36), MUTED)
-    _mark_cut(plot, x, y, high, is_share=is_share)
+    _mark_cut(plot, float(y.max()))
     return plot.canvas.to_svg(title)
 
 
@@ -178,7 +178,7 @@ def _curves(rows: Sequence[Mapping[str, float]], key: str, title: str, best: flo
         plot.canvas.curve([left, left + 20], [31, 31], style.colour, 2.5, style.dash)
         plot.canvas.write(left + 26, 31, name, MUTED)
         left += 26 + 8 * len(name) + 18
-    _mark_cut(plot, x, y, high, is_share=is_share)
+    _mark_cut(plot, float(y.max()))
     _mark_best(plot, *lines[-1][2:], best)
     return plot.canvas.to_svg(title)
 
@@ -206,14 +206,10 @@ def _draw_course(plot: Plot, style: "_Style", epochs: Doubles, values: Doubles, 
         plot.canvas.dots(x, y, style.colour, 2.5, titles)
 
 
-def _mark_cut(plot: Plot, x: Doubles, y: Doubles, top: float, *, is_share: bool) -> None:
-    """Say of values above the axis, where there are any, how high the highest is."""
-    if is_share or float(y.max()) <= top:
-        return
-    at = float(plot.x(x[y.argmax()]))
-    is_right = at > (plot.left + plot.right) / 2
-    label = _("↑ up to {value:.3g}").format(value=float(y.max()))
-    plot.canvas.write(at + (-7 if is_right else 7), plot.top - 2, label, MUTED, "end" if is_right else "start", 12)
+def _mark_cut(plot: Plot, highest: float) -> None:
+    """Say how high values go that the axis leaves out, where there are any."""
+    if highest > plot.y_range[1]:
+        plot.canvas.write(plot.right, 9, _("↑ up to {value:.3g}").format(value=highest), MUTED, "end", 12)
 
 
 def _mark_best(plot: Plot, epochs: Doubles, values: Doubles, best: float | None) -> None:
