@@ -68,6 +68,7 @@ def instead_of(option: str, value: str | None, own: Collection[str]) -> str:
         own: the options of the verb.
     """
     from kilat.recipe import parse_override
+    from kilat.recipe.option_tree import is_switch
     from kilat.recipe.overrides import sections_that_count
     from kilat.recipe.words.instead import as_yaml, override_to_write
     from kilat.recipe.words.translate import translate_option
@@ -78,6 +79,8 @@ def instead_of(option: str, value: str | None, own: Collection[str]) -> str:
     if found is None:
         return ""
     change, values = found
+    if value is None:  # not a switch, so its value is missing
+        values = [(path, one if one is not True or is_switch(path) else "VALUE") for path, one in values]
     short = [(f"--{path.rpartition('.')[2].replace('_', '-')}", one) for path, one in values]
     if values and all(name in own for name, _value in short):
         return _("write {lines}").format(lines=" ".join(f"{name} {as_yaml(one)}" for name, one in short))

@@ -10,6 +10,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
@@ -125,7 +126,8 @@ def _instead_of(option: str, args: list[str], own: list[str]) -> str:
 
     written = next((one for one in args if one.partition("=")[0] == option), option)
     behind = args[args.index(written) + 1 :] if written in args else []
-    value = written.partition("=")[2] or next((one for one in behind[:1] if not one.startswith("-")), None)
+    is_value = behind and not behind[0].startswith("-") and not Path(behind[0]).exists()  # --amp flowers/
+    value = written.partition("=")[2] or (behind[0] if is_value else None)
     return instead_of(option, value, own)
 
 

@@ -16,6 +16,12 @@ def option_paths(sections: Iterable[str]) -> list[str]:
     return [path for name in sections for path in _paths_of(name)]
 
 
+def is_switch(path: str) -> bool:
+    """Return whether an option takes true and false."""
+    annotation = annotation_at(path.split("."))
+    return bool in (annotation, *get_args(annotation))
+
+
 @cache
 def _paths_of(section: str) -> tuple[str, ...]:
     return tuple(_paths_below(Recipe.model_fields[section].annotation, section)[:-1])
