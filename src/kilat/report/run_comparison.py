@@ -255,23 +255,28 @@ def compare_runs(reports: Mapping[str, Report]) -> RunComparison:
 
 
 def differing_options(recipes: Sequence[Recipe]) -> list[tuple[str, list[str | None]]]:
-    """Return where recipes differ: the path of an option, and its value in each as YAML.
+    """Return where recipes differ: the path of an option, and its value in each as YAML; None for those without it.
 
-    A section that not all of them have is one line, with what differs from its defaults.
+    A section that not all of them have is one line: where only one has it, with what differs from the defaults.
     """
     documents = [recipe.model_dump(mode="json") for recipe in recipes]
     chosen = [recipe.model_dump(mode="json", exclude_defaults=True) for recipe in recipes]
     rows: list[tuple[str, list[str | None]]] = []
     for section in dict.fromkeys(itertools.chain(*documents)):
-        if all(section in document for document in documents):
-            options = [_options(document[section], section) for document in documents]
-            for path in dict.fromkeys(itertools.chain(*options)):
-                values = [option.get(path) for option in options]
-                if any(value != values[0] for value in values):
-                    rows.append((path, [None if value is None else _yaml(value[0]) for value in values]))
-        else:
-            has = zip(documents, chosen, strict=True)
-            rows.append((section, [_yaml(own.get(section, {})) if section in one else None for one, own in has]))
+        having = [section in document for document in documents]
+        if sum(having) == 1:
+            own = chosen[having.index(True)].get(section)
+            said = _yaml(own) if own else _("defaults")
+            rows.append((section, [said if has else None for has in having]))
+            continue
+        if not all(having):
+            rows.append((section, [_("yes") if has else None for has in having]))
+        options = [_options(document[section], section) if section in document else {} for document in documents]
+        for path in dict.fromkeys(itertools.chain(*options)):
+            values = [option.get(path) for option in options]
+            compared = [value for value, has in zip(values, having, strict=True) if has]
+            if any(value != compared[0] for value in compared):
+                rows.append((path, [None if value is None else _yaml(value[0]) for value in values]))
     return rows
 
 

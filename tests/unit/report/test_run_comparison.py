@@ -177,8 +177,15 @@ class TestRecipes:
         rows = dict(differing_options([recipes.load("transfer"), recipes.load("small-cnn")]))
         assert rows["model"][0] is None
         assert "conv" in rows["model"][1]
-        assert rows["head"] == ["{}", None]
+        assert rows["head"] == ["defaults", None]
         assert not any(path.startswith(("model.", "head.")) for path in rows)
+
+    def test_of_a_section_that_some_have_is_named_what_differs_among_these(self):
+        one, other = recipes.load("small-cnn"), recipes.load("small-cnn", {"epochs": 3})
+        rows = dict(differing_options([one, recipes.load("transfer"), other]))
+        assert rows["model"] == rows["fit"] == ["yes", None, "yes"]
+        assert rows["fit.epochs"] == [str(one.fit.epochs), None, "3"]
+        assert [path for path in rows if "." in path] == ["fit.epochs"]
 
 
 class TestThePage:
