@@ -153,13 +153,12 @@ def tiles(catalog: Catalog, rows: Ints) -> str | None:
     """
     if not len(catalog.image_stats):
         return None
-    stats = catalog.image_stats[rows]
-    luminance, colours = _sheet(stats["thumbnail"][..., None]), _sheet(stats["colour_grid"])
-    fine = Image.fromarray(luminance[..., 0])
-    chroma = Image.fromarray(colours).convert("YCbCr").split()[1:]
+    stats = catalog.image_stats
+    fine = Image.fromarray(_sheet(stats["thumbnail"][rows][..., None])[..., 0])
+    chroma = Image.fromarray(_sheet(stats["colour_grid"][rows])).convert("YCbCr").split()[1:]
     file = io.BytesIO()
     bands = (fine, *(one.resize(fine.size, Image.Resampling.BILINEAR) for one in chroma))
-    Image.merge("YCbCr", bands).save(file, "JPEG", quality=_QUALITY, optimize=True)
+    Image.merge("YCbCr", bands).save(file, "JPEG", quality=_QUALITY)
     return base64.b64encode(file.getvalue()).decode("ascii")
 
 
