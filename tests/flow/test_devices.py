@@ -111,6 +111,7 @@ def command(number: int) -> str:
         return ""
 
 
+@pytest.mark.slow  # five processes are started, stopped, and started again
 @needs_proc
 def test_told_to_stop_all_stop_and_resume_to_the_same_bytes(small_digits, several, start, recipe, tmp_path):
     process = start("train", small_digits, "--recipe", recipe, "--devices", 3, "--runs", tmp_path, "--name", "several")

@@ -127,7 +127,7 @@ def test_the_frozen_result_is_kept_where_nothing_is_gained(tuning, tmp_path):
     assert comparison.validation.log_loss_gain == pytest.approx(0, abs=1e-2)
 
 
-@pytest.mark.parametrize("stop", [3, 19])
+@pytest.mark.parametrize("stop", [3, pytest.param(19, marks=pytest.mark.slow)])
 def test_gone_on_with_in_every_phase_it_ends_with_the_same_bytes(tuned, tuning, tmp_path, stop, start, assert_same_run):
     from kilat import recipe as recipes
 

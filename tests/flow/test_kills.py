@@ -51,6 +51,7 @@ def wait_until(happened: Callable[[], bool], process: Any) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow  # it kills at a dozen moments; the others kill at one
 def test_killed_at_any_moment_the_next_run_equals_an_undisturbed_one(many, start, tmp_path, assert_same_run):
     begun = time.monotonic()
     calm_cache = {"KILAT_CACHE": str(tmp_path / "calm-cache")}

@@ -91,7 +91,8 @@ def test_predict_takes_tables_and_archives_without_labels(
 def test_predict_says_what_to_do_about_what_it_refuses(collected_run, collected, kilat_here):
     done = kilat_here("predict", collected_run.folder, collected / "flower" / "IMG_0.HEIC")
     assert done.returncode == 1
-    assert "refused: a HEIC picture, which kilat does not read\nConvert them to JPEG" in done.stdout
+    assert "refused: a HEIC picture, which kilat does not read\nConvert them to JPEG" in done.stderr
+    assert done.stdout == ""
 
 
 @pytest.mark.parametrize("verb", ["train", "check", "eval", "predict", "drift"])
