@@ -6,7 +6,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all coverage lint format bench docs dist lock clean
+.PHONY: help demo test test-all coverage lint format bench docs pictures dist lock clean
 
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
@@ -56,6 +56,9 @@ docs: $(VENV)/.full ## write what pages show anew (CHECK=--check only compares),
 	$(BIN)/python docs/examples.py $(CHECK)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Site: $(CURDIR)/site/index.html"
+
+pictures: $(VENV)/.full ## make the pictures of README and guides anew; needs Chromium
+	$(BIN)/python docs/pictures.py
 
 dist: $(VENV)/.made ## build the source distribution and the wheel into dist/
 	$(BIN)/uv build --quiet --out-dir dist

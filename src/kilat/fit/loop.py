@@ -134,9 +134,9 @@ class Trainer:
         base = self._phase.learning_rate or self.fit.optimizer.rate
         monitored = state.monitored(getattr(schedule, "monitor", "loss"))
         total = max(state.planned_steps, 1)
-        # A time limit shortens every length of a schedule alike, so that a warm-up does not outlast what is planned.
-        per_epoch = self.per_epoch * min(1.0, total / self._wanted_steps(self._phase))
-        rate = schedules.rate(schedule, base, step, per_epoch=per_epoch, total=total, monitored=monitored)
+        wanted = self._wanted_steps(self._phase)
+        lengths = {"per_epoch": self.per_epoch, "total": total, "wanted": wanted}
+        rate = schedules.rate(schedule, base, step, **lengths, monitored=monitored)
         return state.lr_scale * rate
 
     def _preserved_generators(self) -> contextlib.AbstractContextManager[None]:

@@ -13,7 +13,14 @@ _ROUNDING = 1e-9  # 0.1 epochs of 30 updates are 3 updates, although the product
 
 
 def rate(
-    schedule: Schedule, base: float, step: int, *, per_epoch: float, total: int, monitored: Sequence[float] = ()
+    schedule: Schedule,
+    base: float,
+    step: int,
+    *,
+    per_epoch: int,
+    total: int,
+    wanted: int | None = None,
+    monitored: Sequence[float] = (),
 ) -> float:
     """Return the learning rate of one update.
 
@@ -21,16 +28,21 @@ def rate(
     cosine or a linear schedule would be that of the update after the last. A piecewise rate changes with the first
     update after its boundary, as in Keras's ``PiecewiseConstantDecay``.
 
+    A time limit shortens a warm-up as it shortens the whole, so that it is not all that is left; decays of a length
+    of their own (power, exponential, piecewise) keep it.
+
     Args:
         schedule: how the rate changes.
         base: the rate that it changes.
         step: the number of the update, from 0.
         per_epoch: updates an epoch.
-        total: updates altogether.
+        total: updates altogether, as many as there is time for.
+        wanted: updates that the recipe asks for; ``total`` by default.
         monitored: the validation's losses (or accuracies, if the schedule monitors those) of all finished epochs;
             only ``performance`` needs them.
     """
-    return _rate(schedule, base, _Moment(step, per_epoch, total, monitored))
+    shortened = 1.0 if wanted is None else min(1.0, total / wanted)
+    return _rate(schedule, base, _Moment(step, per_epoch, total, shortened, monitored))
 
 
 def curve(
@@ -66,8 +78,9 @@ class _Moment(NamedTuple):
     """When in a training an update is made."""
 
     step: int
-    per_epoch: float
+    per_epoch: int
     total: int
+    shortened: float
     monitored: Sequence[float]
 
 
@@ -142,7 +155,7 @@ def _cosine(start: float, end: float, fraction: float) -> float:
 
 def _warmup_and_decay(warmup: float, now: _Moment) -> tuple[float, float]:
     """Return the factor of the base rate during warm-up, and the fraction of the decay after it that is over."""
-    updates = warmup * now.per_epoch
+    updates = warmup * now.per_epoch * now.shortened
     if now.step < updates:
         return now.step / updates, 0.0
     return 1.0, min(1.0, (now.step - updates) / max(1.0, now.total - updates))

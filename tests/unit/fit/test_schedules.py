@@ -50,6 +50,21 @@ def test_warm_up_that_is_longer_than_training():
     assert rates(Linear(warmup=4), 2, 4) == pytest.approx([0, 0.125, 0.25, 0.375])
 
 
+def test_a_time_limit_shortens_a_warm_up_as_it_shortens_the_whole():
+    half = [schedules.rate(Linear(warmup=4), 1.0, step, per_epoch=10, total=50, wanted=100) for step in range(50)]
+    assert half[:21] == pytest.approx([step / 20 for step in range(21)])
+    assert half[49] < 0.05
+
+
+@pytest.mark.parametrize(
+    "schedule", [Exponential(epochs=15), Power(epochs=5), Piecewise(boundaries=(2, 5), factors=(1, 0.5, 0.1))]
+)
+def test_a_decay_with_a_length_of_its_own_keeps_it_under_a_time_limit(schedule):
+    whole = [schedules.rate(schedule, 1.0, step, per_epoch=10, total=10_000) for step in range(100)]
+    cut = [schedules.rate(schedule, 1.0, step, per_epoch=10, total=100, wanted=10_000) for step in range(100)]
+    assert cut == whole
+
+
 def test_power_of_two():
     assert rates(Power(steps=1, power=2), 1, 4) == pytest.approx([1, 1 / 4, 1 / 9, 1 / 16])
 
