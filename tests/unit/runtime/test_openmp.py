@@ -33,7 +33,7 @@ def test_no_more_threads_than_cores_that_may_be_used(monkeypatch: pytest.MonkeyP
         os.sched_setaffinity(0, {min(before)})
         use_available_cores()
         assert available_cores() == 1
-        assert os.environ.get("OMP_NUM_THREADS", "1") == "1"
+        assert os.environ.get("OMP_NUM_THREADS") == ("1" if (os.cpu_count() or 1) > 1 else None)
         monkeypatch.setenv("OMP_NUM_THREADS", "7")
         use_available_cores()
         assert os.environ["OMP_NUM_THREADS"] == "7"
