@@ -132,9 +132,10 @@ def _load(source: Source, dataset: PixelDataset, resize: Resize, device: str) ->
 
 
 def _spec(model: ImageModel, pictures: Pictures, dataset: PixelDataset, recipe: Recipe, device: str) -> TrainSpec:
-    # After training, logits are computed of all pictures that were held out, of most of them twice, and of some others.
-    twice = len(dataset.test.rows) + len(dataset.calibration.rows)
-    later = len(dataset.validation.rows) + 2 * twice + min(len(dataset.train.rows), MAX_OOD_REFERENCE)
+    # After training, logits are computed of all pictures that were held out and of some others. What the exported file
+    # answers counts twice: it has a pace of its own, which is not known yet.
+    by_file = len(dataset.test.rows) + len(dataset.calibration.rows)
+    later = len(dataset.validation.rows) + 2 * by_file + min(len(dataset.train.rows), MAX_OOD_REFERENCE)
     return TrainSpec(model, pictures, dataset.train, dataset.validation, dataset.classes, recipe, device, later)
 
 
