@@ -26,8 +26,8 @@ SRC = Path(__file__).resolve().parents[2] / "src"
 # From top to bottom: a room may import those below it, never one above it, inside functions and for type checkers too.
 # kilat/__init__.py, the public face, stands above them all.
 ORDER = (
-    "cli", "lab", "verbs", "report", "learn", "bundle", "check", "fit", "model", "probe", "features", "evaluate", "data",
-    "recipe", "runtime", "errors", "locale",
+    "cli", "lab", "verbs", "report", "learn", "bundle", "check", "fit", "model", "probe", "features", "evaluate",
+    "data", "recipe", "runtime", "errors", "locale",
 )  # fmt: skip
 FACE = "__init__"
 UNDER_ALL = ("errors", "locale")
