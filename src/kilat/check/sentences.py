@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kilat.check import shortcut_sentences
-from kilat.locale import _, ngettext
+from kilat.locale import N_, _, ngettext
 from kilat.locale.lists import listed
 from kilat.locale.refusals import refusal_sentence
 
@@ -73,59 +73,80 @@ _PICTURE_KINDS = {
 }  # fmt: skip
 
 
+_SINGLE_PICTURE = {
+    "uniform": N_("{path} is nearly uniform: there is next to nothing to see in it."),
+    "blurred": N_("{path} is blurred all over, far more than the rest."),
+    "tiny": N_("{path} is tiny compared with the rest."),
+    "underexposed": N_("{path} is underexposed: even its bright parts are dark."),
+    "overexposed": N_("{path} is overexposed: even its dark parts are light."),
+    "extreme_aspect": N_("{path} is very long or very tall compared with the rest."),
+    "rotated": N_("{path} seems to lie on its side or upside down."),
+    "grey": N_("{path} is grey, the others are in colour."),
+    "coloured": N_("{path} is in colour, the others are grey."),
+    "exif_rotated": N_("{path} is stored rotated, as its EXIF data say."),
+    "outlier": N_("{path} is unlike all other pictures."),
+}
+"""The titles of findings about one picture. They name it, so that they are no singular of those that count pictures: a
+language may have one form for every number."""
+
+
 def _picture_title(kind: str, count: int) -> str:
     """Return the title of a finding about single pictures: one is named by its path, several are counted."""
+    if count == 1:
+        return _(_SINGLE_PICTURE[kind])
     return {
         "uniform": ngettext(
-            "{path} is nearly uniform: there is next to nothing to see in it.",
+            "{count:,} picture is nearly uniform: there is next to nothing to see in it.",
             "{count:,} pictures are nearly uniform: there is next to nothing to see in them.",
             count,
         ),
         "blurred": ngettext(
-            "{path} is blurred all over, far more than the rest.",
+            "{count:,} picture is blurred all over, far more than the rest.",
             "{count:,} pictures are blurred all over, far more than the rest.",
             count,
         ),
         "tiny": ngettext(
-            "{path} is tiny compared with the rest.", "{count:,} pictures are tiny compared with the rest.", count
+            "{count:,} picture is tiny compared with the rest.",
+            "{count:,} pictures are tiny compared with the rest.",
+            count,
         ),
         "underexposed": ngettext(
-            "{path} is underexposed: even its bright parts are dark.",
+            "{count:,} picture is underexposed: even its bright parts are dark.",
             "{count:,} pictures are underexposed: even their bright parts are dark.",
             count,
         ),
         "overexposed": ngettext(
-            "{path} is overexposed: even its dark parts are light.",
+            "{count:,} picture is overexposed: even its dark parts are light.",
             "{count:,} pictures are overexposed: even their dark parts are light.",
             count,
         ),
         "extreme_aspect": ngettext(
-            "{path} is very long or very tall compared with the rest.",
+            "{count:,} picture is very long or very tall compared with the rest.",
             "{count:,} pictures are very long or very tall compared with the rest.",
             count,
         ),
         "rotated": ngettext(
-            "{path} seems to lie on its side or upside down.",
+            "{count:,} picture seems to lie on its side or upside down.",
             "{count:,} pictures seem to lie on their side or upside down.",
             count,
         ),
         "grey": ngettext(
-            "{path} is grey, the others are in colour.",
+            "{count:,} picture is grey, the others are in colour.",
             "{count:,} pictures are grey, the others are in colour.",
             count,
         ),
         "coloured": ngettext(
-            "{path} is in colour, the others are grey.",
+            "{count:,} picture is in colour, the others are grey.",
             "{count:,} pictures are in colour, the others are grey.",
             count,
         ),
         "exif_rotated": ngettext(
-            "{path} is stored rotated, as its EXIF data say.",
+            "{count:,} picture is stored rotated, as its EXIF data say.",
             "{count:,} pictures are stored rotated, as their EXIF data say.",
             count,
         ),
         "outlier": ngettext(
-            "{path} is unlike all other pictures.", "{count:,} pictures are unlike all the others.", count
+            "{count:,} picture is unlike all the others.", "{count:,} pictures are unlike all the others.", count
         ),
     }[kind]
 
@@ -192,32 +213,48 @@ def _picture_advice(kind: str, count: int) -> str:
 
 
 def _refused(values: Values) -> str:
+    if values["count"] == 1:
+        text = _("1 of {n:,} pictures cannot be used: {path} ({reason}).")
+        return text.format(**values, reason=refusal_sentence(values["code"], values["detail"]))
     text = ngettext(
-        "1 of {n:,} pictures cannot be used: {path} ({reason}).",
-        "{count:,} of {n:,} pictures cannot be used.",
-        values["count"],
+        "{count:,} of {n:,} pictures cannot be used.", "{count:,} of {n:,} pictures cannot be used.", values["count"]
     )
-    return text.format(**values, reason=refusal_sentence(values["code"], values["detail"]))
+    return text.format(**values)
+
+
+_SINGLE_GROUP = {
+    "leak": N_(
+        "1 of {n:,} test pictures has a near-duplicate in the training data: {path} is nearly the same as {other}."
+    ),
+    "validation_leak": N_(
+        "1 of {n:,} validation pictures has a near-duplicate in the training set: {path} is nearly the same as {other}."
+    ),
+    "conflicting_duplicates": N_(
+        "Near-duplicates have different labels: {path} is labelled “{label}”, {other} “{other_label}”."
+    ),
+}
 
 
 def _dataset_title(kind: str, values: Values) -> str:
     """Return the title of a finding about groups of pictures or about labels: a single one is named."""
+    number = values.get("groups" if kind == "conflicting_duplicates" else "count", 0)
+    if number == 1:
+        return _(_SINGLE_GROUP[kind])
     return {
         "leak": ngettext(
-            "1 of {n:,} test pictures has a near-duplicate in the training data: {path} is nearly the same as {other}.",
+            "{count:,} of {n:,} test pictures has a near-duplicate in the training data.",
             "{count:,} of {n:,} test pictures have a near-duplicate in the training data.",
-            values.get("count", 0),
+            number,
         ),
         "validation_leak": ngettext(
-            "1 of {n:,} validation pictures has a near-duplicate in the training set: {path} is nearly the same as "
-            "{other}.",
+            "{count:,} of {n:,} validation pictures has a near-duplicate in the training set.",
             "{count:,} of {n:,} validation pictures have a near-duplicate in the training set.",
-            values.get("count", 0),
+            number,
         ),
         "conflicting_duplicates": ngettext(
-            "Near-duplicates have different labels: {path} is labelled “{label}”, {other} “{other_label}”.",
+            "{groups:,} group of near-duplicates has different labels within it.",
             "{groups:,} groups of near-duplicates have different labels within them.",
-            values.get("groups", 0),
+            number,
         ),
     }[kind]
 
@@ -226,8 +263,12 @@ def _near_duplicates(values: Values) -> str:
     if values["groups"] == 1:
         others = values["pictures"] - 1
         one_group = ngettext(
-            "{path} has a near-duplicate: {other}.", "{path} has {count:,} near-duplicates, such as {other}.", others
+            "{path} has {count:,} near-duplicate, such as {other}.",
+            "{path} has {count:,} near-duplicates, such as {other}.",
+            others,
         )
+        if others == 1:
+            one_group = _("{path} has a near-duplicate: {other}.")
         return one_group.format(count=others, path=values["path"], other=values["other"])
     text = _("{pictures:,} pictures are near-duplicates, in {groups:,} groups.")
     return text.format(pictures=values["pictures"], groups=values["groups"])

@@ -103,9 +103,9 @@ def _several_data_sets(problem: Problem, where: str) -> SourceError:
         "Each of the folders {folders} in {place} holds {inner}: they are data sets, not classes.",
         len(problem.names),
     )
-    hint = ngettext(
-        "To take it: {one}", "To take one of them: {one}\nTo take all of them together: {last}", len(problem.names)
-    )
+    hint = _("To take one of them: {one}\nTo take all of them together: {last}")
+    if len(problem.names) == 1:
+        hint = _("To take it: {one}")
     return SourceError(
         message.format(folders=quoted(problem.names), place=_below(where, problem.folder), inner=quoted(problem.inner)),
         hint=hint.format(one=_first_of(problem, where), last=_command(where, "last-folder")),
