@@ -6,7 +6,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all coverage lint format bench docs pictures dist lock clean
+.PHONY: help demo test test-all coverage lint format bench docs pictures translations dist lock clean
 
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
@@ -42,6 +42,7 @@ lint: $(VENV)/.full ## style, formatting, types, and whether the generated pages
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python docs/translations.py --check
 
 format: $(VENV)/.full ## format the code and mend what can be mended by rule
 	$(BIN)/ruff check --fix-only --quiet .
@@ -56,6 +57,9 @@ docs: $(VENV)/.full ## write what pages show anew (CHECK=--check only compares),
 	$(BIN)/python docs/examples.py $(CHECK)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Site: $(CURDIR)/site/index.html"
+
+translations: $(VENV)/.full ## bring src/kilat/locale up to date with the code; BEGIN=de begins another one
+	$(BIN)/python docs/translations.py $(BEGIN)
 
 pictures: $(VENV)/.full ## make the pictures of README and guides anew; needs Chromium
 	$(BIN)/python docs/pictures.py
