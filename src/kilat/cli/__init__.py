@@ -17,6 +17,7 @@ from kilat.cli import (  # noqa: F401 - they register their verbs
     networks,
     past_runs,
     predictions,
+    show,
     training,
 )
 from kilat.cli.verb import app
@@ -52,6 +53,8 @@ def main() -> None:
     except KilatError as error:
         is_told_to = error.kind == "stopped"  # which is no error of anyone
         print(error if is_told_to else _("Error: {error}").format(error=error), file=sys.stderr)
+        if command := show.glossary_command(str(error)):
+            print(_("Words: {command}").format(command=command), file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # whoever read the output went away; what is flushed at exit must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

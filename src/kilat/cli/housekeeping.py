@@ -1,4 +1,4 @@
-"""The verb about what kilat keeps between runs: cache."""
+"""The verbs beside the work: cache, glossary."""
 
 from typing import Annotated
 
@@ -6,6 +6,7 @@ import typer
 
 from kilat.cli import show
 from kilat.cli.options import Json
+from kilat.cli.terminal import wrapped
 from kilat.cli.verb import verb
 from kilat.locale import N_, _, ngettext
 
@@ -38,3 +39,26 @@ def cache(
     )
     print(sentence.format(count=count, size=show.size(size), limit=show.size(features.limit()), folder=folder))
     print(_("results that follow from them: {size}").format(size=show.size(results.usage(kept))))
+
+
+@verb(FAMILY, "kilat glossary", "kilat glossary dropout 'learning rate'", "kilat glossary --json")
+def glossary(
+    words: Annotated[list[str] | None, typer.Argument(help=N_("Words to explain; all of them by default."))] = None,
+    as_json: Json = False,
+) -> None:
+    """Explain the field's words."""
+    from kilat.errors import KilatError, nearest
+    from kilat.locale.glossary import GLOSSARY, look_up
+
+    keys = [look_up(word) for word in words] if words else list(GLOSSARY)
+    if "" in keys:
+        word = words[keys.index("")]
+        names = [_(term.name) for term in GLOSSARY.values()]
+        raise KilatError(_("The glossary does not have '{word}'.").format(word=word), hint=nearest(word, names))
+    terms = [(_(GLOSSARY[key].name), GLOSSARY[key].name, _(GLOSSARY[key].meaning)) for key in keys]
+    if as_json:
+        show.print_json([{"word": word, "english": english, "meaning": meaning} for word, english, meaning in terms])
+        return
+    for word, english, meaning in terms if words else sorted(terms, key=lambda term: term[0].casefold()):
+        print(word if word == english else f"{word} ({english})")
+        print(wrapped(meaning, "   "))

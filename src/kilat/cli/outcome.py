@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kilat.cli.show import classes, pictures, print_names
+from kilat.cli.show import classes, glossary_command, pictures, print_names
 from kilat.cli.terminal import linked, wrapped
 from kilat.locale import _, ngettext
 from kilat.locale.notes import Note
@@ -45,7 +45,7 @@ def print_run(run: "Run") -> None:
     print()
     for note in diagnosis:
         print(wrapped(note.sentence()))
-    _print_notes(metrics.notes, [one for one in serious if DIAGNOSED.get(one["kind"]) not in said])
+    noted = _print_notes(metrics.notes, [one for one in serious if DIAGNOSED.get(one["kind"]) not in said])
     _print_mistakes(metrics.measured, metrics.data.classes)
     check = [] if start.data is None else [_check_command(start.data, start.root, start.reading, start.labels)]
     _print_next(_predict_command(run.folder), *check)
@@ -53,18 +53,20 @@ def print_run(run: "Run") -> None:
     print(_("model   {path}").format(path=linked(run.folder / "model.onnx")))
     if any(one["kind"] == "suspected_labels" for one in metrics.check.findings):
         print(_("labels  {path}").format(path=linked(run.folder / "suspects.csv")))
+    _print_glossary("\n".join([*(note.sentence() for note in diagnosis), noted]))
 
 
 def print_check(check: "Check") -> None:
     """Print what a check found, and where its page and its table of suspected labels are."""
     data, seconds = check.document["data"], check.document["timing"]["total_s"]
     _print_counts(data["used"], sorted(data["classes"]), data["refused"], seconds)
-    _print_notes([Note(**note) for note in check.document["notes"]], check.document["findings"])
+    noted = _print_notes([Note(**note) for note in check.document["notes"]], check.document["findings"])
     if not check.findings:
         print(_("Nothing was found that needs your attention."))
     print()
     print(_("page    {path}").format(path=linked(check.folder / "check.html")))
     print(_("labels  {path}").format(path=linked(check.folder / "suspects.csv")))
+    _print_glossary(noted)
 
 
 def print_evaluation(
@@ -91,9 +93,10 @@ def print_evaluation(
             train.n,
         )
         print(wrapped(sentence.format(count=train.n, accuracy=train.accuracy)))
-    _print_notes(evaluation.notes)
+    noted = _print_notes(evaluation.notes)
     _print_mistakes(evaluation.test, data.classes)
     _print_next(_predict_command(model), _check_command(data_given, None if root is None else str(root), reading))
+    _print_glossary(noted)
 
 
 def _print_counts(used: int, names: Sequence[str], refused: int, seconds: float) -> None:
@@ -155,8 +158,11 @@ def _print_uncertainty(test: "Measures") -> None:
             print(wrapped(sentence.format(count=others.n, share=others.share, auroc=others.auroc), "  "))
 
 
-def _print_notes(notes: Sequence["Note | NoteSection"], findings: Iterable[Mapping[str, Any]] = ()) -> None:
+def _print_notes(notes: Sequence["Note | NoteSection"], findings: Iterable[Mapping[str, Any]] = ()) -> str:
     """Print what changes how far a result can be believed: findings, then notes, the weighty ones of both first.
+
+    Returns:
+        What they say.
 
     Args:
         notes: about the result.
@@ -174,6 +180,13 @@ def _print_notes(notes: Sequence["Note | NoteSection"], findings: Iterable[Mappi
         print(_("\nNotes:"))
     for mark, sentence in lines:
         print(wrapped(sentence, "   ", first=mark))
+    return "\n".join(sentence for _mark, sentence in lines)
+
+
+def _print_glossary(text: str) -> None:
+    """Print the command that explains the words of what was said."""
+    if command := glossary_command(text):
+        print(_("words   {command}").format(command=command))
 
 
 def _print_mistakes(measured: "Measures", names: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -58,6 +59,14 @@ def print_notes(notes: Iterable[dict[str, Any]]) -> None:
     """Print what changes how far a result can be believed; a note is a ``code`` with ``values``."""
     for note in notes:
         print(Note(**note).sentence())
+
+
+def glossary_command(text: str) -> str:
+    """Return the command that explains the words of a text that the glossary has; nothing where it has none."""
+    from kilat.locale.glossary import GLOSSARY, find_terms
+
+    names = dict.fromkeys(_(GLOSSARY[key].name) for _match, key in find_terms(text))
+    return shlex.join(["kilat", "glossary", *names]) if names else ""
 
 
 def print_import(described: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import math
 import re
 from functools import cache
 from numbers import Real
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeGuard
 
@@ -13,8 +14,8 @@ from jinja2 import Environment, FileSystemLoader, Undefined
 from markupsafe import Markup
 
 from kilat.locale import _, ngettext
+from kilat.locale.glossary import GLOSSARY, find_terms
 from kilat.report import palette
-from kilat.report.glossary import explained
 from kilat.report.svg_canvas import printable, shorten
 
 
@@ -25,7 +26,29 @@ def fill(template: str, /, **content: object) -> str:
         template: such as ``page.html.j2``.
         content: what it shows, by the names that it uses.
     """
-    return _environment().get_template(template).render(explained=explained(), **content)
+    return _environment().get_template(template).render(words=Words(), **content)
+
+
+class Words:
+    """The words of the glossary that one page explains at its end."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, None] = {}
+
+    def link(self, sentence: str) -> Markup:
+        """Return a sentence in which each word of the glossary leads to its meaning, where the page has it first."""
+        parts, end = [], 0
+        for match, key in find_terms(printable(sentence)):
+            if key not in self.keys:
+                self.keys[key] = None
+                parts += [Markup.escape(match.string[end : match.start()])]
+                parts += [Markup('<a class="word" href="#word-{}">{}</a>').format(key, match.group())]
+                end = match.end()
+        return Markup().join([*parts, printable(sentence)[end:]])
+
+    def explained(self) -> list[tuple[str, str, str]]:
+        """Return key, name and meaning of every word that was linked, by name."""
+        return sorted(((key, name(key), meaning(key)) for key in self.keys), key=itemgetter(1))
 
 
 @cache
@@ -40,9 +63,21 @@ def _environment() -> Environment:
     )
     script = Markup(Path(__file__).with_name("page.js").read_text("utf-8"))  # noqa: S704 - it is ours
     environment.globals.update(_=_, ngettext=ngettext, palette=palette, script=script)
+    environment.globals.update(name=name, meaning=meaning)
     filters = (breakable, percent, points, number, count, rounded, size, lines, digest, headings, shorten, split_name)
     environment.filters.update({filter_.__name__: filter_ for filter_ in filters})
     return environment
+
+
+def name(term: str) -> str:
+    """Return what the glossary calls a term, as a sentence begins with it."""
+    called = _(GLOSSARY[term].name)
+    return called[:1].upper() + called[1:]
+
+
+def meaning(term: str) -> str:
+    """Return what a term of the glossary means."""
+    return _(GLOSSARY[term].meaning)
 
 
 def digest(text: str) -> str:

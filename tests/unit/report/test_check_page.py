@@ -74,7 +74,7 @@ def test_notes_stand_in_the_lead(parse):
 
 def test_findings_stand_in_their_order_under_how_much_they_matter():
     html = render("flowers", [LEAK, SUSPECTED, REFUSED, GREY], SUMMARY)
-    assert re.findall(r'<section id="(\w+)"', html) == ["serious", "warning", "note", "data", "checks", "next"]
+    assert re.findall(r'<section id="(\w+)"', html) == ["serious", "warning", "note", "data", "checks", "next", "words"]
     assert re.findall(r"<h3>(.*?)</h3>", html) == [one.title for one in (LEAK, SUSPECTED, REFUSED, GREY)]
     assert '<a href="#warning">Worth a look (2)</a>' in html
 

@@ -59,8 +59,8 @@ def test_numbers_shown_are_the_numbers_measured(report_of, parse):
 
 def test_every_statistic_is_explained(report_of, parse):
     text = parse(render(report_of())).text
-    for term in ("Log loss is", "The squared distance", "How far a probability is", "The mean over the classes",
-                 "divided by it", "F1 is their harmonic mean"):  # fmt: skip
+    for term in ("Minus the logarithm", "The squared distance", "How far a probability is", "The mean over the classes",
+                 "divided by before", "harmonic mean"):  # fmt: skip
         assert term in text, term
 
 
@@ -73,6 +73,16 @@ def test_notes_stand_in_the_lead(report_of, metrics_of, parse):
     assert all(note in lead for note in report_of(metrics=metrics).metrics.sentences)
     assert "900" in lead
     assert '<div class="notes"' not in render(report_of())
+
+
+def test_words_in_the_lead_lead_to_their_meaning(report_of, metrics_of):
+    metrics = metrics_of(("cat", "dog", "owl")) | {
+        "notes": [{"code": "batch_norm_unsettled", "values": {"count": 9, "share": 0.8}}]
+    }
+    html = render(report_of(metrics=metrics))
+    assert '<a class="word" href="#word-batch_norm">' in html
+    assert '<dt id="word-batch_norm">Batch norm</dt>' in html
+    assert html.count('id="word-batch_norm"') == 1
 
 
 def test_notes_that_change_little_are_folded_where_others_do_not(report_of, metrics_of, parse):
@@ -297,7 +307,7 @@ def _trained(report_of, metrics_of):
 def test_a_trained_network_has_sections_of_its_own(trained, parse):
     page = parse(render(trained()))
     ids = re.findall(r'<section id="(\w+)"', page.html)
-    assert ids == [*SECTIONS[:3], "training", "augmented", "network", *SECTIONS[4:]]
+    assert ids == [*SECTIONS[:3], "training", "augmented", "network", *SECTIONS[4:], "words"]
     assert set(re.findall(r'<a href="#(\w+)"', page.html)) <= set(ids)
     assert "data:image/webp;base64,UklGRg==" in page.values("src")
     found = page.values("id")
