@@ -6,7 +6,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all coverage lint format bench docs pictures translations dist lock clean
+.PHONY: help demo test test-all coverage lint format bench docs course pictures translations dist lock clean
 
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
@@ -54,12 +54,16 @@ bench: $(VENV)/.full ## measure again every number that the project publishes; B
 
 docs: $(VENV)/.full ## write what pages show anew (CHECK=--check only compares), then build the site into site/; offline
 	$(BIN)/python docs/generate.py $(CHECK)
+	$(BIN)/python docs/course.py $(CHECK)
 	$(BIN)/python docs/examples.py $(CHECK)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Site: $(CURDIR)/site/index.html"
 
 translations: $(VENV)/.full ## bring src/kilat/locale up to date with the code; BEGIN=de begins another one
 	$(BIN)/python docs/translations.py $(BEGIN)
+
+course: $(VENV)/.full ## run the course's experiments (ONLY="name other": these alone), then write their figures and effects
+	$(BIN)/python docs/course.py --measure $(ONLY)
 
 pictures: $(VENV)/.full ## make the pictures of README and guides anew; needs Chromium
 	$(BIN)/python docs/pictures.py
