@@ -52,6 +52,12 @@ def load(recipe: RecipeLike = "transfer", overrides: dict[str, Any] | None = Non
     raise RecipeError("\n".join([_("The recipe has problems:"), *shown]))
 
 
+def option_paths(recipe: RecipeLike, overrides: dict[str, Any]) -> dict[str, str]:
+    """Return the full path of every override of a recipe that has a place in it, by the key that it was given by."""
+    document, _written = _read(recipe)
+    return apply_overrides(document, overrides)[0]
+
+
 def of_preset(preset: str | None, recipe: RecipeLike) -> RecipeLike:
     """Return the recipe of a preset (fast, good or best); the given one where there is no preset.
 

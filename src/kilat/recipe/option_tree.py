@@ -5,6 +5,8 @@ from functools import cache, lru_cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from pydantic import TypeAdapter
+
 from kilat.recipe.fit import SCHEDULES
 from kilat.recipe.network import KINDS
 from kilat.recipe.section import Section
@@ -20,6 +22,18 @@ def is_switch(path: str) -> bool:
     """Return whether an option takes true and false."""
     annotation = annotation_at(path.split("."))
     return bool in (annotation, *get_args(annotation))
+
+
+def is_null(path: str, value: Any) -> bool:
+    """Return whether a value says that an option has none: the word ``none``, where the option has no such value."""
+    annotation = annotation_at(path.split("."))
+    if value != "none" or type(None) not in get_args(annotation):
+        return False
+    try:
+        TypeAdapter(annotation).validate_python(value)
+    except ValueError:
+        return True
+    return False
 
 
 @cache

@@ -8,7 +8,7 @@ from kilat.errors import nearest
 from kilat.locale import N_, _
 from kilat.recipe.fit import Fit
 from kilat.recipe.network import Network, kind_of
-from kilat.recipe.option_tree import is_option, option_paths
+from kilat.recipe.option_tree import is_null, is_option, option_paths
 from kilat.recipe.put_option import NoPlaceError, put_option
 from kilat.recipe.renamed import renamed_sentence
 from kilat.recipe.sections import Recipe
@@ -41,7 +41,7 @@ def apply_overrides(document: dict[str, Any], overrides: dict[str, Any]) -> tupl
             problems.append(f"{key}: {problem}")
     for key, path in sorted(paths.items(), key=lambda item: (item[1].count("."), not item[1].endswith(".name"))):
         try:
-            put_option(document, path, overrides[key])
+            put_option(document, path, None if is_null(path, overrides[key]) else overrides[key])
         except NoPlaceError as problem:
             problems.append(f"{key}: {problem}")
     return paths, problems

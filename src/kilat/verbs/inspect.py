@@ -61,10 +61,25 @@ def summarise(model: str, overrides: dict[str, Any], classes: int | None = None)
         recipe, name = load(manifest.recipe, {**own, **overrides}), str(manifest.backbone["name"])
     else:
         recipe, name = load(model, overrides), path.stem
-    if recipe.model is None:
+    return summarise_recipe(recipe, name, classes)
+
+
+def summarise_recipe(recipe: Recipe, name: str, classes: int | None = None, size: int | None = None) -> Summary:
+    """Return the layers of the network that a recipe describes; pretrained weights are not downloaded for it.
+
+    Args:
+        recipe: with a section ``model``, or with frozen backbones and a head.
+        name: of the network.
+        classes: how many to assume; None for as many as the recipe says, or 10.
+        size: side of the network's input in pixels where it follows from the data; None for one that is assumed.
+
+    Raises:
+        KilatError: the network cannot be built.
+    """
+    network = recipe.model
+    if network is None:
         found = _summarise_backbones(recipe, classes or Network.model_fields["classes"].default)
         return replace(found, is_size_assumed=recipe.features.size == "auto")
-    network = recipe.model
     require_torch(_("Building a network"))
     from kilat.fit.prepare import build_network, input_channels
     from kilat.model import summary
@@ -72,11 +87,11 @@ def summarise(model: str, overrides: dict[str, Any], classes: int | None = None)
     if not network.layers:
         raise RecipeError(_("The network was given from Python; only its author can build it again."))
     with_random_weights = recipe.model_copy(update={"model": network.model_copy(update={"weights": "none"})})
-    is_assumed = recipe.input.size == "auto" and network.backbone is None
-    size = ASSUMED_SIZE if is_assumed else input_size(recipe, None)
+    follows_data = recipe.input.size == "auto" and network.backbone is None
+    size = (size or ASSUMED_SIZE) if follows_data else input_size(recipe, None)
     built = build_network(with_random_weights, size, classes or network.classes)
     found = summary.summarise(built, name=name, channels=input_channels(recipe), size=size)
-    return replace(found, is_size_assumed=is_assumed)
+    return replace(found, is_size_assumed=follows_data)
 
 
 def _summarise_backbones(recipe: Recipe, classes: int) -> Summary:
