@@ -1,8 +1,8 @@
 """Brings the catalogs of translations up to date with the code; with --check only compares.
 
-Sentences are marked in the code by ``_``, ``ngettext`` and ``N_``, and in templates by the first two. Two sentences that
-are the value of one key of a table, ``(N_("One …"), N_("{count:,} …"))``, are singular and plural. The help of a verb is
-its docstring.
+Sentences are marked in the code by ``_``, ``ngettext`` and ``N_``, and in templates by the first two. Two sentences
+that are the value of one key of a table, ``(N_("One …"), N_("{count:,} …"))``, are singular and plural. The help of a
+verb is its docstring.
 
     python docs/translations.py            extract, update every language, compile
     python docs/translations.py de         the same, and begin German
@@ -33,8 +33,8 @@ _DATED = ("POT-Creation-Date", "PO-Revision-Date", "Generated-By")  # would chan
 _Found = tuple[int, str, str | tuple[str, str], list[str]]
 
 
-def extract_python(file: Any, keywords: object, comment_tags: object, options: object) -> Iterator[_Found]:
-    """Yield the sentences of a Python file, as Babel takes them: line, function, sentence or both numbers, comments."""
+def extract_python(file: Any, keywords: object, comment_tags: object, options: object) -> Iterator[_Found]:  # noqa: ARG001
+    """Yield the sentences of a Python file as Babel takes them: line, function, sentence or singular and plural."""
     tree = ast.parse(file.read())
     pairs = {id(value) for one in ast.walk(tree) if isinstance(one, ast.Dict) for value in one.values}
     in_pairs = set()

@@ -1,35 +1,107 @@
-"""The language of the sentences that users read: English in the code, others as gettext catalogs beside this file.
+"""The language that users read: English in the code, others as gettext catalogs in folders beside this file.
 
 A sentence is translated when it is shown: ``_`` and ``ngettext`` look the language up at every call, so that nothing is
 settled when a module is imported. What is written down before anybody reads it is not a sentence but a code with values
-(``kilat.locale.notes``, ``kilat.locale.refusals``).
+(``kilat.locale.notes``, ``kilat.locale.refusals``). Numbers that are filled into a sentence are written as its
+language writes them; one that stands alone passes through ``number``, and a date through ``date``. What programs read
+(JSON, CSV, recipes, commands) does neither.
 
 Stands on nothing.
 """
 
+import datetime as dt
 import gettext
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-_VARIABLES = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")  # in the order in which gettext itself asks for them
+from kilat.locale import conventions
+from kilat.locale.conventions import N_
+
+__all__ = ["FOLDER", "N_", "_", "date", "known", "language", "language_name", "languages", "ngettext", "number"]
+
+FOLDER = Path(__file__).parent
+"""Holds a folder for every language: its gettext catalog, which has its way of writing numbers and dates as well."""
+
+_VARIABLES = ("KILAT_LANG", "LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")  # the first that is set counts, as in gettext
+
+
+def languages() -> tuple[str, ...]:
+    """Return the codes of all languages, such as ``en`` and ``pt_BR``, English first."""
+    return _languages(FOLDER)
+
+
+def language() -> str:
+    """Return the code of the language of the environment; English where it names one that is not here."""
+    return _chosen(next(filter(None, map(os.environ.get, _VARIABLES)), ""), FOLDER)
+
+
+def known(name: str) -> str | None:
+    """Return the code of a language by a name such as ``id``, ``id-ID`` or ``id_ID.UTF-8``; None for an unknown one."""
+    return _known(name, FOLDER)
+
+
+def language_name(code: str) -> str:
+    """Return what a language calls itself."""
+    return _catalog(code, FOLDER).gettext(conventions.NAME)
 
 
 def _(message: str) -> str:
-    """Return a sentence in the language of the environment."""
-    return _catalog(tuple(os.environ.get(name) for name in _VARIABLES)).gettext(message)
+    """Return a sentence in the language of the environment; ``format`` fills it in as that language writes numbers."""
+    code = language()
+    return message if code == "en" else _Sentence(_catalog(code, FOLDER).gettext(message))
 
 
 def ngettext(singular: str, plural: str, count: int) -> str:
     """Return the sentence that fits a number, in the language of the environment; ``{count}`` is not filled in."""
-    return _catalog(tuple(os.environ.get(name) for name in _VARIABLES)).ngettext(singular, plural, count)
+    code = language()
+    sentence = _catalog(code, FOLDER).ngettext(singular, plural, count)
+    return sentence if code == "en" else _Sentence(sentence)
 
 
-def N_(message: str) -> str:  # noqa: N802 - gettext's usual name for it
-    """Mark a sentence for translators where it stands in a table; whoever shows it calls ``_``."""
-    return message
+def number(value: Any, spec: str = "") -> str:
+    """Return ``format(value, spec)`` as the language of the environment writes it: 1,234.5 or 1.234,5."""
+    return _conventions(language(), FOLDER).number(value, spec)
+
+
+def date(day: dt.date) -> str:
+    """Return a date in the language of the environment, with hour and minute where it has them."""
+    return _conventions(language(), FOLDER).date(day)
+
+
+class _Sentence(str):
+    """A sentence of another language than English."""
+
+    __slots__ = ()
+
+    def format(self, *values: Any, **named: Any) -> str:
+        """Fill in values; numbers as the language writes them."""
+        return _conventions(language(), FOLDER).vformat(self, values, named)
 
 
 @cache
-def _catalog(_environment: tuple[str | None, ...]) -> gettext.NullTranslations:
-    return gettext.translation("kilat", Path(__file__).parent, fallback=True)
+def _chosen(wanted: str, folder: Path) -> str:
+    return next(filter(None, (_known(name, folder) for name in wanted.split(":"))), "en")
+
+
+@cache
+def _known(name: str, folder: Path) -> str | None:
+    plain = name.partition(".")[0].partition("@")[0].replace("-", "_").casefold()
+    codes = {"c": "en", "posix": "en", **{code.casefold(): code for code in _languages(folder)}}
+    return codes.get(plain) or codes.get(plain.partition("_")[0])
+
+
+@cache
+def _languages(folder: Path) -> tuple[str, ...]:
+    return "en", *sorted(file.parent.parent.name for file in folder.glob("*/LC_MESSAGES/kilat.mo"))
+
+
+@cache
+def _catalog(code: str, folder: Path) -> gettext.NullTranslations:
+    return gettext.translation("kilat", folder, [code], fallback=code == "en")
+
+
+@cache
+def _conventions(code: str, folder: Path) -> conventions.Conventions:
+    return conventions.Conventions(_catalog(code, folder).gettext)
