@@ -21,11 +21,22 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from kilat.report.palette import DAY, LAYER_COLOURS, NIGHT
 
-Translate = Callable[[str], str]
-"""Returns an English word or sentence of a figure in the language of the page."""
+
+class Translate(Protocol):
+    """The language of the page."""
+
+    def __call__(self, text: str, /) -> str:
+        """Return an English word or sentence in it."""
+        ...
+
+    def number(self, value: float, pattern: str = "#,##0.###") -> str:
+        """Return a number as it writes numbers; the pattern is Unicode's (CLDR)."""
+        ...
+
 
 Draw = Callable[[Translate], str]
 
