@@ -59,7 +59,7 @@ def run(command: Sequence[str], *, cwd: Path | None = None, environment: Mapping
         environment: variables besides those of this process.
     """
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    env |= {"LANGUAGE": "en", **(environment or {})}
+    env |= {"KILAT_LANG": "en", **(environment or {})}
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         begin = time.perf_counter()
         process = subprocess.Popen(command, stdout=output, stderr=errors, cwd=cwd, env=env)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-os.environ["LANGUAGE"] = "en"  # before any module of kilat looks at it
+os.environ["KILAT_LANG"] = "en"
 # The networks of tests are tiny, and threads that wait for each other cost more than they bring; in the processes that
 # tests start as well, since sums over another number of threads come out differently.
 os.environ["OMP_NUM_THREADS"] = "1"

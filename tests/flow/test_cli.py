@@ -1,6 +1,5 @@
 """The command line as a whole: its help, its start, its completion, its errors."""
 
-import gettext
 import json
 import shlex
 import subprocess
@@ -15,13 +14,6 @@ from kilat.cli.verb import FAMILIES, families
 
 GROUP = typer.main.get_command(app)
 VERBS = {verb.name: verb for members in families(GROUP).values() for verb in members}
-
-
-class Quoting(gettext.NullTranslations):
-    """A language in which every sentence is in quotation marks."""
-
-    def gettext(self, message):
-        return f"«{message}»"
 
 
 def modules_of(cli, *arguments):
@@ -60,17 +52,6 @@ class TestHelp:
             program, verb, *arguments = shlex.split(command.partition(" > ")[0])
             assert (program, verb) == ("kilat", name)
             VERBS[name].make_context(name, arguments)  # raises where it would not be taken
-
-    @pytest.mark.parametrize("verb", [(), ("train",)])
-    def test_is_translated_when_it_is_shown(self, kilat_here, monkeypatch, verb):
-        """The language is that of the moment, not of the import."""
-        english = kilat_here(*verb, "--help").stdout
-        monkeypatch.setattr(gettext, "translation", lambda *given, **more: Quoting())
-        monkeypatch.setenv("LANGUAGE", f"x-quoting-{len(verb)}")
-        quoted = kilat_here(*verb, "--help").stdout
-        for sentence in ("Train a classifier and write its run folder.", "Show the version and exit.", "Examples"):
-            assert (f"«{sentence}»" in quoted) == (sentence in english)
-            assert sentence not in quoted.replace(f"«{sentence}»", "")
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(["data", "--json"], 0), (["report", "nowhere"], 1)])

@@ -15,11 +15,13 @@ from kilat.cli import (  # noqa: F401 - they register their verbs
     housekeeping,
     models,
     networks,
+    parser,
     past_runs,
     predictions,
     show,
     training,
 )
+from kilat.cli.language import settle_language
 from kilat.cli.verb import app
 from kilat.errors import KilatError
 from kilat.locale import _
@@ -49,7 +51,8 @@ def run() -> NoReturn:
 def main() -> None:
     """Run the command line; errors that users cause are shown as sentences."""
     try:
-        app(prog_name="kilat")
+        settle_language(sys.argv[1:])
+        code = app(prog_name="kilat", standalone_mode=False)
     except KilatError as error:
         is_told_to = error.kind == "stopped"  # which is no error of anyone
         print(error if is_told_to else _("Error: {error}").format(error=error), file=sys.stderr)
@@ -59,3 +62,8 @@ def main() -> None:
     except BrokenPipeError:  # whoever read the output went away; what is flushed at exit must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        if not parser.is_usage_error(error):
+            raise
+        code = parser.print_usage_error(error)
+    sys.exit(code)

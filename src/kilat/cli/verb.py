@@ -6,6 +6,7 @@ Typer would print families of verbs by itself, but with rich, whose import takes
 
 import copy
 import inspect
+import re
 import shlex
 import signal
 import sys
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
+from kilat.cli.language import complete_language
 from kilat.errors import RecipeError
 from kilat.locale import N_, _
 
@@ -24,9 +26,47 @@ F = TypeVar("F", bound=Callable[..., None])
 FAMILIES = (N_("Train"), N_("Use a model"), N_("Know the data"), N_("Recipes and networks"), N_("Housekeeping"))
 """In the order in which the help lists them."""
 
+_VALUE_KIND = re.compile(r"<[a-z ]+>")  # of the value of an option, as Typer names it: <path>
 
-class Verb(TyperCommand):
+
+class _InLanguage:
+    """A command whose help is in the language of the environment."""
+
+    help: str | None
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return what stands behind the name of the command."""
+        return [_(piece) for piece in super().collect_usage_pieces(ctx)]  # type: ignore[misc]
+
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        """Write the line on how it is used."""
+        usage = " ".join(self.collect_usage_pieces(ctx))
+        formatter.write_usage(ctx.command_path, usage, prefix=f"{_('Usage:')} ")
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        """Write what it does."""
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(_translated(self.help))
+
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """Return the first sentence of what it does, as shells show it when they complete."""
+        return _translated(self.help).partition("\n\n")[0]
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Return what may follow, each with its help."""
+        found: list[Any] = super().shell_complete(ctx, incomplete)  # type: ignore[misc]
+        for one in found:
+            one.help = _translated(one.help)
+        return found
+
+
+class Verb(_InLanguage, TyperCommand):
     """A verb whose help ends with examples (its ``epilog``, a command a line)."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.params.append(_language_option())
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the options; for one of another program, say what to write instead.
@@ -67,10 +107,6 @@ class Verb(TyperCommand):
                 message = " ".join([_("Stopped by {signal}.").format(signal=number.name), *kept])
                 raise Stopped(number, message, hint=hint.format(command=typed_command())) from None
 
-    def format_help_text(self, ctx: Any, formatter: Any) -> None:
-        """Write what the verb does."""
-        _write_help(self.help, formatter)
-
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options, in two sections."""
         _write_parameters(self.get_params(ctx), ctx, formatter)
@@ -82,12 +118,12 @@ class Verb(TyperCommand):
                 formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
 
 
-class Verbs(TyperGroup):
+class Verbs(_InLanguage, TyperGroup):
     """All verbs, listed in families."""
 
-    def format_help_text(self, ctx: Any, formatter: Any) -> None:
-        """Write what kilat does."""
-        _write_help(self.help, formatter)
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.params.append(_language_option())
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options of kilat itself, then its verbs."""
@@ -98,7 +134,7 @@ class Verbs(TyperGroup):
         """Write every verb with the first sentence of its help, the verbs of a family together."""
         widest = max(map(len, self.commands))
         for name, members in families(self).items():
-            rows = [(f"{verb.name:<{widest}}", _translated(verb.help).partition("\n\n")[0]) for verb in members]
+            rows = [(f"{verb.name:<{widest}}", verb.get_short_help_str()) for verb in members]
             with formatter.section(_(name)):
                 formatter.write_dl(rows)
 
@@ -170,13 +206,15 @@ def _write_parameters(parameters: list[Any], ctx: Any, formatter: Any) -> None:
             parameter.help = _translated(parameter.help)
         if records := [record for one in shown if (record := one.get_help_record(ctx))]:
             with formatter.section(title):
-                formatter.write_dl(records)
+                formatter.write_dl([(_VALUE_KIND.sub(lambda kind: _(kind[0]), name), text) for name, text in records])
 
 
-def _write_help(text: str | None, formatter: Any) -> None:
-    formatter.write_paragraph()
-    with formatter.indentation():
-        formatter.write_text(_translated(text))
+def _language_option() -> TyperOption:
+    """Return the option ``--lang``; ``kilat.cli.main`` has read it before anything is shown."""
+    text = N_("Language of what is shown; by default that of KILAT_LANG or of the system.")
+    return TyperOption(
+        param_decls=["--lang"], type=str, expose_value=False, help=text, autocompletion=complete_language
+    )
 
 
 def _translated(text: str | None) -> str:
