@@ -326,6 +326,16 @@ def test_a_network_with_one_unit(train_network, digits, not_digits):
     assert sum(one.unknown for one in run.classifier.predict(not_digits)) > 20
 
 
+def test_a_network_in_which_all_pictures_look_alike(train_network, digits):
+    """As one whose units all died of too high a learning rate: it is measured, and the report says what happened."""
+    images, labels = digits
+    layers = ["flatten", {"rescale": {"scale": 0.0}}, {"dense": 8}, {"activation": "relu"}, {"dense": "classes"}]
+    run = train_network(ArraySource(images[:200], labels[:200], "few"), **{"model.layers": layers, "fit.epochs": 1})
+    assert run.metrics.unknown.test.share == 0
+    assert "parity_inconclusive" in [note.code for note in run.metrics.notes]
+    assert "the network has learned nothing" in (run.folder / "report.html").read_text("utf-8")
+
+
 def test_a_single_picture_of_each_class_rules_nothing_out(tmp_path):
     images = np.stack([np.full((12, 12, 3), value, np.uint8) for value in (20, 220)])
     run = kilat.train(ArraySource(images, ["dark", "light"], "two"), runs=tmp_path)

@@ -301,6 +301,8 @@ def _principal_components(activations: Floats, width: int) -> Projection:
         basis = centred.T @ (vectors / np.sqrt(squares))
     else:
         basis, _ = leading_eigenvectors(centred.T @ centred, width)
+    if not basis.shape[1]:  # every unit is dead, so all pictures lie at one place
+        basis = np.zeros((some.shape[1], 1), np.float32)
     scores = centred @ basis
     length = max(math.sqrt(float(np.einsum("nd,nd->", scores, scores, dtype=np.float64)) / len(scores)), 1e-12)
     return Projection(offset, (basis / length).astype(np.float32))

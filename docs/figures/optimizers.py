@@ -1,0 +1,110 @@
+"""Lesson 9: the paths of optimizers down one valley, computed with kilat's own."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from figures import Translate, figure
+from kilat.fit import optimizers
+from kilat.recipe.optimizer import Optimizer
+from kilat.report.svg_canvas import ACCENT, MUTED, TEXT, Canvas
+
+START = (-10.0, 2.0)
+STEPS = 40
+CURVATURES = (0.1, 2.0)
+"""Of the valley ``x² / 20 + y²``, along it and across."""
+
+_LEVELS = (0.05, 0.3, 1.0, 2.5, 5.0, 9.0)
+_PANEL, _HEIGHT, _GAP = 232, 92, 16
+_X, _Y = (-12.0, 4.0), (-2.6, 2.6)
+
+PATHS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("sgd, 0.1", {"name": "sgd", "learning_rate": 0.1}),
+    ("sgd, 0.95", {"name": "sgd", "learning_rate": 0.95}),
+    ("momentum, 0.1", {"name": "momentum", "learning_rate": 0.1}),
+    ("nesterov, 0.1", {"name": "nesterov", "learning_rate": 0.1}),
+    ("rmsprop, 0.3", {"name": "rmsprop", "learning_rate": 0.3}),
+    ("adam, 0.5", {"name": "adam", "learning_rate": 0.5}),
+)
+
+
+class Path(NamedTuple):
+    """Where an optimizer went.
+
+    Args:
+        places: after every step, the start first, ``[steps + 1, 2]``.
+        losses: at each.
+    """
+
+    places: NDArray[np.float64]
+    losses: NDArray[np.float64]
+
+
+def path(choices: dict[str, Any], turn: float = 0.0) -> Path:
+    """Return the path of an optimizer down the valley.
+
+    Args:
+        choices: as in a recipe, under ``fit.optimizer``.
+        turn: by how many degrees the valley, and the start in it, are turned.
+    """
+    chosen = Optimizer.model_validate(choices)
+    angle = np.deg2rad(turn)
+    axes = torch.tensor([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], dtype=torch.float32)
+    place = nn.Parameter(axes.T @ torch.tensor(START))
+    optimizer = optimizers.create(chosen, {"place": place})
+
+    def loss() -> Tensor:
+        return (torch.tensor(CURVATURES) * (axes @ place) ** 2).sum() / 2
+
+    places, losses = [place.tolist()], [loss().item()]
+    for _step in range(STEPS):
+        place.grad = None
+        loss().backward()  # type: ignore[no-untyped-call]
+        optimizer.step(chosen.rate)
+        places.append(place.tolist())
+        losses.append(loss().item())
+    return Path(np.array(places), np.array(losses))
+
+
+@figure
+def optimizer_paths(_: Translate) -> str:
+    """Six paths down the same valley, each with the loss it ends at."""
+    rows = -(-len(PATHS) // 2)
+    canvas = Canvas(2 * _PANEL + _GAP, rows * (_HEIGHT + 44) + 6)
+    for number, (name, choices) in enumerate(PATHS):
+        row, column = divmod(number, 2)
+        left, top = column * (_PANEL + _GAP), row * (_HEIGHT + 44) + 26
+        found = path(choices)
+        canvas.write(left, top - 13, name, TEXT)
+        ending = _("loss {loss}").format(loss=f"{found.losses[-1]:.3f}")
+        canvas.write(left + _PANEL, top - 13, ending, MUTED, "end")
+        _valley(canvas, left, top)
+        x, y = _pixels(found.places, left, top)
+        canvas.curve(x, y, (ACCENT, 0.8), 1.5)
+        canvas.dots(x, y, ACCENT, 2)
+        canvas.dots(x[0], y[0], TEXT, 4)
+    return canvas.to_svg(_("Paths of optimizers down the same valley, 40 steps each"))
+
+
+def _valley(canvas: Canvas, left: float, top: float) -> None:
+    """Draw a panel with lines of equal loss, and its lowest place."""
+    canvas.boxes(left, top, _PANEL, _HEIGHT, ["var(--panel)"])
+    angles = np.linspace(0, 2 * np.pi, 73)
+    for level in _LEVELS:
+        across, up = (np.sqrt(2 * level / curvature) for curvature in CURVATURES)
+        x, y = _pixels(np.column_stack([across * np.cos(angles), up * np.sin(angles)]), left, top)
+        inside = (x >= left) & (x <= left + _PANEL) & (y >= top) & (y <= top + _HEIGHT)
+        points = np.column_stack([x, y])
+        canvas.lines(np.stack([points[:-1], points[1:]], axis=1)[inside[:-1] & inside[1:]], (MUTED, 0.45))
+    x, y = _pixels(np.zeros((1, 2)), left, top)
+    canvas.lines([[(x[0] - 4, y[0]), (x[0] + 4, y[0])], [(x[0], y[0] - 4), (x[0], y[0] + 4)]], MUTED, 1.5)
+
+
+def _pixels(places: NDArray[np.float64], left: float, top: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where places of the valley lie in a panel."""
+    x = left + (places[:, 0] - _X[0]) / (_X[1] - _X[0]) * _PANEL
+    y = top + (_Y[1] - places[:, 1]) / (_Y[1] - _Y[0]) * _HEIGHT
+    return x, y
