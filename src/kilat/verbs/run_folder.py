@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -47,6 +47,7 @@ class Start:
         reading: what was said about how the data is read.
         is_module: whether the network was given from Python.
         track: whether the run is logged to MLflow.
+        lab: the folder of the lab that it is a trial of.
     """
 
     data: str | None
@@ -56,6 +57,7 @@ class Start:
     reading: Reading = field(default_factory=Reading)
     is_module: bool = False
     track: bool = False
+    lab: str | None = None
 
     @classmethod
     def of(
@@ -85,11 +87,7 @@ class Start:
             KilatError: it is not the folder of a run.
         """
         try:
-            document = json.loads((folder / START).read_text("utf-8"))
-            data, root, network = (_text(document[name]) for name in ("data", "root", "network"))
-            labels = _text(document.get("labels"))
-            given = document.get("is_module", False), document.get("track", False)
-            return cls(data, root, network, labels, Reading(**document.get("reading", {})), *given)
+            return cls.of_document(json.loads((folder / START).read_text("utf-8")))
         except (OSError, ValueError, KeyError, TypeError):
             raise KilatError(
                 _("{folder} is not the folder of a run that was begun: it has no sound {file}.").format(
@@ -97,6 +95,18 @@ class Start:
                 ),
                 hint=_("Give a folder such as runs/flowers, or start anew without --resume."),
             ) from None
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> "Start":
+        """Return the start that a document holds.
+
+        Raises:
+            KeyError, TypeError: it holds none.
+        """
+        data, root, network = (_text(document[name]) for name in ("data", "root", "network"))
+        labels, lab = _text(document.get("labels")), _text(document.get("lab"))
+        given = document.get("is_module", False), document.get("track", False)
+        return cls(data, root, network, labels, Reading(**document.get("reading", {})), *given, lab)
 
     @classmethod
     def read_unfinished(cls, folder: Path) -> "Start":
@@ -109,7 +119,23 @@ class Start:
             raise KilatError(
                 _("The run {folder} is finished; there is nothing left to go on with.").format(folder=folder)
             )
-        return cls.read(folder)
+        start = cls.read(folder)
+        if start.lab is not None:
+            raise KilatError(
+                _("{folder} is a trial of a lab, whose pictures it shares out.").format(folder=folder),
+                hint=_("Go on with the lab: {command}").format(command=start.resume_command(folder)),
+            )
+        return start
+
+    def arguments(self) -> str:
+        """Return the data and how it is read, as they are typed behind a verb; dots for what Python gave."""
+        given = {
+            "--labels": self.labels,
+            "--root": self.root,
+            **{f"--{name.replace('_', '-')}": value for name, value in asdict(self.reading).items()},
+        }
+        options = [part for name, value in given.items() if isinstance(value, str) for part in (name, value)]
+        return shlex.join([self.data or "…", *options])
 
     def resume_command(self, folder: Path) -> str:
         """Return what goes on with the run in a folder: a command, or a call in Python for what only Python can give.
@@ -117,6 +143,10 @@ class Start:
         Args:
             folder: of the run.
         """
+        if self.lab is not None:
+            if self.data is None:
+                return f"kilat.lab(data, labels=labels, resume={self.lab!r})"
+            return f"kilat lab resume {shlex.quote(self.lab)}"
         if self.data is not None and not self.is_module:
             return f"kilat train --resume {shlex.quote(str(folder))}"
         given = [] if self.data is not None else ["data", "labels=labels"]
