@@ -1,6 +1,6 @@
 """Lesson 9: the paths of optimizers down one valley, computed with kilat's own."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,14 +21,8 @@ _LEVELS = (0.05, 0.3, 1.0, 2.5, 5.0, 9.0)
 _PANEL, _HEIGHT, _GAP = 232, 92, 16
 _X, _Y = (-12.0, 4.0), (-2.6, 2.6)
 
-PATHS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("sgd, 0.1", {"name": "sgd", "learning_rate": 0.1}),
-    ("sgd, 0.95", {"name": "sgd", "learning_rate": 0.95}),
-    ("momentum, 0.1", {"name": "momentum", "learning_rate": 0.1}),
-    ("nesterov, 0.1", {"name": "nesterov", "learning_rate": 0.1}),
-    ("rmsprop, 0.3", {"name": "rmsprop", "learning_rate": 0.3}),
-    ("adam, 0.5", {"name": "adam", "learning_rate": 0.5}),
-)
+PATHS = (("sgd", 0.1), ("sgd", 0.95), ("momentum", 0.1), ("nesterov", 0.1), ("rmsprop", 0.3), ("adam", 0.5))
+"""Names of optimizers with their learning rates."""
 
 
 class Path(NamedTuple):
@@ -43,14 +37,15 @@ class Path(NamedTuple):
     losses: NDArray[np.float64]
 
 
-def path(choices: dict[str, Any], turn: float = 0.0) -> Path:
+def path(name: str, rate: float, turn: float = 0.0) -> Path:
     """Return the path of an optimizer down the valley.
 
     Args:
-        choices: as in a recipe, under ``fit.optimizer``.
+        name: as in a recipe, under ``fit.optimizer``.
+        rate: its learning rate.
         turn: by how many degrees the valley, and the start in it, are turned.
     """
-    chosen = Optimizer.model_validate(choices)
+    chosen = Optimizer.model_validate({"name": name, "learning_rate": rate})
     angle = np.deg2rad(turn)
     axes = torch.tensor([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], dtype=torch.float32)
     place = nn.Parameter(axes.T @ torch.tensor(START))
@@ -63,7 +58,7 @@ def path(choices: dict[str, Any], turn: float = 0.0) -> Path:
     for _step in range(STEPS):
         place.grad = None
         loss().backward()  # type: ignore[no-untyped-call]
-        optimizer.step(chosen.rate)
+        optimizer.step(rate)
         places.append(place.tolist())
         losses.append(loss().item())
     return Path(np.array(places), np.array(losses))
@@ -74,12 +69,12 @@ def optimizer_paths(_: Translate) -> str:
     """Six paths down the same valley, each with the loss it ends at."""
     rows = -(-len(PATHS) // 2)
     canvas = Canvas(2 * _PANEL + _GAP, rows * (_HEIGHT + 44) + 6)
-    for number, (name, choices) in enumerate(PATHS):
+    for number, (name, rate) in enumerate(PATHS):
         row, column = divmod(number, 2)
         left, top = column * (_PANEL + _GAP), row * (_HEIGHT + 44) + 26
-        found = path(choices)
-        canvas.write(left, top - 13, name, TEXT)
-        ending = _("loss {loss}").format(loss=f"{found.losses[-1]:.3f}")
+        found = path(name, rate)
+        canvas.write(left, top - 13, f"{name} · {_.number(rate)}", TEXT)
+        ending = f"loss {_.number(found.losses[-1], '0.000')}"
         canvas.write(left + _PANEL, top - 13, ending, MUTED, "end")
         _valley(canvas, left, top)
         x, y = _pixels(found.places, left, top)

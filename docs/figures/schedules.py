@@ -65,13 +65,13 @@ def noisy_valley(_: Translate) -> str:
     falling = RATE * (1 + np.cos(np.pi * np.arange(UPDATES) / UPDATES)) / 2
     high, low = np.full(UPDATES, RATE), np.full(UPDATES, RATE / 10)
     lines = {
-        _("constant, 0.3"): (walk(high), MUTED, ""),
-        _("constant, 0.03"): (walk(low), MUTED, DASHED),
-        _("cosine, from 0.3 to 0"): (walk(falling), ACCENT, ""),
+        f"constant · {_.number(RATE)}": (walk(high), MUTED, ""),
+        f"constant · {_.number(RATE / 10)}": (walk(low), MUTED, DASHED),
+        f"cosine · {_.number(RATE)} → 0": (walk(falling), ACCENT, ""),
     }
     plot = Plot(SIDE, 320, (0, UPDATES), (-3.0, 2.0), left=66, top=84)
     plot.ticks(x=[(step, str(step)) for step in range(0, UPDATES + 1, 50)],
-               y=[(power, f"{10.0**power:g}") for power in range(-3, 3)])  # fmt: skip
+               y=[(power, _.number(10.0**power)) for power in range(-3, 3)])  # fmt: skip
     plot.axis_titles(_("step"), _("mean loss"))
     for number, (name, (losses, colour, dash)) in enumerate(lines.items()):
         plot.canvas.curve(plot.x(np.arange(UPDATES + 1)), plot.y(np.log10(losses)), colour, 2, dash)
