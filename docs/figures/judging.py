@@ -11,7 +11,7 @@ _TESTS = 20
 
 
 @figure
-def test_set_intervals(_: Translate) -> str:
+def intervals_of_test_sets(_: Translate) -> str:
     """Intervals of 20 test sets of 100 pictures and of 1,000; the classifier is right on 90% of all pictures."""
     canvas = Canvas(SIDE, 0)
     left, width = 20.0, (SIDE - 60) / 2
