@@ -21,10 +21,11 @@ from kilat.fit.activation_cache import SplitNetwork
 from kilat.fit.checkpoint import Checkpoints
 from kilat.fit.deadline import UpdatePlanner
 from kilat.fit.distributed.group import ALONE, SingleProcess
+from kilat.fit.layer_watch import watched_updates
 from kilat.fit.loader import epoch_batches
 from kilat.fit.results import NotFiniteError, PendingResults
 from kilat.fit.saver import Saver
-from kilat.fit.train_state import Row, TrainSpec, TrainState
+from kilat.fit.train_state import Row, Sample, TrainSpec, TrainState
 from kilat.fit.train_step import TrainStep
 from kilat.fit.weight_selection import WeightSelection
 from kilat.locale import _
@@ -79,6 +80,7 @@ class Trainer:
         if self.sides:
             resolutions.check_sides(self.network.eval().logits, self.sides, spec.device)
         self.per_epoch = len(self._batches(0))
+        self._watched = watched_updates(self.per_epoch) if self.fit.watch else set()
         self.epochs = sum(self.fit.epochs_of(phase, self.per_epoch) for phase in self.fit.all_phases)
         self.planner = None
         if deadline is not None:
@@ -186,7 +188,10 @@ class Trainer:
             self.network.train()
         generator = _generator(self.seed, len(state.history), state.batch)
         rate = self.learning_rate(state.step) if rate is None else rate
-        values = self.train_step.update(rows, batch, rate, generator=generator, first=state.step == 0)
+        sample: Sample | None = [] if state.batch in self._watched else None
+        values = self.train_step.update(rows, batch, rate, generator=generator, first=state.step == 0, sample=sample)
+        if sample is not None:
+            state.watched.append(sample)
         self.results.add(values, len(rows))
         state.advance()
 
@@ -225,9 +230,10 @@ class Trainer:
         with self.weights.with_ema():
             state.precise_batch_norm = self.train_step.estimate_statistics(state.batch)
         loss, accuracy = self.train_step.validate()
-        seconds = self.now() - began
         if not math.isfinite(loss):
             raise NotFiniteError
+        state.layers += self.train_step.watched_layers(len(state.history) + 1, state.watched)
+        seconds = self.now() - began
         if self.planner:
             self.planner.record_validation(seconds)
         rate = self.learning_rate(max(state.step - 1, 0))

@@ -17,6 +17,12 @@ from kilat.recipe import Recipe
 Row = dict[str, float]
 """One epoch of the history."""
 
+LayerRow = dict[str, Any]
+"""One layer in one epoch of a training that is watched: the columns of ``layers.csv``, None where one is empty."""
+
+Sample = list[list[float]]
+"""Of every trained layer, the norms of its gradient, of its weights and of their update, at one update."""
+
 
 @dataclass(frozen=True)
 class TrainSpec:
@@ -82,6 +88,8 @@ class TrainState:
         stop_reason: why training is over: ``all_epochs``, ``time_limit`` or ``early_stopping``; empty before.
         start: the validation's ``loss`` and ``accuracy`` before training, where early stopping counts them.
         history: a row for every finished epoch.
+        watched: what was looked at in this epoch so far, where layers are watched.
+        layers: a row for every layer in every finished epoch, where they are.
         notes: what changes how far the result can be believed.
     """
 
@@ -106,6 +114,8 @@ class TrainState:
     stop_reason: str = ""
     start: dict[str, float] = field(default_factory=dict)
     history: list[Row] = field(default_factory=list)
+    watched: list[Sample] = field(default_factory=list)
+    layers: list[LayerRow] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 
     def advance(self) -> None:
@@ -139,6 +149,7 @@ class TrainState:
             }
         )
         self.epoch += 1
+        self.watched = []
         self.batch = self.pictures = self.correct = 0
         self.loss = self.seconds = 0.0
 

@@ -18,6 +18,7 @@ from kilat.fit.captured_step import CapturedStep, StepRecorder, foreign_part
 from kilat.fit.distributed.group import ALONE, SingleProcess
 from kilat.fit.inference import Inference
 from kilat.fit.inputs import TrainingInputs
+from kilat.fit.layer_watch import LayerWatch
 from kilat.fit.loader import epoch_batches
 from kilat.fit.microbatch import MicroBatch
 from kilat.fit.mirror_test import PICTURES as MIRRORED
@@ -27,7 +28,7 @@ from kilat.fit.precision import choose_precision
 from kilat.fit.regularizers import Regularizer
 from kilat.fit.scaler import Scaler
 from kilat.fit.stages import find_staged, parameter_depths
-from kilat.fit.train_state import TrainSpec
+from kilat.fit.train_state import LayerRow, Sample, TrainSpec
 from kilat.fit.weight_averaging import Tensors, Weights, with_prefix
 from kilat.locale import _
 from kilat.locale.notes import Note
@@ -65,6 +66,7 @@ class TrainStep:
         self._convolutions = IndependentKernelGradients() if in_bf16 else contextlib.nullcontext()
         self.weights = Weights(self.network, self.fit.ema)
         self.inference = Inference(self.network, spec.pictures, len(spec.classes), spec.device, group)
+        self.watch = LayerWatch(spec, self.inference) if self.fit.watch else None
         self.inputs = TrainingInputs(spec)
         self.micro_batch = MicroBatch()
         self.trains_statistics = False
@@ -101,6 +103,8 @@ class TrainStep:
             module for module in self.network.modules() if getattr(module, "running_mean", None) is not None
         ]
         self.weights.start_phase()
+        if self.watch:
+            self.watch.start_phase()
         self._recorder.drop()
 
     def choose_flips(self, flips: bool | None) -> None:
@@ -164,7 +168,14 @@ class TrainStep:
         return self.group.batches(self.spec.pictures, order)
 
     def update(
-        self, rows: NDArray[np.int64], batch: Tensor, rate: float, *, generator: torch.Generator, first: bool
+        self,
+        rows: NDArray[np.int64],
+        batch: Tensor,
+        rate: float,
+        *,
+        generator: torch.Generator,
+        first: bool,
+        sample: Sample | None = None,
     ) -> Tensor:
         """Make one update.
 
@@ -174,6 +185,8 @@ class TrainStep:
             rate: the learning rate.
             generator: what augmentation and dropout draw from; torch's own generator, of dropout, is seeded from it.
             first: whether it is the first of its phase.
+            sample: gets what is to be seen of the layers; None where they are not looked at. An update that is looked
+                at is made as it is, though others be repeated as a graph.
 
         Returns:
             The loss before it, the penalty, and how many pictures were classified correctly: float ``[3]``. A GPU may
@@ -181,9 +194,9 @@ class TrainStep:
         """
         seed = int(torch.randint(2**62, (), generator=generator)) + self.group.rank
         self.trains_statistics = any(norm.training for norm in self._batch_norms)
-        captured = None if first else self._captured_step(batch)
+        captured = None if first or sample is not None else self._captured_step(batch)
         if captured is None:
-            return self._plain_update(rows, batch, rate, generator, seed, first=first)
+            return self._plain_update(rows, batch, rate, generator, seed, first=first, sample=sample)
         if captured.is_recorded:
             return self._captured_update(captured, rows, batch, self._optimizer.prepare(rate), generator, seed)
         state, statistics, numbers = generator.get_state(), self._statistics(), self._optimizer.prepare(rate)
@@ -205,6 +218,7 @@ class TrainStep:
         seed: int,
         *,
         first: bool = False,
+        sample: Sample | None = None,
         numbers: Sequence[float] | None = None,
     ) -> Tensor:
         """Make one update as it is, in parts where memory requires it; ``numbers`` are the optimizer's, if known."""
@@ -215,12 +229,16 @@ class TrainStep:
         penalty = self._regularizer.penalty().to(results)
         self.group.all_reduce([value.grad for value in self.weights.trainable.values() if value.grad is not None])
         self._scaler.unscale(self._optimizer)
+        if self.watch and sample is not None:
+            self.watch.begin_update()
         self._complete_gradients()
         if numbers is None:
             self._scaler.step(self._optimizer, rate)
         else:
             self._optimizer.apply(numbers)
         self._regularizer.constrain()
+        if self.watch and sample is not None:
+            sample += self.watch.end_update()
         self.weights.update_ema(first=first)
         return torch.stack([results[0], penalty, results[1]])
 
@@ -366,6 +384,18 @@ class TrainStep:
             logits = self.inference.outputs(rows)
             penalty = float(self._regularizer.penalty())
         return float(self._validation_loss(logits, targets)) + penalty, _count_correct(logits, targets) / len(rows)
+
+    def watched_layers(self, epoch: int, samples: Sequence[Sample]) -> list[LayerRow]:
+        """Return a row for each layer after an epoch, with the weights that would be kept; none if none are watched.
+
+        Args:
+            epoch: its number, from 1.
+            samples: what was looked at in it.
+        """
+        if self.watch is None:
+            return []
+        with self.weights.with_ema():
+            return self.watch.finish_epoch(epoch, samples)
 
     def tensors(self) -> Tensors:
         """Return everything that training changes, as it is saved in a checkpoint. The weights are not copied."""

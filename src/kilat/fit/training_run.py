@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from kilat.fit.augment.preview import preview_sheet
 from kilat.fit.checkpoint import Checkpoints
 from kilat.fit.distributed.launch import start_group
 from kilat.fit.inference import Inference
+from kilat.fit.layer_notes import layer_notes
 from kilat.fit.loader import Rows, Streaming
 from kilat.fit.loop import Trainer
 from kilat.fit.lr_finder import RangeTest, find_learning_rate
 from kilat.fit.precise_batch_norm import are_settled, old_share, training_batch_norms
 from kilat.fit.precision import PRECISIONS
-from kilat.fit.train_state import Row, TrainSpec
+from kilat.fit.train_state import LayerRow, Row, TrainSpec
 from kilat.locale.notes import Note
 from kilat.model.cpu.malloc import keep_freed_memory
 from kilat.model.summary import Counts
@@ -89,6 +90,7 @@ class TrainingRun:
         deadline: Deadline | None = None,
         cache_share: float = 1.0,
         on_epoch: Callable[[Row], None] = lambda row: None,
+        on_layers: Callable[[Sequence[LayerRow]], None] = lambda rows: None,
         stage: Stage = unseen,
     ) -> Trained:
         """Train to the end, from the newest checkpoint if there is one.
@@ -98,6 +100,7 @@ class TrainingRun:
             deadline: when everything must be over.
             cache_share: of the time until then, the most that caching the activations of frozen stages may take.
             on_epoch: called with the row of every epoch.
+            on_layers: called before that, where layers are watched, with the rows of all layers so far.
             stage: that shows how far it is, and a line for every epoch.
 
         Raises:
@@ -109,6 +112,8 @@ class TrainingRun:
             if row["epoch"] == 1:
                 stage.say(epoch_line.heading())
             stage.say(epoch_line.line(row, trainer.epochs))
+            if trainer.state.layers:
+                on_layers(trainer.state.layers)
             on_epoch(row)
 
         trainer = Trainer(self.spec, Checkpoints(folder), deadline, report, stage.advance, group, cache_share)
@@ -116,6 +121,8 @@ class TrainingRun:
             trainer.run()
         notes = [*self.notes, *trainer.state.notes, *_micro_batch_notes(trainer)]
         notes += _statistics_notes(trainer)
+        if watch := trainer.train_step.watch:
+            notes += layer_notes(trainer.state.layers, len(watch.rows))
         if isinstance(self.spec.pictures, Streaming):
             notes += self.spec.pictures.notes
         metrics = training_metrics(trainer) | self.counts._asdict()
@@ -152,6 +159,7 @@ class TrainingRun:
 def training_metrics(trainer: Trainer) -> dict[str, Any]:
     """Return what ``metrics.json`` says of a finished training."""
     state, fit, spec = trainer.state, trainer.fit, trainer.spec
+    watched = {"watched": watched_section(trainer)} if fit.watch else {}
     return {
         "epochs": len(state.history),
         "best_epoch": state.best_epoch + 1,
@@ -167,7 +175,15 @@ def training_metrics(trainer: Trainer) -> dict[str, Any]:
         "averaged": trainer.weights.swa_epochs,
         "horizontal_flip": bool(trainer.train_step.augment.horizontal_flip),
         "precise_batch_norm": state.precise_batch_norm,
+        **watched,
     }
+
+
+def watched_section(trainer: Trainer) -> dict[str, Any]:
+    """Return what ``metrics.json`` says of layers that were watched: how they were in the last epoch."""
+    rows, watch = trainer.state.layers, trainer.train_step.watch
+    last = [{key: row[key] for key in row if key != "epoch"} for row in rows if row["epoch"] == rows[-1]["epoch"]]
+    return {"pictures": len(watch.rows) if watch else 0, "layers": last}
 
 
 def _pictures_per_process(trainer: Trainer) -> int:

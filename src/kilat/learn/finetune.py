@@ -74,6 +74,7 @@ def finetune(
             deadline=budget.deadline,
             cache_share=ACTIVATION_CACHE,
             on_epoch=options.on_epoch,
+            on_layers=options.on_layers,
             stage=stage,
         )
     augmented = training.preview(preview_rows(dataset.train), trained.augment)

@@ -35,6 +35,8 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Row = dict[str, float]
 """One epoch of a training's history."""
+LayerRow = dict[str, Any]
+"""One layer in one epoch, where layers are watched."""
 
 
 @dataclass(frozen=True)

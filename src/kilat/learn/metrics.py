@@ -102,6 +102,48 @@ class HeadSection(Section):
     temperature: float | None = None
 
 
+class WatchedLayer(Section):
+    """How one layer was in the last epoch; a value that does not apply is None.
+
+    Args:
+        layer: its name, as ``kilat summary`` has it.
+        kind: as a recipe calls it.
+        weight_norm: the Euclidean norm of its weights; as all norms the mean over up to eight updates of the epoch.
+        gradient_norm: that of the loss's gradient, before penalties and clipping.
+        relative_gradient: beside the norm of the weights.
+        relative_update: the norm of what an update changes, beside that of the weights.
+        activation_mean: of all values that it gives for the pictures, after its activation function.
+        activation_std: their standard deviation.
+        zero_share: the share of them that are zero.
+        dead_share: the share of its units (channels of a map) that are zero everywhere, for all pictures.
+        saturated_share: the share of values within 0.5% of an end of its tanh or sigmoid.
+    """
+
+    layer: str
+    kind: str
+    weight_norm: float | None = None
+    gradient_norm: float | None = None
+    relative_gradient: float | None = None
+    relative_update: float | None = None
+    activation_mean: float | None = None
+    activation_std: float | None = None
+    zero_share: float | None = None
+    dead_share: float | None = None
+    saturated_share: float | None = None
+
+
+class Watched(Section):
+    """Layers that were watched in training; ``layers.csv`` has them by epoch.
+
+    Args:
+        pictures: the validation pictures whose activations were looked at.
+        layers: in the last epoch, in the order in which pictures go through them.
+    """
+
+    pictures: int
+    layers: list[WatchedLayer]
+
+
 class FitSection(Section):
     """A training by gradient.
 
@@ -116,6 +158,7 @@ class FitSection(Section):
         horizontal_flip: whether pictures were mirrored in the last epoch.
         precise_batch_norm: on how many training pictures batch norms' running statistics were estimated at last; 0
             where they are those that followed the updates, or where no batch norm is trained.
+        watched: its layers, where the recipe says so.
         temperature: what the logits are divided by; absent where the frozen head was kept.
     """
 
@@ -136,6 +179,7 @@ class FitSection(Section):
     parameters: int
     trainable: int
     macs: int
+    watched: Watched | None = None
     temperature: float | None = None
 
 

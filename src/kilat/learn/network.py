@@ -1,6 +1,6 @@
 """A network trained by gradient from its first weights, measured on pictures that are held out for that."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +15,17 @@ from kilat.features.pixels import PixelDataset, fits_in_memory, natural_size, re
 from kilat.learn import metadata
 from kilat.learn.device import training_device
 from kilat.learn.frozen import Extracted
-from kilat.learn.learned import Alternative, Floats, Ints, Learned, NetworkArtifact, Row, RowValues, SplitLogits
+from kilat.learn.learned import (
+    Alternative,
+    Floats,
+    Ints,
+    LayerRow,
+    Learned,
+    NetworkArtifact,
+    Row,
+    RowValues,
+    SplitLogits,
+)
 from kilat.learn.out_of_distribution import answer_pictures
 from kilat.learn.splits import hold_out_parts, left_out_notes, preview_rows, shared_calibration, split_catalog
 from kilat.learn.time_budget import UNLIMITED, TimeBudget
@@ -38,12 +48,14 @@ class TrainingOptions:
         name: of the network.
         network: a ``torch.nn.Module`` instead of the recipe's layers.
         on_epoch: called with the row of every epoch.
+        on_layers: called, where layers are watched, with the rows of all layers in all epochs so far.
     """
 
     folder: Path
     name: str = "network"
     network: Any = None
     on_epoch: Callable[[Row], None] = lambda row: None
+    on_layers: Callable[[Sequence[LayerRow]], None] = lambda rows: None
 
 
 def learn_network(
@@ -63,7 +75,13 @@ def learn_network(
         training = prepare.network_run(
             source, dataset, recipe, device=device, network=options.network, name=options.name
         )
-        trained = training.train(options.folder, deadline=budget.deadline, on_epoch=options.on_epoch, stage=stage)
+        trained = training.train(
+            options.folder,
+            deadline=budget.deadline,
+            on_epoch=options.on_epoch,
+            on_layers=options.on_layers,
+            stage=stage,
+        )
         validation = trained.inference.logits(dataset.validation.rows)
     with timer.measure("evaluation_s"), progress.stage(_("Testing the network")):
         split, artifact = exported(trained, dataset, validation, options.name, recipe.input.resize)

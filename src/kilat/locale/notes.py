@@ -8,15 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kilat.locale import _, ngettext
+from kilat.locale import _, localized, ngettext
 from kilat.locale.comparison_sentences import COMPARISONS
 from kilat.locale.diagnosis_sentences import DIAGNOSES
+from kilat.locale.layer_sentences import LAYERS
 from kilat.locale.lists import listed
 from kilat.locale.note_sentences import NOTES
 from kilat.locale.phrases import phrases
 from kilat.locale.refusals import refusal_hint, refusal_sentence
 
-_SENTENCES = NOTES | DIAGNOSES | COMPARISONS
+_SENTENCES = NOTES | LAYERS | DIAGNOSES | COMPARISONS
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Note:
     """Something that the user should know about a result.
 
     Args:
-        code: a key of ``kilat.locale.note_sentences.NOTES``, ``kilat.locale.diagnosis_sentences.DIAGNOSES`` or
-            ``kilat.locale.comparison_sentences.COMPARISONS``.
+        code: a key of ``kilat.locale.note_sentences.NOTES``, ``kilat.locale.layer_sentences.LAYERS``,
+            ``kilat.locale.diagnosis_sentences.DIAGNOSES`` or ``kilat.locale.comparison_sentences.COMPARISONS``.
         values: what its sentence names; numbers, strings, lists of names or phrases, and numbers by name, as JSON can
             hold them.
             The code of a refusal becomes its reason, and what to do about it stands behind the sentence.
@@ -42,7 +43,7 @@ class Note:
         if "code" in self.values:
             code = self.values["code"]
             values["reason"] = refusal_sentence(code, self.values["detail"])
-            text = f"{text} {refusal_hint(code)}".strip()
+            return f"{text.format(**values)} {refusal_hint(code)}".strip()
         return text.format(**values)
 
     def document(self) -> dict[str, Any]:
@@ -53,7 +54,9 @@ class Note:
 def _shown(value: Any) -> Any:
     """Return a value as it stands in a sentence: names in quotes, with their numbers or meanings in brackets."""
     if isinstance(value, Mapping):
-        return listed([f"'{name}' ({one if isinstance(one, str) else f'{one:,}'})" for name, one in value.items()])
+        return listed(
+            [f"'{name}' ({one if isinstance(one, str) else localized(one, ',')})" for name, one in value.items()]
+        )
     if isinstance(value, list) and value and isinstance(value[0], Mapping):
         return phrases(value)
     return listed([f"'{one}'" for one in value]) if isinstance(value, list) else value

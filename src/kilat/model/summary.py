@@ -238,14 +238,15 @@ def _module_rows(network: nn.Module, picture: Tensor, *, with_fields: bool = Tru
     fields = _measured_fields(network, maps, picture) if with_fields else {}
     return [
         Row(
-            names[module] or "network", _kind(module), observed.get(module, _Observed()).shape, *counts,
+            names[module] or "network", kind_of(module), observed.get(module, _Observed()).shape, *counts,
             fields.get(module),
         )
         for module, counts in counted.items()
     ]  # fmt: skip
 
 
-def _kind(module: nn.Module) -> str:
+def kind_of(module: nn.Module) -> str:
+    """Return what a recipe calls a module; the name of its class where recipes do not know it."""
     if isinstance(module, nn.Conv2d) and module.in_channels == module.groups > 1:
         return "depthwise_conv"
     known = (_KINDS[base.__name__] for base in type(module).mro() if base.__name__ in _KINDS)

@@ -320,6 +320,8 @@ class Fit(Section):
         precision: ``bf16``, ``fp16`` (on a GPU, its gradients scaled) or ``fp32``; ``auto`` is bf16 where the processor
             computes in it and there are convolutions, and fp16 on other GPUs.
         compile: whether ``torch.compile`` is used.
+        watch: ``layers`` to keep, by layer and epoch, how large gradients and updates are beside the weights, and what
+            the layers give: mean, standard deviation, zeros, dead units, saturated values. Nothing else changes by it.
         checkpoint: seconds between checkpoints within an epoch; the end of each epoch always has one.
     """
 
@@ -348,6 +350,7 @@ class Fit(Section):
     swa_epochs: Annotated[int, Field(ge=0)] = 0
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     compile: bool = False
+    watch: Literal["layers"] | None = None
     checkpoint: Annotated[float, Field(ge=0)] = 60.0
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from kilat.locale import _
+from kilat.locale import _, localized
 
 _KERAS = {
     "conv": "Conv2D", "depthwise_conv": "DepthwiseConv2D", "dense": "Dense", "batch_norm": "BatchNormalization",
@@ -12,6 +12,9 @@ _KERAS = {
     "flatten": "Flatten", "dropout": "Dropout", "spatial_dropout": "SpatialDropout2D", "rescale": "Rescaling",
 }  # fmt: skip
 """What Keras calls the kinds of layers of recipes; the others are not in Keras."""
+
+KERNELS = ("conv", "depthwise_conv", "dense")
+"""Kinds of layers that multiply by a kernel: what a network mostly learns."""
 
 _KERAS_COLUMNS = 3
 """Columns that Keras's own table has, the first ones."""
@@ -80,14 +83,14 @@ def table(summary: Summary, width: int | None = None) -> str:
         summary: the layers.
         width: that the table has at most; its last columns are left out for it, which is said. None for any width.
     """
-    title = f'Model: "{summary.name}"'
-    head: tuple[str, ...] = ("Layer (type)", "Output Shape", "Param #", "MACs", _("Receptive Field"))
+    title = _('Model: "{name}"').format(name=summary.name)
+    head: tuple[str, ...] = (_("Layer (type)"), _("Output Shape"), _("Param #"), _("MACs"), _("Receptive Field"))
     cells: list[tuple[str, ...]] = [
         (
             _named(row),
             f"({', '.join(['None', *map(str, row.output_shape)])})" if row.output_shape else _("never reached"),
-            f"{row.trainable + row.frozen:,}",
-            f"{row.macs:,}",
+            localized(row.trainable + row.frozen, ","),
+            localized(row.macs, ","),
             _("all") if row.receptive_field is None else f"{row.receptive_field}×{row.receptive_field}",
         )
         for row in summary.rows
@@ -100,11 +103,11 @@ def table(summary: Summary, width: int | None = None) -> str:
         left_out.insert(0, head[-1])
         head, cells = head[:-1], [row[:-1] for row in cells]
         framed = _framed(head, cells)
-    frozen = summary.total - summary.trainable
+    trainable, frozen = summary.trainable, summary.total - summary.trainable
     totals = [
-        f" Total params: {summary.total:,} ({_memory(summary.total)})",
-        f" Trainable params: {summary.trainable:,} ({_memory(summary.trainable)})",
-        f" Non-trainable params: {frozen:,} ({_memory(frozen)})",
+        " " + _("Total params: {count:,} ({size})").format(count=summary.total, size=_memory(summary.total)),
+        " " + _("Trainable params: {count:,} ({size})").format(count=trainable, size=_memory(trainable)),
+        " " + _("Non-trainable params: {count:,} ({size})").format(count=frozen, size=_memory(frozen)),
         " " + _("Multiply-accumulates a picture: {count:,}").format(count=summary.macs),
     ]
     if summary.is_size_assumed:
@@ -149,4 +152,4 @@ def _memory(parameters: int) -> str:
     size, unit = parameters * 4.0, 0
     while size >= 1024 and unit < 3:
         size, unit = size / 1024, unit + 1
-    return f"{size:.2f} {('B', 'KB', 'MB', 'GB')[unit]}"
+    return f"{localized(size, '.2f')} {('B', 'KB', 'MB', 'GB')[unit]}"

@@ -89,6 +89,16 @@ class Run:
         path = self.folder / run_folder.HISTORY
         return run_folder.read_table(path) if path.is_file() else pd.DataFrame()
 
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        """A row for every layer in every epoch of a training with ``fit.watch: layers``; empty for any other."""
+        path = self.folder / run_folder.LAYERS
+        if not path.is_file():
+            return pd.DataFrame()
+        table = run_folder.read_table(path)
+        numbers = table.columns.difference(["layer", "kind"])
+        return table.assign(**{name: pd.to_numeric(table[name], errors="coerce") for name in numbers})
+
     @property
     def report(self) -> Path:
         """The report's page."""

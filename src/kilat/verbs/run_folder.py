@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MODEL, REPORT, METRICS = "model.onnx", "report.html", "metrics.json"
 RECIPE, CATALOG, PREDICTIONS = "recipe.yaml", "catalog.csv", "predictions.csv"
-START, HISTORY, CHECKPOINTS = "run.json", "history.csv", "checkpoints"
+START, HISTORY, LAYERS, CHECKPOINTS = "run.json", "history.csv", "layers.csv", "checkpoints"
 SUSPECTS, CHECK, ILLUSTRATIONS = "suspects.csv", "check.html", "report.json"
 
 Row = dict[str, float]
@@ -187,6 +187,13 @@ class History:
             listen(row)
 
 
+def write_layers(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Keep how the layers of a training are, a row for each in each epoch, in ``layers.csv``."""
+    import pandas as pd
+
+    write_file(folder / LAYERS, pd.DataFrame(rows).to_csv(index=False))
+
+
 def begin(folder: Path, recipe: "Recipe", start: Start) -> None:
     """Write recipe and start: with them it is a run that can be resumed."""
     write_file(folder / RECIPE, recipe.to_yaml())
@@ -213,7 +220,9 @@ def read_table(path: Path) -> "pd.DataFrame":
 
     # What makes pandas read numbers bit for bit; from 3.1 on it does so by itself, and warns of the choice.
     exact: dict[str, Any] = {} if pd.__version__ >= "3.1" else {"float_precision": "round_trip"}
-    text = dict.fromkeys(("path", "label", "split", "status", "code", "detail", "digest", "predicted"), str)
+    text = dict.fromkeys(
+        ("path", "label", "split", "status", "code", "detail", "digest", "predicted", "layer", "kind"), str
+    )
     try:
         table: pd.DataFrame = pd.read_csv(path, dtype=text, keep_default_na=False, **exact)
     except (OSError, ValueError) as error:

@@ -1,6 +1,7 @@
 """The file to read first: ``train`` calls the stages in order, from labelled pictures to a finished classifier."""
 
 import contextlib
+import functools
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -132,7 +133,9 @@ def train(  # noqa: PLR0913 - a choice each
         run_folder.begin(folder, chosen, start)
         tracker = stack.enter_context(_mlflow(source.name, folder.name, chosen)) if track else None
         history = run_folder.History(folder, [tracker.epoch, on_epoch] if tracker else [on_epoch])
-        options = TrainingOptions(folder / run_folder.CHECKPOINTS, start.network, network, history.append)
+        keep_layers = functools.partial(run_folder.write_layers, folder)
+        checkpoints = folder / run_folder.CHECKPOINTS
+        options = TrainingOptions(checkpoints, start.network, network, history.append, keep_layers)
         outcome = fit(source, chosen, timer, shown, options)
         return write(folder, source, outcome, timer, shown, tracker, command=command, begun=begun)
 

@@ -1,0 +1,87 @@
+"""What is plainly wrong with the layers of a training that was watched: as notes, from how they were in its epochs."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from statistics import median
+
+from kilat.fit.train_state import LayerRow
+from kilat.locale.notes import Note
+from kilat.recipe.network_summary import KERNELS
+
+FAR_APART = 1_000.0
+"""By how much the relative gradients of the first and the last layer may differ.
+
+With one rate for both, the one then changes by 1% of its weights while the other has changed ten times over. Networks
+that learn stay within 0.02 and 50: all built-in recipes on digits, Fashion-MNIST and CIFAR-10.
+"""
+
+WHOLE = 1.0
+"""An update as large as the weights that it changes leaves nothing of what they had learned; 0.001 is usual."""
+
+MOST = 0.5
+"""The share of a layer's units that are dead, or of its values that are saturated, from which on most of it is lost."""
+
+_ENOUGH = 16
+"""Pictures from which on a unit that none of them moves is called dead."""
+
+
+def layer_notes(rows: Sequence[LayerRow], pictures: int) -> list[Note]:
+    """Return what is plainly wrong, at most a note of each kind.
+
+    Args:
+        rows: of all layers in all epochs.
+        pictures: for how many the layers' outputs were looked at.
+    """
+    if not rows:
+        return []
+    last_epoch = [row for row in rows if row["epoch"] == rows[-1]["epoch"]]
+    notes = [_apart(rows), _too_large(rows), _saturated(last_epoch)]
+    if pictures >= _ENOUGH:
+        notes.append(_dead(last_epoch, pictures))
+    return [note for note in notes if note]
+
+
+def _apart(rows: Sequence[LayerRow]) -> Note | None:
+    """Compare the relative gradients of the first and the last kernel, in the middle of all epochs."""
+    ends: tuple[str, str] | None = None
+    ratios = []
+    for _epoch, group in groupby(rows, lambda row: row["epoch"]):
+        kernels = [row for row in group if row["kind"] in KERNELS and row["relative_gradient"] is not None]
+        if len(kernels) > 1 and kernels[-1]["relative_gradient"]:
+            ends = kernels[0]["layer"], kernels[-1]["layer"]
+            ratios.append(kernels[0]["relative_gradient"] / kernels[-1]["relative_gradient"])
+    if ends is None:
+        return None
+    ratio, values = median(ratios), {"first": ends[0], "last": ends[1]}
+    if ratio == 0:
+        return Note("gradients_absent", values)
+    if ratio < 1 / FAR_APART:
+        return Note("gradients_vanish", {**values, "factor": round(1 / ratio)})
+    return Note("gradients_explode", {**values, "factor": round(ratio)}) if ratio > FAR_APART else None
+
+
+def _too_large(rows: Sequence[LayerRow]) -> Note | None:
+    kernels = [row for row in rows if row["kind"] in KERNELS and (row["relative_update"] or 0.0) > WHOLE]
+    if not kernels:
+        return None
+    worst = max(kernels, key=lambda row: row["relative_update"])
+    return Note(
+        "updates_too_large", {"layer": worst["layer"], "epoch": worst["epoch"], "ratio": worst["relative_update"]}
+    )
+
+
+def _dead(rows: Sequence[LayerRow], pictures: int) -> Note | None:
+    return _worst("units_dead", "dead_share", rows, {"pictures": pictures})
+
+
+def _saturated(rows: Sequence[LayerRow]) -> Note | None:
+    return _worst("units_saturated", "saturated_share", rows, {})
+
+
+def _worst(code: str, column: str, rows: Sequence[LayerRow], values: dict[str, int]) -> Note | None:
+    """Return a note about the layers with most of a share, named after the one with the largest."""
+    found = [row for row in rows if (row[column] or 0.0) > MOST]
+    if not found:
+        return None
+    worst = max(found, key=lambda row: row[column])
+    return Note(code, {"count": len(found), "layer": worst["layer"], "share": worst[column], **values})
