@@ -180,36 +180,39 @@ def _stamp(measured: dict[str, Any], say: Language) -> str:
     return f"<small>{say('Measured on')} {day}: {seconds} s, {measured['machine']}; {versions}.</small>"
 
 
-def lesson(text: str, listed: dict[str, Experiment], say: Language) -> str:
-    """Return a lesson with what its experiments found."""
-
-    def write(found: re.Match[str]) -> str:
-        if found[2] not in listed:
-            sys.exit(f"experiments.yaml has no experiment {found[2]}.")
-        return f"{found[1]}{block(listed[found[2]], say)}{found[3]}"
-
-    return _BLOCK.sub(write, text)
-
-
-def pages(listed: dict[str, Experiment], say: Language) -> Iterator[tuple[Path, str]]:
+def written(listed: dict[str, Experiment], say: Language) -> Iterator[tuple[Path, str]]:
     """Yield every file of a language that this script writes, with its text."""
-    drawn = figures.every_figure()
-    for name, draw in drawn.items():
+    for name, draw in figures.every_figure().items():
         yield say.folder / "images" / f"{name}.svg", figures.as_file(draw(say))
     for page in sorted(say.folder.glob("*.md")):
-        text = page.read_text("utf-8")
-        if unknown := set(_FIGURE.findall(text)) - set(drawn):
-            sys.exit(f"{page}: docs/figures does not draw {', '.join(sorted(unknown))}.")
-        yield page, lesson(text, listed, say)
+        yield (
+            page,
+            _BLOCK.sub(
+                lambda found: f"{found[1]}{block(listed[found[2]], say)}{found[3]}" if found[2] in listed else found[0],
+                page.read_text("utf-8"),
+            ),
+        )
 
 
-def stale_results(listed: dict[str, Experiment]) -> list[str]:
-    """Return the experiments that were not run as they stand in experiments.yaml."""
-    return [
-        name
-        for name, one in listed.items()
-        if not one.result.exists() or json.loads(one.result.read_text("utf-8"))["command"] != one.command
-    ]
+def problems(listed: dict[str, Experiment], say: Language) -> Iterator[str]:
+    """Yield what lessons of a language show and is not there, and what is there and no lesson shows."""
+    text = "".join(page.read_text("utf-8") for page in sorted(say.folder.glob("*.md")))
+    for kind, shown, there in (
+        ("figure", set(_FIGURE.findall(text)), set(figures.every_figure())),
+        ("experiment", {found[1] for found in _BLOCK.findall(text)}, set(listed)),
+    ):
+        yield from (
+            f"{kind} {name} is not there, and a lesson shows it ({say.code})." for name in sorted(shown - there)
+        )
+        yield from (f"{kind} {name} is shown by no lesson ({say.code})." for name in sorted(there - shown))
+    yield from (f"{say.folder.relative_to(HERE.parent)}/words.yaml: add {word!r}." for word in sorted(say.missing))
+
+
+def unmeasured(listed: dict[str, Experiment]) -> Iterator[str]:
+    """Yield the experiments that were not run as they stand in experiments.yaml."""
+    for name, one in listed.items():
+        if not one.result.exists() or json.loads(one.result.read_text("utf-8"))["command"] != one.command:
+            yield f"experiment {name} was not measured as it stands now: run `make course ONLY={name}`."
 
 
 def main() -> int:
@@ -224,16 +227,16 @@ def main() -> int:
         for count, name in enumerate(chosen, 1):
             print(f"[{count}/{len(chosen)}] {name}: {listed[name].command}", flush=True)
             measure(listed[name])
-    stale = [f"{name}: measure it with `make course ONLY={name}`." for name in stale_results(listed)]
+    stale = list(unmeasured(listed))
     for say in languages():
-        for path, new in pages(listed, say):
+        for path, new in written(listed, say):
             if args.check:
                 old = path.read_text("utf-8") if path.exists() else ""
                 stale += [f"{path.relative_to(HERE.parent)} is stale: run `make docs`."] if new != old else []
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(new, "utf-8")
-        stale += [f"{say.folder.relative_to(HERE.parent)}/words.yaml: add {text!r}." for text in sorted(say.missing)]
+        stale += problems(listed, say)
     sys.stderr.writelines(f"{line}\n" for line in stale)
     return int(args.check and bool(stale))
 

@@ -2,8 +2,9 @@
 
 An example is a command in a block ```console, `$ kilat …`, with the output that follows it; a command without output is
 run only where it makes a file for those that follow. The examples of a page run in their order in one folder, where
-`flowers/` are those pictures under $KILAT_DATA, and `five.png`, `daisy.jpg`, `rose.jpg`, `bud.jpg` and
-`frog.png` some of them. A line `…` stands for any number of lines.
+`flowers/` are those pictures under $KILAT_DATA, `five.png`, `daisy.jpg`, `rose.jpg`, `bud.jpg` and
+`frog.png` some of them, and where the recipes of the course lie. A line `…` stands for any number of lines. Pages below
+`docs/LANGUAGE/` show the output in that language.
 
 Notebooks are run as well; their outputs are written, and with --check it is enough that no cell fails.
 
@@ -13,6 +14,7 @@ are, which is said.
 
     python docs/examples.py --check                     every page
     python docs/examples.py guide/networks.md           one of them, written
+    python docs/examples.py id/course/03-convolution.md
     python docs/examples.py notebooks/first-classifier.ipynb
 """
 
@@ -34,7 +36,19 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 HERE = Path(__file__).resolve().parent
-PAGES = [HERE.parent / "README.md", *sorted((HERE / "guide").glob("*.md")), *sorted(HERE.glob("notebooks/*.ipynb"))]
+LANGUAGES = ("", *sorted(page.parts[-3] for page in HERE.glob("*/course/index.md")))
+"""The folders of pages below docs/: English at its root, and every other language."""
+
+PAGES = [
+    HERE.parent / "README.md",
+    *(
+        page
+        for language in LANGUAGES
+        for folder in ("guide", "course")
+        for page in sorted((HERE / language / folder).glob("*.md"))
+    ),
+    *sorted(HERE.glob("notebooks/*.ipynb")),
+]
 
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"[~+-]?\d[\d.,]*(e-\d+)?")
@@ -87,21 +101,26 @@ def examples(block: str) -> list[Example]:
     return found
 
 
-def rewrite(text: str, folder: Path, *, check: bool) -> str:
+def rewrite(text: str, folder: Path, language: str, *, check: bool) -> str:
     """Return a page with the output of its examples as it is today; only checked, with its own numbers."""
 
     def run(match: re.Match[str]) -> str:
         lines = []
         for example in examples(match[1]):
             is_run = any(example.shown) or _WRITES.search(example.command)
-            printed = output(example, folder) if is_run else example.shown
+            printed = output(example, folder, language) if is_run else example.shown
             lines += [example.command, *(example.shown if check and example.is_current(printed) else printed)]
         return "\n".join(["```console", *lines, "```"])
 
     return _BLOCK.sub(run, text)
 
 
-def output(example: Example, folder: Path) -> list[str]:
+def language_of(page: Path) -> str:
+    """Return the code of the language of a page: that of its folder below docs/."""
+    return next((language for language in LANGUAGES[1:] if (HERE / language) in page.parents), "en")
+
+
+def output(example: Example, folder: Path, language: str) -> list[str]:
     """Run an example, and return its output, or what is shown where the pictures are not here."""
     if any(word in example.command for word in _NEEDS_FLOWERS) and not (folder / "flowers").exists():
         print(f"  not run, without flowers: {example.command}")
@@ -112,7 +131,7 @@ def output(example: Example, folder: Path) -> list[str]:
         "COLUMNS": "80",
         "KILAT_CACHE": str(folder / "cache"),
         "NO_COLOR": "1",
-        "LANGUAGE": "en",
+        "KILAT_LANG": language,
     }
     command = example.command.removeprefix("$ ")
     done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -136,6 +155,7 @@ def execute(notebook: str, folder: Path) -> str:
 
 def lay_out(folder: Path) -> None:
     """Put the pictures that examples use into a folder."""
+    shutil.copytree(HERE / "course" / "recipes", folder, dirs_exist_ok=True)
     digits = load_digits()
     five = digits.images[int(np.flatnonzero(digits.target == 5)[1])]
     Image.fromarray((five * 15).astype(np.uint8)).save(folder / "five.png")
@@ -162,7 +182,11 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             lay_out(Path(folder))
             is_notebook = page.suffix == ".ipynb"
-            new = execute(old, Path(folder)) if is_notebook else rewrite(old, Path(folder), check=args.check)
+            new = (
+                execute(old, Path(folder))
+                if is_notebook
+                else rewrite(old, Path(folder), language_of(page), check=args.check)
+            )
         if not args.check:
             page.write_text(new, "utf-8")
         elif new != old and not is_notebook:
