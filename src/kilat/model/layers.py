@@ -213,7 +213,7 @@ class _Builder:
         if isinstance(layer, recipe.Weighted):
             return self.weighted(layer, inputs)
         if isinstance(layer, recipe.Residual):
-            return [self.residual(layer, inputs, inside)]
+            return self.residual(layer, inputs, inside)
         if isinstance(layer, recipe.MaxPool | recipe.AvgPool):
             return [self.pool(layer, inputs)]
         if isinstance(layer, recipe.BatchNorm | recipe.LayerNorm | recipe.GroupNorm):
@@ -358,9 +358,11 @@ class _Builder:
         default: recipe.InitName = "lecun_normal" if self.network.is_selu else "glorot_uniform"
         return initializers.draw(layer.init or self.network.init or default, shape, self.generator)
 
-    def residual(self, layer: recipe.Residual, inputs: _Input, inside: str) -> LayerModule:
-        """Return layers whose output is added to their input."""
+    def residual(self, layer: recipe.Residual, inputs: _Input, inside: str) -> list[LayerModule]:
+        """Return layers whose output is added to their input, as one module; without a shortcut the bare layers."""
         body = self.stack(layer.layers, inside, inputs.shape)
+        if layer.shortcut == "none":
+            return body
         shape = body[-1].output_shape if body else inputs.shape
         if layer.shortcut == "identity" and shape != inputs.shape:
             raise inputs.error(
@@ -373,7 +375,7 @@ class _Builder:
             )
         is_identity = layer.shortcut == "identity" or (layer.shortcut == "auto" and shape == inputs.shape)
         shortcut = None if is_identity else self.projection(inputs, shape)
-        return self.labelled(modules.Residual(body, shortcut, layer.drop), layer.kind, shape)
+        return [self.labelled(modules.Residual(body, shortcut, layer.drop), layer.kind, shape)]
 
     def projection(self, inputs: _Input, shape: Shape) -> modules.WeightedModule:
         """Return what brings the input into the body's shape: a 1×1 convolution, between units a dense layer."""

@@ -294,15 +294,21 @@ class Residual(Layer):
     Args:
         layers: the body.
         shortcut: ``identity``, ``project`` (a 1×1 convolution gives the input the shape of the output), or ``auto``:
-            identity where the shapes are equal.
+            identity where the shapes are equal. ``none`` adds nothing, which leaves plain layers to compare with.
         drop: the rate at which pictures skip the body while training (stochastic depth, arXiv 1603.09382).
     """
 
     kind = "residual"
     main = "layers"
     layers: "Layers"
-    shortcut: Literal["auto", "identity", "project"] = "auto"
+    shortcut: Literal["auto", "identity", "project", "none"] = "auto"
     drop: Rate = 0.0
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> "Residual":
+        if self.drop and self.shortcut == "none":
+            raise ValueError(_("pictures can skip the layers (drop) only along a shortcut"))
+        return self
 
 
 class Repeat(Layer):

@@ -200,6 +200,13 @@ def test_a_residual_adds_its_input():
     assert projected.layers[0].shortcut.weight.shape == (3, 3, 1, 1)
 
 
+def test_a_residual_without_a_shortcut_is_its_layers_with_the_same_first_weights():
+    body = [{"conv": {"filters": 3, "padding": "same"}}, {"conv": {"filters": 4, "stride": 2}}]
+    bare = build({"residual": {"layers": body, "shortcut": "none"}}, *END)
+    assert [layer.kind for layer in bare.layers][:2] == ["conv", "conv"]
+    assert all(map(torch.equal, bare.parameters(), build(*body, *END).parameters()))
+
+
 def test_stochastic_depth_leaves_out_the_bodies_of_whole_pictures():
     layer = build({"residual": {"layers": [{"rescale": 2}], "drop": 0.25}}, *END).layers[0]
     torch.manual_seed(0)

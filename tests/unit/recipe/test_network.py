@@ -149,6 +149,10 @@ class TestProblems:
             ({}, "model: a network needs layers"),
             ({"layers": []}, "model: a network needs layers"),
             ({"layers": HEAD, "module": "mine.Net"}, "model: a network has either layers or the class of a module"),
+            (
+                {"layers": [{"residual": {"layers": [{"conv": 3}], "shortcut": "none", "drop": 0.1}}, *HEAD]},
+                "model.layers.0.residual: pictures can skip the layers (drop) only along a shortcut",
+            ),
             ({"layers": "flatten"}, "model.layers: must be a list (given: 'flatten')"),
             ({"layers": ["flatten", {"backbone": "resnet50"}]}, "model.layers: a backbone can only be the first layer"),
             ({"layers": ["flatten", "dense"]}, "model.layers.1.dense.units: missing"),
