@@ -11,13 +11,14 @@ from typing import Any
 from kilat.locale import _, localized, ngettext
 from kilat.locale.comparison_sentences import COMPARISONS
 from kilat.locale.diagnosis_sentences import DIAGNOSES
+from kilat.locale.lab_sentences import LABS
 from kilat.locale.layer_sentences import LAYERS
 from kilat.locale.lists import listed
 from kilat.locale.note_sentences import NOTES
 from kilat.locale.phrases import phrases
 from kilat.locale.refusals import refusal_hint, refusal_sentence
 
-_SENTENCES = NOTES | LAYERS | DIAGNOSES | COMPARISONS
+_SENTENCES = NOTES | LAYERS | DIAGNOSES | COMPARISONS | LABS
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Note:
 
     Args:
         code: a key of ``kilat.locale.note_sentences.NOTES``, ``kilat.locale.layer_sentences.LAYERS``,
-            ``kilat.locale.diagnosis_sentences.DIAGNOSES`` or ``kilat.locale.comparison_sentences.COMPARISONS``.
+            ``kilat.locale.diagnosis_sentences.DIAGNOSES``, ``kilat.locale.comparison_sentences.COMPARISONS`` or
+            ``kilat.locale.lab_sentences.LABS``.
         values: what its sentence names; numbers, strings, lists of names or phrases, and numbers by name, as JSON can
             hold them.
             The code of a refusal becomes its reason, and what to do about it stands behind the sentence.

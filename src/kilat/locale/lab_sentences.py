@@ -1,0 +1,41 @@
+"""The sentences of notes about labs, by their codes."""
+
+from kilat.locale import N_
+
+LABS: dict[str, str | tuple[str, str]] = {
+    "lab_few_seeds": (
+        N_(
+            "{count} seed for trained networks says nothing about chance: with fewer than {needed} seeds no difference "
+            "counts as more than chance."
+        ),
+        N_(
+            "{count} seeds are too few for trained networks: with fewer than {needed} no difference counts as more "
+            "than chance."
+        ),
+    ),
+    "lab_few_pictures": (
+        N_("There is only {count:,} different picture: that says nothing."),
+        N_("There are only {count:,} different pictures: only large effects can show."),
+    ),
+    "lab_dropped": (
+        N_("{variant} was dropped after {count} seed, since others did better: it is compared on that seed."),
+        N_("{variant} was dropped after {count} seeds, since others did better: it is compared on these seeds."),
+    ),
+    "lab_effort": N_(
+        "{variant} was trained for {effort:.0%} of the full length, and is compared with the others at that length."
+    ),
+    "lab_identical": N_(
+        "{variant} gives the very answers and probabilities of {reference}: what differs between them changes nothing "
+        "here."
+    ),
+    "lab_other_reference": N_(
+        "{variant}, the reference, has no finished trial: the others are compared with {reference} instead."
+    ),
+    "lab_failed": (
+        N_("{count} trial failed: {variants}. Its seed is left out of the comparisons of that variant."),
+        N_("{count} trials failed: {variants}. Their seeds are left out of the comparisons of these variants."),
+    ),
+    "lab_not_compared": N_("Not compared, since they have no trial in common with the reference: {variants}."),
+    "lab_fewer_seeds": N_("Compared on fewer than the {planned} seeds that were planned: {variants}."),
+}
+"""The sentence of every code; where there is a singular, both, chosen by the value ``count``."""

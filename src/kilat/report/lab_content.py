@@ -1,0 +1,222 @@
+"""What a lab came to, in sentences."""
+
+from collections.abc import Sequence
+
+from kilat.locale import _, ngettext
+from kilat.locale.lists import listed
+from kilat.report.lab_results import MOST_MORE, LabResults, MeasuredEffect, VariantComparison, VariantResult
+
+
+def verdict(results: LabResults) -> list[str]:
+    """Return the answer in sentences, the first of them alone enough."""
+    if results.best is None:
+        return [_("No trial was finished, so that there is nothing to compare.")]
+    if not results.effects:
+        return [_("“{variant}” alone has finished trials, so that there is nothing to compare.").format(
+            variant=results.best)]  # fmt: skip
+    if len(results.effects) == 1:
+        return [*_one_against_another(results, results.effects[0]), _what_next(results)]
+    return [*_several(results), _what_next(results)]
+
+
+def needed(results: LabResults, effect: VariantComparison) -> str:
+    """Return what it would take to tell an undecided effect, in a sentence; empty where it is told."""
+    if effect.finding in ("better", "worse", "mixed") or effect.accuracy.interval is None:
+        return ""
+    seeds, pictures = fewest_more(effect)
+    if seeds is None and pictures is None:
+        return _(
+            "A difference as small as the measured one would take more than {times} times as many pictures and seeds "
+            "to tell."
+        ).format(times=MOST_MORE)
+    if seeds is None:
+        sentence = ngettext(
+            "To tell such a difference takes about {pictures:,} more picture; more seeds alone do not suffice.",
+            "To tell such a difference takes about {pictures:,} more pictures; more seeds alone do not suffice.",
+            pictures or 0,
+        )
+        return sentence.format(pictures=pictures)
+    sentence = ngettext(
+        "To tell such a difference takes about {seeds:,} more seed.",
+        "To tell such a difference takes about {seeds:,} more seeds.",
+        seeds,
+    )
+    if results.kind == "frozen":
+        sentence = ngettext(
+            "To tell such a difference takes about {seeds:,} more repeat of the folds.",
+            "To tell such a difference takes about {seeds:,} more repeats of the folds.",
+            seeds,
+        )
+    return sentence.format(seeds=seeds)
+
+
+def fewest_more(effect: VariantComparison) -> tuple[int | None, int | None]:
+    """Return how many more seeds or pictures tell the effect on accuracy or log loss, whichever takes fewer."""
+    both = (effect.accuracy, effect.log_loss)
+    seeds = min((one.more_seeds for one in both if one.more_seeds is not None), default=None)
+    pictures = min((one.more_pictures for one in both if one.more_pictures is not None), default=None)
+    return seeds, pictures
+
+
+def points(effect: MeasuredEffect) -> str:
+    """Return an effect on accuracy in percentage points with its interval: +2.1 (+0.8 to +3.6)."""
+    if effect.interval is None:
+        return _("{value:+.1f}").format(value=effect.difference * 100)
+    low, high = effect.interval
+    return _("{value:+.1f} ({low:+.1f} to {high:+.1f})").format(
+        value=effect.difference * 100, low=low * 100, high=high * 100
+    )
+
+
+def loss(effect: MeasuredEffect) -> str:
+    """Return an effect on log loss with its interval: -0.031 (-0.052 to -0.010)."""
+    if effect.interval is None:
+        return _("{value:+.3f}").format(value=effect.difference)
+    low, high = effect.interval
+    return _("{value:+.3f} ({low:+.3f} to {high:+.3f})").format(value=effect.difference, low=low, high=high)
+
+
+def p_value(value: float | None) -> str:
+    """Return a p-value as text; a dash where there is none."""
+    if value is None:
+        return "–"
+    return _("{value:.3f}").format(value=value) if value >= 0.001 else _("< {value:.3f}").format(value=0.001)
+
+
+def _one_against_another(results: LabResults, effect: VariantComparison) -> list[str]:
+    """Return what became of one variant against the reference."""
+    first, second = results.variant(effect.first), results.variant(effect.second)
+    return [sentence for sentence in (_found(effect, first, second), needed(results, effect)) if sentence]
+
+
+def _found(effect: VariantComparison, first: VariantResult, second: VariantResult) -> str:
+    """Return the finding about two variants in a sentence that names the effects with their intervals."""
+    if effect.identical:
+        sentence = _("“{variant}” and “{reference}” give the very same answers: there is no difference to measure.")
+    elif effect.finding == "too_few_seeds":
+        sentence = _(
+            "{seeds} are too few to tell “{variant}” and “{reference}” apart: accuracy {points} points, "
+            "log loss {loss}."
+        )
+    elif effect.finding == "undecided":
+        sentence = _(
+            "Whether “{variant}” is better than “{reference}” remains open: accuracy {points} points, log loss {loss}, "
+            "which chance may explain."
+        )
+    elif effect.finding == "mixed":
+        sentence = _(
+            "“{variant}” is more accurate than “{reference}”, but its probabilities are worse: accuracy {points} "
+            "points, log loss {loss}."
+        )
+        if effect.accuracy.difference < 0:
+            sentence = _(
+                "“{variant}” gives better probabilities than “{reference}”, but is less accurate: accuracy {points} "
+                "points, log loss {loss}."
+            )
+    else:
+        sentence = _told_sentence(effect)
+    return sentence.format(
+        variant=second.name,
+        reference=first.name,
+        points=points(effect.accuracy),
+        loss=loss(effect.log_loss),
+        before=first.accuracy,
+        after=second.accuracy,
+        seeds=ngettext("{count} seed", "{count} seeds", effect.seeds).format(count=effect.seeds),
+    )
+
+
+def _told_sentence(effect: VariantComparison) -> str:
+    """Return the sentence for a variant that is better or worse by more than chance explains, to be filled in."""
+    if effect.accuracy.is_significant:
+        if effect.finding == "better":
+            return _(
+                "“{variant}” is better than “{reference}”: accuracy rises from {before:.1%} to {after:.1%}, {points} "
+                "points, more than chance explains."
+            )
+        return _(
+            "“{variant}” is worse than “{reference}”: accuracy falls from {before:.1%} to {after:.1%}, {points} "
+            "points, more than chance explains."
+        )
+    if effect.finding == "better":
+        return _(
+            "“{variant}” gives better probabilities than “{reference}”: log loss {loss}, more than chance explains. "
+            "Whether its accuracy differs remains open: {points} points."
+        )
+    return _(
+        "“{variant}” gives worse probabilities than “{reference}”: log loss {loss}, more than chance explains. Whether "
+        "its accuracy differs remains open: {points} points."
+    )
+
+
+def _several(results: LabResults) -> list[str]:
+    """Return which of several variants is best, and what became of the others."""
+    reference, sentences = results.variant(results.reference), []
+    by_finding = {
+        finding: [effect.second for effect in results.effects if effect.finding == finding]
+        for finding in ("better", "mixed", "worse", "undecided", "too_few_seeds")
+    }
+    best = results.against_reference(results.best or "")
+    if best is not None:
+        sentences.append(_found(best, reference, results.variant(best.second)))
+        if also := [name for name in by_finding["better"] if name != best.second]:
+            sentences.append(_("Better than “{reference}” as well: {variants}.").format(
+                reference=reference.name, variants=_names(also)))  # fmt: skip
+        if rivals := _not_told_from(results, best.second):
+            sentences.append(_("Chance may explain its lead over {variants}.").format(variants=_names(rivals)))
+    elif len(by_finding["worse"]) == len(results.effects):
+        sentences.append(
+            _("“{reference}” is the best: each of the {n} others is worse by more than chance explains.").format(
+                reference=reference.name, n=len(results.effects)
+            )
+        )
+    else:
+        sentences += _nobody_better(results, reference)
+    if best is not None or len(by_finding["worse"]) < len(results.effects):
+        if by_finding["worse"]:
+            sentences.append(_("Worse than “{reference}” by more than chance explains: {variants}.").format(
+                reference=reference.name, variants=_names(by_finding["worse"])))  # fmt: skip
+        if by_finding["mixed"]:
+            sentences.append(
+                _("Better than “{reference}” in accuracy or log loss, and worse in the other: {variants}.").format(
+                    reference=reference.name, variants=_names(by_finding["mixed"])
+                )
+            )
+    return sentences
+
+
+def _nobody_better(results: LabResults, reference: VariantResult) -> list[str]:
+    """Return that no variant beats the reference, and how near the most accurate one comes to it."""
+    sentence = _("None of the {n} others is better than “{reference}” by more than chance explains.")
+    sentences = [sentence.format(n=len(results.effects), reference=reference.name)]
+    leader = max(results.effects, key=lambda effect: effect.accuracy.difference)
+    if leader.accuracy.difference > 0 and leader.finding in ("undecided", "too_few_seeds"):
+        sentences.append(
+            _("The most accurate of them is “{variant}”: {points} points, log loss {loss}.").format(
+                variant=leader.second, points=points(leader.accuracy), loss=loss(leader.log_loss)
+            )
+        )
+        sentences.append(needed(results, leader))
+    return [sentence for sentence in sentences if sentence]
+
+
+def _not_told_from(results: LabResults, best: str) -> list[str]:
+    """Return the variants that the best one is not better than by more than chance explains."""
+    rivals: Sequence[VariantComparison] = [pair for pair in results.pairs if best in (pair.first, pair.second)]
+    wanted = {True: "better", False: "worse"}
+    return [
+        pair.first if pair.second == best else pair.second
+        for pair in rivals
+        if pair.finding != wanted[pair.second == best]
+    ]
+
+
+def _names(variants: Sequence[str]) -> str:
+    return listed([f"“{name}”" for name in variants])
+
+
+def _what_next(results: LabResults) -> str:
+    """Return that the test set is still to be asked, for the variant that was chosen."""
+    return _(
+        "How good “{variant}” is on new pictures the test set tells, which no trial has seen: train it with its recipe."
+    ).format(variant=results.best)
