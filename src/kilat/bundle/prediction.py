@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kilat.bundle.gallery import ImageLike, gallery
 from kilat.errors import PictureError
-from kilat.locale import _
+from kilat.locale import _, localized
 
 _MOST_SHOWN = 24
 """Pictures in a notebook."""
@@ -98,7 +98,10 @@ def likely_classes(prediction: Prediction, top: int | None, *, has_sets: bool) -
 
 def sentence(prediction: Prediction, top: int | None = None, *, has_sets: bool = True) -> str:
     """Return a prediction as one line; arguments as of ``likely_classes``."""
-    named = [f"{name} {probability:.1%}" for name, probability in likely_classes(prediction, top, has_sets=has_sets)]
+    named = [
+        f"{name} {localized(probability, '.1%')}"
+        for name, probability in likely_classes(prediction, top, has_sets=has_sets)
+    ]
     if prediction.unknown:
         line = _("none of these (unlike the training pictures; if it is one of the classes, {likely})")
         return line.format(likely=", ".join(named[: top or 1]))
@@ -110,7 +113,10 @@ def sentence(prediction: Prediction, top: int | None = None, *, has_sets: bool =
 def _caption(prediction: Prediction) -> list[str]:
     """Return the lines below a picture."""
     has_sets = len(prediction.set) < len(prediction.probabilities)
-    likely = [f"{name} {probability:.1%}" for name, probability in likely_classes(prediction, None, has_sets=has_sets)]
+    likely = [
+        f"{name} {localized(probability, '.1%')}"
+        for name, probability in likely_classes(prediction, None, has_sets=has_sets)
+    ]
     if prediction.unknown:
         lines = [answer(prediction), _("if it is one of the classes: {likely}").format(likely=likely[0])]
     else:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kilat.check import shortcut_sentences
-from kilat.locale import N_, _, ngettext
+from kilat.locale import N_, _, localized, ngettext
 from kilat.locale.lists import listed
 from kilat.locale.refusals import refusal_sentence
 
@@ -301,7 +301,7 @@ def _classes_alike(values: Values) -> str:
 
 
 def _similar_labels(values: Values) -> str:
-    names = listed([f"“{label}” ({count:,})" for label, count in values["labels"].items()])
+    names = listed([f"“{label}” ({localized(count, ',')})" for label, count in values["labels"].items()])
     return _("Labels differ only in case, blanks, hyphens or Unicode form: {labels}.").format(labels=names)
 
 
@@ -318,7 +318,7 @@ def _few_pictures(values: Values) -> str:
         ((label, count),) = counts.items()
         text = ngettext("“{label}” has only {count:,} picture.", "“{label}” has only {count:,} pictures.", count)
         return text.format(label=label, count=count)
-    names = listed([f"“{label}” ({count:,})" for label, count in counts.items()])
+    names = listed([f"“{label}” ({localized(count, ',')})" for label, count in counts.items()])
     text = _("{classes:,} classes have fewer than {limit:,} pictures: {names}.")
     return text.format(classes=len(counts), limit=values["limit"], names=names)
 

@@ -10,7 +10,7 @@ from kilat.cli import show
 from kilat.cli.options import Json
 from kilat.cli.terminal import linked, wrapped
 from kilat.cli.verb import verb
-from kilat.locale import N_, _, ngettext
+from kilat.locale import N_, _, localized, ngettext
 
 if TYPE_CHECKING:
     from kilat.report.run_comparison import ComparedPair, RunComparison
@@ -63,9 +63,9 @@ def _print_runs(comparison: "RunComparison") -> None:
         rows.append(
             (
                 _shortened(found["name"], _LONGEST_NAME),
-                f"{found['accuracy']:.1%}",
-                f"{low:.1%} – {high:.1%}",
-                f"{found['log_loss']:.3f}",
+                localized(found["accuracy"], ".1%"),
+                f"{localized(low, '.1%')} – {localized(high, '.1%')}",
+                localized(found["log_loss"], ".3f"),
                 _("{s:.1f} s").format(s=found["seconds"]),
                 show.size(found["model_bytes"]),
             )
@@ -78,12 +78,12 @@ def _print_pair(pair: "ComparedPair") -> None:
     test = pair.test
     (low, high), (least, most) = test.accuracy.interval, test.log_loss.interval
     differences = _("accuracy {points} ({low} to {high}), log loss {loss} ({least} to {most}), {p}").format(
-        points=f"{test.accuracy.value * 100:+.1f}",
-        low=f"{low * 100:+.1f}",
-        high=f"{high * 100:+.1f}",
-        loss=f"{test.log_loss.value:+.3f}",
-        least=f"{least:+.3f}",
-        most=f"{most:+.3f}",
+        points=localized(test.accuracy.value * 100, "+.1f"),
+        low=localized(low * 100, "+.1f"),
+        high=localized(high * 100, "+.1f"),
+        loss=localized(test.log_loss.value, "+.3f"),
+        least=localized(least, "+.3f"),
+        most=localized(most, "+.3f"),
         p=pair.p_text,
     )
     counts = _("right only in {first}: {lost:,}, only in {second}: {gained:,}").format(

@@ -27,7 +27,7 @@ from kilat.cli.options import (
     side,
 )
 from kilat.cli.verb import typed_command, verb
-from kilat.locale import N_, _
+from kilat.locale import N_, _, localized
 from kilat.runtime import progress_bars
 
 FAMILY = "Know the data"
@@ -124,7 +124,7 @@ def drift(  # noqa: PLR0917 - an option each
         print(*report.sentences(), sep="\n")
         print(_("Most different (how far, in standard deviations of known pictures):"))
         for one in report.most_different[:10]:
-            print(f"  {one['score']:5.1f}  {one['path']}")
+            print(f"  {localized(one['score'], '5.1f')}  {one['path']}")
     if page:
         show.print_page(page, as_json=as_json, open_page=open_page)
     raise typer.Exit(FOUND if report.drifted else 0)

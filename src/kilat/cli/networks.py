@@ -27,7 +27,7 @@ from kilat.cli.options import (
     side,
 )
 from kilat.cli.verb import verb
-from kilat.locale import N_, _
+from kilat.locale import N_, _, localized
 from kilat.runtime import progress_bars
 
 FAMILY = "Recipes and networks"
@@ -140,7 +140,7 @@ def schedule(
         show.print_json({"epochs": epochs, "rates": rates, "drawing": str(out)})
         return
     for epoch, rate in list(zip(epochs, rates, strict=True))[:: max(1, len(epochs) // 12)]:
-        print(f"{epoch:8.2f}  {rate:.3g}")
+        print(f"{localized(epoch, '8.2f')}  {localized(rate, '.3g')}")
     show.print_written(out)
 
 

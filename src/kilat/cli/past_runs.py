@@ -73,7 +73,7 @@ def _accuracy(run: "FinishedRun") -> str:
     if measured.accuracy is None or measured.accuracy_interval is None:
         return "–"
     low, high = measured.accuracy_interval
-    text = f"{measured.accuracy:.1%} ({low:.1%} to {high:.1%})"
+    text = _("{accuracy:.1%} ({low:.1%} to {high:.1%})").format(accuracy=measured.accuracy, low=low, high=high)
     return text if run.metrics.test.n else _("{accuracy}, validation").format(accuracy=text)
 
 
@@ -81,7 +81,7 @@ def _duration(seconds: float | None) -> str:
     if seconds is None:
         return "–"
     if seconds < 60:
-        return f"{seconds:.1f} s"
+        return _("{s:.1f} s").format(s=seconds)
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 

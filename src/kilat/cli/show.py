@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kilat.cli.terminal import linked, wrapped
-from kilat.locale import _, ngettext
+from kilat.locale import _, localized, ngettext
 from kilat.locale.lists import listed
 from kilat.locale.notes import Note
 from kilat.runtime import progress_bars
@@ -92,7 +92,7 @@ def print_import(described: dict[str, Any]) -> None:
             ).format(count=labelled["n"])
         )
         for scale, accuracy in labelled["accuracies"].items():
-            print(f"  {scale:8}{accuracy:7.1%}" + (_("  taken") if scale == taken else ""))
+            print(f"  {scale:8}{localized(accuracy, '7.1%')}" + (_("  taken") if scale == taken else ""))
     print_notes(described["notes"])
 
 
@@ -103,7 +103,7 @@ def print_written(path: Path) -> None:
 
 def size(count: int) -> str:
     """Return a number of bytes in MB or GB."""
-    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
+    return f"{localized(count / 1e9, ',.1f')} GB" if count >= 1e9 else f"{localized(count / 1e6, ',.1f')} MB"
 
 
 def pictures(count: int) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from kilat.locale import localized
 from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal, refusal_heading, refusal_hint
 
@@ -154,7 +155,7 @@ class Catalog:
         refused = self.refused
         commonest = list(self.refusal_counts.items())[:3]
         return "; ".join(
-            f"{count:,} × {refusal_heading(code, refused.loc[refused['code'] == code, 'detail'])}"
+            f"{localized(count, ',')} × {refusal_heading(code, refused.loc[refused['code'] == code, 'detail'])}"
             for code, count in commonest
         )
 

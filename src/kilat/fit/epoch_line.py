@@ -1,7 +1,7 @@
 """A line for every epoch of a training, under a heading: what Keras prints, in 80 columns."""
 
 from kilat.fit.train_state import Row
-from kilat.locale import _
+from kilat.locale import _, localized
 from kilat.runtime.progress_figures import duration
 
 _WIDTHS = 9, 9, 10, 11, 15, 14, 12
@@ -25,16 +25,16 @@ def line(row: Row, epochs: int) -> str:
     return _columns(
         f"{row['epoch']}/{epochs}",
         _loss(row["loss"]),
-        f"{row['accuracy']:.1%}",
+        localized(row["accuracy"], ".1%"),
         _loss(row["validation_loss"]),
-        f"{row['validation_accuracy']:.1%}",
-        f"{row['learning_rate']:.2g}",
+        localized(row["validation_accuracy"], ".1%"),
+        localized(row["learning_rate"], ".2g"),
         duration(row["seconds"]),
     )
 
 
 def _loss(value: float) -> str:
-    return f"{value:.4f}" if value < _LARGE else f"{value:.3g}"
+    return localized(value, ".4f" if value < _LARGE else ".3g")
 
 
 def _columns(*cells: str) -> str:

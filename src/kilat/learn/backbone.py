@@ -91,7 +91,7 @@ def _in_int8(backbone: Backbone, features: Features, source: Source) -> tuple[Ba
     share = int8_check.noise_share(backbone, int8, source, features.resize)
     if share is None:
         return backbone, []
-    values = {"backbone": backbone.name, "pictures": int8_check.PICTURES, "percent": f"{100 * share:.2g}"}
+    values = {"backbone": backbone.name, "pictures": int8_check.PICTURES, "percent": float(f"{100 * share:.2g}")}
     if share > int8_check.MOST_NOISE:
         return backbone, [Note("backbone_fp32", values)]
     return int8, [Note("backbone_int8", values)]

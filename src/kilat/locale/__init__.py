@@ -3,7 +3,7 @@
 A sentence is translated when it is shown: ``_`` and ``ngettext`` look the language up at every call, so that nothing is
 settled when a module is imported. What is written down before anybody reads it is not a sentence but a code with values
 (``kilat.locale.notes``, ``kilat.locale.refusals``). Numbers that are filled into a sentence are written as its
-language writes them; one that stands alone passes through ``number``, and a date through ``date``. What programs read
+language writes them; one that stands alone passes through ``localized``, a date through ``date``. What programs read
 (JSON, CSV, recipes, commands) does neither.
 
 Stands on nothing.
@@ -19,7 +19,7 @@ from typing import Any
 from kilat.locale import conventions
 from kilat.locale.conventions import N_
 
-__all__ = ["FOLDER", "N_", "_", "date", "known", "language", "language_name", "languages", "ngettext", "number"]
+__all__ = ["FOLDER", "N_", "_", "date", "known", "language", "language_name", "languages", "localized", "ngettext"]
 
 FOLDER = Path(__file__).parent
 """Holds a folder for every language: its gettext catalog, which has its way of writing numbers and dates as well."""
@@ -60,7 +60,7 @@ def ngettext(singular: str, plural: str, count: int) -> str:
     return sentence if code == "en" else _Sentence(sentence)
 
 
-def number(value: Any, spec: str = "") -> str:
+def localized(value: Any, spec: str = "") -> str:
     """Return ``format(value, spec)`` as the language of the environment writes it: 1,234.5 or 1.234,5."""
     return _conventions(language(), FOLDER).number(value, spec)
 

@@ -234,19 +234,19 @@ NOTES: dict[str, str | tuple[str, str]] = {
     ),
     # the size of a backbone's pictures (kilat.model.input_size)
     "backbone_size": N_(
-        "{backbone} gets pictures of {size} pixels: at {own} it would compute {times} times as much (--size {own})."
+        "{backbone} gets pictures of {size} pixels: at {own} it would compute {times:.1f} times as much (--size {own})."
     ),
     "positions_resampled": N_(
         "Weights that stand for positions were resampled to {size} pixels from the size in brackets: {backbones}."
     ),
     # its precision (kilat.learn.int8_check)
     "backbone_int8": N_(
-        "{backbone} computes in int8: on {pictures} of the pictures, that adds {percent}% to the variance of its "
+        "{backbone} computes in int8: on {pictures} of the pictures, that adds {percent:.2g}% to the variance of its "
         "features (without that, but slower: --set features.precision=fp32)."
     ),
     "backbone_fp32": N_(
-        "{backbone} computes in fp32: on {pictures} of the pictures, int8 would add {percent}% to the variance of its "
-        "features."
+        "{backbone} computes in fp32: on {pictures} of the pictures, int8 would add {percent:.2g}% to the variance of "
+        "its features."
     ),
     # the list of backbones (kilat.model.registry)
     "backbones_none_on_this_machine": N_("None of these is on this machine."),

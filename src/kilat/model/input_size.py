@@ -71,7 +71,7 @@ def settle(names: Sequence[str], size: int | None, suggested: int, max_macs: flo
     if size is None:
         size, dearer = _automatic(names, suggested, max_macs)
         if dearer:
-            times = f"{_macs(names, dearer) / _macs(names, size):.1f}"
+            times = round(_macs(names, dearer) / _macs(names, size), 1)
             notes.append(
                 Note("backbone_size", {"backbone": "+".join(names), "size": size, "own": dearer, "times": times})
             )

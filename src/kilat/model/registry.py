@@ -17,7 +17,7 @@ from typing import Any, Literal
 from kilat.errors import BackboneError, MissingExtra, RunError, nearest
 from kilat.features import lite
 from kilat.features.weights import weights_file
-from kilat.locale import _
+from kilat.locale import _, localized
 from kilat.locale.notes import Note
 from kilat.runtime.extras import has_torch
 from kilat.runtime.files import cache_home, write_file
@@ -259,9 +259,9 @@ def _read_counts(path: Path) -> Counts:
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
-    parameters = "-" if entry.parameters is None else f"{entry.parameters / 1e6:,.1f} M"
-    macs = "-" if entry.macs is None else f"{entry.macs / 1e9:,.2f} G"
-    accuracy = "-" if entry.accuracy is None else f"{entry.accuracy:.1f}"
+    parameters = "-" if entry.parameters is None else f"{localized(entry.parameters / 1e6, ',.1f')} M"
+    macs = "-" if entry.macs is None else f"{localized(entry.macs / 1e9, ',.2f')} G"
+    accuracy = "-" if entry.accuracy is None else localized(entry.accuracy, ".1f")
     if entry.accuracy is not None and entry.accuracy_size != entry.size:
         accuracy += _(" at {size}").format(size=entry.accuracy_size)
     weights = _("extra 'weights'") if entry.embedded else _("to download")

@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import ArrayLike
 
-from kilat.locale import _, ngettext
+from kilat.locale import _, localized, ngettext
 from kilat.report.svg_canvas import (
     ACCENT,
     FONT_SIZE,
@@ -122,9 +122,9 @@ def _draw_cells(canvas: Canvas, names: Sequence[str], counts: Doubles, grid: "_G
         for r, c, n, share in zip(row.tolist(), column.tolist(), support, shares, strict=True)
     ]
     canvas.boxes(x, y, grid.width - 2, grid.height - 2, [(ACCENT, opacity) for opacity in opacities.tolist()], titles)
-    size = min(FONT_SIZE, 1.5 * grid.width / len(f"{counts.max():,.0f}"), 0.62 * grid.height)
+    size = min(FONT_SIZE, 1.5 * grid.width / len(localized(counts.max(), ",.0f")), 0.62 * grid.height)
     if size <= _SMALLEST:
         return
     for left, top, count, opacity in zip(x, y, counts[row, column], opacities, strict=True):
         colour, centre = ON_ACCENT if opacity > 0.6 else TEXT, (left + grid.width / 2 - 1, top + grid.height / 2 - 1)
-        canvas.write(*centre, f"{count:,.0f}", colour, "middle", size, clear=True)
+        canvas.write(*centre, localized(count, ",.0f"), colour, "middle", size, clear=True)

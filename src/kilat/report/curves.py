@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from kilat.locale import _
+from kilat.locale import _, localized
 from kilat.report.palette import MAP_COLOURS
 from kilat.report.svg_canvas import (
     ACCENT,
@@ -114,7 +114,7 @@ def rate_finder(
         pixel = float(plot.x(at))
         plot.canvas.lines([[(pixel, plot.top), (pixel, plot.bottom)]], MUTED, 1, DASHED)
         centre = min(max(pixel, plot.left + 60), plot.right - 60)
-        label = _("suggested: {rate}").format(rate=f"{suggestion:.2g}")
+        label = _("suggested: {rate}").format(rate=localized(suggestion, ".2g"))
         plot.canvas.write(centre, plot.top - 14, label, align="middle")
         plot.canvas.dots(pixel, plot.y(np.interp(at, x, np.minimum(y, top))), TEXT, 3.5)
     return plot.canvas.to_svg(_("Loss while the learning rate rises"))
@@ -202,7 +202,9 @@ def _draw_course(plot: Plot, style: "_Style", epochs: Doubles, values: Doubles, 
     x, y = plot.x(epochs), plot.y(np.minimum(values, top))
     plot.canvas.curve(x, y, style.colour, 2, style.dash)
     if len(epochs) <= _MAX_DOTS:
-        titles = [f"{epoch:g}: {value:.4g}" for epoch, value in zip(epochs, values, strict=True)]
+        titles = [
+            f"{localized(epoch, 'g')}: {localized(value, '.4g')}" for epoch, value in zip(epochs, values, strict=True)
+        ]
         plot.canvas.dots(x, y, style.colour, 2.5, titles)
 
 
@@ -222,7 +224,7 @@ def _mark_best(plot: Plot, epochs: Doubles, values: Doubles, best: float | None)
     is_right = x > (plot.left + plot.right) / 2
     # On the side of the plot that lines leave free: they fall (loss) or rise (accuracy) towards the best epoch.
     is_low = y > (plot.top + plot.bottom) / 2
-    label = _("best: {epoch}").format(epoch=f"{best:g}")
+    label = _("best: {epoch}").format(epoch=localized(best, "g"))
     height = plot.top + 14 if is_low else plot.bottom - 12
     plot.canvas.write(x + (-7 if is_right else 7), height, label, MUTED, "end" if is_right else "start")
 
@@ -293,7 +295,7 @@ class _RateScale:
         """Round rates with their labels."""
         if self.is_log:
             return _powers_of_ten(*self.range, fine=True)
-        return [(rate, f"{rate:.3g}") for rate in tick_values(*self.range)]
+        return [(rate, localized(rate, ".3g")) for rate in tick_values(*self.range)]
 
 
 def _unevenness(values: Doubles) -> float:
@@ -322,7 +324,7 @@ def _epoch_labels(plot: Plot, x: Doubles) -> list[tuple[float, str]]:
     """Return whole epochs to write below, the first and the last among them where they fit."""
     low, high = float(x.min()), float(x.max())
     epochs = np.unique([low, *(e for e in tick_values(low, high) if e == round(e)), high])
-    return [(float(epochs[i]), f"{epochs[i]:g}") for i in spaced_apart(plot.x(epochs), 34)]
+    return [(float(epochs[i]), localized(epochs[i], "g")) for i in spaced_apart(plot.x(epochs), 34)]
 
 
 def _tick_labels(low: float, high: float, *, is_share: bool = False) -> list[tuple[float, str]]:
@@ -330,7 +332,7 @@ def _tick_labels(low: float, high: float, *, is_share: bool = False) -> list[tup
     values = tick_values(low, high)
     gap = (values[1] - values[0] if len(values) > 1 else 1.0) * (100 if is_share else 1)
     digits = max(0, -math.floor(math.log10(gap) + 1e-9))
-    return [(value, f"{value:.{digits}{'%' if is_share else 'f'}}") for value in values]
+    return [(value, localized(value, f".{digits}{'%' if is_share else 'f'}")) for value in values]
 
 
 def _powers_of_ten(low: float, high: float, *, fine: bool = False) -> list[tuple[float, str]]:
@@ -340,6 +342,6 @@ def _powers_of_ten(low: float, high: float, *, fine: bool = False) -> list[tuple
     ticks = [(float(e), f"10{str(e).translate(_SUPERSCRIPT)}") for e in some]
     if fine and len(exponents) <= 3:
         more = range(math.floor(low), math.ceil(high) + 1)
-        between = [(e + math.log10(m), f"{m * 10.0**e:.3g}") for e in more for m in (2, 5)]
+        between = [(e + math.log10(m), localized(m * 10.0**e, ".3g")) for e in more for m in (2, 5)]
         ticks = sorted([*ticks, *((at, text) for at, text in between if low <= at <= high)])
     return ticks

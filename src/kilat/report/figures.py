@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from kilat.learn.measures import Bin
-from kilat.locale import _
+from kilat.locale import _, localized
 from kilat.report.svg_canvas import (
     ACCENT,
     DASHED,
@@ -47,16 +47,16 @@ def _balance_bars(names: Sequence[str], splits: Sequence[str], stack: Doubles) -
     left, row, top = column_width(labels), 27, 34
     canvas = Canvas(SIDE, top + row * len(names))
     totals = stack.sum(axis=0)
-    scale = (SIDE - left - column_width([f"{totals.max():,.0f}"])) / max(totals.max(), 1)
+    scale = (SIDE - left - column_width([localized(totals.max(), ",.0f")])) / max(totals.max(), 1)
     edges = left + np.vstack([np.zeros(len(names)), stack.cumsum(axis=0)]) * scale
     rows = top + row * np.arange(len(names))
     canvas.legend(splits, left)
     for split, values, opacity, start, end in zip(splits, stack, OPACITIES, edges, edges[1:], strict=False):
-        titles = [f"{name}, {split}: {value:,.0f}" for name, value in zip(names, values, strict=True)]
+        titles = [f"{name}, {split}: {localized(value, ',.0f')}" for name, value in zip(names, values, strict=True)]
         canvas.boxes(start, rows + 4, end - start, row - 8, [(ACCENT, opacity)], titles)
     for label, y, total, end in zip(labels, rows + row / 2, totals, edges[-1], strict=True):
         canvas.write(left - 9, y, label, align="end")
-        canvas.write(end + 7, y, f"{total:,.0f}", MUTED)
+        canvas.write(end + 7, y, localized(total, ",.0f"), MUTED)
     return canvas
 
 
@@ -67,7 +67,7 @@ def _balance_profile(names: Sequence[str], splits: Sequence[str], stack: Doubles
     tops = np.vstack([np.zeros(len(order)), stack[:, order].cumsum(axis=0)])
     plot = Plot(SIDE, 260, (0, len(names)), (0, max(tops.max(), 1)))
     counts = tick_values(0, tops.max())
-    plot.ticks(x=[(1, "1"), (len(names), f"{len(names)}")], y=[(n, f"{n:,.0f}") for n in counts])
+    plot.ticks(x=[(1, "1"), (len(names), localized(len(names), ","))], y=[(n, localized(n, ",.0f")) for n in counts])
     plot.axis_titles(_("classes, the largest first"))
     plot.canvas.legend(splits, plot.left)
     x = plot.x(np.repeat(np.linspace(0, len(names), len(order) + 1), 2)[1:-1])
@@ -89,13 +89,18 @@ def learning_curve(
     x, y = plot.x(doublings), plot.y(accuracy)
     labelled = spaced_apart(x, 46)
     plot.ticks(
-        x=[(doublings[i], f"{pictures[i]:,}") for i in labelled],
+        x=[(doublings[i], localized(pictures[i], ",")) for i in labelled],
         y=[(share, percent_label(share)) for share in tick_values(*y_range)],
     )
     plot.axis_titles(_("training pictures"))
     plot.canvas.area(x, plot.y(low), plot.y(high), (ACCENT, 0.16))
     plot.canvas.curve(x, y, ACCENT)
-    plot.canvas.dots(x, y, ACCENT, titles=[f"{n:,}: {share:.1%}" for n, share in zip(pictures, accuracy, strict=True)])
+    plot.canvas.dots(
+        x,
+        y,
+        ACCENT,
+        titles=[f"{localized(n, ',')}: {localized(share, '.1%')}" for n, share in zip(pictures, accuracy, strict=True)],
+    )
     return plot.canvas.to_svg(_("Accuracy against the number of training pictures"))
 
 
@@ -107,7 +112,7 @@ def reliability(bins: Sequence[Bin], before: Sequence[Bin] = ()) -> Markup:
         before: the same before calibration, where it is known.
     """
     plot = Plot(400, 372, (0, 1), (0, 1), left=62, top=14)
-    fifths = [(s / 5, f"{s / 5:.0%}") for s in range(6)]
+    fifths = [(s / 5, localized(s / 5, ".0%")) for s in range(6)]
     plot.ticks(x=fifths, y=fifths)
     plot.axis_titles(_("probability of the answer"), _("share that was right"))
     plot.canvas.lines([np.column_stack([plot.x([0, 1]), plot.y([0, 1])])], MUTED)
@@ -153,7 +158,7 @@ def accuracy_bar(
     covered = baseline if baseline is not None else math.nan  # no number where the mark of the baseline passes
     for share in (one for one in (0.0, 0.5, 1.0) if not abs(one - covered) < 0.06):
         align = {0.0: "start", 1.0: "end"}.get(share, "middle")
-        canvas.write(left + width * share, bottom + 13, f"{share:.0%}", MUTED, align)
+        canvas.write(left + width * share, bottom + 13, localized(share, ".0%"), MUTED, align)
     if baseline is not None:
         at = left + width * baseline
         canvas.lines([[(at, top - 3), (at, bottom + 28)]], TEXT, 1.5, DASHED)

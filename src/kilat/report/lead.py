@@ -1,13 +1,14 @@
 """The first screen of a report: the command, how good the classifier is, what follows, what makes that doubtful."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from markupsafe import Markup
 
 from kilat.learn.measures import Measures
 from kilat.learn.metrics import Metrics, NoteSection
-from kilat.locale import _, ngettext
+from kilat.locale import _, date, ngettext
 from kilat.locale.notes import Note
 from kilat.report import figures
 from kilat.report.findings import ShownFinding
@@ -160,4 +161,4 @@ def facts(begun: str, values: Mapping[str, int]) -> list[str]:
     """
     pictures = ngettext("{n} picture", "{n} pictures", values["pictures"]).format(n=count(values["pictures"]))
     classes = ngettext("{n} class", "{n} classes", values["classes"]).format(n=count(values["classes"]))
-    return [f"{pictures}, {classes}", *([begun.replace("T", " ")] if begun else [])]
+    return [f"{pictures}, {classes}", *([date(datetime.fromisoformat(begun))] if begun else [])]

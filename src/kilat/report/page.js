@@ -33,6 +33,12 @@ function say(element, values) {
   element.textContent = element.dataset.sentence.replace(/\{(\w+)\}/g, (_, name) => values[name].toLocaleString(language));
 }
 
+// A share as the language of the page writes it.
+function percent(share) {
+  const style = { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 };
+  return share.toLocaleString(document.documentElement.lang, style);
+}
+
 // The map of the pictures. Its points are <use> elements, or a <g> around a marked one; what there is to say of them is
 // JSON beside it, and their pictures are tiles of one image.
 function startMap(section) {
@@ -65,7 +71,7 @@ function startMap(section) {
   let pinned = false;
 
   function sentences(point) {
-    const said = { predicted: classes[point.predicted], probability: `${(100 * point.probability).toFixed(1)}%` };
+    const said = { predicted: classes[point.predicted], probability: percent(point.probability) };
     const answer = point.predicted === point.label ? card.dataset.right : card.dataset.wrong;
     const known = point.predicted < 0 ? "" : answer.replace(/\{(\w+)\}/g, (_, name) => said[name]);
     return [classes[point.label] ?? "", known, point.suspect ? card.dataset.suspect : ""];

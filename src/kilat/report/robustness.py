@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from kilat.evaluate.corruptions import GROUPS, SEVERITIES
-from kilat.locale import _
+from kilat.locale import _, localized
 from kilat.report.svg_canvas import (
     ACCENT,
     MUTED,
@@ -114,7 +114,9 @@ def table(measured: Mapping[str, Any]) -> str:
         _("mean {accuracy:.1%} (95% interval {low:.1%} to {high:.1%}), mean corruption error {error:.1%}").format(
             accuracy=measured["mean"]["accuracy"], low=low, high=high, error=measured["mean_error"]
         ),
-        ", ".join(f"{translated[group]} {one['accuracy']:.1%}" for group, one in measured["groups"].items()),
+        ", ".join(
+            f"{translated[group]} {localized(one['accuracy'], '.1%')}" for group, one in measured["groups"].items()
+        ),
     ]
     if measured["relative_drop"] is not None:
         sentences.append(_("relative drop from clean accuracy {drop:.1%}").format(drop=measured["relative_drop"]))
@@ -122,4 +124,4 @@ def table(measured: Mapping[str, Any]) -> str:
 
 
 def _percent(accuracy: float | None) -> str:
-    return "–" if accuracy is None else f"{100 * accuracy:.0f}"
+    return "–" if accuracy is None else localized(100 * accuracy, ".0f")

@@ -12,7 +12,7 @@ import yaml
 from kilat.errors import KilatError
 from kilat.evaluate.metrics import SMALLEST_PROBABILITY, wilson_interval
 from kilat.evaluate.paired_tests import Difference, PairedTest, compare_answers, holm
-from kilat.locale import _
+from kilat.locale import _, localized
 from kilat.locale.lists import listed
 from kilat.locale.notes import Note
 from kilat.recipe import Recipe
@@ -103,7 +103,7 @@ class ComparedPair:
     @property
     def p_text(self) -> str:
         """The p-value as text, such as ``p = 0.031``."""
-        return "p < 0.001" if self.p_value < 0.0005 else f"p = {self.p_value:.3f}"
+        return _("p < {p}").format(p=0.001) if self.p_value < 0.0005 else _("p = {p:.3f}").format(p=self.p_value)
 
     def verdict(self) -> list[str]:
         """Return whether one of the two is better by more than chance, in sentences."""
@@ -126,9 +126,9 @@ class ComparedPair:
                 worse=worse.name,
                 more=percent(better.accuracy),
                 less=percent(worse.accuracy),
-                points=f"{abs(self.test.accuracy.value) * 100:.1f}",
-                low=f"{low * 100:.1f}",
-                high=f"{high * 100:.1f}",
+                points=localized(abs(self.test.accuracy.value) * 100, ".1f"),
+                low=localized(low * 100, ".1f"),
+                high=localized(high * 100, ".1f"),
             )
         ]
         return sentences + ([] if self.is_significant else self._by_probabilities())
@@ -143,7 +143,7 @@ class ComparedPair:
             "The probabilities of {better} are the better ones: its log loss is {less}, that of {worse} {more}, more "
             "than chance explains."
         )
-        losses = {"less": f"{better.log_loss:.3f}", "more": f"{worse.log_loss:.3f}"}
+        losses = {"less": localized(better.log_loss, ".3f"), "more": localized(worse.log_loss, ".3f")}
         return [sentence.format(better=better.name, worse=worse.name, **losses)]
 
     def document(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TypeGuard
 from jinja2 import Environment, FileSystemLoader, Undefined
 from markupsafe import Markup
 
-from kilat.locale import _, ngettext
+from kilat.locale import _, language, localized, ngettext
 from kilat.locale.glossary import GLOSSARY, find_terms
 from kilat.report import palette
 from kilat.report.svg_canvas import printable, shorten
@@ -62,9 +62,23 @@ def _environment() -> Environment:
         finalize=_finalize,
     )
     script = Markup(Path(__file__).with_name("page.js").read_text("utf-8"))  # noqa: S704 - it is ours
-    environment.globals.update(_=_, ngettext=ngettext, palette=palette, script=script)
+    environment.globals.update(_=_, ngettext=ngettext, language=language, palette=palette, script=script)
     environment.globals.update(name=name, meaning=meaning)
-    filters = (breakable, percent, points, number, count, rounded, size, lines, digest, headings, shorten, split_name)
+    filters = (
+        breakable,
+        percent,
+        points,
+        number,
+        signed,
+        count,
+        rounded,
+        size,
+        lines,
+        digest,
+        headings,
+        shorten,
+        split_name,
+    )
     environment.filters.update({filter_.__name__: filter_ for filter_ in filters})
     return environment
 
@@ -102,36 +116,47 @@ def percent(value: object, digits: int = 1) -> str:
     """Return a share as text; a dash where it is undefined. What is not quite all never reads as 100%."""
     if not defined(value):
         return "–"
+    return localized(_below_one(value, digits), f".{digits}%")
+
+
+def _below_one(share: float, digits: int) -> float:
+    """Return a share that rounds to 100% only where it is."""
     unit = 10 ** (digits + 2)
-    share = math.floor(value * unit) / unit if 0 < 1 - value < 1 / unit else value
-    return f"{share:.{digits}%}"
+    return math.floor(share * unit) / unit if 0 < 1 - share < 1 / unit else share
 
 
 def points(value: object) -> str:
     """Return a share in percentage points, without the sign."""
-    return percent(value).rstrip("%")
+    return localized(_below_one(value, 1) * 100, ".1f") if defined(value) else "–"
 
 
 def number(value: object, digits: int = 3) -> str:
     """Return a number as text; a dash where it is undefined."""
-    return f"{value:.{digits}f}" if defined(value) else "–"
+    return localized(value, f".{digits}f") if defined(value) else "–"
+
+
+def signed(value: object, digits: int) -> str:
+    """Return a number with its sign as text; a dash where it is undefined."""
+    return localized(value, f"+.{digits}f") if defined(value) else "–"
 
 
 def count(value: object) -> str:
     """Return a whole number with its thousands apart; a dash where it is undefined."""
-    return f"{int(value):,}" if defined(value) else "–"
+    return localized(int(value), ",") if defined(value) else "–"
 
 
 def rounded(value: object) -> object:
     """Return a fraction to three digits as text, and anything else as it is."""
-    return f"{value:.3g}" if defined(value) and not isinstance(value, int) else value
+    return localized(value, ".3g") if defined(value) and not isinstance(value, int) else value
 
 
 def size(value: object) -> str:
     """Return a number of bytes in kilobytes or megabytes."""
     if not defined(value):
         return "–"
-    return f"{value / 1e6:.1f} MB" if value >= 1e5 else f"{value / 1e3:.1f} kB"
+    if value >= 1e5:
+        return f"{localized(value / 1e6, '.1f')} MB"
+    return f"{localized(value / 1e3, '.1f')} kB"
 
 
 def defined(value: object) -> TypeGuard[float]:

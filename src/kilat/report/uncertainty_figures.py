@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from kilat.learn.measures import Bin, ClassCalibration, Coverage
-from kilat.locale import _, ngettext
+from kilat.locale import _, localized, ngettext
 from kilat.report.figures import NAMED, bin_columns
 from kilat.report.svg_canvas import (
     ACCENT,
@@ -55,7 +55,7 @@ def sizes(counts: Sequence[int]) -> Markup:
     left, row = column_width(labels), 27
     canvas = Canvas(SIDE, row * len(bars) + 6)
     values = np.array(list(bars.values()), dtype=float)
-    notes = [f"{value:,.0f} ({value / total:.1%})" for value in values]
+    notes = [f"{localized(value, ',.0f')} ({localized(value / total, '.1%')})" for value in values]
     scale = (SIDE - left - column_width(notes)) / max(values.max(), 1)
     tops = 3 + row * np.arange(len(bars))
     canvas.boxes(left, tops + 4, values * scale, row - 8, [(ACCENT, 0.9)])
@@ -105,7 +105,7 @@ def _coverage_rows(
     names: list[str], points: list[_Point], others: Mapping[str, float], target: float, value_range: tuple[float, float]
 ) -> Canvas:
     labels, row, top = short_names(names), 27, 30
-    notes = [f"{point.coverage:.1%}" for point in points]
+    notes = [localized(point.coverage, ".1%") for point in points]
     left, right, bottom = column_width([*labels, ""]), SIDE - column_width([*notes, ""]), top + row * len(names)
     canvas = Canvas(SIDE, bottom + 30)
 
@@ -201,7 +201,7 @@ def _small_reliability(
     canvas.lines(ends.transpose(2, 0, 1), (ACCENT, 0.4), 3)
     canvas.curve(*pixels(confidence, accuracy), ACCENT, 1.5)
     canvas.dots(*pixels(confidence, accuracy), ACCENT, 2)
-    error = f"{measured.ece * 100:.1f}" if measured.ece is not None else ""
+    error = localized(measured.ece * 100, ".1f") if measured.ece is not None else ""
     limit = max(6, int((right - left - text_width(error)) / 7.4) - 1)
     canvas.write(left, corner[1] + 17, shorten(name, limit))
     canvas.write(right, corner[1] + 17, error, MUTED, "end")

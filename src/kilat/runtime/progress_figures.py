@@ -1,6 +1,6 @@
 """The figures of a stage in words: how much is done, how fast, how long it takes and will take."""
 
-from kilat.locale import _, ngettext
+from kilat.locale import _, localized, ngettext
 from kilat.runtime.progress import Stage
 
 _WORTH_A_RATE = 1.0
@@ -11,7 +11,7 @@ def running(stage: Stage) -> str:
     """Return the figures beside a bar: how much of how much is done, rate and time left; else the time so far."""
     if not stage.total:
         return duration(stage.seconds)
-    count = f"{stage.done:,}/{stage.total:,}"
+    count = f"{localized(stage.done, ',')}/{localized(stage.total, ',')}"
     if stage.unit == "bytes":
         count = _("{done:,.1f}/{total:,.1f} MB").format(done=stage.done / 1e6, total=stage.total / 1e6)
     return ", ".join(filter(None, (count, rate(stage), time_left(stage))))
@@ -21,7 +21,7 @@ def how_far(stage: Stage) -> str:
     """Return how far a stage is: share, note, rate and time left, or the time where nothing is counted."""
     if not stage.total:
         return duration(stage.seconds)
-    parts = [f"{stage.done / stage.total:.0%}", stage.note, rate(stage), time_left(stage)]
+    parts = [localized(stage.done / stage.total, ".0%"), stage.note, rate(stage), time_left(stage)]
     return ", ".join(filter(None, parts))
 
 
@@ -36,7 +36,7 @@ def amount(stage: Stage) -> str:
     if not stage.total:
         return ""
     if stage.unit == "bytes":
-        done, total = (f"{number / 1e6:,.1f}" for number in (stage.done, stage.total))
+        done, total = (localized(size / 1e6, ",.1f") for size in (stage.done, stage.total))
         sentence = _("{done} MB") if done == total else _("{done} of {total} MB")
         return sentence.format(done=done, total=total)
     if stage.done >= stage.total:

@@ -114,7 +114,7 @@ def test_the_next_step_is_a_command_to_copy(page_of):
     text = page_of(LEAK, suspects_file=None).text
     assert "kilat train flowers/" in text
     assert "--labels" not in text
-    assert "kilat check flowers/ --name spring 3,670 pictures, 2 classes 2026-05-01 09:30" in text
+    assert "kilat check flowers/ --name spring 3,670 pictures, 2 classes 1 May 2026, 09:30" in text
 
 
 def test_the_page_loads_nothing(page_of):

@@ -20,7 +20,7 @@ def test_the_result_the_pictures_that_differ_and_the_answers_are_shown(parse):
     )
     page = parse(render(shown))
     page.html.encode("utf-8")
-    assert "kilat drift runs/pets street/ 40 pictures, 2 classes 2026-05-01 09:30 Drift: the new" in page.text
+    assert "kilat drift runs/pets street/ 40 pictures, 2 classes 1 May 2026, 09:30 Drift: the new" in page.text
     assert "7.2 answered cat street/1.jpg" in page.text
     assert len([tag for tag, _attributes in page.tags if tag == "img"]) == 1
     assert page.html.count("<script") == 1

@@ -42,7 +42,7 @@ def _page_of(measures, catalog_of, parse):
 
 def test_it_begins_like_a_report_and_compares_with_the_models_own_test(page_of):
     text = page_of().text
-    assert "kilat eval runs/pets street/ 127 pictures, 3 classes 2026-05-01 09:30" in text
+    assert "kilat eval runs/pets street/ 127 pictures, 3 classes 1 May 2026, 09:30" in text
     assert "94.5% of 127 test pictures are answered rightly, 95% interval 87.1 to 94.2" in text
     assert "it was right for 99.0%: these pictures are harder for it" in text
     assert "labelled doganswered cat 90.0%" in text

@@ -37,7 +37,7 @@ def test_the_first_screen_says_what_was_wanted_how_good_it_is_and_what_follows(r
     )
     html = render(replace(report, illustrations=illustrations))
     lead = parse(html[: html.index("</header>")])
-    assert "kilat train 'my pets' 1,234 pictures, 3 classes 2026-05-01 09:30" in lead.text
+    assert "kilat train 'my pets' 1,234 pictures, 3 classes 1 May 2026, 09:30" in lead.text
     assert "94.5% of 127 test pictures are answered rightly, 95% interval 87.1 to 94.2; always" in lead.text
     assert "answering “cat” would be right for 41.7%." in lead.text
     assert "Accuracy 94.5%, between 0 and 100%" in lead.values("aria-label")
