@@ -1,8 +1,8 @@
 """Brings the catalogs of translations up to date with the code; with --check only compares.
 
-Sentences are marked in the code by ``_``, ``ngettext`` and ``N_``, and in templates by the first two. Two sentences
-that are the value of one key of a table, ``(N_("One …"), N_("{count:,} …"))``, are singular and plural. The help of a
-verb is its docstring.
+Sentences are marked in the code by ``_``, ``ngettext``, ``pgettext`` and ``N_``, and in templates by the first two.
+Two sentences that are the value of one key of a table, ``(N_("One …"), N_("{count:,} …"))``, are singular and plural.
+The help of a verb is its docstring.
 
     python docs/translations.py            extract, update every language, compile
     python docs/translations.py de         the same, and begin German
@@ -26,7 +26,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "kilat"
 LOCALE = PACKAGE / "locale"
 TEMPLATE = LOCALE / "kilat.pot"
 
-_KEYWORDS = {"_": None, "ngettext": (1, 2)}
+_KEYWORDS = {"_": None, "ngettext": (1, 2), "pgettext": ((1, "c"), 2)}
 _HEADER = "# Translations of kilat. CONTRIBUTING.md says how sentences and languages are added."
 _DATED = ("POT-Creation-Date", "PO-Revision-Date", "Generated-By")  # would change with every extraction
 
@@ -46,8 +46,8 @@ def extract_python(file: Any, keywords: object, comment_tags: object, options: o
         elif isinstance(one, ast.FunctionDef) and any(map(_makes_verb, one.decorator_list)):
             yield one.lineno, "_", inspect.cleandoc(ast.get_docstring(one) or ""), []
         elif isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and id(one) not in in_pairs:
-            if one.func.id == "ngettext" and isinstance(one.args[0], ast.Constant):
-                yield one.lineno, "ngettext", (_argument(one, 0), _argument(one, 1)), []
+            if one.func.id in ("ngettext", "pgettext") and isinstance(one.args[0], ast.Constant):
+                yield one.lineno, one.func.id, (_argument(one, 0), _argument(one, 1)), []
             elif one.func.id in ("_", "N_") and isinstance(one.args[0], ast.Constant):
                 yield one.lineno, "_", _argument(one, 0), []
 

@@ -1,7 +1,7 @@
 """A line for every epoch of a training, under a heading: what Keras prints, in 80 columns."""
 
 from kilat.fit.train_state import Row
-from kilat.locale import _, localized
+from kilat.locale import _, localized, pgettext
 from kilat.runtime.progress_figures import duration
 
 _WIDTHS = 9, 9, 10, 11, 15, 14, 12
@@ -12,7 +12,8 @@ _LARGE = 100.0
 def heading() -> str:
     """Return the heading of the lines."""
     validation = _("val. loss"), _("val. accuracy")
-    return _columns(_("epoch"), _("loss"), _("accuracy"), *validation, _("learning rate"), _("time"))
+    rate = pgettext("heading of a column, up to 13 characters", "learning rate")
+    return _columns(_("epoch"), _("loss"), _("accuracy"), *validation, rate, _("time"))
 
 
 def line(row: Row, epochs: int) -> str:

@@ -19,7 +19,19 @@ from typing import Any
 from kilat.locale import conventions
 from kilat.locale.conventions import N_
 
-__all__ = ["FOLDER", "N_", "_", "date", "known", "language", "language_name", "languages", "localized", "ngettext"]
+__all__ = [
+    "FOLDER",
+    "N_",
+    "_",
+    "date",
+    "known",
+    "language",
+    "language_name",
+    "languages",
+    "localized",
+    "ngettext",
+    "pgettext",
+]
 
 FOLDER = Path(__file__).parent
 """Holds a folder for every language: its gettext catalog, which has its way of writing numbers and dates as well."""
@@ -58,6 +70,16 @@ def ngettext(singular: str, plural: str, count: int) -> str:
     code = language()
     sentence = _catalog(code, FOLDER).ngettext(singular, plural, count)
     return sentence if code == "en" else _Sentence(sentence)
+
+
+def pgettext(context: str, message: str) -> str:
+    """Return a short text in the language of the environment, where the same English text elsewhere may mean another.
+
+    Args:
+        context: where the text stands, for translators.
+        message: the text.
+    """
+    return _catalog(language(), FOLDER).pgettext(context, message)
 
 
 def localized(value: Any, spec: str = "") -> str:
