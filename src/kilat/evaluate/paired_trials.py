@@ -101,12 +101,14 @@ class Need(NamedTuple):
     """What it would take to tell an effect of the measured size, four times in five; None where that does not suffice.
 
     Args:
-        trials: in all, on the same pictures.
+        trials: how many times as many, on the same pictures.
         pictures: how many times as many, with as many trials.
+        both: how many times as many trials and pictures.
     """
 
     trials: float | None
     pictures: float | None
+    both: float | None
 
 
 def effect(differences: TrialDifferences) -> Effect:
@@ -138,26 +140,24 @@ def effect(differences: TrialDifferences) -> Effect:
     return Effect(value, interval, float(2 * t.sf(abs(statistic))), float(t.cdf(statistic)), variance)
 
 
-def need(found: Effect, trials: int, level: float = 0.05) -> Need:
+def need(found: Effect, level: float = 0.05) -> Need:
     """Return what it would take to tell an effect of the measured size; nothing does where there is none.
 
     Args:
-        found: over ``trials`` trials.
-        trials: how many there were.
+        found: the effect.
         level: the p-value up to which it counts as told.
     """
     from scipy.stats import norm
 
     variance = found.variance
     if variance is None or found.value == 0:
-        return Need(None, None)
+        return Need(None, None, None)
     allowed = (found.value / (norm.isf(level / 2) + norm.ppf(POWER))) ** 2
-    passing = variance.groups - variance.lasting + variance.spread
-    room = allowed - variance.lasting - variance.overlap
-    spare = allowed - variance.spread
+    room, spare = allowed - variance.lasting - variance.overlap, allowed - variance.spread
     return Need(
-        trials * passing / room if room > 0 else None,
+        (variance.groups - variance.lasting + variance.spread) / room if room > 0 else None,
         (variance.groups + variance.overlap) / spare if spare > 0 else None,
+        variance.error**2 / allowed,
     )
 
 

@@ -41,12 +41,12 @@ def _measured(found: Effect, adjusted: float | None, contrast: Contrast, *, bett
     if found.p_value is None or adjusted is None or effect.is_significant:
         return effect
     # What is adjusted for many tests must pass a level that is as much lower.
-    needed = need(found, len(contrast.keys), level=SIGNIFICANT * found.p_value / adjusted)
-    seeds = None if needed.trials is None else needed.trials / len(contrast.keys)
-    more = {
-        "more_seeds": _more(contrast.seeds, seeds),
-        "more_pictures": _more(contrast.pictures, needed.pictures),
-    }
+    needed = need(found, level=SIGNIFICANT * found.p_value / adjusted)
+    seeds, pictures = _more(contrast.seeds, needed.trials), _more(contrast.pictures, needed.pictures)
+    takes_both = seeds is None and pictures is None
+    if takes_both:
+        seeds, pictures = _more(contrast.seeds, needed.both), _more(contrast.pictures, needed.both)
+    more = {"more_seeds": seeds, "more_pictures": pictures, "takes_both": takes_both and seeds is not None}
     return effect.model_copy(update=more)
 
 

@@ -1,10 +1,14 @@
 """What a lab came to, in sentences."""
 
+import math
 from collections.abc import Sequence
 
 from kilat.locale import _, ngettext
 from kilat.locale.lists import listed
 from kilat.report.lab_results import MOST_MORE, LabResults, MeasuredEffect, VariantComparison, VariantResult
+
+TOLD = ("better", "worse", "mixed")
+"""The findings that are more than chance explains."""
 
 
 def verdict(results: LabResults) -> list[str]:
@@ -21,41 +25,62 @@ def verdict(results: LabResults) -> list[str]:
 
 def needed(results: LabResults, effect: VariantComparison) -> str:
     """Return what it would take to tell an undecided effect, in a sentence; empty where it is told."""
-    if effect.finding in ("better", "worse", "mixed") or effect.accuracy.interval is None:
+    if effect.finding in TOLD or effect.accuracy.interval is None:
         return ""
-    seeds, pictures = fewest_more(effect)
-    if seeds is None and pictures is None:
+    easier = easier_to_tell(effect)
+    if easier is None:
         return _(
             "A difference as small as the measured one would take more than {times} times as many pictures and seeds "
             "to tell."
         ).format(times=MOST_MORE)
-    if seeds is None:
-        sentence = ngettext(
-            "To tell such a difference takes about {pictures:,} more picture; more seeds alone do not suffice.",
-            "To tell such a difference takes about {pictures:,} more pictures; more seeds alone do not suffice.",
-            pictures or 0,
-        )
-        return sentence.format(pictures=pictures)
-    sentence = ngettext(
-        "To tell such a difference takes about {seeds:,} more seed.",
-        "To tell such a difference takes about {seeds:,} more seeds.",
-        seeds,
-    )
+    seeds, pictures = easier.more_seeds, easier.more_pictures
+    if easier.takes_both:
+        sentence = _("To tell such a difference takes about {seeds} and {pictures}: neither alone suffices.")
+    elif seeds is None:
+        sentence = _("To tell such a difference takes about {pictures}; more seeds alone do not suffice.")
+    elif pictures is None:
+        sentence = _("To tell such a difference takes about {seeds}.")
+    else:
+        sentence = _("To tell such a difference takes about {seeds}, or {pictures}.")
+    return sentence.format(seeds=_more_seeds(results, seeds or 0), pictures=_more_pictures(pictures or 0))
+
+
+def _more_seeds(results: LabResults, count: int) -> str:
     if results.kind == "frozen":
-        sentence = ngettext(
-            "To tell such a difference takes about {seeds:,} more repeat of the folds.",
-            "To tell such a difference takes about {seeds:,} more repeats of the folds.",
-            seeds,
-        )
-    return sentence.format(seeds=seeds)
+        repeats = ngettext("{count:,} more repeat of the folds", "{count:,} more repeats of the folds", count)
+        return repeats.format(count=count)
+    return ngettext("{count:,} more seed", "{count:,} more seeds", count).format(count=count)
 
 
-def fewest_more(effect: VariantComparison) -> tuple[int | None, int | None]:
-    """Return how many more seeds or pictures tell the effect on accuracy or log loss, whichever takes fewer."""
-    both = (effect.accuracy, effect.log_loss)
-    seeds = min((one.more_seeds for one in both if one.more_seeds is not None), default=None)
-    pictures = min((one.more_pictures for one in both if one.more_pictures is not None), default=None)
-    return seeds, pictures
+def _more_pictures(count: int) -> str:
+    return ngettext("{count:,} more picture", "{count:,} more pictures", count).format(count=count)
+
+
+def needs_briefly(results: LabResults, effect: VariantComparison) -> str:
+    """Return what it would take to tell an undecided effect, in a few words; a dash where it is told."""
+    if effect.finding in TOLD or effect.accuracy.interval is None:
+        return "–"
+    easier = easier_to_tell(effect)
+    if easier is None:
+        return _("> {times} times").format(times=MOST_MORE)
+    seeds = pictures = ""
+    if (count := easier.more_seeds) is not None:
+        seeds = ngettext("{count:,} seed", "{count:,} seeds", count).format(count=count)
+        if results.kind == "frozen":
+            seeds = ngettext("{count:,} repeat", "{count:,} repeats", count).format(count=count)
+    if (count := easier.more_pictures) is not None:
+        pictures = ngettext("{count:,} picture", "{count:,} pictures", count).format(count=count)
+    if easier.takes_both:
+        return _("{seeds} and {pictures}").format(seeds=seeds, pictures=pictures)
+    return seeds or pictures
+
+
+def easier_to_tell(effect: VariantComparison) -> MeasuredEffect | None:
+    """Return the effect, on accuracy or log loss, that takes less to tell; None where nobody could collect that."""
+    reachable = [
+        one for one in (effect.accuracy, effect.log_loss) if (one.more_seeds, one.more_pictures) != (None, None)
+    ]
+    return min(reachable, key=lambda one: one.more_pictures or math.inf, default=None)
 
 
 def points(effect: MeasuredEffect) -> str:
@@ -122,7 +147,7 @@ def _found(effect: VariantComparison, first: VariantResult, second: VariantResul
         loss=loss(effect.log_loss),
         before=first.accuracy,
         after=second.accuracy,
-        seeds=ngettext("{count} seed", "{count} seeds", effect.seeds).format(count=effect.seeds),
+        seeds=ngettext("{count:,} seed", "{count:,} seeds", effect.seeds).format(count=effect.seeds),
     )
 
 

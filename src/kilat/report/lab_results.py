@@ -39,6 +39,7 @@ class MeasuredEffect(Section):
         more_seeds: about how many more seeds, or repeats of the folds, would tell; None where no number would, or where
             it is told.
         more_pictures: about how many more pictures would, with as many seeds.
+        takes_both: whether it takes both, since neither alone would.
     """
 
     difference: float
@@ -48,6 +49,7 @@ class MeasuredEffect(Section):
     better: float | None
     more_seeds: int | None = None
     more_pictures: int | None = None
+    takes_both: bool = False
 
     @property
     def is_significant(self) -> bool:
