@@ -1,13 +1,16 @@
 """The layers of a network by the paths of their modules, named as in its layer table (``kilat summary``)."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
+from onnx import GraphProto
 from torch import nn
 
 from kilat.model.backbone_layer import BackboneModule
 from kilat.model.modules import LayerModule
 from kilat.model.summary import kind_of
+from kilat.recipe.network_summary import KERNELS
 
 _BACKBONES = "backbones."
 """What the paths of modules in ``kilat.model.finetuned.FineTuned`` begin with, whose head has no module of its own."""
@@ -31,7 +34,7 @@ class NamedLayer(NamedTuple):
 
 
 def named_layers(network: nn.Module) -> list[NamedLayer]:
-    """Return all modules of a network that have a name, in its order.
+    """Return all modules of a network that have a name, those within them as well, in its order.
 
     Args:
         network: from pixels to logits (``kilat.model.image_model.ImageModel``).
@@ -40,6 +43,59 @@ def named_layers(network: nn.Module) -> list[NamedLayer]:
     if built:
         return [layer for path, module in built.items() for layer in _of_recipe(path, module)]
     return list(_of_modules(network))
+
+
+def name_nodes(graph: GraphProto, network: nn.Module) -> None:
+    """Name the nodes of a traced network after the layers that they are of: ``/residual/conv_1/Conv``.
+
+    A batch norm without nodes of its own was folded into the layer before it, which then has both names
+    (``conv_1+batch_norm_1``). Where a picture goes through the network several times, the first time counts; other
+    nodes keep their names, and so do those of a network that kilat did not build.
+
+    Args:
+        graph: as PyTorch's exporter names nodes, by the paths of modules; changed.
+        network: that was traced, from pixels to logits.
+    """
+    if not any(isinstance(module, LayerModule) for module in network.modules()):
+        return
+    layers, paths = named_layers(network), {path for path, _module in network.named_modules()}
+    names = {layer.path: layer.name for layer in layers}
+    own = {layer.path for layer in layers if isinstance(layer.module, LayerModule)}
+    scopes = [_scope(node.name, paths) for node in graph.node]
+    is_norm = (node.op_type == "BatchNormalization" for node in graph.node)
+    normalised = {scope[-1] for scope, is_one in zip(scopes, is_norm, strict=True) if is_one and scope}
+    for before, layer in pairwise(layers):
+        if layer.kind == "batch_norm" and layer.path not in normalised and before.kind in KERNELS:
+            names[before.path] = f"{before.name}+{layer.name}"
+    for node, scope in zip(graph.node, scopes, strict=True):
+        if found := [path for path in scope if path in names]:
+            inside = [path.rpartition(".")[2] for path in scope[scope.index(found[-1]) + 1 :]]
+            around = [names[path] for path in found[:-1] if path in own]
+            node.name = "/".join(["", *around, names[found[-1]], ".".join([*inside, node.name.rpartition("/")[2]])])
+
+
+def _scope(name: str, paths: set[str]) -> list[str]:
+    """Return the paths of the modules that a node is in, from the outermost on; none where they are no modules.
+
+    The exporter names each module relative to the one around it, or to the one around the sequence that it is in; a
+    module whose methods are called by themselves, such as a ``network``, it leaves out.
+
+    Args:
+        name: of the node.
+        paths: of all modules.
+    """
+    scope: list[str] = []
+    around = before = ""
+    for part in name.strip("/").split("/")[:-1]:
+        if before and part.startswith(f"{before}."):
+            around = around.removesuffix(before).rstrip(".")
+        candidates = (f"{around}.{inner}{part}".strip(".") for inner in ("", "network."))
+        path = next((one for one in candidates if one in paths), None)
+        if path is None:
+            return []
+        scope.append(path)
+        around, before = path, part
+    return scope
 
 
 def _of_recipe(path: str, module: LayerModule) -> Iterator[NamedLayer]:

@@ -21,6 +21,7 @@ from torch.nn import functional
 from kilat.errors import RunError
 from kilat.features.resize_graph import OPSET
 from kilat.locale import _
+from kilat.model.layer_names import name_nodes
 from kilat.runtime.cores import available_cores
 from kilat.runtime.onnx_session import make_session
 
@@ -168,6 +169,7 @@ def _export(network: nn.Module, size: int) -> bytes:
     model = onnx.load_from_string(trace(network, size, "logits"))
     # Where the exporter loses track of a shape it leaves a made-up name; readers need the number of classes.
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = classes
+    name_nodes(model.graph, network)
     return bytes(model.SerializeToString(deterministic=True))
 
 
