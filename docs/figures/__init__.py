@@ -14,7 +14,7 @@ languages, ``docs/LANGUAGE/course/images``, under the function's name with hyphe
 
 Words of other languages stand in ``docs/LANGUAGE/course/words.yaml``. Colours are those of the page (``TEXT``,
 ``MUTED``, ``LINE``, ``ACCENT``, ``var(--warn)``, ``var(--layer-conv)`` and its like), so that one figure serves light
-and dark.
+and dark. At most ``SIDE`` wide it can be read on a phone.
 """
 
 import importlib

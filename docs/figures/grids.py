@@ -40,7 +40,7 @@ def numbers(
     top: float,
     cell: float,
     values: NDArray[np.float64],
-    say: Callable[[float], str] = "{:g}".format,
+    say: Callable[[float], str] = lambda value: f"{value:g}".replace("-", "−"),
 ) -> None:
     """Draw a table of squares with a number in each."""
     frame(canvas, left, top, cell, values.shape, LINE)
