@@ -1,11 +1,13 @@
 """Writes the pages of docs/reference/ that follow from the code; with --check only compares."""
 
 import difflib
+import gettext
 import inspect
 import json
 import re
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -18,6 +20,8 @@ from kilat import recipe as recipes
 from kilat.cli import verb
 from kilat.errors import RecipeError
 from kilat.learn.metrics import Evaluation, Metrics
+from kilat.locale import FOLDER, language_name, languages
+from kilat.locale.glossary import GLOSSARY
 from kilat.recipe import fit, network, optimizer
 from kilat.recipe.augment import Augment
 from kilat.recipe.normalisation import Normalisation
@@ -300,12 +304,39 @@ def _type(annotation: Any) -> str:
     return text
 
 
+def glossary(code: str) -> str:
+    """Return the page of the glossary in a language: each word, what others call it, and what it means.
+
+    The words are those of kilat's catalogs; what else stands on the page is in the course's words.yaml.
+    """
+    others = [other for other in languages() if other != code]
+    rows = []
+    for key, term in GLOSSARY.items():
+        name, meaning = (said(text, code) for text in (term.name, term.meaning))
+        names = [f'<span id="{key}">{name}</span>', *(said(term.name, other) for other in others)]
+        rows.append((name.casefold(), f"| {' | '.join([*names, meaning])} |"))
+    words = HERE / code / "course" / "words.yaml"
+    own = yaml.safe_load(words.read_text("utf-8")) if words.exists() else {}
+    heading, terminal, word, meaning = (
+        own.get(text, text) for text in ("Glossary", "In a terminal: `kilat glossary dropout`.", "word", "meaning")
+    )
+    titles = [word, *map(language_name, others), meaning]
+    table = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}", *(row for _name, row in sorted(rows))]
+    return "\n".join([f"# {heading}", "", terminal, "", *table, ""])
+
+
+def said(text: str, code: str) -> str:
+    """Return a sentence of kilat in a language; as it is in English."""
+    return gettext.translation("kilat", FOLDER, [code], fallback=True).gettext(text)
+
+
 PAGES = {
     "reference/cli.md": commands,
     "reference/techniques.md": techniques,
     "reference/words.md": words,
     "reference/metrics.md": metrics,
     "reference/metrics.schema.json": metrics_schema,
+    **{f"{'' if code == 'en' else f'{code}/'}course/glossary.md": partial(glossary, code) for code in languages()},
 }
 
 
