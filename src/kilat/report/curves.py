@@ -1,5 +1,6 @@
 """Training as curves: losses, accuracies and the learning rate over the epochs; schedules; the learning-rate finder."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from kilat.report.svg_canvas import (
     SIDE,
     TEXT,
     Plot,
-    shorten,
+    short_names,
     spaced_apart,
     tick_values,
 )
@@ -28,6 +29,7 @@ HALF = 370
 
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2")
 _MAX_DOTS = 12  # up to this many epochs each is a dot on the line
+_BAND_OPACITY = 0.13
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -121,7 +123,12 @@ def rate_finder(
 
 
 def compared(
-    lines: Mapping[str, tuple[Doubles, Doubles]], title: str, x_title: str, *, is_share: bool
+    lines: Mapping[str, tuple[Doubles, Doubles]],
+    title: str,
+    x_title: str,
+    *,
+    is_share: bool,
+    bands: Mapping[str, tuple[Doubles, Doubles]] | None = None,
 ) -> Markup | None:
     """Draw curves of several runs over each other, in the colours of the map and dashes of their own.
 
@@ -130,23 +137,30 @@ def compared(
         title: of the figure.
         x_title: of its axis.
         is_share: whether values are shares.
+        bands: the lowest and the highest values at these points, by the name of the run, where a curve is a mean.
     """
+    bands = bands or {}
     lines = {name: line for name, line in lines.items() if len(line[0])}
     if not lines:
         return None
-    x, y = (np.concatenate([line[i] for line in lines.values()]) for i in (0, 1))
+    x = np.concatenate([across for across, _up in lines.values()])
+    y = np.concatenate([*(up for _across, up in lines.values()), *itertools.chain(*bands.values())])
     lowest, highest = (float(y.min()), float(y.max())) if is_share else visible_range(y)
     low, high = _with_margin(lowest, highest)
     plot = Plot(HALF, 268 + 20 * len(lines), _not_empty(x.min(), x.max()), (low, high), top=34 + 20 * len(lines))
     plot.ticks(x=_epoch_labels(plot, x), y=_tick_labels(low, high, is_share=is_share))
     plot.axis_titles(x_title)
     plot.canvas.write(0, 9, title)
-    for number, (name, (across, up)) in enumerate(lines.items()):
+    for number, (name, (across, _up)) in enumerate(lines.items()):
+        if name in bands:
+            bottom, top = (plot.y(np.clip(values, low, high)) for values in bands[name])
+            plot.canvas.area(plot.x(across), bottom, top, (MAP_COLOURS[number % len(MAP_COLOURS)], _BAND_OPACITY))
+    for number, (short, (across, up)) in enumerate(zip(short_names(list(lines), 36), lines.values(), strict=True)):
         style = _Style(MAP_COLOURS[number % len(MAP_COLOURS)], _DASHES[number % len(_DASHES)])
         _draw_course(plot, style, across, up, high)
         height = 31 + 20 * number
         plot.canvas.curve([plot.left, plot.left + 26], [height, height], style.colour, 2.5, style.dash)
-        plot.canvas.write(plot.left + 33, height, shorten(name, 36), MUTED)
+        plot.canvas.write(plot.left + 33, height, short, MUTED)
     _mark_cut(plot, float(y.max()))
     return plot.canvas.to_svg(title)
 
