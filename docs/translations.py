@@ -2,7 +2,7 @@
 
 Sentences are marked in the code by ``_``, ``ngettext``, ``pgettext`` and ``N_``, and in templates by the first two.
 Two sentences that are the value of one key of a table, ``(N_("One …"), N_("{count:,} …"))``, are singular and plural.
-The help of a verb is its docstring.
+The help of a verb is its docstring; what a built-in recipe says of itself is its first sentence.
 
     python docs/translations.py            extract, update every language, compile
     python docs/translations.py de         the same, and begin German
@@ -21,6 +21,8 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
+
+from kilat.recipe.document import first_sentence
 
 PACKAGE = Path(__file__).parents[1] / "src" / "kilat"
 LOCALE = PACKAGE / "locale"
@@ -52,6 +54,11 @@ def extract_python(file: Any, keywords: object, comment_tags: object, options: o
                 yield one.lineno, "_", _argument(one, 0), []
 
 
+def extract_recipe(file: Any, keywords: object, comment_tags: object, options: object) -> Iterator[_Found]:  # noqa: ARG001
+    """Yield what a built-in recipe says of itself."""
+    yield 1, "_", first_sentence(file.read().decode("utf-8")), []
+
+
 def _marked(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "N_"
 
@@ -80,7 +87,7 @@ def template() -> Catalog:
         header_comment=_HEADER,
         fuzzy=False,
     )
-    methods = [("**.py", extract_python), ("**.j2", "jinja2")]
+    methods = [("**.py", extract_python), ("**.j2", "jinja2"), ("recipe/built_in/*.yaml", extract_recipe)]
     options = {"**.j2": {"trim_blocks": "true", "lstrip_blocks": "true", "silent": "false"}}
     found = extract_from_dir(PACKAGE, methods, options, _KEYWORDS)  # type: ignore[arg-type]
     for path, _line, message, _comments, context in sorted(found, key=lambda one: one[:2]):

@@ -116,8 +116,13 @@ def text(name: str) -> str:
 
 
 def about(name: str) -> str:
-    """Return what a built-in recipe says of itself: its first comment, up to the first full stop."""
-    lines = itertools.takewhile(lambda line: line.startswith("#"), text(name).splitlines())
+    """Return what a built-in recipe says of itself, in the language of the environment."""
+    return _(first_sentence(text(name)))
+
+
+def first_sentence(recipe: str) -> str:
+    """Return the first comment of a recipe's text, up to the first full stop."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), recipe.splitlines())
     return " ".join(line.lstrip("# ") for line in lines).partition(". ")[0].rstrip(".")
 
 
