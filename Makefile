@@ -56,7 +56,7 @@ docs: $(VENV)/.full ## write what pages show anew (CHECK=--check only compares),
 	$(BIN)/python docs/generate.py $(CHECK)
 	$(BIN)/python docs/course.py $(CHECK)
 	$(BIN)/python docs/examples.py $(CHECK)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@for file in mkdocs.yml mkdocs.*.yml; do NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -f $$file || exit 1; done
 	@echo "Site: $(CURDIR)/site/index.html"
 
 translations: $(VENV)/.full ## bring src/kilat/locale up to date with the code; BEGIN=de begins another one

@@ -43,7 +43,7 @@ class Conventions(Formatter):
         self._translate = translate
 
     def number(self, value: Any, spec: str = "") -> str:
-        """Return ``format(value, spec)`` with the language's separators; what is no number as it is."""
+        """Return ``format(value, spec)`` with the language's separators; other values as they are."""
         text = format(value, spec)
         if not isinstance(value, Number) or isinstance(value, bool):
             return text
