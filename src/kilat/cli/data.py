@@ -176,4 +176,4 @@ def known_sets(as_json: Json = False) -> None:
     for one in sets:
         here = _("here") if one.available else _("to download: {size}").format(size=show.size(one.download_bytes))
         counts = f"{show.pictures(one.pictures)}, {show.classes(len(one.classes))}"
-        print(f"{one.name}: {_(one.description)}\n  {counts}; {one.licence}\n  {one.url} ({here})")
+        print(f"{one.name}: {_(one.description)}\n  {counts}; {_(one.licence)}\n  {one.url} ({here})")
