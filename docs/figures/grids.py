@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from kilat.report.svg_canvas import ACCENT, LINE, TEXT, Canvas
+from kilat.report.svg_canvas import ACCENT, FONT_SIZE, LINE, TEXT, Canvas
 
 WARN = "var(--warn)"
 
@@ -41,11 +41,12 @@ def numbers(
     cell: float,
     values: NDArray[np.float64],
     say: Callable[[float], str] = lambda value: f"{value:g}".replace("-", "−"),
+    size: float = FONT_SIZE,
 ) -> None:
     """Draw a table of squares with a number in each."""
     frame(canvas, left, top, cell, values.shape, LINE)
     for (row, column), value in np.ndenumerate(values):
-        canvas.write(left + (column + 0.5) * cell, top + (row + 0.5) * cell, say(float(value)), TEXT, "middle")
+        canvas.write(left + (column + 0.5) * cell, top + (row + 0.5) * cell, say(float(value)), TEXT, "middle", size)
 
 
 def frame(
