@@ -21,9 +21,11 @@ def doubts(answers: LabAnswers, reference: str, effects: Sequence[VariantCompari
         effects: of these.
     """
     notes = [*answers.notes, *_missing(answers, reference, effects)]
-    fewest = min((effect.seeds for effect in effects), default=answers.planned_seeds)
-    if effects and answers.kind == "trained" and fewest < MIN_SEEDS:
-        notes.append(Note("lab_few_seeds", {"count": fewest, "needed": MIN_SEEDS}))
+    few = {effect.second: effect.seeds for effect in effects if effect.finding == "too_few_seeds"}
+    if few and len(few) == len(effects):
+        notes.append(Note("lab_few_seeds", {"count": min(few.values()), "needed": MIN_SEEDS}))
+    elif few:
+        notes.append(Note("lab_few_seeds_of_some", {"variants": few, "needed": MIN_SEEDS}))
     groups = len(np.unique(answers.pictures.groups))
     if groups < FEW_GROUPS:
         notes.append(Note("lab_few_pictures", {"count": groups}))
@@ -55,7 +57,7 @@ def _missing(answers: LabAnswers, reference: str, effects: Sequence[VariantCompa
     fewer = {
         effect.second: effect.seeds
         for effect in effects
-        if effect.seeds < answers.planned_seeds and effect.second not in dropped
+        if effect.seeds < answers.planned_seeds and effect.second not in dropped and effect.finding != "too_few_seeds"
     }
     if fewer:
         notes.append(Note("lab_fewer_seeds", {"planned": answers.planned_seeds, "variants": fewer}))

@@ -13,6 +13,9 @@ LABS: dict[str, str | tuple[str, str]] = {
             "than chance."
         ),
     ),
+    "lab_few_seeds_of_some": N_(
+        "With fewer than {needed} seeds of trained networks no difference counts as more than chance: {variants}."
+    ),
     "lab_few_pictures": (
         N_("There is only {count:,} different picture: that says nothing."),
         N_("There are only {count:,} different pictures: only large effects can show."),

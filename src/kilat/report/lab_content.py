@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from kilat.locale import _, ngettext
+from kilat.locale import _, localized, ngettext
 from kilat.locale.lists import listed
 from kilat.report.lab_results import MOST_MORE, LabResults, MeasuredEffect, VariantComparison, VariantResult
 
@@ -83,10 +83,24 @@ def easier_to_tell(effect: VariantComparison) -> MeasuredEffect | None:
     return min(reachable, key=lambda one: one.more_pictures or math.inf, default=None)
 
 
+def option_names(variants: Sequence[VariantResult]) -> list[str]:
+    """Return the options of a grid, by the last parts of their paths; nothing where variants have others."""
+    options = list(variants[0].options)
+    if not options or any(list(variant.options) != options for variant in variants):
+        return []
+    return [option.rpartition(".")[2] for option in options]
+
+
+def short_labels(variants: Sequence[VariantResult]) -> dict[str, str]:
+    """Return what figures call the variants, by their names: in a grid their values alone."""
+    named_by_values = bool(option_names(variants))
+    return {one.name: ", ".join(one.options.values()) if named_by_values else one.name for one in variants}
+
+
 def points(effect: MeasuredEffect) -> str:
     """Return an effect on accuracy in percentage points with its interval: +2.1 (+0.8 to +3.6)."""
     if effect.interval is None:
-        return _("{value:+.1f}").format(value=effect.difference * 100)
+        return localized(effect.difference * 100, "+.1f")
     low, high = effect.interval
     return _("{value:+.1f} ({low:+.1f} to {high:+.1f})").format(
         value=effect.difference * 100, low=low * 100, high=high * 100
@@ -96,7 +110,7 @@ def points(effect: MeasuredEffect) -> str:
 def loss(effect: MeasuredEffect) -> str:
     """Return an effect on log loss with its interval: -0.031 (-0.052 to -0.010)."""
     if effect.interval is None:
-        return _("{value:+.3f}").format(value=effect.difference)
+        return localized(effect.difference, "+.3f")
     low, high = effect.interval
     return _("{value:+.3f} ({low:+.3f} to {high:+.3f})").format(value=effect.difference, low=low, high=high)
 
@@ -105,7 +119,7 @@ def p_value(value: float | None) -> str:
     """Return a p-value as text; a dash where there is none."""
     if value is None:
         return "–"
-    return _("{value:.3f}").format(value=value) if value >= 0.001 else _("< {value:.3f}").format(value=0.001)
+    return localized(value, ".3f") if value >= 0.001 else f"< {localized(0.001)}"
 
 
 def _one_against_another(results: LabResults, effect: VariantComparison) -> list[str]:
@@ -237,11 +251,11 @@ def _not_told_from(results: LabResults, best: str) -> list[str]:
 
 
 def _names(variants: Sequence[str]) -> str:
-    return listed([f"“{name}”" for name in variants])
+    return listed([f"“{name}”" for name in variants], most=3)
 
 
 def _what_next(results: LabResults) -> str:
     """Return that the test set is still to be asked, for the variant that was chosen."""
-    return _(
-        "How good “{variant}” is on new pictures the test set tells, which no trial has seen: train it with its recipe."
-    ).format(variant=results.best)
+    return _("No trial has seen the test set: training with the recipe of “{variant}” measures it there.").format(
+        variant=results.best
+    )

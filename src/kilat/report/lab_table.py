@@ -2,7 +2,7 @@
 
 import itertools
 
-from kilat.locale import _
+from kilat.locale import _, localized
 from kilat.report.lab_content import needs_briefly, p_value, points
 from kilat.report.lab_results import LabResults, VariantResult
 from kilat.report.svg_canvas import printable
@@ -37,7 +37,7 @@ def _cells(results: LabResults, variant: VariantResult) -> list[str]:
     effect, cost = results.against_reference(variant.name), results.timing.get(variant.name)
     if variant.accuracy is None or cost is None:
         return ["–"] * 7
-    accuracy, log_loss = percent(variant.accuracy), _("{loss:.3f}").format(loss=variant.log_loss)
+    accuracy, log_loss = percent(variant.accuracy), localized(variant.log_loss, ".3f")
     seconds = _("{s:.1f} s").format(s=cost.seconds)
     if effect is None:
         against = _("reference") if variant.name == results.reference else "–"
