@@ -16,7 +16,6 @@ A lesson is a page of docs/course/ and, under the same name, of docs/LANGUAGE/co
 import argparse
 import json
 import os
-import platform
 import re
 import shlex
 import shutil
@@ -27,7 +26,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +34,13 @@ import yaml
 from babel.dates import format_date
 from babel.numbers import format_decimal
 
-from kilat.runtime.cores import available_cores
+from kilat.lab.machine import describe_machine
+from kilat.report.lab_content import loss, option_names, p_value, points, short_labels, verdict
+from kilat.report.lab_results import LabResults
 
 HERE = Path(__file__).resolve().parent
 COURSE = HERE / "course"
 RESULTS, RECIPES = COURSE / "results", COURSE / "recipes"
-PACKAGES = ("kilat", "numpy", "torch", "scipy", "scikit-learn")
 
 _BLOCK = re.compile(r"(<!-- lab: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _FIGURE = re.compile(r"!\[[^\]]*\]\(images/([\w-]+)\.svg\)")
@@ -49,19 +48,26 @@ _FIGURE = re.compile(r"!\[[^\]]*\]\(images/([\w-]+)\.svg\)")
 
 @dataclass(frozen=True)
 class Experiment:
-    """A comparison that a lesson shows.
+    """What a lesson measures, mostly by ``kilat lab``.
 
     Args:
         name: as in the lesson's block.
-        command: of ``kilat lab``, as a reader types it.
+        command: as a reader types it.
+        prepare: a command that writes its pictures, if any.
         needs: the named data set that has to be downloaded first, if any.
         keep: files that the command leaves, to be kept as text beside the effects, for figures.
     """
 
     name: str
     command: str
+    prepare: str = ""
     needs: str = ""
     keep: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        """The commands, as a reader types them."""
+        return [line for line in (self.prepare, self.command) if line]
 
     @property
     def result(self) -> Path:
@@ -115,34 +121,39 @@ def experiments() -> dict[str, Experiment]:
 
 
 def measure(experiment: Experiment) -> None:
-    """Run an experiment and keep what it found, with the machine, the versions, the day and the seconds it took."""
+    """Run an experiment, and keep what it found with the day and the seconds it took."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copytree(RECIPES, folder, dirs_exist_ok=True)
-        command = _with_data(experiment)
+        if experiment.prepare:
+            _run(experiment.prepare, folder)
         started = time.monotonic()
-        done = subprocess.run(
-            command, shell=True, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False
-        )
+        _run(_with_data(experiment), folder)
         seconds = time.monotonic() - started
-        if done.returncode:
-            sys.exit(f"{command}\n{done.stdout}{done.stderr}")
+        labs = sorted(folder.glob("labs/*/lab.json"))
         document = {
-            "command": experiment.command,
-            "machine": f"{_processor()}, {available_cores()} cores",
-            "versions": {package: metadata.version(package) for package in PACKAGES},
+            "commands": experiment.lines,
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
             "seconds": round(seconds, 1),
+            "machine": describe_machine(),
+            "lab": json.loads(labs[0].read_text("utf-8")) if labs else None,
             "files": {kept: (folder / kept).read_text("utf-8") for kept in experiment.keep},
         }
     RESULTS.mkdir(exist_ok=True)
     experiment.result.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Return the variables under which commands of the course run: this environment's kilat, its cache in a folder."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "COLUMNS": "80", "KILAT_CACHE": str(folder / "cache"), "NO_COLOR": "1"}
+def _run(command: str, folder: Path) -> None:
+    """Run a command in a folder with this environment's kilat and an empty cache; one that fails ends the course."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "KILAT_CACHE": str(folder / "cache"),
+        "KILAT_LANG": "en",
+    }
+    done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{command}\n{done.stdout}{done.stderr}")
 
 
 def _with_data(experiment: Experiment) -> str:
@@ -153,31 +164,66 @@ def _with_data(experiment: Experiment) -> str:
     return experiment.command
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
-
-
 # ---- writing
 
 
 def block(experiment: Experiment, say: Language) -> str:
-    """Return what a lesson shows of an experiment, as Markdown."""
+    """Return what a lesson shows of an experiment, as Markdown: commands, effects, machine and day."""
+    commands = ["```console", *(f"$ {line}" for line in experiment.lines), "```"]
     if not experiment.result.exists():
-        return f"```console\n$ {experiment.command}\n```\n"
+        return "\n".join([*commands, ""])
     measured = json.loads(experiment.result.read_text("utf-8"))
-    return "\n".join(["```console", f"$ {experiment.command}", "```", "", _stamp(measured, say), ""])
+    os.environ["KILAT_LANG"] = say.code
+    lab = measured["lab"] and LabResults.model_validate(measured["lab"])
+    effects = ["", *_table(lab, say), "", verdict(lab)[0]] if lab else []
+    return "\n".join([*commands, *effects, "", f"<small>{_stamp(measured, lab, say)}</small>", ""])
 
 
-def _stamp(measured: dict[str, Any], say: Language) -> str:
-    day = format_date(datetime.fromisoformat(measured["date"]), "long", locale=say.code)
-    versions = ", ".join(f"{name} {version}" for name, version in measured["versions"].items())
-    seconds = say.number(measured["seconds"], "#,##0")
-    return f"<small>{say('Measured on')} {day}: {seconds} s, {measured['machine']}; {versions}.</small>"
+def _table(lab: LabResults, say: Language) -> list[str]:
+    """Return the variants of a lab with their effects against the first, as a table in Markdown."""
+    heads = [say("accuracy"), say("points more (95% interval)"), "log loss", say("more (95% interval)"), "p"]
+    rows = []
+    for name, label in short_labels(lab.variants).items():
+        variant, effect = lab.variant(name), lab.against_reference(name)
+        cells = ["–", "–"]
+        if variant.accuracy is not None and variant.log_loss is not None:
+            cells = [say.number(variant.accuracy, "0.0%"), say.number(variant.log_loss, "0.000")]
+        against = [say("reference") if name == lab.reference else "–", "", ""]
+        if effect:
+            against = [points(effect.accuracy), loss(effect.log_loss), p_value(effect.accuracy.adjusted_p)]
+        rows.append([f"`{label}`", cells[0], against[0], cells[1], against[1], against[2]])
+    options = ", ".join(option_names(lab.variants))
+    lines = [[options, *heads], ["---", *(["---:"] * len(heads))], *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _stamp(measured: dict[str, Any], lab: LabResults | None, say: Language) -> str:
+    """Return on how much an experiment rests, when it was run, how long it took, and on what machine."""
+    machine = dict(measured["machine"])
+    processor, cores, _system = machine.pop("processor"), machine.pop("cores"), machine.pop("system")
+    ran = say("Measured on {day} in {seconds} s, on {cores} cores of {processor}; {versions}.").format(
+        day=format_date(datetime.fromisoformat(measured["date"]), "long", locale=say.code),
+        seconds=say.number(measured["seconds"], "#,##0"),
+        cores=cores,
+        processor=processor,
+        versions=", ".join(f"{name} {version}" for name, version in machine.items()),
+    )
+    return f"{_sample(lab, say)} {ran}" if lab else ran
+
+
+def _sample(lab: LabResults, say: Language) -> str:
+    """Return how many pictures were trained on and measured on, and how often."""
+    if lab.kind == "frozen":
+        sentence = say("{folds} folds of {pictures} pictures, drawn {seeds} times.")
+    else:
+        sentence = say("{seeds} seeds, each with {trained} pictures to train on and {held_out} others to measure on.")
+    return sentence.format(
+        folds=lab.folds,
+        seeds=lab.planned_seeds,
+        pictures=say.number(lab.pictures),
+        trained=say.number(round(lab.train_pictures)),
+        held_out=say.number(round(lab.held_out)),
+    )
 
 
 def written(listed: dict[str, Experiment], say: Language) -> Iterator[tuple[Path, str]]:
@@ -211,7 +257,7 @@ def problems(listed: dict[str, Experiment], say: Language) -> Iterator[str]:
 def unmeasured(listed: dict[str, Experiment]) -> Iterator[str]:
     """Yield the experiments that were not run as they stand in experiments.yaml."""
     for name, one in listed.items():
-        if not one.result.exists() or json.loads(one.result.read_text("utf-8"))["command"] != one.command:
+        if not one.result.exists() or json.loads(one.result.read_text("utf-8"))["commands"] != one.lines:
             yield f"experiment {name} was not measured as it stands now: run `make course ONLY={name}`."
 
 
@@ -225,8 +271,10 @@ def main() -> int:
     if args.measure is not None:
         chosen = args.measure or list(listed)
         for count, name in enumerate(chosen, 1):
-            print(f"[{count}/{len(chosen)}] {name}: {listed[name].command}", flush=True)
+            print(f"[{count}/{len(chosen)}] {name}: {'; '.join(listed[name].lines)}", flush=True)
+            started = time.monotonic()
             measure(listed[name])
+            print(f"  {time.monotonic() - started:.0f} s", flush=True)
     stale = list(unmeasured(listed))
     for say in languages():
         for path, new in written(listed, say):
