@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from kilat.bundle.prediction import Prediction
     from kilat.bundle.predictor import Classifier, load
     from kilat.errors import KilatError
+    from kilat.verbs.activations import activations
     from kilat.verbs.check import Check, check
     from kilat.verbs.compare import compare
     from kilat.verbs.drift import drift
@@ -27,6 +28,7 @@ _HOMES = {
     "KilatError": "kilat.errors",
     "Prediction": "kilat.bundle.prediction",
     "Run": "kilat.verbs.run",
+    "activations": "kilat.verbs.activations",
     "check": "kilat.verbs.check",
     "compare": "kilat.verbs.compare",
     "drift": "kilat.verbs.drift",
@@ -37,8 +39,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "Batch", "Check", "Classifier", "ImageClassifier", "ImageEmbedder", "KilatError", "Prediction", "Run", "check",
-    "compare", "drift", "evaluate", "load", "show", "train",
+    "Batch", "Check", "Classifier", "ImageClassifier", "ImageEmbedder", "KilatError", "Prediction", "Run",
+    "activations", "check", "compare", "drift", "evaluate", "load", "show", "train",
 ]  # fmt: skip
 
 

@@ -54,6 +54,7 @@ LONGEST_MODULE = 450
 LONGEST_FUNCTION = 60
 
 SAME_NAMES = {
+    "activations": "model has the functions of layers, verbs the verb about what layers give",
     "backbone": "features has the graph and its layout, learn the choice of one",
     "comparison": "evaluate has the test of two classifiers, report its section",
     "deadline": "runtime has the moment, fit the updates that it leaves room for",

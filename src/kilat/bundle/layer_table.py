@@ -46,9 +46,7 @@ def summarise(data: bytes) -> Summary:
         model = onnx.load_from_string(data)
         text = next((entry.value for entry in model.metadata_props if entry.key == KEY), None)
         manifest = Manifest.from_json(text, "The file")
-        fixed = _constants(model)
-        nodes = _nodes_of(model, "probabilities")
-        shapes = _shapes(model, "image", manifest.size, nodes, fixed)
+        rows = [row for row, _node in rows_of(model, manifest.size)]
     except ModelFileError:
         raise
     except Exception as error:  # of protocol buffers and the runtime, whose classes of errors have no common ancestor
@@ -56,7 +54,18 @@ def summarise(data: bytes) -> Summary:
             _("The file cannot be used as an ONNX model: {kind}.").format(kind=type(error).__name__)
         ) from error
     name, size = str(manifest.backbone.get("name", "model")), manifest.size
-    return Summary(name, (size, size, 3), _rows(nodes, fixed, shapes))
+    return Summary(name, (size, size, 3), rows)
+
+
+def rows_of(model: ModelProto, size: int) -> list[tuple[Row, NodeProto]]:
+    """Return the rows of a finished model's layers, each with the node that multiplies or normalises.
+
+    Args:
+        model: from ``image`` to ``probabilities``.
+        size: side of its network's input in pixels.
+    """
+    fixed, nodes = constants(model), _nodes_of(model, "probabilities")
+    return _rows(nodes, fixed, _shapes(model, "image", size, nodes, fixed))
 
 
 def summarise_backbones(backbones: Sequence[Backbone], classes: int) -> Summary:
@@ -69,10 +78,10 @@ def summarise_backbones(backbones: Sequence[Backbone], classes: int) -> Summary:
     rows = []
     for backbone in backbones:
         model = onnx.load_from_string(backbone.model)
-        fixed, nodes = _constants(model), _nodes_of(model, "features")
+        fixed, nodes = constants(model), _nodes_of(model, "features")
         shapes = _shapes(model, "pixels", backbone.size, nodes, fixed)
         start = f"{backbone.name}." if len(backbones) > 1 else ""
-        rows += [replace(row, label=f"{start}{row.label}") for row in _rows(nodes, fixed, shapes)]
+        rows += [replace(row, label=f"{start}{row.label}") for row, _node in _rows(nodes, fixed, shapes)]
     weights = classes * sum(backbone.width for backbone in backbones)
     head = Row("head", "dense", (classes,), weights + classes, 0, weights, None)
     size = backbones[0].size
@@ -89,7 +98,7 @@ def _nodes_of(model: ModelProto, output: str) -> list[NodeProto]:
     return nodes[::-1]
 
 
-def _constants(model: ModelProto) -> set[str]:
+def constants(model: ModelProto) -> set[str]:
     """Return the tensors that are the same for every picture and may be weights, in whatever form they are used."""
     fixed = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
@@ -98,7 +107,7 @@ def _constants(model: ModelProto) -> set[str]:
     return fixed
 
 
-def _kernel(node: NodeProto) -> str:
+def kernel_of(node: NodeProto) -> str:
     """Return the tensor that a layer multiplies by, constant or not; an empty name for any other node."""
     inputs = _WEIGHTS.get(node.op_type)
     return node.input[inputs[0]] if inputs else ""
@@ -116,7 +125,7 @@ def _shapes(
         nodes: those whose outputs are wanted, where they are layers.
         fixed: the tensors that are the same for every picture.
     """
-    wanted = {node.output[0] for node in nodes if _kernel(node) in fixed} | {*fixed}
+    wanted = {node.output[0] for node in nodes if kernel_of(node) in fixed} | {*fixed}
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     probe = ModelProto()
     probe.CopyFrom(model)
@@ -128,26 +137,30 @@ def _shapes(
     return shapes | {name: output.shape for name, output in zip(names, outputs, strict=True)}
 
 
-def _rows(nodes: Iterable[NodeProto], fixed: Collection[str], shapes: Mapping[str, _Shape]) -> list[Row]:
+def _rows(
+    nodes: Iterable[NodeProto], fixed: Collection[str], shapes: Mapping[str, _Shape]
+) -> list[tuple[Row, NodeProto]]:
     rows: dict[str, Row] = {}  # by the tensor that the layer gives
+    makers: dict[str, NodeProto] = {}
     numbers: Counter[str] = Counter()
     for node in nodes:
-        if _kernel(node) in fixed:
+        if kernel_of(node) in fixed:
             row = _row(node, shapes)
             number = numbers[row.kind]
             numbers[row.kind] += 1
             rows[node.output[0]] = replace(row, label=f"{row.kind}_{number}") if number else row
+            makers[node.output[0]] = node
         elif node.op_type == "Add":  # a matrix product's bias stands in an operator of its own
             for product, bias in (node.input, node.input[::-1]):
                 if product in rows and rows[product].kind == "dense" and bias in fixed:
                     parameters = rows[product].frozen + math.prod(shapes[bias])
                     rows[product] = replace(rows[product], frozen=parameters)
-    return list(rows.values())
+    return [(row, makers[tensor]) for tensor, row in rows.items()]
 
 
 def _row(node: NodeProto, shapes: Mapping[str, _Shape]) -> Row:
     """Return the row of one layer, with its multiply-accumulates for one picture."""
-    output, kernel = shapes[node.output[0]], shapes[_kernel(node)]
+    output, kernel = shapes[node.output[0]], shapes[kernel_of(node)]
     if "Conv" in node.op_type:
         groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
         kind = "depthwise_conv" if groups > 1 and kernel[1] == 1 else "conv"

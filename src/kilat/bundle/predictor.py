@@ -101,6 +101,11 @@ class Classifier:
             pool.shutdown()
 
     @property
+    def content(self) -> bytes:
+        """The content of the file."""
+        return self._data
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The class names, in the order of the probabilities."""
         return self.manifest.classes

@@ -1,4 +1,4 @@
-"""The verb that classifies pictures: predict."""
+"""The verbs that show pictures to a model: predict, activations."""
 
 import sys
 from collections.abc import Iterable
@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kilat.cli import show
-from kilat.cli.options import Images, Json, Model, PathColumn
+from kilat.cli.options import Images, Json, Model, Open, PathColumn
+from kilat.cli.terminal import wrapped
 from kilat.cli.verb import typed_command, verb
 from kilat.locale import N_, _
+from kilat.locale.lists import listed
 
 if TYPE_CHECKING:
     from kilat.bundle.prediction import Prediction, RefusedPicture
 
 FAMILY = "Use a model"
+
+_NAMED = 12
+"""Layers that are named besides those that are shown."""
 
 
 @verb(
@@ -70,6 +75,65 @@ def predict(
         write_file(html, answers.to_page(str(model), typed_command()))
         _say(_("wrote {path}").format(path=html))
     raise typer.Exit(1 if refused else 0)
+
+
+@verb(
+    FAMILY,
+    "kilat activations runs/flowers photo.jpg --open",
+    "kilat activations runs/flowers photo.jpg --layer conv_3 --layer conv_9 --html inside.html",
+    "kilat activations runs/flowers/model.onnx photo.jpg --json",
+)
+def activations(
+    model: Model,
+    picture: Annotated[Path, typer.Argument(help=N_("The picture."))],
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help=N_("A layer to show, by its name in kilat summary; may be repeated. A handful by default.")),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help=N_("The page to write, activations.html by default; with --json or --out none.")),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help=N_("A folder: a PNG with the maps of each layer, and their statistics as JSON.")),
+    ] = None,
+    open_page: Open = False,
+    as_json: Json = False,
+) -> None:
+    """Look inside a network: its first filters, and what each layer makes of a picture.
+
+    From the model file alone. The page shows feature maps by layer, each with its shape and range, and the answer.
+    """
+    from kilat.bundle.prediction import sentence
+    from kilat.report.activations_page import chosen_layers, terminal_rows
+    from kilat.runtime.files import require_folder, write_file
+    from kilat.verbs import activations as inside
+
+    if html:
+        require_folder(html)
+    found = inside.activations(model, picture, layer)
+    if as_json:
+        show.print_json(found.document())
+    else:
+        print(f"{picture}: {sentence(found.prediction)}")
+        shown = found.layers if layer else chosen_layers(found.layers)
+        rows = terminal_rows(shown)
+        width = max(len(name) for name, _facts in rows)
+        for name, facts in rows:
+            print(f"  {name:<{width}}  {facts}")
+        others = [name for name in found.names if name not in {one.name for one in shown}]
+        if others:
+            hint = _("{shown} of {all} layers are shown. Others with --layer NAME: {names}.")
+            print(wrapped(hint.format(shown=len(shown), all=len(found.names), names=listed(others, _NAMED)), ""))
+    if out:
+        files = inside.write_files(found, out)
+        if not as_json:
+            show.print_written(files[-1].parent)
+    if html or not (out or as_json):
+        page = html or Path("activations.html")
+        write_file(page, inside.to_page(found, str(model), typed_command(), by_name=bool(layer)))
+        show.print_page(page, as_json=as_json, open_page=open_page)
 
 
 def _print_prediction(

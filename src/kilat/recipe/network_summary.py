@@ -121,15 +121,18 @@ def table(summary: Summary, width: int | None = None) -> str:
 
 
 def _named(row: Row) -> str:
-    """Return a layer's name and type as in Keras: ``conv_1`` of kind ``conv`` is ``conv2d_1 (Conv2D)``.
+    return f"{keras_name(row.kind, row.label)} ({_KERAS.get(row.kind, row.kind)})"
 
-    A module's path (``blocks.0.conv``) stays as it is, and so does a type that Keras does not have.
+
+def keras_name(kind: str, label: str) -> str:
+    """Return a layer's name as in Keras: ``conv_1`` of kind ``conv`` is ``conv2d_1``.
+
+    A module's path (``blocks.0.conv``) stays as it is.
     """
-    known = _KERAS.get(row.kind, row.kind)
-    number = row.label.removeprefix(row.kind)
-    is_numbered = number != row.label and not number.strip("_0123456789")
-    snake_case = re.sub(r"([a-z])([A-Z])", r"\1_\2", known).lower()
-    return f"{snake_case + number if is_numbered else row.label} ({known})"
+    number = label.removeprefix(kind)
+    is_numbered = number != label and not number.strip("_0123456789")
+    snake_case = re.sub(r"([a-z])([A-Z])", r"\1_\2", _KERAS.get(kind, kind)).lower()
+    return f"{snake_case}{number}" if is_numbered else label
 
 
 def _framed(head: tuple[str, ...], cells: list[tuple[str, ...]]) -> list[str]:
