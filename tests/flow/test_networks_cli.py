@@ -130,13 +130,18 @@ class TestSchedule:
         assert (done.returncode, list(Path().iterdir())) == (0, [])
         assert "has no learning rate" in done.stdout
         (document,) = json_lines(kilat_here("schedule", recipe, "--json").stdout)
-        assert document == {"epochs": [], "rates": [], "drawing": None}
+        assert document == {"epochs": [], "rates": [], "drawing": None, "notes": []}
 
     def test_another_one_is_a_choice_away(self, kilat_here, json_lines):
         done = kilat_here("schedule", "vgg-cifar", "--set", "fit.schedule.name=cosine", "--json")
         (document,) = json_lines(done.stdout)
         assert document["rates"][0] == pytest.approx(5e-4)
         assert document["rates"][-1] < 1e-6
+        assert document["notes"] == []
+
+    def test_one_that_training_is_too_short_for(self, kilat_here):
+        done = kilat_here("schedule", "small-cnn", "--set", "fit.schedule={name: cosine, warmup: 12}", "--steps", 5)
+        assert "The warm-up of 12 epochs takes all of training (12)" in done.stdout
 
 
 class TestRates:

@@ -123,6 +123,7 @@ def schedule(
 ) -> None:
     """Draw the learning rate over the epochs of a recipe."""
     from kilat.recipe import load
+    from kilat.recipe.schedule_notes import unreached
     from kilat.report import curves, svg_canvas
     from kilat.runtime.files import write_file
     from kilat.verbs import inspect
@@ -131,16 +132,18 @@ def schedule(
     epochs, rates = inspect.learning_rates(settings, steps)
     if not epochs:
         if as_json:
-            show.print_json({"epochs": [], "rates": [], "drawing": None})
+            show.print_json({"epochs": [], "rates": [], "drawing": None, "notes": []})
         else:
             print(_("This recipe has no learning rate: it fits a head on a frozen backbone, not step by step."))
         return
     write_file(out, svg_canvas.standalone(curves.schedule(epochs, [rates], [settings.fit.schedule.name])))
+    notes = [note.document() for note in unreached(settings.fit, steps)]
     if as_json:
-        show.print_json({"epochs": epochs, "rates": rates, "drawing": str(out)})
+        show.print_json({"epochs": epochs, "rates": rates, "drawing": str(out), "notes": notes})
         return
     for epoch, rate in list(zip(epochs, rates, strict=True))[:: max(1, len(epochs) // 12)]:
         print(f"{localized(epoch, '8.2f')}  {localized(rate, '.3g')}")
+    show.print_notes(notes)
     show.print_written(out)
 
 

@@ -25,6 +25,7 @@ from kilat.model.summary import Counts
 from kilat.model.to_onnx import to_onnx
 from kilat.recipe import Augment
 from kilat.recipe.network_summary import Summary
+from kilat.recipe.schedule_notes import unreached
 from kilat.runtime.deadline import Deadline
 from kilat.runtime.progress import Advance, Stage, unseen
 
@@ -120,6 +121,7 @@ class TrainingRun:
         with keep_freed_memory() if self.spec.device == "cpu" else contextlib.nullcontext():
             trainer.run()
         notes = [*self.notes, *trainer.state.notes, *_micro_batch_notes(trainer)]
+        notes += unreached(trainer.fit, trainer.per_epoch)
         notes += _statistics_notes(trainer)
         if watch := trainer.train_step.watch:
             notes += layer_notes(trainer.state.layers, len(watch.rows))

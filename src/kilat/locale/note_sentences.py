@@ -267,6 +267,18 @@ NOTES: dict[str, str | tuple[str, str]] = {
     "loss_not_finite": N_(
         "The loss was not finite in epoch {epoch}: training went back to its start, with half the learning rate."
     ),
+    "schedule_warmup_unfinished": N_(
+        "The warm-up of {warmup:g} epochs takes all of training ({epochs:,}), so the learning rate never reaches its "
+        "base: shorten it (fit.schedule.warmup), or train longer."
+    ),
+    "schedule_cannot_fall": N_(
+        "The schedule lowers the learning rate after {patience:,} epochs without progress, which {epochs:,} epochs are "
+        "too few for: it stays constant. Lower fit.schedule.patience, or train longer."
+    ),
+    "schedule_boundary_unreached": N_(
+        "The schedule changes the learning rate at epoch {boundary:g}, which training does not reach: it has {epochs:,}. "
+        "Lower fit.schedule.boundaries, or train longer."
+    ),
     "stopped_before_averaging": N_(
         "Training stopped early, before the epochs that fit.swa_epochs would have averaged."
     ),
