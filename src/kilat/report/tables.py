@@ -125,7 +125,20 @@ def training(fit: FitSection, history: Sequence[Mapping[str, float]]) -> list[tu
 
 def timings(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
     """Return the parts of a run with their seconds, the whole last."""
-    parts = [(key.removesuffix("_s").replace("_", " "), value) for key, value in seconds.items() if key != "total_s"]
+    names = {
+        "pictures_s": _("reading pictures"),
+        "features_s": _("extracting features"),
+        "near_duplicates_s": _("finding near-duplicates"),
+        "head_s": _("fitting the head"),
+        "fit_s": _("training"),
+        "evaluation_s": _("evaluation"),
+        "uncertainty_s": _("estimating uncertainty"),
+        "check_s": _("checking the data"),
+        "bundle_s": _("exporting the model"),
+        "parity_s": _("comparing the model file"),
+        "report_s": _("writing the report"),
+    }
+    parts = [(names.get(key, key), value) for key, value in seconds.items() if key != "total_s"]
     return [*parts, (_("total"), seconds["total_s"])] if "total_s" in seconds else parts
 
 
