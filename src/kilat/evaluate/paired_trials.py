@@ -18,7 +18,7 @@ Satterthwaite's. The interval is a bootstrap's over groups (BCa, Efron 1987), wi
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -120,6 +120,8 @@ def effect(differences: TrialDifferences) -> Effect:
     from scipy import stats
 
     value = float(differences.values.mean())
+    if value < 0:
+        return _mirrored(effect(replace(differences, values=-differences.values)))
     sums, counts = _by_group(differences)
     trials = len(np.unique(differences.trials))
     if trials < 2 or len(sums) < 2:
@@ -172,6 +174,13 @@ def adjust(p_values: Sequence[float | None]) -> list[float | None]:
     made = [value for value in p_values if value is not None]
     adjusted = iter(false_discovery_control(made).tolist() if made else [])
     return [None if value is None else next(adjusted) for value in p_values]
+
+
+def _mirrored(found: Effect) -> Effect:
+    """Return the effect of the first over the second instead; resamples are drawn for one of the two alone."""
+    interval = None if found.interval is None else (-found.interval[1], -found.interval[0])
+    positive = None if found.positive is None else 1 - found.positive
+    return found._replace(value=-found.value, interval=interval, positive=positive)
 
 
 def _by_group(differences: TrialDifferences) -> tuple[Doubles, Doubles]:

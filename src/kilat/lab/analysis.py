@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kilat.lab.answers import LabAnswers, Trial, Variant
-from kilat.lab.contrasts import FinishedTrials
+from kilat.lab.contrasts import FinishedTrials, mean_accuracy, mean_log_loss
 from kilat.lab.doubts import doubts
 from kilat.lab.effects import Effects, measure_effects
 from kilat.lab.lost_pictures import lost_pictures
@@ -117,24 +117,22 @@ def _best(effects: Sequence[VariantComparison], reference: str) -> str:
 def _variant_result(variant: Variant, answers: LabAnswers, finished: FinishedTrials) -> VariantResult:
     trials = finished.fullest(variant.name)
     failures = [failure for failure in answers.failures if failure.variant == variant.name]
-    rights, losses = defaultdict(list), defaultdict(list)
-    for trial in trials:
-        rights[trial.seed].append(finished.right(trial))
-        losses[trial.seed].append(finished.losses(trial))
-    accuracies = [float(np.concatenate(some).mean()) for some in rights.values()]
-    log_losses = [float(np.concatenate(some).mean()) for some in losses.values()]
+    seeds = dict.fromkeys(trial.seed for trial in trials)
+    by_seed = [[trial for trial in trials if trial.seed == seed] for seed in seeds]
+    accuracies = [mean_accuracy(some, finished) for some in by_seed]
+    log_losses = [mean_log_loss(some, finished) for some in by_seed]
     curves = {name: _curve(trials, f"validation_{name}") for name in ("loss", "accuracy")}
     return VariantResult(
         name=variant.name,
         options=dict(variant.options),
         recipe=variant.recipe,
         command=variant.command,
-        seeds=len(rights),
+        seeds=len(seeds),
         trials=len(trials),
         effort=trials[0].effort if trials else 1.0,
-        accuracy=_mean(accuracies) if trials else None,
+        accuracy=mean_accuracy(trials, finished) if trials else None,
         accuracy_range=(min(accuracies), max(accuracies)) if trials else None,
-        log_loss=_mean(log_losses) if trials else None,
+        log_loss=mean_log_loss(trials, finished) if trials else None,
         log_loss_range=(min(log_losses), max(log_losses)) if trials else None,
         failed=len(failures),
         reasons=list(dict.fromkeys(failure.reason for failure in failures)),

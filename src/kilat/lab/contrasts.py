@@ -120,6 +120,16 @@ class FinishedTrials:
         return losses
 
 
+def mean_accuracy(trials: Sequence[Trial], finished: FinishedTrials) -> float:
+    """Return the share of held-out pictures that some trials answer rightly, each trial's pictures counted."""
+    return float(np.concatenate([finished.right(trial) for trial in trials]).mean())
+
+
+def mean_log_loss(trials: Sequence[Trial], finished: FinishedTrials) -> float:
+    """Return the mean log loss of the held-out pictures of some trials."""
+    return float(np.concatenate([finished.losses(trial) for trial in trials]).mean())
+
+
 def _most_effort_first(item: tuple[TrialKey, Trial]) -> tuple[float, int, int]:
     key = item[0]
     return -key.effort, key.seed, key.fold

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kilat.lab.answers import LabAnswers
-from kilat.lab.contrasts import FinishedTrials
+from kilat.lab.contrasts import FinishedTrials, mean_accuracy, mean_log_loss
 from kilat.lab.effects import Effects, measure_effects
 from kilat.report.lab_results import GridCell, OptionEffect, OptionGrid
 
@@ -108,17 +108,12 @@ def _cell(
     row: str, column: str, names: Sequence[str], interaction: Effects | None, finished: FinishedTrials
 ) -> GridCell:
     trials = [finished.fullest(name) for name in names]
-    accuracy = log_loss = None
-    if all(trials):
-        accuracy, log_loss = (
-            float(np.mean([np.concatenate([measure(trial) for trial in some]).mean() for some in trials]))
-            for measure in (finished.right, finished.losses)
-        )
+    is_whole = all(trials)
     return GridCell(
         row=row,
         column=column,
-        accuracy=accuracy,
-        log_loss=log_loss,
+        accuracy=float(np.mean([mean_accuracy(some, finished) for some in trials])) if is_whole else None,
+        log_loss=float(np.mean([mean_log_loss(some, finished) for some in trials])) if is_whole else None,
         interaction=interaction.accuracy if interaction else None,
         log_loss_interaction=interaction.log_loss if interaction else None,
     )

@@ -149,8 +149,8 @@ def _shown_losses(results: LabResults, thumbnails: Mapping[str, Thumbnail]) -> l
     for lost in results.lost:
         pictures = [_shown(one, thumbnails[one.path]) for one in lost.shown if one.path in thumbnails]
         sentence = ngettext(
-            "{n} picture is answered rightly by “{best}” alone, and {won} by this variant alone.",
-            "{n} pictures are answered rightly by “{best}” alone, and {won} by this variant alone.",
+            "{n} picture is answered rightly by “{best}” and wrongly by this variant, {won} the other way round.",
+            "{n} pictures are answered rightly by “{best}” and wrongly by this variant, {won} the other way round.",
             lost.count,
         ).format(n=count(lost.count), best=results.best, won=count(lost.won))
         found.append(ShownLosses(lost.variant, sentence, pictures))
