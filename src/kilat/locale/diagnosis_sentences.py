@@ -46,6 +46,9 @@ DIAGNOSES: dict[str, str | tuple[str, str]] = {
         "Training {training:.0%}, validation {validation:.0%}: the running statistics of batch norm had not settled, "
         "so that the network answers otherwise than it did in training. Leave fit.precise_batch_norm at auto."
     ),
+    "diagnosis_layers": N_(
+        "The network has learned nothing. The notes say what is wrong with its layers: mend that first."
+    ),
     "diagnosis_same_answer": N_(
         "The answers hardly vary from picture to picture: the network has learned nothing. Try a lower learning rate; "
         "`kilat lr-find` suggests one."

@@ -106,7 +106,7 @@ def rate_finder(
     lowest = float(min(y.min(), dots.min()))
     top = float(min(max(y.max(), dots.max()), y[0] + 1.5 * max(y[0] - lowest, 0.1 * abs(y[0]), 1e-3)))
     plot = Plot(SIDE, 300, _not_empty(x.min(), x.max()), _with_margin(lowest, top), top=30)
-    plot.ticks(x=_powers_of_ten(x.min(), x.max()), y=_tick_labels(*_with_margin(lowest, top)))
+    plot.ticks(x=powers_of_ten(x.min(), x.max()), y=_tick_labels(*_with_margin(lowest, top)))
     plot.axis_titles(_("learning rate"), _("loss"))
     plot.canvas.dots(plot.x(x[dots <= top]), plot.y(dots[dots <= top]), MUTED, 1.5)
     drawn = y <= top
@@ -308,7 +308,7 @@ class _RateScale:
     def ticks(self) -> list[tuple[float, str]]:
         """Round rates with their labels."""
         if self.is_log:
-            return _powers_of_ten(*self.range, fine=True)
+            return powers_of_ten(*self.range, fine=True)
         return [(rate, localized(rate, ".3g")) for rate in tick_values(*self.range)]
 
 
@@ -349,7 +349,7 @@ def _tick_labels(low: float, high: float, *, is_share: bool = False) -> list[tup
     return [(value, localized(value, f".{digits}{'%' if is_share else 'f'}")) for value in values]
 
 
-def _powers_of_ten(low: float, high: float, *, fine: bool = False) -> list[tuple[float, str]]:
+def powers_of_ten(low: float, high: float, *, fine: bool = False) -> list[tuple[float, str]]:
     """Return powers of ten within a range of exponents; ``fine`` adds 2 and 5 times these where they are few."""
     exponents = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
     some = exponents[:: max(1, math.ceil(len(exponents) / 7))]

@@ -14,6 +14,7 @@ import numpy as np
 
 from kilat.learn.measures import Measures
 from kilat.learn.metrics import Metrics
+from kilat.locale.layer_sentences import LAYERS
 from kilat.locale.notes import Note
 from kilat.report.learning_curve import Point, last_doubling
 from kilat.report.training_course import Course
@@ -21,7 +22,7 @@ from kilat.report.training_course import Course
 FEW_TEST = 100
 """Measured on fewer pictures than this, chance decides much."""
 
-_BROKEN = {"diagnosis_batch_norm", "diagnosis_same_answer", "diagnosis_nothing_learned"}
+_BROKEN = {"diagnosis_batch_norm", "diagnosis_layers", "diagnosis_same_answer", "diagnosis_nothing_learned"}
 """What is said before anything about the measurement: there is nothing yet that is worth measuring well."""
 
 _IN_PART = "labels_checked_in_part"
@@ -164,6 +165,12 @@ def _nothing_learned(evidence: Evidence) -> Note | None:
     if accuracies["training"] > majority.accuracy + 0.15:
         return None
     return Note("diagnosis_nothing_learned", {**accuracies, "label": majority.label, "baseline": majority.accuracy})
+
+
+def _layers(evidence: Evidence) -> Note | None:
+    """Point to what is wrong with the layers, where nothing was learned and they were watched."""
+    has_learned = _same_answer(evidence) is None and _nothing_learned(evidence) is None
+    return None if has_learned or not set(LAYERS) & set(evidence.noted) else Note("diagnosis_layers")
 
 
 def _diverged(evidence: Evidence) -> Note | None:
@@ -309,6 +316,7 @@ def _more_pictures(evidence: Evidence) -> Note | None:
 _DOUBTS: tuple[Rule, ...] = (_leak, _shortcut, _few_pictures_measured)
 _CAUSES: tuple[Rule, ...] = (
     _batch_norm,
+    _layers,
     _same_answer,
     _nothing_learned,
     _diverged,

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import pandas as pd
@@ -19,6 +19,7 @@ from kilat.report import (
     curves,
     diagnosis,
     figures,
+    layer_figures,
     lead,
     learning_curve,
     map_figure,
@@ -50,6 +51,7 @@ class Report:
         history: ``history.csv``, a row an epoch of training by gradient: numbers, with the columns that
             ``kilat.report.curves.history`` takes and ``pictures_per_second``; without rows for a frozen backbone.
         illustrations: ``report.json``.
+        layers: ``layers.csv``; without rows where no layers were watched.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Report:
     predictions: pd.DataFrame
     history: pd.DataFrame
     illustrations: Illustrations
+    layers: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @cached_property
     def epochs(self) -> list[dict[str, float]]:
@@ -70,6 +73,11 @@ class Report:
     def course(self) -> Course | None:
         """The course of the training by gradient; None where there was none."""
         return Course.of(self.epochs, self.metrics.fit.best_epoch if self.metrics.fit else None)
+
+    @cached_property
+    def watched(self) -> layer_figures.Layers | None:
+        """The layers by epoch; None where they were not watched."""
+        return layer_figures.Layers.of(self.layers)
 
     @cached_property
     def curve(self) -> list[learning_curve.Point]:
@@ -128,6 +136,7 @@ def render(report: Report) -> str:
         course=report.course.sentences() if report.course else [],
         training=tables.training(metrics.fit, report.epochs) if metrics.fit else [],
         network=illustrations.network,
+        layers=report.watched.table() if report.watched else [],
         learning_curve=learning_curve.sentence(report.curve),
         pairs=pairs[: 6 if len(classes) <= confusion_matrix.MOST else 20],
         measured_parts=_measured_parts(metrics),
@@ -178,5 +187,6 @@ def _figures(report: Report, splits: Mapping[str, Sequence[int]]) -> dict[str, M
         "reliability": figures.reliability(measured.reliability, before) if is_calibration_shown else None,
         "network": network_diagram.volumes(network.rows, network.input_shape) if network else None,
         **uncertainty.figures(measured),
+        **(layer_figures.figures(report.watched) if report.watched else {}),
         **{f"history_{name}": figure for name, figure in history.items()},
     }

@@ -118,6 +118,7 @@ class Run:
             self.predictions,
             self.history,
             run_folder.read_illustrations(self.folder),
+            self.layers,
         )
 
     def render_report(self, metrics: Metrics | None = None) -> str:
