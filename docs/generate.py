@@ -27,6 +27,7 @@ from kilat.recipe.augment import Augment
 from kilat.recipe.normalisation import Normalisation
 from kilat.recipe.sections import Input, Trust
 from kilat.recipe.words.instead import as_yaml
+from kilat.report.lab_results import LabResults
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "reference" / "techniques.yaml"
@@ -62,6 +63,15 @@ is it as an object with these names. A section or key that does not apply is abs
 `null`. Keys are added, never renamed. Two equal runs differ in `timing` alone. `kilat eval --json` prints an
 [Evaluation](#evaluation), which `kilat.evaluate` returns.
 The schema for programs is [metrics.schema.json](metrics.schema.json).
+"""
+
+
+_LAB = """\
+# lab.json
+
+Every lab writes what it came to into `lab.json` of its folder; `kilat lab --json` prints the same. Keys are added,
+never renamed. Two equal labs differ in `timing` and `machine` alone.
+The schema for programs is [lab.schema.json](lab.schema.json).
 """
 
 
@@ -250,8 +260,33 @@ def _code(text: str) -> str:
 
 def metrics() -> str:
     """Return the reference of what is measured: every section with its keys, their types, and what the code says."""
-    parts = [_notice("src/kilat/learn/metrics.py and measures.py"), _METRICS]
-    for section in (*_sections(Metrics), Evaluation):
+    sections = [*_sections(Metrics), Evaluation]
+    return _document(_notice("src/kilat/learn/metrics.py and measures.py"), _METRICS, sections)
+
+
+def metrics_schema() -> str:
+    """Return the JSON schema of ``metrics.json``."""
+    return _schema(Metrics)
+
+
+def lab() -> str:
+    """Return the reference of what a lab comes to."""
+    return _document(_notice("src/kilat/report/lab_results.py"), _LAB, _sections(LabResults))
+
+
+def lab_schema() -> str:
+    """Return the JSON schema of ``lab.json``."""
+    return _schema(LabResults)
+
+
+def _schema(section: type[BaseModel]) -> str:
+    return json.dumps(section.model_json_schema(by_alias=True), indent=1) + "\n"
+
+
+def _document(notice: str, introduction: str, sections: Iterable[type[BaseModel]]) -> str:
+    """Return the reference of a JSON document: a table for each of its sections."""
+    parts = [notice, introduction]
+    for section in sections:
         text = (inspect.getdoc(section) or "").partition("\n\nArgs:")[0]
         said = {name: words for base in reversed(section.__mro__) for name, words in _arguments(base).items()}
         rows = [
@@ -260,11 +295,6 @@ def metrics() -> str:
         ]
         parts += [f"## {section.__name__}", _plain(text), "\n".join(["| key | type | |", "| --- | --- | --- |", *rows])]
     return "\n\n".join(parts) + "\n"
-
-
-def metrics_schema() -> str:
-    """Return the JSON schema of ``metrics.json``."""
-    return json.dumps(Metrics.model_json_schema(by_alias=True), indent=1) + "\n"
 
 
 def _sections(section: type[BaseModel]) -> list[type[BaseModel]]:
@@ -336,6 +366,8 @@ PAGES = {
     "reference/words.md": words,
     "reference/metrics.md": metrics,
     "reference/metrics.schema.json": metrics_schema,
+    "reference/lab.md": lab,
+    "reference/lab.schema.json": lab_schema,
     **{f"{'' if code == 'en' else f'{code}/'}course/glossary.md": partial(glossary, code) for code in languages()},
 }
 
