@@ -13,6 +13,7 @@ from kilat.cli import (  # noqa: F401 - they register their verbs
     compare_runs,
     data,
     housekeeping,
+    labs,
     models,
     networks,
     parser,

@@ -5,6 +5,10 @@ and ``runtime``.
 """
 
 from kilat.probe.components import CLIP
-from kilat.probe.head import CurvePoint, FittedHead, Head, HeadTimes, PenaltyResult, fit
+from kilat.probe.cross_validation import HeldOutAnswers, cross_validate
+from kilat.probe.head import CurvePoint, FittedHead, Head, HeadTimes, PenaltyResult, components_of, fit
 
-__all__ = ["CLIP", "CurvePoint", "FittedHead", "Head", "HeadTimes", "PenaltyResult", "fit"]
+__all__ = [
+    "CLIP", "CurvePoint", "FittedHead", "Head", "HeadTimes", "HeldOutAnswers", "PenaltyResult", "components_of",
+    "cross_validate", "fit",
+]  # fmt: skip

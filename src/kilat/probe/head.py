@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from kilat.features.backbone import Block
 from kilat.locale.notes import Note
-from kilat.probe.components import Directions, principal_directions, standardise
+from kilat.probe.components import Directions, PrincipalComponents, principal_directions, standardise
 from kilat.probe.discriminant import calibrated_log_loss
 from kilat.probe.regression import MANY_CLASSES, Problem, Stop, Towards, never
 from kilat.recipe import Head as Settings
@@ -158,17 +158,13 @@ def fit(  # noqa: PLR0913 - what it is fitted to, and how
     """
     kept = results or ResultCache()
     with single_threaded_blas():
-        layout = [(block.name, block.width) for block in blocks]
-        found = kept.recall(
-            "directions",
-            {"features": features, "rows": rows, "blocks": layout, "count": settings.components},
-            lambda: Result({}, vars(principal_directions(features, rows, blocks, settings.components))),
+        components = components_of(
+            features, rows, blocks, settings.components, kept, overwrite_features=overwrite_features
         )
-        components = Directions(**found.arrays).project(features, rows, overwrite_features=overwrite_features)
         until = times()
         # Over all pictures, those that are not trained on with a weight of zero: choosing rows would copy them.
         count = len(features)
-        weights = _scatter(count, rows, _class_weights(labels, classes, settings.class_weight), 0.0)
+        weights = _scatter(count, rows, class_weights(labels, classes, settings.class_weight), 0.0)
         problem = Problem(components.scores, _scatter(count, rows, labels, 0), weights, classes)
         folds = _scatter(count, rows, fold, -1)
         l2_penalties = sorted(settings.l2, reverse=True)
@@ -194,6 +190,24 @@ def fit(  # noqa: PLR0913 - what it is fitted to, and how
         document["towards"],
         tuple(Note(code, values) for code, values in document["notes"]),
     )
+
+
+def components_of(
+    features: Floats,
+    rows: Ints,
+    blocks: Sequence[Block],
+    count: int,
+    results: ResultCache,
+    *,
+    overwrite_features: bool = False,
+) -> PrincipalComponents:
+    """Return the components that a head works in, found on some rows, and the scores of all pictures (``fit``)."""
+    found = results.recall(
+        "directions",
+        {"features": features, "rows": rows, "blocks": [(one.name, one.width) for one in blocks], "count": count},
+        lambda: Result({}, vars(principal_directions(features, rows, blocks, count))),
+    )
+    return Directions(**found.arrays).project(features, rows, overwrite_features=overwrite_features)
 
 
 def _solve(problem: Problem, folds: Ints, l2_penalties: Sequence[float], until: HeadTimes) -> Result:
@@ -368,7 +382,7 @@ def _stratified(labels: Ints, most: int) -> Ints:
     return np.sort(np.concatenate(kept))
 
 
-def _class_weights(labels: Ints, classes: int, weighting: str | None) -> Floats:
+def class_weights(labels: Ints, classes: int, weighting: str | None) -> Floats:
     """Return the weight of every picture, ``[n]``: 1, or such that all classes weigh the same."""
     if weighting != "balanced":
         return np.ones(len(labels), np.float32)

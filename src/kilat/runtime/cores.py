@@ -3,7 +3,7 @@
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import lru_cache
@@ -16,12 +16,28 @@ from kilat.runtime.shared_block import SharedBlock
 T = TypeVar("T")
 R = TypeVar("R")
 
+_most = math.inf
+"""The cores that ``at_most_cores`` allows."""
+
 
 def available_cores() -> int:
     """Return how many processor cores this process may use: those it is bound to, or a container's share of them."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cpu_quota()
-    return cores if math.isinf(quota) else min(cores, math.ceil(quota))
+    return math.floor(min(cores, math.ceil(min(cpu_quota(), cores)), _most))
+
+
+@contextlib.contextmanager
+def at_most_cores(count: int) -> Iterator[None]:
+    """Let this process count so many cores at most while the block lasts, such as where others like it run beside it.
+
+    What was computed with other numbers of cores may differ in its last digits.
+    """
+    global _most  # noqa: PLW0603 - a setting of the whole process
+    before, _most = _most, min(_most, count)
+    try:
+        yield
+    finally:
+        _most = before
 
 
 @lru_cache

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
 
-Unit = Literal["pictures", "bytes", "steps", "networks"]
+Unit = Literal["pictures", "bytes", "steps", "networks", "trials"]
 """What a stage counts."""
 
 

@@ -48,6 +48,8 @@ def counted(number: int, unit: str) -> str:
     """Return a number with what is counted."""
     if unit == "networks":
         return ngettext("{count:,} network", "{count:,} networks", number).format(count=number)
+    if unit == "trials":
+        return ngettext("{count:,} trial", "{count:,} trials", number).format(count=number)
     if unit == "steps":
         return ngettext("{count:,} step", "{count:,} steps", number).format(count=number)
     return ngettext("{count:,} picture", "{count:,} pictures", number).format(count=number)

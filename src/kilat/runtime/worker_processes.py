@@ -71,11 +71,15 @@ class WorkerProcesses(Generic[T, R]):
             Exception: what the work raised.
         """
         try:
-            result: R = self._pool.submit(_do, item).result()
+            return self.submit(item).result()
         except BrokenProcessPool:
             self.broken = True
             raise
-        return result
+
+    def submit(self, item: T) -> "Future[R]":
+        """Return at once what will come to be what the work gives for an item; it raises what a call would."""
+        future: Future[R] = self._pool.submit(_do, item)
+        return future
 
     def close(self) -> None:
         """End all processes at once."""

@@ -270,10 +270,15 @@ def has_checkpoints(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def new_folder(runs: Path, name: str) -> Iterator[Path]:
+def new_folder(runs: Path, name: str, keep: Callable[[Path], bool] = has_checkpoints) -> Iterator[Path]:
     """Yield a fresh folder for a run; where the name is taken, the next free number is added.
 
-    The folder is removed again if the run does not come to its end, unless it has checkpoints to go on from.
+    The folder is removed again if the run does not come to its end, unless it has something to go on from.
+
+    Args:
+        runs: the folder to make it in.
+        name: of the run.
+        keep: whether it has.
 
     Raises:
         RunError: the folder cannot be made.
@@ -282,7 +287,7 @@ def new_folder(runs: Path, name: str) -> Iterator[Path]:
     try:
         yield folder
     except BaseException:
-        if not has_checkpoints(folder):
+        if not keep(folder):
             shutil.rmtree(folder, ignore_errors=True)
         raise
 
