@@ -40,7 +40,7 @@ LANGUAGES = ("", *sorted(page.parts[-3] for page in HERE.glob("*/course/index.md
 """The folders of pages below docs/: English at its root, and every other language."""
 
 PAGES = [
-    HERE.parent / "README.md",
+    *sorted(HERE.parent.glob("README*.md")),
     *(
         page
         for language in LANGUAGES
@@ -53,7 +53,7 @@ PAGES = [
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"[~+-]?\d[\d.,]*(e-\d+)?")
 _ELLIPSIS = "…"
-_STAGES = re.compile(r"^\w[^:]*(:| \.+) [\d.]+ s\n", re.MULTILINE)
+_STAGES = re.compile(r"^\w[^:]*(:| \.+) [\d.,]+ \w+\n", re.MULTILINE)
 _WRITES = re.compile(r" > |sed -i")
 _NEEDS_FLOWERS = ("flowers", "daisy.jpg")
 """Words of commands that are for flowers alone."""
@@ -116,8 +116,10 @@ def rewrite(text: str, folder: Path, language: str, *, check: bool) -> str:
 
 
 def language_of(page: Path) -> str:
-    """Return the code of the language of a page: that of its folder below docs/."""
-    return next((language for language in LANGUAGES[1:] if (HERE / language) in page.parents), "en")
+    """Return the code of the language of a page: that of its folder below docs/, or in its name, README.id.md."""
+    return next(
+        (code for code in LANGUAGES[1:] if (HERE / code) in page.parents or page.suffixes[0] == f".{code}"), "en"
+    )
 
 
 def output(example: Example, folder: Path, language: str) -> list[str]:
