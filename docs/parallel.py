@@ -28,6 +28,7 @@ _EXPERIMENT = re.compile(r"^<!-- (lab: .*?) -->")
 _FIGURE = re.compile(r"!\[[^\]]*\]\(([^()\s]+)\)")
 _LINK = re.compile(r"(?<!!)\[[^\[\]]+\]\(([^()\s#]*)(#[^()\s]*)?\)")
 _COMMENT = re.compile(r"(^|\s+)#.*$")
+_BESIDE_COMMAND = re.compile(r"\s{2,}# .*$")
 _WITH_COMMENTS = {"bash", "python", "py", "sh", "yaml"}
 
 
@@ -106,7 +107,7 @@ def code(lines: Iterator[str], fence: str, kind: str) -> Iterator[str]:
             break
         block.append(line.rstrip())
     if kind == "console":
-        yield from (f"command {line}" for line in block if line.startswith("$ "))
+        yield from (f"command {_BESIDE_COMMAND.sub('', line)}" for line in block if line.startswith("$ "))
     elif kind in _WITH_COMMENTS:
         yield from (f"{kind} {text}" for line in block if (text := _COMMENT.sub("", line)).strip())
     else:
