@@ -5,6 +5,8 @@ from kilat.runtime.progress import Stage
 
 _WORTH_A_RATE = 1.0
 """Seconds; what took less has no rate worth naming."""
+_WORTH_SECONDS = 0.5
+"""A lower rate is named by the minute."""
 
 
 def running(stage: Stage) -> str:
@@ -61,6 +63,8 @@ def rate(stage: Stage) -> str:
         return ""
     if stage.unit == "bytes":
         return _("{rate:,.1f} MB/s").format(rate=stage.rate / 1e6)
+    if stage.rate < _WORTH_SECONDS:
+        return _("{rate:,.1f}/min").format(rate=60 * stage.rate)
     return _("{rate:,.{digits}f}/s").format(rate=stage.rate, digits=0 if stage.rate >= 10 else 1)
 
 

@@ -122,6 +122,10 @@ _work: Callable[[Any], Any]
 def _begin(work: Callable[[Any], Any], parent: int) -> None:
     global _work  # noqa: PLW0603 - a process has one kind of work
     _work = work
+    from joblib.externals.loky import process_executor
+
+    # loky takes for a leak that the first work imports PyTorch, and would begin another process, which imports it again.
+    process_executor._USE_PSUTIL = False  # noqa: SLF001 - there is no public name for it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
