@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from kilat.bundle.prediction import Prediction
     from kilat.bundle.predictor import Classifier, load
     from kilat.errors import KilatError
+    from kilat.lab.lab import lab
+    from kilat.lab.results import Lab
     from kilat.verbs.activations import activations
     from kilat.verbs.check import Check, check
     from kilat.verbs.compare import compare
@@ -25,6 +27,7 @@ _HOMES = {
     "Classifier": "kilat.bundle.predictor",
     "ImageClassifier": "kilat.verbs.estimator",
     "ImageEmbedder": "kilat.verbs.estimator",
+    "Lab": "kilat.lab.results",
     "KilatError": "kilat.errors",
     "Prediction": "kilat.bundle.prediction",
     "Run": "kilat.verbs.run",
@@ -33,14 +36,15 @@ _HOMES = {
     "compare": "kilat.verbs.compare",
     "drift": "kilat.verbs.drift",
     "evaluate": "kilat.verbs.evaluate",
+    "lab": "kilat.lab.lab",
     "load": "kilat.bundle.predictor",
     "show": "kilat.verbs.show",
     "train": "kilat.verbs.train",
 }
 
 __all__ = [
-    "Batch", "Check", "Classifier", "ImageClassifier", "ImageEmbedder", "KilatError", "Prediction", "Run",
-    "activations", "check", "compare", "drift", "evaluate", "load", "show", "train",
+    "Batch", "Check", "Classifier", "ImageClassifier", "ImageEmbedder", "KilatError", "Lab", "Prediction", "Run",
+    "activations", "check", "compare", "drift", "evaluate", "lab", "load", "show", "train",
 ]  # fmt: skip
 
 

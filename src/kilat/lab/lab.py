@@ -4,6 +4,7 @@ A lab never looks at the test set. It keeps back what ``kilat train`` makes the 
 share out the other pictures. So the recipe that wins can be judged on pictures that had no part in choosing it.
 """
 
+import contextlib
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 from kilat import recipe as recipes
 from kilat.data.catalog import Source
 from kilat.data.reading import Reading
-from kilat.errors import RecipeError
+from kilat.errors import RecipeError, SourceError
 from kilat.lab import questions
 from kilat.lab.lab_folder import PLAN, VARIANTS, LabFolder, Plan, PlannedVariant
 from kilat.lab.lab_run import default_workers, run_trials
@@ -172,7 +173,10 @@ def report(folder: str | Path) -> Lab:
         KilatError: it is not the folder of a lab, or there is nothing to compare.
     """
     begun = LabFolder.open(Path(folder))
-    return write_results(begun, begun.open_source())
+    source = None
+    with contextlib.suppress(SourceError):  # without its pictures it shows everything else
+        source = begun.open_source()
+    return write_results(begun, source)
 
 
 def _proposals(

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from kilat import recipe as recipes
 from kilat.data.catalog import Catalog, Source
 from kilat.data.split import Part, hold_out, train_and_test
-from kilat.errors import KilatError
+from kilat.errors import KilatError, SourceError
 from kilat.lab.answers import LabPictures, Variant
 from kilat.lab.variants import Candidate
 from kilat.locale import _
@@ -187,7 +187,7 @@ class LabFolder:
             KilatError: it has others.
         """
         if [entry.path for entry in source.entries] != self.catalog.table["path"].tolist():
-            raise KilatError(
+            raise SourceError(
                 _("{data} has other pictures than when the lab {folder} was begun.").format(
                     data=source.name, folder=self.path
                 ),
@@ -214,7 +214,7 @@ class LabFolder:
         """
         start = self.start
         if data is None and start.data is None:
-            raise KilatError(
+            raise SourceError(
                 _("The data of the lab {folder} was given from Python.").format(folder=self.path),
                 hint=_("Go on with it there: {command}").format(command=self.resume_command),
             )

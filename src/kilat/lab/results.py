@@ -13,7 +13,9 @@ from kilat.lab.answers import Dropped, Failure, LabAnswers, Trial
 from kilat.lab.lab_folder import PAGE, RESULTS, WINNER, LabFolder, PlannedVariant
 from kilat.lab.machine import describe_machine
 from kilat.locale import _
+from kilat.report import lab_page
 from kilat.report.lab_results import LabResults
+from kilat.report.pictures import SMALL, make_thumbnails
 from kilat.runtime.files import write_file, write_json
 
 DROPPED = "dropped.json"
@@ -75,12 +77,12 @@ class Lab:
         return f"Lab({str(self.folder)!r}, {len(self.results.variants)} variants, best={self.results.best!r})"
 
 
-def write_results(lab: LabFolder, source: Source) -> Lab:
+def write_results(lab: LabFolder, source: Source | None) -> Lab:
     """Write results, page and the recipe that won, from the trials that are finished.
 
     Args:
         lab: the folder.
-        source: the pictures, of which the page shows some.
+        source: the pictures, of which the page shows some; None where they cannot be read any more.
 
     Raises:
         RunError: there are not two variants that could be compared.
@@ -93,6 +95,9 @@ def write_results(lab: LabFolder, source: Source) -> Lab:
             hint="" if not unfinished(lab) else _("Go on with it: {command}").format(command=lab.resume_command),
         )
     results = analyse(answers)
+    sides = dict.fromkeys(results.shown_rows, SMALL)
+    thumbnails = {} if source is None else make_thumbnails(source, lab.catalog, sides)
+    write_file(lab.path / PAGE, lab_page.render(results, thumbnails))
     won = next(one for one in lab.plan.variants if one.name == results.best)
     write_file(lab.path / WINNER, lab.recipe_path(won).read_bytes())
     write_json(lab.path / RESULTS, results.document())

@@ -124,7 +124,7 @@ def _begin(work: Callable[[Any], Any], parent: int) -> None:
     _work = work
     from joblib.externals.loky import process_executor
 
-    # loky takes for a leak that the first work imports PyTorch, and would begin another process, which imports it again.
+    # loky takes the memory of PyTorch, which the first work imports, for a leak, and would begin another process.
     process_executor._USE_PSUTIL = False  # noqa: SLF001 - there is no public name for it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
