@@ -23,6 +23,9 @@ _GATES = {"Sigmoid", "HardSigmoid"}
 _OPERATORS = {"Conv": "conv", "Gemm": "dense", "MatMul": "dense"}
 """The kinds of layers within a backbone, by their operators."""
 
+_RESCALING = ("Cast", "Mul", "Mul")
+"""What brings a product of whole numbers back to the scale of weights and inputs (``kilat.features.int8_layers``)."""
+
 _ON_THE_LAST_AXIS = {"MatMul", "MatMulInteger", "QLinearMatMul", "LayerNormalization"}
 
 
@@ -95,7 +98,7 @@ def _of_operators(model: ModelProto, size: int) -> list[GraphLayer]:
         GraphLayer(
             row.label,
             row.kind,
-            _behind_function(node.output[0], users, fixed),
+            _behind_function(node, users, fixed),
             kernel_of(node) if row.kind != "batch_norm" else "",
             node.op_type in _ON_THE_LAST_AXIS,
         )
@@ -103,8 +106,11 @@ def _of_operators(model: ModelProto, size: int) -> list[GraphLayer]:
     ]
 
 
-def _behind_function(tensor: str, users: Mapping[str, Sequence[NodeProto]], fixed: Collection[str]) -> str:
-    """Return what becomes of a tensor with the bias and the activation function that follow it, where any do."""
+def _behind_function(node: NodeProto, users: Mapping[str, Sequence[NodeProto]], fixed: Collection[str]) -> str:
+    """Return what a node gives with the bias and the activation function that follow it, where any do."""
+    tensor = str(node.output[0])
+    for operator in _RESCALING if "Integer" in node.op_type else ():
+        tensor = next((str(one.output[0]) for one in users.get(tensor, []) if one.op_type == operator), tensor)
     following = users.get(tensor, [])
     if len(following) == 1 and following[0].op_type == "Add" and fixed.intersection(following[0].input):
         tensor = following[0].output[0]

@@ -9,11 +9,13 @@ from kilat.locale.notes import Note
 from kilat.recipe.network_summary import KERNELS
 
 FAR_APART = 1_000.0
-"""By how much the relative gradients of the first and the last layer may differ.
+"""By how much the relative gradient of the first layer may be smaller than that of the last.
 
-With one rate for both, the one then changes by 1% of its weights while the other has changed ten times over. Networks
-that learn stay within 0.02 and 50: all built-in recipes on digits, Fashion-MNIST and CIFAR-10.
+With one rate for both, the first then changes by 1% of its weights while the last has changed ten times over.
 """
+
+HUGE = 1_000.0
+"""How large a gradient may be beside the weights: from here on even a rate of 0.001 replaces them in one update."""
 
 WHOLE = 1.0
 """An update as large as the weights that it changes leaves nothing of what they had learned; 0.001 is usual."""
@@ -35,13 +37,13 @@ def layer_notes(rows: Sequence[LayerRow], pictures: int) -> list[Note]:
     if not rows:
         return []
     last_epoch = [row for row in rows if row["epoch"] == rows[-1]["epoch"]]
-    notes = [_apart(rows), _too_large(rows), _saturated(last_epoch)]
+    notes = [_vanishing(rows), _exploding(rows), _too_large(rows), _saturated(last_epoch)]
     if pictures >= _ENOUGH:
         notes.append(_dead(last_epoch, pictures))
     return [note for note in notes if note]
 
 
-def _apart(rows: Sequence[LayerRow]) -> Note | None:
+def _vanishing(rows: Sequence[LayerRow]) -> Note | None:
     """Compare the relative gradients of the first and the last kernel, in the middle of all epochs."""
     ends: tuple[str, str] | None = None
     ratios = []
@@ -55,9 +57,20 @@ def _apart(rows: Sequence[LayerRow]) -> Note | None:
     ratio, values = median(ratios), {"first": ends[0], "last": ends[1]}
     if ratio == 0:
         return Note("gradients_absent", values)
-    if ratio < 1 / FAR_APART:
-        return Note("gradients_vanish", {**values, "factor": round(1 / ratio)})
-    return Note("gradients_explode", {**values, "factor": round(ratio)}) if ratio > FAR_APART else None
+    return Note("gradients_vanish", {**values, "factor": round(1 / ratio)}) if ratio < 1 / FAR_APART else None
+
+
+def _exploding(rows: Sequence[LayerRow]) -> Note | None:
+    """Find the kernel whose gradient is largest beside it, in the middle of all epochs."""
+    kernels: dict[str, list[float]] = {}
+    for row in rows:
+        if row["kind"] in KERNELS and row["relative_gradient"] is not None:
+            kernels.setdefault(row["layer"], []).append(row["relative_gradient"])
+    factors = {layer: median(values) for layer, values in kernels.items()}
+    worst = max(factors, key=lambda layer: factors[layer], default="")
+    if not worst or factors[worst] <= HUGE:
+        return None
+    return Note("gradients_explode", {"layer": worst, "factor": round(factors[worst])})
 
 
 def _too_large(rows: Sequence[LayerRow]) -> Note | None:

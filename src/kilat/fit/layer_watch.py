@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kilat.fit.inference import Inference
@@ -90,8 +91,7 @@ class LayerWatch:
             samples: what ``end_update`` gave in it.
         """
         finite = np.array([one for one in samples if np.isfinite(one).all()]).reshape(-1, len(self._trained), 3)
-        means = finite.mean(0) if len(finite) else np.full((len(self._trained), 3), math.nan)
-        gradients = dict(zip(self._trained, means.tolist(), strict=True))
+        gradients = {name: _of_updates(finite[:, place]) for place, name in enumerate(self._trained)}
         outputs = self._outputs()
         kinds = {layer.name: layer.kind for layer in self._layers}
         names = list(dict.fromkeys([*outputs, *gradients]))
@@ -100,7 +100,7 @@ class LayerWatch:
         shown = [name for name in names[int(is_trained.argmax()) :] if name in gradients or name in outputs]
         return [
             {"epoch": epoch, "layer": name, "kind": kinds[name]}
-            | _of_gradient(gradients.get(name))
+            | gradients.get(name, _of_updates(np.zeros((0, 3))))
             | _of_output(outputs.get(name))
             for name in shown
         ]
@@ -221,15 +221,21 @@ def _recorded(layers: Sequence[NamedLayer]) -> Iterator[dict[str, _Outputs]]:
             handle.remove()
 
 
-def _of_gradient(means: Sequence[float] | None) -> LayerRow:
-    """Return the columns about gradient and update, empty for a layer that is not trained."""
-    gradient, weight, update = means or [math.nan] * 3
-    return {
-        "weight_norm": _rounded(weight),
-        "gradient_norm": _rounded(gradient),
-        "relative_gradient": _rounded(gradient / weight if weight else math.nan),
-        "relative_update": _rounded(update / weight if weight else math.nan),
+def _of_updates(norms: NDArray[np.float64]) -> LayerRow:
+    """Return the columns about gradient and update: means over updates; empty for a layer that is not trained.
+
+    Args:
+        norms: of its gradient, its weights and their update, ``[updates, 3]``.
+    """
+    gradients, weights, updates = norms.T
+    beside = weights > 0  # beside weights of zero nothing can be said
+    columns = {
+        "weight_norm": weights,
+        "gradient_norm": gradients,
+        "relative_gradient": gradients[beside] / weights[beside],
+        "relative_update": updates[beside] / weights[beside],
     }
+    return {name: _rounded(float(values.mean())) if len(values) else None for name, values in columns.items()}
 
 
 def _of_output(output: _Outputs | None) -> LayerRow:

@@ -15,9 +15,10 @@ LAYERS: dict[str, str | tuple[str, str]] = {
         "(model.init=he_normal), leaky ReLU (model.activation=leaky_relu), or batch norm."
     ),
     "gradients_explode": N_(
-        "Gradients explode: beside its weights, the gradient of the first layer ({first}) is {factor:,} times larger "
-        "than that of the last ({last}). What helps: smaller first weights (model.init=he_normal or glorot_uniform), "
-        "batch norm (model.normalisation=batch_norm), or clipping (fit.clip.global_norm=1)."
+        "Gradients explode: that of {layer} is {factor:,} times as large as its weights, so that an update at any "
+        "usual rate replaces them. What helps: smaller first weights (model.init=glorot_uniform), pixels that are "
+        "normalised (input.normalise), batch norm (model.normalisation=batch_norm), or clipping "
+        "(fit.clip.global_norm=1)."
     ),
     "updates_too_large": N_(
         "In epoch {epoch} an update of {layer} was {ratio:.1f} times as large as its weights; 0.001 times is usual. "
