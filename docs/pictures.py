@@ -1,10 +1,12 @@
 """Makes the pictures of README and the guides: a report's first screen and map, curves, augmentation; of digits alone.
 
-    python docs/pictures.py             into docs/images/; needs Chromium for the two that show a page
+    python docs/pictures.py             in every language; needs Chromium for the two that show a page
 
-Seconds stand in the report, so the files differ from run to run; they are made when the pages have changed.
+They lie in docs/images/, those with words of other languages in docs/LANGUAGE/images/. Seconds stand in the report, so
+the files differ from run to run; they are made when the pages have changed.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -15,23 +17,28 @@ from pathlib import Path
 from PIL import Image
 
 import kilat
+from kilat.locale import languages
 from kilat.report import curves
 from kilat.report.svg_canvas import standalone
 
-IMAGES = Path(__file__).resolve().parent / "images"
+DOCS = Path(__file__).resolve().parent
 _COLOURS = 128
 
 
 def main() -> None:
     """Make all pictures."""
-    IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         frozen = kilat.train("digits", seed=0, runs=folder)
-        photograph(frozen.report, "report.png", 1200, 800)
-        photograph(section_of(frozen.report, "map"), "map.png", 1000, 900)
         trained = kilat.train("digits", "small-cnn", seed=0, runs=folder)
-        drawn = curves.history(trained.history.to_dict("records"))["accuracy"]
-        (IMAGES / "accuracy.svg").write_text(standalone(drawn), "utf-8")
+        for language in languages():
+            os.environ["KILAT_LANG"] = language
+            images = (DOCS if language == "en" else DOCS / language) / "images"
+            images.mkdir(parents=True, exist_ok=True)
+            kilat.Run.open(frozen.folder).write_report()
+            photograph(frozen.report, images / "report.png", 1200, 800)
+            photograph(section_of(frozen.report, "map"), images / "map.png", 1000, 900)
+            drawn = curves.history(trained.history.to_dict("records"))["accuracy"]
+            (images / "accuracy.svg").write_text(standalone(drawn), "utf-8")
     preview = [
         Path(sys.executable).with_name("kilat"),
         "preview",
@@ -41,7 +48,7 @@ def main() -> None:
         "--size",
         "32",
         "--out",
-        IMAGES / "preview.png",
+        DOCS / "images" / "preview.png",
     ]
     subprocess.run(preview, check=True, capture_output=True)
 
@@ -55,12 +62,12 @@ def section_of(report: Path, name: str) -> Path:
     return copy
 
 
-def photograph(page: Path, name: str, width: int, height: int) -> None:
+def photograph(page: Path, picture: Path, width: int, height: int) -> None:
     """Take a picture of a page as a window shows it.
 
     Args:
         page: the HTML file.
-        name: of the picture.
+        picture: the PNG file to write.
         width: of the window in pixels.
         height: of the window in pixels.
     """
@@ -68,10 +75,10 @@ def photograph(page: Path, name: str, width: int, height: int) -> None:
     if browser is None:
         sys.exit("Chromium is needed for pictures of pages; on Debian: apt-get install chromium.")
     options = ["--headless", "--hide-scrollbars", "--no-sandbox", f"--window-size={width},{height}"]
-    options += [f"--screenshot={IMAGES / name}", page.resolve().as_uri()]
+    options += [f"--screenshot={picture}", page.resolve().as_uri()]
     subprocess.run([browser, *options], check=True, capture_output=True)
-    with Image.open(IMAGES / name) as image:
-        image.convert("RGB").quantize(_COLOURS).save(IMAGES / name, optimize=True)
+    with Image.open(picture) as image:
+        image.convert("RGB").quantize(_COLOURS).save(picture, optimize=True)
 
 
 if __name__ == "__main__":
