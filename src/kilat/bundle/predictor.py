@@ -24,6 +24,7 @@ from kilat.data.image_file import read_file
 from kilat.errors import ModelFileError, PictureError
 from kilat.evaluate.conformal import ConformalSets
 from kilat.locale import _
+from kilat.locale.system_errors import system_reason
 from kilat.runtime.array_types import Flags, Floats, Pixels
 from kilat.runtime.cores import available_cores
 from kilat.runtime.onnx_session import make_session
@@ -282,7 +283,7 @@ def load(path: str | os.PathLike[str]) -> Classifier:
         ) from None
     except OSError as error:
         raise ModelFileError(
-            _("The model file {file} cannot be read: {reason}.").format(file=file, reason=error.strerror or error)
+            _("The model file {file} cannot be read: {reason}.").format(file=file, reason=system_reason(error))
         ) from None
     return Classifier(data, str(file))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kilat.errors import SourceError
 from kilat.locale import _
+from kilat.locale.system_errors import system_reason
 from kilat.runtime.progress import Advance
 
 _CHUNK = 1024 * 1024
@@ -70,7 +71,7 @@ def fetch(file: RemoteFile, folder: Path, advance: Advance | None = None) -> Pat
             os.replace(part, target)
     except OSError as error:
         raise SourceError(
-            _("{target} cannot be written: {reason}.").format(target=target, reason=error.strerror),
+            _("{target} cannot be written: {reason}.").format(target=target, reason=system_reason(error)),
             hint=_("Make room or choose another folder for downloads with the environment variable KILAT_CACHE."),
         ) from error
     return target

@@ -19,6 +19,7 @@ from kilat.errors import SourceError
 from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
+from kilat.locale.system_errors import system_reason
 
 _Identity = tuple[int, int]
 """Device and inode of a folder."""
@@ -77,7 +78,7 @@ class _Scan:
             os.scandir(root).close()
         except OSError as error:
             raise SourceError(
-                _("The folder {root} cannot be read: {reason}.").format(root=root, reason=error.strerror)
+                _("The folder {root} cannot be read: {reason}.").format(root=root, reason=system_reason(error))
             ) from error
         self._waiting: list[tuple[str, tuple[_Identity, ...]]] = [("", ((status.st_dev, status.st_ino),))]
         while self._waiting:

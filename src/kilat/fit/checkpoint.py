@@ -22,6 +22,7 @@ from torch import Tensor
 from kilat.errors import RunError
 from kilat.locale import _
 from kilat.locale.notes import Note
+from kilat.locale.system_errors import system_reason
 from kilat.runtime.files import write_file
 
 _KEPT = 2
@@ -55,7 +56,7 @@ class Checkpoints:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            reason = error.strerror or error
+            reason = system_reason(error)
             raise RunError(_("{path} cannot be created: {reason}.").format(path=folder, reason=reason)) from error
         self._clean()
 
@@ -114,7 +115,7 @@ class Checkpoints:
         try:
             return list(self.folder.iterdir())
         except OSError as error:
-            reason = error.strerror or error
+            reason = system_reason(error)
             raise RunError(_("{path} cannot be read: {reason}.").format(path=self.folder, reason=reason)) from error
 
     def _steps(self) -> list[int]:

@@ -17,6 +17,7 @@ from kilat.locale.lists import listed
 from kilat.locale.note_sentences import NOTES
 from kilat.locale.phrases import phrases
 from kilat.locale.refusals import refusal_hint, refusal_sentence
+from kilat.locale.system_errors import system_reason
 
 _SENTENCES = NOTES | LAYERS | DIAGNOSES | COMPARISONS | LABS
 
@@ -42,6 +43,8 @@ class Note:
         template = _SENTENCES[self.code]
         text = _(template) if isinstance(template, str) else ngettext(*template, int(self.values["count"]))
         values = {name: _shown(value) for name, value in self.values.items()}
+        if isinstance(values.get("reason"), str):
+            values["reason"] = system_reason(values["reason"])
         if "code" in self.values:
             code = self.values["code"]
             values["reason"] = refusal_sentence(code, self.values["detail"])

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kilat.locale import N_, _
+from kilat.locale.system_errors import system_reason
 
 REFUSALS = {
     # where the picture stands
@@ -99,6 +100,8 @@ def refusal_sentence(code: str, detail: str = "") -> str:
     """Return a refusal as a sentence in the language of the environment; an unknown code speaks for itself."""
     if code not in REFUSALS:
         return f"{code}: {detail}" if detail else code
+    if code in {"unreadable", "folder_unreadable"}:
+        detail = system_reason(detail)
     return _(REFUSALS[code]).format(detail=detail)
 
 

@@ -24,6 +24,7 @@ from kilat.errors import BackboneError, MissingExtra
 from kilat.features.backbone import Backbone, Block
 from kilat.locale import _
 from kilat.locale.notes import Note
+from kilat.locale.system_errors import system_reason
 from kilat.runtime.cores import available_cores
 from kilat.runtime.extras import has_torch
 from kilat.runtime.files import cache_home
@@ -110,7 +111,7 @@ def _file_digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise BackboneError(
-            _("The weights file {path} cannot be read: {reason}.").format(path=path, reason=error.strerror)
+            _("The weights file {path} cannot be read: {reason}.").format(path=path, reason=system_reason(error))
         ) from error
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from kilat.errors import RecipeError, nearest
 from kilat.locale import _
+from kilat.locale.system_errors import system_reason
 from kilat.recipe.overrides import apply_overrides, sections_that_count, unfreezes
 from kilat.recipe.problems import Problem, problems_of
 from kilat.recipe.sections import Recipe
@@ -174,7 +175,7 @@ def _read(recipe: RecipeLike) -> tuple[dict[str, Any], Written | None]:
             message = _("The recipe {recipe} cannot be read: it is no text in UTF-8.").format(recipe=recipe)
             raise RecipeError(message, hint=_("Save it as UTF-8, from a text editor.")) from None
         except OSError as error:
-            reason = error.strerror or error
+            reason = system_reason(error)
             message = _("The recipe {recipe} cannot be read: {reason}.").format(recipe=recipe, reason=reason)
             raise RecipeError(message) from None
         document, written = read_yaml(content, str(recipe))

@@ -9,6 +9,7 @@ from typing import Any
 
 from kilat.errors import RecipeError, RunError
 from kilat.locale import _
+from kilat.locale.system_errors import system_reason
 
 
 def write_file(path: Path, content: str | bytes) -> None:
@@ -29,7 +30,7 @@ def write_file(path: Path, content: str | bytes) -> None:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise RunError(
-            _("{path} cannot be written: {reason}.").format(path=path, reason=error.strerror or error)
+            _("{path} cannot be written: {reason}.").format(path=path, reason=system_reason(error))
         ) from error
 
 

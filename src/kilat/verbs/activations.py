@@ -9,6 +9,7 @@ from kilat.bundle.gallery import ImageLike
 from kilat.bundle.predictor import Classifier, load
 from kilat.errors import RunError
 from kilat.locale import _
+from kilat.locale.system_errors import system_reason
 from kilat.runtime.files import write_file, write_json
 
 ANSWERS = "activations.json"
@@ -61,7 +62,7 @@ def write_files(found: Activations, folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = error.strerror or error
+        reason = system_reason(error)
         raise RunError(_("{folder} cannot be made: {reason}.").format(folder=folder, reason=reason)) from error
     files: list[Path] = []
     for number, layer in enumerate(found.layers):

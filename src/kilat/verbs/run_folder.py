@@ -16,6 +16,7 @@ from kilat.data.reading import Reading
 from kilat.errors import KilatError, RunError
 from kilat.learn.metrics import Metrics
 from kilat.locale import _
+from kilat.locale.system_errors import system_reason
 from kilat.runtime.files import write_file, write_json
 
 if TYPE_CHECKING:
@@ -254,7 +255,7 @@ def _read_document(kind: type[D], path: Path) -> D:
     try:
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise RunError(_("{path} cannot be read: {reason}.").format(path=path, reason=error.strerror)) from None
+        raise RunError(_("{path} cannot be read: {reason}.").format(path=path, reason=system_reason(error))) from None
     except ValidationError as error:
         problem = error.errors()[0]
         raise RunError(
@@ -305,5 +306,5 @@ def _claim(runs: Path, name: str) -> Path:
             number += 1
         except OSError as error:
             raise RunError(
-                _("{folder} cannot be made: {reason}.").format(folder=folder, reason=error.strerror or error)
+                _("{folder} cannot be made: {reason}.").format(folder=folder, reason=system_reason(error))
             ) from error

@@ -9,6 +9,7 @@ from kilat.errors import KilatError, SourceError
 from kilat.learn.measures import Measures
 from kilat.learn.metrics import Metrics
 from kilat.locale import _
+from kilat.locale.system_errors import system_reason
 from kilat.verbs import run_folder
 
 
@@ -117,7 +118,7 @@ def list_runs(folder: Path) -> Runs:
         inside = list(folder.iterdir())
     except OSError as error:
         raise SourceError(
-            _("The folder {folder} cannot be read: {reason}.").format(folder=folder, reason=error.strerror or error)
+            _("The folder {folder} cannot be read: {reason}.").format(folder=folder, reason=system_reason(error))
         ) from None
     folders = [path for path in [folder, *inside] if _changed(path)]
     found = [_read(path) for path in sorted(folders, key=_changed)]

@@ -110,7 +110,7 @@ def test_invalid_corrections_are_refused(tmp_path, text, message):
 
 
 def test_no_table_and_no_text(tmp_path):
-    with pytest.raises(SourceError, match="No such file"):
+    with pytest.raises(SourceError, match="no such file"):
         apply_corrections(source(), tmp_path / "none.csv")
     (tmp_path / "sheet.xlsx").write_bytes(b"PK\x03\x04\xff\xfe")
     with pytest.raises(SourceError, match="spreadsheet or an archive"):

@@ -182,7 +182,7 @@ class TestDamage:
             Note("checkpoint_document_damaged", {"step": 3}),
             Note("checkpoint_unreadable", {"step": 2, "reason": "No such file or directory"}),
         ]
-        assert "it cannot be read (No such file or directory)" in notes[1].sentence()
+        assert "it cannot be read (no such file or directory)" in notes[1].sentence()
 
     def test_all_of_them(self, made):
         made.save(1, snapshot(1))

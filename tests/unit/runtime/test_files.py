@@ -84,7 +84,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_old_file(tmp_path: Path) -> None
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"cannot be written: No such file or directory\."):
+    with pytest.raises(RunError, match=r"cannot be written: no such file or directory\."):
         write_file(tmp_path / "gone" / "file", "text")
 
 

@@ -19,6 +19,7 @@ from kilat.data.table.column import Column, names_picture
 from kilat.data.table.parquet import read_parquet
 from kilat.errors import SourceError
 from kilat.locale import _
+from kilat.locale.system_errors import system_reason
 
 DELIMITED = (".csv", ".tsv", ".tab", ".psv", ".txt", ".lst")
 LINES_OF_JSON = (".jsonl", ".ndjson", ".manifest")
@@ -76,7 +77,7 @@ def read_text(file: Path) -> str:
         content = file.read_bytes()
     except OSError as error:
         raise SourceError(
-            _("The table {file} cannot be read: {reason}.").format(file=file, reason=error.strerror)
+            _("The table {file} cannot be read: {reason}.").format(file=file, reason=system_reason(error))
         ) from error
     _require_text(file, content)
     try:
