@@ -203,7 +203,8 @@ def _legend(boxes: list[_Volume]) -> tuple[str, float]:
     """Return a square and a name for every colour that is drawn, and where the legend ends."""
     families: dict[str, list[str]] = {}
     for kind in dict.fromkeys(kind for box in boxes for kind in (box.kind, *box.slices)):
-        families.setdefault(_VARIABLES.get(kind, "layer-other"), []).append(kind.replace("_", " "))
+        name = _("input") if kind == "input" else kind.replace("_", " ")
+        families.setdefault(_VARIABLES.get(kind, "layer-other"), []).append(name)
     parts, x, y = [], 0.0, 5.0
     for colour, kinds in families.items():
         text = printable(", ".join(kinds[:3]) + ("…" if len(kinds) > 3 else ""))
