@@ -257,12 +257,11 @@ def _read_document(kind: type[D], path: Path) -> D:
     except OSError as error:
         raise RunError(_("{path} cannot be read: {reason}.").format(path=path, reason=system_reason(error))) from None
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise RunError(
-            _("{path} was not written by this version of kilat: {where}: {problem}.").format(
-                path=path, where=".".join(map(str, problem["loc"])) or "document", problem=problem["msg"]
-            )
-        ) from None
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        sentence = _("{path} was not written by this version of kilat, or it is damaged.")
+        if where:
+            sentence = _("{path} was not written by this version of kilat: its {where} is missing or not valid.")
+        raise RunError(sentence.format(path=path, where=where)) from None
 
 
 def has_checkpoints(folder: Path) -> bool:
