@@ -105,7 +105,7 @@ def lab(  # noqa: PLR0913 - a choice each
         if resume is not None:
             return _go_on(Path(resume), data, labels, root, workers, deadline, shown)
         source = open_data(data, labels, root, shown, reading=reading)
-        candidates = check(_proposals(recipe, vary, question, source), overrides)
+        candidates = check(_proposals(recipe, vary, question, overrides, source), overrides)
         plan = _plan(candidates, seeds, folds, repeats)
         with shown.stage(_("Checking the variants")):
             macs = check_networks(candidates, source)
@@ -180,7 +180,11 @@ def report(folder: str | Path) -> Lab:
 
 
 def _proposals(
-    recipe: RecipeLike | None, vary: Values | None, question: str | None, source: Source
+    recipe: RecipeLike | None,
+    vary: Values | None,
+    question: str | None,
+    overrides: Mapping[str, Any],
+    source: Source,
 ) -> Sequence[Proposal]:
     """Return the variants that were asked for.
 
@@ -193,7 +197,7 @@ def _proposals(
             hint=_("Leave one of the two out: a question is both."),
         )
     if question:
-        return questions.proposals(question, recipe, source)
+        return questions.proposals(question, recipe, overrides, source)
     if not vary:
         raise RecipeError(
             _("Nothing was given to compare."),

@@ -1,18 +1,206 @@
-"""Ready-made comparisons by the name of a technique."""
+"""Ready-made comparisons by the name of a technique: ``questions.yaml``, asked of a recipe."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
 
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from kilat import recipe as recipes
 from kilat.data.catalog import Source
-from kilat.errors import RecipeError, nearest
-from kilat.lab.variants import Proposal
+from kilat.errors import KilatError, RecipeError, nearest
+from kilat.features.extract import suggested_size
+from kilat.features.pixels import natural_size
+from kilat.lab.layer_changes import CHANGES, change_layers
+from kilat.lab.variants import Proposal, grid
 from kilat.locale import _
-from kilat.recipe import RecipeLike
+from kilat.recipe import Recipe, RecipeLike
+from kilat.recipe.words.instead import as_yaml
+
+Kind = Literal["trained", "frozen"]
+
+TRAINED, FROZEN = "small-cnn", "transfer"
+"""The recipes that a question is asked of where none is named."""
+LARGE, PHOTO_SIDE = 64, 48
+"""Of larger pictures, in pixels, the small network gets colours and pictures of this side."""
 
 
-def proposals(question: str, recipe: RecipeLike | None, source: Source) -> Sequence[Proposal]:
-    """Return the variants that answer a question.
+class Asked(BaseModel):
+    """How a question is asked; one of the four."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vary: dict[str, list[Any]] = Field(default_factory=dict)
+    times: dict[str, list[float]] = Field(default_factory=dict)
+    layers: dict[str, list[Any]] = Field(default_factory=dict)
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    as_given: bool = False
+
+    @model_validator(mode="after")
+    def _one(self) -> "Asked":
+        if sum(map(bool, (self.vary, self.times, self.layers, self.variants))) != 1:
+            raise ValueError("is asked in one way")
+        if not self.layers.keys() <= CHANGES.keys():
+            raise ValueError("changes layers in a way that there is none of")
+        return self
+
+    def __str__(self) -> str:
+        """Return its variants in few words, without knowing a recipe."""
+        if self.variants:
+            return ", ".join(self.variants)
+        ((option, values),) = (self.vary or self.times or self.layers).items()
+        if self.times:
+            return f"{option} {', '.join(f'× {value:g}' for value in values)}"
+        return f"{option}={','.join(map(as_yaml, values))}"
+
+
+class Question(BaseModel):
+    """A question, under its other names too, asked of the two kinds of recipes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    also: list[str] = Field(default_factory=list)
+    trained: Asked | None = None
+    frozen: Asked | None = None
+
+    def asked(self, kind: Kind) -> Asked | None:
+        """Return how it is asked of a kind of recipe; None where it makes no sense there."""
+        return self.trained if kind == "trained" else self.frozen
+
+
+@cache
+def questions() -> dict[str, Question]:
+    """Return all questions by their names."""
+    text = (resources.files("kilat.lab") / "questions.yaml").read_text("utf-8")
+    return {name: Question.model_validate(given) for name, given in yaml.safe_load(text).items()}
+
+
+def listed() -> dict[str, dict[Kind, str]]:
+    """Return the variants of every question in few words, by the kind of recipe that it is asked of."""
+    kinds: tuple[Kind, ...] = ("trained", "frozen")
+    return {
+        name: {kind: str(asked) for kind in kinds if (asked := question.asked(kind))}
+        for name, question in questions().items()
+    }
+
+
+def find(name: str) -> tuple[str, Question]:
+    """Return a question by one of its names, however that is written.
 
     Raises:
-        RecipeError: there is no such question.
+        RecipeError: there is none.
     """
-    raise RecipeError(_("There is no question '{name}'.").format(name=question), hint=nearest(question, ()))
+    wanted = "-".join(name.lower().replace("_", " ").replace("-", " ").split())
+    by_name = {one: title for title, question in questions().items() for one in (title, *question.also)}
+    if wanted not in by_name:
+        raise RecipeError(
+            _("There is no question '{name}'.").format(name=name),
+            hint=" ".join([nearest(wanted, by_name), _("`kilat lab --questions` lists them all.")]),
+        )
+    return by_name[wanted], questions()[by_name[wanted]]
+
+
+def proposals(
+    question: str, recipe: RecipeLike | None, overrides: Mapping[str, Any], source: Source
+) -> Sequence[Proposal]:
+    """Return the variants that answer a question.
+
+    Args:
+        question: its name.
+        recipe: that it is asked of; None for one that it makes sense of.
+        overrides: options that hold for all variants.
+        source: the pictures, whose size decides what is small.
+
+    Raises:
+        RecipeError: there is no such question, or it makes no sense of the recipe.
+    """
+    title, found = find(question)
+    chosen = _default(found, source, overrides) if recipe is None else recipes.load(recipe, dict(overrides))
+    kind: Kind = "trained" if chosen.model is not None or chosen.is_finetuning else "frozen"
+    asked = found.asked(kind)
+    if asked is None:
+        raise _foreign(title, found, kind)
+    base: RecipeLike = chosen if recipe is None or not isinstance(recipe, str) else recipe
+    variants = list(_different(_variants(asked, base, chosen, source), overrides))
+    if len(variants) < 2:
+        raise RecipeError(
+            _("The question '{name}' changes nothing in this recipe.").format(name=title),
+            hint=_("Ask it of another one, such as --recipe {recipe}.").format(
+                recipe=TRAINED if kind == "trained" else FROZEN
+            ),
+        )
+    return variants
+
+
+def _default(question: Question, source: Source, overrides: Mapping[str, Any]) -> Recipe:
+    """Return the recipe that a question is asked of where none is named; a small network is made fit for photos."""
+    if question.frozen is not None:
+        return recipes.load(FROZEN, dict(overrides))
+    photos = {"input.size": PHOTO_SIDE, "input.colour": "rgb"} if natural_size(source) > LARGE else {}
+    return recipes.load(TRAINED, {**photos, **overrides})
+
+
+def _foreign(name: str, question: Question, kind: Kind) -> RecipeError:
+    """Return the error about a question that makes no sense of a recipe."""
+    if kind == "frozen":
+        return RecipeError(
+            _("The question '{name}' is about networks that are trained; this recipe fits a head on a frozen backbone.")
+            .format(name=name),
+            hint=_("Leave --recipe out, or name one that trains, such as small-cnn or finetune."),
+        )  # fmt: skip
+    assert question.frozen is not None
+    return RecipeError(
+        _("The question '{name}' is about frozen backbones; this recipe trains a network.").format(name=name),
+        hint=_("Leave --recipe out, or take transfer."),
+    )
+
+
+def _variants(asked: Asked, base: RecipeLike, recipe: Recipe, source: Source) -> Iterator[Proposal]:
+    if asked.vary:
+        yield from grid(base, asked.vary)
+    elif asked.times:
+        ((option, factors),) = asked.times.items()
+        yield from grid(base, {option: [_times(recipe, option, factor, source) for factor in factors]})
+    elif asked.variants:
+        yield from (Proposal(name, options, base) for name, options in asked.variants.items())
+    else:
+        ((what, values),) = asked.layers.items()
+        if recipe.model is None or not recipe.model.layers:
+            raise RecipeError(
+                _("The question changes the layers of a network, which this recipe does not list."),
+                hint=_("Ask it of a recipe with layers, such as small-cnn."),
+            )
+        for value in values:
+            name = f"{what}={as_yaml(value)}"
+            yield Proposal(name, {}, change_layers(recipe, what, value), {what: as_yaml(value)})
+    if asked.as_given:
+        yield Proposal(_("as given"), {}, recipe, dict.fromkeys(asked.layers, _("as given")))
+
+
+def _times(recipe: Recipe, option: str, factor: float, source: Source) -> float:
+    """Return a value that follows from the recipe's own; whole numbers stay whole."""
+    fit = recipe.fit
+    own = {
+        "fit.batch": lambda: fit.batch,
+        "fit.epochs": lambda: sum(phase.epochs for phase in fit.all_phases),
+        "fit.optimizer.learning_rate": lambda: fit.optimizer.rate,
+        "input.size": lambda: recipe.input.size if recipe.input.size != "auto" else natural_size(source),
+        "features.size": lambda: recipe.features.size if recipe.features.size != "auto" else suggested_size(source),
+    }[option]()
+    return max(1, round(own * factor)) if isinstance(own, int) else float(f"{own * factor:.6g}")
+
+
+def _different(variants: Iterator[Proposal], overrides: Mapping[str, Any]) -> Iterator[Proposal]:
+    """Yield variants that are other recipes than those before them; what is wrong with one is said later."""
+    known: set[str] = set()
+    for one in variants:
+        try:
+            text = recipes.load(one.recipe, {**overrides, **one.options}).to_yaml()
+        except KilatError:
+            yield one
+            continue
+        if text not in known:
+            known.add(text)
+            yield one

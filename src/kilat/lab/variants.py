@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +65,13 @@ class Proposal:
         name: by which it is called.
         options: what is chosen for it, by path.
         recipe: that these are chosen in.
+        shown: what else differs in the recipe itself, as if it were an option.
     """
 
     name: str
     options: Mapping[str, Any]
     recipe: RecipeLike
+    shown: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_vary(text: str) -> tuple[str, list[Any]]:
@@ -149,7 +151,7 @@ def check(proposals: Sequence[Proposal], overrides: Mapping[str, Any]) -> list[C
             _add(problems, error, proposal.name)
             continue
         paths = recipes.option_paths(proposal.recipe, given)
-        options = {paths[key]: as_yaml(value) for key, value in proposal.options.items()}
+        options = {**proposal.shown, **{paths[key]: as_yaml(value) for key, value in proposal.options.items()}}
         candidates.append(Candidate(proposal.name, slug, options, recipe, _arguments(proposal.recipe, given)))
     if problems:
         raise refusal(problems, len(proposals))
