@@ -45,7 +45,7 @@ def summarise(data: bytes) -> Summary:
     try:
         model = onnx.load_from_string(data)
         text = next((entry.value for entry in model.metadata_props if entry.key == KEY), None)
-        manifest = Manifest.from_json(text, "The file")
+        manifest = Manifest.from_json(text, _("The file"))
         rows = [row for row, _node in rows_of(model, manifest.size)]
     except ModelFileError:
         raise

@@ -60,13 +60,14 @@ class Classifier:
 
     Args:
         data: content of the file.
-        where: the name of the file, for messages.
+        where: the name of the file, for messages; without it they call it the model.
 
     Raises:
         ModelFileError: the file is damaged, or not one that kilat made.
     """
 
-    def __init__(self, data: bytes, where: str = "the model") -> None:
+    def __init__(self, data: bytes, where: str = "") -> None:
+        where = where or _("the model")
         require_self_contained(data, where)
         self._data, self._where = data, where
         try:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Protocol, cast
 
 from kilat.data.image_file import LIMIT, MAX_BYTES, SIGNATURE_BYTES
+from kilat.locale import _
 from kilat.locale.refusals import Refusal
 
 _MAX_HEADER = 1024 * 1024
@@ -147,7 +148,7 @@ class TarArchive:
         while (info := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # else every member stays in memory
             if info.size < 0 or tar.offset <= before:
-                raise tarfile.ReadError("a member of negative size")
+                raise tarfile.ReadError(_("a member of negative size"))
             before = tar.offset
             if info.isdir():
                 yield info.name
@@ -157,7 +158,7 @@ class TarArchive:
         # tarfile takes a damaged header for the end; the real end is a block of zeros.
         self._stream.seek(tar.offset)
         if self._stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError("the end of the archive is missing")
+            raise tarfile.ReadError(_("the end of the archive is missing"))
 
     def read(self, position: int, size: int) -> bytes:
         """Return the bytes from that position on."""
@@ -179,7 +180,7 @@ class _Headers:
     def read(self, size: int = -1) -> bytes:
         """Return the next bytes."""
         if not 0 <= size <= _MAX_HEADER:
-            raise tarfile.ReadError("a header of impossible size")
+            raise tarfile.ReadError(_("a header of impossible size"))
         return self._stream.read(size)
 
 

@@ -16,7 +16,7 @@ from kilat.data.catalog import Source
 from kilat.data.image_file import is_address
 from kilat.data.labels import label_name
 from kilat.errors import SourceError
-from kilat.locale import _, ngettext
+from kilat.locale import N_, _, ngettext
 from kilat.locale.lists import listed
 
 _CHANNELS = (1, 3, 4)
@@ -115,7 +115,7 @@ def class_values(labels: Any, name: str) -> NDArray[Any]:
     if len(kinds) > 1:
         raise SourceError(
             _("{name} has labels of several types: {labels}.").format(
-                name=name, labels=listed([f"{label!r} ({kind})" for kind, label in kinds.items()])
+                name=name, labels=listed([f"{label!r} ({_(kind)})" for kind, label in kinds.items()])
             ),
             hint=_("Make them one type: [str(label) for label in {name}]").format(name=name),
         )
@@ -135,8 +135,8 @@ def class_values(labels: Any, name: str) -> NDArray[Any]:
 def _kind(label: Any) -> str:
     value = label.item() if hasattr(label, "item") else label
     if isinstance(value, str | bytes | Path):
-        return "text"
-    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
+        return N_("text")
+    return N_("number") if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
 
 
 def _list_of_labels(labels: Any, name: str) -> Sequence[Any] | NDArray[Any]:
