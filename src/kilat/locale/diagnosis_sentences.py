@@ -47,11 +47,12 @@ DIAGNOSES: dict[str, str | tuple[str, str]] = {
         "so that the network answers otherwise than it did in training. Leave fit.precise_batch_norm at auto."
     ),
     "diagnosis_layers": N_(
-        "The network has learned nothing. The notes say what is wrong with its layers: mend that first."
+        "The network has learned nothing. The notes say what is wrong with its layers: fix that first."
     ),
     "diagnosis_same_answer": N_(
-        "The answers hardly vary from picture to picture: the network has learned nothing. Try a lower learning rate; "
-        "`kilat lr-find` suggests one."
+        "The answers hardly vary from picture to picture: the network has learned nothing. Try a lower learning rate "
+        "(`kilat lr-find` suggests one); of a deep network see whether gradients reach all of its layers "
+        "(--set fit.watch=layers)."
     ),
     "diagnosis_diverged": N_(
         "The loss was not finite during training, which went back and on with half the learning rate: begin with a "
