@@ -3,22 +3,22 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kilat.locale import _
+from kilat.locale import _, localized
 from kilat.locale.lists import listed
 
 Values = Mapping[str, Any]
 
 _FORMATS = {
-    "aspect": "{:.2f}",
-    "megapixels": "{:.3g}",
-    "brightness": "{:.0%}",
-    "contrast": "{:.0%}",
-    "dark_share": "{:.0%}",
-    "light_share": "{:.0%}",
-    "border_brightness": "{:.0f}",
-    "colourfulness": "{:.0f}",
-    "sharpness": "{:.2g}",
-    "bytes_per_pixel": "{:.2f}",
+    "aspect": ".2f",
+    "megapixels": ".3g",
+    "brightness": ".0%",
+    "contrast": ".0%",
+    "dark_share": ".0%",
+    "light_share": ".0%",
+    "border_brightness": ".0f",
+    "colourfulness": ".0f",
+    "sharpness": ".2g",
+    "bytes_per_pixel": ".2f",
 }
 """How the values of a trait are written; those of the others as the shortest number."""
 
@@ -38,7 +38,7 @@ def title(values: Values) -> str:
         with_it=rule["pictures_with"],
         n=rule["pictures"],
         trait=_trait(rule),
-        share=f"{part / whole:.{digits}%}",
+        share=localized(part / whole, f".{digits}%"),
         accuracy=rule["balanced_accuracy"],
         low=low,
         high=high,
@@ -122,7 +122,7 @@ def _values(rule: Values) -> str:
         }
         names = ", ".join(words.get((rule["trait"], name), name or _("(none)")) for name in rule["names"])
         return f"{names}, …" if rule["more_names"] else names
-    low, high = (_FORMATS.get(rule["trait"], "{:g}").format(rule[bound]) for bound in ("low", "high"))
+    low, high = (localized(rule[bound], _FORMATS.get(rule["trait"], "g")) for bound in ("low", "high"))
     if low == high:
         return low
     if rule["open"] == "below":

@@ -7,7 +7,7 @@ the picture's path, so it begins with a small letter and ends without a full sto
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kilat.locale import N_, _
+from kilat.locale import N_, _, localized
 from kilat.locale.system_errors import system_reason
 
 REFUSALS = {
@@ -102,6 +102,8 @@ def refusal_sentence(code: str, detail: str = "") -> str:
         return f"{code}: {detail}" if detail else code
     if code in {"unreadable", "folder_unreadable"}:
         detail = system_reason(detail)
+    if code == "too_many_pixels" and detail[:1].isdigit():
+        detail = localized(int(detail.replace(",", "")), ",")
     return _(REFUSALS[code]).format(detail=detail)
 
 
