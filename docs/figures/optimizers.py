@@ -1,4 +1,4 @@
-"""Lesson 9: the paths of optimizers down one valley, computed with kilat's own."""
+"""Lesson 9: the paths of optimizers down one valley, computed with kilat's own, and their losses on pictures."""
 
 from typing import NamedTuple
 
@@ -7,10 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from figures import Translate, figure
+from figures import Translate, figure, measured
 from kilat.fit import optimizers
 from kilat.recipe.optimizer import Optimizer
-from kilat.report.svg_canvas import ACCENT, MUTED, TEXT, Canvas
+from kilat.report.lab_results import VariantResult
+from kilat.report.svg_canvas import ACCENT, MUTED, SIDE, TEXT, Canvas, Plot
 
 START = (-10.0, 2.0)
 STEPS = 40
@@ -23,6 +24,8 @@ _X, _Y = (-12.0, 4.0), (-2.6, 2.6)
 
 PATHS = (("sgd", 0.1), ("sgd", 0.95), ("momentum", 0.1), ("nesterov", 0.1), ("rmsprop", 0.3), ("adam", 0.5))
 """Names of optimizers with their learning rates."""
+
+_COLOURS = {"sgd": MUTED, "momentum": ACCENT, "adam": "var(--layer-pool)"}
 
 
 class Path(NamedTuple):
@@ -103,3 +106,37 @@ def _pixels(places: NDArray[np.float64], left: float, top: float) -> tuple[NDArr
     x = left + (places[:, 0] - _X[0]) / (_X[1] - _X[0]) * _PANEL
     y = top + (_Y[1] - places[:, 1]) / (_Y[1] - _Y[0]) * _HEIGHT
     return x, y
+
+
+@figure
+def optimizer_curves(_: Translate) -> str:
+    """The loss on held-out pictures by epoch: all optimizers at one rate, and each at the best of three."""
+    found = measured.variants("optimizers")
+    at_one = [one for one in found if measured.option(one, "learning_rate") == "0.01"]
+    best = {name: min(_of(found, name), key=lambda one: one.log_loss or np.inf) for name in _COLOURS if found}
+    canvas, height = Canvas(SIDE, 0), 230
+    for title, shown in ((_("the same rate for all"), at_one), (_("each with the best of three rates"), best.values())):
+        plot = Plot(SIDE, height, (1, 12), (0, 2.5), left=40, top=38)
+        plot.right -= 130
+        plot.ticks([(epoch, _.number(epoch)) for epoch in (1, 4, 8, 12)], [(loss, _.number(loss)) for loss in range(3)])
+        plot.canvas.write(0, 12, title)
+        ends = []
+        for one in shown:
+            curve, name = one.curves["loss"], measured.option(one, "optimizer.name")
+            y = plot.y(np.minimum(curve.mean, 2.5))
+            plot.canvas.curve(plot.x(curve.epochs), y, _COLOURS[name])
+            rate = _.number(float(measured.option(one, "learning_rate")))
+            ends.append((float(y[-1]), f"{name} · {rate}", _COLOURS[name]))
+        above = plot.bottom + 18.0
+        for y, text, colour in sorted(ends, reverse=True):
+            above = min(y, above - 18)
+            plot.canvas.write(plot.right + 8, above, text, colour)
+        plot.axis_titles(_("epoch"), "loss")
+        canvas.elements += [f'<g transform="translate(0 {canvas.height})">', *plot.canvas.elements, "</g>"]
+        canvas.height += height
+    return canvas.to_svg(_("Loss on held-out digits by epoch, by optimizer and learning rate"))
+
+
+def _of(variants: list[VariantResult], name: str) -> list[VariantResult]:
+    """Return the variants with an optimizer."""
+    return [one for one in variants if measured.option(one, "optimizer.name") == name]

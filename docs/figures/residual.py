@@ -1,9 +1,11 @@
-"""Lesson 12: a residual block."""
+"""Lesson 12: a residual block, what it does to gradients, and to accuracy as networks grow deeper."""
 
-from figures import Translate, figure
-from kilat.report.svg_canvas import ACCENT, MUTED, TEXT, Canvas
+import numpy as np
 
-_LEFT, _WIDTH, _HEIGHT = 60, 170, 30
+from figures import Translate, figure, measured
+from kilat.report.svg_canvas import ACCENT, MUTED, SIDE, TEXT, Canvas, Plot
+
+_HEIGHT = 30
 
 
 @figure
@@ -46,3 +48,47 @@ def residual_block(_: Translate) -> str:
 def _arrow(canvas: Canvas, x: float, start: float, end: float) -> None:
     canvas.lines([[(x, start), (x, end)]], MUTED, 1.5)
     canvas.lines([[(x - 4, end - 6), (x, end), (x + 4, end - 6)]], MUTED, 1.5)
+
+
+@figure
+def accuracy_by_depth(_: Translate) -> str:
+    """Accuracy on held-out pictures by the number of convolutions, with shortcuts and without."""
+    plot = Plot(SIDE, 280, (0, 26), (0.5, 1.0), left=66, top=20)
+    plot.right -= 70
+    plot.ticks([(depth, _.number(depth)) for depth in (3, 9, 25)],
+               [(share / 10, _.number(share / 10, "0%")) for share in range(5, 11)])  # fmt: skip
+    for shortcut, name, colour in (("auto", _("residual"), ACCENT), ("none", _("plain"), "var(--warn)")):
+        found = [one for one in measured.variants("residual") if measured.option(one, "shortcut") == shortcut]
+        points = sorted(
+            (2 * int(measured.option(one, "times")) + 1, one.accuracy, *one.accuracy_range) for one in found
+        )
+        if not points:
+            continue
+        depth, mean, low, high = np.array(points).T
+        x, y = plot.x(depth), plot.y(mean)
+        plot.canvas.curve(x, y, colour)
+        plot.canvas.lines(
+            [[(at, a), (at, b)] for at, a, b in zip(x, plot.y(low), plot.y(high), strict=True)], colour, 2
+        )
+        plot.canvas.dots(x, y, colour, 4)
+        plot.canvas.write(plot.right + 8, float(y[-1]), name, colour)
+    plot.axis_titles(_("convolutions"), _("accuracy"))
+    return plot.canvas.to_svg(_("Accuracy on held-out digits by depth: plain networks fall, residual ones do not"))
+
+
+@figure
+def gradients_by_depth(_: Translate) -> str:
+    """How large gradients are beside the weights, by layer, in the first epoch."""
+    plot = Plot(SIDE, 280, (1, 25), (-2.5, 1.0), left=58, top=20)
+    plot.right -= 70
+    plot.ticks([(layer, _.number(layer)) for layer in (1, 5, 10, 15, 20, 25)],
+               [(power, _.number(10.0**power)) for power in range(-2, 2)])  # fmt: skip
+    for run, name, colour in (("residual", _("residual"), ACCENT), ("plain", _("plain"), "var(--warn)")):
+        rows = measured.rows("gradients", f"runs/{run}/layers.csv")
+        values = [float(row["relative_gradient"]) for row in rows if row["epoch"] == "1" and row["kind"] == "conv"]
+        if values:
+            y = plot.y(np.log10(values))
+            plot.canvas.curve(plot.x(np.arange(len(values)) + 1), y, colour)
+            plot.canvas.write(plot.right + 8, float(y[-1]), name, colour)
+    plot.axis_titles(_("convolution, from the first to the last"), _("gradient / weights"))
+    return plot.canvas.to_svg(_("How large gradients are beside the weights, by layer, with shortcuts and without"))

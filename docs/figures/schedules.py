@@ -1,11 +1,12 @@
-"""Lesson 10: the shapes of schedules, and why a rate that falls ends lower."""
+"""Lesson 10: the shapes of schedules, why a rate that falls ends lower, how to find one, and when to stop."""
 
+import json
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from figures import Translate, figure
+from figures import Translate, figure, measured
 from kilat.fit import schedules
 from kilat.recipe.fit import SCHEDULES
 from kilat.report.svg_canvas import ACCENT, DASHED, MUTED, SIDE, TEXT, Canvas, Plot
@@ -89,3 +90,42 @@ def walk(each_rate: NDArray[np.float64]) -> NDArray[np.float64]:
         places = places - rate * (places + random.standard_normal(WALKS))
         losses.append(float((places**2).mean() / 2))
     return np.array(losses)
+
+
+@figure
+def rate_finder(_: Translate) -> str:
+    """The loss of a hundred batches, each at a higher rate than the one before, and the rate that was suggested."""
+    found = json.loads(measured.kept("rate-finder", "lr-find.json") or "{}")
+    rates, losses, smoothed = (np.array(found.get(key, [])) for key in ("rates", "losses", "smoothed"))
+    plot = Plot(SIDE, 300, (-6, 0.3), (0, 4), left=40, top=30)
+    powers = [(power, f"10{'⁻' if power else ''}{'⁰¹²³⁴⁵⁶'[-power]}") for power in range(-6, 1)]
+    plot.ticks(powers, [(loss, _.number(loss)) for loss in range(5)])
+    shown, drawn = losses <= 4, smoothed <= 4
+    plot.canvas.dots(plot.x(np.log10(rates[shown])), plot.y(losses[shown]), MUTED, 2)
+    plot.canvas.curve(plot.x(np.log10(rates[drawn])), plot.y(smoothed[drawn]), ACCENT)
+    if found.get("suggestion"):
+        across = float(plot.x(np.log10(found["suggestion"])))
+        plot.canvas.lines([[(across, plot.top), (across, plot.bottom)]], TEXT, 1, DASHED)
+        suggestion = _.number(found["suggestion"], "0.0##")
+        plot.canvas.write(across - 8, plot.top + 8, f"{_('suggested')}: {suggestion}", TEXT, "end")
+    plot.axis_titles(_("learning rate"), "loss")
+    return plot.canvas.to_svg(_("The loss while the learning rate rises, and the rate that was suggested"))
+
+
+@figure
+def when_to_stop(_: Translate) -> str:
+    """The loss on held-out pictures over many epochs, the mean of five trainings, and where it is lowest."""
+    whole = [one for one in measured.variants("early-stopping") if measured.option(one, "early_stopping") == "null"]
+    plot = Plot(SIDE, 280, (0, 60), (0, 0.5), left=48, top=20)
+    plot.ticks([(epoch, _.number(epoch)) for epoch in range(0, 61, 10)],
+               [(tenth / 10, _.number(tenth / 10, "0.0")) for tenth in range(6)])  # fmt: skip
+    for one in whole:
+        curve = one.curves["loss"]
+        x, mean = plot.x(curve.epochs), np.minimum(curve.mean, 0.5)
+        plot.canvas.area(x, plot.y(curve.low), plot.y(np.minimum(curve.high, 0.5)), (ACCENT, 0.15))
+        plot.canvas.curve(x, plot.y(mean), ACCENT)
+        best = int(np.argmin(mean))
+        plot.canvas.dots(x[best], plot.y(mean[best]), TEXT, 4)
+        plot.canvas.write(x[best], plot.y(mean[best]) + 16, _("best"), TEXT, "middle")
+    plot.axis_titles(_("epoch"), "loss")
+    return plot.canvas.to_svg(_("Loss on held-out digits over 60 epochs: it falls fast, then rises slowly"))
