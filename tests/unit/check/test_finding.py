@@ -101,6 +101,14 @@ def test_one_picture_is_named_and_several_are_counted(kind):
     assert one.advice() != many.advice()
 
 
+@pytest.mark.parametrize("kind", QUALITY_KINDS)
+def test_one_picture_is_named_where_a_language_has_no_singular(kind, monkeypatch):
+    monkeypatch.setenv("KILAT_LANG", "id")
+    one, many = (Finding(kind, "warning", {"count": count, "path": "a/b.jpg"}).title() for count in (1, 1234))
+    assert one.startswith("a/b.jpg ")
+    assert many.startswith("1.234 gambar ")
+
+
 @pytest.mark.parametrize(
     ("trait", "values", "words"),
     [
@@ -116,12 +124,22 @@ def test_one_picture_is_named_and_several_are_counted(kind):
     ],
 )
 def test_a_rule_is_put_into_words(trait, values, words):
+    assert f"88 of its 90 pictures have {words}, 0.1% of the others." in shortcut(trait, values).title()
+
+
+def test_numbers_of_a_rule_are_written_as_in_the_language(monkeypatch):
+    monkeypatch.setenv("KILAT_LANG", "id")
+    title = shortcut("aspect", {"low": 1.5, "high": 2, "open": ""}).title()
+    assert "1,50 sampai 2,00" in title
+    assert "0,1%" in title
+
+
+def shortcut(trait, values):
     rule = {
         "label": "rose", "trait": trait, **values, "pictures": 90, "pictures_with": 88, "others": 1000,
         "others_with": 1, "balanced_accuracy": 0.95, "balanced_accuracy_interval": [0.92, 0.97],
     }  # fmt: skip
-    title = Finding("shortcut", "serious", {"group": "size", "rules": [rule]}).title()
-    assert f"88 of its 90 pictures have {words}, 0.1% of the others." in title
+    return Finding("shortcut", "serious", {"group": "size", "rules": [rule]})
 
 
 def test_a_leak_names_its_picture_and_the_other_one():

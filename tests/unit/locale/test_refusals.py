@@ -34,6 +34,11 @@ def test_several_refusals_with_one_code_have_one_heading() -> None:
     assert refusal_heading("empty_file", ["", ""]) == "empty file"
 
 
+def test_numbers_are_written_as_in_the_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KILAT_LANG", "id")
+    assert refusal_sentence("too_many_pixels", "178,956,970") == "lebih dari 178.956.970 piksel"
+
+
 def test_an_unknown_code_cannot_be_made() -> None:
     with pytest.raises(AssertionError, match="moonlight"):
         Refusal("moonlight")
