@@ -83,6 +83,6 @@ def draw_lab(
     )  # fmt: skip
 
 
-@pytest.fixture(name="draw_lab")
+@pytest.fixture(name="draw_lab", scope="session")
 def _draw_lab() -> Callable[..., LabAnswers]:
     return draw_lab

@@ -19,6 +19,7 @@ from kilat.report.lab_results import (
     CurveBand,
     Finding,
     LabResults,
+    TrialNote,
     VariantComparison,
     VariantResult,
 )
@@ -138,8 +139,18 @@ def _variant_result(variant: Variant, answers: LabAnswers, finished: FinishedTri
         reasons=list(dict.fromkeys(failure.reason for failure in failures)),
         dropped=any(dropped.variant == variant.name for dropped in answers.dropped),
         folders=[trial.folder for trial in trials if trial.folder],
+        notes=_trial_notes(trials),
         curves={name: curve for name, curve in curves.items() if curve},
     )
+
+
+def _trial_notes(trials: Sequence[Trial]) -> list[TrialNote]:
+    """Return each note that trials have, once, with how many of them have it."""
+    first = {note.code: note for trial in reversed(trials) for note in reversed(trial.notes)}
+    return [
+        TrialNote(**first[code].document(), trials=sum(code in {note.code for note in trial.notes} for trial in trials))
+        for code in dict.fromkeys(note.code for trial in trials for note in trial.notes)
+    ]
 
 
 def _curve(trials: Sequence[Trial], key: str) -> CurveBand | None:

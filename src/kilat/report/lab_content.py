@@ -133,9 +133,12 @@ def _found(effect: VariantComparison, first: VariantResult, second: VariantResul
     if effect.identical:
         sentence = _("“{variant}” and “{reference}” give the very same answers: there is no difference to measure.")
     elif effect.finding == "too_few_seeds":
-        sentence = _(
-            "{seeds} are too few to tell “{variant}” and “{reference}” apart: accuracy {points} points, "
-            "log loss {loss}."
+        sentence = ngettext(
+            "{count:,} seed is too little to tell “{variant}” and “{reference}” apart: accuracy {points} points, "
+            "log loss {loss}.",
+            "{count:,} seeds are too few to tell “{variant}” and “{reference}” apart: accuracy {points} points, "
+            "log loss {loss}.",
+            effect.seeds,
         )
     elif effect.finding == "undecided":
         sentence = _(
@@ -161,7 +164,7 @@ def _found(effect: VariantComparison, first: VariantResult, second: VariantResul
         loss=loss(effect.log_loss),
         before=first.accuracy,
         after=second.accuracy,
-        seeds=ngettext("{count:,} seed", "{count:,} seeds", effect.seeds).format(count=effect.seeds),
+        count=effect.seeds,
     )
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from kilat.locale import _, ngettext
+from kilat.locale.notes import Note
 from kilat.report import lab_figures
 from kilat.report.lab_content import loss, needs_briefly, option_names, p_value, points, short_labels, verdict
-from kilat.report.lab_results import LabResults, LostPicture, VariantComparison, VariantResult
+from kilat.report.lab_results import LabResults, LostPicture, TrialNote, VariantComparison, VariantResult
 from kilat.report.lead import Request
 from kilat.report.pictures import ShownPicture, Thumbnail
 from kilat.report.template import count, fill
@@ -72,7 +73,8 @@ def render(results: LabResults, thumbnails: Mapping[str, Thumbnail] | None = Non
         unshown=len(results.effects) - len(effects),
         option_figures=_option_figures(results),
         lost=_shown_losses(results, thumbnails or {}),
-        left_out=[one for one in results.variants if one.dropped or one.failed],
+        left_out=[one for one in results.variants if one.dropped or one.failed or one.notes],
+        trial_note=_trial_note,
         method=_method(results),
         points=points,
         loss=loss,
@@ -161,6 +163,12 @@ def _shown(lost: LostPicture, thumbnail: Thumbnail) -> ShownLoss:
     counts = {"wrong": count(lost.wrong), "trials": count(lost.trials)}
     wrong = _("wrong in {wrong} of {trials}").format(**counts) if lost.trials > 1 else ""
     return ShownLoss(ShownPicture(lost.path, lost.label, thumbnail), lost.predicted, wrong)
+
+
+def _trial_note(note: TrialNote, variant: VariantResult) -> str:
+    sentence = Note(note.code, note.values).sentence()
+    said = _("in {count} of {trials} trials: {sentence}")
+    return said.format(count=count(note.trials), trials=count(variant.trials), sentence=sentence)
 
 
 def _method(results: LabResults) -> list[str]:

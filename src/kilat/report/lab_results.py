@@ -102,6 +102,16 @@ class CurveBand(Section):
     high: list[float]
 
 
+class TrialNote(NoteSection):
+    """A note on some trials of a variant, as a code with the values of the first of them.
+
+    Args:
+        trials: how many have it.
+    """
+
+    trials: int
+
+
 class VariantResult(Section):
     """One way to train.
 
@@ -121,6 +131,7 @@ class VariantResult(Section):
         reasons: why they did, each once.
         dropped: whether a budget gave it up before all seeds.
         folders: of its runs, relative to the lab.
+        notes: on its trials, such as a loss that was not finite.
         curves: ``loss`` and ``accuracy`` of held-out pictures by epoch, where it was trained by gradient.
     """
 
@@ -139,6 +150,7 @@ class VariantResult(Section):
     reasons: list[str] = Field(default_factory=list)
     dropped: bool = False
     folders: list[str] = Field(default_factory=list)
+    notes: list[TrialNote] = Field(default_factory=list)
     curves: dict[str, CurveBand] = Field(default_factory=dict)
 
 
