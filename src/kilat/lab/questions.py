@@ -117,12 +117,14 @@ def proposals(
         RecipeError: there is no such question, or it makes no sense of the recipe.
     """
     title, found = find(question)
-    chosen = _default(found, source, overrides) if recipe is None else recipes.load(recipe, dict(overrides))
+    base = _default(found, source) if recipe is None else recipe
+    chosen = recipes.load(base, dict(overrides))
     kind: Kind = "trained" if chosen.model is not None or chosen.is_finetuning else "frozen"
     asked = found.asked(kind)
+    if chosen.is_finetuning and not _is_valid(asked, chosen):
+        asked = found.frozen if _is_valid(found.frozen, chosen) else None
     if asked is None:
         raise _foreign(title, found, kind)
-    base: RecipeLike = chosen if recipe is None or not isinstance(recipe, str) else recipe
     variants = list(_different(_variants(asked, base, chosen, source), overrides))
     if len(variants) < 2:
         raise RecipeError(
@@ -134,26 +136,35 @@ def proposals(
     return variants
 
 
-def _default(question: Question, source: Source, overrides: Mapping[str, Any]) -> Recipe:
+def _default(question: Question, source: Source) -> RecipeLike:
     """Return the recipe that a question is asked of where none is named; a small network is made fit for photos."""
     if question.frozen is not None:
-        return recipes.load(FROZEN, dict(overrides))
-    photos = {"input.size": PHOTO_SIDE, "input.colour": "rgb"} if natural_size(source) > LARGE else {}
-    return recipes.load(TRAINED, {**photos, **overrides})
+        return FROZEN
+    if natural_size(source) <= LARGE:
+        return TRAINED
+    return recipes.load(TRAINED, {"input.size": PHOTO_SIDE, "input.colour": "rgb"})
+
+
+def _is_valid(asked: "Asked | None", recipe: Recipe) -> bool:
+    """Return whether a question's options are options of a fine-tuned backbone, which lists no layers."""
+    if asked is None or asked.layers:
+        return False
+    options = [*asked.vary, *asked.times, *(option for one in asked.variants.values() for option in one)]
+    return all(option.partition(".")[0] in recipe.sections for option in options)
 
 
 def _foreign(name: str, question: Question, kind: Kind) -> RecipeError:
     """Return the error about a question that makes no sense of a recipe."""
-    if kind == "frozen":
-        return RecipeError(
-            _("The question '{name}' is about networks that are trained; this recipe fits a head on a frozen backbone.")
-            .format(name=name),
-            hint=_("Leave --recipe out, or name one that trains, such as small-cnn or finetune."),
-        )  # fmt: skip
-    assert question.frozen is not None
+    if question.trained is None:
+        sentence, hint = _("The question '{name}' is about frozen backbones; this recipe trains a network."), FROZEN
+    elif kind == "frozen":
+        sentence = _("The question '{name}' is about networks that are trained; this recipe trains none.")
+        hint = TRAINED
+    else:
+        sentence = _("The question '{name}' is about the layers of a network; this recipe fine-tunes a backbone.")
+        hint = TRAINED
     return RecipeError(
-        _("The question '{name}' is about frozen backbones; this recipe trains a network.").format(name=name),
-        hint=_("Leave --recipe out, or take transfer."),
+        sentence.format(name=name), hint=_("Ask it of another recipe: --recipe {recipe}").format(recipe=hint)
     )
 
 
@@ -168,10 +179,7 @@ def _variants(asked: Asked, base: RecipeLike, recipe: Recipe, source: Source) ->
     else:
         ((what, values),) = asked.layers.items()
         if recipe.model is None or not recipe.model.layers:
-            raise RecipeError(
-                _("The question changes the layers of a network, which this recipe does not list."),
-                hint=_("Ask it of a recipe with layers, such as small-cnn."),
-            )
+            raise RecipeError(_("The question changes layers, of which this recipe lists none."))
         for value in values:
             name = f"{what}={as_yaml(value)}"
             yield Proposal(name, {}, change_layers(recipe, what, value), {what: as_yaml(value)})
