@@ -205,7 +205,7 @@ def _different(variants: Iterator[Proposal], overrides: Mapping[str, Any]) -> It
     known: set[str] = set()
     for one in variants:
         try:
-            text = recipes.load(one.recipe, {**overrides, **one.options}).to_yaml()
+            text = recipes.load(one.recipe, {**overrides, **one.options}).model_dump_json()
         except KilatError:
             yield one
             continue

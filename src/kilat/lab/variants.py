@@ -234,7 +234,7 @@ def _refuse_equal(candidates: Sequence[Candidate]) -> None:
         )
     first: dict[str, str] = {}
     for one in candidates:
-        other = first.setdefault(one.recipe.to_yaml(), one.name)
+        other = first.setdefault(one.recipe.model_dump_json(), one.name)
         if other != one.name:
             raise RecipeError(
                 _("The variants “{one}” and “{other}” are the same recipe.").format(one=other, other=one.name),
