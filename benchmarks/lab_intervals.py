@@ -90,30 +90,30 @@ def _digits() -> tuple[Doubles, Ints]:
     return data.data / 16 - 0.3, data.target.astype(np.int64)
 
 
-Learner = Callable[[Doubles, Ints, Doubles, int, np.random.Generator], Doubles]
+Fit = Callable[[Doubles, Ints, Doubles, int, np.random.Generator], Doubles]
 """From training features and classes to the logits of others."""
 
 
-def linear(l2: float) -> Learner:
+def linear(l2: float) -> Fit:
     """Return a linear classifier by least squares with an L2 penalty."""
 
     def fit(features: Doubles, truth: Ints, others: Doubles, classes: int, _generator: np.random.Generator) -> Doubles:
-        inputs, asked = (np.column_stack([one, np.ones(len(one))]) for one in (features, others))
+        inputs, queries = (np.column_stack([one, np.ones(len(one))]) for one in (features, others))
         penalty = l2 * np.eye(inputs.shape[1])
         weights = np.linalg.solve(inputs.T @ inputs + penalty, inputs.T @ np.eye(classes)[truth])
-        return 6 * asked @ weights
+        return 6 * queries @ weights
 
     return fit
 
 
-def network(units: int) -> Learner:
+def network(units: int) -> Fit:
     """Return a network with one hidden layer whose first weights stay as they were drawn."""
 
     def fit(features: Doubles, truth: Ints, others: Doubles, classes: int, generator: np.random.Generator) -> Doubles:
         weights = generator.normal(size=(features.shape[1], units)) / np.sqrt(features.shape[1])
         biases = 0.5 * generator.normal(size=units)
-        hidden, asked = (np.maximum(one @ weights + biases, 0) for one in (features, others))
-        return linear(1.0)(hidden, truth, asked, classes, generator)
+        hidden, queries = (np.maximum(one @ weights + biases, 0) for one in (features, others))
+        return linear(1.0)(hidden, truth, queries, classes, generator)
 
     return fit
 
@@ -128,7 +128,7 @@ def nearest_mean(
     return -0.5 * distances
 
 
-LEARNERS: dict[str, Learner] = {
+LEARNERS: dict[str, Fit] = {
     "network of 40": network(40),
     "network of 40, again": network(40),
     "network of 100": network(100),

@@ -55,6 +55,7 @@ LONGEST_FUNCTION = 60
 
 SAME_NAMES = {
     "activations": "model has the functions of layers, verbs the verb about what layers give",
+    "answers": "verbs has those of a finished model, lab those of trials",
     "backbone": "features has the graph and its layout, learn the choice of one",
     "comparison": "evaluate has the test of two classifiers, report its section",
     "deadline": "runtime has the moment, fit the updates that it leaves room for",
@@ -62,6 +63,7 @@ SAME_NAMES = {
     "metrics": "evaluate has the arithmetic, learn the types of metrics.json",
     "network": "recipe has the section, learn the way to learn",
     "out_of_distribution": "evaluate has the score and its metrics, learn their place in learning",
+    "results": "fit has those of a training, lab those of a lab",
     "robustness": "verbs has the measurement, report its section",
     "show": "verbs has the verb, cli what verbs print",
     "uncertainty": "learn has calibration and sets of a classifier, report their section",

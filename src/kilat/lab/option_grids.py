@@ -48,9 +48,9 @@ def option_effects(answers: LabAnswers, finished: FinishedTrials) -> list[Option
     grid = _full_grid(answers)
     if grid is None:
         return []
-    asked = [(option, value) for option, values in grid.values.items() for value in values[1:]]
+    tried = [(option, value) for option, values in grid.values.items() for value in values[1:]]
     contrasts = {}
-    for option, value in asked:
+    for option, value in tried:
         weights = grid.weights([(1.0, {option: value}), (-1.0, {option: grid.values[option][0]})])
         if (contrast := finished.contrast(weights)) is not None:
             contrasts[option, value] = contrast
