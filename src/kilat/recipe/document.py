@@ -1,7 +1,9 @@
 """Recipes from names, files and single options; every problem is reported, with its path and the nearest valid name."""
 
+import copy
 import itertools
 import re
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -162,7 +164,7 @@ def _read(recipe: RecipeLike) -> tuple[dict[str, Any], Written | None]:
     if isinstance(recipe, dict):
         return {key: dict(value) if isinstance(value, dict) else value for key, value in recipe.items()}, None
     if str(recipe) in built_in():
-        document, written = read_yaml(text(str(recipe)), "")
+        document, written = _parse(text(str(recipe)), "")
     elif not Path(recipe).is_file():
         raise RecipeError(
             _("There is no recipe '{recipe}': neither a built-in one nor a file.").format(recipe=recipe),
@@ -178,10 +180,16 @@ def _read(recipe: RecipeLike) -> tuple[dict[str, Any], Written | None]:
             reason = system_reason(error)
             message = _("The recipe {recipe} cannot be read: {reason}.").format(recipe=recipe, reason=reason)
             raise RecipeError(message) from None
-        document, written = read_yaml(content, str(recipe))
+        document, written = _parse(content, str(recipe))
     if document is not None and not isinstance(document, dict):
         raise RecipeError(
             _("The recipe {recipe} does not consist of sections.").format(recipe=recipe),
             hint=_("Sections: {sections}.").format(sections=", ".join(Recipe.model_fields)),
         )
-    return {section: {} if options is None else options for section, options in (document or {}).items()}, written
+    copied = copy.deepcopy(document or {})  # since it is parsed once for all variants of a recipe
+    return {section: {} if options is None else options for section, options in copied.items()}, written
+
+
+@lru_cache(maxsize=8)
+def _parse(content: str, name: str) -> tuple[Any, Written]:
+    return read_yaml(content, name)
