@@ -100,9 +100,9 @@ def short_labels(variants: Sequence[VariantResult]) -> dict[str, str]:
 def points(effect: MeasuredEffect) -> str:
     """Return an effect on accuracy in percentage points with its interval: +2.1 (+0.8 to +3.6)."""
     if effect.interval is None:
-        return localized(effect.difference * 100, "+.1f")
+        return localized(effect.difference * 100, "+z.1f")
     low, high = effect.interval
-    return _("{value:+.1f} ({low:+.1f} to {high:+.1f})").format(
+    return _("{value:+z.1f} ({low:+z.1f} to {high:+z.1f})").format(
         value=effect.difference * 100, low=low * 100, high=high * 100
     )
 
@@ -110,9 +110,9 @@ def points(effect: MeasuredEffect) -> str:
 def loss(effect: MeasuredEffect) -> str:
     """Return an effect on log loss with its interval: -0.031 (-0.052 to -0.010)."""
     if effect.interval is None:
-        return localized(effect.difference, "+.3f")
+        return localized(effect.difference, "+z.3f")
     low, high = effect.interval
-    return _("{value:+.3f} ({low:+.3f} to {high:+.3f})").format(value=effect.difference, low=low, high=high)
+    return _("{value:+z.3f} ({low:+z.3f} to {high:+z.3f})").format(value=effect.difference, low=low, high=high)
 
 
 def p_value(value: float | None) -> str:

@@ -28,6 +28,8 @@ from kilat.runtime.array_types import Doubles
 
 _ROW = 44
 _WHISKER = 4
+_FAR_OUT = 4
+"""So many times as far as the upper quartile, an interval stands far out."""
 _LETTER = 7.8  # pixels, as text_width counts
 
 
@@ -60,9 +62,8 @@ def forest(effects: Sequence[VariantComparison], measure: str, labels: Mapping[s
 
 def _limit(found: Sequence[MeasuredEffect], scale: float) -> float:
     """Return how far the axis goes to both sides: as far as the intervals, but for those that stand far out."""
-    ends = [max(map(abs, (one.difference, *(one.interval or ())))) for one in found]
-    _low, high = curves.visible_range(np.array([0.0, *ends]))
-    return max(high * scale * 1.06, 1e-6)
+    ends = np.array([max(map(abs, (one.difference, *(one.interval or ())))) for one in found])
+    return max(float(ends[ends <= _FAR_OUT * np.quantile(ends, 0.75)].max()) * scale * 1.06, 1e-6)
 
 
 def _draw_scale(plot: Plot, limit: float) -> None:
@@ -97,7 +98,7 @@ def _draw_effect(plot: Plot, height: float, name: str, effect: MeasuredEffect, *
 
 
 def courses(variants: Sequence[VariantResult], key: str, labels: Mapping[str, str]) -> Markup | None:
-    """Draw the mean of a value of held-out pictures by epoch, with bands from the lowest to the highest seed.
+    """Draw the mean of a value on validation pictures by epoch, with bands from the lowest to the highest seed.
 
     Args:
         variants: those that have it are drawn.
@@ -105,7 +106,7 @@ def courses(variants: Sequence[VariantResult], key: str, labels: Mapping[str, st
         labels: what to call the variants, by their names.
     """
     found: dict[str, CurveBand] = {labels[one.name]: one.curves[key] for one in variants if key in one.curves}
-    titles = {"loss": _("Loss of held-out pictures"), "accuracy": _("Accuracy on held-out pictures")}
+    titles = {"loss": _("Validation loss"), "accuracy": _("Validation accuracy")}
     return curves.compared(
         {name: (np.array(one.epochs), np.array(one.mean)) for name, one in found.items()},
         titles[key],

@@ -132,7 +132,7 @@ class VariantResult(Section):
         dropped: whether a budget gave it up before all seeds.
         folders: of its runs, relative to the lab.
         notes: on its trials, such as a loss that was not finite.
-        curves: ``loss`` and ``accuracy`` of held-out pictures by epoch, where it was trained by gradient.
+        curves: ``loss`` and ``accuracy`` of validation pictures by epoch, where it was trained by gradient.
     """
 
     name: str

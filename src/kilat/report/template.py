@@ -136,8 +136,8 @@ def number(value: object, digits: int = 3) -> str:
 
 
 def signed(value: object, digits: int) -> str:
-    """Return a number with its sign as text; a dash where it is undefined."""
-    return localized(value, f"+.{digits}f") if defined(value) else "–"
+    """Return a number with its sign as text, never minus zero; a dash where it is undefined."""
+    return localized(value, f"+z.{digits}f") if defined(value) else "–"
 
 
 def count(value: object) -> str:
