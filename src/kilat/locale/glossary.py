@@ -368,13 +368,16 @@ def find_terms(text: str) -> Iterator[tuple[re.Match[str], str]]:
     """Yield where terms stand in a text of the language of the environment, each with its key.
 
     Of terms that overlap the longest counts: "calibration set" is no "calibration". Plain ones are left out, and so is
-    what belongs to an option, a path or a quoted name.
+    what belongs to an option, a path or a quoted name, or is an abbreviation but for its capitals: a Mac is no MAC.
     """
-    keys = {_(name).casefold(): key for key, term in GLOSSARY.items() for name in (term.name, *term.others)}
+    named = [(_(name), key) for key, term in GLOSSARY.items() for name in (term.name, *term.others)]
+    keys = {name.casefold(): key for name, key in named}
+    abbreviations = {name.casefold(): name for name, _key in named if name[1:] != name[1:].lower()}
     names = "|".join(re.escape(name) for name in sorted(keys, key=len, reverse=True))
     for match in re.finditer(rf"(?<![\w.'’“/=-])(?:{names})(?![\w'’”/=-])", text, re.IGNORECASE):
-        key = keys[match.group().casefold()]
-        if not GLOSSARY[key].is_plain:
+        found = match.group()
+        key = keys[found.casefold()]
+        if not GLOSSARY[key].is_plain and abbreviations.get(found.casefold(), found) == found:
             yield match, key
 
 

@@ -19,6 +19,10 @@ def test_options_paths_and_quoted_names_are_no_words(text):
     assert not list(find_terms(text))
 
 
+def test_abbreviations_have_their_capitals():
+    assert [key for _match, key in find_terms("On a macs, 3 MACs")] == ["macs"]
+
+
 def test_plain_words_are_not_pointed_out_but_can_be_looked_up():
     assert not list(find_terms("An epoch of one class"))
     assert look_up("epoch") == "epoch"
