@@ -15,7 +15,7 @@ from kilat.features.extract import suggested_size
 from kilat.features.pixels import natural_size
 from kilat.lab.layer_changes import CHANGES, change_layers
 from kilat.lab.variants import Proposal, grid
-from kilat.locale import _
+from kilat.locale import _, localized
 from kilat.recipe import Recipe, RecipeLike
 from kilat.recipe.words.instead import as_yaml
 
@@ -52,7 +52,7 @@ class Asked(BaseModel):
             return ", ".join(self.variants)
         ((option, values),) = (self.vary or self.times or self.layers).items()
         if self.times:
-            return f"{option} {', '.join(f'× {value:g}' for value in values)}"
+            return f"{option} " + ", ".join(f"× {localized(value, 'g')}" for value in values)
         return f"{option}={','.join(map(as_yaml, values))}"
 
 

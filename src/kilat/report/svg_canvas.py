@@ -11,6 +11,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import ArrayLike
 
+from kilat.locale import localized
 from kilat.report.palette import DAY, LAYER_COLOURS
 from kilat.runtime.array_types import Doubles
 
@@ -250,7 +251,7 @@ def tick_values(low: float, high: float) -> list[float]:
 def percent_label(share: float) -> str:
     """Return a share as per cent, with a decimal only where it is needed: 90%, 97.5%."""
     digits = 0 if abs(share * 100 - round(share * 100)) < 1e-6 else 1
-    return f"{share:.{digits}%}"
+    return localized(share, f".{digits}%")
 
 
 def spaced_apart(pixels: Doubles, gap: float) -> list[int]:
