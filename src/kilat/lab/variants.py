@@ -119,7 +119,7 @@ def grid(recipe: RecipeLike, values: Values) -> list[Proposal]:
     paths = [recipes.option_paths(recipe, {key: given[0]}).get(key, key) for key, given in values.items()]
     if twice := sorted({path for path in paths if paths.count(path) > 1}):
         raise _varied_twice(twice[0])
-    labels, combinations = _labels(paths), list(itertools.product(*values.values()))
+    labels, combinations = recipes.short_paths(paths), list(itertools.product(*values.values()))
     names = (
         ", ".join(f"{label}={_short(value)}" for label, value in zip(labels, chosen, strict=True))
         for chosen in combinations
@@ -248,16 +248,6 @@ def _arguments(recipe: RecipeLike, given: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     choices = [f"{key}={as_yaml(value)}" for key, value in given.items()]
     return ("--recipe", str(recipe), *(part for choice in choices for part in ("--set", choice)))
-
-
-def _labels(paths: Sequence[str]) -> list[str]:
-    """Return the last parts of paths, as many as tell them apart; ``name`` says nothing by itself."""
-    parts = [path.split(".") for path in paths]
-    parts = [one[:-1] if one[-1] == "name" and len(one) > 1 else one for one in parts]
-    length = 1
-    while len({tuple(one[-length:]) for one in parts}) < len(parts) and length < max(map(len, parts)):
-        length += 1
-    return [".".join(one[-length:]) for one in parts]
 
 
 def _short(value: Any) -> str:

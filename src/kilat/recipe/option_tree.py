@@ -1,6 +1,7 @@
 """The tree of options: every option by its path, and the section that stands at a path."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -12,10 +13,23 @@ from kilat.recipe.network import KINDS
 from kilat.recipe.section import Section
 from kilat.recipe.sections import Recipe
 
+_DOT = re.compile(r"\.(?!\d+(?:\.|$))")
+"""Between parts of a path; a number belongs to the list before it."""
+
 
 def option_paths(sections: Iterable[str]) -> list[str]:
     """Return all options of some sections by their full path; a group of options follows its members."""
     return [path for name in sections for path in _paths_of(name)]
+
+
+def short_paths(paths: Sequence[str]) -> list[str]:
+    """Return the last parts of paths, as many as tell them apart; ``name`` says nothing by itself."""
+    parts = [_DOT.split(path) for path in paths]
+    parts = [one[:-1] if one[-1] == "name" and len(one) > 1 else one for one in parts]
+    length = 1
+    while len({tuple(one[-length:]) for one in parts}) < len(parts) and length < max(map(len, parts)):
+        length += 1
+    return [".".join(one[-length:]) for one in parts]
 
 
 def is_switch(path: str) -> bool:

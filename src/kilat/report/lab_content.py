@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from kilat.locale import _, localized, ngettext
 from kilat.locale.lists import listed
+from kilat.recipe import short_paths
 from kilat.report.lab_results import MOST_MORE, LabResults, MeasuredEffect, VariantComparison, VariantResult
 
 TOLD = ("better", "worse", "mixed")
@@ -88,7 +89,7 @@ def option_names(variants: Sequence[VariantResult]) -> list[str]:
     options = list(variants[0].options)
     if not options or any(list(variant.options) != options for variant in variants):
         return []
-    return [option.rpartition(".")[2] for option in options]
+    return short_paths(options)
 
 
 def short_labels(variants: Sequence[VariantResult]) -> dict[str, str]:

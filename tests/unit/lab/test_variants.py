@@ -64,6 +64,10 @@ class TestGrid:
         first, *_others = candidates("small-cnn", model__l2=[0, 1e-4], fit__optimizer__name=["sgd", "adam"])
         assert first.name == "l2=0, optimizer=sgd"
 
+    def test_a_layer_is_named_with_its_list(self):
+        found = candidates("small-cnn", model__layers__2=["max_pool", "avg_pool"])
+        assert [one.name for one in found] == ["layers.2=max_pool", "layers.2=avg_pool"]
+
     def test_names_of_files_are_all_different(self):
         values = [[1e-4, n * 1e-6] for n in range(1, 12)]
         found = candidates("transfer", head__l2=values)
