@@ -54,9 +54,9 @@ _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"[~+-]?\d[\d.,]*(e-\d+)?")
 _ELLIPSIS = "…"
 _STAGES = re.compile(r"^\w[^:]*(:| \.+) [\d.,]+ \w+\n", re.MULTILINE)
-_WRITES = re.compile(r" > |sed -i")
-_NEEDS_FLOWERS = ("flowers", "daisy.jpg")
-"""Words of commands that are for flowers alone."""
+_WRITES = re.compile(r" > |sed -i|^\$ python ")
+_NEEDS_FLOWERS = re.compile(r"\bflowers(?!-)|daisy\.jpg")
+"""What commands for flowers alone name; flowers-dense is a recipe."""
 _PHOTOS = {
     "daisy.jpg": "daisy/100080576_f52e8ee070_n.jpg", "rose.jpg": "roses/1485142251_ca89254442.jpg",
     "bud.jpg": "tulips/13857267684_d2a4b2630f_n.jpg",
@@ -124,7 +124,7 @@ def language_of(page: Path) -> str:
 
 def output(example: Example, folder: Path, language: str) -> list[str]:
     """Run an example, and return its output, or what is shown where the pictures are not here."""
-    if any(word in example.command for word in _NEEDS_FLOWERS) and not (folder / "flowers").exists():
+    if _NEEDS_FLOWERS.search(example.command) and not (folder / "flowers").exists():
         print(f"  not run, without flowers: {example.command}")
         return example.shown
     environment = {
