@@ -37,6 +37,7 @@ TORCH_ROOMS = ("fit", "model")
 TORCH = {"torch", "torchvision", "timm"}
 DOORS = {
     "kilat.cli.networks": {"model"},
+    "kilat.lab.trained_trials": {"fit"},
     "kilat.learn.backbone": {"model"},
     "kilat.learn.device": {"model"},
     "kilat.learn.finetune": {"fit"},

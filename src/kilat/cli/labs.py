@@ -191,5 +191,5 @@ def _print_questions(*, as_json: bool) -> None:
         show.print_json({"questions": found})
         return
     widest = max(map(len, found))
-    for name, asked in found.items():
-        print(wrapped("; ".join(asked.values()), " " * (widest + 2), first=f"{name:<{widest}}  "))
+    for name, forms in found.items():
+        print(wrapped("; ".join(forms.values()), " " * (widest + 2), first=f"{name:<{widest}}  "))

@@ -20,7 +20,7 @@ from kilat.data.catalog import Source
 from kilat.data.split import Part, folds
 from kilat.errors import SourceError
 from kilat.lab.answers import Trial
-from kilat.lab.lab_folder import LabFolder, PlannedVariant
+from kilat.lab.lab_folder import LabFolder, PlannedTrial, PlannedVariant
 from kilat.learn.frozen import Extracted, extract
 from kilat.learn.time_budget import UNLIMITED
 from kilat.locale import _
@@ -33,9 +33,6 @@ from kilat.runtime.timer import Timer
 from kilat.verbs import run_folder
 
 ANSWERS, TRIAL = "answers.csv", "trial.json"
-
-Task = tuple[PlannedVariant, int]
-"""A variant and a seed."""
 
 
 def is_finished(path: Path) -> bool:
@@ -56,7 +53,7 @@ class HeadTrials:
         self.lab, self.source = lab, source
         self._extracted = {} if first is None else {_features_key(first.recipe): first}
 
-    def run(self, tasks: Sequence[Task], progress: Progress, done: Callable[[Task], bool]) -> None:
+    def run(self, tasks: Sequence[PlannedTrial], progress: Progress, done: Callable[[PlannedTrial], bool]) -> None:
         """Run trials; those on the same features together.
 
         Args:
@@ -88,11 +85,15 @@ class HeadTrials:
         return _Pictures(part, components.scores, len(self.lab.classes))
 
     def _run(
-        self, tasks: Sequence[Task], heads: Mapping[str, Head], pictures: "_Pictures", done: Callable[[Task], bool]
+        self,
+        tasks: Sequence[PlannedTrial],
+        heads: Mapping[str, Head],
+        pictures: "_Pictures",
+        done: Callable[[PlannedTrial], bool],
     ) -> bool:
         """Run trials on the same scores, in a thread per core; return whether to go on."""
 
-        def one(task: Task) -> Task:
+        def one(task: PlannedTrial) -> PlannedTrial:
             variant, seed = task
             self._trial(variant, seed, heads[variant.slug], pictures)
             return task
@@ -175,8 +176,8 @@ def _features_key(recipe: Recipe) -> str:
     return recipe.features.model_dump_json()
 
 
-def _grouped(tasks: Sequence[Task], key: Callable[[Task], str]) -> dict[str, list[Task]]:
-    groups: dict[str, list[Task]] = {}
+def _grouped(tasks: Sequence[PlannedTrial], key: Callable[[PlannedTrial], str]) -> dict[str, list[PlannedTrial]]:
+    groups: dict[str, list[PlannedTrial]] = {}
     for task in tasks:
         groups.setdefault(key(task), []).append(task)
     return groups

@@ -54,6 +54,10 @@ class PlannedVariant(_Document):
     command: str
 
 
+PlannedTrial = tuple[PlannedVariant, int]
+"""A variant and a seed."""
+
+
 class Plan(_Document):
     """What was asked for.
 

@@ -10,7 +10,7 @@ from kilat.evaluate.metrics import SMALLEST_PROBABILITY
 from kilat.lab.answers import Trial
 from kilat.lab.halving import Standing, kept_count, ranked
 from kilat.lab.head_trials import HeadTrials
-from kilat.lab.lab_folder import LabFolder, PlannedVariant
+from kilat.lab.lab_folder import LabFolder, PlannedTrial, PlannedVariant
 from kilat.lab.results import drop, read, unfinished
 from kilat.lab.trained_trials import TrainedTrials, write_failure
 from kilat.lab.trial_processes import TrialProcesses
@@ -24,13 +24,10 @@ from kilat.runtime.memory import available_memory
 from kilat.runtime.progress import Progress, Stage
 from kilat.runtime.worker_processes import MEMORY
 
-Task = tuple[PlannedVariant, int]
-"""A variant and a seed."""
-
 _COPIES = 2
 """Of the decoded pictures that a training may hold at once."""
 
-RunTasks = Callable[[Sequence[Task], Callable[[Task], None]], None]
+RunTasks = Callable[[Sequence[PlannedTrial], Callable[[PlannedTrial], None]], None]
 """Runs trials, and calls a function after each."""
 
 
@@ -71,7 +68,7 @@ def run_trials(
 
     with TrialProcesses(TrainedTrials(lab.path, given), min(workers, len(left)), lost) as processes:
 
-        def run_trained(tasks: Sequence[Task], done: Callable[[Task], None]) -> None:
+        def run_trained(tasks: Sequence[PlannedTrial], done: Callable[[PlannedTrial], None]) -> None:
             numbered = [(numbers[variant.name], seed) for variant, seed in tasks]
             variants = lab.plan.variants
             processes.run(numbered, lambda task: done((variants[task[0]], task[1])), deadline)
@@ -100,10 +97,10 @@ def _fit_heads(
     heads: HeadTrials,
     deadline: Deadline | None,
     progress: Progress,
-    tasks: Sequence[Task],
-    done: Callable[[Task], None],
+    tasks: Sequence[PlannedTrial],
+    done: Callable[[PlannedTrial], None],
 ) -> None:
-    def report(task: Task) -> bool:
+    def report(task: PlannedTrial) -> bool:
         done(task)
         return deadline is None or deadline.remaining() > 0
 
@@ -131,7 +128,7 @@ class _Count:
     def __init__(self, stage: Stage, total: int) -> None:
         self.stage, self.finished, self.total = stage, 0, total
 
-    def done(self, task: Task) -> None:
+    def done(self, task: PlannedTrial) -> None:
         """Show that one more trial is done."""
         self.finished += 1
         self.stage.advance(self.finished, self.total, task[0].name)

@@ -1,4 +1,4 @@
-"""Ready-made comparisons by the name of a technique: ``questions.yaml``, asked of a recipe."""
+"""Ready-made comparisons by the name of a technique: ``questions.yaml``, put to of a recipe."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -22,13 +22,13 @@ from kilat.recipe.words.instead import as_yaml
 Kind = Literal["trained", "frozen"]
 
 TRAINED, FROZEN = "small-cnn", "transfer"
-"""The recipes that a question is asked of where none is named."""
+"""The recipes that a question is put to where none is named."""
 LARGE, PHOTO_SIDE = 64, 48
 """Of larger pictures, in pixels, the small network gets colours and pictures of this side."""
 
 
-class Asked(BaseModel):
-    """How a question is asked; one of the four."""
+class Form(BaseModel):
+    """How a question is put: one of the four."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,9 +39,9 @@ class Asked(BaseModel):
     as_given: bool = False
 
     @model_validator(mode="after")
-    def _one(self) -> "Asked":
+    def _one(self) -> "Form":
         if sum(map(bool, (self.vary, self.times, self.layers, self.variants))) != 1:
-            raise ValueError("is asked in one way")
+            raise ValueError("is put in one way")
         if not self.layers.keys() <= CHANGES.keys():
             raise ValueError("changes layers in a way that there is none of")
         return self
@@ -57,16 +57,16 @@ class Asked(BaseModel):
 
 
 class Question(BaseModel):
-    """A question, under its other names too, asked of the two kinds of recipes."""
+    """A question, under its other names too, put to the two kinds of recipes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     also: list[str] = Field(default_factory=list)
-    trained: Asked | None = None
-    frozen: Asked | None = None
+    trained: Form | None = None
+    frozen: Form | None = None
 
-    def asked(self, kind: Kind) -> Asked | None:
-        """Return how it is asked of a kind of recipe; None where it makes no sense there."""
+    def form(self, kind: Kind) -> Form | None:
+        """Return how it is put to a kind of recipe; None where it makes no sense there."""
         return self.trained if kind == "trained" else self.frozen
 
 
@@ -78,10 +78,10 @@ def questions() -> dict[str, Question]:
 
 
 def listed() -> dict[str, dict[Kind, str]]:
-    """Return the variants of every question in few words, by the kind of recipe that it is asked of."""
+    """Return the variants of every question in few words, by the kind of recipe that it is put to."""
     kinds: tuple[Kind, ...] = ("trained", "frozen")
     return {
-        name: {kind: str(asked) for kind in kinds if (asked := question.asked(kind))}
+        name: {kind: str(form) for kind in kinds if (form := question.form(kind))}
         for name, question in questions().items()
     }
 
@@ -109,7 +109,7 @@ def proposals(
 
     Args:
         question: its name.
-        recipe: that it is asked of; None for one that it makes sense of.
+        recipe: that it is put to; None for one that it makes sense of.
         overrides: options that hold for all variants.
         source: the pictures, whose size decides what is small.
 
@@ -120,12 +120,12 @@ def proposals(
     base = _default(found, source) if recipe is None else recipe
     chosen = recipes.load(base, dict(overrides))
     kind: Kind = "trained" if chosen.model is not None or chosen.is_finetuning else "frozen"
-    asked = found.asked(kind)
-    if chosen.is_finetuning and not _is_valid(asked, chosen):
-        asked = found.frozen if _is_valid(found.frozen, chosen) else None
-    if asked is None:
+    form = found.form(kind)
+    if chosen.is_finetuning and not _is_valid(form, chosen):
+        form = found.frozen if _is_valid(found.frozen, chosen) else None
+    if form is None:
         raise _foreign(title, found, kind)
-    variants = list(_different(_variants(asked, base, chosen, source), overrides))
+    variants = list(_different(_variants(form, base, chosen, source), overrides))
     if len(variants) < 2:
         raise RecipeError(
             _("The question '{name}' changes nothing in this recipe.").format(name=title),
@@ -137,7 +137,7 @@ def proposals(
 
 
 def _default(question: Question, source: Source) -> RecipeLike:
-    """Return the recipe that a question is asked of where none is named; a small network is made fit for photos."""
+    """Return the recipe that a question is put to where none is named; a small network is made fit for photos."""
     if question.frozen is not None:
         return FROZEN
     if natural_size(source) <= LARGE:
@@ -145,11 +145,11 @@ def _default(question: Question, source: Source) -> RecipeLike:
     return recipes.load(TRAINED, {"input.size": PHOTO_SIDE, "input.colour": "rgb"})
 
 
-def _is_valid(asked: "Asked | None", recipe: Recipe) -> bool:
+def _is_valid(form: "Form | None", recipe: Recipe) -> bool:
     """Return whether a question's options are options of a fine-tuned backbone, which lists no layers."""
-    if asked is None or asked.layers:
+    if form is None or form.layers:
         return False
-    options = [*asked.vary, *asked.times, *(option for one in asked.variants.values() for option in one)]
+    options = [*form.vary, *form.times, *(option for one in form.variants.values() for option in one)]
     return all(option.partition(".")[0] in recipe.sections for option in options)
 
 
@@ -168,23 +168,23 @@ def _foreign(name: str, question: Question, kind: Kind) -> RecipeError:
     )
 
 
-def _variants(asked: Asked, base: RecipeLike, recipe: Recipe, source: Source) -> Iterator[Proposal]:
-    if asked.vary:
-        yield from grid(base, asked.vary)
-    elif asked.times:
-        ((option, factors),) = asked.times.items()
+def _variants(form: Form, base: RecipeLike, recipe: Recipe, source: Source) -> Iterator[Proposal]:
+    if form.vary:
+        yield from grid(base, form.vary)
+    elif form.times:
+        ((option, factors),) = form.times.items()
         yield from grid(base, {option: [_times(recipe, option, factor, source) for factor in factors]})
-    elif asked.variants:
-        yield from (Proposal(name, options, base) for name, options in asked.variants.items())
+    elif form.variants:
+        yield from (Proposal(name, options, base) for name, options in form.variants.items())
     else:
-        ((what, values),) = asked.layers.items()
+        ((what, values),) = form.layers.items()
         if recipe.model is None or not recipe.model.layers:
             raise RecipeError(_("The question changes layers, of which this recipe lists none."))
         for value in values:
             name = f"{what}={as_yaml(value)}"
             yield Proposal(name, {}, change_layers(recipe, what, value), {what: as_yaml(value)})
-    if asked.as_given:
-        yield Proposal(_("as given"), {}, recipe, dict.fromkeys(asked.layers, _("as given")))
+        if form.as_given:
+            yield Proposal(f"{what}=given", {}, recipe, {what: "given"})
 
 
 def _times(recipe: Recipe, option: str, factor: float, source: Source) -> float:

@@ -11,7 +11,7 @@ from kilat.runtime.deadline import Deadline
 from kilat.runtime.signals import Stopped
 from kilat.runtime.worker_processes import WorkerProcesses
 
-Task = tuple[int, int]
+TrialNumber = tuple[int, int]
 """The number of a variant, and a seed."""
 
 
@@ -24,9 +24,9 @@ class TrialProcesses:
         lost: called with a trial whose process died twice, such as for lack of memory.
     """
 
-    def __init__(self, trials: TrainedTrials, count: int, lost: Callable[[Task], None]) -> None:
+    def __init__(self, trials: TrainedTrials, count: int, lost: Callable[[TrialNumber], None]) -> None:
         self._trials, self._count, self._lost = trials, count, lost
-        self._workers: WorkerProcesses[Task, None] | None = None
+        self._workers: WorkerProcesses[TrialNumber, None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -34,7 +34,9 @@ class TrialProcesses:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def run(self, tasks: Sequence[Task], done: Callable[[Task], None], deadline: Deadline | None = None) -> None:
+    def run(
+        self, tasks: Sequence[TrialNumber], done: Callable[[TrialNumber], None], deadline: Deadline | None = None
+    ) -> None:
         """Run trials until all are done, or time is over; those that go on then are ended.
 
         Args:
@@ -49,7 +51,7 @@ class TrialProcesses:
                 self._trials(task)
                 done(task)
             return
-        waiting, suspects = deque(tasks), deque[Task]()
+        waiting, suspects = deque(tasks), deque[TrialNumber]()
         while waiting and not _is_over(deadline):
             suspects += self._side_by_side(waiting, done, deadline)
         while suspects and not _is_over(deadline):
@@ -59,10 +61,10 @@ class TrialProcesses:
                 done(died)
 
     def _side_by_side(
-        self, waiting: deque[Task], done: Callable[[Task], None], deadline: Deadline | None
-    ) -> list[Task]:
+        self, waiting: deque[TrialNumber], done: Callable[[TrialNumber], None], deadline: Deadline | None
+    ) -> list[TrialNumber]:
         """Run trials until none is left, time is over, or a process dies; return those that ran when one died."""
-        running: dict[Future[None], Task] = {}
+        running: dict[Future[None], TrialNumber] = {}
         while waiting or running:
             while waiting and len(running) < self._count:
                 task = waiting.popleft()
@@ -80,7 +82,7 @@ class TrialProcesses:
                 return [*died, *running.values()]
         return []
 
-    def _is_done(self, future: "Future[None]", task: Task, done: Callable[[Task], None]) -> bool:
+    def _is_done(self, future: "Future[None]", task: TrialNumber, done: Callable[[TrialNumber], None]) -> bool:
         try:
             future.result()
         except (BrokenProcessPool, Stopped):
@@ -88,7 +90,7 @@ class TrialProcesses:
         done(task)
         return True
 
-    def _pool(self) -> WorkerProcesses[Task, None]:
+    def _pool(self) -> WorkerProcesses[TrialNumber, None]:
         if self._workers is None:
             self._workers = WorkerProcesses(self._trials, self._count)
         return self._workers

@@ -22,7 +22,7 @@ def variants(question, recipe=None, source=SMALL, **overrides):
 
 
 @pytest.mark.parametrize("name", questions())
-def test_every_question_has_valid_variants_in_the_recipe_that_it_is_asked_of(name):
+def test_every_question_has_valid_variants_in_the_recipe_that_it_is_put_to(name):
     found = variants(name)
     assert len(found) >= 2
     question = questions()[name]
