@@ -140,7 +140,7 @@ def _facts(layer: LayerOutput) -> list[str]:
     ]
     if numbers["zero_share"] >= 0.0005:
         facts.append(_("{share} zeros").format(share=percent(numbers["zero_share"])))
-    if dead := numbers["zero_channels"]:
+    if (dead := numbers["zero_channels"]) and layer.values.ndim > 1:
         facts.append(ngettext("{n} channel of zeros alone", "{n} channels of zeros alone", dead).format(n=count(dead)))
     return facts + ([_("in {layer}").format(layer=layer.inside)] if layer.inside else [])
 
