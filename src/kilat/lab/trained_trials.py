@@ -25,13 +25,14 @@ from kilat.locale.notes import Note
 from kilat.recipe import Recipe
 from kilat.runtime.array_types import Ints
 from kilat.runtime.cores import at_most_cores
+from kilat.runtime.file_lock import file_lock
 from kilat.runtime.files import write_json
 from kilat.runtime.peak_memory import PeakMemory
 from kilat.runtime.signals import Stopped
 from kilat.runtime.timer import Timer
 from kilat.verbs import run_folder, train
 
-TRIAL, FAILURE = "trial.json", "failure.json"
+TRIAL, FAILURE, LOCK = "trial.json", "failure.json", ".lock"
 
 _OF_TRAINING = {
     "loss_not_finite", "batch_norm_unsettled", "micro_batches", "micro_batches_batch_norm", "stopped_before_averaging",
@@ -114,7 +115,11 @@ class TrainedTrials:
         variant = self.lab.plan.variants[number]
         path = self.lab.trial_path(variant, seed)
         path.mkdir(parents=True, exist_ok=True)
-        with at_most_cores(self.lab.plan.threads), cpu_threads(self.lab.plan.threads):
+        threads = self.lab.plan.threads
+        # A process whose parent was killed goes on for a moment, perhaps with this very trial.
+        with file_lock(path / LOCK), at_most_cores(threads), cpu_threads(threads):
+            if is_finished(path):
+                return
             try:
                 self._run(path, self.lab.recipe(variant), variant, seed)
             except Stopped:
