@@ -186,8 +186,9 @@ def _mirrored(found: Effect) -> Effect:
 
 def _by_group(differences: TrialDifferences) -> tuple[Doubles, Doubles]:
     """Return the sum of the differences of every group, and how many they are, with the two groups more of a share."""
-    groups = np.unique(differences.groups, return_inverse=True)[1]
-    sums, counts = np.bincount(groups, differences.values), np.bincount(groups).astype(np.float64)
+    counts = np.bincount(differences.groups).astype(np.float64)
+    sums = np.bincount(differences.groups, differences.values)[counts > 0]
+    counts = counts[counts > 0]
     if differences.is_share:
         size = counts.mean()
         sums, counts = np.append(sums, [size, -size]), np.append(counts, [size, size])
@@ -198,21 +199,20 @@ def _variance(differences: TrialDifferences, sums: Doubles, counts: Doubles, tri
     """Return the variance of the mean difference, and what it is made of."""
     n, middle = counts.sum(), sums.sum() / counts.sum()
     residuals = differences.values - middle
-    trial = np.unique(differences.trials, return_inverse=True)[1]
-    group = np.unique(differences.groups, return_inverse=True)[1]
-    cell = np.unique(group * trials + trial, return_inverse=True)[1]
-    by_trial, by_cell, cell_sizes = np.bincount(trial, residuals), np.bincount(cell, residuals), np.bincount(cell)
-    by_group, group_sizes = np.bincount(group, residuals), np.bincount(group)
-
+    cells = differences.groups * (int(differences.trials.max()) + 1) + differences.trials
+    by_group, by_trial, by_cell = (
+        float((np.bincount(clusters, residuals) ** 2).sum())
+        for clusters in (differences.groups, differences.trials, cells)
+    )
     groups = float(((sums - middle * counts) ** 2).sum() / n**2 * len(sums) / (len(sums) - 1))
-    between = float((by_trial**2).sum() / n**2 * trials / (trials - 1))
-    spread = max(0.0, between - float((by_cell**2).sum() / n**2))
+    spread = max(0.0, (by_trial * trials / (trials - 1) - by_cell) / n**2)
     overlap = spread * trials * differences.held_out_ratio
     # What answers about one group in several trials have in common, more trials do not average away.
-    products = float((by_group**2).sum() - (by_cell**2).sum())
-    pairs = float((group_sizes**2).sum() - (cell_sizes**2).sum())
-    share = (group_sizes.astype(np.float64) ** 2).sum() / group_sizes.sum() ** 2
-    lasting = min(groups, max(0.0, products / pairs * share)) if pairs else groups
+    group_sizes, cell_sizes = (np.bincount(clusters).astype(np.float64) for clusters in (differences.groups, cells))
+    squares = float((group_sizes**2).sum())
+    pairs = squares - float((cell_sizes**2).sum())
+    in_common = (by_group - by_cell) / pairs * squares / len(residuals) ** 2 if pairs else groups
+    lasting = min(groups, max(0.0, in_common))
     total = groups + spread + overlap
     uncertain = groups**2 / (len(sums) - 1) + (spread + overlap) ** 2 / (trials - 1)
     return Variance(groups, lasting, spread, overlap, total**2 / uncertain if uncertain else math.inf)

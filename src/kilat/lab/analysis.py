@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kilat.lab.answers import LabAnswers, Trial, Variant
-from kilat.lab.contrasts import FinishedTrials, mean_accuracy, mean_log_loss
+from kilat.lab.contrasts import FinishedTrials
 from kilat.lab.doubts import doubts
 from kilat.lab.effects import Effects, measure_effects
 from kilat.lab.lost_pictures import lost_pictures
@@ -24,7 +24,7 @@ from kilat.report.lab_results import (
     VariantResult,
 )
 
-MOST_PAIRED = 12
+MOST_PAIRED = 8
 """Of more variants only the pairs with the best one are compared besides those with the reference."""
 
 
@@ -120,8 +120,8 @@ def _variant_result(variant: Variant, answers: LabAnswers, finished: FinishedTri
     failures = [failure for failure in answers.failures if failure.variant == variant.name]
     seeds = dict.fromkeys(trial.seed for trial in trials)
     by_seed = [[trial for trial in trials if trial.seed == seed] for seed in seeds]
-    accuracies = [mean_accuracy(some, finished) for some in by_seed]
-    log_losses = [mean_log_loss(some, finished) for some in by_seed]
+    accuracies = [finished.accuracy(some) for some in by_seed]
+    log_losses = [finished.log_loss(some) for some in by_seed]
     curves = {name: _curve(trials, f"validation_{name}") for name in ("loss", "accuracy")}
     return VariantResult(
         name=variant.name,
@@ -131,9 +131,9 @@ def _variant_result(variant: Variant, answers: LabAnswers, finished: FinishedTri
         seeds=len(seeds),
         trials=len(trials),
         effort=trials[0].effort if trials else 1.0,
-        accuracy=mean_accuracy(trials, finished) if trials else None,
+        accuracy=finished.accuracy(trials) if trials else None,
         accuracy_range=(min(accuracies), max(accuracies)) if trials else None,
-        log_loss=mean_log_loss(trials, finished) if trials else None,
+        log_loss=finished.log_loss(trials) if trials else None,
         log_loss_range=(min(log_losses), max(log_losses)) if trials else None,
         failed=len(failures),
         reasons=list(dict.fromkeys(failure.reason for failure in failures)),

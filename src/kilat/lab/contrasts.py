@@ -10,7 +10,7 @@ import numpy as np
 from kilat.evaluate.metrics import SMALLEST_PROBABILITY
 from kilat.evaluate.paired_trials import Effect, TrialDifferences, effect
 from kilat.lab.answers import LabAnswers, Trial
-from kilat.runtime.array_types import Doubles, Flags
+from kilat.runtime.array_types import Doubles, Flags, Ints
 
 
 class TrialKey(NamedTuple):
@@ -52,6 +52,20 @@ class Contrast:
         return effect(self.accuracy), effect(self.log_loss)
 
 
+class Measured(NamedTuple):
+    """The answers of a trial, in the order of the pictures.
+
+    Args:
+        pictures: the held-out ones, rising, ``[m]``.
+        right: which of them are answered rightly, ``[m]``.
+        log_losses: of each, ``[m]``.
+    """
+
+    pictures: Ints
+    right: Flags
+    log_losses: Doubles
+
+
 @dataclass(frozen=True, eq=False)
 class FinishedTrials:
     """The trials that have answers, by variant.
@@ -67,13 +81,42 @@ class FinishedTrials:
         """The trials of each variant, those with the most effort first, in the order of seeds and folds."""
         found: dict[str, dict[TrialKey, Trial]] = {variant.name: {} for variant in self.answers.variants}
         for trial in self.answers.trials:
-            found[trial.variant][TrialKey(trial.effort, trial.seed, trial.fold)] = trial
+            found[trial.variant][_key(trial)] = trial
         return {name: dict(sorted(trials.items(), key=_most_effort_first)) for name, trials in found.items()}
+
+    @cached_property
+    def measured(self) -> Mapping[str, Mapping[TrialKey, Measured]]:
+        """What the trials of each variant answered."""
+        return {
+            name: {key: self._measure(trial) for key, trial in trials.items()}
+            for name, trials in self.by_variant.items()
+        }
+
+    def _measure(self, trial: Trial) -> Measured:
+        order = np.argsort(trial.pictures)
+        pictures = trial.pictures[order]
+        probabilities = np.maximum(trial.label_probability[order].astype(np.float64), SMALLEST_PROBABILITY)
+        return Measured(
+            pictures, trial.predicted[order] == self.answers.pictures.truth[pictures], -np.log(probabilities)
+        )
+
+    @cached_property
+    def groups(self) -> Ints:
+        """The group of near-duplicates of every picture, from 0."""
+        return np.unique(self.answers.pictures.groups, return_inverse=True)[1].astype(np.int64)
 
     def fullest(self, name: str) -> list[Trial]:
         """Return the trials of a variant that it was given the most effort for."""
         trials = list(self.by_variant[name].values())
         return [trial for trial in trials if trial.effort == trials[0].effort]
+
+    def accuracy(self, trials: Sequence[Trial]) -> float:
+        """Return the share of held-out pictures that trials answer rightly, all of their pictures together."""
+        return float(np.concatenate([self.measured[trial.variant][_key(trial)].right for trial in trials]).mean())
+
+    def log_loss(self, trials: Sequence[Trial]) -> float:
+        """Return the mean log loss of the held-out pictures of trials."""
+        return float(np.concatenate([self.measured[trial.variant][_key(trial)].log_losses for trial in trials]).mean())
 
     def common_keys(self, names: Iterable[str]) -> list[TrialKey]:
         """Return the trials that all of these variants have finished, with the most effort that all were given."""
@@ -90,53 +133,32 @@ class FinishedTrials:
         keys = self.common_keys(weights)
         if not keys:
             return None
+        factors = np.array(list(weights.values()))
         rights, losses = [], []
         for key in keys:
-            trials = [self.by_variant[name][key] for name in weights]
-            rights.append(_weighted([self.right(trial) for trial in trials], list(weights.values())))
-            losses.append(_weighted([self.losses(trial) for trial in trials], list(weights.values())))
-        first = [self.by_variant[next(iter(weights))][key] for key in keys]
-        pictures = np.concatenate([np.sort(trial.pictures) for trial in first])
-        trials_of = np.repeat(np.arange(len(keys)), [len(trial.pictures) for trial in first])
-        ratio = float(np.mean([len(trial.pictures) / max(trial.train_pictures, 1) for trial in first]))
-        groups = self.answers.pictures.groups[pictures]
+            found = [self.measured[name][key] for name in weights]
+            assert len({len(one.pictures) for one in found}) == 1, "trials of one seed hold out the same pictures"
+            # Not a product of matrices, whose last bits depend on the number of threads.
+            rights.append(np.einsum("v,vm->m", factors, np.array([one.right for one in found], np.float64)))
+            losses.append(np.einsum("v,vm->m", factors, np.array([one.log_losses for one in found])))
+        name = next(iter(weights))
+        held_out = [self.measured[name][key].pictures for key in keys]
+        pictures, trials = np.concatenate(held_out), np.repeat(np.arange(len(keys)), list(map(len, held_out)))
+        ratio = np.mean([len(some) / max(self.by_variant[name][key].train_pictures, 1)
+                         for key, some in zip(keys, held_out, strict=True)])  # fmt: skip
+        where = trials, self.groups[pictures], float(ratio)
         return Contrast(
             keys,
             len(np.unique(pictures)),
-            TrialDifferences(np.concatenate(rights), trials_of, groups, ratio, is_share=True),
-            TrialDifferences(np.concatenate(losses), trials_of, groups, ratio),
+            TrialDifferences(np.concatenate(rights), *where, is_share=True),
+            TrialDifferences(np.concatenate(losses), *where),
         )
 
-    def right(self, trial: Trial) -> Flags:
-        """Return which held-out pictures a trial answers rightly, in the order of the pictures."""
-        order = np.argsort(trial.pictures)
-        right: Flags = trial.predicted[order] == self.answers.pictures.truth[trial.pictures[order]]
-        return right
 
-    def losses(self, trial: Trial) -> Doubles:
-        """Return the log losses of a trial's held-out pictures, in the order of the pictures."""
-        probabilities = trial.label_probability[np.argsort(trial.pictures)].astype(np.float64)
-        losses: Doubles = -np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))
-        return losses
-
-
-def mean_accuracy(trials: Sequence[Trial], finished: FinishedTrials) -> float:
-    """Return the share of held-out pictures that some trials answer rightly, each trial's pictures counted."""
-    return float(np.concatenate([finished.right(trial) for trial in trials]).mean())
-
-
-def mean_log_loss(trials: Sequence[Trial], finished: FinishedTrials) -> float:
-    """Return the mean log loss of the held-out pictures of some trials."""
-    return float(np.concatenate([finished.losses(trial) for trial in trials]).mean())
+def _key(trial: Trial) -> TrialKey:
+    return TrialKey(trial.effort, trial.seed, trial.fold)
 
 
 def _most_effort_first(item: tuple[TrialKey, Trial]) -> tuple[float, int, int]:
     key = item[0]
     return -key.effort, key.seed, key.fold
-
-
-def _weighted(values: Sequence[Flags] | Sequence[Doubles], weights: Sequence[float]) -> Doubles:
-    """Return the weighted sum of what variants have picture by picture, which are the same for all of them."""
-    assert len({len(one) for one in values}) == 1, "trials of one seed and fold hold out the same pictures"
-    total: Doubles = np.einsum("v,vm->m", np.asarray(weights, np.float64), np.asarray(values, np.float64))
-    return total

@@ -1,28 +1,35 @@
 """The pictures that other variants lose against the best one, and how many they win."""
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 
-from kilat.lab.contrasts import FinishedTrials
+from kilat.lab.contrasts import FinishedTrials, TrialKey
 from kilat.report.lab_results import LostPicture, LostPictures
+from kilat.runtime.array_types import Doubles, Ints
 
 SHOWN, SHOWN_IN_ALL = 6, 48
 """How many pictures are shown of one variant, and of all of them."""
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class _Balance:
-    """How two variants answer one picture over the trials that held it out."""
+    """How the best variant and another answer every picture, over the trials that both have finished.
 
-    lost: int = 0
-    won: int = 0
-    trials: int = 0
-    gap: float = 0.0
-    answers: list[int] = field(default_factory=list)
-    probabilities: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    Args:
+        keys: of these trials.
+        lost: in how many the best one alone is right, ``[n]``.
+        won: in how many the other alone is, ``[n]``.
+        trials: in how many the picture was held out, ``[n]``.
+        gap: how much more probability the best one gives the true class, the sum over trials, ``[n]``.
+    """
+
+    keys: list[TrialKey]
+    lost: Ints
+    won: Ints
+    trials: Ints
+    gap: Doubles
 
 
 def lost_pictures(best: str, finished: FinishedTrials) -> list[LostPictures]:
@@ -32,66 +39,51 @@ def lost_pictures(best: str, finished: FinishedTrials) -> list[LostPictures]:
         best: the name of the best variant.
         finished: the trials.
     """
-    others = [name for name, trials in finished.by_variant.items() if name != best and trials]
-    balances = {name: _balances(best, name, finished) for name in others}
-    compared = {name: balance for name, balance in balances.items() if balance}
-    shown = min(SHOWN, SHOWN_IN_ALL // max(len(compared), 1))
-    return [_lost(name, balance, finished, shown) for name, balance in compared.items()]
+    others = [name for name in finished.by_variant if name != best and finished.common_keys([best, name])]
+    shown = min(SHOWN, SHOWN_IN_ALL // max(len(others), 1))
+    return [_lost(name, _balance(best, name, finished), finished, shown) for name in others]
 
 
-def _balances(best: str, other: str, finished: FinishedTrials) -> dict[int, _Balance]:
-    """Return how the two answer each picture."""
-    found: dict[int, _Balance] = defaultdict(_Balance)
-    for key in finished.common_keys([best, other]):
-        one, two = finished.by_variant[best][key], finished.by_variant[other][key]
-        order, pictures = np.argsort(two.pictures), np.sort(two.pictures)
-        gaps = one.label_probability[np.argsort(one.pictures)] - two.label_probability[order]
-        rows = zip(
-            pictures.tolist(),
-            finished.right(one).tolist(),
-            finished.right(two).tolist(),
-            gaps.tolist(),
-            two.predicted[order].tolist(),
-            two.probability[order].tolist(),
-            strict=True,
-        )
-        for picture, is_right, is_other_right, gap, predicted, probability in rows:
-            balance = found[picture]
-            balance.trials += 1
-            balance.gap += gap
-            balance.lost += is_right and not is_other_right
-            balance.won += is_other_right and not is_right
-            if not is_other_right:
-                balance.answers.append(predicted)
-                balance.probabilities[predicted].append(probability)
-    return dict(found)
+def _balance(best: str, other: str, finished: FinishedTrials) -> _Balance:
+    """Return how the two answer every picture."""
+    keys, n = finished.common_keys([best, other]), len(finished.answers.pictures.truth)
+    found = _Balance(keys, np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n))
+    for key in keys:
+        one, two = finished.measured[best][key], finished.measured[other][key]
+        found.lost[one.pictures] += one.right & ~two.right
+        found.won[one.pictures] += two.right & ~one.right
+        found.trials[one.pictures] += 1
+        found.gap[one.pictures] += np.exp(-one.log_losses) - np.exp(-two.log_losses)
+    return found
 
 
-def _lost(name: str, balances: dict[int, _Balance], finished: FinishedTrials, shown: int) -> LostPictures:
-    lost = {picture: balance for picture, balance in balances.items() if balance.lost > balance.won}
-    clearest = sorted(lost, key=lambda picture: _clearness(picture, lost[picture]))[:shown]
+def _lost(name: str, balance: _Balance, finished: FinishedTrials, shown: int) -> LostPictures:
+    lost = np.flatnonzero(balance.lost > balance.won)
+    trials = balance.trials[lost]
+    # Those first that are lost in the largest share of trials, then by the largest gap.
+    order = np.lexsort([lost, -balance.gap[lost] / trials, -(balance.lost - balance.won)[lost] / trials])
     return LostPictures(
         variant=name,
         count=len(lost),
-        won=sum(balance.won > balance.lost for balance in balances.values()),
-        shown=[_picture(picture, lost[picture], finished) for picture in clearest],
+        won=int((balance.won > balance.lost).sum()),
+        shown=[_picture(picture, name, balance, finished) for picture in lost[order[:shown]].tolist()],
     )
 
 
-def _clearness(picture: int, balance: _Balance) -> Sequence[float]:
-    """Return what sorts pictures: those first that are lost in the largest share of trials and by the largest gap."""
-    return -(balance.lost - balance.won) / balance.trials, -balance.gap / balance.trials, picture
-
-
-def _picture(picture: int, balance: _Balance, finished: FinishedTrials) -> LostPicture:
-    pictures = finished.answers.pictures
-    predicted = Counter(balance.answers).most_common(1)[0][0]
+def _picture(picture: int, name: str, balance: _Balance, finished: FinishedTrials) -> LostPicture:
+    pictures, given = finished.answers.pictures, list[tuple[int, float]]()
+    for key in balance.keys:
+        trial = finished.by_variant[name][key]
+        for place in np.flatnonzero(trial.pictures == picture):
+            given.append((int(trial.predicted[place]), float(trial.probability[place])))
+    wrong = [(predicted, probability) for predicted, probability in given if predicted != pictures.truth[picture]]
+    commonest = Counter(predicted for predicted, _probability in wrong).most_common(1)[0][0]
     return LostPicture(
         row=int(pictures.rows[picture]),
         path=pictures.paths[picture],
         label=pictures.classes[pictures.truth[picture]],
-        predicted=pictures.classes[predicted],
-        probability=float(np.mean(balance.probabilities[predicted])),
-        wrong=balance.lost,
-        trials=balance.trials,
+        predicted=pictures.classes[commonest],
+        probability=float(np.mean([probability for predicted, probability in wrong if predicted == commonest])),
+        wrong=int(balance.lost[picture]),
+        trials=int(balance.trials[picture]),
     )

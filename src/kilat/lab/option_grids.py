@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kilat.lab.answers import LabAnswers
-from kilat.lab.contrasts import FinishedTrials, mean_accuracy, mean_log_loss
+from kilat.lab.contrasts import FinishedTrials
 from kilat.lab.effects import Effects, measure_effects
 from kilat.report.lab_results import GridCell, OptionEffect, OptionGrid
 
@@ -112,8 +112,8 @@ def _cell(
     return GridCell(
         row=row,
         column=column,
-        accuracy=float(np.mean([mean_accuracy(some, finished) for some in trials])) if is_whole else None,
-        log_loss=float(np.mean([mean_log_loss(some, finished) for some in trials])) if is_whole else None,
+        accuracy=float(np.mean([finished.accuracy(some) for some in trials])) if is_whole else None,
+        log_loss=float(np.mean([finished.log_loss(some) for some in trials])) if is_whole else None,
         interaction=interaction.accuracy if interaction else None,
         log_loss_interaction=interaction.log_loss if interaction else None,
     )
