@@ -84,7 +84,8 @@ DIAGNOSES: dict[str, str | tuple[str, str]] = {
     ),
     "diagnosis_underfitting": N_(
         "Training {training:.0%}, validation {validation:.0%}: the network does not fit its training pictures yet. "
-        "More epochs, a higher learning rate or a larger network help, and less augmentation or dropout."
+        "More epochs, a higher learning rate or a larger network help, and less augmentation, dropout or weight "
+        "penalties."
     ),
     # what the data says
     "diagnosis_suspected_labels": (
