@@ -48,6 +48,10 @@ class Pictures(NamedTuple):
     classes: Ints
     groups: Ints
 
+    def some(self, rows: Ints) -> "Pictures":
+        """Return some of them."""
+        return Pictures(self.features[rows], self.classes[rows], self.groups[rows])
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -101,7 +105,8 @@ def linear(l2: float) -> Fit:
         inputs, queries = (np.column_stack([one, np.ones(len(one))]) for one in (features, others))
         penalty = l2 * np.eye(inputs.shape[1])
         weights = np.linalg.solve(inputs.T @ inputs + penalty, inputs.T @ np.eye(classes)[truth])
-        return 6 * queries @ weights
+        logits: Doubles = 6 * queries @ weights
+        return logits
 
     return fit
 
@@ -206,7 +211,7 @@ def lab(setting: Setting, seed: int) -> Measured:
     values, trials, groups = [], [], []
     for number, held_out in enumerate(splits(setting, pictures.groups, generator)):
         rest = np.setdiff1d(np.arange(setting.pictures), held_out)
-        train, others = (Pictures(*(column[rows] for column in pictures)) for rows in (rest, held_out))
+        train, others = pictures.some(rest), pictures.some(held_out)
         values.append(differences(setting, train, others, generator))
         trials.append(np.full(len(held_out), number))
         groups.append(others.groups)
@@ -234,7 +239,8 @@ def true_difference(setting: Setting) -> Doubles:
     means = []
     for _ in range(TRUE_DRAWS):
         pictures = source.draw(size + TRUE_PICTURES, generator)
-        train, others = (Pictures(*(column[rows] for column in pictures)) for rows in (slice(size), slice(size, None)))
+        rows = np.arange(len(pictures.classes))
+        train, others = pictures.some(rows[:size]), pictures.some(rows[size:])
         means.append(differences(setting, train, others, generator).mean(1))
     truth: Doubles = np.mean(means, axis=0)
     return truth
@@ -312,7 +318,9 @@ def claims(chosen: Sequence[Setting], results: Sequence[Result]) -> None:
             mean, low, high = np.mean(some), np.min(some), np.max(some)
             name = f"{folds} folds × {repeats}" if folds > 1 else f"{repeats} seeds"
             words = f"{mean:.1%} (kinds of labs {low:.1%} to {high:.1%})"
-            measure.verdict(f"{name}: 92% to 98% of the intervals hold the truth", words, LOWEST <= mean <= HIGHEST)
+            measure.verdict(
+                f"{name}: 92% to 98% of the intervals hold the truth", words, bool(LOWEST <= mean <= HIGHEST)
+            )
     for source in SOURCES:
         found = [
             result.found

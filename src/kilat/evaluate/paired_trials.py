@@ -187,8 +187,8 @@ def _mirrored(found: Effect) -> Effect:
 def _by_group(differences: TrialDifferences) -> tuple[Doubles, Doubles]:
     """Return the sum of the differences of every group, and how many they are, with the two groups more of a share."""
     counts = np.bincount(differences.groups).astype(np.float64)
-    sums = np.bincount(differences.groups, differences.values)[counts > 0]
-    counts = counts[counts > 0]
+    sums = np.bincount(differences.groups, differences.values).astype(np.float64)
+    sums, counts = sums[counts > 0], counts[counts > 0]
     if differences.is_share:
         size = counts.mean()
         sums, counts = np.append(sums, [size, -size]), np.append(counts, [size, size])
@@ -225,7 +225,7 @@ def _bootstrap(sums: Doubles, counts: Doubles) -> tuple[float, float]:
     generator = np.random.default_rng(0)
     if len(sums) > MOST_BLOCKS:
         block = generator.permutation(len(sums)) % MOST_BLOCKS
-        sums, counts = np.bincount(block, sums), np.bincount(block, counts)
+        sums, counts = (np.bincount(block, values).astype(np.float64) for values in (sums, counts))
     middle = sums.sum() / counts.sum()
     # What every group adds to the mean of a ratio; their own mean is that ratio.
     shares = middle + (sums - middle * counts) / counts.mean()

@@ -55,5 +55,5 @@ def _more(count: int, times: float | None) -> int | None:
     if times is None or times > MOST_MORE:
         return None
     more = max(1, math.ceil(count * (times - 1)))
-    digits = max(0, len(str(more)) - 2)
-    return math.ceil(more / 10**digits) * 10**digits
+    unit: int = 10 ** max(0, len(str(more)) - 2)
+    return math.ceil(more / unit) * unit
