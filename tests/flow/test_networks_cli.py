@@ -5,9 +5,11 @@ import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from sklearn.datasets import load_digits
 
 import kilat
 from kilat.recipe import built_in, load
@@ -17,6 +19,7 @@ pytest.importorskip("torch", reason="the extra torch is not installed")
 SVG = "{http://www.w3.org/2000/svg}svg"
 SMALL = ("--recipe", "mlp-bn", "--size", "8", "--set", "model.layers.2.dense.units=20")
 NARROW = [{"conv": {"filters": 4, "padding": "same"}}, "max_pool", "flatten", {"dense": "classes"}]
+OPTIONS = {"model.layers": NARROW, "fit.watch": "layers"}
 
 
 @pytest.fixture(autouse=True)
@@ -24,11 +27,17 @@ def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+def picture():
+    """A digit as a file in the current folder."""
+    Image.fromarray((load_digits().images[5] * 15).astype(np.uint8)).save("five.png")
+    return "five.png"
+
+
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory):
     """A network trained for an epoch on all digits."""
     runs = tmp_path_factory.mktemp("runs")
-    return kilat.train("digits", "vgg-cifar", runs=runs, size=8, epochs=1, batch=256, **{"model.layers": NARROW})
+    return kilat.train("digits", "vgg-cifar", runs=runs, size=8, epochs=1, batch=256, **OPTIONS)
 
 
 class TestSummary:
@@ -95,6 +104,54 @@ class TestSummary:
     def test_what_is_drawn_is_said(self, kilat_here):
         done = kilat_here("summary", "mlp-bn", "--size", 8, "--out", "drawn.svg")
         assert done.stdout.endswith("wrote drawn.svg\n")
+
+
+class TestLayers:
+    """What is kept of a training with ``fit.watch: layers``, and what a finished model makes of a picture."""
+
+    def test_are_kept_and_drawn(self, small_run):
+        table, watched = small_run.layers, small_run.metrics.fit.watched
+        assert list(table["layer"]) == [row.layer for row in watched.layers] == ["conv", "batch_norm", "dense"]
+        assert watched.pictures == 64
+        assert table["relative_gradient"].tolist() == [row.relative_gradient for row in watched.layers]
+        page = small_run.report.read_text("utf-8")
+        assert 'id="watched"' in page
+        assert page == small_run.render_report()
+
+    def test_activations_as_a_table_and_a_page(self, kilat_here, small_run):
+        done = kilat_here("activations", small_run.folder, picture())
+        assert done.returncode == 0
+        lines = done.stdout.splitlines()
+        assert lines[0].startswith("five.png: ")
+        assert [line.split()[0] for line in lines[1:-1]] == ["conv", "batch_norm", "max_pool", "flatten", "dense"]
+        page = Path("activations.html").read_text("utf-8")
+        assert page.count("data:image/png;base64,") == 1 + 4 + 3 * 4 + 2  # the picture, filters, maps, units
+        assert len(page) < 2_000_000
+
+    def test_as_files_and_as_json(self, kilat_here, json_lines, small_run):
+        done = kilat_here("activations", small_run.folder, picture(), "--layer", "conv2d", "--out", "maps", "--json")
+        (document,) = json_lines(done.stdout)
+        (layer,) = document["layers"]
+        assert (layer["layer"], layer["shape"]) == ("conv", [8, 8, 4])
+        assert layer["min"] <= layer["mean"] <= layer["max"]
+        assert {path.name for path in Path("maps").iterdir()} == {
+            "000-conv.png", "000-conv-filters.png", "activations.json",
+        }  # fmt: skip
+        assert json.loads(Path("maps/activations.json").read_text("utf-8")) == document
+
+    def test_the_maps_themselves(self, small_run):
+        found = kilat.activations(small_run.folder, picture(), layers=["max_pool", "batch_norm"])
+        assert np.array_equal(found["max_pool"], found["batch_norm"].reshape(4, 2, 4, 2, 4).max((1, 3)))
+        assert found.prediction.label == small_run.classifier.predict(picture())[0].label
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [(["--layer", "conv_7"], "Did you mean 'conv'"), (["--html", "no/such.html"], "there is no folder no")],
+    )
+    def test_refusals(self, kilat_here, small_run, arguments, sentence):
+        done = kilat_here("activations", small_run.folder, picture(), *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert sentence in done.stderr
 
 
 class TestShape:

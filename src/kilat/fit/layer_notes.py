@@ -11,14 +11,21 @@ from kilat.recipe.network_summary import KERNELS
 FAR_APART = 1_000.0
 """By how much the relative gradient of the first layer may be smaller than that of the last.
 
-With one rate for both, the first then changes by 1% of its weights while the last has changed ten times over.
+With one rate for both, the first then changes by 1% of its weights while the last has changed ten times over. The
+built-in networks stay between 0.18 and 9.5 times that of the last (two epochs on digits); eight sigmoids are at 66,000.
 """
 
 HUGE = 1_000.0
-"""How large a gradient may be beside the weights: from here on even a rate of 0.001 replaces them in one update."""
+"""How large a gradient may be beside the weights: from here on even a rate of 0.001 replaces them in one update.
+
+The built-in networks stay below 9.
+"""
 
 WHOLE = 1.0
-"""An update as large as the weights that it changes leaves nothing of what they had learned; 0.001 is usual."""
+"""An update as large as the weights that it changes leaves nothing of what they had learned.
+
+0.001 is usual; the built-in networks stay below 0.04, those that Muon trains at 0.12.
+"""
 
 MOST = 0.5
 """The share of a layer's units that are dead, or of its values that are saturated, from which on most of it is lost."""

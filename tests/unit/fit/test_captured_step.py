@@ -38,6 +38,7 @@ RECIPES = {
     },
     "randaugment": {"augment": {"randaugment": {"operations": 1}, "horizontal_flip": True}},
     "either": {"augment": {"mixup": 0.2, "cutmix": 1.0}},
+    "watch": {"fit": {"watch": "layers", "batch": 3}},
 }  # fmt: skip
 DIVERGING = {
     "fit": {"optimizer": {"name": "sgd", "learning_rate": 7}, "schedule": "constant"},
