@@ -32,6 +32,8 @@ RESAMPLES = 2_000
 MOST_BLOCKS = 400
 """More groups are resampled in so many blocks: the mean of so many hardly leans to a side, and the time stays short."""
 
+_ROUNDING = 1e-9
+
 POWER = 0.8
 """How likely an effect as large as the measured one shall show, where it is said what that takes."""
 
@@ -122,14 +124,16 @@ def effect(differences: TrialDifferences) -> Effect:
     value = float(differences.values.mean())
     if value < 0:
         return _mirrored(effect(replace(differences, values=-differences.values)))
+    if not differences.is_share and not differences.values.any():
+        return Effect(value, None, 1.0, 0.5, None)
     sums, counts = _by_group(differences)
     trials = len(np.unique(differences.trials))
-    if trials < 2 or len(sums) < 2:
+    if trials < 2 or len(sums) < 2 or (np.ptp(differences.values) == 0 and not differences.is_share):
         return Effect(value, None, None, None, None)
     variance = _variance(differences, sums, counts, trials)
     middle, error = float(sums.sum() / counts.sum()), variance.error
-    if error == 0:
-        return Effect(value, None, 1.0, 0.5, variance) if value == 0 else Effect(value, None, None, None, variance)
+    if error <= _ROUNDING * float(np.abs(differences.values).max()):
+        return Effect(value, None, None, None, variance)
     statistic, t = middle / error, stats.t(variance.degrees)
     low, high = middle - Z95 * error, middle + Z95 * error
     if variance.groups:

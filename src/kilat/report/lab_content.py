@@ -94,8 +94,9 @@ def option_names(variants: Sequence[VariantResult]) -> list[str]:
 
 def short_labels(variants: Sequence[VariantResult]) -> dict[str, str]:
     """Return what figures call the variants, by their names: in a grid their values alone."""
-    named_by_values = bool(option_names(variants))
-    return {one.name: ", ".join(one.options.values()) if named_by_values else one.name for one in variants}
+    values = {one.name: ", ".join(one.options.values()) for one in variants}
+    is_named = bool(option_names(variants)) and len(set(values.values())) == len(values)
+    return values if is_named else {name: name for name in values}
 
 
 def points(effect: MeasuredEffect) -> str:

@@ -113,6 +113,25 @@ def test_one_trial_or_one_group_tells_nothing_of_chance():
         assert found[1:] == (None, None, None, None)
 
 
+def test_differences_without_any_spread_have_no_interval():
+    found = effect(TrialDifferences(np.full(60, 0.3), *_where(drawn())))
+    assert (found.value, found.interval, found.p_value) == (pytest.approx(0.3), None, None)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_few_answers_of_any_kind_give_numbers_or_none(seed):
+    generator = np.random.default_rng(seed)
+    n, is_share = generator.integers(1, 9), bool(seed % 2)
+    values = generator.choice([-1.0, 0.0, 0.0, 1.0], n) if is_share else generator.choice([0.0, 0.3, 5.0], n)
+    where = generator.integers(0, 4, n), generator.integers(0, 6, n), RATIO
+    found = effect(TrialDifferences(values, *where, is_share))
+    if found.interval is not None:
+        low, high = found.interval
+        assert np.isfinite([low, high]).all()
+        assert low <= high
+        assert 0 <= found.p_value <= 1
+
+
 def test_shares_stay_shares():
     values = np.ones(8)
     found = effect(TrialDifferences(values, np.arange(8) % 2, np.arange(8), 1.0, is_share=True))
