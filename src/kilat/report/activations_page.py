@@ -21,8 +21,8 @@ MAPS = 24
 """Channels of a layer that are shown at most: the first eight, then those of the others that vary most."""
 
 _FIRST = 8
-_ALL_MAPS = 640
-"""Maps on the page at most, which keeps it below 2 MB: a map takes 2 to 3 kB."""
+_ALL_MAPS = 480
+"""Maps on the page at most, which keeps it below 2 MB: a map takes 1 to 2 kB, and one of pure noise 3.5 kB."""
 
 _ANSWERS = 10
 _PREFIXES = (0, 1, 2, 5)

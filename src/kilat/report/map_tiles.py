@@ -14,7 +14,7 @@ from kilat.runtime.array_types import Floats
 SIDE = 56
 """Pixels of a picture's longer side at most; larger maps are averaged down to it."""
 
-_STEPS = 127
+_STEPS = 31  # of either sign: more cannot be told apart in so small a picture, and weigh more
 _GAP = 3
 _NEGATIVE, _ZERO, _POSITIVE = (24, 74, 128), (238, 236, 230), (176, 60, 8)
 _LEVELS = np.abs(np.linspace(-1, 1, 2 * _STEPS + 1))[:, None]
@@ -88,7 +88,7 @@ def sheet(images: Sequence[Image.Image]) -> Image.Image:
 def png(image: Image.Image) -> bytes:
     """Return a picture as a PNG file."""
     file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
+    image.save(file, "PNG", compress_level=9)
     return file.getvalue()
 
 
