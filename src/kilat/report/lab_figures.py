@@ -26,6 +26,7 @@ from kilat.report.svg_canvas import (
 )
 from kilat.runtime.array_types import Doubles
 
+_PAGE = "var(--page)"
 _ROW = 44
 _WHISKER = 4
 _FAR_OUT = 4
@@ -86,6 +87,8 @@ def _draw_effect(plot: Plot, height: float, name: str, effect: MeasuredEffect, *
     room = int((plot.width - text_width(numbers) - 18) / _LETTER)
     colour = ACCENT if effect.is_significant else MUTED
     canvas.write(0, height, shorten(name, max(room, 8)), TEXT, title=name)
+    width = text_width(numbers)
+    canvas.tiles(plot.width - width, height - 9, width, 18, _PAGE)  # no line crosses the numbers
     canvas.write(plot.width, height, numbers, TEXT if effect.is_significant else MUTED, "end")
     middle, line = float(np.clip(plot.x(effect.difference * scale), plot.left, plot.right)), height + 18
     if effect.interval is not None:

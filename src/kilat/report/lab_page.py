@@ -67,7 +67,7 @@ def render(results: LabResults, thumbnails: Mapping[str, Thumbnail] | None = Non
         results=results,
         rows=_ranked(results),
         tested_rows=_ranked_effects(results),
-        named_by=", ".join(option_names(results.variants)),
+        named_by=", ".join(option_names(results.variants)) if _are_named_by_values(results) else "",
         chosen=results.variant(results.best or results.reference),
         figure=_figures(results, effects),
         unshown=len(results.effects) - len(effects),
@@ -94,6 +94,10 @@ def _ranked(results: LabResults) -> list[VariantResult]:
     if not results.is_search:
         return results.variants
     return sorted(results.variants, key=lambda one: -1.0 if one.accuracy is None else one.accuracy, reverse=True)
+
+
+def _are_named_by_values(results: LabResults) -> bool:
+    return any(label != name for name, label in short_labels(results.variants).items())
 
 
 def _ranked_effects(results: LabResults) -> list[VariantComparison]:
