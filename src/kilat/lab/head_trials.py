@@ -52,6 +52,7 @@ class HeadTrials:
     def __init__(self, lab: LabFolder, source: Source, first: Extracted | None = None) -> None:
         self.lab, self.source = lab, source
         self._extracted = {} if first is None else {_features_key(first.recipe): first}
+        self._scored: dict[tuple[str, int], _Pictures] = {}
 
     def run(self, tasks: Sequence[PlannedTrial], progress: Progress, done: Callable[[PlannedTrial], bool]) -> None:
         """Run trials; those on the same features together.
@@ -63,18 +64,25 @@ class HeadTrials:
         """
         recipes = {variant.slug: self.lab.recipe(variant) for variant, _seed in tasks}
         for features, of_features in _grouped(tasks, lambda task: _features_key(recipes[task[0].slug])).items():
-            extracted = self._extracted.pop(features, None) or self._extract(recipes[of_features[0][0].slug], progress)
             by_components = _grouped(of_features, lambda task: str(recipes[task[0].slug].head.components))
             for same in by_components.values():
-                pictures = self._pictures(extracted, recipes[same[0][0].slug].head)
+                recipe = recipes[same[0][0].slug]
+                pictures = self._pictures(features, recipe, progress)
                 heads = {variant.slug: recipes[variant.slug].head for variant, _seed in same}
                 if not self._run(same, heads, pictures, done):
                     return
 
-    def _extract(self, recipe: Recipe, progress: Progress) -> Extracted:
-        return extract(self.source, recipe, Timer(), UNLIMITED, progress)
+    def _pictures(self, features: str, recipe: Recipe, progress: Progress) -> "_Pictures":
+        """Return the pictures with their scores, which are kept: each seed of a time limit asks for them again."""
+        key = features, recipe.head.components
+        if key not in self._scored:
+            if features not in self._extracted:
+                self._extracted = {}  # the features of one backbone at a time
+                self._extracted[features] = extract(self.source, recipe, Timer(), UNLIMITED, progress)
+            self._scored[key] = self._score(self._extracted[features], recipe.head)
+        return self._scored[key]
 
-    def _pictures(self, extracted: Extracted, head: Head) -> "_Pictures":
+    def _score(self, extracted: Extracted, head: Head) -> "_Pictures":
         part = self.lab.pictures
         features = np.ascontiguousarray(extracted.features[part.rows])
         everything = np.arange(len(features))

@@ -5,37 +5,29 @@ share out the other pictures. So the recipe that wins can be judged on pictures 
 """
 
 import contextlib
-import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kilat import recipe as recipes
 from kilat.data.catalog import Source
 from kilat.data.reading import Reading
 from kilat.errors import RecipeError, SourceError
 from kilat.lab import questions
-from kilat.lab.lab_folder import PLAN, VARIANTS, LabFolder, Plan, PlannedVariant
-from kilat.lab.lab_run import default_workers, run_trials
+from kilat.lab.beginning import begin, is_begun, numbers_of, refuse_what_is_too_large, seconds_of
+from kilat.lab.lab_folder import LabFolder
+from kilat.lab.lab_run import TrialRunner, run_trials
 from kilat.lab.results import Lab, write_results
-from kilat.lab.survey import Effort, check_networks, estimate, survey
-from kilat.lab.variants import Candidate, Proposal, Values, check, grid
+from kilat.lab.survey import check_networks, estimate
+from kilat.lab.variants import Proposal, Values, check, grid
 from kilat.learn.frozen import Extracted
 from kilat.locale import _
 from kilat.recipe import RecipeLike
 from kilat.runtime import progress_bars
-from kilat.runtime.cores import available_cores
 from kilat.runtime.deadline import Deadline
 from kilat.runtime.progress import Progress
-from kilat.runtime.progress_figures import duration
 from kilat.verbs import interruption, request, run_folder
 from kilat.verbs.open_data import Data, Labels, open_data
-
-SEEDS, FOLDS, REPEATS = 5, 5, 3
-MOST_TRIALS, MOST_SECONDS = 500, 24 * 3600.0
-"""Of more, or of what takes longer, a lab is refused unless there is a time limit."""
 
 
 def lab(  # noqa: PLR0913 - a choice each
@@ -98,7 +90,7 @@ def lab(  # noqa: PLR0913 - a choice each
     Raises:
         KilatError: what was given, why it is refused, and how to fix it; all variants are checked before any runs.
     """
-    limit = _limit(time_limit)
+    limit = seconds_of(time_limit)
     deadline = None if limit is None else Deadline(time.perf_counter() + limit)
     reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show(progress) as shown:
@@ -106,31 +98,18 @@ def lab(  # noqa: PLR0913 - a choice each
             return _go_on(Path(resume), data, labels, root, workers, deadline, shown)
         source = open_data(data, labels, root, shown, reading=reading)
         candidates = check(_proposals(recipe, vary, question, overrides, source), overrides)
-        plan = _plan(candidates, seeds, folds, repeats)
+        numbers = numbers_of(candidates, seeds, folds, repeats)
         with shown.stage(_("Checking the variants")):
             macs = check_networks(candidates, source)
         if limit is None:
-            _refuse_what_is_too_large(estimate(candidates, macs, len(source.entries), plan["seeds"]))
+            refuse_what_is_too_large(estimate(candidates, macs, len(source.entries), numbers.seeds))
         start = run_folder.Start.of(data, labels, root, "lab", reading)
         command = command or request.python_call("lab", data, recipe, vary=vary, question=question, **overrides)
-        with run_folder.new_folder(Path(labs), name or source.name, keep=_is_begun) as path:
-            surveyed = survey(source, candidates[0].recipe, shown)
-            arguments = start.arguments()
-            written = Plan(
-                start=asdict(start),
-                variants=[_planned(one, arguments, path) for one in candidates],
-                seed=candidates[0].recipe.runtime.seed,
-                threads=_threads(candidates, plan),
-                time_limit=limit,
-                question=question,
-                command=command,
-                begun=request.now(),
-                notes=[note.document() for note in surveyed.notes],
-                **plan,
-            )
-            begun = LabFolder.begin(path, written, candidates, surveyed.catalog)
-            given = None if start.data is not None else source
-            return _run(begun, source, given, workers, deadline, shown, surveyed.extracted)
+        with run_folder.new_folder(Path(labs), name or source.name, keep=is_begun) as path:
+            given = {"command": command, "question": question, "time_limit": limit}
+            begun = begin(path, source, start, candidates, numbers, shown, **given)
+            from_python = None if start.data is not None else source
+            return _run(begun.lab, source, from_python, workers, deadline, shown, begun.extracted)
 
 
 def _go_on(
@@ -159,9 +138,11 @@ def _run(
     progress: Progress,
     extracted: Extracted | None = None,
 ) -> Lab:
-    with interruption.explained(keeps_features=False, resume=lambda: lab.resume_command):
-        count = default_workers(lab, source) if workers is None else workers
-        run_trials(lab, source, given, count, deadline, progress, extracted)
+    with (
+        interruption.explained(keeps_features=False, resume=lambda: lab.resume_command),
+        TrialRunner(lab, source, given, workers, deadline, progress, extracted) as runner,
+    ):
+        run_trials(lab, runner)
     with progress.stage(_("Comparing the variants")):
         return write_results(lab, source)
 
@@ -206,78 +187,3 @@ def _proposals(
             ),
         )
     return grid("transfer" if recipe is None else recipe, vary)
-
-
-def _plan(candidates: Sequence[Candidate], seeds: int | None, folds: int | None, repeats: int | None) -> dict[str, Any]:
-    """Return the kind of a lab, and how many trials its variants get.
-
-    Raises:
-        RecipeError: a number is too small, or is one for the other kind of lab.
-    """
-    is_trained = any(one.is_trained or "features.small_network" in one.options for one in candidates)
-    given = {"--seeds": seeds, "--folds": folds, "--repeats": repeats}
-    foreign = ("--folds", "--repeats") if is_trained else ("--seeds",)
-    if wrong := [name for name in foreign if given[name] is not None]:
-        sentence = _("{options}: only for heads on frozen backbones; networks that are trained have --seeds.")
-        if not is_trained:
-            sentence = _("{options}: only for networks that are trained; heads have --folds and --repeats.")
-        raise RecipeError(sentence.format(options=_(" and ").join(wrong)))
-    least = {"--seeds": 1, "--folds": 2, "--repeats": 1}
-    for name, number in given.items():
-        if number is not None and number < least[name]:
-            raise RecipeError(_("{option}: must be at least {least} (given: {number})").format(
-                option=name, least=least[name], number=number
-            ))  # fmt: skip
-    if is_trained:
-        return {"kind": "trained", "seeds": seeds or SEEDS, "folds": 1}
-    return {"kind": "frozen", "seeds": repeats or REPEATS, "folds": folds or FOLDS}
-
-
-def _planned(one: Candidate, data: str, folder: Path) -> PlannedVariant:
-    """Return a variant with the command that trains with it, such as ``kilat train flowers --set fit.ema=0.99``."""
-    own = folder / VARIANTS / f"{one.slug}.yaml"
-    arguments = shlex.join(one.arguments or ("--recipe", str(own)))
-    return PlannedVariant(
-        name=one.name, slug=one.slug, options=dict(one.options), command=f"kilat train {data} {arguments}"
-    )
-
-
-def _threads(candidates: Sequence[Candidate], plan: Mapping[str, Any]) -> int:
-    """Return with how many threads a trial computes, so that as many trials as there are cores have one each.
-
-    It follows from the machine and the number of trials, not from the number of processes, which changes no result.
-    """
-    cores = available_cores()
-    return max(1, cores // min(cores, len(candidates) * plan["seeds"]))
-
-
-def _refuse_what_is_too_large(effort: Effort) -> None:
-    """Refuse a lab that would run for a day or more by mistake.
-
-    Raises:
-        RecipeError: it says how many trials there are, and about how long they take.
-    """
-    seconds = effort.seconds / available_cores()
-    if effort.trials <= MOST_TRIALS and seconds <= MOST_SECONDS:
-        return
-    raise RecipeError(
-        _("That are {trials:,} trials, which take roughly {time} here.").format(
-            trials=effort.trials, time=duration(seconds)
-        ),
-        hint=_(
-            "Vary less, or give a time limit (--time-limit 2h): then variants that do worse are dropped on the way."
-        ),
-    )
-
-
-def _limit(given: float | str | None) -> float | None:
-    """Return a time limit in seconds.
-
-    Raises:
-        RecipeError: it is none.
-    """
-    return None if given is None else recipes.load("transfer", {"runtime.time_limit": given}).runtime.time_limit
-
-
-def _is_begun(folder: Path) -> bool:
-    return (folder / PLAN).is_file()

@@ -54,6 +54,13 @@ class PlannedVariant(_Document):
     command: str
 
 
+class SearchPlan(_Document):
+    """What a search chooses variants from: texts such as ``1e-4..1e-1(log)`` by option, and how many it tries."""
+
+    ranges: dict[str, str]
+    count: int
+
+
 PlannedTrial = tuple[PlannedVariant, int]
 """A variant and a seed."""
 
@@ -72,6 +79,7 @@ class Plan(_Document):
         threads: that each trial computes with; other numbers give other last digits.
         time_limit: seconds for everything; None for as long as it takes.
         question: that the variants answer, where there is one.
+        search: what variants are chosen from one after another, where they are.
         command: that asked for it.
         begun: when, in local time.
         notes: on the data, and on what was decided.
@@ -87,7 +95,7 @@ class Plan(_Document):
     threads: int
     time_limit: float | None = None
     question: str | None = None
-    is_search: bool = False
+    search: SearchPlan | None = None
     command: str = ""
     begun: str = ""
     notes: list[dict[str, Any]] = Field(default_factory=list)
@@ -130,6 +138,13 @@ class LabFolder:
         write_file(path / CATALOG, catalog.table.to_csv(index=False))
         write_json(path / PLAN, plan.model_dump(mode="json", by_alias=True))
         return cls(path)
+
+    def add(self, candidate: Candidate, variant: PlannedVariant) -> "LabFolder":
+        """Return the lab with one more variant, which is written."""
+        write_file(self.path / VARIANTS / f"{candidate.slug}.yaml", candidate.recipe.to_yaml())
+        plan = self.plan.model_copy(update={"variants": [*self.plan.variants, variant]})
+        write_json(self.path / PLAN, plan.model_dump(mode="json", by_alias=True))
+        return LabFolder(self.path)
 
     @cached_property
     def plan(self) -> Plan:

@@ -1,7 +1,7 @@
 """Runs the trials of a lab: all of them, or as many as a time limit leaves room for."""
 
-import functools
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import numpy as np
 
@@ -27,53 +27,90 @@ from kilat.runtime.worker_processes import MEMORY
 _COPIES = 2
 """Of the decoded pictures that a training may hold at once."""
 
-RunTasks = Callable[[Sequence[PlannedTrial], Callable[[PlannedTrial], None]], None]
-"""Runs trials, and calls a function after each."""
 
-
-def run_trials(
-    lab: LabFolder,
-    source: Source,
-    given: Source | None,
-    workers: int,
-    deadline: Deadline | None,
-    progress: Progress,
-    extracted: Extracted | None = None,
-) -> None:
-    """Run the trials that are left of a lab.
+class TrialRunner:
+    """Runs trials of a lab, in processes that it keeps while the block lasts.
 
     Args:
         lab: the folder.
         source: the pictures.
         given: the same where only Python can give them; None where other processes find them by themselves.
-        workers: processes side by side; heads are fitted in threads of this one.
+        workers: processes side by side; None for as many as the machine has room for. Heads are fitted in threads.
         deadline: when time is over.
-        progress: that shows how far it is.
+        progress: that shows features being extracted.
         extracted: the features of the reference, where they were extracted already.
+    """
+
+    def __init__(
+        self,
+        lab: LabFolder,
+        source: Source,
+        given: Source | None,
+        workers: int | None,
+        deadline: Deadline | None,
+        progress: Progress,
+        extracted: Extracted | None = None,
+    ) -> None:
+        self.lab, self.deadline, self.progress = lab, deadline, progress
+        self.workers = default_workers(lab, source) if workers is None else workers
+        self._heads = HeadTrials(lab, source, extracted) if lab.plan.kind == "frozen" else None
+        self._processes = TrialProcesses(TrainedTrials(lab.path, given), self.workers, self._lost)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._processes.close()
+
+    def run(self, trials: Sequence[PlannedTrial], done: Callable[[PlannedTrial], None]) -> None:
+        """Run trials until all are finished, or time is over.
+
+        Args:
+            trials: what is to be run.
+            done: called after each.
+        """
+        if self._heads is None:
+            self._processes.run(trials, done, self.deadline)
+            return
+
+        def report(trial: PlannedTrial) -> bool:
+            done(trial)
+            return not self.is_over
+
+        self._heads.run(trials, self.progress, report)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is over."""
+        return self.deadline is not None and self.deadline.remaining() <= 0
+
+    def _lost(self, trial: PlannedTrial) -> None:
+        path = self.lab.trial_path(*trial)
+        path.mkdir(parents=True, exist_ok=True)
+        write_failure(path, _("its process was killed twice, such as for lack of memory"), is_final=False)
+
+
+def run_trials(lab: LabFolder, runner: TrialRunner) -> None:
+    """Run what is left of a lab: at once, or under a time limit seed by seed, dropping variants where it would not do.
+
+    Args:
+        lab: the folder.
+        runner: of its trials.
     """
     left = unfinished(lab)
     if not left:
         return
-    if lab.plan.kind == "frozen":
-        heads = HeadTrials(lab, source, extracted)
-        run = functools.partial(_fit_heads, heads, deadline, progress)
-        _run_in_rounds(lab, run, deadline, progress, 1)
-        return
-    numbers = {variant.name: number for number, variant in enumerate(lab.plan.variants)}
-
-    def lost(task: tuple[int, int]) -> None:
-        path = lab.trial_path(lab.plan.variants[task[0]], task[1])
-        path.mkdir(parents=True, exist_ok=True)
-        write_failure(path, _("its process was killed twice, such as for lack of memory"), is_final=False)
-
-    with TrialProcesses(TrainedTrials(lab.path, given), min(workers, len(left)), lost) as processes:
-
-        def run_trained(tasks: Sequence[PlannedTrial], done: Callable[[PlannedTrial], None]) -> None:
-            numbered = [(numbers[variant.name], seed) for variant, seed in tasks]
-            variants = lab.plan.variants
-            processes.run(numbered, lambda task: done((variants[task[0]], task[1])), deadline)
-
-        _run_in_rounds(lab, run_trained, deadline, progress, max(1, workers))
+    with runner.progress.stage(_("Running trials"), unit="trials") as stage:
+        count = Count(stage, len(left))
+        if runner.deadline is None:
+            runner.run(left, count.done)
+            return
+        for seed in lab.plan.trial_seeds:
+            runner.run([trial for trial in unfinished(lab) if trial[1] == seed], count.done)
+            if runner.is_over:
+                return
+            _drop_the_worst(lab, seed, runner.deadline, max(1, runner.workers))
+            count.total = count.finished + len(unfinished(lab))
 
 
 def default_workers(lab: LabFolder, source: Source) -> int:
@@ -93,45 +130,22 @@ def default_workers(lab: LabFolder, source: Source) -> int:
     return max(1, min(available_cores() // lab.plan.threads, available_memory() // (2 * needed)))
 
 
-def _fit_heads(
-    heads: HeadTrials,
-    deadline: Deadline | None,
-    progress: Progress,
-    tasks: Sequence[PlannedTrial],
-    done: Callable[[PlannedTrial], None],
-) -> None:
-    def report(task: PlannedTrial) -> bool:
-        done(task)
-        return deadline is None or deadline.remaining() > 0
+class Count:
+    """How many trials are done, shown by a stage.
 
-    heads.run(tasks, progress, report)
+    Args:
+        stage: that shows it.
+        total: how many there are.
+    """
 
-
-def _run_in_rounds(lab: LabFolder, run: RunTasks, deadline: Deadline | None, progress: Progress, parallel: int) -> None:
-    """Run what is left: at once, or under a time limit seed by seed, dropping variants where it would not suffice."""
-    with progress.stage(_("Running trials"), unit="trials") as stage:
-        everything = unfinished(lab)
-        count = _Count(stage, len(everything))
-        stage.advance(0, len(everything))
-        if deadline is None:
-            run(everything, count.done)
-            return
-        for seed in lab.plan.trial_seeds:
-            run([task for task in unfinished(lab) if task[1] == seed], count.done)
-            if deadline.remaining() <= 0:
-                return
-            _drop_the_worst(lab, seed, deadline, parallel)
-            count.total = count.finished + len(unfinished(lab))
-
-
-class _Count:
     def __init__(self, stage: Stage, total: int) -> None:
         self.stage, self.finished, self.total = stage, 0, total
+        stage.advance(0, total)
 
-    def done(self, task: PlannedTrial) -> None:
+    def done(self, trial: PlannedTrial) -> None:
         """Show that one more trial is done."""
         self.finished += 1
-        self.stage.advance(self.finished, self.total, task[0].name)
+        self.stage.advance(self.finished, self.total, trial[0].name)
 
 
 def _drop_the_worst(lab: LabFolder, seed: int, deadline: Deadline, parallel: int) -> None:

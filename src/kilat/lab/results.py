@@ -117,7 +117,7 @@ def gather(lab: LabFolder) -> LabAnswers:
         planned_seeds=plan.seeds,
         failures=[one for one in found if isinstance(one, Failure)],
         dropped=[Dropped(one["variant"], one["seeds"]) for one in read_dropped(lab)],
-        is_search=plan.is_search,
+        is_search=plan.search is not None,
         command=plan.command,
         notes=lab.notes,
         machine=describe_machine(),

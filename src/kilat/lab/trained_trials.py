@@ -18,7 +18,7 @@ import pandas as pd
 from kilat.data.catalog import Entry, Picture, Source
 from kilat.errors import KilatError, RunError
 from kilat.lab.answers import Failure, Trial
-from kilat.lab.lab_folder import LabFolder, PlannedVariant
+from kilat.lab.lab_folder import LabFolder, PlannedTrial, PlannedVariant
 from kilat.learn.network import TrainingOptions
 from kilat.locale import _
 from kilat.locale.notes import Note
@@ -100,19 +100,18 @@ class TrainedTrials:
         """Return what another process needs."""
         return {"path": self.path, "_given": self._given}
 
-    def __call__(self, task: tuple[int, int]) -> None:
+    def __call__(self, trial: PlannedTrial) -> None:
         """Run a trial; one that cannot be finished leaves its reason.
 
         Args:
-            task: the number of the variant, and the seed.
+            trial: a variant, and a seed.
 
         Raises:
             Stopped: the process was told to end.
         """
         from kilat.fit.cpu_threads import cpu_threads
 
-        number, seed = task
-        variant = self.lab.plan.variants[number]
+        variant, seed = trial
         path = self.lab.trial_path(variant, seed)
         path.mkdir(parents=True, exist_ok=True)
         threads = self.lab.plan.threads

@@ -4,15 +4,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Self
 
+from kilat.lab.lab_folder import PlannedTrial
 from kilat.lab.trained_trials import TrainedTrials
 from kilat.runtime.deadline import Deadline
 from kilat.runtime.signals import Stopped
 from kilat.runtime.worker_processes import WorkerProcesses
-
-TrialNumber = tuple[int, int]
-"""The number of a variant, and a seed."""
 
 
 class TrialProcesses:
@@ -24,18 +21,12 @@ class TrialProcesses:
         lost: called with a trial whose process died twice, such as for lack of memory.
     """
 
-    def __init__(self, trials: TrainedTrials, count: int, lost: Callable[[TrialNumber], None]) -> None:
+    def __init__(self, trials: TrainedTrials, count: int, lost: Callable[[PlannedTrial], None]) -> None:
         self._trials, self._count, self._lost = trials, count, lost
-        self._workers: WorkerProcesses[TrialNumber, None] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
+        self._workers: WorkerProcesses[PlannedTrial, None] | None = None
 
     def run(
-        self, tasks: Sequence[TrialNumber], done: Callable[[TrialNumber], None], deadline: Deadline | None = None
+        self, tasks: Sequence[PlannedTrial], done: Callable[[PlannedTrial], None], deadline: Deadline | None = None
     ) -> None:
         """Run trials until all are done, or time is over; those that go on then are ended.
 
@@ -51,7 +42,7 @@ class TrialProcesses:
                 self._trials(task)
                 done(task)
             return
-        waiting, suspects = deque(tasks), deque[TrialNumber]()
+        waiting, suspects = deque(tasks), deque[PlannedTrial]()
         while waiting and not _is_over(deadline):
             suspects += self._side_by_side(waiting, done, deadline)
         while suspects and not _is_over(deadline):
@@ -61,10 +52,10 @@ class TrialProcesses:
                 done(died)
 
     def _side_by_side(
-        self, waiting: deque[TrialNumber], done: Callable[[TrialNumber], None], deadline: Deadline | None
-    ) -> list[TrialNumber]:
+        self, waiting: deque[PlannedTrial], done: Callable[[PlannedTrial], None], deadline: Deadline | None
+    ) -> list[PlannedTrial]:
         """Run trials until none is left, time is over, or a process dies; return those that ran when one died."""
-        running: dict[Future[None], TrialNumber] = {}
+        running: dict[Future[None], PlannedTrial] = {}
         while waiting or running:
             while waiting and len(running) < self._count:
                 task = waiting.popleft()
@@ -74,15 +65,15 @@ class TrialProcesses:
                 return_when=FIRST_COMPLETED,
             )  # fmt: skip
             if not finished:
-                self._close()
+                self.close()
                 return []
             ended = [(future, running.pop(future)) for future in finished]
             if died := [task for future, task in ended if not self._is_done(future, task, done)]:
-                self._close()
+                self.close()
                 return [*died, *running.values()]
         return []
 
-    def _is_done(self, future: "Future[None]", task: TrialNumber, done: Callable[[TrialNumber], None]) -> bool:
+    def _is_done(self, future: "Future[None]", task: PlannedTrial, done: Callable[[PlannedTrial], None]) -> bool:
         try:
             future.result()
         except (BrokenProcessPool, Stopped):
@@ -90,12 +81,13 @@ class TrialProcesses:
         done(task)
         return True
 
-    def _pool(self) -> WorkerProcesses[TrialNumber, None]:
+    def _pool(self) -> WorkerProcesses[PlannedTrial, None]:
         if self._workers is None:
             self._workers = WorkerProcesses(self._trials, self._count)
         return self._workers
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End the processes."""
         if self._workers is not None:
             self._workers.close()
             self._workers = None

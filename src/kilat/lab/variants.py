@@ -1,6 +1,7 @@
 """The variants of a lab: every combination of the values that options are given, each a whole recipe, checked."""
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ _FIXED = {
 _FIXED_FOR_HEADS = {
     "head.folds": N_("heads are compared on the folds of the lab: --folds says how many"),
 }
+MOST_VARIANTS = 1_000
 _LONGEST_VALUE, _LONGEST_SLUG = 40, 80
 _SHOWN_PROBLEMS, _SHOWN_NAMES = 12, 3
 
@@ -114,11 +116,16 @@ def grid(recipe: RecipeLike, values: Values) -> list[Proposal]:
     """Return a variant for every combination of the values, the first values first.
 
     Raises:
-        RecipeError: an option is varied twice.
+        RecipeError: an option is varied twice, or there are too many variants even for a time limit.
     """
     paths = [recipes.option_paths(recipe, {key: given[0]}).get(key, key) for key, given in values.items()]
     if twice := sorted({path for path in paths if paths.count(path) > 1}):
         raise _varied_twice(twice[0])
+    if (count := math.prod(map(len, values.values()))) > MOST_VARIANTS:
+        raise RecipeError(
+            _("That are {count:,} variants; a lab has at most {most:,}.").format(count=count, most=MOST_VARIANTS),
+            hint=_("Vary fewer options at once, or search in ranges of their values: kilat search"),
+        )
     labels, combinations = recipes.short_paths(paths), list(itertools.product(*values.values()))
     names = (
         ", ".join(f"{label}={_short(value)}" for label, value in zip(labels, chosen, strict=True))

@@ -1,0 +1,80 @@
+"""Ranges of values that a search chooses from, as they are written: ``1e-4..1e-1(log)``, ``16..256``, or a list."""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kilat.errors import RecipeError
+from kilat.lab.variants import parse_vary
+from kilat.locale import _
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_RANGE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*(?:\(\s*(\w+)\s*\))?\s*")
+_DIGITS = 4
+"""Of a value that is drawn from a range: more say nothing, and make its name longer."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers between two others.
+
+    Args:
+        low: the least.
+        high: the largest.
+        is_log: whether each order of magnitude is as likely as any other.
+        is_whole: whether they are whole numbers.
+    """
+
+    low: float
+    high: float
+    is_log: bool
+    is_whole: bool
+
+    def suggest(self, name: str, trial: "Trial") -> Any:
+        """Return the value that a trial is to have."""
+        if self.is_whole:
+            return trial.suggest_int(name, int(self.low), int(self.high), log=self.is_log)
+        return float(f"{trial.suggest_float(name, self.low, self.high, log=self.is_log):.{_DIGITS}g}")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some values, of any kind."""
+
+    values: tuple[Any, ...]
+
+    def suggest(self, name: str, trial: "Trial") -> Any:
+        """Return the value that a trial is to have."""
+        return self.values[trial.suggest_categorical(name, list(range(len(self.values))))]
+
+
+def parse_range(text: str) -> tuple[str, Range | Choice]:
+    """Parse ``fit.optimizer.learning_rate=1e-4..1e-1(log)`` or ``fit.optimizer=sgd,adam`` into a path and its values.
+
+    Raises:
+        RecipeError: there are no values in it, or the range is none.
+    """
+    path, _sign, written = text.partition("=")
+    found = _RANGE.fullmatch(written)
+    if found is None:
+        if re.search(r"\d\s*\.\.", written):
+            raise RecipeError(
+                _("'{text}' gives no range.").format(text=text),
+                hint=_("Write it as PATH=LOW..HIGH, or PATH=LOW..HIGH(log) for orders of magnitude."),
+            )
+        path, values = parse_vary(text)
+        return path, Choice(tuple(values))
+    low, high, scale = float(found[1]), float(found[2]), found[3]
+    if scale not in (None, "log", "linear"):
+        raise RecipeError(
+            _("'{text}': a range is (log) or (linear), not ({scale}).").format(text=text, scale=scale),
+        )
+    if not low < high or (scale == "log" and low <= 0):
+        raise RecipeError(
+            _("'{text}': the first number must be the smaller one, and above 0 for (log).").format(text=text)
+        )
+    is_whole = all(re.fullmatch(r"[+-]?\d+", number) for number in found.groups()[:2])
+    return path.strip(), Range(low, high, scale == "log", is_whole)
