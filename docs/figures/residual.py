@@ -79,16 +79,18 @@ def accuracy_by_depth(_: Translate) -> str:
 @figure
 def gradients_by_depth(_: Translate) -> str:
     """How large gradients are beside the weights, by layer, in the first epoch."""
-    plot = Plot(SIDE, 280, (1, 25), (-2.5, 1.0), left=58, top=20)
-    plot.right -= 70
+    plot = Plot(SIDE, 280, (1, 25), (-2.0, 0.3), left=58, top=20)
     plot.ticks([(layer, _.number(layer)) for layer in (1, 5, 10, 15, 20, 25)],
-               [(power, _.number(10.0**power)) for power in range(-2, 2)])  # fmt: skip
-    for run, name, colour in (("residual", _("residual"), ACCENT), ("plain", _("plain"), "var(--warn)")):
+               [(power, _.number(10.0**power)) for power in range(-2, 1)])  # fmt: skip
+    for run, name, colour, beside in (
+        ("residual", _("residual"), ACCENT, 16),
+        ("plain", _("plain"), "var(--warn)", -14),
+    ):
         rows = measured.rows("gradients", f"runs/{run}/layers.csv")
         values = [float(row["relative_gradient"]) for row in rows if row["epoch"] == "1" and row["kind"] == "conv"]
         if values:
             y = plot.y(np.log10(values))
             plot.canvas.curve(plot.x(np.arange(len(values)) + 1), y, colour)
-            plot.canvas.write(plot.right + 8, float(y[-1]), name, colour)
+            plot.canvas.write(float(plot.x(4)), float(y[3]) + beside, name, colour)
     plot.axis_titles(_("convolution, from the first to the last"), _("gradient / weights"))
     return plot.canvas.to_svg(_("How large gradients are beside the weights, by layer, with shortcuts and without"))
