@@ -54,6 +54,10 @@ DIAGNOSES: dict[str, str | tuple[str, str]] = {
         "(`kilat lr-find` suggests one); of a deep network see whether gradients reach all of its layers "
         "(--set fit.watch=layers)."
     ),
+    "diagnosis_same_answer_penalised": N_(
+        "The answers hardly vary from picture to picture: the network has learned nothing. Its weight penalties (l1, "
+        "l2) may hold all weights near zero: try smaller ones first, then a lower learning rate (`kilat lr-find`)."
+    ),
     "diagnosis_diverged": N_(
         "The loss was not finite during training, which went back and on with half the learning rate: begin with a "
         "lower one, or clip gradients (--set fit.clip.global_norm=1)."

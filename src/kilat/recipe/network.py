@@ -409,6 +409,13 @@ class Network(Section):
         names = [function.name for function in self.hidden_activations()]
         return names.count("selu") > len(names) / 2
 
+    @property
+    def is_penalised(self) -> bool:
+        """Whether any of its kernels has a penalty, L1 or L2."""
+        layers = [layer for layer in walk(self.layers) if isinstance(layer, Weighted)]
+        own = [(self.l1 if one.l1 is None else one.l1, self.l2 if one.l2 is None else one.l2) for one in layers]
+        return any(map(any, own or [(self.l1, self.l2)]))
+
     def hidden_activations(self) -> list[ActivationFunction]:
         """Return the activation functions between the first layer and the last, linear ones left out."""
         found = []

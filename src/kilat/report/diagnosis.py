@@ -22,7 +22,10 @@ from kilat.report.training_course import Course
 FEW_TEST = 100
 """Measured on fewer pictures than this, chance decides much."""
 
-_BROKEN = {"diagnosis_batch_norm", "diagnosis_layers", "diagnosis_same_answer", "diagnosis_nothing_learned"}
+_BROKEN = {
+    "diagnosis_batch_norm", "diagnosis_layers", "diagnosis_same_answer", "diagnosis_same_answer_penalised",
+    "diagnosis_nothing_learned",
+}  # fmt: skip
 """What is said before anything about the measurement: there is nothing yet that is worth measuring well."""
 
 _IN_PART = "labels_checked_in_part"
@@ -39,6 +42,7 @@ class Evidence:
         curve: the learning curve of a head.
         train_counts: training pictures of every class.
         mixes: whether training pictures were mixed with each other, so that accuracy on them says little.
+        is_penalised: whether weights have penalties, L1 or L2.
     """
 
     metrics: Metrics
@@ -46,6 +50,7 @@ class Evidence:
     curve: Sequence[Point] = ()
     train_counts: Mapping[str, int] = field(default_factory=dict)
     mixes: bool = False
+    is_penalised: bool = False
 
     @property
     def measured(self) -> Measures:
@@ -155,7 +160,9 @@ def _batch_norm(evidence: Evidence) -> Note | None:
 
 def _same_answer(evidence: Evidence) -> Note | None:
     is_certain = int(evidence.noted.get("parity_inconclusive", {}).get("count", 1)) > 1
-    return Note("diagnosis_same_answer") if is_certain and evidence.metrics.is_trained else None
+    if not is_certain or not evidence.metrics.is_trained:
+        return None
+    return Note("diagnosis_same_answer_penalised" if evidence.is_penalised else "diagnosis_same_answer")
 
 
 def _nothing_learned(evidence: Evidence) -> Note | None:

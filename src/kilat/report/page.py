@@ -94,6 +94,7 @@ class Report:
             curve=[] if is_trained else self.curve,
             train_counts=dict.fromkeys(self.metrics.data.classes, 0) | Counter(train["label"]),
             mixes=bool(self.recipe.augment.mixup or self.recipe.augment.cutmix),
+            is_penalised=self.recipe.model is not None and self.recipe.model.is_penalised,
         )
 
 

@@ -338,6 +338,20 @@ class TestContradictions:
         )
 
 
+class TestPenalties:
+    @pytest.mark.parametrize(
+        ("layers", "options", "expected"),
+        [
+            ([{"dense": 3}], {}, False),
+            ([{"dense": 3}], {"l2": 0.1}, True),
+            ([{"dense": {"units": 3, "l2": 0.0}}], {"l1": 0.0}, False),
+            ([{"repeat": {"times": 2, "layers": [{"dense": {"units": 3, "l1": 0.1}}]}}], {}, True),
+        ],
+    )
+    def test_are_those_of_the_kernels(self, layers: list[Any], options: dict[str, Any], expected: bool) -> None:
+        assert network(*layers, **options).is_penalised is expected
+
+
 class TestSelu:
     @pytest.mark.parametrize(
         ("layers", "activation", "expected"),

@@ -143,6 +143,7 @@ def test_a_network_that_learned_nothing_is_told_from_one_that_needs_pictures(evi
     assert codes(evidence(test=baseline, data={"train": 2000})) == ["no_better_than_baseline"]
     same = [{"code": "parity_inconclusive", "values": {"count": 64}}]
     assert codes(evidence(notes=same, fit=FIT, course=course)) == ["same_answer"]
+    assert codes(evidence(notes=same, fit=FIT, course=course, is_penalised=True)) == ["same_answer_penalised"]
 
 
 def test_an_uneven_set_whose_rare_classes_are_found_is_no_baseline(evidence):
