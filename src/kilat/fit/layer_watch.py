@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kilat.fit.inference import Inference
+from kilat.fit.layer_notes import layer_notes
 from kilat.fit.loader import epoch_batches
 from kilat.fit.train_state import LayerRow, Sample, TrainSpec
+from kilat.locale.notes import Note
 from kilat.model.backbone_layer import BackboneModule
 from kilat.model.layer_names import NamedLayer, named_layers
 from kilat.model.modules import LayerModule, Residual
@@ -60,6 +62,15 @@ class LayerWatch:
         self._trained: dict[str, list[nn.Parameter]] = {}
         self._before: list[Tensor] = []
         self._norms: list[list[float]] = []
+
+    def notes(self, rows: Sequence[LayerRow]) -> list[Note]:
+        """Return what is plainly wrong with the layers, but for those of a backbone: it was trained by others.
+
+        Args:
+            rows: of all layers in all epochs.
+        """
+        foreign = {layer.name for layer in self._layers if layer.in_backbone}
+        return layer_notes([row for row in rows if row["layer"] not in foreign], len(self.rows))
 
     def start_phase(self) -> None:
         """Find the layers that are trained from now on."""

@@ -12,7 +12,6 @@ from kilat.fit.augment.preview import preview_sheet
 from kilat.fit.checkpoint import Checkpoints
 from kilat.fit.distributed.launch import start_group
 from kilat.fit.inference import Inference
-from kilat.fit.layer_notes import layer_notes
 from kilat.fit.loader import Rows, Streaming
 from kilat.fit.loop import Trainer
 from kilat.fit.lr_finder import RangeTest, find_learning_rate
@@ -124,7 +123,7 @@ class TrainingRun:
         notes += unreached(trainer.fit, trainer.per_epoch)
         notes += _statistics_notes(trainer)
         if watch := trainer.train_step.watch:
-            notes += layer_notes(trainer.state.layers, len(watch.rows))
+            notes += watch.notes(trainer.state.layers)
         if isinstance(self.spec.pictures, Streaming):
             notes += self.spec.pictures.notes
         metrics = training_metrics(trainer) | self.counts._asdict()

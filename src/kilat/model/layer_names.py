@@ -25,12 +25,14 @@ class NamedLayer(NamedTuple):
             blocks, the one that no other layer has. A layer in a backbone has the backbone's name before its path.
         kind: as a recipe calls it; of a module that recipes do not know, the name of its class.
         module: itself.
+        in_backbone: whether it is a part of a network of timm's.
     """
 
     path: str
     name: str
     kind: str
     module: nn.Module
+    in_backbone: bool = False
 
 
 def named_layers(network: nn.Module) -> list[NamedLayer]:
@@ -103,7 +105,7 @@ def _of_recipe(path: str, module: LayerModule) -> Iterator[NamedLayer]:
     if isinstance(module, BackboneModule):
         for inner, part in module.network.named_modules():
             if inner:
-                yield NamedLayer(f"{path}.network.{inner}", f"{module.label}.{inner}", kind_of(part), part)
+                yield NamedLayer(f"{path}.network.{inner}", f"{module.label}.{inner}", kind_of(part), part, True)
 
 
 def _of_modules(network: nn.Module) -> Iterator[NamedLayer]:
@@ -117,4 +119,4 @@ def _of_modules(network: nn.Module) -> Iterator[NamedLayer]:
         elif not path and hasattr(network, "backbones"):
             yield NamedLayer(path, "head", "dense", module)
         if path and name:
-            yield NamedLayer(path, name, kind_of(module), module)
+            yield NamedLayer(path, name, kind_of(module), module, path.startswith(_BACKBONES))

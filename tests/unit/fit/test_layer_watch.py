@@ -101,6 +101,10 @@ class TestGradients:
         assert trained[-1] == "dense"
         assert trained[0].startswith("backbone.")
         assert next(iter(rows)) == trained[0], "nothing changes below the first layer that is trained"
+        silent = [
+            {**row, "relative_gradient": 0.0, "dead_share": 1.0} for row in rows.values() if row["layer"] != "dense"
+        ]
+        assert trainer.train_step.watch.notes([*silent, rows["dense"]]) == [], "of somebody else's network"
 
 
 class TestActivations:
