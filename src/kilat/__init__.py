@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kilat.errors import KilatError
     from kilat.lab.lab import lab
     from kilat.lab.results import Lab
+    from kilat.lab.search import search
     from kilat.verbs.activations import activations
     from kilat.verbs.check import Check, check
     from kilat.verbs.compare import compare
@@ -38,13 +39,14 @@ _HOMES = {
     "evaluate": "kilat.verbs.evaluate",
     "lab": "kilat.lab.lab",
     "load": "kilat.bundle.predictor",
+    "search": "kilat.lab.search",
     "show": "kilat.verbs.show",
     "train": "kilat.verbs.train",
 }
 
 __all__ = [
     "Batch", "Check", "Classifier", "ImageClassifier", "ImageEmbedder", "KilatError", "Lab", "Prediction", "Run",
-    "activations", "check", "compare", "drift", "evaluate", "lab", "load", "show", "train",
+    "activations", "check", "compare", "drift", "evaluate", "lab", "load", "search", "show", "train",
 ]  # fmt: skip
 
 

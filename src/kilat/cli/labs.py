@@ -1,4 +1,4 @@
-"""The verb that compares ways to train: lab."""
+"""The verbs that compare ways to train: lab, search."""
 
 import shutil
 from pathlib import Path
@@ -10,6 +10,7 @@ from kilat.cli import show
 from kilat.cli.options import (
     Choices,
     ClassFrom,
+    Data,
     Images,
     Json,
     LabelColumn,
@@ -17,6 +18,7 @@ from kilat.cli.options import (
     Open,
     PathColumn,
     Quiet,
+    RecipeName,
     Root,
     Size,
     SplitColumn,
@@ -33,6 +35,17 @@ if TYPE_CHECKING:
     from kilat.lab.results import Lab
 
 FAMILY = "Train"
+
+Seeds = Annotated[int | None, typer.Option(help=N_("Trials of each variant that is trained; 5 by default."))]
+Folds = Annotated[int | None, typer.Option(help=N_("Folds that compare heads on frozen backbones; 5 by default."))]
+Repeats = Annotated[int | None, typer.Option(help=N_("How often these folds are drawn; 3 by default."))]
+Workers = Annotated[int | None, typer.Option(help=N_("Trials side by side; by default one a core."))]
+LabName = Annotated[str | None, typer.Option(help=N_("Name of the lab; the data's own by default."))]
+Epochs = Annotated[int | None, typer.Option(help=N_("How often training goes over all pictures."))]
+Batch = Annotated[int | None, typer.Option(help=N_("Pictures in each step of training."))]
+Device = Annotated[str | None, typer.Option(help=N_("auto, cpu, cuda, mps (Apple) or xla (TPU)."))]
+Seed = Annotated[int | None, typer.Option(help=N_("Seed of the test set; trials have the seeds after it."))]
+LabsFolder = Annotated[Path, typer.Option(help=N_("Folder in which the lab's folder is made."))]
 
 RESUME, REPORT = "resume", "report"
 
@@ -66,21 +79,21 @@ def lab(  # noqa: PLR0917 - an option each
     ] = None,
     question: Annotated[str | None, typer.Option(help=N_("A ready-made comparison, such as augmentation."))] = None,
     questions: Annotated[bool, typer.Option("--questions", help=N_("List the ready-made comparisons."))] = False,
-    seeds: Annotated[int | None, typer.Option(help=N_("Trials of each variant that is trained; 5 by default."))] = None,
-    folds: Annotated[int | None, typer.Option(help=N_("Folds that compare heads on frozen backbones; 5."))] = None,
-    repeats: Annotated[int | None, typer.Option(help=N_("How often these folds are drawn; 3."))] = None,
+    seeds: Seeds = None,
+    folds: Folds = None,
+    repeats: Repeats = None,
     time_limit: Annotated[
         str | None, typer.Option(help=N_("Limit for all trials, such as 20m: variants that do worse are dropped."))
     ] = None,
-    workers: Annotated[int | None, typer.Option(help=N_("Trials side by side; by default one a core."))] = None,
-    name: Annotated[str | None, typer.Option(help=N_("Name of the lab; the data's own by default."))] = None,
+    workers: Workers = None,
+    name: LabName = None,
     size: Size = None,
-    epochs: Annotated[int | None, typer.Option(help=N_("How often training goes over all pictures."))] = None,
-    batch: Annotated[int | None, typer.Option(help=N_("Pictures in each step of training."))] = None,
-    device: Annotated[str | None, typer.Option(help=N_("auto, cpu, cuda, mps (Apple) or xla (TPU)."))] = None,
-    seed: Annotated[int | None, typer.Option(help=N_("Seed of the test set; trials have the seeds after it."))] = None,
+    epochs: Epochs = None,
+    batch: Batch = None,
+    device: Device = None,
+    seed: Seed = None,
     choices: Choices = None,
-    labs: Annotated[Path, typer.Option(help=N_("Folder in which the lab's folder is made."))] = Path("labs"),
+    labs: LabsFolder = Path("labs"),
     labels: Labels = None,
     root: Root = None,
     path_column: PathColumn = None,
@@ -135,6 +148,79 @@ def lab(  # noqa: PLR0917 - an option each
                 command=_command(),
                 **values,
             )
+    _print(found, as_json=as_json)
+    if open_page:
+        show.open_in_browser(found.page)
+
+
+@verb(
+    FAMILY,
+    "kilat search digits --recipe small-cnn --vary 'fit.optimizer.learning_rate=1e-4..1e-1(log)'",
+    "kilat search flowers/ --vary 'head.components=32..768(log)' --count 10",
+)
+def search(  # noqa: PLR0917 - an option each
+    data: Data,
+    recipe: RecipeName = "transfer",
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(help=N_("Range of an option, PATH=LOW..HIGH or PATH=LOW..HIGH(log); or values: PATH=sgd,adam.")),
+    ] = None,
+    count: Annotated[int, typer.Option(help=N_("How many variants are tried."))] = 20,
+    seeds: Seeds = None,
+    folds: Folds = None,
+    repeats: Repeats = None,
+    time_limit: Annotated[
+        str | None, typer.Option(help=N_("Limit after which no more are tried, such as 20m."))
+    ] = None,
+    workers: Workers = None,
+    name: LabName = None,
+    size: Size = None,
+    epochs: Epochs = None,
+    batch: Batch = None,
+    device: Device = None,
+    seed: Seed = None,
+    choices: Choices = None,
+    labs: LabsFolder = Path("labs"),
+    labels: Labels = None,
+    root: Root = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
+    images: Images = None,
+    class_from: ClassFrom = None,
+    open_page: Open = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Search in ranges of values for what is better than the recipe itself (extra 'search')."""
+    values = overrides(choices, size=side(size), epochs=epochs, batch=batch, device=device, seed=seed)
+    with show.progress(quiet=quiet) as progress:
+        with progress.stage(_("Loading kilat")):
+            from kilat.lab.ranges import ranges_of
+            from kilat.lab.search import search
+        found = search(
+            data,
+            recipe,
+            ranges=ranges_of(vary or []),
+            count=count,
+            seeds=seeds,
+            folds=folds,
+            repeats=repeats,
+            time_limit=time_limit,
+            workers=workers,
+            labels=labels,
+            name=name,
+            labs=labs,
+            root=root,
+            path_column=path_column,
+            label_column=label_column,
+            split_column=split_column,
+            images=images,
+            class_from=class_from,
+            progress=progress,
+            command=_command(),
+            **values,
+        )
     _print(found, as_json=as_json)
     if open_page:
         show.open_in_browser(found.page)

@@ -13,7 +13,7 @@ from typing import Any
 from kilat.data.catalog import Source
 from kilat.data.reading import Reading
 from kilat.errors import RecipeError, SourceError
-from kilat.lab import questions
+from kilat.lab import questions, search
 from kilat.lab.beginning import begin, is_begun, numbers_of, refuse_what_is_too_large, seconds_of
 from kilat.lab.lab_folder import LabFolder
 from kilat.lab.lab_run import TrialRunner, run_trials
@@ -126,6 +126,8 @@ def _go_on(
     given = None if data is None or isinstance(data, str | Path) else source
     if deadline is None and begun.plan.time_limit is not None:
         deadline = Deadline(time.perf_counter() + begun.plan.time_limit)
+    if begun.plan.search is not None:
+        return search.go_on(begun, source, given, workers, deadline, progress)
     return _run(begun, source, given, workers, deadline, progress)
 
 

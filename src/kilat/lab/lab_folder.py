@@ -55,10 +55,17 @@ class PlannedVariant(_Document):
 
 
 class SearchPlan(_Document):
-    """What a search chooses variants from: texts such as ``1e-4..1e-1(log)`` by option, and how many it tries."""
+    """What a search chooses variants from.
+
+    Args:
+        ranges: texts such as ``1e-4..1e-1(log)``, by option.
+        count: how many variants it tries.
+        arguments: of ``kilat train``, that say the reference; none where only the whole recipe does.
+    """
 
     ranges: dict[str, str]
     count: int
+    arguments: tuple[str, ...] = ()
 
 
 PlannedTrial = tuple[PlannedVariant, int]

@@ -1,11 +1,12 @@
 """Ranges of values that a search chooses from, as they are written: ``1e-4..1e-1(log)``, ``16..256``, or a list."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kilat.errors import RecipeError
-from kilat.lab.variants import parse_vary
+from kilat.lab.variants import parse_vary, varied_twice
 from kilat.locale import _
 
 if TYPE_CHECKING:
@@ -78,3 +79,18 @@ def parse_range(text: str) -> tuple[str, Range | Choice]:
         )
     is_whole = all(re.fullmatch(r"[+-]?\d+", number) for number in found.groups()[:2])
     return path.strip(), Range(low, high, scale == "log", is_whole)
+
+
+def ranges_of(texts: Sequence[str]) -> dict[str, str]:
+    """Return the ranges of several such texts as they are written, by path.
+
+    Raises:
+        RecipeError: one is not valid, or two are about the same option.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        path, _values = parse_range(text)
+        if path in found:
+            raise varied_twice(path)
+        found[path] = text.partition("=")[2]
+    return found

@@ -107,7 +107,7 @@ def vary_of(texts: Sequence[str]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for path, values in map(parse_vary, texts):
         if path in found:
-            raise _varied_twice(path)
+            raise varied_twice(path)
         found[path] = values
     return found
 
@@ -120,7 +120,7 @@ def grid(recipe: RecipeLike, values: Values) -> list[Proposal]:
     """
     paths = [recipes.option_paths(recipe, {key: given[0]}).get(key, key) for key, given in values.items()]
     if twice := sorted({path for path in paths if paths.count(path) > 1}):
-        raise _varied_twice(twice[0])
+        raise varied_twice(twice[0])
     if (count := math.prod(map(len, values.values()))) > MOST_VARIANTS:
         raise RecipeError(
             _("That are {count:,} variants; a lab has at most {most:,}.").format(count=count, most=MOST_VARIANTS),
@@ -138,7 +138,7 @@ def grid(recipe: RecipeLike, values: Values) -> list[Proposal]:
 
 
 def check(proposals: Sequence[Proposal], overrides: Mapping[str, Any]) -> list[Candidate]:
-    """Return the variants as whole recipes.
+    """Return the variants of a lab as whole recipes.
 
     Args:
         proposals: what was asked for, the reference first.
@@ -146,6 +146,21 @@ def check(proposals: Sequence[Proposal], overrides: Mapping[str, Any]) -> list[C
 
     Raises:
         RecipeError: variants that are no valid recipes, with all of their problems; or there is nothing to compare.
+    """
+    candidates = validated(proposals, overrides)
+    _refuse_equal(candidates)
+    return candidates
+
+
+def validated(proposals: Sequence[Proposal], overrides: Mapping[str, Any]) -> list[Candidate]:
+    """Return variants as whole recipes, whether or not they differ.
+
+    Args:
+        proposals: what was asked for.
+        overrides: options that hold for all of them.
+
+    Raises:
+        RecipeError: variants that are no valid recipes, with all of their problems; or options that no lab varies.
     """
     problems: dict[str, list[str]] = {}
     candidates: list[Candidate] = []
@@ -163,7 +178,6 @@ def check(proposals: Sequence[Proposal], overrides: Mapping[str, Any]) -> list[C
     if problems:
         raise refusal(problems, len(proposals))
     _refuse_fixed(candidates)
-    _refuse_equal(candidates)
     return candidates
 
 
@@ -193,7 +207,8 @@ def add_problem(problems: dict[str, list[str]], error: KilatError, name: str) ->
     problems.setdefault(str(error), []).append(name)
 
 
-def _varied_twice(option: str) -> RecipeError:
+def varied_twice(option: str) -> RecipeError:
+    """Return the error about an option that is varied in two places."""
     return RecipeError(
         _("{option} is varied twice.").format(option=option),
         hint=_("Give all of its values at once: --vary {option}=VALUE,VALUE").format(option=option),
