@@ -21,7 +21,8 @@ def doubts(answers: LabAnswers, reference: str, effects: Sequence[VariantCompari
         effects: of these.
     """
     notes = [*answers.notes, *_missing(answers, reference, effects)]
-    few = {effect.second: effect.seeds for effect in effects if effect.finding == "too_few_seeds"}
+    dropped = {one.variant: one.seeds for one in answers.dropped}
+    few = {one.second: one.seeds for one in effects if one.finding == "too_few_seeds" and one.second not in dropped}
     if few and len(few) == len(effects):
         notes.append(Note("lab_few_seeds", {"count": min(few.values()), "needed": MIN_SEEDS}))
     elif few:
@@ -29,12 +30,12 @@ def doubts(answers: LabAnswers, reference: str, effects: Sequence[VariantCompari
     groups = len(np.unique(answers.pictures.groups))
     if groups < FEW_GROUPS:
         notes.append(Note("lab_few_pictures", {"count": groups}))
-    notes += [Note("lab_dropped", {"variant": one.variant, "count": one.seeds}) for one in answers.dropped]
-    for effect in effects:
-        if effect.effort < 1:
-            notes.append(Note("lab_effort", {"variant": effect.second, "effort": effect.effort}))
-        if effect.identical:
-            notes.append(Note("lab_identical", {"variant": effect.second, "reference": reference}))
+    if dropped:
+        notes.append(Note("lab_dropped", {"variants": dropped}))
+    if shorter := {effect.second: f"{effect.effort:.0%}" for effect in effects if effect.effort < 1}:
+        notes.append(Note("lab_effort", {"variants": shorter}))
+    if identical := [effect.second for effect in effects if effect.identical]:
+        notes.append(Note("lab_identical", {"variants": identical, "reference": reference}))
     return notes
 
 

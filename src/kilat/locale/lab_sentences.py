@@ -20,16 +20,14 @@ LABS: dict[str, str | tuple[str, str]] = {
         N_("There is only {count:,} different picture: that says nothing."),
         N_("There are only {count:,} different pictures: only large effects can show."),
     ),
-    "lab_dropped": (
-        N_("{variant} was dropped after {count} seed, since others did better: it is compared on that seed."),
-        N_("{variant} was dropped after {count} seeds, since others did better: it is compared on these seeds."),
+    "lab_dropped": N_(
+        "Dropped before all seeds since others did better, and compared on the seeds that they had: {variants}."
     ),
     "lab_effort": N_(
-        "{variant} was trained for {effort:.0%} of the full length, and is compared with the others at that length."
+        "Trained for a part of the full length only, and compared with the reference at that length: {variants}."
     ),
     "lab_identical": N_(
-        "{variant} gives the very answers and probabilities of {reference}: what differs between them changes nothing "
-        "here."
+        "The very answers and probabilities of '{reference}' are given by {variants}: what differs changes nothing here."
     ),
     "lab_other_reference": N_(
         "{variant}, the reference, has no finished trial: the others are compared with {reference} instead."
