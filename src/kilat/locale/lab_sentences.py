@@ -27,7 +27,8 @@ LABS: dict[str, str | tuple[str, str]] = {
         "Trained for a part of the full length only, and compared with the reference at that length: {variants}."
     ),
     "lab_identical": N_(
-        "The very answers and probabilities of '{reference}' are given by {variants}: what differs changes nothing here."
+        "Exactly the answers and probabilities of '{reference}': {variants}. What differs between them changes nothing "
+        "here."
     ),
     "lab_other_reference": N_(
         "{variant}, the reference, has no finished trial: the others are compared with {reference} instead."
