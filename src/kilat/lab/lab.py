@@ -141,7 +141,7 @@ def _run(
     extracted: Extracted | None = None,
 ) -> Lab:
     with (
-        interruption.explained(keeps_features=False, resume=lambda: lab.resume_command),
+        interruption.explained(keeps_features=False, resume=lambda: lab.resume_command, of_trials=True),
         TrialRunner(lab, source, given, workers, deadline, progress, extracted) as runner,
     ):
         run_trials(lab, runner)

@@ -151,7 +151,7 @@ def go_on(
     """
     _require_optuna()
     with (
-        interruption.explained(keeps_features=False, resume=lambda: lab.resume_command),
+        interruption.explained(keeps_features=False, resume=lambda: lab.resume_command, of_trials=True),
         TrialRunner(lab, source, given, workers, deadline, progress, extracted) as runner,
         progress.stage(_("Searching"), unit="trials") as stage,
     ):

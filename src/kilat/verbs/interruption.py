@@ -9,12 +9,15 @@ from kilat.runtime.signals import Stopped, Terminated
 
 
 @contextlib.contextmanager
-def explained(*, keeps_features: bool, resume: Callable[[], str] = lambda: "") -> Iterator[None]:
+def explained(
+    *, keeps_features: bool, resume: Callable[[], str] = lambda: "", of_trials: bool = False
+) -> Iterator[None]:
     """Say what is kept, where the block is interrupted.
 
     Args:
         keeps_features: whether the block extracts features, which the next run finds again.
         resume: called then: the command that goes on from a checkpoint; empty where there is none.
+        of_trials: whether the block runs the trials of a lab, of which those that are finished are kept as well.
 
     Raises:
         Stopped: there is such a command.
@@ -28,6 +31,8 @@ def explained(*, keeps_features: bool, resume: Callable[[], str] = lambda: "") -
         if command := resume():
             number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
             message = _("Stopped by {signal}; what was trained up to the last checkpoint is saved.")
+            if of_trials:
+                message = _("Stopped by {signal}; the trials that are finished are saved.")
             raise Stopped(number, message.format(signal=number.name), hint=_go_on(command)) from None
         if keeps_features:
             interrupt.add_note(_("The features that were extracted are kept, by the content of each picture."))
