@@ -152,6 +152,8 @@ def _choose(layers: Sequence[GraphLayer], wanted: Sequence[str]) -> list[GraphLa
 
 
 def _hint(name: str, layers: Iterable[GraphLayer]) -> str:
+    if "dropout" in name:
+        return _("Dropout does nothing in a finished model, so its file has no such layer.")
     names = [one.name for one in layers]
     parts = [part for one in names for part in one.split("+")]
     return did_you_mean(name, parts) or _("Its layers: {names}.").format(

@@ -1,7 +1,7 @@
 """The layers of a model file as tensors of its graph, under the names that ``kilat summary`` gives them."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from onnx import ModelProto, NodeProto
@@ -106,7 +106,7 @@ def _of_operators(model: ModelProto, size: int) -> list[GraphLayer]:
     ]
 
 
-def _behind_function(node: NodeProto, users: Mapping[str, Sequence[NodeProto]], fixed: Collection[str]) -> str:
+def _behind_function(node: NodeProto, users: Mapping[str, Sequence[NodeProto]], fixed: set[str]) -> str:
     """Return what a node gives with the bias and the activation function that follow it, where any do."""
     tensor = str(node.output[0])
     for operator in _RESCALING if "Integer" in node.op_type else ():
