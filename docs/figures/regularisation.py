@@ -63,10 +63,10 @@ def overfitting(_: Translate) -> str:
     for row, (run, title) in enumerate({"none": "without dropout", "dropout": "with a dropout of 0.5"}.items()):
         history = list(csv.DictReader(io.StringIO(_left(f"runs/{run}/history.csv"))))
         epochs = np.arange(1, len(history) + 1)
-        plot = Plot(SIDE, height, (1, max(len(history), 2)), (0, 2.2), left=40)
+        plot = Plot(SIDE, height, (1, max(len(history), 2)), (0, 4), left=40)
         plot.right -= 70
         marks = [(n, _.number(n)) for n in (1, *range(10, len(history) + 1, 10))]
-        plot.ticks(marks, [(n, _.number(n)) for n in range(3)])
+        plot.ticks(marks, [(n, _.number(n)) for n in range(5)])
         for column, name, colour in (("loss", "training", ACCENT), ("validation_loss", "validation", _OTHER)):
             heights = plot.y([float(one[column]) for one in history])
             plot.canvas.curve(plot.x(epochs), heights, colour)
@@ -75,7 +75,9 @@ def overfitting(_: Translate) -> str:
         plot.axis_titles(_("epoch"), _("loss"))
         canvas.elements += [f'<g transform="translate(0 {row * height})">', *plot.canvas.elements, "</g>"]
         canvas.height += height
-    return canvas.to_svg(_("The loss in training falls to zero; in validation it rises again, with dropout less"))
+    return canvas.to_svg(
+        _("Without dropout the training loss falls to zero and the validation loss rises; with dropout neither does")
+    )
 
 
 @figure
@@ -101,5 +103,5 @@ def penalised_weights(_: Translate) -> str:
         canvas.write(middle, canvas.height + 14, _.number(value), MUTED, align)
     canvas.height += 28
     return canvas.to_svg(
-        _("Weights without a penalty, with L2 and with L1: narrower with L2, nearly all at zero with L1")
+        _("Weights without a penalty, with L2 and with L1: narrower with L2, many of them at zero with L1")
     )

@@ -1,4 +1,4 @@
-"""Print how the weights of finished runs are distributed, as JSON. Usage: python weights.py runs/none runs/l2."""
+"""Write how the weights of runs are distributed into weights.json. Usage: python weights.py runs/none runs/l2."""
 
 import json
 import sys
@@ -19,4 +19,4 @@ for run in map(Path, sys.argv[1:]):
         "near_zero": round(float((abs(weights) < 0.001).mean()), 4),
         "deviation": round(float(weights.std()), 4),
     }
-print(json.dumps(found))
+Path("weights.json").write_text(json.dumps(found), "utf-8")
