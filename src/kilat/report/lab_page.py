@@ -10,7 +10,7 @@ from kilat.locale.notes import Note
 from kilat.report import lab_figures
 from kilat.report.lab_content import loss, needs_briefly, option_names, p_value, points, short_labels, verdict
 from kilat.report.lab_results import LabResults, LostPicture, TrialNote, VariantComparison, VariantResult
-from kilat.report.lead import Request
+from kilat.report.lead import Request, by_weight
 from kilat.report.pictures import ShownPicture, Thumbnail
 from kilat.report.template import count, fill
 
@@ -56,6 +56,7 @@ def render(results: LabResults, thumbnails: Mapping[str, Thumbnail] | None = Non
         thumbnails: of the pictures in ``results.lost``, by their paths.
     """
     effects = _most_telling(results.effects)
+    notes, minor = by_weight(results.notes)
     return fill(
         "lab.html.j2",
         title=_("Search on {data}").format(data=results.data)
@@ -63,7 +64,8 @@ def render(results: LabResults, thumbnails: Mapping[str, Thumbnail] | None = Non
         else _("Lab on {data}").format(data=results.data),
         request=Request(results.command, _facts(results)),
         verdict=verdict(results),
-        notes=results.sentences,
+        notes=notes,
+        minor=minor,
         results=results,
         rows=_ranked(results),
         tested_rows=_ranked_effects(results),

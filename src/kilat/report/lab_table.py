@@ -18,7 +18,7 @@ def lines(results: LabResults, width: int = 100) -> list[str]:
         results: of the lab.
         width: of the terminal in columns; where names do not fit beside their numbers they stand above them.
     """
-    head = [_("accuracy"), _("points against it"), _("better"), _("p"), _("log loss"), _("a trial"), _("needs")]
+    head = [_("accuracy"), _("points against it"), _("better"), _("p"), _("log loss"), _("a trial"), _("needs more")]
     rows = [head, *(_cells(results, variant) for variant in results.variants)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     numbers = [_GAP.join(map(str.rjust, cells, widths)) for cells in rows]

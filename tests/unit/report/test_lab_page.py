@@ -35,7 +35,7 @@ def test_record_of_what_the_terminal_shows(results):
         "No trial has seen the test set: training with the recipe of “none, adam” measures it there."
     )
     assert "\n".join(lines(results)) == (
-        "    accuracy       points against it  better        p  log loss  a trial                        needs\n"
+        "    accuracy       points against it  better        p  log loss  a trial                   needs more\n"
         "  none, sgd\n"
         "       64.0%               reference                      0.900    2.0 s\n"
         "  none, adam\n"
