@@ -191,7 +191,8 @@ class _Outputs:
             near = _LEVEL * (high - low)
             saturated = ((values < low + near) | (values > high - near)).sum()
         total = values.new_full((), values.numel(), dtype=precision)
-        parts = [values.sum(dtype=precision), values.to(precision).square().sum(), total, total - active.sum()]
+        squares = torch.linalg.vector_norm(values, dtype=precision).square()  # without a copy of the values
+        parts = [values.sum(dtype=precision), squares, total, total - active.sum()]
         sums = torch.stack([*parts, saturated.to(precision)])
         self.sums = sums if self.sums is None else self.sums + sums
         self.active = active if self.active is None else self.active + active
