@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from kilat import recipe as recipes
-from kilat.data.catalog import Source
+from kilat.data.catalog import Catalog, Source
 from kilat.errors import RecipeError
 from kilat.lab.lab_folder import PLAN, VARIANTS, LabFolder, Plan, PlannedVariant
 from kilat.lab.survey import Effort, survey
 from kilat.lab.variants import Candidate
 from kilat.learn.device import training_device
 from kilat.learn.frozen import Extracted
+from kilat.learn.small_network import is_small
 from kilat.locale import _
+from kilat.locale.notes import Note
 from kilat.recipe import Recipe
 from kilat.runtime.cores import available_cores
 from kilat.runtime.progress import Progress
@@ -70,6 +72,7 @@ def begin(
     """
     reference = candidates[0].recipe
     surveyed = survey(source, reference, progress)
+    notes = [*surveyed.notes, *_left_out(numbers, reference, surveyed.catalog)]
     plan = Plan(
         **vars(numbers),
         **given,
@@ -78,9 +81,20 @@ def begin(
         seed=reference.runtime.seed,
         threads=_threads(reference, numbers, len(candidates)),
         begun=request.now(),
-        notes=[note.document() for note in surveyed.notes],
+        notes=[note.document() for note in notes],
     )
     return Begun(LabFolder.begin(path, plan, candidates, surveyed.catalog), surveyed.extracted)
+
+
+def _left_out(numbers: Numbers, reference: Recipe, catalog: Catalog) -> list[Note]:
+    """Return notes on what ``kilat train`` would do, and trials do not."""
+    notes = []
+    if numbers.kind == "frozen" and reference.features.small_network != "none" and is_small(catalog):
+        notes.append(Note("lab_small_network", {"recipe": reference.features.small_network}))
+    validation = catalog.used & (catalog.table["split"] == "validation").to_numpy()
+    if validation.any():
+        notes.append(Note("lab_validation_shared", {"count": int(validation.sum())}))
+    return notes
 
 
 def is_begun(path: Path) -> bool:

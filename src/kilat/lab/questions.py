@@ -1,6 +1,6 @@
 """Ready-made comparisons by the name of a technique: ``questions.yaml``, put to of a recipe."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
@@ -190,13 +190,14 @@ def _variants(form: Form, base: RecipeLike, recipe: Recipe, source: Source) -> I
 def _times(recipe: Recipe, option: str, factor: float, source: Source) -> float:
     """Return a value that follows from the recipe's own; whole numbers stay whole."""
     fit = recipe.fit
-    own = {
+    values: dict[str, Callable[[], float]] = {
         "fit.batch": lambda: fit.batch,
         "fit.epochs": lambda: sum(phase.epochs for phase in fit.all_phases),
         "fit.optimizer.learning_rate": lambda: fit.optimizer.rate,
         "input.size": lambda: recipe.input.size if recipe.input.size != "auto" else natural_size(source),
         "features.size": lambda: recipe.features.size if recipe.features.size != "auto" else suggested_size(source),
-    }[option]()
+    }
+    own = values[option]()
     return max(1, round(own * factor)) if isinstance(own, int) else float(f"{own * factor:.6g}")
 
 

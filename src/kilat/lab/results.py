@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from kilat.data.catalog import Source
 from kilat.errors import RunError
@@ -145,10 +146,11 @@ def unfinished(lab: LabFolder) -> list[tuple[PlannedVariant, int]]:
     ]
 
 
-def read_dropped(lab: LabFolder) -> list[dict[str, object]]:
+def read_dropped(lab: LabFolder) -> list[dict[str, Any]]:
     """Return the variants that a time limit gave up, with how many seeds they had."""
     path = lab.path / DROPPED
-    return json.loads(path.read_text("utf-8"))["dropped"] if path.is_file() else []
+    dropped: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["dropped"] if path.is_file() else []
+    return dropped
 
 
 def drop(lab: LabFolder, variants: Sequence[PlannedVariant], seeds: int) -> None:

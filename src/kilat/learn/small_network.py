@@ -54,7 +54,7 @@ def challenge(
         options: of the training.
     """
     catalog, name = extracted.catalog, extracted.recipe.features.small_network
-    if name == "none" or not _is_small(catalog):
+    if name == "none" or not is_small(catalog):
         return frozen
     recipe = _recipe(name, extracted.recipe)
     parts = _train, validation, _calibration = hold_out_parts(extracted.train, extracted.classes, recipe)
@@ -84,7 +84,7 @@ def challenge(
     return learned
 
 
-def _is_small(catalog: Catalog) -> bool:
+def is_small(catalog: Catalog) -> bool:
     """Return whether pictures are small, and enough for a network of their own."""
     sides = catalog.table.loc[catalog.used, ["width", "height"]].max(axis=1)
     return len(sides) >= FEWEST and float(sides.median()) <= LARGEST

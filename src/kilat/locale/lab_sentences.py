@@ -3,6 +3,14 @@
 from kilat.locale import N_
 
 LABS: dict[str, str | tuple[str, str]] = {
+    "lab_small_network": N_(
+        "Heads alone are compared: `kilat train` also trains a small network ({recipe}) on pictures as small as these, "
+        "and keeps the better one. Compare that with --vary features.small_network={recipe},none."
+    ),
+    "lab_validation_shared": (
+        N_("{count:,} picture of the data's own validation set is shared out to trials like the others."),
+        N_("{count:,} pictures of the data's own validation set are shared out to trials like the others."),
+    ),
     "lab_few_seeds": (
         N_(
             "{count} seed for trained networks says nothing about chance: with fewer than {needed} seeds no difference "
