@@ -37,6 +37,7 @@ TRIAL, FAILURE, LOCK = "trial.json", "failure.json", ".lock"
 _OF_TRAINING = {
     "loss_not_finite", "batch_norm_unsettled", "micro_batches", "micro_batches_batch_norm", "stopped_before_averaging",
     "finetuning_few_mistakes", "finetuning_like_pretraining", "finetuning_given_up",
+    "schedule_warmup_unfinished", "schedule_cannot_fall", "schedule_boundary_unreached",
 }  # fmt: skip
 """Notes of a run that are about its training; the others are about the data, which is that of all trials."""
 
