@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from kilat.runtime.cores import available_cores, cpu_quota, parallel_map, single_threaded_blas
+from kilat.runtime.cores import at_most_cores, available_cores, cpu_quota, parallel_map, single_threaded_blas
 
 
 def blas_threads() -> list[int]:
@@ -57,3 +57,12 @@ def test_a_containers_share_of_the_cores(tmp_path, group, files, wanted) -> None
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(text)
     assert cpu_quota(tmp_path) == wanted
+
+
+def test_a_block_may_have_fewer_cores():
+    before = available_cores()
+    with at_most_cores(1):
+        assert available_cores() == 1
+        with at_most_cores(before + 5):
+            assert available_cores() == 1
+    assert available_cores() == before
