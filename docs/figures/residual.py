@@ -83,7 +83,7 @@ def gradients_by_depth(_: Translate) -> str:
     plot.ticks([(layer, _.number(layer)) for layer in (1, 5, 10, 15, 20, 25)],
                [(power, _.number(10.0**power)) for power in range(-2, 1)])  # fmt: skip
     for run, name, colour, beside in (
-        ("residual", _("residual"), ACCENT, 16),
+        ("residual", _("residual"), ACCENT, 24),
         ("plain", _("plain"), "var(--warn)", -14),
     ):
         rows = measured.rows("gradients", f"runs/{run}/layers.csv")
