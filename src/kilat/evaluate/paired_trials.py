@@ -32,6 +32,10 @@ RESAMPLES = 2_000
 MOST_BLOCKS = 400
 """More groups are resampled in so many blocks: the mean of so many hardly leans to a side, and the time stays short."""
 
+_CERTAIN = 0.25
+"""At least so much of the variance between trials counts in the degrees of freedom: of 400 labs of equals (300 digits, 5
+seeds) 5.3% find something, where 6.8% did."""
+
 _ROUNDING = 1e-9
 
 POWER = 0.8
@@ -209,17 +213,19 @@ def _variance(differences: TrialDifferences, sums: Doubles, counts: Doubles, tri
         for clusters in (differences.groups, differences.trials, cells)
     )
     groups = float(((sums - middle * counts) ** 2).sum() / n**2 * len(sums) / (len(sums) - 1))
-    spread = max(0.0, (by_trial * trials / (trials - 1) - by_cell) / n**2)
-    overlap = spread * trials * differences.held_out_ratio
+    between = by_trial / n**2 * trials / (trials - 1)
+    spread = max(0.0, between - by_cell / n**2)
+    shared = 1 + trials * differences.held_out_ratio
     # What answers about one group in several trials have in common, more trials do not average away.
     group_sizes, cell_sizes = (np.bincount(clusters).astype(np.float64) for clusters in (differences.groups, cells))
     squares = float((group_sizes**2).sum())
     pairs = squares - float((cell_sizes**2).sum())
     in_common = (by_group - by_cell) / pairs * squares / len(residuals) ** 2 if pairs else groups
     lasting = min(groups, max(0.0, in_common))
-    total = groups + spread + overlap
-    uncertain = groups**2 / (len(sums) - 1) + (spread + overlap) ** 2 / (trials - 1)
-    return Variance(groups, lasting, spread, overlap, total**2 / uncertain if uncertain else math.inf)
+    # A spread that comes out as nothing, as half of them do where there is none, is no more certain than others.
+    uncertain = groups**2 / (len(sums) - 1) + (shared * max(spread, _CERTAIN * between)) ** 2 / (trials - 1)
+    degrees = (groups + shared * spread) ** 2 / uncertain if uncertain else math.inf
+    return Variance(groups, lasting, spread, (shared - 1) * spread, max(degrees, trials - 1))
 
 
 def _bootstrap(sums: Doubles, counts: Doubles) -> tuple[float, float]:
