@@ -33,8 +33,8 @@ MOST_BLOCKS = 400
 """More groups are resampled in so many blocks: the mean of so many hardly leans to a side, and the time stays short."""
 
 _CERTAIN = 0.25
-"""At least so much of the variance between trials counts in the degrees of freedom: of 400 labs of equals (300 digits, 5
-seeds) 5.3% find something, where 6.8% did."""
+"""At least so much of the variance between trials counts in the degrees of freedom: of 400 labs of equals (300
+digits, 5 seeds) 5.2% find something, where 6.8% did."""
 
 _ROUNDING = 1e-9
 
