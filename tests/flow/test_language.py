@@ -178,6 +178,36 @@ class TestEverythingIsTranslated:
         for page in ("answers", "evaluation", "drift", "comparison"):
             assert_page(tmp_path / f"{page}.html", names)
 
+    @pytest.mark.slow
+    def test_what_is_said_while_it_works(self, kilat_here, photos, other_photos, tmp_path):
+        """Progress, epochs, notes and findings, of each way to learn, of a check and of a lab."""
+        network = "--recipe small-cnn --size 32 --epochs 2 --set fit.watch=layers".split()
+        done = [
+            kilat_here("check", photos),
+            kilat_here("train", photos, "--name", "frozen"),
+            kilat_here("train", photos, "--name", "trained", *network),
+            kilat_here("activations", "runs/trained", next(other_photos.rglob("*.jpg"))),
+            kilat_here("preview", photos, "--set", "augment.rotation=15"),
+            kilat_here(
+                "lab",
+                photos,
+                "--vary",
+                "features.resize=crop,squash",
+                "--folds",
+                "2",
+                "--repeats",
+                "1",
+                "--name",
+                "resizing",
+            ),
+        ]
+        assert [one.stderr for one in done if one.returncode not in {0, 3}] == []
+        names = "temple flower sights frozen trained resizing crop squash preview kilat"
+        text = "".join(one.stdout + one.stderr for one in done)
+        assert untranslated(text, names, "conv activation max pool global avg dense") == []
+        for page in (tmp_path / "checks").glob("*/check.html"):
+            assert_page(page, names, "JPEG")
+
 
 @pytest.mark.parametrize("arguments", [["--lang", "id", "train", "--help"], ["train", "--help", "--lang=id"]])
 def test_the_option_counts_wherever_it_stands(kilat_here, monkeypatch, arguments):
