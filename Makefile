@@ -37,12 +37,13 @@ test-all: $(VENV)/.full ## also those that need the shared pictures ($KILAT_DATA
 coverage: ARGS := --cov --cov-report=term:skip-covered $(ARGS)
 coverage: test ## run the tests and measure their coverage; fails below the floor in pyproject.toml
 
-lint: $(VENV)/.full ## style, formatting, types, and whether the generated pages of docs/reference are current
+lint: $(VENV)/.full ## style, formatting, types, and whether generated pages, catalogs and pages of other languages are current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python docs/translations.py --check
+	$(BIN)/python docs/parallel.py
 
 format: $(VENV)/.full ## format the code and mend what can be mended by rule
 	$(BIN)/ruff check --fix-only --quiet .
