@@ -167,7 +167,7 @@ def _shown_losses(results: LabResults, thumbnails: Mapping[str, Thumbnail]) -> l
 
 def _shown(lost: LostPicture, thumbnail: Thumbnail) -> ShownLoss:
     counts = {"wrong": count(lost.wrong), "trials": count(lost.trials)}
-    wrong = _("wrong in {wrong} of {trials}").format(**counts) if lost.trials > 1 else ""
+    wrong = _("{wrong} of {trials} times").format(**counts) if lost.trials > 1 else ""
     return ShownLoss(ShownPicture(lost.path, lost.label, thumbnail), lost.predicted, wrong)
 
 
