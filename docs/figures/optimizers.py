@@ -128,8 +128,8 @@ def optimizer_curves(_: Translate) -> str:
             rate = _.number(float(measured.option(one, "learning_rate")))
             ends.append((float(y[-1]), f"{name} · {rate}", _COLOURS[name]))
         above = plot.bottom + 18.0
-        for y, text, colour in sorted(ends, reverse=True):
-            above = min(y, above - 18)
+        for end, text, colour in sorted(ends, reverse=True):
+            above = min(end, above - 18)
             plot.canvas.write(plot.right + 8, above, text, colour)
         plot.axis_titles(_("epoch"), "loss")
         canvas.elements += [f'<g transform="translate(0 {canvas.height})">', *plot.canvas.elements, "</g>"]

@@ -60,7 +60,9 @@ def accuracy_by_depth(_: Translate) -> str:
     for shortcut, name, colour in (("auto", _("residual"), ACCENT), ("none", _("plain"), "var(--warn)")):
         found = [one for one in measured.variants("residual") if measured.option(one, "shortcut") == shortcut]
         points = sorted(
-            (2 * int(measured.option(one, "times")) + 1, one.accuracy, *one.accuracy_range) for one in found
+            (2 * int(measured.option(one, "times")) + 1, one.accuracy, *one.accuracy_range)
+            for one in found
+            if one.accuracy is not None and one.accuracy_range is not None
         )
         if not points:
             continue

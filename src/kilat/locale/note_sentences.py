@@ -276,8 +276,8 @@ NOTES: dict[str, str | tuple[str, str]] = {
         "too few for: it stays constant. Lower fit.schedule.patience, or train longer."
     ),
     "schedule_boundary_unreached": N_(
-        "The schedule changes the learning rate at epoch {boundary:g}, which training does not reach: it has {epochs:,}. "
-        "Lower fit.schedule.boundaries, or train longer."
+        "The schedule changes the learning rate at epoch {boundary:g}, which training does not reach: it has "
+        "{epochs:,}. Lower fit.schedule.boundaries, or train longer."
     ),
     "stopped_before_averaging": N_(
         "Training stopped early, before the epochs that fit.swa_epochs would have averaged."
