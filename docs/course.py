@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -54,7 +53,7 @@ class Experiment:
         name: as in the lesson's block.
         command: as a reader types it.
         prepare: a command that writes its pictures, if any.
-        needs: the named data set that has to be downloaded first, if any.
+        needs: the known data set that has to be in $KILAT_DATA, if any.
         keep: files that the command leaves, to be kept as text beside the effects, for figures.
     """
 
@@ -73,6 +72,11 @@ class Experiment:
     def result(self) -> Path:
         """The file with what was measured."""
         return RESULTS / f"{self.name}.json"
+
+    @property
+    def has_data(self) -> bool:
+        """Whether the data set that it needs is here."""
+        return not self.needs or (Path(os.environ.get("KILAT_DATA", "")) / self.needs).is_dir()
 
 
 @dataclass(frozen=True)
@@ -127,8 +131,9 @@ def measure(experiment: Experiment) -> None:
         shutil.copytree(RECIPES, folder, dirs_exist_ok=True)
         if experiment.prepare:
             _run(experiment.prepare, folder)
+        root = " --root $KILAT_DATA" if experiment.needs and not experiment.prepare else ""
         started = time.monotonic()
-        _run(_with_data(experiment), folder)
+        _run(f"{experiment.command}{root}", folder)
         seconds = time.monotonic() - started
         labs = sorted(folder.glob("labs/*/lab.json"))
         document = {
@@ -154,14 +159,6 @@ def _run(command: str, folder: Path) -> None:
     done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{command}\n{done.stdout}{done.stderr}")
-
-
-def _with_data(experiment: Experiment) -> str:
-    """Return the command with the folder of a data set that is already here."""
-    root = os.environ.get("KILAT_DATA")
-    if experiment.needs and root and (Path(root) / experiment.needs).is_dir():
-        return f"{experiment.command} --root {shlex.quote(root)}"
-    return experiment.command
 
 
 # ---- writing
@@ -272,6 +269,9 @@ def main() -> int:
         chosen = args.measure or list(listed)
         for count, name in enumerate(chosen, 1):
             print(f"[{count}/{len(chosen)}] {name}: {'; '.join(listed[name].lines)}", flush=True)
+            if not listed[name].has_data:
+                print(f"  not run: {listed[name].needs} is not in $KILAT_DATA", flush=True)
+                continue
             started = time.monotonic()
             measure(listed[name])
             print(f"  {time.monotonic() - started:.0f} s", flush=True)

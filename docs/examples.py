@@ -50,10 +50,10 @@ PAGES = [
     *sorted(HERE.glob("notebooks/*.ipynb")),
 ]
 
-_BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"[~+-]?\d[\d.,]*(e-\d+)?")
 _ELLIPSIS = "…"
-_STAGES = re.compile(r"^\w[^:]*(:| \.+) [\d.,]+ \w+\n", re.MULTILINE)
+_STAGES = re.compile(r"^\w[^:\n]*(:| \.+) (.*/\w+, )?[\d.,]+ \w+( \w+)?\n", re.MULTILINE)
 _WRITES = re.compile(r" > |sed -i|^\$ python ")
 _NEEDS_FLOWERS = re.compile(r"\bflowers(?!-)|daisy\.jpg")
 """What commands for flowers alone name; flowers-dense is a recipe."""
@@ -112,7 +112,7 @@ def rewrite(text: str, folder: Path, language: str, *, check: bool) -> str:
             lines += [example.command, *(example.shown if check and example.is_current(printed) else printed)]
         return "\n".join(["```console", *lines, "```"])
 
-    return _BLOCK.sub(run, text)
+    return BLOCK.sub(run, text)
 
 
 def language_of(page: Path) -> str:
@@ -137,10 +137,15 @@ def output(example: Example, folder: Path, language: str) -> list[str]:
     }
     command = example.command.removeprefix("$ ")
     done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    printed = (done.stdout or _STAGES.sub("", done.stderr)).rstrip("\n").splitlines()
+    printed = (done.stdout or without_stages(done.stderr)).rstrip("\n").splitlines()
     print(f"  {example.command}", flush=True)
     gap = [""] if example.shown[-1:] == [""] else []  # between two commands
     return [*example.abridge(printed), *gap]
+
+
+def without_stages(text: str) -> str:
+    """Return what a command wrote to standard error, without the lines that say how far it is."""
+    return _STAGES.sub("", text)
 
 
 def execute(notebook: str, folder: Path) -> str:
