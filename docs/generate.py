@@ -4,6 +4,7 @@ import difflib
 import gettext
 import inspect
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -374,6 +375,7 @@ PAGES = {
 
 def main() -> int:
     """Writes the pages, or with --check compares them; 1 if one is stale."""
+    os.environ["KILAT_LANG"] = "en"  # whatever language the developer's system has
     stale = False
     for name, write in PAGES.items():
         page, new = HERE / name, write()
