@@ -110,6 +110,8 @@ def lab(  # noqa: PLR0917 - an option each
         _print_questions(as_json=as_json)
         return
     action = data if folder is not None else None
+    if data in (RESUME, REPORT) and folder is None and not Path(data).exists():
+        raise RecipeError(_("The folder of the lab is missing."), hint=f"kilat lab {data} labs/digits")
     if folder is not None and action not in (RESUME, REPORT):
         raise RecipeError(
             _("Two places were given: {one} and {other}.").format(one=data, other=folder),

@@ -116,15 +116,22 @@ def numbers_of(candidates: Sequence[Candidate], seeds: int | None, folds: int | 
         if not is_trained:
             sentence = _("{options}: only for networks that are trained; heads have --folds and --repeats.")
         raise RecipeError(sentence.format(options=_(" and ").join(wrong)))
-    least = {"--seeds": 1, "--folds": 2, "--repeats": 1}
-    for name, number in given.items():
-        if number is not None and number < least[name]:
-            raise RecipeError(_("{option}: must be at least {least} (given: {number})").format(
-                option=name, least=least[name], number=number
-            ))  # fmt: skip
+    for name, number, least in (("--seeds", seeds, 1), ("--folds", folds, 2), ("--repeats", repeats, 1)):
+        require_at_least(name, number, least)
     if is_trained:
         return Numbers("trained", seeds or SEEDS)
     return Numbers("frozen", repeats or REPEATS, folds or FOLDS)
+
+
+def require_at_least(option: str, number: int | None, least: int) -> None:
+    """Refuse a number that is too small.
+
+    Raises:
+        RecipeError: it is.
+    """
+    if number is not None and number < least:
+        message = _("{option}: must be at least {least} (given: {number})")
+        raise RecipeError(message.format(option=option, least=least, number=number))
 
 
 def planned(one: Candidate, data: str, folder: Path) -> PlannedVariant:

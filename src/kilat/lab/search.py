@@ -20,7 +20,15 @@ from kilat.data.reading import Reading
 from kilat.errors import KilatError, MissingExtra, RecipeError
 from kilat.evaluate.metrics import SMALLEST_PROBABILITY
 from kilat.lab.answers import Trial
-from kilat.lab.beginning import begin, is_begun, numbers_of, planned, refuse_what_is_too_large, seconds_of
+from kilat.lab.beginning import (
+    begin,
+    is_begun,
+    numbers_of,
+    planned,
+    refuse_what_is_too_large,
+    require_at_least,
+    seconds_of,
+)
 from kilat.lab.lab_folder import LabFolder, PlannedVariant, SearchPlan
 from kilat.lab.lab_run import Count, TrialRunner
 from kilat.lab.ranges import Choice, Range, parse_range
@@ -104,13 +112,13 @@ def search(  # noqa: PLR0913 - a choice each
         KilatError: what was given, why it is refused, and how to fix it.
     """
     _require_optuna()
+    require_at_least("--workers", workers, 0)
+    require_at_least("--count", count, 1)
     limit = seconds_of(time_limit)
     deadline = None if limit is None else Deadline(time.perf_counter() + limit)
     reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show(progress) as shown:
         source = open_data(data, labels, root, shown, reading=reading)
-        if count < 1:
-            raise RecipeError(_("--count: must be at least 1 (given: {count})").format(count=count))
         ends = list(_ends(recipe, ranges))
         reference, *others = validated([Proposal(_name(recipe), {}, recipe), *ends], overrides)
         numbers = numbers_of([reference, *others], seeds, folds, repeats)
