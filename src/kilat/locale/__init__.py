@@ -9,15 +9,18 @@ language writes them; one that stands alone passes through ``localized``, a date
 Stands on nothing.
 """
 
-import datetime as dt
 import gettext
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kilat.locale import conventions
-from kilat.locale.conventions import N_
+from kilat.locale.marks import N_
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from kilat.locale.conventions import Conventions
 
 __all__ = [
     "FOLDER",
@@ -35,6 +38,8 @@ __all__ = [
 
 FOLDER = Path(__file__).parent
 """Holds a folder for every language: its gettext catalog, which has its way of writing numbers and dates as well."""
+
+_NAME = N_("English")  # translated by what the language calls itself, such as Deutsch
 
 _VARIABLES = ("KILAT_LANG", "LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")  # the first that is set counts, as in gettext
 
@@ -56,7 +61,7 @@ def known(name: str) -> str | None:
 
 def language_name(code: str) -> str:
     """Return what a language calls itself."""
-    return _catalog(code, FOLDER).gettext(conventions.NAME)
+    return _catalog(code, FOLDER).gettext(_NAME)
 
 
 def _(message: str) -> str:
@@ -84,10 +89,11 @@ def pgettext(context: str, message: str) -> str:
 
 def localized(value: Any, spec: str = "") -> str:
     """Return ``format(value, spec)`` as the language of the environment writes it: 1,234.5 or 1.234,5."""
-    return _conventions(language(), FOLDER).number(value, spec)
+    code = language()
+    return format(value, spec) if code == "en" else _conventions(code, FOLDER).number(value, spec)
 
 
-def date(day: dt.date) -> str:
+def date(day: "dt.date") -> str:
     """Return a date in the language of the environment, with hour and minute where it has them."""
     return _conventions(language(), FOLDER).date(day)
 
@@ -125,5 +131,7 @@ def _catalog(code: str, folder: Path) -> gettext.NullTranslations:
 
 
 @cache
-def _conventions(code: str, folder: Path) -> conventions.Conventions:
-    return conventions.Conventions(_catalog(code, folder).gettext)
+def _conventions(code: str, folder: Path) -> "Conventions":
+    from kilat.locale.conventions import Conventions  # where numbers are written; no help needs it
+
+    return Conventions(_catalog(code, folder).gettext)

@@ -8,14 +8,7 @@ from numbers import Number
 from string import Formatter
 from typing import Any
 
-
-def N_(message: str) -> str:  # noqa: N802 - gettext's usual name for it
-    """Mark a sentence for translators where it stands in a table; whoever shows it calls ``_``."""
-    return message
-
-
-NAME = N_("English")
-"""Translated by the language's own name, such as Deutsch: it stands where one chooses a language."""
+from kilat.locale.marks import N_
 
 NUMBER = N_("1,234.5")
 """Translated by how that number is written: its second sign parts thousands, its last but one begins the decimals."""
