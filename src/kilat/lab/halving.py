@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 FEWEST = 2
 """Variants that are kept to the end: the reference and one other."""
+ENOUGH = 5
+"""Seeds that few variants are to have before fewer still have more."""
 
 
 class Standing(NamedTuple):
@@ -33,6 +35,16 @@ def kept_count(variants: int, rounds: int, affordable: float) -> int:
         return variants
     counts = range(variants, FEWEST, -1)
     return next((count for count in counts if _trials(count, rounds) <= affordable), min(FEWEST, variants))
+
+
+def rounds_ahead(done: int, planned: int) -> int:
+    """Return for how many rounds time is shared out: first up to five seeds, which tell something; then to the end.
+
+    Args:
+        done: rounds.
+        planned: rounds in all.
+    """
+    return min(planned, ENOUGH) - done if done < ENOUGH else planned - done
 
 
 def _trials(variants: int, rounds: int) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from kilat.data.catalog import Source
 from kilat.evaluate.metrics import SMALLEST_PROBABILITY
 from kilat.lab.answers import Trial
-from kilat.lab.halving import Standing, kept_count, ranked
+from kilat.lab.halving import Standing, kept_count, ranked, rounds_ahead
 from kilat.lab.head_trials import HeadTrials
 from kilat.lab.lab_folder import LabFolder, PlannedTrial, PlannedVariant
 from kilat.lab.results import drop, read, unfinished
@@ -80,6 +80,11 @@ class TrialRunner:
         self._heads.run(trials, self.progress, report)
 
     @property
+    def parallel(self) -> int:
+        """How many trials run at once."""
+        return max(1, self.workers) if self._heads is None else available_cores()
+
+    @property
     def is_over(self) -> bool:
         """Whether the time is over."""
         return self.deadline is not None and self.deadline.remaining() <= 0
@@ -109,7 +114,7 @@ def run_trials(lab: LabFolder, runner: TrialRunner) -> None:
             runner.run([trial for trial in unfinished(lab) if trial[1] == seed], count.done)
             if runner.is_over:
                 return
-            _drop_the_worst(lab, seed, runner.deadline, max(1, runner.workers))
+            _drop_the_worst(lab, seed, runner)
             count.total = count.finished + len(unfinished(lab))
 
 
@@ -148,17 +153,17 @@ class Count:
         self.stage.advance(self.finished, self.total, trial[0].name)
 
 
-def _drop_the_worst(lab: LabFolder, seed: int, deadline: Deadline, parallel: int) -> None:
+def _drop_the_worst(lab: LabFolder, seed: int, runner: TrialRunner) -> None:
     """Give up the variants that did worst, where the rest of the time does not suffice for all."""
     left = unfinished(lab)
     names = list(dict.fromkeys(variant.name for variant, _seed in left))
-    if not names:
+    if not names or runner.deadline is None:
         return
     found = [one for variant in lab.plan.variants for one in read(lab, variant, seed) if isinstance(one, Trial)]
     seconds = sum(one.seconds for one in found) / max(1, len({one.variant for one in found}))
-    affordable = deadline.remaining() * parallel / max(seconds, 1e-3)
+    affordable = runner.deadline.remaining() * runner.parallel / max(seconds, 1e-3)
     done = seed - lab.plan.seed
-    count = kept_count(len(names), lab.plan.seeds - done, affordable)
+    count = kept_count(len(names), rounds_ahead(done, lab.plan.seeds), affordable)
     if count == len(names):
         return
     by_name = {variant.name: variant for variant in lab.plan.variants}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kilat.lab.halving import FEWEST, Standing, kept_count, ranked
+from kilat.lab.halving import FEWEST, Standing, kept_count, ranked, rounds_ahead
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,13 @@ def test_more_time_never_keeps_fewer():
     counts = [kept_count(20, 5, affordable) for affordable in range(120)]
     assert counts == sorted(counts)
     assert (counts[0], counts[-1]) == (FEWEST, 20)
+
+
+@pytest.mark.parametrize(
+    ("done", "planned", "ahead"), [(1, 5, 4), (1, 3, 2), (1, 20, 4), (4, 20, 1), (5, 20, 15), (19, 20, 1)]
+)
+def test_time_is_shared_out_up_to_five_seeds_first(done, planned, ahead):
+    assert rounds_ahead(done, planned) == ahead
 
 
 def test_the_order_follows_from_common_seeds_and_the_reference_stays():
