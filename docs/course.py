@@ -149,16 +149,35 @@ def measure(experiment: Experiment) -> None:
 
 
 def _run(command: str, folder: Path) -> None:
-    """Run a command in a folder with this environment's kilat and an empty cache; one that fails ends the course."""
+    """Run a command in a folder with this environment's kilat and an empty cache.
+
+    Raises:
+        CalledProcessError: it failed.
+    """
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "KILAT_CACHE": str(folder / "cache"),
         "KILAT_LANG": "en",
     }
-    done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{command}\n{done.stdout}{done.stderr}")
+    subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+
+
+def measure_all(chosen: list[Experiment]) -> list[str]:
+    """Run experiments one after another, and return what went wrong with any of them."""
+    problems = []
+    for count, experiment in enumerate(chosen, 1):
+        print(f"[{count}/{len(chosen)}] {experiment.name}: {'; '.join(experiment.lines)}", flush=True)
+        if not experiment.has_data:
+            print(f"  not run: {experiment.needs} is not in $KILAT_DATA", flush=True)
+            continue
+        started = time.monotonic()
+        try:
+            measure(experiment)
+        except subprocess.CalledProcessError as error:
+            problems.append(f"experiment {experiment.name} failed:\n{error.stdout}{error.stderr}")
+        print(f"  {time.monotonic() - started:.0f} s", flush=True)
+    return problems
 
 
 # ---- writing
@@ -265,17 +284,12 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare only")
     args = parser.parse_args()
     listed = experiments()
+    failed: list[str] = []
     if args.measure is not None:
-        chosen = args.measure or list(listed)
-        for count, name in enumerate(chosen, 1):
-            print(f"[{count}/{len(chosen)}] {name}: {'; '.join(listed[name].lines)}", flush=True)
-            if not listed[name].has_data:
-                print(f"  not run: {listed[name].needs} is not in $KILAT_DATA", flush=True)
-                continue
-            started = time.monotonic()
-            measure(listed[name])
-            print(f"  {time.monotonic() - started:.0f} s", flush=True)
-    stale = list(unmeasured(listed))
+        if unknown := set(args.measure) - set(listed):
+            parser.error(f"no such experiment: {', '.join(sorted(unknown))}; there are: {', '.join(listed)}")
+        failed = measure_all([listed[name] for name in args.measure or listed])
+    stale = [*failed, *unmeasured(listed)]
     for say in languages():
         for path, new in written(listed, say):
             if args.check:
@@ -286,7 +300,7 @@ def main() -> int:
                 path.write_text(new, "utf-8")
         stale += problems(listed, say)
     sys.stderr.writelines(f"{line}\n" for line in stale)
-    return int(args.check and bool(stale))
+    return int(bool(failed) or (args.check and bool(stale)))
 
 
 if __name__ == "__main__":
