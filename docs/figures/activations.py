@@ -71,7 +71,9 @@ def gradients_by_activation(_: Translate) -> str:
         plot.canvas.write(left + 24, 31, name, TEXT)
         left += 110
     return plot.canvas.to_svg(
-        _("Gradients stay alike from layer to layer with ReLU and tanh, and fall a hundred thousand times with sigmoid")
+        _(
+            "Gradients stay alike from layer to layer with ReLU and tanh, and fall tens of thousands of times with sigmoid"
+        )
     )
 
 
