@@ -10,6 +10,7 @@ The help of a verb is its docstring; what a built-in recipe says of itself is it
 """
 
 import ast
+import datetime as dt
 import inspect
 import io
 import sys
@@ -30,7 +31,11 @@ TEMPLATE = LOCALE / "kilat.pot"
 
 _KEYWORDS = {"_": None, "ngettext": (1, 2), "pgettext": ((1, "c"), 2)}
 _HEADER = "# Translations of kilat. CONTRIBUTING.md says how sentences and languages are added."
-_DATED = ("POT-Creation-Date", "PO-Revision-Date", "Generated-By")  # would change with every extraction
+_LEFT_OUT = (  # of the header: what would change with every extraction, and what nobody fills in
+    "Generated-By", "Language-Team", "Last-Translator", "PO-Revision-Date", "POT-Creation-Date", "Project-Id-Version",
+    "Report-Msgid-Bugs-To",
+)  # fmt: skip
+_NEVER = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
 _Found = tuple[int, str, str | tuple[str, str], list[str]]
 
@@ -77,16 +82,7 @@ def _makes_verb(decorator: ast.expr) -> bool:
 
 def template() -> Catalog:
     """Return every sentence of the program, in the order of its files."""
-    catalog = Catalog(
-        project="kilat",
-        version="",
-        msgid_bugs_address="",
-        last_translator="",
-        language_team="",
-        charset="utf-8",
-        header_comment=_HEADER,
-        fuzzy=False,
-    )
+    catalog = Catalog(charset="utf-8", header_comment=_HEADER, fuzzy=False)
     methods = [("**.py", extract_python), ("**.j2", "jinja2"), ("recipe/built_in/*.yaml", extract_recipe)]
     options = {"**.j2": {"trim_blocks": "true", "lstrip_blocks": "true", "silent": "false"}}
     found = extract_from_dir(PACKAGE, methods, options, _KEYWORDS)  # type: ignore[arg-type]
@@ -99,17 +95,7 @@ def updated(file: Path, language: str, sentences: Catalog) -> Catalog:
     """Return a language's catalog with the sentences of today; what is translated stays, what is gone goes."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        catalog = Catalog(
-            language,
-            project="kilat",
-            version="",
-            msgid_bugs_address="",
-            last_translator="",
-            language_team="",
-            charset="utf-8",
-            header_comment=_HEADER,
-            fuzzy=False,
-        )
+        catalog = Catalog(language, charset="utf-8", header_comment=_HEADER, fuzzy=False)
     else:
         with file.open("rb") as stream:
             catalog = read_po(stream, language)
@@ -127,21 +113,12 @@ def as_po(catalog: Catalog) -> bytes:
     buffer = io.BytesIO()
     write_po(buffer, catalog, width=0)
     lines = buffer.getvalue().decode("utf-8").splitlines(keepends=True)
-    return "".join(line for line in lines if not line.lstrip('"').startswith(_DATED)).encode("utf-8")
+    return "".join(line for line in lines if not line.lstrip('"').startswith(_LEFT_OUT)).encode("utf-8")
 
 
 def as_mo(catalog: Catalog) -> bytes:
     """Return a catalog as the program reads it."""
-    translated = Catalog(
-        catalog.locale,
-        project="kilat",
-        version="",
-        msgid_bugs_address="",
-        last_translator="",
-        language_team="",
-        charset="utf-8",
-        fuzzy=False,
-    )
+    translated = Catalog(catalog.locale, charset="utf-8", creation_date=_NEVER, revision_date=_NEVER, fuzzy=False)
     for message in catalog:
         if message.id and all(message.string if message.pluralizable else [message.string]):
             translated.add(message.id, message.string, context=message.context)
