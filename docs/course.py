@@ -42,6 +42,7 @@ COURSE = HERE / "course"
 RESULTS, RECIPES = COURSE / "results", COURSE / "recipes"
 
 _BLOCK = re.compile(r"(<!-- lab: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_NUMBER = re.compile(r"(-?\d+\.?\d*)")
 _FIGURE = re.compile(r"!\[[^\]]*\]\(images/([\w-]+)\.svg\)")
 
 
@@ -256,6 +257,16 @@ def written(listed: dict[str, Experiment], say: Language) -> Iterator[tuple[Path
         )
 
 
+def alike(old: str, new: str) -> bool:
+    """Return whether two texts are the same, but for numbers of figures in their last place: processors round apart."""
+    if old == new:
+        return True
+    ours, theirs = (_NUMBER.split(text) for text in (old, new))
+    if not new.startswith("<svg") or ours[::2] != theirs[::2]:
+        return False
+    return all(abs(float(one) - float(other)) < 0.15 for one, other in zip(ours[1::2], theirs[1::2], strict=True))
+
+
 def problems(listed: dict[str, Experiment], say: Language) -> Iterator[str]:
     """Yield what lessons of a language show and is not there, and what is there and no lesson shows."""
     text = "".join(page.read_text("utf-8") for page in sorted(say.folder.glob("*.md")))
@@ -294,7 +305,7 @@ def main() -> int:
         for path, new in written(listed, say):
             if args.check:
                 old = path.read_text("utf-8") if path.exists() else ""
-                stale += [f"{path.relative_to(HERE.parent)} is stale: run `make docs`."] if new != old else []
+                stale += [] if alike(old, new) else [f"{path.relative_to(HERE.parent)} is stale: run `make docs`."]
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(new, "utf-8")
