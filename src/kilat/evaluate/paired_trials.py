@@ -33,8 +33,8 @@ MOST_BLOCKS = 400
 """More groups are resampled in so many blocks: the mean of so many hardly leans to a side, and the time stays short."""
 
 _CERTAIN = 1 / 3
-"""At least so much of the variance between trials counts in the degrees of freedom: of 400 labs of two equals (300 digits,
-5 seeds) 5.0% find something, where 6.8% did, of 240 labs of five equals 4.6%, where 8.3% did."""
+"""At least so much of the variance between trials counts in the degrees of freedom: of 400 labs of two equals (300
+digits, 5 seeds) 5.0% find something, where 6.8% did, of 240 labs of five equals 4.6%, where 8.3% did."""
 
 _ROUNDING = 1e-9
 
@@ -120,8 +120,9 @@ class Need(NamedTuple):
 def effect(differences: TrialDifferences) -> Effect:
     """Estimate the expected difference of two ways to train.
 
-    Two groups more are counted in the interval of a share, one in favour of either (as Bonett and Price 2012 do for
-    two answers a picture): no spread at all among few differing pictures would say that no difference is possible.
+    Two groups more are counted in the interval of a share, one in favour of either, that differ as much as groups do
+    (as Bonett and Price 2012 do for two answers a picture): no spread at all among few differing pictures would say
+    that no difference is possible.
     """
     from scipy import stats
 
@@ -198,8 +199,9 @@ def _by_group(differences: TrialDifferences) -> tuple[Doubles, Doubles]:
     sums = np.bincount(differences.groups, differences.values).astype(np.float64)
     sums, counts = sums[counts > 0], counts[counts > 0]
     if differences.is_share:
-        size = counts.mean()
-        sums, counts = np.append(sums, [size, -size]), np.append(counts, [size, size])
+        differing, size = np.abs(sums[sums != 0]), counts.mean()
+        gain = differing.mean() if len(differing) else size
+        sums, counts = np.append(sums, [gain, -gain]), np.append(counts, [size, size])
     return sums, counts
 
 

@@ -29,7 +29,7 @@ def results(draw_lab):
 
 def test_record_of_what_the_terminal_shows(results):
     assert "\n".join(verdict(results)) == (
-        "“none, adam” is better than “none, sgd”: accuracy rises from 64.0% to 86.0%, +22.0 (+13.9 to +30.0) points, "
+        "“none, adam” is better than “none, sgd”: accuracy rises from 64.0% to 86.0%, +22.0 (+14.0 to +30.2) points, "
         "more than chance explains.\n"
         "Worse than “none, sgd” by more than chance explains: “norm, adam”.\n"
         "No trial has seen the test set: training with the recipe of “none, adam” measures it there."
@@ -39,9 +39,9 @@ def test_record_of_what_the_terminal_shows(results):
         "  none, sgd\n"
         "       64.0%               reference                      0.900    2.0 s\n"
         "  none, adam\n"
-        "       86.0%  +22.0 (+13.9 to +30.0)     99%  < 0.001     0.381    2.0 s                            –\n"
+        "       86.0%  +22.0 (+14.0 to +30.2)     99%  < 0.001     0.381    2.0 s                            –\n"
         "  norm, sgd\n"
-        "       66.0%     +2.0 (-3.2 to +7.3)     79%    0.515     0.879    2.0 s  56 seeds and 1,200 pictures\n"
+        "       66.0%     +2.0 (-2.7 to +7.6)     80%    0.478     0.879    2.0 s  47 seeds and 1,100 pictures\n"
         "  norm, adam\n"
         "       27.3%  -36.7 (-47.4 to -25.1)      0%  < 0.001     1.751    2.0 s                            –"
     )
