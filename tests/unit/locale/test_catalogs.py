@@ -79,7 +79,7 @@ def test_translations_hold_what_the_sentence_holds(language, found_in):
     for message in messages(language):
         english = [found_in(text) for text in as_tuple(message.id)]
         may_hold = [*english, english[0] | english[-1]]
-        changed += [one for one in translations(message) if found_in(one) not in may_hold]
+        changed += [one for one in translations(message) if one and found_in(one) not in may_hold]
     assert changed == []
 
 
