@@ -38,7 +38,7 @@ class Conventions(Formatter):
     def number(self, value: Any, spec: str = "") -> str:
         """Return ``format(value, spec)`` with the language's separators; other values as they are."""
         text = format(value, spec)
-        if not isinstance(value, Number) or isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, Number):
             return text
         text = text.translate(self._separators)
         return self._percent.format(number=text[:-1]) if text.endswith("%") else text
