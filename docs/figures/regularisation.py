@@ -64,7 +64,7 @@ def overfitting(_: Translate) -> str:
         history = list(csv.DictReader(io.StringIO(_left(f"runs/{run}/history.csv"))))
         epochs = np.arange(1, len(history) + 1)
         plot = Plot(SIDE, height, (1, max(len(history), 2)), (0, 4), left=40)
-        plot.right -= 70
+        plot.right -= 84
         marks = [(n, _.number(n)) for n in (1, *range(10, len(history) + 1, 10))]
         plot.ticks(marks, [(n, _.number(n)) for n in range(5)])
         for column, name, colour in (("loss", "training", ACCENT), ("validation_loss", "validation", _OTHER)):
