@@ -50,14 +50,14 @@ def glossary(
     from kilat.errors import KilatError, nearest
     from kilat.locale.glossary import GLOSSARY, look_up
 
-    keys = [look_up(word) for word in words] if words else list(GLOSSARY)
-    if "" in keys:
+    keys = list(map(look_up, words or [])) or list(GLOSSARY)
+    if words and "" in keys:
         word = words[keys.index("")]
         names = [_(term.name) for term in GLOSSARY.values()]
         raise KilatError(_("The glossary does not have '{word}'.").format(word=word), hint=nearest(word, names))
     terms = [(_(GLOSSARY[key].name), GLOSSARY[key].name, _(GLOSSARY[key].meaning)) for key in keys]
     if as_json:
-        show.print_json([{"word": word, "english": english, "meaning": meaning} for word, english, meaning in terms])
+        show.print_json({"terms": [dict(zip(("word", "english", "meaning"), one, strict=True)) for one in terms]})
         return
     for word, english, meaning in terms if words else sorted(terms, key=lambda term: term[0].casefold()):
         print(word if word == english else f"{word} ({english})")
