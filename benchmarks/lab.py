@@ -10,6 +10,7 @@ The flowers need their data set (`KILAT_DATA`); networks are trained on scikit-l
 import argparse
 import json
 import random
+import shutil
 import subprocess
 import tempfile
 import time
@@ -110,6 +111,8 @@ def compare_with_kills(folder: Path, recipe: Path, kills: int, rng: random.Rando
         done.append(was_running)
         if (lab / "plan.json").exists():
             command = ["lab", "resume", str(lab), "--quiet"]
+        else:  # there is nothing to go on with
+            shutil.rmtree(lab, ignore_errors=True)
         print(f"          kill {number + 1} after {wait:.1f} s: {finished_trials(lab)} trials finished")
     finish(command)
     is_equal = results(folder / "whole") == results(folder / "killed")

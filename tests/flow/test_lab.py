@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from kilat.verbs.runs import list_runs
 TINY = {
     "input": {"size": 8, "colour": "grey"},
     "model": {"activation": "relu", "layers": ["flatten", {"dense": 16}, {"dense": "classes"}]},
-    "fit": {"epochs": 2, "batch": 64},
+    "fit": {"epochs": 2, "batch": 64, "schedule": "performance"},
 }
 VARIANTS = ["optimizer=adam", "optimizer=sgd", "optimizer={name: sgd, learning_rate: 1.0e+30}"]
 
@@ -56,6 +57,10 @@ class TestTrained:
         assert (adam.failed, diverged.failed) == (0, 2)
         assert "not finite" in diverged.reasons[0]
         assert lab.unfinished == []
+
+    def test_what_training_was_too_short_for_is_said(self, lab):
+        adam = lab.results.variants[0]
+        assert ("schedule_cannot_fall", 2) in [(note.code, note.trials) for note in adam.notes]
 
     def test_they_share_out_pictures_by_their_seed_alone(self, lab):
         held_out = {}
@@ -173,3 +178,59 @@ def test_questions_are_listed(kilat_here, json_lines):
     assert "augmentation" in kilat_here("lab", "--questions").stdout
     (listed,) = json_lines(kilat_here("lab", "--questions", "--json").stdout)
     assert listed["questions"]["l2"]["frozen"].startswith("head.l2=")
+
+
+@pytest.mark.slow
+def test_what_is_killed_again_and_again_ends_with_the_same_results(lab, small_digits, start, tmp_path):
+    """The command is killed at growing moments, and a worker of it; processes side by side change nothing either."""
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(json.dumps(TINY), "utf-8")
+    vary = "fit.optimizer=adam,sgd,{name: sgd, learning_rate: 1.0e+30}"
+    command = [
+        "lab",
+        small_digits,
+        "--recipe",
+        recipe,
+        "--vary",
+        vary,
+        "--seeds",
+        2,
+        "--workers",
+        2,
+        "--labs",
+        tmp_path,
+    ]
+    folder = tmp_path / small_digits.name
+    for seconds in (4, 8, 12):
+        process = start(*command)
+        time.sleep(seconds)
+        process.kill()
+        process.communicate()
+        if (folder / "plan.json").exists():
+            command = ["lab", "resume", folder, "--workers", 2]
+        else:  # there is nothing to go on with
+            shutil.rmtree(folder, ignore_errors=True)
+    process = start(*command)
+    _out, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    found, expected = untimed(Lab(folder)), untimed(lab)
+    for document in (found, expected):
+        del document["command"], document["data"]
+        for variant in document["variants"]:
+            del variant["command"]
+    assert found == expected
+
+
+@pytest.mark.slow
+def test_a_search_makes_the_same_choices_again(small_digits, tmp_path):
+    pytest.importorskip("optuna", reason="the extra search is not installed")
+    ranges = {"head.components": "8..128(log)", "head.class_weight": "none,balanced"}
+    labs = [
+        kilat.search(small_digits, ranges=ranges, count=4, folds=3, repeats=2, labs=tmp_path / name, size=32)
+        for name in "ab"
+    ]
+    assert untimed(labs[0]) == untimed(labs[1])
+    assert len(labs[0].results.variants) == 5
+    (labs[0].folder / "lab.json").unlink()
+    shutil.rmtree(next((labs[0].folder / "trials").glob("003-*")))
+    assert untimed(kilat.lab(resume=labs[0].folder)) == untimed(labs[1])

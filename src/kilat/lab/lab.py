@@ -105,7 +105,8 @@ def lab(  # noqa: PLR0913 - a choice each
         if limit is None:
             refuse_what_is_too_large(estimate(candidates, macs, len(source.entries), numbers.seeds))
         start = run_folder.Start.of(data, labels, root, "lab", reading)
-        command = command or request.python_call("lab", data, recipe, vary=vary, question=question, **overrides)
+        named = {"vary": vary} if vary else {"question": question}
+        command = command or request.python_call("lab", data, recipe, **named, **overrides)
         with run_folder.new_folder(Path(labs), name or source.name, keep=is_begun) as path:
             given = {"command": command, "question": question, "time_limit": limit}
             begun = begin(path, source, start, candidates, numbers, shown, **given)

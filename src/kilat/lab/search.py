@@ -191,31 +191,31 @@ class _Searching:
     def run(self) -> None:
         """Try one variant after another, until there are as many as were wanted, or time is over."""
         self._try(self.lab.plan.variants[0])
-        study, wanted = _study(self.lab.plan.seed), self.plan.count + 1
+        optuna_study, wanted = _new_study(self.lab.plan.seed), self.plan.count + 1
         for _attempt in range(_ASKED_FOR_EACH * self.plan.count):
             if len(self.tried) >= wanted or self.runner.is_over:
                 return
-            self._ask(study)
+            self._ask(optuna_study)
 
-    def _ask(self, study: "Study") -> None:
-        """Let the study choose a variant, and tell it how that did."""
+    def _ask(self, optuna_study: "Study") -> None:
+        """Let the optuna_study choose a variant, and tell it how that did."""
         from optuna.trial import TrialState
 
-        suggestion = study.ask()
+        suggestion = optuna_study.ask()
         options = {path: one.suggest(path, suggestion) for path, one in self.ranges.items()}
         try:
             candidate = self._candidate(options)
         except KilatError:
-            study.tell(suggestion, state=TrialState.FAIL)
+            optuna_study.tell(suggestion, state=TrialState.FAIL)
             return
         key = candidate.recipe.model_dump_json()
         if key not in self.tried:
             self.tried[key] = self._planned(candidate)
         loss = self._try(self.tried[key])
         if loss is None:
-            study.tell(suggestion, state=TrialState.FAIL)
+            optuna_study.tell(suggestion, state=TrialState.FAIL)
         else:
-            study.tell(suggestion, loss)
+            optuna_study.tell(suggestion, loss)
 
     def _candidate(self, options: Mapping[str, Any]) -> Candidate:
         """Return a variant with some options.
@@ -253,7 +253,7 @@ class _Searching:
         return float(-np.log(np.maximum(probabilities, SMALLEST_PROBABILITY)).mean())
 
 
-def _study(seed: int) -> "Study":
+def _new_study(seed: int) -> "Study":
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

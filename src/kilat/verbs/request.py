@@ -1,8 +1,12 @@
 """What was called, as pages show it: a line of Python that can be typed again."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+_LONGEST_MAPPING = 120
+"""Characters."""
 
 
 def python_call(verb: str, *given: Any, **overrides: Any) -> str:
@@ -35,4 +39,7 @@ def now() -> str:
 def _written(value: Any) -> str:
     if isinstance(value, Path):
         return repr(str(value))
-    return repr(value) if isinstance(value, str | int | float | bool) else "…"
+    is_plain = isinstance(value, str | int | float | bool) or (
+        isinstance(value, Mapping) and len(repr(value)) <= _LONGEST_MAPPING
+    )
+    return repr(value) if is_plain else "…"

@@ -36,9 +36,9 @@ def test_an_option_has_one_range():
 
 
 def test_values_lie_in_their_range_and_have_few_digits():
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    optuna_study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(50):
-        trial = study.ask()
+        trial = optuna_study.ask()
         assert 16 <= Range(16, 256, is_log=True, is_whole=True).suggest("whole", trial) <= 256
         drawn = Range(1e-4, 1e-1, is_log=True, is_whole=False).suggest("log", trial)
         assert 1e-4 <= drawn <= 1e-1
