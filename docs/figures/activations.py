@@ -72,7 +72,7 @@ def gradients_by_activation(_: Translate) -> str:
         left += 110
     return plot.canvas.to_svg(
         _(
-            "Gradients stay alike through all layers with ReLU and tanh, and fall tens of thousands of times with sigmoid"
+            "Gradients stay alike through all layers with ReLU and tanh; with sigmoid they fall tens of thousands of times"
         )
     )
 
