@@ -11,7 +11,7 @@ beside it. Real ones are scikit-learn's handwritten digits, of which every lab d
 mean over many training sets of the size that trials have, each measured on pictures outside of the lab. Labs of equals
 compare two networks that differ in the draw of their first weights alone.
 
-    python benchmarks/lab_intervals.py                   2 minutes on two cores
+    python benchmarks/lab_intervals.py                   3 minutes on two cores
     python benchmarks/lab_intervals.py --repeats 1000    narrower: the share of 200 labs is known to 3 points
 """
 
