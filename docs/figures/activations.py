@@ -71,9 +71,7 @@ def gradients_by_activation(_: Translate) -> str:
         plot.canvas.write(left + 24, 31, name, TEXT)
         left += 110
     return plot.canvas.to_svg(
-        _(
-            "Gradients stay alike through all layers with ReLU and tanh; with sigmoid they fall tens of thousands of times"
-        )
+        _("Gradients stay alike through all layers with ReLU and tanh; with sigmoid they fall 80,000 times")
     )
 
 
