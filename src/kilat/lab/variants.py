@@ -3,7 +3,8 @@
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,13 @@ def parse_vary(text: str) -> tuple[str, list[Any]]:
             _("The values in '{text}' are not valid YAML.").format(text=text),
             hint=_("Quote a value that has a comma or a brace in it, such as PATH='\"a, b\",c'."),
         ) from None
+    if any(isinstance(one, str) and re.match(r"\s*[\d.e+-]*\d\s*\.\.\s*[\d.+-]", one) for one in found):
+        raise RecipeError(
+            _("'{text}' gives a range; a lab compares values.").format(text=text),
+            hint=_("Name the values, or search in the range: kilat search DATA --vary {vary}").format(
+                vary=shlex.quote(text)
+            ),
+        )
     return path.strip(), found[0] if len(found) == 1 and isinstance(found[0], list) else found
 
 
@@ -118,6 +126,7 @@ def grid(recipe: RecipeLike, values: Values) -> list[Proposal]:
     Raises:
         RecipeError: an option is varied twice, or there are too many variants even for a time limit.
     """
+    values = {key: _listed(key, given) for key, given in values.items()}
     paths = [recipes.option_paths(recipe, {key: given[0]}).get(key, key) for key, given in values.items()]
     if twice := sorted({path for path in paths if paths.count(path) > 1}):
         raise varied_twice(twice[0])
@@ -213,6 +222,22 @@ def varied_twice(option: str) -> RecipeError:
         _("{option} is varied twice.").format(option=option),
         hint=_("Give all of its values at once: --vary {option}=VALUE,VALUE").format(option=option),
     )
+
+
+def _listed(key: str, given: Any) -> list[Any]:
+    """Return the values of an option, which may be text as on the command line.
+
+    Raises:
+        RecipeError: they are none.
+    """
+    if isinstance(given, str):
+        return parse_vary(f"{key}={given}")[1]
+    if not isinstance(given, Iterable) or not (values := list(given)):
+        raise RecipeError(
+            _("{option}: {given} is no list of values to compare.").format(option=key, given=repr(given)),
+            hint=_("Give them as a list, such as [1, 2], or as text: '1,2'."),
+        )
+    return values
 
 
 def _add(problems: dict[str, list[str]], error: RecipeError, name: str) -> None:

@@ -31,6 +31,19 @@ class TestValues:
         with pytest.raises(RecipeError):
             parse_vary(text)
 
+    def test_from_python_may_be_text_as_well(self):
+        assert [one.name for one in grid("small-cnn", {"fit.batch": "8,16"})] == ["batch=8", "batch=16"]
+
+    @pytest.mark.parametrize("values", [[], 8, None, True])
+    def test_from_python_are_a_list(self, values):
+        with pytest.raises(RecipeError, match="no list of values"):
+            grid("small-cnn", {"fit.batch": values})
+
+    @pytest.mark.parametrize("text", ["a=1..2", "a=1e-4..1e-1(log)", "a=.5 .. 1."])
+    def test_in_a_range_are_for_a_search(self, text):
+        with pytest.raises(RecipeError, match="kilat search"):
+            parse_vary(text)
+
     def test_of_one_option_are_given_at_once(self):
         with pytest.raises(RecipeError, match=r"fit\.optimizer is varied twice"):
             vary_of(["fit.optimizer=sgd", "fit.optimizer=adam"])
