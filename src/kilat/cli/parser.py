@@ -1,7 +1,4 @@
-"""What the parser of the command line says: Typer has it in English alone, so it is said anew, in our words.
-
-Typer's versions differ in where their parser comes from, so that its errors are known by what they have.
-"""
+"""What the parser of the command line says: Typer has it in English alone, so it is said anew, in our words."""
 
 import re
 import sys
@@ -26,18 +23,13 @@ _ERRORS = {
     "No such command {name}. Did you mean {others}?": N_("No such command {name}. Did you mean {others}?"),
     "No such command {name}.": N_("No such command {name}."),
     "No such option: {name} (Possible options: {others})": N_("No such option: {name}. Did you mean {others}?"),
-    "No such option: {name} Did you mean {others}?": N_("No such option: {name}. Did you mean {others}?"),
     "No such option: {name}": N_("No such option: {name}"),
     "Option {name} requires an argument.": N_("Option {name} requires a value."),
     "Option {name} does not take a value.": N_("Option {name} does not take a value."),
     "Got unexpected extra argument(s) ({values})": N_("Too many arguments: {values}"),
-    "Got unexpected extra argument ({values})": N_("Too many arguments: {values}"),
-    "Got unexpected extra arguments ({values})": N_("Too many arguments: {values}"),
     "Invalid value for {name}: {problem}": N_("Invalid value for {name}: {problem}"),
     "{value} is not a valid int range.": N_("{value} is not a whole number."),
-    "{value} is not a valid integer range.": N_("{value} is not a whole number."),
     "{value} is not a valid int.": N_("{value} is not a whole number."),
-    "{value} is not a valid integer.": N_("{value} is not a whole number."),
     "{value} is not a valid float.": N_("{value} is not a number."),
     "{value} is not in the range {range}.": N_("{value} is not in the range {range}."),
     "{value} is not one of {others}.": N_("{value} is not one of {others}."),
