@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from kilat.locale import _, localized, ngettext
 from kilat.locale.lists import listed
 from kilat.recipe import short_paths
-from kilat.report.lab_results import MOST_MORE, LabResults, MeasuredEffect, VariantComparison, VariantResult
+from kilat.report.lab_results import MIN_SEEDS, MOST_MORE, LabResults, MeasuredEffect, VariantComparison, VariantResult
 
 TOLD = ("better", "worse", "mixed")
 """The findings that are more than chance explains."""
@@ -26,7 +26,14 @@ def verdict(results: LabResults) -> list[str]:
 
 def needed(results: LabResults, effect: VariantComparison) -> str:
     """Return what it would take to tell an undecided effect, in a sentence; empty where it is told."""
-    if effect.finding in TOLD or effect.accuracy.interval is None:
+    if effect.finding == "too_few_seeds":
+        count = max(MIN_SEEDS - effect.seeds, 1)
+        return ngettext(
+            "It takes at least {count:,} more seed to tell anything.",
+            "It takes at least {count:,} more seeds to tell anything.",
+            count,
+        ).format(count=count)
+    if effect.finding in TOLD or effect.identical:
         return ""
     easier = easier_to_tell(effect)
     if easier is None:
@@ -59,7 +66,10 @@ def _more_pictures(count: int) -> str:
 
 def needs_briefly(results: LabResults, effect: VariantComparison) -> str:
     """Return what it would take to tell an undecided effect, in a few words; a dash where it is told."""
-    if effect.finding in TOLD or effect.accuracy.interval is None:
+    if effect.finding == "too_few_seeds":
+        count = max(MIN_SEEDS - effect.seeds, 1)
+        return ngettext("{count:,} seed", "{count:,} seeds", count).format(count=count)
+    if effect.finding in TOLD or effect.identical:
         return "–"
     easier = easier_to_tell(effect)
     if easier is None:

@@ -95,6 +95,7 @@ def test_few_seeds_of_trained_networks_decide_nothing(draw_lab, seeds):
     assert (effect.finding, results.best) == ("too_few_seeds", "plain")
     assert codes(results) == ["lab_few_seeds"]
     assert (effect.accuracy.interval is None) == (seeds == 1)
+    assert f"at least {5 - seeds} more seed" in verdict(results)[1]
 
 
 def test_a_head_on_frozen_features_needs_one_repeat_of_its_folds(draw_lab):
