@@ -67,23 +67,24 @@ def _more_pictures(count: int) -> str:
 def needs_briefly(results: LabResults, effect: VariantComparison) -> str:
     """Return what it would take to tell an undecided effect, in a few words; a dash where it is told."""
     if effect.finding == "too_few_seeds":
-        count = max(MIN_SEEDS - effect.seeds, 1)
-        return ngettext("{count:,} seed", "{count:,} seeds", count).format(count=count)
+        return _seeds(results, max(MIN_SEEDS - effect.seeds, 1))
     if effect.finding in TOLD or effect.identical:
         return "–"
     easier = easier_to_tell(effect)
     if easier is None:
         return _("> {times} times").format(times=MOST_MORE)
-    seeds = pictures = ""
-    if (count := easier.more_seeds) is not None:
-        seeds = ngettext("{count:,} seed", "{count:,} seeds", count).format(count=count)
-        if results.kind == "frozen":
-            seeds = ngettext("{count:,} repeat", "{count:,} repeats", count).format(count=count)
-    if (count := easier.more_pictures) is not None:
-        pictures = ngettext("{count:,} picture", "{count:,} pictures", count).format(count=count)
+    seeds = "" if easier.more_seeds is None else _seeds(results, easier.more_seeds)
+    count = easier.more_pictures or 0
+    pictures = ngettext("{count:,} picture", "{count:,} pictures", count).format(count=count) if count else ""
     if easier.takes_both:
         return _("{seeds} and {pictures}").format(seeds=seeds, pictures=pictures)
     return seeds or pictures
+
+
+def _seeds(results: LabResults, count: int) -> str:
+    if results.kind == "frozen":
+        return ngettext("{count:,} repeat", "{count:,} repeats", count).format(count=count)
+    return ngettext("{count:,} seed", "{count:,} seeds", count).format(count=count)
 
 
 def easier_to_tell(effect: VariantComparison) -> MeasuredEffect | None:
