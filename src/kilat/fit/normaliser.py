@@ -21,6 +21,14 @@ class Normaliser:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    def is_near(self, other: "Normaliser") -> bool:
+        """Return whether pixels come out alike: deviations within a factor of two, means within a deviation."""
+        values = np.broadcast_arrays(self.mean, self.std, other.mean, other.std)
+        return all(
+            other_std / 2 <= std <= 2 * other_std and abs(mean - other_mean) <= other_std
+            for mean, std, other_mean, other_std in zip(*values, strict=True)
+        )
+
 
 def fit_normaliser(
     kind: Literal["scale", "zscore", "channel_zscore", "none"],

@@ -42,6 +42,7 @@ def network_run(
     layers = build_network(recipe, dataset.size, classes) if network is None else network
     pictures = _load(source, dataset, recipe.input.resize, device)
     normaliser = _normaliser(recipe, layers, pictures, dataset.train.rows)
+    notes += _scale_notes(recipe, layers, normaliser)
     assert recipe.model is not None
     averages = recipe.augment.horizontal_flip if recipe.model.flip_average == "auto" else recipe.model.flip_average
     model = PixelNetwork(
@@ -148,3 +149,19 @@ def _normaliser(recipe: Recipe, network: nn.Module, pictures: Pictures, rows: ND
 
         return Normaliser(*timm_networks.normalisation(backbone.network))
     return fit_normaliser("channel_zscore" if kind == "auto" else kind, pictures, rows, colour=recipe.input.colour)
+
+
+def _scale_notes(recipe: Recipe, network: nn.Module, normaliser: Normaliser) -> list[Note]:
+    """Return a note where a pretrained backbone gets pixels on a scale that is far from that of its pretraining.
+
+    Means and deviations of one's own pictures are near enough; pixels of 0 to 1 or to 255 are not, and nothing fails.
+    """
+    assert recipe.model is not None
+    backbone = network.backbone if isinstance(network, LayerNetwork) else None
+    if backbone is None or recipe.model.weights == "none":
+        return []
+    from kilat.model import timm_networks
+
+    if normaliser.is_near(Normaliser(*timm_networks.normalisation(backbone.network))):
+        return []
+    return [Note("pretrained_pixel_scale", {"normalise": recipe.input.normalise})]

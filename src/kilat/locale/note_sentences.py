@@ -232,6 +232,11 @@ NOTES: dict[str, str | tuple[str, str]] = {
     "selu_spatial_dropout": N_(
         "Spatial dropout changes mean and variance in a network of SELUs; the recipe's dropout is alpha dropout."
     ),
+    # the pixels that a pretrained backbone gets (kilat.fit.prepare)
+    "pretrained_pixel_scale": N_(
+        "The backbone was pretrained on pixels of another scale than input.normalise: {normalise} gives it, so that its "
+        "features say less than they could. input.normalise: auto takes its own scale."
+    ),
     # the size of a backbone's pictures (kilat.model.input_size)
     "backbone_size": N_(
         "{backbone} gets pictures of {size} pixels: at {own} it would compute {times:.1f} times as much (--size {own})."

@@ -54,3 +54,16 @@ class TestNormaliser:
         assert self.fitted("channel_zscore", colour, batch=1) == first
         streamed = Streaming(ArraySource(self.IMAGES, ["a"] * 30, "x"), 16, "crop", "cpu")
         assert fit_normaliser("channel_zscore", streamed, self.ROWS[::-1], colour=colour, batch=4) == first
+
+    @pytest.mark.parametrize(
+        ("given", "is_near"),
+        [
+            (Normaliser((110.0, 118.0, 85.0), (70.0, 62.0, 68.0)), True),  # of other photos
+            (Normaliser((78.0,), (96.0,)), True),  # of digits, in one channel
+            (Normaliser((0.0,), (255.0,)), False),
+            (Normaliser((0.0,), (1.0,)), False),
+            (Normaliser((250.0,), (60.0,)), False),
+        ],
+    )
+    def test_near_the_pixels_of_imagenet(self, given, is_near):
+        assert given.is_near(Normaliser((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))) == is_near
