@@ -1,4 +1,4 @@
-"""Compares the pages of other languages with the English ones: each has its twin, and both are built alike.
+"""Compares the pages of other languages with the English ones: each has its counterpart, and both are built alike.
 
 Alike are headings and their levels, blocks of code, commands, figures, tables, boxes and effects of experiments,
 in their order; and, section by section, where links lead. Words, output of commands and comments in code are each
@@ -38,7 +38,7 @@ def main() -> None:
     problems = [
         problem
         for language in LANGUAGES
-        for english, other in twins(language)
+        for english, other in pages(language)
         if not wanted or any(str(english).endswith(name) or str(other).endswith(name) for name in wanted)
         for problem in differences(english, other)
     ]
@@ -46,7 +46,7 @@ def main() -> None:
     sys.exit(1 if problems else 0)
 
 
-def twins(language: str) -> Iterator[tuple[Path, Path]]:
+def pages(language: str) -> Iterator[tuple[Path, Path]]:
     """Yield every page that is to be in both languages: the English file, and the other one."""
     yield ROOT / "README.md", ROOT / f"README.{language}.md"
     names = {
@@ -60,10 +60,10 @@ def twins(language: str) -> Iterator[tuple[Path, Path]]:
 
 
 def differences(english: Path, other: Path) -> list[str]:
-    """Return in what a page differs from its twin, as lines."""
-    for page, twin in ((english, other), (other, english)):
+    """Return in what a page differs from its counterpart, as lines."""
+    for page, counterpart in ((english, other), (other, english)):
         if not page.exists():
-            return [f"{page.relative_to(ROOT)} is missing; its twin is {twin.relative_to(ROOT)}"]
+            return [f"{page.relative_to(ROOT)} is missing; its counterpart is {counterpart.relative_to(ROOT)}"]
     ours, theirs = (list(structure(page)) for page in (english, other))
     changed = [line for line in difflib.ndiff(ours, theirs) if line.startswith(("- ", "+ "))]
     if not changed:
