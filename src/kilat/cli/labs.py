@@ -30,6 +30,7 @@ from kilat.cli.terminal import linked, wrapped
 from kilat.cli.verb import typed_command, verb
 from kilat.errors import RecipeError
 from kilat.locale import N_, _, ngettext
+from kilat.locale.notes import Note
 
 if TYPE_CHECKING:
     from kilat.lab.results import Lab
@@ -258,7 +259,7 @@ def _print(lab: "Lab", *, as_json: bool) -> None:
     for sentence in results.sentences:
         print(wrapped(sentence))
     for variant in results.variants:
-        for reason in variant.reasons:
+        for reason in (*variant.reasons, *(Note(note.code, note.values).sentence() for note in variant.notes)):
             print(wrapped(f"{variant.name}: {reason}"))
     if left:
         sentence = ngettext(

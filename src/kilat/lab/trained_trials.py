@@ -19,6 +19,7 @@ from kilat.data.catalog import Entry, Picture, Source
 from kilat.errors import KilatError, RunError
 from kilat.lab.answers import Failure, Trial
 from kilat.lab.lab_folder import LabFolder, PlannedTrial, PlannedVariant
+from kilat.learn.metrics import Metrics
 from kilat.learn.network import TrainingOptions
 from kilat.locale import _
 from kilat.locale.notes import Note
@@ -189,8 +190,16 @@ def read_trials(lab: LabFolder, variant: PlannedVariant, seed: int) -> Iterator[
         peak_bytes=json.loads((path / TRIAL).read_text("utf-8"))["peak_bytes"],
         epochs=[{str(name): value for name, value in row.items()} for row in epochs],
         folder=path.relative_to(lab.path).as_posix(),
-        notes=[Note(note.code, note.values) for note in metrics.notes if note.code in _OF_TRAINING],
+        notes=_notes(metrics),
     )
+
+
+def _notes(metrics: Metrics) -> list[Note]:
+    """Return notes on a training, and on what was kept of it."""
+    notes = [Note(note.code, note.values) for note in metrics.notes if note.code in _OF_TRAINING]
+    if metrics.comparison is not None and metrics.comparison.kept == "frozen":
+        notes.append(Note("lab_frozen_kept"))
+    return notes
 
 
 def _read_failure(path: Path) -> Any:

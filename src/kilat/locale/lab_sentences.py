@@ -11,6 +11,10 @@ LABS: dict[str, str | tuple[str, str]] = {
         N_("{count:,} picture of the data's own validation set is shared out to trials like the others."),
         N_("{count:,} pictures of the data's own validation set are shared out to trials like the others."),
     ),
+    "lab_frozen_kept": N_(
+        "The head on the frozen backbone answers: what was trained was not better on validation pictures by more than "
+        "noise."
+    ),
     "lab_few_seeds": (
         N_(
             "{count} seed for trained networks says nothing about chance: with fewer than {needed} seeds no difference "
