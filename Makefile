@@ -43,7 +43,7 @@ lint: $(VENV)/.full ## style, formatting, types, and whether generated pages, ca
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python docs/translations.py --check
-	$(BIN)/python docs/parallel.py
+	$(BIN)/python docs/page_structure.py
 
 format: $(VENV)/.full ## format the code and mend what can be mended by rule
 	$(BIN)/ruff check --fix-only --quiet .

@@ -74,7 +74,7 @@ def render(title: str, command: str, found: Activations, *, by_name: bool) -> st
         title=title,
         request=Request(command, []),
         verdict=[_verdict(found)],
-        seen=uri(Image.fromarray(found.pixels)),
+        network_input=uri(Image.fromarray(found.pixels)),
         size="×".join(map(str, found.pixels.shape[:2])),
         answers=likely,
         more_classes=len(probabilities) - len(likely),

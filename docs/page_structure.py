@@ -4,8 +4,8 @@ Alike are headings and their levels, blocks of code, commands, figures, tables, 
 in their order; and, section by section, where links lead. Words, output of commands and comments in code are each
 language's own.
 
-    python docs/parallel.py              all pages; 1 if a page is missing or differs
-    python docs/parallel.py guide/data.md
+    python docs/page_structure.py              all pages; 1 if a page is missing or differs
+    python docs/page_structure.py guide/data.md
 """
 
 import difflib
