@@ -65,13 +65,12 @@ def time_heads(folder: Path, flowers: Path, rounds: int) -> None:
     vary = [part for option in HEADS for part in ("--vary", option)]
     cache = {"KILAT_CACHE": str(folder / "cache")}
     command = [measure.KILAT, "lab", str(flowers), *vary, "--folds", "5", "--repeats", "3", "--json", "--quiet"]
-    seconds, peaks = [], []
-    for number in range(rounds + 1):
-        done = measure.run([*command, "--labs", str(folder / f"heads-{number}")], environment=cache)
-        if number:  # the first one extracts the features
-            seconds.append(done.seconds)
-            peaks.append(done.peak / 1e6)
-    results = done.document["results"]
+    runs = [
+        measure.run([*command, "--labs", str(folder / f"heads-{number}")], environment=cache)
+        for number in range(rounds + 1)
+    ][1:]  # the first one extracts the features
+    seconds, peaks = [one.seconds for one in runs], [one.peak / 1e6 for one in runs]
+    results = runs[-1].document["results"]
     print(
         f"heads     {len(results['variants'])} variants, {results['folds']} folds, {results['planned_seeds']} repeats,"
     )
