@@ -42,7 +42,7 @@ def main() -> None:
         if not wanted or any(str(english).endswith(name) or str(other).endswith(name) for name in wanted)
         for problem in differences(english, other)
     ]
-    print(*problems, sep="\n")
+    print("\n".join(problems), end="\n" if problems else "")
     sys.exit(1 if problems else 0)
 
 
