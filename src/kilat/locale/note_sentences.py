@@ -234,8 +234,8 @@ NOTES: dict[str, str | tuple[str, str]] = {
     ),
     # the pixels that a pretrained backbone gets (kilat.fit.prepare)
     "pretrained_pixel_scale": N_(
-        "The backbone was pretrained on pixels of another scale than input.normalise: {normalise} gives it, so that its "
-        "features say less than they could. input.normalise: auto takes its own scale."
+        "The backbone was pretrained on pixels of another scale than input.normalise: {normalise} gives it, so that "
+        "its features say less than they could. input.normalise: auto takes its own scale."
     ),
     # the size of a backbone's pictures (kilat.model.input_size)
     "backbone_size": N_(
