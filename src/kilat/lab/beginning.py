@@ -57,6 +57,7 @@ def begin(
     candidates: Sequence[Candidate],
     numbers: Numbers,
     progress: Progress,
+    notes: Sequence[Note] = (),
     **given: Any,
 ) -> Begun:
     """Read the pictures, keep the test set back, and write what trials follow from.
@@ -68,11 +69,12 @@ def begin(
         candidates: the variants, the reference first.
         numbers: how often each is tried.
         progress: that shows it.
+        notes: on what was decided before.
         given: more of the plan: ``command``, ``time_limit``, ``question`` and others.
     """
     reference = candidates[0].recipe
     surveyed = survey(source, reference, progress)
-    notes = [*surveyed.notes, *_left_out(numbers, reference, surveyed.catalog)]
+    found = [*notes, *surveyed.notes, *_left_out(numbers, reference, surveyed.catalog)]
     plan = Plan(
         **vars(numbers),
         **given,
@@ -81,7 +83,7 @@ def begin(
         seed=reference.runtime.seed,
         threads=_threads(reference, numbers, len(candidates)),
         begun=request.now(),
-        notes=[note.document() for note in notes],
+        notes=[note.document() for note in found],
     )
     return Begun(LabFolder.begin(path, plan, candidates, surveyed.catalog), surveyed.extracted)
 

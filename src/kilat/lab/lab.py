@@ -109,7 +109,8 @@ def lab(  # noqa: PLR0913 - a choice each
         command = command or request.python_call("lab", data, recipe, **named, **overrides)
         with run_folder.new_folder(Path(labs), name or source.name, keep=is_begun) as path:
             given = {"command": command, "question": question, "time_limit": limit}
-            begun = begin(path, source, start, candidates, numbers, shown, **given)
+            notes = [questions.chosen_recipe(candidates[0].recipe)] if question and recipe is None else []
+            begun = begin(path, source, start, candidates, numbers, shown, notes, **given)
             from_python = None if start.data is not None else source
             return _run(begun.lab, source, from_python, workers, deadline, shown, begun.extracted)
 

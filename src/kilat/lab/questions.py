@@ -16,6 +16,7 @@ from kilat.features.pixels import natural_size
 from kilat.lab.layer_changes import CHANGES, change_layers
 from kilat.lab.variants import Proposal, grid
 from kilat.locale import _, localized
+from kilat.locale.notes import Note
 from kilat.recipe import Recipe, RecipeLike
 from kilat.recipe.words.instead import as_yaml
 
@@ -134,6 +135,19 @@ def proposals(
             ),
         )
     return variants
+
+
+def chosen_recipe(reference: Recipe) -> Note:
+    """Return the note on the recipe that a question was put to, where none was named.
+
+    Args:
+        reference: the first variant.
+    """
+    if reference.model is None:
+        return Note("lab_question_recipe", {"recipe": FROZEN})
+    if reference.input.size != PHOTO_SIDE:
+        return Note("lab_question_recipe", {"recipe": TRAINED})
+    return Note("lab_question_photos", {"recipe": TRAINED, "size": PHOTO_SIDE})
 
 
 def _default(question: Question, source: Source) -> RecipeLike:

@@ -132,7 +132,7 @@ def search(  # noqa: PLR0913 - a choice each
         with run_folder.new_folder(Path(labs), name or source.name, keep=is_begun) as path:
             plan = SearchPlan(ranges=dict(ranges), count=count, arguments=reference.arguments)
             given = {"command": command, "time_limit": limit, "search": plan}
-            begun = begin(path, source, start, [reference], numbers, shown, **given)
+            begun = begin(path, source, start, [reference], numbers, shown, [], **given)
             from_python = None if start.data is not None else source
             return go_on(begun.lab, source, from_python, workers, deadline, shown, begun.extracted)
 

@@ -11,6 +11,11 @@ LABS: dict[str, str | tuple[str, str]] = {
         N_("{count:,} picture of the data's own validation set is shared out to trials like the others."),
         N_("{count:,} pictures of the data's own validation set are shared out to trials like the others."),
     ),
+    "lab_question_recipe": N_("The question was put to the recipe {recipe}, since --recipe names no other."),
+    "lab_question_photos": N_(
+        "The question was put to the recipe {recipe} with pictures of {size} pixels, since --recipe names no other: "
+        "finetune would put it to a pretrained backbone, which takes longer."
+    ),
     "lab_frozen_kept": N_(
         "The head on the frozen backbone answers: what was trained was not better on validation pictures by more than "
         "noise."
