@@ -47,7 +47,7 @@ class TestHelp:
         assert done.returncode == 0
         assert "-h, --help" in text
         commands = [line.strip() for line in examples.splitlines()]
-        assert 1 <= len(commands) <= 3
+        assert 1 <= len(commands) <= 4
         for command in commands:
             program, verb, *arguments = shlex.split(command.partition(" > ")[0])
             assert (program, verb) == ("kilat", name)

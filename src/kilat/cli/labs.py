@@ -106,7 +106,10 @@ def lab(  # noqa: PLR0917 - an option each
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Try variants of a recipe side by side: what helps on these pictures, by how much, and how sure that is."""
+    """Try variants of a recipe side by side, to see what helps.
+
+    Says by how much on these pictures, and how sure that is.
+    """
     if questions:
         _print_questions(as_json=as_json)
         return
@@ -195,7 +198,7 @@ def search(  # noqa: PLR0917 - an option each
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Search in ranges of values for what is better than the recipe itself (extra 'search')."""
+    """Search ranges of values for a better recipe (extra 'search')."""
     values = overrides(choices, size=side(size), epochs=epochs, batch=batch, device=device, seed=seed)
     with show.progress(quiet=quiet) as progress:
         with progress.stage(_("Loading kilat")):
