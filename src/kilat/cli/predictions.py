@@ -101,7 +101,7 @@ def activations(
     open_page: Open = False,
     as_json: Json = False,
 ) -> None:
-    """Look inside a network: its first filters, and what each layer makes of a picture.
+    """Show what each layer of a network makes of a picture.
 
     From the model file alone. The page shows feature maps by layer, each with its shape and range, and the answer.
     """
