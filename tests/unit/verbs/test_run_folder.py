@@ -63,7 +63,7 @@ class TestFolder:
         assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
     def test_a_name_that_is_too_long_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(RunError, match=r"cannot be made: File name too long\."):
+        with pytest.raises(RunError, match=r"cannot be made: file name too long\."):
             started(tmp_path, "x" * 300)
 
     def test_many_at_once_get_a_folder_each(self, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ class TestFolder:
     def test_where_no_folder_can_be_made(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         for runs in (tmp_path / "file", tmp_path / "file" / "runs"):
-            with pytest.raises(RunError, match=r"(is not a folder|cannot be made: Not a directory)"):
+            with pytest.raises(RunError, match=r"(is not a folder|cannot be made: not a directory)"):
                 started(runs, "pilot")
 
 
