@@ -50,7 +50,7 @@ def test_pictures_of_the_same_kind_have_not(photos_run, make_photos, tmp_path, k
     assert "No drift was found" in done.stdout
     assert "Pictures classified: 20; refused: 0" in done.stdout
     page = (tmp_path / "drift.html").read_text("utf-8")
-    assert "No drift was found" in page
+    assert 'No <a class="word" href="#word-drift">drift</a> was found' in page
     assert page.count('<img src="data:image/jpeg;base64,') == 20
 
 

@@ -84,7 +84,7 @@ class TestNotARun:
         document = json.loads((folder / "metrics.json").read_text("utf-8"))
         document["test"]["accuracyy"] = 1.0
         (folder / "metrics.json").write_text(json.dumps(document), "utf-8")
-        with pytest.raises(RunError, match=r"not written by this version of kilat: test\.accuracyy"):
+        with pytest.raises(RunError, match=r"not written by this version of kilat: its test\.accuracyy"):
             _ = kilat.Run.open(folder).metrics
 
 
