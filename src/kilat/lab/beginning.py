@@ -166,7 +166,7 @@ def refuse_what_is_too_large(effort: Effort) -> None:
     if effort.trials <= MOST_TRIALS and seconds <= MOST_SECONDS:
         return
     raise RecipeError(
-        _("That are {trials:,} trials, which take roughly {time} here.").format(
+        _("That makes {trials:,} trials, which take roughly {time} here.").format(
             trials=effort.trials, time=duration(seconds)
         ),
         hint=_(

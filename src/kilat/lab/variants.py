@@ -132,7 +132,7 @@ def grid(recipe: RecipeLike, values: Values) -> list[Proposal]:
         raise varied_twice(twice[0])
     if (count := math.prod(map(len, values.values()))) > MOST_VARIANTS:
         raise RecipeError(
-            _("That are {count:,} variants; a lab has at most {most:,}.").format(count=count, most=MOST_VARIANTS),
+            _("That makes {count:,} variants; a lab has at most {most:,}.").format(count=count, most=MOST_VARIANTS),
             hint=_("Vary fewer options at once, or search in ranges of their values: kilat search"),
         )
     labels, combinations = recipes.short_paths(paths), list(itertools.product(*values.values()))
