@@ -10,7 +10,7 @@
 
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
-EXTRAS := torch,keras,track,parquet,weights,dev,docs
+EXTRAS := torch,keras,search,track,parquet,weights,dev,docs
 PYTHON ?= $(eval PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3 python; do $$p -c \
   'import sys, pip, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done))$(PYTHON)
 
