@@ -50,10 +50,12 @@ PAGES = [
     *sorted(HERE.glob("notebooks/*.ipynb")),
 ]
 
-BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"(?<!-->\n)^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+"""What is run; commands of experiments, behind a comment, are for docs/course.py."""
+
 _NUMBER = re.compile(r"[~+-]?\d[\d.,]*(e-\d+)?")
 _ELLIPSIS = "…"
-_STAGES = re.compile(r"^\w[^:\n]*(:| \.+) (.*/\w+, )?[\d.,]+ \w+( \w+)?\n", re.MULTILINE)
+_STAGES = re.compile(r"^\w[^:\n]*(:| \.+) ((.*/\w+|[\d.,]+ [^\W\d]\w*), )?[\d.,]+ [^\W\d]\w*( \w+)?\n", re.MULTILINE)
 _WRITES = re.compile(r" > |sed -i|^\$ python ")
 _NEEDS_FLOWERS = re.compile(r"\bflowers(?!-)|daisy\.jpg")
 """What commands for flowers alone name; flowers-dense is a recipe."""
