@@ -33,7 +33,7 @@ PAGES = {
 """Pages at the root of the repository; README.LANGUAGE.md is that of another language."""
 
 _API = "reference/api.md"
-_FOR_SCRIPTS = {".py", ".pyc", ".yaml", ".ipynb"}
+_FOR_SCRIPTS = {".py", ".pyc", ".yaml"}
 _LINK = re.compile(r"\[([^\[\]]+)\]\(([^()\s#]+)(#[^()\s]*)?\)")
 _FIGURE = re.compile(r'<img alt="([^"]*)" src="([^":]+\.svg)"\s*/?>')
 _OWN_STYLE = re.compile(r"<style>:root.*?</style><rect[^>]*/>", re.DOTALL)
