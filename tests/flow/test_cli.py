@@ -1,6 +1,7 @@
 """The command line as a whole: its help, its start, its completion, its errors."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -91,7 +92,8 @@ class TestCompletion:
         assert self.complete(cli, "kilat train --recipe vgg") == ["vgg-cifar", "vgg16-binary"]
 
     def test_the_script_for_a_shell(self, cli):
-        assert "_KILAT_COMPLETE" in cli("--show-completion", "bash").stdout
+        named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}  # whichever shell runs the tests, if any does
+        assert "_KILAT_COMPLETE" in cli("--show-completion", "bash", env=named).stdout
 
 
 class TestErrors:
@@ -104,12 +106,31 @@ class TestErrors:
         assert (done.returncode, done.stdout) == (2, "")
         assert message in done.stderr
 
+    def test_name_the_words_that_the_glossary_explains(self, kilat_here):
+        done = kilat_here("train", "digits", "--recipe", "mlp-bn", "--set", "model.dropout=0.3")
+        assert done.returncode == 2
+        assert done.stderr.endswith("Words: kilat glossary dropout\n")
+
     def test_are_sentences_with_a_hint(self, kilat_here, tmp_path):
         done = kilat_here("predict", tmp_path, tmp_path)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("Error: There is no model file")
         assert "kilat train FOLDER" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+class TestGlossary:
+    def test_explains_the_words_that_are_given(self, kilat_here):
+        done = kilat_here("glossary", "Learning-Rate", "dropout")
+        assert re.findall(r"^\w.*", done.stdout, re.MULTILINE) == ["learning rate", "dropout"]
+        (term,) = json.loads(kilat_here("glossary", "dropout", "--json").stdout)["terms"]
+        assert term["word"] == "dropout"
+        assert term["meaning"] in done.stdout
+
+    def test_gives_the_nearest_word_to_an_unknown_one(self, kilat_here):
+        done = kilat_here("glossary", "drpout")
+        assert done.returncode == 2
+        assert "Did you mean 'dropout'?" in done.stderr
 
 
 class TestReport:
