@@ -1,0 +1,95 @@
+"""A budget of bytes that the threads of a process share: whoever needs more than is free waits for the others."""
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from kilat.runtime.memory import available_memory
+
+SMALL = 8 << 20
+"""Bytes that are not worth counting: a thread of every core may take as many at once."""
+
+_SHARE = 4
+_MOST = 1 << 30
+
+
+class LeftToParent(Exception):
+    """Nothing is wrong: this worker process leaves something to the process that started it."""
+
+
+class ByteBudget:
+    """Bytes that threads take before they fill them, in the order in which they ask.
+
+    What exceeds the whole budget goes alone: it waits until all is free. A thread that holds some already is not kept
+    waiting, so that no two wait for each other.
+
+    Args:
+        limit: returns how many there are.
+
+    Attributes:
+        is_worker: whether this process leaves what exceeds its share to the one that started it.
+    """
+
+    def __init__(self, limit: Callable[[], int]) -> None:
+        self.is_worker = False
+        self._limit = limit
+        self._taken = 0
+        self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()
+        self._held = threading.local()
+
+    @property
+    def limit(self) -> int:
+        """How many bytes there are."""
+        return self._limit()
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Give what this thread takes inside the block back at its end; a block inside another one does nothing."""
+        if hasattr(self._held, "size"):
+            yield
+            return
+        self._held.size = 0
+        try:
+            yield
+        finally:
+            size = self._held.size
+            del self._held.size
+            if size:
+                with self._changed:
+                    self._taken -= size
+                    self._changed.notify_all()
+
+    def take(self, size: int) -> None:
+        """Take some bytes, to be given back at the end of the block of ``hold``; wait until so many are free.
+
+        Raises:
+            LeftToParent: this is a worker process, and they exceed its share.
+        """
+        if size <= SMALL:
+            return
+        limit = self.limit
+        if self.is_worker and size > limit:
+            raise LeftToParent
+        with self._changed:
+            if not self._held.size:
+                me = object()
+                self._waiting.append(me)
+                try:
+                    self._changed.wait_for(
+                        lambda: self._waiting[0] is me and (self._taken + size <= limit or not self._taken)
+                    )
+                finally:  # also where the wait is interrupted
+                    self._waiting.remove(me)
+                    self._changed.notify_all()
+            self._taken += size
+            self._held.size += size
+
+    def leave_to_parent(self, share: int) -> None:
+        """Have what exceeds so many bytes raise ``LeftToParent`` from now on: this is a worker process."""
+        self.is_worker, self._limit = True, lambda: share
+
+
+decoded_bytes = ByteBudget(lambda: min(available_memory() // _SHARE, _MOST))
+"""The budget of decoded pictures: their pixels, and the copies that are made of them."""
