@@ -1,14 +1,26 @@
 """KilatError and its few kinds: what was given, why it is refused, what to do about it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher, get_close_matches
 
 from kilat.locale import _
+from kilat.locale.excerpt import excerpt, shortened
 from kilat.locale.refusals import Refusal
+from kilat.locale.visible import Shown, shown
+
+_COMPARED_CHARACTERS = 200
+"""Longer names are nobody's slip of the pen, and comparing two of them takes time that grows with both."""
+
+_COMPARED_PAIRS = 30_000_000
+"""Of a character of the name and one of a valid name; the rest of the valid names is left out."""
+
+_LISTED = 12
 
 
 class KilatError(Exception):
     """An error that is shown to the user as sentences, without a traceback.
+
+    What is neither a sentence of kilat nor made of such (``kilat.locale.visible.Shown``) is escaped, line breaks too.
 
     Args:
         message: what was given and why it is refused.
@@ -19,13 +31,16 @@ class KilatError(Exception):
     exit_code = 2
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        self._message, self.hint = message, hint
-        super().__init__(f"{message}\n{hint}" if hint else message)
+        self._message, self.hint = shown(message), shown(hint)
+        super().__init__(str(self))
 
     @property
     def message(self) -> str:
         """What was given and why it is refused."""
         return self._message
+
+    def __str__(self) -> str:
+        return Shown("\n").join(filter(None, (self.message, self.hint)))
 
 
 class SourceError(KilatError):
@@ -53,10 +68,7 @@ class PictureError(KilatError):
     def message(self) -> str:
         """Why the picture is refused, in the language of the environment."""
         sentence = self.refusal.sentence()
-        return f"{self.path}: {sentence}" if self.path else sentence
-
-    def __str__(self) -> str:
-        return self.message
+        return Shown(": ").join((self.path, sentence)) if self.path else sentence
 
 
 class RecipeError(KilatError):
@@ -98,18 +110,31 @@ class RunError(KilatError):
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Return a question with the valid names nearest to ``name``, those about equally near; nothing where none is."""
-    names = list(dict.fromkeys(valid))
-    close = get_close_matches(name, names, n=3, cutoff=0.5)
+    names = list(_comparable(name, valid))
+    close = get_close_matches(name, names, n=3, cutoff=0.5) if names else []
     least = max((_similarity(name, one) for one in close), default=0.0) - 0.1
-    shown = [repr(one) for one in close if _similarity(name, one) >= least]
+    shown = [excerpt(one) for one in close if _similarity(name, one) >= least]
     return _("Did you mean {names}?").format(names=_(" or ").join(shown)) if shown else ""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return a sentence with the valid names nearest to ``name``, or with the first of all where none is near."""
     names = list(valid)
-    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    shown = ", ".join(map(shortened, names[:_LISTED])) + (", …" if len(names) > _LISTED else "")
     return did_you_mean(name, names) or (_("Valid names: {names}.").format(names=shown) if names else "")
+
+
+def _comparable(name: str, valid: Iterable[str]) -> Iterator[str]:
+    """Yield the valid names that are worth comparing with a name, each once, until that is work enough."""
+    if len(name) > _COMPARED_CHARACTERS:
+        return
+    short = (one for one in dict.fromkeys(valid) if len(one) <= _COMPARED_CHARACTERS)
+    work = 0
+    for one in short:
+        work += len(name) * len(one)
+        if work > _COMPARED_PAIRS:
+            return
+        yield one
 
 
 def _similarity(name: str, other: str) -> float:
