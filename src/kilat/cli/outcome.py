@@ -1,7 +1,6 @@
 """How train, check and eval end: what came out, how far to believe it, what to look at, what to do next."""
 
 import os
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from kilat.cli.show import classes, glossary_command, pictures, print_names
 from kilat.cli.terminal import linked, wrapped
 from kilat.locale import _, ngettext
 from kilat.locale.notes import Note
+from kilat.locale.visible import shell_command
 
 if TYPE_CHECKING:
     from kilat.data.reading import Reading
@@ -222,7 +222,7 @@ def _print_next(*commands: str) -> None:
 
 
 def _predict_command(model: Path) -> str:
-    return shlex.join(["kilat", "predict", str(model), "photo.jpg"])
+    return shell_command("kilat", "predict", str(model), "photo.jpg")
 
 
 def _check_command(data: str, root: str | None, reading: "Reading", labels: str | None = None) -> str:
@@ -231,7 +231,7 @@ def _check_command(data: str, root: str | None, reading: "Reading", labels: str 
     said = {f"--{name.replace('_', '-')}": getattr(reading, name) for name in names}
     options = {"--root": root, "--labels": labels, **said}
     given = [part for name, value in options.items() if value is not None for part in (name, _short(value))]
-    return shlex.join(["kilat", "check", _short(data), *given])
+    return shell_command("kilat", "check", _short(data), *given)
 
 
 def _short(path: str) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from kilat.cli.terminal import linked, wrapped
 from kilat.locale import _, localized, ngettext
 from kilat.locale.lists import listed
 from kilat.locale.notes import Note
+from kilat.locale.visible import shell_command
 from kilat.runtime import progress_bars
 from kilat.runtime.progress import Progress, silent
 
@@ -66,7 +66,7 @@ def glossary_command(text: str) -> str:
     from kilat.locale.glossary import GLOSSARY, find_terms
 
     names = dict.fromkeys(_(GLOSSARY[key].name) for _match, key in find_terms(text))
-    return shlex.join(["kilat", "glossary", *names]) if names else ""
+    return shell_command("kilat", "glossary", *names) if names else ""
 
 
 def print_import(described: dict[str, Any]) -> None:

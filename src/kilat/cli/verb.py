@@ -7,7 +7,6 @@ Typer would print families of verbs by itself, but with rich, whose import takes
 import copy
 import inspect
 import re
-import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from kilat.cli.language import complete_language
 from kilat.errors import RecipeError
 from kilat.locale import N_, _
+from kilat.locale.visible import shell_command
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -169,7 +169,7 @@ def _instead_of(option: str, args: list[str], own: list[str]) -> str:
 
 def typed_command() -> str:
     """Return the command as it was typed."""
-    return shlex.join(["kilat", *sys.argv[1:]])
+    return shell_command("kilat", *sys.argv[1:])
 
 
 def _print_version(wanted: bool) -> None:

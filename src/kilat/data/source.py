@@ -44,7 +44,6 @@ Entries are sorted by class, then path, by codepoint, so the order is the same o
 """
 
 import os
-import shlex
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -63,6 +62,7 @@ from kilat.data.table.rows import TABLES, hint_for_other_table
 from kilat.data.table.source import TableSource
 from kilat.errors import SourceError, nearest
 from kilat.locale import _, ngettext
+from kilat.locale.visible import shell_word
 from kilat.runtime.progress import Advance
 
 __all__ = [
@@ -169,7 +169,7 @@ def _require_fitting_options(path: Path, name: str, reading: Reading, *, is_loca
 def address_error(name: str) -> SourceError:
     """Return the error that says that kilat does not download what an address names, with what does."""
     scheme, _colon, rest = name.partition(":")
-    address = shlex.quote(f"{scheme}://{rest.lstrip('/')}" if rest else name)  # Path("s3://b") has one slash
+    address = shell_word(f"{scheme}://{rest.lstrip('/')}" if rest else name)  # Path("s3://b") has one slash
     programs = {"s3": "aws s3 cp --recursive {} pictures/", "gs": "gcloud storage cp --recursive {} pictures/"}
     command = programs.get(scheme.lower(), "curl -L -O {}").format(address)
     hints = {

@@ -20,6 +20,7 @@ from kilat.locale import _, ngettext
 from kilat.locale.lists import listed
 from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
+from kilat.locale.visible import Shown
 
 _DUPLICATE_RANK = {"test": 0, "calibration": 1, "validation": 2, "train": 3, "": 3}
 
@@ -210,7 +211,7 @@ def train_and_test(catalog: Catalog) -> tuple[list[str], Part, Part]:
             "pictures, {found}.",
             len(table),
         )
-        hint = f"{catalog.refusal_summary()}\n{catalog.refusal_hint()}".strip()
+        hint = Shown("\n").join(filter(None, (catalog.refusal_summary(), catalog.refusal_hint())))
         if not classes and catalog.used.any():
             hint = _("All others are in the split “test”. Give those to train on the split “train”, or give no splits.")
         raise SourceError(message.format(refused=int((~catalog.used).sum()), count=len(table), found=found), hint=hint)
@@ -230,10 +231,12 @@ def all_used(catalog: Catalog, classes: Sequence[str]) -> Part:
             len(catalog.table),
         )
         names = listed([f"'{name}'" for name in classes])
-        hint = _("{reasons}. The classes of the model: {classes}.")
+        reasons = _("{reasons}. The classes of the model: {classes}.").format(
+            reasons=catalog.refusal_summary(), classes=names
+        )
         raise SourceError(
             message.format(count=len(catalog.table)),
-            hint=f"{hint.format(reasons=catalog.refusal_summary(), classes=names)}\n{catalog.refusal_hint()}".strip(),
+            hint=Shown("\n").join(filter(None, (reasons, catalog.refusal_hint()))),
         )
     return _part(catalog, catalog.used, classes)
 

@@ -1,6 +1,5 @@
 """How a lab begins: how many trials there are, with how many threads, and what its folder holds before the first."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from kilat.learn.frozen import Extracted
 from kilat.learn.small_network import is_small
 from kilat.locale import _
 from kilat.locale.notes import Note
+from kilat.locale.visible import shell_command
 from kilat.recipe import Recipe
 from kilat.runtime.cores import available_cores
 from kilat.runtime.progress import Progress
@@ -139,7 +139,7 @@ def require_at_least(option: str, number: int | None, least: int) -> None:
 def planned(one: Candidate, data: str, folder: Path) -> PlannedVariant:
     """Return a variant with the command that trains with it, such as ``kilat train flowers --set fit.ema=0.99``."""
     own = folder / VARIANTS / f"{one.slug}.yaml"
-    arguments = shlex.join(one.arguments or ("--recipe", str(own)))
+    arguments = shell_command(*one.arguments or ("--recipe", str(own)))
     return PlannedVariant(
         name=one.name, slug=one.slug, options=dict(one.options), command=f"kilat train {data} {arguments}"
     )

@@ -14,6 +14,7 @@ from kilat.lab.answers import Dropped, Failure, LabAnswers, Trial
 from kilat.lab.lab_folder import PAGE, RESULTS, WINNER, LabFolder, PlannedVariant
 from kilat.lab.machine import describe_machine
 from kilat.locale import _
+from kilat.locale.visible import Shown
 from kilat.report import lab_page
 from kilat.report.lab_results import LabResults
 from kilat.report.pictures import SMALL, make_thumbnails
@@ -92,7 +93,9 @@ def write_results(lab: LabFolder, source: Source | None) -> Lab:
     if len({trial.variant for trial in answers.trials}) < 2:
         reasons = dict.fromkeys(failure.reason for failure in answers.failures)
         raise RunError(
-            "\n  ".join([_("No two variants of the lab {folder} have answers.").format(folder=lab.path), *reasons]),
+            Shown("\n  ").join(
+                [_("No two variants of the lab {folder} have answers.").format(folder=lab.path), *reasons]
+            ),
             hint="" if not unfinished(lab) else _("Go on with it: {command}").format(command=lab.resume_command),
         )
     results = analyse(answers)

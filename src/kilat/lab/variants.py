@@ -3,7 +3,6 @@
 import itertools
 import math
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from kilat import recipe as recipes
 from kilat.errors import KilatError, RecipeError
 from kilat.locale import N_, _, ngettext
 from kilat.locale.lists import listed
+from kilat.locale.visible import Shown, shell_word
 from kilat.recipe import Recipe, RecipeLike
 from kilat.recipe.words.instead import as_yaml
 
@@ -100,7 +100,7 @@ def parse_vary(text: str) -> tuple[str, list[Any]]:
         raise RecipeError(
             _("'{text}' gives a range; a lab compares values.").format(text=text),
             hint=_("Name the values, or search in the range: kilat search DATA --vary {vary}").format(
-                vary=shlex.quote(text)
+                vary=shell_word(text)
             ),
         )
     return path.strip(), found[0] if len(found) == 1 and isinstance(found[0], list) else found
@@ -208,7 +208,7 @@ def refusal(problems: Mapping[str, Sequence[str]], count: int) -> RecipeError:
         lines += [*(f"  {line.strip()}" for line in problem.split("\n")), f"    ({listed(names, _SHOWN_NAMES)})"]
     if len(problems) > _SHOWN_PROBLEMS:
         lines.append(_("  and {count:,} other problems").format(count=len(problems) - _SHOWN_PROBLEMS))
-    return RecipeError("\n".join(lines))
+    return RecipeError(Shown("\n").join(lines))
 
 
 def add_problem(problems: dict[str, list[str]], error: KilatError, name: str) -> None:
@@ -262,7 +262,7 @@ def _refuse_fixed(candidates: Sequence[Candidate]) -> None:
         if path == option or path.startswith(f"{option}.")
     ]
     if lines:
-        raise RecipeError("\n".join([_("A lab does not vary:"), *lines]))
+        raise RecipeError(Shown("\n").join([_("A lab does not vary:"), *lines]))
 
 
 def _refuse_equal(candidates: Sequence[Candidate]) -> None:

@@ -4,7 +4,8 @@ A sentence is translated when it is shown: ``_`` and ``ngettext`` look the langu
 settled when a module is imported. What is written down before anybody reads it is not a sentence but a code with values
 (``kilat.locale.notes``, ``kilat.locale.refusals``). Numbers that are filled into a sentence are written as its
 language writes them; one that stands alone passes through ``localized``, a date through ``date``. What programs read
-(JSON, CSV, recipes, commands) does neither.
+(JSON, CSV, recipes, commands) does neither. Text that is filled in is foreign, so that what no terminal should get is
+escaped (``kilat.locale.visible``).
 
 Stands on nothing.
 """
@@ -12,10 +13,12 @@ Stands on nothing.
 import gettext
 import os
 from functools import cache
+from numbers import Number
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kilat.locale.marks import N_
+from kilat.locale.visible import Shown, visible
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FOLDER",
     "N_",
+    "Sentence",
     "_",
     "date",
     "known",
@@ -67,14 +71,12 @@ def language_name(code: str) -> str:
 def _(message: str) -> str:
     """Return a sentence in the language of the environment; ``format`` fills it in as that language writes numbers."""
     code = language()
-    return message if code == "en" else _Sentence(_catalog(code, FOLDER).gettext(message))
+    return Sentence(message if code == "en" else _catalog(code, FOLDER).gettext(message))
 
 
 def ngettext(singular: str, plural: str, count: int) -> str:
     """Return the sentence that fits a number, in the language of the environment; ``{count}`` is not filled in."""
-    code = language()
-    sentence = _catalog(code, FOLDER).ngettext(singular, plural, count)
-    return sentence if code == "en" else _Sentence(sentence)
+    return Sentence(_catalog(language(), FOLDER).ngettext(singular, plural, count))
 
 
 def pgettext(context: str, message: str) -> str:
@@ -84,7 +86,7 @@ def pgettext(context: str, message: str) -> str:
         context: where the text stands, for translators.
         message: the text.
     """
-    return _catalog(language(), FOLDER).pgettext(context, message)
+    return Sentence(_catalog(language(), FOLDER).pgettext(context, message))
 
 
 def localized(value: Any, spec: str = "") -> str:
@@ -98,14 +100,43 @@ def date(day: "dt.date") -> str:
     return _conventions(language(), FOLDER).date(day)
 
 
-class _Sentence(str):
-    """A sentence of another language than English."""
+class Sentence(Shown):
+    """A sentence, in which places may still be filled in."""
 
     __slots__ = ()
 
-    def format(self, *values: Any, **named: Any) -> str:
-        """Fill in values; numbers as the language writes them."""
-        return _conventions(language(), FOLDER).vformat(self, values, named)
+    def format(self, *values: Any, **named: Any) -> Shown:
+        """Fill in values: numbers as the language writes them, foreign text without what no terminal should get."""
+        code = language()
+        texts, by_name = map(_fillable, values), {name: _fillable(value) for name, value in named.items()}
+        if code == "en":
+            return Shown(super().format(*texts, **by_name))
+        return Shown(_conventions(code, FOLDER).vformat(str(self), tuple(texts), by_name))
+
+
+def _fillable(value: Any) -> Any:
+    """Return what stands for a value in a sentence."""
+    if isinstance(value, BaseException):
+        value = str(value)  # errors of kilat come as ``Shown``
+    if isinstance(value, str) and not isinstance(value, Shown):
+        return value if visible(value) == value else _Foreign(value)
+    return value if isinstance(value, Shown | Number) else _Foreign(value)
+
+
+class _Foreign:
+    """A value that is escaped when it is filled in, in quotes (``{name!r}``) as well."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __format__(self, spec: str) -> str:
+        return visible(format(self._value, spec))
+
+    def __str__(self) -> str:
+        return visible(str(self._value))
+
+    def __repr__(self) -> str:
+        return visible(repr(self._value))
 
 
 @cache

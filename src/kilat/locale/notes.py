@@ -18,6 +18,7 @@ from kilat.locale.note_sentences import NOTES
 from kilat.locale.phrases import phrases
 from kilat.locale.refusals import refusal_hint, refusal_sentence
 from kilat.locale.system_errors import system_reason
+from kilat.locale.visible import Shown
 
 _SENTENCES = NOTES | LAYERS | DIAGNOSES | COMPARISONS | LABS
 
@@ -48,7 +49,7 @@ class Note:
         if "code" in self.values:
             code = self.values["code"]
             values["reason"] = refusal_sentence(code, self.values["detail"])
-            return f"{text.format(**values)} {refusal_hint(code)}".strip()
+            return Shown(" ").join(filter(None, (text.format(**values), refusal_hint(code))))
         return text.format(**values)
 
     def document(self) -> dict[str, Any]:

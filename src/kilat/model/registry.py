@@ -19,6 +19,7 @@ from kilat.features import lite
 from kilat.features.weights import weights_file
 from kilat.locale import _, localized
 from kilat.locale.notes import Note
+from kilat.locale.visible import Shown
 from kilat.runtime.extras import has_torch
 from kilat.runtime.files import cache_home, write_file
 from kilat.runtime.progress import Advance, ignore
@@ -133,7 +134,7 @@ def table(result: SearchResult) -> str:
         ).rstrip()
         for row in rows
     ]
-    return "\n".join([*(lines if result.entries else []), *(note.sentence() for note in result.notes)])
+    return Shown("\n").join([*(lines if result.entries else []), *(note.sentence() for note in result.notes)])
 
 
 def count(name: str, size: tuple[int, int, int]) -> tuple[int, int]:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from kilat.locale import _, localized
+from kilat.locale.visible import Shown
 
 _KERAS = {
     "conv": "Conv2D", "depthwise_conv": "DepthwiseConv2D", "dense": "Dense", "batch_norm": "BatchNormalization",
@@ -117,7 +118,7 @@ def table(summary: Summary, width: int | None = None) -> str:
         totals.append(" " + sentence.format(size=summary.input_shape[0]))
     if left_out:
         totals.append(" " + _("Left out in so narrow a terminal: {columns}").format(columns=", ".join(left_out)))
-    return "\n".join([title, *framed, *totals])
+    return Shown("\n").join([title, *framed, *totals])
 
 
 def _named(row: Row) -> str:

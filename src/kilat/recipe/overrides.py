@@ -1,11 +1,11 @@
 """Single options put into a recipe's document: by their path, or by the end of it where only one option has it."""
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kilat.errors import nearest
 from kilat.locale import N_, _
+from kilat.locale.visible import shell_word
 from kilat.recipe.fit import Fit
 from kilat.recipe.network import Network, kind_of
 from kilat.recipe.option_tree import is_null, is_option, option_paths
@@ -77,7 +77,7 @@ def _full_path(key: str, value: Any, sections: Sequence[str], document: Mapping[
         return matches[0]
     if matches:
         message = _("several options have this name; write one in full: {options}")
-        full = (f"--set {shlex.quote(f'{path}={as_yaml(value)}')}" for path in matches)
+        full = (f"--set {shell_word(f'{path}={as_yaml(value)}')}" for path in matches)
         raise NoPlaceError(message.format(options=_(" or ").join(full)))
     every = option_paths(Recipe.model_fields)
     if any(path.endswith(f".{key}") for path in every):

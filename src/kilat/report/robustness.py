@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from kilat.evaluate.corruptions import GROUPS, SEVERITIES
 from kilat.locale import _, localized
+from kilat.locale.visible import Shown
 from kilat.report.svg_canvas import (
     ACCENT,
     MUTED,
@@ -120,7 +121,7 @@ def table(measured: Mapping[str, Any]) -> str:
     ]
     if measured["relative_drop"] is not None:
         sentences.append(_("relative drop from clean accuracy {drop:.1%}").format(drop=measured["relative_drop"]))
-    return "\n".join([*lines, "", *sentences])
+    return Shown("\n").join([*lines, "", *sentences])
 
 
 def _percent(accuracy: float | None) -> str:

@@ -1,6 +1,5 @@
 """``kilat.check``: what is wrong with labelled pictures; every training does the same checks."""
 
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from kilat.learn.time_budget import UNLIMITED, TimeBudget
 from kilat.learn.uncertainty import Uncertainty, fit_uncertainty
 from kilat.locale import _
 from kilat.locale.notes import Note
+from kilat.locale.visible import shell_word
 from kilat.recipe import Recipe
 from kilat.report import check_page
 from kilat.report.findings import read_and_show
@@ -150,7 +150,7 @@ def check(  # noqa: PLR0913 - a choice each
                 **counts,
                 "cross_validated": checked.cross_validated,
                 "suspects_file": run_folder.SUSPECTS if len(checked.suspects) else None,
-                "command": f"kilat check {shlex.quote(str(data) if isinstance(data, str | Path) else source.name)}",
+                "command": f"kilat check {shell_word(str(data) if isinstance(data, str | Path) else source.name)}",
                 "request": command or request.python_call("check", data, **overrides),
                 "begun": begun,
                 "seconds": timer.timings()["total_s"],

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import re
-import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ from kilat.errors import KilatError, RunError
 from kilat.learn.metrics import Metrics
 from kilat.locale import _
 from kilat.locale.system_errors import system_reason
+from kilat.locale.visible import shell_command, shell_word
 from kilat.runtime.files import write_file, write_json
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Start:
             **{f"--{name.replace('_', '-')}": value for name, value in asdict(self.reading).items()},
         }
         options = [part for name, value in given.items() if isinstance(value, str) for part in (name, value)]
-        return shlex.join([self.data or "…", *options])
+        return shell_command(self.data or "…", *options)
 
     def resume_command(self, folder: Path) -> str:
         """Return what goes on with the run in a folder: a command, or a call in Python for what only Python can give.
@@ -147,9 +147,9 @@ class Start:
         if self.lab is not None:
             if self.data is None:
                 return f"kilat.lab(data, labels=labels, resume={self.lab!r})"
-            return f"kilat lab resume {shlex.quote(self.lab)}"
+            return f"kilat lab resume {shell_word(self.lab)}"
         if self.data is not None and not self.is_module:
-            return f"kilat train --resume {shlex.quote(str(folder))}"
+            return f"kilat train --resume {shell_word(str(folder))}"
         given = [] if self.data is not None else ["data", "labels=labels"]
         network = ["network=network"] if self.is_module else []
         return f"kilat.train({', '.join([*given, *network, f'resume={str(folder)!r}'])})"

@@ -1,7 +1,6 @@
 """What lies among pictures that stand in no class folders, and the command that uses it: tables, names, archives."""
 
 import os
-import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -17,6 +16,7 @@ from kilat.data.table.rows import hint_for_other_table
 from kilat.errors import SourceError
 from kilat.locale import _, ngettext
 from kilat.locale.lists import listed
+from kilat.locale.visible import shell_word
 
 OpenTable = Callable[[str], Source]
 
@@ -62,7 +62,7 @@ def fitting_table(layout: Layout, where: str, open_table: OpenTable) -> Advice |
         "The table {table} has labels for {count:,} of them.",
         counts[path],
     )
-    command = f"kilat train {shlex.quote(printable(path))}"
+    command = f"kilat train {shell_word(printable(path))}"
     return sentence.format(table=printable(path), count=counts[path]), _("To use it: {command}").format(command=command)
 
 
@@ -75,7 +75,7 @@ def archives_instead(layout: Layout, where: str) -> Advice:
         len(archives),
     ).format(where=where, archives=quoted(archives), count=len(archives))
     is_readable = archives[0].lower().endswith(ARCHIVES)
-    command = f"kilat train {shlex.quote(os.path.join(unpacked(where), archives[0]))}"
+    command = f"kilat train {shell_word(os.path.join(unpacked(where), archives[0]))}"
     if os.path.isdir(where):
         if is_readable:
             return message, _("Give an archive, not the folder: {command}").format(command=command)
@@ -94,7 +94,7 @@ def tables_instead(layout: Layout, where: str) -> Advice:
         "No pictures in {where}, but {count:,} tables: {tables}.",
         len(tables),
     ).format(where=where, tables=quoted(tables), count=len(tables))
-    command = f"kilat train {shlex.quote(printable(os.path.join(where, tables[0])))}"
+    command = f"kilat train {shell_word(printable(os.path.join(where, tables[0])))}"
     return message, _("Give the table, not the folder: {command}").format(command=command)
 
 
@@ -118,7 +118,7 @@ def _classes_in_names(layout: Layout, where: str, *, may_be_numbers: bool) -> Ad
     is_likely = len(counts) > 1 and total >= max(3 * len(counts), without)
     if not is_likely or not (may_be_numbers or all(any(map(str.isalpha, name)) for name in counts)):
         return None
-    command = f"kilat train {shlex.quote(where)} --class-from file-name"
+    command = f"kilat train {shell_word(where)} --class-from file-name"
     return (
         _("The names of the pictures may tell their classes: {names}.").format(names=quoted(sorted(counts))),
         _("If they are the classes: {command}").format(command=command),
@@ -143,7 +143,7 @@ def _other_table(layout: Layout, where: str) -> Advice | None:
     if not tables:
         return None
     name = _likeliest_first(tables)[0][0]
-    path = shlex.quote(printable(os.path.join(unpacked(where), name)))
+    path = shell_word(printable(os.path.join(unpacked(where), name)))
     if not os.path.isdir(where):
         return (
             _("There is a table in the archive: {table}.").format(table=printable(name)),

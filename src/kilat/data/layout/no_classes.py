@@ -1,13 +1,13 @@
 """Errors about layouts that tell no classes: what was found, and the commands that do what was probably meant."""
 
 import os
-import shlex
 
 from kilat.data.layout.advice import OpenTable, advise, quoted, unpacked
 from kilat.data.layout.layout import Layout
 from kilat.data.layout.roots import ANNOTATION, Problem
 from kilat.errors import SourceError
 from kilat.locale import N_, _, ngettext
+from kilat.locale.visible import Shown, shell_word
 
 _FLAT = {
     "flat_splits": N_("{place} holds {folders}, named like a split, but there are no class folders in them."),
@@ -44,7 +44,7 @@ def layout_error(layout: Layout, where: str, open_table: OpenTable) -> SourceErr
     hints = [hint for _sentence, hint in advice] or [class_folders_hint(where)]
     if problem.kind in _FLAT:
         hints.append(_("If these folders are the classes: {first}").format(first=_command(where, "first-folder")))
-    return SourceError(" ".join(sentences), hint="\n".join(hints))
+    return SourceError(" ".join(sentences), hint=Shown("\n").join(hints))
 
 
 def one_training_class_error(layout: Layout, where: str, label: str, classes: list[str]) -> SourceError:
@@ -93,7 +93,7 @@ def _same_folders(problem: Problem, where: str, *, is_split: bool) -> SourceErro
         _("The folders {folders} in {place} hold the same folders, {inner}: either may be the classes.").format(
             folders=quoted(problem.names), place=_below(where, problem.folder), inner=quoted(problem.inner)
         ),
-        hint="\n".join(hints),
+        hint=Shown("\n").join(hints),
     )
 
 
@@ -134,7 +134,7 @@ def _first_of(problem: Problem, where: str) -> str:
 
 
 def _command(data: str, class_from: str = "") -> str:
-    return f"kilat train {shlex.quote(data)}" + (f" --class-from {class_from}" if class_from else "")
+    return f"kilat train {shell_word(data)}" + (f" --class-from {class_from}" if class_from else "")
 
 
 def _below(where: str, folder: str) -> str:

@@ -1,7 +1,6 @@
 """Which columns of a table name the pictures, their labels and their splits: by content first, then by name."""
 
 import re
-import shlex
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from kilat.data.table.path_matching import PathMatcher
 from kilat.errors import SourceError, nearest
 from kilat.locale import _
 from kilat.locale.lists import listed
+from kilat.locale.visible import shell_word
 
 _EXCLUSIVE = 0.6
 """The share of rows with one yes alone, from which on columns of yes and no are one for each label."""
@@ -230,7 +230,7 @@ class Columns:
 
     def command(self, option: str, value: str) -> str:
         """Return a command that can be pasted."""
-        return f"kilat train {shlex.quote(str(self.file))} {option} {shlex.quote(value)}"
+        return f"kilat train {shell_word(str(self.file))} {option} {shell_word(value)}"
 
     def _ambiguous(self, option: str, columns: Sequence[Column], what: str) -> SourceError:
         return SourceError(

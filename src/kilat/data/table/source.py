@@ -5,7 +5,6 @@ in one note.
 """
 
 import os
-import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,6 +26,7 @@ from kilat.errors import PictureError, SourceError
 from kilat.locale import _
 from kilat.locale.lists import listed
 from kilat.locale.refusals import Refusal
+from kilat.locale.visible import shell_word
 
 
 class TableSource:
@@ -213,4 +213,4 @@ def _likeliest_first(folder: str) -> tuple[int, str]:
 
 
 def _with_images(file: Path, folder: str) -> str:
-    return f"kilat train {shlex.quote(str(file))} --images {shlex.quote(folder)}"
+    return f"kilat train {shell_word(str(file))} --images {shell_word(folder)}"

@@ -1,12 +1,12 @@
 """What to write instead of another library's words: the very line, for the recipe's file or for the command line."""
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from kilat.locale import _
+from kilat.locale.visible import shell_word
 from kilat.recipe.problems import Problem
 from kilat.recipe.words.translate import Change, is_in_place_of_one
 
@@ -91,7 +91,7 @@ def override_to_write(change: Change, values: Iterable[tuple[str, Any]]) -> str:
         change: the word.
         values: options by their path, with their values.
     """
-    options = [f"--set {shlex.quote(f'{path}={as_yaml(value)}')}" for path, value in values]
+    options = [f"--set {shell_word(f'{path}={as_yaml(value)}')}" for path, value in values]
     sentences = [_("write {lines}").format(lines=" ".join(options))] if options else []
     return _with_notes([*sentences, *map(_layer_to_write, change.layers)], change)
 
