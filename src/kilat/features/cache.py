@@ -1,8 +1,8 @@
 """Feature vectors kept between runs: one SQLite file, keyed by content, backbone and preprocessing.
 
 SQLite's journal makes it safe under kills and concurrent runs; every vector has a checksum besides, so that a damaged
-disk gives a miss, never a wrong vector. A cache that cannot be used (full disk, no permission) costs the saving, not
-the run. When it outgrows its limit the vectors that were used longest ago go first.
+disk gives a miss, never a wrong vector. A cache that cannot be used (full disk, no permission, another program's file
+in its place) costs the saving, not the run. When it outgrows its limit the vectors that were used longest ago go first.
 """
 
 import contextlib
@@ -17,30 +17,44 @@ from pathlib import Path
 import numpy as np
 
 from kilat.errors import RunError
+from kilat.features.cache_file import (
+    PATIENCE,
+    NotOursError,
+    connect,
+    delete_files,
+    is_damage,
+    is_damaged_cache,
+    set_aside,
+)
 from kilat.locale import _
+from kilat.locale.excerpt import shortened
+from kilat.locale.notes import Note
+from kilat.locale.system_errors import system_reason
 from kilat.runtime.array_types import Floats
 from kilat.runtime.files import cache_home
 
 DEFAULT_LIMIT = 8 << 30
 """Bytes that all that is kept between runs may take, unless ``KILAT_CACHE_LIMIT`` (in bytes) is set."""
 
+_MOST_DIGITS = 18
+"""Of the limit: no disk has more bytes."""
+
 _RESULTS_SHARE = 8
 """Results that follow from features get one part of so many."""
 
-_VERSION = 3
-"""Of the schema, in SQLite's ``user_version``."""
-_SCHEMA = """
-CREATE TABLE pictures (
-    namespace BLOB NOT NULL, content BLOB NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
-    vector BLOB NOT NULL, image_stats BLOB NOT NULL, checksum INTEGER NOT NULL, used_at INTEGER NOT NULL,
-    UNIQUE (namespace, content)
-)
+_MOST_BYTES = 1 << 18
+"""Of a picture's vector, or of its stats: what takes more is neither kept nor read, whoever wrote it."""
+
+_SELECT = """
+    SELECT content, width, height, vector, image_stats, checksum, used_at FROM pictures
+    WHERE namespace = ?1 AND typeof(vector) = 'blob' AND length(vector) <= ?2
+    AND typeof(image_stats) = 'blob' AND length(image_stats) <= ?2
 """
-_SELECT = "SELECT content, width, height, vector, image_stats, checksum, used_at FROM pictures"
 _ROW_BYTES = "length(vector) + length(image_stats) + 128"
 _ROWS_PER_QUERY = 500
+_OVERSHOOT = 64 << 20
+"""Bytes beyond its limit that a run may come to before it shrinks the cache, which it does at its end in any case."""
 _DAY = 86_400
-_PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
@@ -64,18 +78,21 @@ class FeatureCache:
     Attributes:
         path: of the file.
         trouble: why the cache cannot be used; empty where it can.
+        notes: on that, and on what lay in its place and was not usable.
     """
 
-    def __init__(self, namespace: bytes, folder: Path | None = None, *, patience: float = _PATIENCE) -> None:
+    def __init__(self, namespace: bytes, folder: Path | None = None, *, patience: float = PATIENCE) -> None:
         self.namespace = namespace
         self.path = (folder or cache_home()) / "features.sqlite"
         self.limit = limit() - limit_of_results()
         self.trouble = ""
+        self.notes: list[Note] = []
         self.long_unused: list[bytes] = []
         self.connection: sqlite3.Connection | None = None
+        self._file: os.stat_result | None = None
         try:
-            self.connection = connect(self.path, patience)
-        except (OSError, sqlite3.Error) as error:
+            self.connection = self._open(patience)
+        except (OSError, sqlite3.Error, NotOursError) as error:
             self._give_up(error)
 
     def get(self, contents: Sequence[bytes]) -> dict[bytes, CachedFeatures]:
@@ -85,18 +102,17 @@ class FeatureCache:
             return found
         for start in range(0, len(contents), _ROWS_PER_QUERY):
             some = contents[start : start + _ROWS_PER_QUERY]
-            marks = ",".join("?" * len(some))
-            query = f"{_SELECT} WHERE namespace = ? AND content IN ({marks})"
+            query = f"{_SELECT} AND content IN ({','.join('?' * len(some))})"
             try:
-                rows = self.connection.execute(query, (self.namespace, *some)).fetchall()
+                rows = self.connection.execute(query, (self.namespace, _MOST_BYTES, *some)).fetchall()
             except sqlite3.Error as error:
                 self._give_up(error)
                 break
             for content, width, height, vector, stats, checksum, used_at in rows:
-                sound = isinstance(vector, bytes) and isinstance(stats, bytes)
-                if sound and _checksum(vector, stats, width, height) == checksum:
+                is_size = isinstance(width, int) and isinstance(height, int) and min(width, height) > 0
+                if is_size and len(vector) % 4 == 0 and _checksum(vector, stats, width, height) == checksum:
                     found[content] = CachedFeatures(width, height, np.frombuffer(vector, np.float32), stats)
-                    if used_at < time.time() - _DAY:
+                    if not isinstance(used_at, int) or used_at < time.time() - _DAY:
                         self.long_unused.append(content)
         return found
 
@@ -106,9 +122,11 @@ class FeatureCache:
         rows = []
         for content, item in items:
             data, stats = item.vector.tobytes(), item.image_stats
-            checksum = _checksum(data, stats, item.width, item.height)
-            rows.append((self.namespace, content, item.width, item.height, data, stats, checksum, now))
+            if max(len(data), len(stats)) <= _MOST_BYTES:
+                checksum = _checksum(data, stats, item.width, item.height)
+                rows.append((self.namespace, content, item.width, item.height, data, stats, checksum, now))
         self._write("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._shrink(self.limit + _OVERSHOOT)
 
     def close(self) -> None:
         """Write down which vectors were used, shrink the cache to its limit, and close it."""
@@ -116,19 +134,46 @@ class FeatureCache:
         now = int(time.time())
         query = "UPDATE pictures SET used_at = ? WHERE namespace = ? AND content = ?"
         self._write(query, [(now, self.namespace, content) for content in self.long_unused])
+        self._shrink(self.limit)
         if self.connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                shrink(self.connection, self.limit)
             self.connection.close()
             self.connection = None
 
+    def _open(self, patience: float) -> sqlite3.Connection:
+        with contextlib.suppress(OSError):
+            self._file = self.path.lstat()
+        try:
+            return connect(self.path, patience)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            self._make_way()
+            return connect(self.path, patience)
+
+    def _make_way(self) -> None:
+        """Take a file that is no sound database out of the way, unless another process was faster.
+
+        Raises:
+            OSError: it cannot be renamed.
+        """
+        if self._file is None or not os.path.samestat(self._file, self.path.lstat()):
+            return
+        if is_damaged_cache(self.path):
+            delete_files(self.path)
+            self.notes.append(Note("feature_cache_damaged"))
+        else:
+            aside = set_aside(self.path)
+            self.notes.append(Note("feature_cache_set_aside", {"path": str(self.path), "aside": aside.name}))
+
     def _give_up(self, error: Exception) -> None:
-        self.trouble = str(error)
+        self.trouble = _reason(error)
+        self.notes.append(Note("feature_cache", {"reason": self.trouble}))
         if self.connection is not None:
             self.connection.close()
             self.connection = None
-        if _is_damage(error):
-            _remove(self.path)
+        if is_damage(error):
+            with contextlib.suppress(OSError):
+                self._make_way()
 
     def _write(self, query: str, rows: Sequence[tuple[object, ...]]) -> None:
         if self.connection is None or not rows:
@@ -139,17 +184,13 @@ class FeatureCache:
         except sqlite3.Error as error:
             self._give_up(error)
 
-
-def connect(path: Path, patience: float = _PATIENCE) -> sqlite3.Connection:
-    """Open the file, and start a new one where it is no longer a database."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return _connect(path, patience)
-    except sqlite3.DatabaseError as error:
-        if not _is_damage(error):
-            raise
-        _remove(path)
-        return _connect(path, patience)
+    def _shrink(self, allowed: int) -> None:
+        if self.connection is not None:
+            with contextlib.suppress(
+                sqlite3.Error
+            ):  # another process writes, or the disk is full: the next run does it
+                if _bytes(self.connection) > allowed:
+                    shrink(self.connection, self.limit)
 
 
 def shrink(connection: sqlite3.Connection, allowed: int) -> None:
@@ -187,87 +228,64 @@ def limit() -> int:
         RunError: ``KILAT_CACHE_LIMIT`` is not a number of bytes.
     """
     given = os.environ.get("KILAT_CACHE_LIMIT") or str(DEFAULT_LIMIT)
-    if not given.isdecimal():
+    if not given.isdecimal() or len(given) > _MOST_DIGITS:
         raise RunError(
-            _("KILAT_CACHE_LIMIT is '{value}', which is not a number of bytes.").format(value=given),
+            _("KILAT_CACHE_LIMIT is '{value}', which is not a number of bytes.").format(value=shortened(given)),
             hint=_("For 2 GB give 2000000000."),
         )
     return int(given)
 
 
 def usage() -> tuple[Path, int, int]:
-    """Return the folder of the cache, the bytes that its feature vectors take, and how many there are."""
+    """Return the folder of the cache, the bytes that its feature vectors take, and how many there are.
+
+    Raises:
+        RunError: what lies in its place is not kilat's, or it cannot be read.
+    """
     path = cache_home() / "features.sqlite"
-    if not path.exists():
+    if not os.path.lexists(path):
         return cache_home(), 0, 0
     try:
         with contextlib.closing(connect(path)) as connection:
             (count,) = connection.execute("SELECT count(*) FROM pictures").fetchone()
             return cache_home(), _bytes(connection), count
-    except sqlite3.Error as error:
-        if not _is_damage(error):
-            raise
-        return cache_home(), path.stat().st_size, 0
+    except (OSError, sqlite3.Error, NotOursError) as error:
+        if not is_damage(error):
+            raise _unusable(error) from error
+        return cache_home(), path.stat().st_size if is_damaged_cache(path) else 0, 0
 
 
 def clear() -> int:
-    """Delete all feature vectors, and return the bytes that they took."""
+    """Delete all feature vectors, and return the bytes that they took.
+
+    Raises:
+        RunError: what lies in the place of the cache is not kilat's, or it cannot be written to.
+    """
     folder, size, _count = usage()
     path = folder / "features.sqlite"
-    if size:
-        try:
-            with contextlib.closing(connect(path)) as connection:
-                with connection:
-                    connection.execute("DELETE FROM pictures")
-                connection.execute("VACUUM")
-        except sqlite3.Error as error:
-            if not _is_damage(error):
-                raise
-            _remove(path)
+    if not size:
+        return 0
+    try:
+        with contextlib.closing(connect(path)) as connection:
+            with connection:
+                connection.execute("DELETE FROM pictures")
+            connection.execute("VACUUM")
+    except (OSError, sqlite3.Error, NotOursError) as error:
+        if not is_damage(error):
+            raise _unusable(error) from error
+        if is_damaged_cache(path):
+            delete_files(path)
     return size
 
 
-def _connect(path: Path, patience: float) -> sqlite3.Connection:
-    """Open the file, and wait for others that open it for the first time, which SQLite does not do by itself."""
-    until = time.monotonic() + patience
-    while True:
-        connection = sqlite3.connect(path, timeout=patience)
-        try:
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            _create_table(connection)
-            return connection
-        except sqlite3.Error as error:
-            connection.close()
-            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(0.02)
+def _unusable(error: Exception) -> RunError:
+    return RunError(_("The feature cache cannot be used: {reason}.").format(reason=_reason(error)))
 
 
-def _create_table(connection: sqlite3.Connection) -> None:
-    """Create the table where there is none; tables of another version of the schema are dropped."""
-    if connection.execute("PRAGMA user_version").fetchone() == (_VERSION,):
-        return
-    with connection:
-        connection.execute("BEGIN IMMEDIATE")
-        if connection.execute("PRAGMA user_version").fetchone() == (_VERSION,):
-            return  # another process was faster
-        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-            connection.execute(f'DROP TABLE "{name}"')
-        connection.execute(_SCHEMA)
-        connection.execute(f"PRAGMA user_version = {_VERSION}")
-
-
-def _is_damage(error: Exception) -> bool:
-    """Return whether the file is no longer a database, rather than busy, full or read-only."""
-    return getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _remove(path: Path) -> None:
-    for part in path.parent.glob(path.name + "*"):
-        with contextlib.suppress(OSError):
-            part.unlink()
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename}: {system_reason(error)}" if error.filename else system_reason(error)
+    return str(error) if isinstance(error, NotOursError) else system_reason(str(error))
 
 
 def _checksum(vector: bytes, stats: bytes, width: int, height: int) -> int:

@@ -239,5 +239,5 @@ def _extract_all(
     finally:
         cache.close()
     catalog.record_pictures(extraction)
-    notes = [Note("feature_cache", {"reason": cache.trouble})] if cache.trouble else []
-    return _Pass(catalog, extraction.features, backbone, wanted, [*choice.notes, *notes, *extraction.notes])
+    notes = [*choice.notes, *cache.notes, *extraction.notes]
+    return _Pass(catalog, extraction.features, backbone, wanted, notes)

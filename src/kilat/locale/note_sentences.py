@@ -265,10 +265,6 @@ NOTES: dict[str, str | tuple[str, str]] = {
     "no_time_for_activations": N_(
         "The activations of frozen stages are computed in every epoch: the time limit leaves no time to cache them."
     ),
-    "checkpoint_unreadable": N_("The checkpoint of step {step:,} was skipped: it cannot be read ({reason})."),
-    "checkpoint_document_damaged": N_("The checkpoint of step {step:,} was skipped: its document is damaged."),
-    "checkpoint_tensors_damaged": N_("The checkpoint of step {step:,} was skipped: its tensors are damaged."),
-    "all_checkpoints_damaged": N_("All checkpoints were damaged, so training started again from the beginning."),
     "loss_not_finite": N_(
         "The loss was not finite in epoch {epoch}: training went back to its start, with half the learning rate."
     ),
@@ -387,8 +383,6 @@ NOTES: dict[str, str | tuple[str, str]] = {
     "worker_died": N_(
         "A worker process died, perhaps for want of memory: its pictures, and all after them, were done without."
     ),
-    "feature_cache": N_("The feature cache was not used: {reason}."),
-    "result_cache": N_("Something that an earlier run had computed was computed again, or was not kept: {reason}."),
     "validation_serves_calibration": (
         N_("There are too few pictures to keep any for calibration: the one validation picture serves for both."),
         N_("There are too few pictures to keep any for calibration: the {count:,} validation pictures serve for both."),

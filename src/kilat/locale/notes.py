@@ -11,6 +11,7 @@ from typing import Any
 from kilat.locale import _, localized, ngettext
 from kilat.locale.comparison_sentences import COMPARISONS
 from kilat.locale.diagnosis_sentences import DIAGNOSES
+from kilat.locale.file_sentences import FILES
 from kilat.locale.lab_sentences import LABS
 from kilat.locale.layer_sentences import LAYERS
 from kilat.locale.lists import listed
@@ -20,7 +21,7 @@ from kilat.locale.refusals import refusal_hint, refusal_sentence
 from kilat.locale.system_errors import system_reason
 from kilat.locale.visible import Shown
 
-_SENTENCES = NOTES | LAYERS | DIAGNOSES | COMPARISONS | LABS
+_SENTENCES = NOTES | LAYERS | DIAGNOSES | COMPARISONS | FILES | LABS
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Note:
 
     Args:
         code: a key of ``kilat.locale.note_sentences.NOTES``, ``kilat.locale.layer_sentences.LAYERS``,
-            ``kilat.locale.diagnosis_sentences.DIAGNOSES``, ``kilat.locale.comparison_sentences.COMPARISONS`` or
-            ``kilat.locale.lab_sentences.LABS``.
+            ``kilat.locale.diagnosis_sentences.DIAGNOSES``, ``kilat.locale.comparison_sentences.COMPARISONS``,
+            ``kilat.locale.file_sentences.FILES`` or ``kilat.locale.lab_sentences.LABS``.
         values: what its sentence names; numbers, strings, lists of names or phrases, and numbers by name, as JSON can
             hold them.
             The code of a refusal becomes its reason, and what to do about it stands behind the sentence.

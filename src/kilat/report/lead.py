@@ -29,7 +29,8 @@ DIAGNOSED = {
 
 _MINOR = {
     "annotation_folders", "archives_not_opened", "backbone_fp32", "backbone_int8", "backbone_size", "feature_cache",
-    "flips_off_labels", "flips_off_validation", "folders_beside_splits", "micro_batches", "no_memory_for_activations",
+    "feature_cache_damaged", "flips_off_labels", "flips_off_validation", "folders_beside_splits", "micro_batches",
+    "no_memory_for_activations",
     "no_time_for_activations", "parts_joined", "positions_resampled", "resolution_enlarged", "result_cache",
     "skipped_empty_class_folder", "skipped_folder_loop", "skipped_hidden", "skipped_not_a_picture", "splits_by_name",
     "splits_in_classes", "splits_in_names", "stopped_before_averaging", "table_read", "tables_not_used",
