@@ -1,12 +1,14 @@
 """The first characters of what came from outside, as messages show them: bounded in time, and on one line.
 
 Whatever a value is (a text of megabytes, lists inside lists that share their items, a number of a million digits), it
-costs as much as what is shown of it. Signs that cannot be printed, among them line breaks, control characters and those
-that turn the direction of writing, stand as escape sequences.
+costs as much as what is shown of it. What a terminal would obey, or nobody would see, stands as escape sequences.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+
+from kilat.locale.visible import visible
 
 MOST_CHARACTERS = 80
 
@@ -33,13 +35,8 @@ def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
         text: any text.
         most: characters before the ellipsis.
     """
-    start = text[: most + 1]
-    shown = start if start.isprintable() else "".join(map(_escaped, start))
+    shown = visible(text[: most + 1])
     return shown if len(shown) <= most and len(text) <= most else f"{shown[:most].rstrip()}…"
-
-
-def _escaped(sign: str) -> str:
-    return sign if sign.isprintable() else sign.encode("unicode_escape").decode()
 
 
 def _pieces(value: object, most: int) -> Iterator[str]:
@@ -52,7 +49,7 @@ def _pieces(value: object, most: int) -> Iterator[str]:
             yield ": "
             yield from _pieces(one, most)
         yield "}"
-    elif isinstance(value, list | tuple | Set):
+    elif isinstance(value, list | tuple | AbstractSet):
         begin, end = "[]" if isinstance(value, list) else "()" if isinstance(value, tuple) else "{}"
         yield begin
         for number, one in enumerate(value):

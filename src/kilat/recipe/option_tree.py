@@ -68,7 +68,12 @@ def annotation_at(path: Iterable[str]) -> Any:
 
 @lru_cache(maxsize=4096)
 def _annotation_at(path: tuple[str, ...]) -> Any:
-    return _annotation_inside(_annotation_at(path[:-1]), path[-1]) if path else Recipe
+    annotation: Any = Recipe
+    for part in path:
+        annotation = _annotation_inside(annotation, part)
+        if annotation is None:
+            break
+    return annotation
 
 
 def option_names(path: Iterable[str]) -> list[str]:

@@ -5,16 +5,20 @@ from typing import Any
 
 from kilat.errors import nearest
 from kilat.locale import N_, _
+from kilat.locale.excerpt import shortened
 from kilat.locale.visible import shell_word
 from kilat.recipe.fit import Fit
 from kilat.recipe.network import Network, kind_of
 from kilat.recipe.option_tree import is_null, is_option, option_paths
-from kilat.recipe.put_option import NoPlaceError, put_option
+from kilat.recipe.put_option import NoPlaceError, number_of, put_option
 from kilat.recipe.renamed import renamed_sentence
 from kilat.recipe.sections import Recipe
 from kilat.recipe.words.instead import as_yaml, override_to_write
 from kilat.recipe.words.lookup import layer_option, own_path
 from kilat.recipe.words.translate import Change, translate_option
+
+_LONGEST_PATH = 400
+"""Characters; an option's own path has at most a quarter of them."""
 
 _FOR_TRAINED = N_(
     "only for networks that are trained; this recipe fits a head on a frozen backbone. Unfreeze the backbone "
@@ -38,12 +42,12 @@ def apply_overrides(document: dict[str, Any], overrides: dict[str, Any]) -> tupl
         try:
             paths[key] = _full_path(key, value, sections, document)
         except NoPlaceError as problem:
-            problems.append(f"{key}: {problem}")
+            problems.append(f"{shortened(key)}: {problem}")
     for key, path in sorted(paths.items(), key=lambda item: (item[1].count("."), not item[1].endswith(".name"))):
         try:
             put_option(document, path, None if is_null(path, overrides[key]) else overrides[key])
         except NoPlaceError as problem:
-            problems.append(f"{key}: {problem}")
+            problems.append(f"{shortened(key)}: {problem}")
     return paths, problems
 
 
@@ -63,6 +67,8 @@ def unfreezes(overrides: dict[str, Any], document: dict[str, Any]) -> bool:
 
 def _full_path(key: str, value: Any, sections: Sequence[str], document: Mapping[str, Any]) -> str:
     """Return the path of an option; the end of one is searched in the sections that count, the shallowest first."""
+    if len(key) > _LONGEST_PATH:
+        raise NoPlaceError(_("unknown option."))
     if key.partition(".")[0] in Recipe.model_fields:
         is_own = own_path(key) == key and is_option(key)
         if not is_own and (instead := _in_own_words(key, value, sections)):
@@ -120,7 +126,8 @@ def _of_layer(key: str, value: Any, document: Mapping[str, Any]) -> str:
         or len(parents) not in (0, 3)
     ):
         return ""
-    numbers = range(len(layers)) if not parents else [int(parents[2])] if parents[2].isdigit() else []
+    wanted = number_of(parents[2]) if parents else None
+    numbers = range(len(layers)) if not parents else [] if wanted is None else [wanted]
     for number in numbers:
         kind = kind_of(layers[number]) if number < len(layers) else None
         if kind and leaf != kind and (option := layer_option(kind, leaf, value)):

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +10,19 @@ from pydantic import ValidationError
 
 from kilat.errors import did_you_mean, nearest
 from kilat.locale import N_, _, ngettext
+from kilat.locale.excerpt import excerpt, shortened
 from kilat.recipe.fit import SCHEDULES
 from kilat.recipe.network import KINDS
 from kilat.recipe.option_tree import option_names
 from kilat.recipe.renamed import renamed_sentence
 
-_SHOWN = 80  # characters of a value
+_MOST_ERRORS = 200
+"""Of pydantic's errors; a sentence about each of thousands would take minutes, and nobody reads so many."""
+
+_LONGEST_PATH = 200
+"""Characters."""
+
+_SHOWN_KINDS = 10
 
 _NUMBER, _WHOLE_NUMBER, _TRUE_OR_FALSE = N_("a number"), N_("a whole number"), N_("true or false")
 _EXPECTED = {
@@ -32,6 +40,7 @@ _EXPECTED = {
     "bool_type": _TRUE_OR_FALSE,
     "bool_parsing": _TRUE_OR_FALSE,
     "string_type": N_("text"),
+    "string_unicode": N_("text in Unicode"),
     "tuple_type": N_("a list"),
     "list_type": N_("a list"),
     "path_type": N_("a path"),
@@ -55,8 +64,8 @@ class Problem:
     of_name: bool = False
 
 
-def problems_of(error: ValidationError) -> list[Problem]:
-    """Return the problems that pydantic found, in its order."""
+def problems_of(error: ValidationError) -> tuple[list[Problem], int]:
+    """Return the problems that pydantic found, in its order: all, or the first of very many and how many are left."""
 
     def location(problem: Any) -> list[str]:
         """Return the path of a problem in the recipe, without the types and validators that pydantic adds to it."""
@@ -66,9 +75,10 @@ def problems_of(error: ValidationError) -> list[Problem]:
         return own or (parts if problem["type"] == "extra_forbidden" else own)
 
     found = []
-    for where, group in itertools.groupby(error.errors(), location):
+    errors = error.errors(include_url=False)
+    for where, group in itertools.groupby(errors[:_MOST_ERRORS], location):
         parts = tuple(part for part, before in zip(where, ["", *where], strict=False) if before != "schedule")
-        path = ".".join(parts)
+        path = _path(parts)
         # A list may only count as too short because of items that are problems of their own.
         problems = [
             dict(problem)
@@ -81,23 +91,27 @@ def problems_of(error: ValidationError) -> list[Problem]:
             found.append(Problem(parts, f"{path}: {_unexpected(problems, expected)}"))
         else:
             found += [one for problem in problems for one in _problems(parts, where, problem)]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found)), len(errors[_MOST_ERRORS:])
+
+
+def _path(parts: Iterable[str]) -> str:
+    return shortened(".".join(map(shortened, parts)), _LONGEST_PATH)
 
 
 def _problems(parts: tuple[str, ...], where: list[str], problem: dict[str, Any]) -> list[Problem]:
     if parts:
-        return [Problem(parts, _line(".".join(parts), where, problem), problem["type"] == "extra_forbidden")]
+        return [Problem(parts, _line(parts, where, problem), problem["type"] == "extra_forbidden")]
     # About several sections at once: the sentences begin with their names.
     sentences = str(problem["ctx"]["error"]).split("\n")
     return [Problem(tuple(re.split(r"[^\w.]", one, maxsplit=1)[0].split(".")), one, of_name=True) for one in sentences]
 
 
-def _line(path: str, where: list[str], problem: dict[str, Any]) -> str:
-    value, kind = problem["input"], problem["type"]
+def _line(parts: tuple[str, ...], where: list[str], problem: dict[str, Any]) -> str:
+    path, value, kind = _path(parts), problem["input"], problem["type"]
     if kind == "extra_forbidden":
         *section, name = where
         unknown = _("unknown option.") if section else _("unknown section.")
-        return f"{path}: {renamed_sentence(path) or f'{unknown} {nearest(name, option_names(section))}'}"
+        return f"{path}: {renamed_sentence('.'.join(parts)) or f'{unknown} {nearest(name, option_names(section))}'}"
     given = _given(value)
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         return f"{path}: {_unknown_kind(value, where)}{given}"
@@ -116,12 +130,14 @@ def _line(path: str, where: list[str], problem: dict[str, Any]) -> str:
     elif kind == "value_error":
         sentence = str(problem["ctx"]["error"])
     else:
-        sentence = problem["msg"][0].lower() + problem["msg"][1:]
+        sentence = _("not valid")
     return f"{path}: {sentence}{given}"
 
 
 def _given(value: Any) -> str:
-    return " " + _("(given: {value})").format(value=repr(value)) if len(repr(value)) < _SHOWN else ""
+    shown = excerpt(value)
+    is_cut = shown.endswith("…") and not isinstance(value, str | bytes)  # half a group says nothing
+    return "" if is_cut else " " + _("(given: {value})").format(value=shown)
 
 
 def _expected(problem: dict[str, Any]) -> list[str]:
@@ -151,6 +167,7 @@ def _unknown_kind(value: Any, where: list[str]) -> str:
         name = value.get("name", "") if isinstance(value, dict) else value
         return _("unknown schedule. {hint}").format(hint=nearest(str(name), SCHEDULES))
     if isinstance(value, dict) and len(value) > 1:
-        return _("a layer is of one kind, not of several: {kinds}").format(kinds=", ".join(map(str, value)))
+        kinds = shortened(", ".join(str(kind) for kind in itertools.islice(value, _SHOWN_KINDS)))
+        return _("a layer is of one kind, not of several: {kinds}").format(kinds=kinds)
     name = next(iter(value), "") if isinstance(value, dict) else value
     return _("unknown kind of layer. {hint}").format(hint=nearest(str(name), KINDS))

@@ -6,10 +6,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from kilat.locale import _, ngettext
+from kilat.locale.excerpt import excerpt, shortened
 from kilat.recipe.fit import SCHEDULES
 from kilat.recipe.network import Layer
 from kilat.recipe.optimizer import OPTIMIZERS, Optimizer
 from kilat.recipe.option_tree import section_at
+
+_LONGEST_NUMBER = 6  # digits
 
 
 class NoPlaceError(Exception):
@@ -39,14 +42,21 @@ def _key(inside: Any, name: str) -> Any:
     """Return a key as it is; in a list, a position that exists."""
     if not isinstance(inside, list):
         return name
-    if name.isdigit() and int(name) < len(inside):
-        return int(name)
+    if (number := number_of(name)) is not None and number < len(inside):
+        return number
     message = ngettext(
         "no item '{name}': the list has item 0 alone", "no item '{name}': the list has items 0 to {last}", len(inside)
     )
     raise NoPlaceError(
-        (message if inside else _("no item '{name}': the list is empty")).format(name=name, last=len(inside) - 1)
+        (message if inside else _("no item '{name}': the list is empty")).format(
+            name=shortened(name), last=len(inside) - 1
+        )
     )
+
+
+def number_of(part: str) -> int | None:
+    """Return the number that a part of a path is; None where it is none, or one that no list has."""
+    return int(part) if part.isascii() and part.isdigit() and len(part) <= _LONGEST_NUMBER else None
 
 
 def _expanded(path: list[str], given: Any) -> Any:
@@ -58,7 +68,7 @@ def _expanded(path: list[str], given: Any) -> Any:
     section = section_at(path)
     if section is None and isinstance(given, list | tuple):
         return list(given)
-    if isinstance(given, str) and path[-1].isdigit():
+    if isinstance(given, str) and number_of(path[-1]) is not None:
         return {given: {}}  # a layer by its kind alone
     if isinstance(given, str) and path == ["fit", "schedule"]:
         return {"name": given}
@@ -67,7 +77,7 @@ def _expanded(path: list[str], given: Any) -> Any:
             given = section.expand({path[-1]: given} if issubclass(section, Layer) else given)
     elif not isinstance(given, dict):
         message = _("{path} is {value}, which has no options")
-        raise NoPlaceError(message.format(path=".".join(path), value=repr(given)))
+        raise NoPlaceError(message.format(path=".".join(path), value=excerpt(given)))
     return dict(given) if isinstance(given, dict) else given
 
 

@@ -1,7 +1,9 @@
 """A part as people write it: ``Conv2D(32, 3)``, ``Conv2D: {filters: 32}``, ``{class_name: Conv2D, config: …}``."""
 
 import ast
+import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,8 +43,9 @@ def _of_mapping(written: Mapping[Any, Any]) -> Call | None:
         if isinstance(written.get(key), str):
             rest = {name: value for name, value in written.items() if name != key}
             config = rest.pop("config", {})
+            inside = config if isinstance(config, Mapping) else {}
             named = _parse(written[key])
-            return named and Call(named.name, named.given, {**named.options, **rest, **(config or {})})
+            return named and Call(named.name, named.given, {**named.options, **rest, **inside})
     first, value = next(iter(written.items()))
     named = _parse(str(first))
     beside = {key: one for key, one in written.items() if key != first}
@@ -58,12 +61,17 @@ def _of_mapping(written: Mapping[Any, Any]) -> Call | None:
 def _parse(text: str) -> Call | None:
     """Return a name, or a call of one as Python writes it; names among its parameters become text."""
     try:
-        expression = ast.parse(text.strip(" ,;"), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # of Python's, about text that is none of its own
+            return _of_expression(ast.parse(text.strip(" ,;"), mode="eval").body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # no expression, or one that is too deep
         return None
+
+
+def _of_expression(expression: ast.expr) -> Call | None:
     if isinstance(expression, ast.Call):
         if isinstance(expression.func, ast.Attribute) and expression.func.attr == "add" and len(expression.args) == 1:
-            return _parse(ast.unparse(expression.args[0]))  # model.add(…)
+            return _of_expression(expression.args[0])  # model.add(…)
         options = {one.arg: _value(one.value) for one in expression.keywords if one.arg}
         return Call(ast.unparse(expression.func), tuple(map(_value, expression.args)), options)
     return Call(ast.unparse(expression)) if isinstance(expression, ast.Name | ast.Attribute) else None
@@ -71,13 +79,15 @@ def _parse(text: str) -> Call | None:
 
 def _value(expression: ast.expr) -> Any:
     if isinstance(expression, ast.Call):
-        return _parse(ast.unparse(expression))
+        return _of_expression(expression)
     if isinstance(expression, ast.List | ast.Tuple):
         return [_value(item) for item in expression.elts]
     if isinstance(expression, ast.BinOp) and isinstance(expression.op, ast.Div):  # Rescaling(1./255)
         over, under = _value(expression.left), _value(expression.right)
-        return over / under if isinstance(over, int | float) and isinstance(under, int | float) and under else None
+        with suppress(ArithmeticError, TypeError):
+            return over / under
+        return None
     try:
         return ast.literal_eval(expression)
-    except ValueError:
+    except (ValueError, TypeError):
         return ast.unparse(expression)

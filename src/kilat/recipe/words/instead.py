@@ -6,8 +6,10 @@ from typing import Any
 import yaml
 
 from kilat.locale import _
+from kilat.locale.excerpt import excerpt
 from kilat.locale.visible import shell_word
 from kilat.recipe.problems import Problem
+from kilat.recipe.size_limits import too_large_number
 from kilat.recipe.words.translate import Change, is_in_place_of_one
 
 
@@ -151,9 +153,14 @@ def _several(value: Mapping[str, Any]) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value without tuples, for which YAML has no sign."""
+    """Return a value without what YAML has no sign for: tuples are lists, anything else is shown as Python has it."""
     if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
+        return {_plain_single(key): _plain(one) for key, one in value.items()}
     if not isinstance(value, list | tuple):
-        return value
+        return _plain_single(value)
     return [_plain(one) for item in value for one in (_several(item) if is_in_place_of_one(item) else [item])]
+
+
+def _plain_single(value: Any) -> Any:
+    is_plain = isinstance(value, str | bool | int | float | None) and not too_large_number(value)
+    return value if is_plain else excerpt(value)

@@ -9,8 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from kilat.recipe.network import KINDS
 from kilat.recipe.option_tree import option_names, option_paths
 from kilat.recipe.put_option import NoPlaceError, put_option
@@ -34,6 +32,7 @@ from kilat.recipe.words.option_words import CONTAINERS, OPTIONS
 from kilat.recipe.words.part_words import AUGMENTATION, PARTS
 from kilat.recipe.words.value_words import spelled
 from kilat.recipe.words.word import Part, Word, normal
+from kilat.recipe.written import read_value
 
 _UNSPACED = re.compile(r"(\w+)(?:\s*=\s*|:)([\w.-]+)")
 """An option as in Python, or without the blank after its colon, where YAML sees nothing but text."""
@@ -181,7 +180,7 @@ class _Translation:
         """Return the value of an option that is neither a group nor a list."""
         before = len(self.changes)
         if isinstance(given, str) and (pairs := _UNSPACED.findall(given)) and option_names(path):
-            options = self.options({name: yaml.safe_load(value) for name, value in pairs}, path)
+            options = self.options({name: _yaml_or_text(value) for name, value in pairs}, path)
             self._change(path, [], options=[".".join((*path, name)) for name in options], absorb=before)
             return options
         own = spelled(given, path)
@@ -363,6 +362,12 @@ class _Translation:
             if matches:
                 return min(matches, key=lambda path: path.count("."))
         return option
+
+
+def _yaml_or_text(written: str) -> Any:
+    with suppress(ValueError):
+        return read_value(written)
+    return written
 
 
 def _short_layer(layer: dict[str, Any]) -> Any:

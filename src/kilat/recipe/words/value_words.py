@@ -1,6 +1,7 @@
 """Values of other libraries, such as ``swish`` or ``SAME``, and which of an option's own each is."""
 
 import ast
+import contextlib
 import re
 from typing import Any, Literal, get_args, get_origin
 
@@ -66,7 +67,8 @@ def _is_list(annotation: Any) -> bool | None:
 def _as_list(given: Any, *, of_any_length: bool) -> Any:
     """Return a list for numbers with commas between them and, where any number of them may stand, for a single one."""
     if isinstance(given, str) and re.fullmatch(r"[\d.e+-]+(\s*,\s*[\d.e+-]+)+", given):
-        return ast.literal_eval(f"[{given}]")
+        with contextlib.suppress(SyntaxError):  # 1.2.3,4
+            return ast.literal_eval(f"[{given}]")
     return [given] if of_any_length and isinstance(given, int | float) and not isinstance(given, bool) else given
 
 
