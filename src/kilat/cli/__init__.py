@@ -6,6 +6,7 @@ Stands on every room below, verbs/ above all. Everything heavy is imported insid
 
 import atexit
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -20,14 +21,18 @@ from kilat.cli import (  # noqa: F401 - they register their verbs
     past_runs,
     predictions,
     show,
+    streams,
     training,
 )
 from kilat.cli.language import settle_language
+from kilat.cli.terminal import say_aside
 from kilat.cli.verb import app
 from kilat.errors import KilatError
 from kilat.locale import _
 
 __all__ = ["app", "main", "run"]
+
+_INTERRUPTED = 128 + signal.SIGINT
 
 
 def run() -> NoReturn:
@@ -35,17 +40,20 @@ def run() -> NoReturn:
 
     Python would free everything first, which takes a second or more once PyTorch was imported.
     """
+    streams.make_harmless()
     code: object = 0
     try:
         main()
     except SystemExit as end:
         code = end.code or 0
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - a mistake of kilat's own, which is shown as Python would
+        streams.print_traceback(error)
+        code = 1
     atexit._run_exitfuncs()  # noqa: SLF001 - what libraries still have to write; there is no public name for it
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        try:
-            stream.flush()
-        except OSError:  # nobody reads it any more, or the disk is full
-            code = code or 1
+    if not streams.finish() and code in (0, data.FOUND):
+        code = 1
     os._exit(code if isinstance(code, int) else 1)
 
 
@@ -56,14 +64,13 @@ def main() -> None:
         code = app(prog_name="kilat", standalone_mode=False)
     except KilatError as error:
         is_told_to = error.kind == "stopped"  # which is no error of anyone
-        print(error if is_told_to else _("Error: {error}").format(error=error), file=sys.stderr)
+        say_aside(str(error) if is_told_to else _("Error: {error}").format(error=error))
         if command := show.glossary_command(str(error)):
-            print(_("Words: {command}").format(command=command), file=sys.stderr)
+            say_aside(_("Words: {command}").format(command=command))
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # whoever read the output went away; what is flushed at exit must not fail again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except Exception as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # outside of a verb, of which Typer makes an error
+            sys.exit(_INTERRUPTED)
         if not parser.is_usage_error(error):
             raise
         code = parser.print_usage_error(error)

@@ -8,9 +8,10 @@ import typer
 
 from kilat.cli import show
 from kilat.cli.options import Json
-from kilat.cli.terminal import linked, wrapped
+from kilat.cli.terminal import linked, say, wrapped
 from kilat.cli.verb import verb
 from kilat.locale import N_, _, localized, ngettext
+from kilat.locale.visible import visible
 
 if TYPE_CHECKING:
     from kilat.report.run_comparison import ComparedPair, RunComparison
@@ -37,14 +38,14 @@ def compare(
         show.print_json({"page": str(out), **comparison.document()})
         return
     _print_runs(comparison)
-    print()
-    print(wrapped(" ".join(comparison.verdict())))
+    say()
+    say(wrapped(" ".join(comparison.verdict())))
     for pair in comparison.main_pairs:
         _print_pair(pair)
     for note in comparison.notes:
-        print(wrapped(note.sentence()))
+        say(wrapped(note.sentence()))
     _print_options(comparison)
-    print(_("page    {path}").format(path=linked(out)))
+    say(_("page    {path}").format(path=linked(out)))
 
 
 def _print_runs(comparison: "RunComparison") -> None:
@@ -54,8 +55,8 @@ def _print_runs(comparison: "RunComparison") -> None:
         "{runs} runs on the {count:,} test pictures that they have in common",
         comparison.n,
     )
-    print(sentence.format(runs=len(comparison.runs), count=comparison.n))
-    print()
+    say(sentence.format(runs=len(comparison.runs), count=comparison.n))
+    say()
     rows = [("", _("accuracy"), _("95% interval"), _("log loss"), _("time"), _("model"))]
     for run in comparison.runs:
         found = run.document()
@@ -70,7 +71,7 @@ def _print_runs(comparison: "RunComparison") -> None:
                 show.size(found["model_bytes"]),
             )
         )
-    print(*_aligned(rows), sep="\n")
+    say(*_aligned(rows))
 
 
 def _print_pair(pair: "ComparedPair") -> None:
@@ -89,24 +90,24 @@ def _print_pair(pair: "ComparedPair") -> None:
     counts = _("right only in {first}: {lost:,}, only in {second}: {gained:,}").format(
         first=pair.first.name, second=pair.second.name, gained=test.only_second, lost=test.only_first
     )
-    print(f"  {pair.first.name} → {pair.second.name}")
-    print(wrapped(differences, "    "))
-    print(wrapped(counts, "    "))
+    say(f"  {pair.first.name} → {pair.second.name}")
+    say(wrapped(differences, "    "))
+    say(wrapped(counts, "    "))
 
 
 def _print_options(comparison: "RunComparison") -> None:
     """Print what differs in the recipes, a line an option; long values are shortened."""
     if not comparison.options:
-        print(_("The recipes are the same."))
+        say(_("The recipes are the same."))
         return
-    print(_("What differs in the recipes:"))
+    say(_("What differs in the recipes:"))
     count = len(comparison.runs)
     longest = min(max(len(path) for path, _values in comparison.options), 34)
     room = max(_LEAST_VALUE, (_WIDTH - 2 - longest - 2 * count) // count)
     rows = [("", *(_shortened(run.name, room) for run in comparison.runs))]
     for path, values in comparison.options:
         rows.append((_shortened(path, longest), *("–" if v is None else _shortened(v, room) for v in values)))
-    print(*_aligned(rows, right=False), sep="\n")
+    say(*_aligned(rows, right=False))
 
 
 def _aligned(rows: Sequence[Sequence[str]], *, right: bool = True) -> list[str]:
@@ -120,4 +121,5 @@ def _aligned(rows: Sequence[Sequence[str]], *, right: bool = True) -> list[str]:
 
 
 def _shortened(text: str, width: int) -> str:
+    text = visible(text)
     return text if len(text) <= width else f"{text[: width - 1]}…"

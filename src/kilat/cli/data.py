@@ -26,6 +26,7 @@ from kilat.cli.options import (
     overrides,
     side,
 )
+from kilat.cli.terminal import say
 from kilat.cli.verb import typed_command, verb
 from kilat.locale import N_, _, localized
 from kilat.runtime import progress_bars
@@ -121,10 +122,10 @@ def drift(  # noqa: PLR0917 - an option each
     if as_json:
         show.print_json({"model": str(model), **report.document()})
     else:
-        print(*report.sentences(), sep="\n")
-        print(_("Most different (how far, in standard deviations of known pictures):"))
+        say(*report.sentences())
+        say(_("Most different (how far, in standard deviations of known pictures):"))
         for one in report.most_different[:10]:
-            print(f"  {localized(one['score'], '5.1f')}  {one['path']}")
+            say(f"  {localized(one['score'], '5.1f')}  {one['path']}")
     if page:
         show.print_page(page, as_json=as_json, open_page=open_page)
     raise typer.Exit(FOUND if report.drifted else 0)
@@ -159,7 +160,7 @@ def preview(  # noqa: PLR0917 - an option each
     sheet, notes = inspect.preview(source, settings)
     write_file(out, sheet)
     for note in notes:
-        print(note.sentence())
+        say(note.sentence())
     show.print_written(out)
 
 
@@ -176,4 +177,4 @@ def known_sets(as_json: Json = False) -> None:
     for one in sets:
         here = _("here") if one.available else _("to download: {size}").format(size=show.size(one.download_bytes))
         counts = f"{show.pictures(one.pictures)}, {show.classes(len(one.classes))}"
-        print(f"{one.name}: {_(one.description)}\n  {counts}; {_(one.licence)}\n  {one.url} ({here})")
+        say(f"{one.name}: {_(one.description)}", f"  {counts}; {_(one.licence)}", f"  {one.url} ({here})")

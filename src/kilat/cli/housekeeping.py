@@ -6,7 +6,7 @@ import typer
 
 from kilat.cli import show
 from kilat.cli.options import Json
-from kilat.cli.terminal import wrapped
+from kilat.cli.terminal import say, wrapped
 from kilat.cli.verb import verb
 from kilat.locale import N_, _, ngettext
 
@@ -25,7 +25,7 @@ def cache(
     kept = results.folder()
     if clear:
         freed = features.clear() + results.clear(kept)
-        show.print_json({"freed": freed}) if as_json else print(_("freed {size}").format(size=show.size(freed)))
+        show.print_json({"freed": freed}) if as_json else say(_("freed {size}").format(size=show.size(freed)))
         return
     folder, size, count = features.usage()
     if as_json:
@@ -37,8 +37,8 @@ def cache(
         "{count:,} feature vectors, {size} of at most {limit}, in {folder}",
         count,
     )
-    print(sentence.format(count=count, size=show.size(size), limit=show.size(features.limit()), folder=folder))
-    print(_("results that follow from them: {size}").format(size=show.size(results.usage(kept))))
+    say(sentence.format(count=count, size=show.size(size), limit=show.size(features.limit()), folder=folder))
+    say(_("results that follow from them: {size}").format(size=show.size(results.usage(kept))))
 
 
 @verb(FAMILY, "kilat glossary", "kilat glossary dropout 'learning rate'", "kilat glossary --json")
@@ -60,5 +60,5 @@ def glossary(
         show.print_json({"terms": [dict(zip(("word", "english", "meaning"), one, strict=True)) for one in terms]})
         return
     for word, english, meaning in terms if words else sorted(terms, key=lambda term: term[0].casefold()):
-        print(word if word == english else f"{word} ({english})")
-        print(wrapped(meaning, "   "))
+        say(word if word == english else f"{word} ({english})")
+        say(wrapped(meaning, "   "))

@@ -26,7 +26,7 @@ from kilat.cli.options import (
     overrides,
     side,
 )
-from kilat.cli.terminal import linked, wrapped
+from kilat.cli.terminal import linked, say, wrapped
 from kilat.cli.verb import typed_command, verb
 from kilat.errors import RecipeError
 from kilat.locale import N_, _, ngettext
@@ -255,24 +255,24 @@ def _print(lab: "Lab", *, as_json: bool) -> None:
         return
     from kilat.report import lab_content, lab_table
 
-    print(*lab_table.lines(results, shutil.get_terminal_size().columns), sep="\n")
-    print()
+    say(*lab_table.lines(results, shutil.get_terminal_size().columns))
+    say()
     for sentence in lab_content.verdict(results):
-        print(wrapped(sentence))
+        say(wrapped(sentence))
     for sentence in results.sentences:
-        print(wrapped(sentence))
+        say(wrapped(sentence))
     for variant in results.variants:
         for reason in (*variant.reasons, *(Note(note.code, note.values).sentence() for note in variant.notes)):
-            print(wrapped(f"{variant.name}: {reason}"))
+            say(wrapped(f"{variant.name}: {' '.join(reason.split())}"))
     if left:
         sentence = ngettext(
             "{count:,} trial was not finished; go on with it: {command}",
             "{count:,} trials were not finished; go on with them: {command}",
             len(left),
         )
-        print(wrapped(sentence.format(count=len(left), command=lab.resume_command)))
-    print(_("winner  {path}").format(path=linked(lab.winner)))
-    print(_("page    {path}").format(path=linked(lab.page)))
+        say(wrapped(sentence.format(count=len(left), command=lab.resume_command)))
+    say(_("winner  {path}").format(path=linked(lab.winner)))
+    say(_("page    {path}").format(path=linked(lab.page)))
 
 
 def _print_questions(*, as_json: bool) -> None:
@@ -284,4 +284,4 @@ def _print_questions(*, as_json: bool) -> None:
         return
     widest = max(map(len, found))
     for name, forms in found.items():
-        print(wrapped("; ".join(forms.values()), " " * (widest + 2), first=f"{name:<{widest}}  "))
+        say(wrapped("; ".join(forms.values()), " " * (widest + 2), first=f"{name:<{widest}}  "))

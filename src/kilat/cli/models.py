@@ -20,6 +20,7 @@ from kilat.cli.options import (
     Root,
     SplitColumn,
 )
+from kilat.cli.terminal import say
 from kilat.cli.verb import typed_command, verb
 from kilat.locale import N_, _
 from kilat.runtime import progress_bars
@@ -78,7 +79,7 @@ def evaluate(  # noqa: PLR0917 - an option each
         reading = Reading.of(path_column, label_column, split_column, images, class_from)
         outcome.print_evaluation(evaluation, model, data, root, reading)
         if evaluation.robustness is not None:
-            print(robustness.table(evaluation.robustness))
+            say(robustness.table(evaluation.robustness))
             show.print_written(out)
     if page:
         show.print_page(page, as_json=as_json, open_page=open_page)

@@ -1,7 +1,6 @@
 """The verbs about recipes and networks before training: recipes, backbones, summary, shape, schedule, lr-find."""
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,6 +25,7 @@ from kilat.cli.options import (
     overrides,
     side,
 )
+from kilat.cli.terminal import is_terminal, say
 from kilat.cli.verb import verb
 from kilat.locale import N_, _, localized
 from kilat.runtime import progress_bars
@@ -44,10 +44,10 @@ def recipes(
     from kilat.recipe import about, built_in, text
 
     if name:
-        print(text(name), end="")
+        say(*text(name).splitlines())
         return
     for one in built_in():
-        print(f"{one}: {about(one)}")
+        say(f"{one}: {about(one)}")
 
 
 @verb(FAMILY, "kilat backbones convnext --sort accuracy", "kilat backbones --here")
@@ -68,7 +68,7 @@ def backbones(
     if as_json:
         show.print_json(registry.document(found))
     else:
-        print(registry.table(found))
+        say(registry.table(found))
 
 
 @verb(FAMILY, "kilat summary vgg-cifar", "kilat summary best", "kilat summary runs/flowers --out network.svg")
@@ -98,7 +98,7 @@ def summary(
     if as_json:
         show.print_json(inspect.summary_document(found))
     else:
-        print(table(found, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+        say(table(found, shutil.get_terminal_size().columns if is_terminal() else None))
         if out:
             show.print_written(out)
 
@@ -110,7 +110,7 @@ def shape(
     """Calculate what kernel, stride and padding make of a shape."""
     from kilat.recipe.shapes import answer
 
-    print(answer(" ".join(question)))
+    say(answer(" ".join(question)))
 
 
 @verb(FAMILY, "kilat schedule vgg-cifar --set fit.schedule.name=one_cycle")
@@ -134,7 +134,7 @@ def schedule(
         if as_json:
             show.print_json({"epochs": [], "rates": [], "drawing": None, "notes": []})
         else:
-            print(_("This recipe has no learning rate: it fits a head on a frozen backbone, not step by step."))
+            say(_("This recipe has no learning rate: it fits a head on a frozen backbone, not step by step."))
         return
     write_file(out, svg_canvas.standalone(curves.schedule(epochs, [rates], [settings.fit.schedule.name])))
     notes = [note.document() for note in unreached(settings.fit, steps)]
@@ -142,7 +142,7 @@ def schedule(
         show.print_json({"epochs": epochs, "rates": rates, "drawing": str(out), "notes": notes})
         return
     for epoch, rate in list(zip(epochs, rates, strict=True))[:: max(1, len(epochs) // 12)]:
-        print(f"{localized(epoch, '8.2f')}  {localized(rate, '.3g')}")
+        say(f"{localized(epoch, '8.2f')}  {localized(rate, '.3g')}")
     show.print_notes(notes)
     show.print_written(out)
 
@@ -185,5 +185,5 @@ def find_rate(  # noqa: PLR0917 - an option each
     if as_json:
         show.print_json({**vars(found), "drawing": str(out)})
     else:
-        print(inspect.rate_sentence(found, settings.fit.optimizer.rate))
+        say(inspect.rate_sentence(found, settings.fit.optimizer.rate))
         show.print_written(out)

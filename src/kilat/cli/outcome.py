@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kilat.cli.show import classes, glossary_command, pictures, print_names
-from kilat.cli.terminal import linked, wrapped
+from kilat.cli.terminal import linked, say, wrapped
 from kilat.locale import _, ngettext
 from kilat.locale.notes import Note
 from kilat.locale.visible import shell_command
@@ -34,25 +34,25 @@ def print_run(run: "Run") -> None:
     said = {note.code for note in diagnosis}
     serious = [one for one in metrics.check.findings if one["severity"] == "serious"]
     _print_counts(metrics.data.used, metrics.data.classes, metrics.data.refused, metrics.timing["total_s"])
-    print()
+    say()
     _print_accuracy(metrics.measured, _measured_on(metrics))
     _print_uncertainty(metrics.test)
     if metrics.comparison is not None:
         from kilat.report.comparison import cost_sentence, sentences
 
         for sentence in (*sentences(metrics.comparison), cost_sentence(metrics.timing)):
-            print(wrapped(sentence))
-    print()
+            say(wrapped(sentence))
+    say()
     for note in diagnosis:
-        print(wrapped(note.sentence()))
+        say(wrapped(note.sentence()))
     noted = _print_notes(metrics.notes, [one for one in serious if DIAGNOSED.get(one["kind"]) not in said])
     _print_mistakes(metrics.measured, metrics.data.classes)
     check = [] if start.data is None else [_check_command(start.data, start.root, start.reading, start.labels)]
     _print_next(_predict_command(run.folder), *check)
-    print(_("report  {path}").format(path=linked(run.report)))
-    print(_("model   {path}").format(path=linked(run.folder / "model.onnx")))
+    say(_("report  {path}").format(path=linked(run.report)))
+    say(_("model   {path}").format(path=linked(run.folder / "model.onnx")))
     if any(one["kind"] == "suspected_labels" for one in metrics.check.findings):
-        print(_("labels  {path}").format(path=linked(run.folder / "suspects.csv")))
+        say(_("labels  {path}").format(path=linked(run.folder / "suspects.csv")))
     _print_glossary("\n".join([*(note.sentence() for note in diagnosis), noted]))
 
 
@@ -62,10 +62,10 @@ def print_check(check: "Check") -> None:
     _print_counts(data["used"], sorted(data["classes"]), data["refused"], seconds)
     noted = _print_notes([Note(**note) for note in check.document["notes"]], check.document["findings"])
     if not check.findings:
-        print(_("Nothing was found that needs your attention."))
-    print()
-    print(_("page    {path}").format(path=linked(check.folder / "check.html")))
-    print(_("labels  {path}").format(path=linked(check.folder / "suspects.csv")))
+        say(_("Nothing was found that needs your attention."))
+    say()
+    say(_("page    {path}").format(path=linked(check.folder / "check.html")))
+    say(_("labels  {path}").format(path=linked(check.folder / "suspects.csv")))
     _print_glossary(noted)
 
 
@@ -83,7 +83,7 @@ def print_evaluation(
     """
     data = evaluation.data
     _print_counts(data.used, data.classes, data.refused, evaluation.timing["total_s"])
-    print()
+    say()
     _print_accuracy(evaluation.test, _on_test_pictures(evaluation.test.n))
     _print_uncertainty(evaluation.test)
     if (train := evaluation.train) is not None:
@@ -92,7 +92,7 @@ def print_evaluation(
             "{count:,} more pictures are no test: the model was trained on them (accuracy {accuracy:.1%})",
             train.n,
         )
-        print(wrapped(sentence.format(count=train.n, accuracy=train.accuracy)))
+        say(wrapped(sentence.format(count=train.n, accuracy=train.accuracy)))
     noted = _print_notes(evaluation.notes)
     _print_mistakes(evaluation.test, data.classes)
     _print_next(_predict_command(model), _check_command(data_given, None if root is None else str(root), reading))
@@ -101,7 +101,7 @@ def print_evaluation(
 
 def _print_counts(used: int, names: Sequence[str], refused: int, seconds: float) -> None:
     """Print how many pictures there are, and what the classes are called: a wrong one is seen at once."""
-    print(
+    say(
         _("{pictures} of {classes}, {refused:,} refused; {seconds:.1f} s").format(
             pictures=pictures(used), classes=classes(len(names)), refused=refused, seconds=seconds
         )
@@ -125,20 +125,20 @@ def _measured_on(metrics: "Metrics") -> str:
 
 def _print_accuracy(measured: "Measures", pictures_measured_on: str) -> None:
     if measured.accuracy is None or measured.accuracy_interval is None:
-        print(_("There are no pictures to test on."))
+        say(_("There are no pictures to test on."))
         return
     low, high = measured.accuracy_interval
     accuracy = _("accuracy {accuracy:.1%} {on} (95% interval {low:.1%} to {high:.1%})").format(
         accuracy=measured.accuracy, on=pictures_measured_on, low=low, high=high
     )
-    print(wrapped(accuracy, "  ", first=""))
+    say(wrapped(accuracy, "  ", first=""))
     if measured.majority.label is not None:
         baseline = _("baseline {accuracy:.1%}: always answering '{label}'")
-        print(wrapped(baseline.format(accuracy=measured.majority.accuracy, label=measured.majority.label), "  "))
+        say(wrapped(baseline.format(accuracy=measured.majority.accuracy, label=measured.majority.label), "  "))
     scores = _("balanced accuracy {balanced:.1%}, log loss {loss:.3f}, calibration error {ece:.3f}").format(
         balanced=measured.balanced_accuracy, loss=measured.log_loss, ece=measured.ece
     )
-    print(wrapped(scores, "  "))
+    say(wrapped(scores, "  "))
 
 
 def _print_uncertainty(test: "Measures") -> None:
@@ -146,16 +146,16 @@ def _print_uncertainty(test: "Measures") -> None:
     if test.n and test.sets is not None:
         sets = _("sets contain the true class in {coverage:.1%} (target {target:.0%}), {size:.2f} classes on average")
         values = {"coverage": test.sets.coverage, "target": test.sets.target_coverage, "size": test.sets.size}
-        print(wrapped(sets.format(**values), "  "))
+        say(wrapped(sets.format(**values), "  "))
     if test.n and test.unknown is not None:
-        print(wrapped(_("{share:.1%} of them are reported as unknown").format(share=test.unknown.share), "  "))
+        say(wrapped(_("{share:.1%} of them are reported as unknown").format(share=test.unknown.share), "  "))
         if (others := test.unknown.other_classes) is not None:
             sentence = ngettext(
                 "of {count:,} picture of other classes {share:.1%} is (AUROC {auroc:.3f})",
                 "of {count:,} pictures of other classes {share:.1%} are (AUROC {auroc:.3f})",
                 others.n,
             )
-            print(wrapped(sentence.format(count=others.n, share=others.share, auroc=others.auroc), "  "))
+            say(wrapped(sentence.format(count=others.n, share=others.share, auroc=others.auroc), "  "))
 
 
 def _print_notes(notes: Sequence["Note | NoteSection"], findings: Iterable[Mapping[str, Any]] = ()) -> str:
@@ -177,16 +177,16 @@ def _print_notes(notes: Sequence["Note | NoteSection"], findings: Iterable[Mappi
     ]
     lines += [(" - ", sentence) for weight in by_weight(notes) for sentence in weight]
     if lines:
-        print(_("\nNotes:"))
+        say(_("\nNotes:"))
     for mark, sentence in lines:
-        print(wrapped(sentence, "   ", first=mark))
+        say(wrapped(sentence, "   ", first=mark))
     return "\n".join(sentence for _mark, sentence in lines)
 
 
 def _print_glossary(text: str) -> None:
     """Print the command that explains the words of what was said."""
     if command := glossary_command(text):
-        print(_("words   {command}").format(command=command))
+        say(_("words   {command}").format(command=command))
 
 
 def _print_mistakes(measured: "Measures", names: Sequence[str]) -> None:
@@ -196,7 +196,7 @@ def _print_mistakes(measured: "Measures", names: Sequence[str]) -> None:
     pairs = confused_pairs(names, measured.confusion)[:_LOOKED_AT]
     if not pairs:
         return
-    print(_("\nLook at:"))
+    say(_("\nLook at:"))
     if pairs[0].count > 1:
         template = _("'{truth}' answered as '{predicted}': {count:,} of {support:,}")
         lines = [template.format(**vars(pair)) for pair in pairs]
@@ -210,15 +210,15 @@ def _print_mistakes(measured: "Measures", names: Sequence[str]) -> None:
             template.format(recall=one[0], label=one[1], pictures=pictures(one[2])) for one in weakest[:_LOOKED_AT]
         ]
     for line in lines:
-        print(wrapped(line, "     ", first="   "))
+        say(wrapped(line, "     ", first="   "))
 
 
 def _print_next(*commands: str) -> None:
     """Print commands as they can be pasted, whole however wide the terminal is."""
-    print(_("\nNext:"))
+    say(_("\nNext:"))
     for command in commands:
-        print(f"   {command}")
-    print()
+        say(f"   {command}")
+    say()
 
 
 def _predict_command(model: Path) -> str:

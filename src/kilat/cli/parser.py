@@ -1,11 +1,12 @@
 """What the parser of the command line says: Typer has it in English alone, so it is said anew, in our words."""
 
 import re
-import sys
 from functools import cache
 from typing import Any
 
+from kilat.cli.terminal import say_aside
 from kilat.locale import N_, _
+from kilat.locale.visible import Shown
 
 HELP_WORDS = (
     N_("default: {default}"), N_("required"), N_("Show this message and exit."),
@@ -45,13 +46,12 @@ def is_usage_error(error: Exception) -> bool:
 def print_usage_error(error: Any) -> int:
     """Print how the command is used, and what is wrong with what was given; return the exit code."""
     if type(error).__name__ == "NoArgsIsHelpError":
-        print(error.message, file=sys.stderr)
+        say_aside(Shown(error.message))
         return int(error.exit_code)
     if context := error.ctx:
         command = f"{context.command_path} {context.help_option_names[0]}"
-        print(context.get_usage(), file=sys.stderr)
-        print(_("Try '{command}' for help.").format(command=command), end="\n\n", file=sys.stderr)
-    print(_("Error: {error}").format(error=in_our_words(error.format_message())), file=sys.stderr)
+        say_aside(Shown(context.get_usage()), _("Try '{command}' for help.").format(command=command), "")
+    say_aside(_("Error: {error}").format(error=in_our_words(error.format_message())))
     return int(error.exit_code)
 
 

@@ -1,7 +1,6 @@
 """The verb about run folders: runs."""
 
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,9 +8,10 @@ import typer
 
 from kilat.cli import show
 from kilat.cli.options import Json
+from kilat.cli.terminal import is_terminal, say
 from kilat.cli.verb import verb
-from kilat.data.image_file import printable
 from kilat.locale import N_, _, ngettext
+from kilat.locale.visible import visible
 
 if TYPE_CHECKING:
     from kilat.verbs.runs import FinishedRun, UnfinishedRun
@@ -35,13 +35,13 @@ def list_runs(
         show.print_json({"folder": str(folder), **found.document()})
         return
     if found.finished:
-        print(*_table(found.finished), sep="\n")
+        say(*_table(found.finished))
     for run in found.unfinished:
-        print(_shown(_unfinished(run)))
+        say(_unfinished(run))
     for broken in found.broken:
-        print(_shown(broken.error.message))
+        say(broken.error.message)
     if not (found.finished or found.unfinished or found.broken):
-        print(_("There are no runs in {folder}. Make one with: kilat train FOLDER").format(folder=folder))
+        say(_("There are no runs in {folder}. Make one with: kilat train FOLDER").format(folder=folder))
 
 
 def _table(runs: "list[FinishedRun]") -> list[str]:
@@ -49,7 +49,7 @@ def _table(runs: "list[FinishedRun]") -> list[str]:
     head = (_("run"), _("data"), _("recipe"), _("accuracy (95% interval)"), _("time"))
     rows = [head, *map(_cells, runs)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    if sys.stdout.isatty():
+    if is_terminal():
         room = shutil.get_terminal_size().columns - 2 * (len(widths) - 1)
         while sum(widths) > room and max(widths[:3]) > _SHORTEST:
             widths[widths.index(max(widths[:3]))] -= 1
@@ -59,13 +59,8 @@ def _table(runs: "list[FinishedRun]") -> list[str]:
 def _cells(run: "FinishedRun") -> tuple[str, ...]:
     identity = run.document()
     data = _("from Python") if run.start and run.start.data is None else Path(identity["data"] or "–").name
-    names = map(_shown, (identity["name"], data, identity["recipe"] or "–"))
+    names = map(visible, (identity["name"], data, identity["recipe"] or "–"))
     return *names, _accuracy(run), _duration(identity["seconds"])
-
-
-def _shown(name: str) -> str:
-    """Return a name as one line that any terminal can write."""
-    return "".join(sign if sign.isprintable() else "�" for sign in printable(name))
 
 
 def _accuracy(run: "FinishedRun") -> str:

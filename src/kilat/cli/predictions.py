@@ -1,6 +1,5 @@
 """The verbs that show pictures to a model: predict, activations."""
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +8,8 @@ import typer
 
 from kilat.cli import show
 from kilat.cli.options import Images, Json, Model, Open, PathColumn
-from kilat.cli.terminal import wrapped
+from kilat.cli.streams import output_failure
+from kilat.cli.terminal import say, say_aside, wrapped
 from kilat.cli.verb import typed_command, verb
 from kilat.locale import N_, _
 from kilat.locale.lists import listed
@@ -66,14 +66,16 @@ def predict(
         if csv or html:
             answers.add(prediction, picture)
         _print_prediction(prediction, top, as_json=as_json, has_sets=classifier.has_sets)
+        if output_failure() and not (csv or html):
+            break  # nobody gets the answers
     if not as_json:
         _print_hints(refused)
     if csv:
         write_file(csv, "\ufeff" + answers.to_csv())  # spreadsheets read its letters rightly by that mark
-        _say(_("wrote {path}").format(path=csv))
+        say_aside(_("wrote {path}").format(path=csv))
     if html:
         write_file(html, answers.to_page(str(model), typed_command()))
-        _say(_("wrote {path}").format(path=html))
+        say_aside(_("wrote {path}").format(path=html))
     raise typer.Exit(1 if refused else 0)
 
 
@@ -116,16 +118,16 @@ def activations(
     if as_json:
         show.print_json(found.document())
     else:
-        print(f"{picture}: {sentence(found.prediction)}")
+        say(f"{picture}: {sentence(found.prediction)}")
         shown = found.layers if layer else chosen_layers(found.layers)
         rows = terminal_rows(shown)
         width = max(len(name) for name, _facts in rows)
         for name, facts in rows:
-            print(f"  {name:<{width}}  {facts}")
+            say(f"  {name:<{width}}  {facts}")
         others = [name for name in found.names if name not in {one.name for one in shown}]
         if others:
             hint = _("{shown} of {all} layers are shown. Others with --layer NAME: {names}.")
-            print(wrapped(hint.format(shown=len(shown), all=len(found.names), names=listed(others, _NAMED)), ""))
+            say(wrapped(hint.format(shown=len(shown), all=len(found.names), names=listed(others, _NAMED)), ""))
     if out:
         files = inside.write_files(found, out)
         if not as_json:
@@ -148,9 +150,9 @@ def _print_prediction(
     elif as_json:
         show.print_json(vars(prediction))
     elif isinstance(prediction, RefusedPicture):
-        _say(_("{path}: refused: {reason}").format(path=prediction.path, reason=prediction.error.message))
+        say_aside(_("{path}: refused: {reason}").format(path=prediction.path, reason=prediction.error.message))
     else:
-        print(f"{prediction.path}: {sentence(prediction, top, has_sets=has_sets)}", flush=True)
+        say(f"{prediction.path}: {sentence(prediction, top, has_sets=has_sets)}", at_once=True)
 
 
 def _print_hints(codes: Iterable[str]) -> None:
@@ -158,9 +160,4 @@ def _print_hints(codes: Iterable[str]) -> None:
     from kilat.locale.refusals import refusal_hint
 
     for hint in filter(None, map(refusal_hint, sorted(codes))):
-        _say(hint)
-
-
-def _say(sentence: str) -> None:
-    """Print on standard error, so that standard output holds answers alone."""
-    print(sentence, file=sys.stderr, flush=True)
+        say_aside(hint)

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kilat.cli.terminal import linked, wrapped
+from kilat.cli.terminal import linked, say, say_aside, wrapped
 from kilat.locale import _, localized, ngettext
 from kilat.locale.lists import listed
 from kilat.locale.notes import Note
-from kilat.locale.visible import shell_command
+from kilat.locale.visible import shell_command, visible
 from kilat.runtime import progress_bars
 from kilat.runtime.progress import Progress, silent
 
@@ -20,8 +20,8 @@ _LONG_NAME = 40
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Print a document as one line of strict JSON."""
-    print(json.dumps(document, ensure_ascii=False, allow_nan=False, default=str))
+    """Print a document as one line of strict JSON, in ASCII: names in it are exact, and no terminal minds them."""
+    say(json.dumps(document, allow_nan=False, default=str), at_once=True)
 
 
 @contextlib.contextmanager
@@ -30,13 +30,13 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
     with progress_bars.show(silent if quiet else None, plain=True) as shown:
         yield shown
     if not quiet and sys.stderr is not None and sys.stderr.isatty():
-        print(file=sys.stderr)  # between progress and result
+        say_aside()  # between progress and result
 
 
 def print_page(path: Path, *, as_json: bool, open_page: bool) -> None:
     """Print where a page is, unless the result is JSON, and open it if that was asked for."""
     if not as_json:
-        print(_("page    {path}").format(path=linked(path)))
+        say(_("page    {path}").format(path=linked(path)))
     if open_page:
         open_in_browser(path)
 
@@ -46,19 +46,19 @@ def open_in_browser(path: Path) -> None:
     import webbrowser
 
     if not webbrowser.open(path.resolve().as_uri()):
-        print(_("No browser could be started; open {path}.").format(path=path), file=sys.stderr)
+        say_aside(_("No browser could be started; open {path}.").format(path=path))
 
 
 def print_names(names: Sequence[str]) -> None:
     """Print what classes are called, the first ones of many."""
-    shortened = [name if len(name) <= _LONG_NAME else name[: _LONG_NAME - 1] + "…" for name in names]
-    print(wrapped(_("classes: {names}").format(names=listed(shortened, _NAMED_CLASSES)), "  ", first=""))
+    shortened = [name if len(name) <= _LONG_NAME else name[: _LONG_NAME - 1] + "…" for name in map(visible, names)]
+    say(wrapped(_("classes: {names}").format(names=listed(shortened, _NAMED_CLASSES)), "  ", first=""))
 
 
 def print_notes(notes: Iterable[dict[str, Any]]) -> None:
     """Print what changes how far a result can be believed; a note is a ``code`` with ``values``."""
     for note in notes:
-        print(Note(**note).sentence())
+        say(Note(**note).sentence())
 
 
 def glossary_command(text: str) -> str:
@@ -81,10 +81,10 @@ def print_import(described: dict[str, Any]) -> None:
         parity["pictures"],
     )
     values = {"probability": parity["max_difference"], "logit": parity["logit_difference"]}
-    print(sentence.format(count=parity["pictures"], **values))
+    say(sentence.format(count=parity["pictures"], **values))
     if labelled:
         taken = described["pixels"]
-        print(
+        say(
             ngettext(
                 "accuracy on {count:,} labelled picture, pixels as",
                 "accuracy on {count:,} labelled pictures, pixels as",
@@ -92,13 +92,13 @@ def print_import(described: dict[str, Any]) -> None:
             ).format(count=labelled["n"])
         )
         for scale, accuracy in labelled["accuracies"].items():
-            print(f"  {scale:8}{localized(accuracy, '7.1%')}" + (_("  taken") if scale == taken else ""))
+            say(f"  {scale:8}{localized(accuracy, '7.1%')}" + (_("  taken") if scale == taken else ""))
     print_notes(described["notes"])
 
 
 def print_written(path: Path) -> None:
     """Print the name of a file that was written."""
-    print(_("wrote {path}").format(path=path))
+    say(_("wrote {path}").format(path=path))
 
 
 def size(count: int) -> str:

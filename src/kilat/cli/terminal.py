@@ -1,12 +1,17 @@
-"""Text as a terminal shows it: wrapped to its width, and paths that it opens with a click."""
+"""What the program writes: lines without what no terminal should get, wrapped to its width; paths that a click opens.
+
+Everything that is printed goes through here, so that no call can forget it: what is not a sentence of kilat's own
+counts as foreign, and every line break in it is escaped as well (``kilat.locale.visible``).
+"""
 
 import os
-import shlex
 import shutil
 import sys
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
+
+from kilat.locale.visible import Shown, shell_word, shown
 
 _WIDEST = 100
 """Columns; longer lines are hard to read, however wide the terminal is."""
@@ -18,6 +23,24 @@ _VTE = 5000
 """The first version of the library behind GNOME's and many other terminals that knows links."""
 
 
+def say(*lines: str, at_once: bool = False) -> None:
+    """Print lines on standard output; an empty one where none is given.
+
+    Args:
+        lines: sentences, which may hold line breaks of their own, or any other text, which becomes one line each.
+        at_once: whether they are to appear before more is printed.
+    """
+    for line in lines or ("",):
+        print(shown(line), flush=at_once)
+
+
+def say_aside(*lines: str) -> None:
+    """Print lines on standard error at once, so that standard output holds results alone; as ``say``."""
+    if sys.stderr is not None:
+        for line in lines or ("",):
+            print(shown(line), file=sys.stderr, flush=True)
+
+
 def wrapped(text: str, indent: str = "", *, first: str | None = None) -> str:
     """Return text in lines that fit into the terminal; as it is, where output is none.
 
@@ -26,21 +49,27 @@ def wrapped(text: str, indent: str = "", *, first: str | None = None) -> str:
         indent: before every line.
         first: before the first line instead.
     """
-    first = indent if first is None else first
-    if not sys.stdout.isatty():
-        return first + text
+    text, first = shown(text), indent if first is None else first
+    if not is_terminal():
+        return Shown(first + text)
     width = max(20, min(shutil.get_terminal_size().columns, _WIDEST))
-    return textwrap.fill(
+    filled = textwrap.fill(
         text, width, initial_indent=first, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
+    return Shown(filled)
+
+
+def is_terminal() -> bool:
+    """Return whether standard output is a terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def linked(path: Path) -> str:
     """Return a path as it can be pasted; where the terminal knows links (OSC 8), a click opens it as well."""
-    text = shlex.quote(str(path))
-    if not (sys.stdout.isatty() and knows_links(os.environ)):
+    text = shell_word(str(path))
+    if not (is_terminal() and knows_links(os.environ)):
         return text
-    return f"\x1b]8;;{path.resolve().as_uri()}\x1b\\{text}\x1b]8;;\x1b\\"
+    return Shown(f"\x1b]8;;{path.resolve().as_uri()}\x1b\\{text}\x1b]8;;\x1b\\")
 
 
 def knows_links(environment: Mapping[str, str]) -> bool:

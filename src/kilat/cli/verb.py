@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from kilat.cli.language import complete_language
+from kilat.cli.terminal import say
 from kilat.errors import RecipeError
 from kilat.locale import N_, _
 from kilat.locale.visible import shell_command
@@ -176,7 +177,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         import kilat
 
-        print(f"kilat {kilat.__version__}")
+        say(f"kilat {kilat.__version__}")
         raise typer.Exit
 
 

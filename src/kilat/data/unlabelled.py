@@ -101,7 +101,7 @@ def _pictures_below(folder: Path) -> list[str]:
 
 
 def _of_files(paths: list[str]) -> Unlabelled:
-    return Unlabelled([printable(path) for path in paths], [partial(read_file, path) for path in paths])
+    return Unlabelled(list(paths), [partial(read_file, path) for path in paths])
 
 
 def _of_source(source: "Source") -> Unlabelled:

@@ -8,6 +8,7 @@ SYSTEM_ERRORS = (
     N_("disk quota exceeded"), N_("read-only file system"), N_("input/output error"), N_("too many open files"),
     N_("too many levels of symbolic links"), N_("device or resource busy"), N_("stale file handle"),
     N_("cannot allocate memory"), N_("invalid argument"), N_("connection timed out"), N_("connection refused"),
+    N_("bad file descriptor"),
 )  # fmt: skip
 
 
