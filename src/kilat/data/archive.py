@@ -4,15 +4,21 @@ import weakref
 from collections import Counter
 from pathlib import Path
 
-from kilat.data.archive_formats import READ_ERRORS, ArchiveFile, Member, TarArchive, ZipArchive
+from kilat.data.archive_formats import READ_ERRORS, ArchiveFile, Member
+from kilat.data.bounds import DEEPEST, LONGEST_PATH, MOST_MEMBERS
 from kilat.data.catalog import UNLABELLED, Entry
 from kilat.data.image_file import has_image_signature, kind_of_file, printable
 from kilat.data.layout.layout import EMPTY_CLASS, HIDDEN, OTHER, Layout, sorted_order
 from kilat.data.layout.tree import Companions, FoundFile, join_path
+from kilat.data.tar_archive import TarArchive
+from kilat.data.zip_archive import ZipArchive
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _, ngettext
+from kilat.locale.excerpt import shortened
 from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
+from kilat.locale.system_errors import system_reason
+from kilat.runtime.progress import Advance, ignore
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 SUFFIXES = (".zip", *TAR_SUFFIXES)
@@ -28,22 +34,25 @@ class ArchiveSource:
         path: the archive.
         name: what to call it; the file's name without its endings if empty.
         class_from: what names the class, one of ``kilat.data.reading.CLASS_FROM``; None to find out.
+        advance: called with the bytes of a compressed tar that were searched, and all its bytes.
 
     Attributes:
         skipped: how many files did not come in as pictures, by a code of ``kilat.data.layout.layout``.
         layout: what its folders say of the pictures.
     """
 
-    def __init__(self, path: str | Path, name: str = "", class_from: str | None = None) -> None:
+    def __init__(
+        self, path: str | Path, name: str = "", class_from: str | None = None, advance: Advance = ignore
+    ) -> None:
         self._path = Path(path)
         self.name = name or stem(self._path.name)
         kind = "zip" if self._path.name.lower().endswith(".zip") else "tar"
         try:
-            self._archive: ArchiveFile = ZipArchive(self._path) if kind == "zip" else TarArchive(self._path)
+            self._archive: ArchiveFile = ZipArchive(self._path) if kind == "zip" else TarArchive(self._path, advance)
         except READ_ERRORS as error:
             raise SourceError(
                 _("{path} cannot be opened as a {kind} archive: {error}.").format(
-                    path=self._path, kind=kind, error=error
+                    path=self._path, kind=kind, error=_reason(error)
                 ),
                 hint=_(
                     "It may be cut off or have the wrong name: copy or download it again, or give the unpacked folder."
@@ -51,14 +60,12 @@ class ArchiveSource:
             ) from error
         try:
             scan = _Scan(self._path, self._archive)
-        except SourceError:
+        except BaseException:
             self._archive.close()
             raise
         weakref.finalize(self, self._archive.close)
         self.layout = Layout(scan.found, scan.folders, scan.companions, class_from)
-        entries = self.layout.entries + [
-            Entry(printable(name), "", refused=Refusal("outside_archive")) for name in scan.outside
-        ]
+        entries = self.layout.entries + [Entry(printable(name), "", refused=refusal) for name, refusal in scan.outside]
         positions = scan.positions + [(0, 0)] * len(scan.outside)
         order = list(range(len(entries))) if self._archive.sequential else sorted_order(entries)
         self.entries = [entries[i] for i in order]
@@ -75,8 +82,10 @@ class ArchiveSource:
             raise PictureError(entry.refused.code, entry.refused.detail)
         try:
             content = self._archive.read(position, size)
+        except MemoryError:
+            raise PictureError("out_of_memory") from None
         except READ_ERRORS as error:
-            raise PictureError("damaged_in_archive", str(error) or type(error).__name__) from error
+            raise PictureError("damaged_in_archive", _reason(error)) from error
         if len(content) != size:
             raise PictureError("truncated", f"{len(content)}/{size} bytes")
         if not content:
@@ -104,14 +113,19 @@ class _Scan:
     def __init__(self, path: Path, archive: ArchiveFile) -> None:
         self.found: list[FoundFile] = []
         self.positions: list[tuple[int, int]] = []
-        self.outside: list[str] = []
+        self.outside: list[tuple[str, Refusal]] = []
         self.folders: dict[str, None] = {}
         self.skipped: Counter[str] = Counter()
         self.companions = Companions()
         self._hidden: set[str] = set()
         self._number: dict[str, int] = {}
         try:
-            for member in archive.members():
+            for number, member in enumerate(archive.members()):
+                if number == MOST_MEMBERS:
+                    raise SourceError(
+                        _("{path} has more than {count:,} members.").format(path=path, count=MOST_MEMBERS),
+                        hint=_("Pack it as several archives, or unpack it and give the folder."),
+                    )
                 self._take(member)
         except READ_ERRORS as error:
             raise SourceError(
@@ -119,23 +133,21 @@ class _Scan:
                     "{path} is cut off or damaged after one picture: {error}.",
                     "{path} is cut off or damaged after {count:,} pictures: {error}.",
                     len(self.found),
-                ).format(path=path, count=len(self.found), error=error),
+                ).format(path=path, count=len(self.found), error=_reason(error)),
                 hint=_("Copy or download it again."),
             ) from error
 
     def _take(self, member: Member | str) -> None:
         name = member if isinstance(member, str) else member.name
-        parts = _parts_inside(name)
-        if parts is None:
+        try:
+            parts = _parts_inside(name)
+        except PictureError as error:
             if isinstance(member, Member):
-                self.outside.append(name)
+                self.outside.append((name if len(name) <= LONGEST_PATH else shortened(name), error.refusal))
             return
         if self._is_hidden(parts):
             return
-        folder = ""
-        for part in parts if isinstance(member, str) else parts[:-1]:
-            folder = join_path(folder, part)
-            self.folders[folder] = None
+        self._take_folder(parts if isinstance(member, str) else parts[:-1])
         if isinstance(member, str) or not parts:
             return
         kind = kind_of_file(parts[-1])
@@ -151,6 +163,15 @@ class _Scan:
         self.found.append(FoundFile(path, member.refused))
         self.positions.append((member.position, member.size))
 
+    def _take_folder(self, parts: list[str]) -> None:
+        """Take a folder and those around it."""
+        if "/".join(parts) in self.folders:
+            return
+        folder = ""
+        for part in parts:
+            folder = join_path(folder, part)
+            self.folders[folder] = None
+
     def _is_hidden(self, parts: list[str]) -> bool:
         """Return whether a part is a helper; each is counted once, however much is inside, as in a folder on disk."""
         for depth, part in enumerate(parts, 1):
@@ -162,9 +183,25 @@ class _Scan:
         return False
 
 
-def _parts_inside(name: str) -> list[str] | None:
-    """Return the components of a member's path, or None where it is absolute or leads out of the archive."""
+def _parts_inside(name: str) -> list[str]:
+    """Return the components of a member's path.
+
+    Raises:
+        PictureError: the path is absolute or leads out of the archive, or it is longer than any path on a disk.
+    """
+    if len(name) > LONGEST_PATH:
+        raise PictureError("path_too_long", f"{LONGEST_PATH:,}")
     parts = name.replace("\\", "/").split("/")
     if not parts[0] or ".." in parts or parts[0][1:2] == ":":
-        return None
-    return [part for part in parts if part not in ("", ".")]
+        raise PictureError("outside_archive")
+    parts = [part for part in parts if part not in ("", ".")]
+    if len(parts) > DEEPEST:
+        raise PictureError("folders_too_deep", f"{DEEPEST:,}")
+    return parts
+
+
+def _reason(error: Exception) -> str:
+    """Return what reading raised, as a part of a sentence."""
+    if isinstance(error, OSError) and error.strerror:
+        return system_reason(error)
+    return str(error) or type(error).__name__

@@ -63,7 +63,7 @@ from kilat.data.table.source import TableSource
 from kilat.errors import SourceError, nearest
 from kilat.locale import _, ngettext
 from kilat.locale.visible import shell_word
-from kilat.runtime.progress import Advance
+from kilat.runtime.progress import Advance, ignore
 
 __all__ = [
     "TABLES",
@@ -94,7 +94,8 @@ def open_source(
     Args:
         data: a folder, a table, an archive, or the name of a data set; what exists on disk comes before a name.
         root: a folder with copies of named data sets; ``data`` is then a name.
-        advance: called with the bytes received and their total, while a named data set is downloaded.
+        advance: called with the bytes received and their total while a named data set is downloaded, or with those
+            searched of a compressed archive.
         reading: what the user says about how it is read.
         one_class: whether one class is enough, such as to measure a model.
 
@@ -122,7 +123,7 @@ def find_source(
     if os.path.exists(path):
         file_name = path.name.lower()
         if file_name.endswith(ARCHIVES):
-            return ArchiveSource(path, class_from=reading.class_from)
+            return ArchiveSource(path, class_from=reading.class_from, advance=advance or ignore)
         if file_name.endswith(TABLES):
             return TableSource(path, reading=reading)
         if file_name.endswith(UNREADABLE_ARCHIVES):

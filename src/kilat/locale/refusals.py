@@ -42,6 +42,10 @@ REFUSALS = {
     "encrypted": N_("encrypted"),
     "compression_method": N_("compressed by a method other than deflate"),
     "sparse_file": N_("a sparse file"),
+    "overlaps_in_archive": N_("shares its bytes with another member of the archive"),
+    "unpacks_too_far": N_("unpacks to more than {detail} times its size, as no picture does"),
+    "path_too_long": N_("a path of more than {detail} characters"),
+    "folders_too_deep": N_("in more than {detail} folders within each other"),
     "damaged_in_archive": N_("damaged in the archive: {detail}"),
     # its content
     "not_an_image": N_("not a picture in a known format (JPEG, PNG, GIF, BMP, PPM, WEBP, TIFF, AVIF)"),

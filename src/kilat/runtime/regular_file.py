@@ -1,6 +1,7 @@
 """Regular files, opened after their type and size were looked at: a pipe would wait, and a device might never end."""
 
 import errno
+import math
 import os
 import stat
 from pathlib import Path
@@ -20,8 +21,8 @@ class TooLargeFileError(OSError):
     """A file of more bytes than are read of its kind; ``strerror`` has both numbers."""
 
 
-def open_regular_file(path: str | Path, most_bytes: int) -> BinaryIO:
-    """Open a file for reading, if it is a regular one of no more bytes than a limit.
+def open_regular_file(path: str | Path, most_bytes: float = math.inf) -> BinaryIO:
+    """Open a file for reading, if it is a regular one of no more bytes than a limit, where there is one.
 
     What was opened is looked at once more, so that nothing can come into its place meanwhile. A file that grows may
     give more than the limit: read no more than that.
@@ -64,7 +65,7 @@ def read_regular_file(path: str | Path, most_bytes: int) -> bytes:
     return b"".join(pieces)
 
 
-def _require_regular(path: str | Path, found: os.stat_result, most_bytes: int) -> None:
+def _require_regular(path: str | Path, found: os.stat_result, most_bytes: float) -> None:
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not stat.S_ISREG(found.st_mode):
@@ -73,6 +74,6 @@ def _require_regular(path: str | Path, found: os.stat_result, most_bytes: int) -
         raise _too_large(path, found.st_size, most_bytes)
 
 
-def _too_large(path: str | Path, size: int, most_bytes: int) -> TooLargeFileError:
+def _too_large(path: str | Path, size: int, most_bytes: float) -> TooLargeFileError:
     message = _("it has {size:,} bytes; at most {limit:,} are read").format(size=size, limit=most_bytes)
     return TooLargeFileError(errno.EFBIG, message, path)
