@@ -52,11 +52,11 @@ def predict(
     from kilat.bundle.prediction import RefusedPicture
     from kilat.bundle.predictor import load
     from kilat.data.reading import Reading
-    from kilat.runtime.files import require_folder, write_file
+    from kilat.runtime.files import require_writable, write_file
     from kilat.verbs.predict import Answers, predict_pictures
 
     for file in filter(None, (csv, html)):
-        require_folder(file)
+        require_writable(file)
     classifier = load(model)
     answers = Answers(top, classifier.has_sets, with_pictures=html is not None)
     refused: set[str] = set()
@@ -109,11 +109,11 @@ def activations(
     """
     from kilat.bundle.prediction import sentence
     from kilat.report.activations_page import chosen_layers, terminal_rows
-    from kilat.runtime.files import require_folder, write_file
+    from kilat.runtime.files import require_writable, write_file
     from kilat.verbs import activations as inside
 
     if html:
-        require_folder(html)
+        require_writable(html)
     found = inside.activations(model, picture, layer)
     if as_json:
         show.print_json(found.document())
