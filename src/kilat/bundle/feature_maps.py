@@ -15,14 +15,14 @@ from kilat.bundle.gallery import ImageLike
 from kilat.bundle.graph_layers import GraphLayer, graph_layers
 from kilat.bundle.prediction import Prediction
 from kilat.bundle.predictor import Classifier
-from kilat.data.decode import decode
 from kilat.data.image_file import read_file
 from kilat.errors import ModelFileError, RecipeError, did_you_mean
 from kilat.locale import _
 from kilat.recipe.network_summary import KERNELS
 from kilat.runtime.array_types import Floats, Pixels
+from kilat.runtime.byte_budget import decoded_bytes
 from kilat.runtime.cores import available_cores
-from kilat.runtime.onnx_session import make_session
+from kilat.runtime.onnx_session import make_session, run
 
 FILTERS_OF = 3
 """Layers whose filters are worth looking at: the first ones, which see edges and colours."""
@@ -166,12 +166,12 @@ def _run(
 ) -> tuple[Pixels, dict[str, Floats]]:
     """Return the picture as the network gets it, and tensors of the graph for it by their names."""
     content = picture if isinstance(picture, bytes | np.ndarray) else read_file(str(picture))
-    image, _size = decode(content, shrink_to=classifier.manifest.size)
     wanted = list(dict.fromkeys([_PIXELS, *names]))
     del model.graph.output[:]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
     session = make_session(model.SerializeToString(), threads=available_cores(), optimize=False)
-    found = dict(zip(wanted, session.run(wanted, {"image": np.asarray(image)[None]}), strict=True))
+    with decoded_bytes.hold():
+        found = dict(zip(wanted, run(session, wanted, {"image": classifier.pixels(content)}), strict=True))
     return np.asarray(found.pop(_PIXELS)[0], np.uint8), {
         name: np.asarray(values, np.float32) for name, values in found.items()
     }

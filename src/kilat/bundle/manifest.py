@@ -47,6 +47,14 @@ class Manifest:
     versions: dict[str, Any]
     schema: int = field(default=SCHEMA)
 
+    @property
+    def resize(self) -> str:
+        """How pictures that are not square are resized: ``crop``, ``squash`` or ``pad``; empty where it is not said."""
+        section = self.recipe
+        if "resize" not in section:  # that of an imported network has no sections
+            section = section.get("input" if section.get("model") else "features") or {}
+        return str(section.get("resize", "")) if isinstance(section, dict) else ""
+
     def to_json(self) -> str:
         """Return the document, the same for the same content."""
         return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True, allow_nan=False)

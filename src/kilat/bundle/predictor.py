@@ -3,13 +3,12 @@
 import math
 import os
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import onnxruntime as ort
@@ -21,17 +20,26 @@ from kilat.bundle.onnx_safety import require_self_contained
 from kilat.bundle.prediction import Prediction, Predictions, RefusedPicture
 from kilat.data.decode import decode
 from kilat.data.image_file import read_file
+from kilat.data.picture_failure import picture_failure
+from kilat.data.pixel_array import pixel_array
+from kilat.data.resize_bounds import shortened
 from kilat.errors import ModelFileError, PictureError
 from kilat.evaluate.conformal import ConformalSets
 from kilat.locale import _
 from kilat.locale.system_errors import system_reason
 from kilat.runtime.array_types import Flags, Floats, Pixels
+from kilat.runtime.byte_budget import decoded_bytes
 from kilat.runtime.cores import available_cores
-from kilat.runtime.onnx_session import make_session
+from kilat.runtime.onnx_session import make_session, run
+from kilat.runtime.ordered_map import ordered_map
+
+if TYPE_CHECKING:
+    from kilat.data.catalog import Picture
 
 _OUTPUTS = ("probabilities", "unknown", "embedding")
 _NO_DETECTOR = np.full(1, -np.inf, np.float32)
 _NO_EMBEDDING = np.zeros((1, 0), np.float32)
+_BLANK = 32, 32, 3
 _AHEAD = 4
 """Pictures per thread that are read before they are asked for."""
 
@@ -208,38 +216,40 @@ class Classifier:
                 self._pool = ThreadPoolExecutor(workers, thread_name_prefix="kilat-predict")
                 self._pool_process = os.getpid()
             pool = self._pool
-        waiting: deque[Future[ModelOutput | PictureError]] = deque()
+        yield from ordered_map(pool, self._run, map(_content, pictures), _bytes_of, _AHEAD * workers)
+
+    def pixels(self, picture: "Picture") -> Pixels:
+        """Return a picture as the file takes it, uint8 ``[1, height, width, 3]``; to be held in ``decoded_bytes``.
+
+        Raises:
+            PictureError: it cannot be decoded.
+        """
+        size = self.manifest.size
         try:
-            for picture in pictures:
-                waiting.append(pool.submit(self._run, picture))
-                if len(waiting) > _AHEAD * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+            image, _size = decode(picture, shrink_to=size)
+            return pixel_array(shortened(image, size, self.manifest.resize))[None]
+        except Exception as error:
+            raise picture_failure(error) from error
 
     def probabilities(self, pixels: Pixels) -> Floats:
         """Return probabilities ``[batch, classes]`` of a batch of pixels, uint8 ``[batch, height, width, 3]``."""
         (probabilities,) = self._session.run(["probabilities"], {"image": pixels})
         return np.asarray(probabilities, np.float32)
 
-    def _run(self, picture: ImageLike | PictureError) -> ModelOutput | PictureError:
+    def _run(self, picture: "Picture | PictureError") -> ModelOutput | PictureError:
         if isinstance(picture, PictureError):
             return picture
         if isinstance(picture, np.ndarray) and (picture.dtype != np.uint8 or picture.ndim not in (2, 3)):
             return PictureError("wrong_pixels", f"{picture.dtype} {list(picture.shape)}")
-        try:
-            content = picture if isinstance(picture, bytes | np.ndarray) else read_file(os.fspath(picture))
-            image, _size = decode(content, shrink_to=self.manifest.size)
-        except PictureError as error:
-            return error
-        try:
-            values = self._session.run(self._outputs, {"image": np.asarray(image)[None]})
-            found = dict(zip(self._outputs, (np.asarray(value, np.float32) for value in values), strict=True))
-        except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
-            raise self._unusable(error) from None
+        with decoded_bytes.hold():
+            try:
+                pixels = self.pixels(picture)
+            except PictureError as error:
+                return error
+            try:
+                found = self._compute(pixels)
+            except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
+                return self._fault_of_picture(error)
         probabilities, scores = found["probabilities"], found.get("unknown", _NO_DETECTOR)
         embedding = found.get("embedding", _NO_EMBEDDING)
         if probabilities.shape != (1, len(self.classes)) or not np.isfinite(probabilities).all():
@@ -249,6 +259,23 @@ class Classifier:
         if embedding.ndim != 2 or len(embedding) != 1 or not np.isfinite(embedding).all():
             raise self._damaged(_("its embedding is not a row of finite numbers"))
         return ModelOutput(probabilities[0], float(scores[0]), embedding[0])
+
+    def _compute(self, pixels: Pixels) -> dict[str, Floats]:
+        """Return what the graph gives for a picture, by the names of its outputs."""
+        values = run(self._session, self._outputs, {"image": pixels})
+        return dict(zip(self._outputs, (np.asarray(value, np.float32) for value in values), strict=True))
+
+    def _fault_of_picture(self, error: Exception) -> PictureError:
+        """Return the refusal of a picture on which the graph failed.
+
+        Raises:
+            ModelFileError: it fails on a small blank picture as well.
+        """
+        try:
+            self._compute(np.zeros((1, *_BLANK), np.uint8))
+        except Exception:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
+            raise self._unusable(error) from None
+        return picture_failure(error)
 
     def _outputs_or_raise(self, pictures: Iterable[ImageLike] | ImageLike) -> Iterator[ModelOutput]:
         for output in self.outputs(_as_many(pictures)):
@@ -327,3 +354,20 @@ def _as_many(pictures: Iterable[ImageLike | PictureError] | ImageLike) -> Iterab
         and (pictures.ndim == 2 or (pictures.ndim == 3 and pictures.shape[-1] in (3, 4)))
     )
     return [pictures] if single else pictures  # type: ignore[return-value]
+
+
+def _content(picture: ImageLike | PictureError) -> "Picture | PictureError":
+    """Return the content of a picture, or why its file cannot be read."""
+    if isinstance(picture, bytes | np.ndarray | PictureError):
+        return picture
+    path = os.fspath(picture)
+    try:
+        return read_file(path)
+    except (PictureError, MemoryError) as error:
+        return picture_failure(error)
+
+
+def _bytes_of(picture: "Picture | PictureError") -> int:
+    if isinstance(picture, PictureError):
+        return 0
+    return len(picture) if isinstance(picture, bytes) else picture.nbytes

@@ -7,12 +7,10 @@ inference by itself. Where there are many cores, the threads hand their pictures
 holds up.
 """
 
-import contextlib
 import hashlib
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +23,7 @@ from kilat.data.catalog import Picture, PictureRecords, Source, content_digest
 from kilat.data.decode import picture_size, without_warnings
 from kilat.data.image_stats import IMAGE_STATS
 from kilat.data.image_stats import VERSION as IMAGE_STATS_VERSION
+from kilat.data.picture_failure import picture_failure
 from kilat.errors import PictureError
 from kilat.features.backbone import Backbone
 from kilat.features.cache import CachedFeatures, FeatureCache
@@ -34,6 +33,7 @@ from kilat.locale.refusals import Refusal
 from kilat.recipe import Resize
 from kilat.runtime.array_types import Flags, Ints
 from kilat.runtime.cores import available_cores
+from kilat.runtime.ordered_map import ordered_map
 from kilat.runtime.progress import Advance, ignore
 from kilat.runtime.worker_processes import WorkerProcesses, worthwhile_processes
 
@@ -46,6 +46,10 @@ _SAMPLE = 64
 _PUT_EVERY = 128
 _READ_AHEAD = 32
 _SMALL_PICTURES = 48
+_BYTES_TOGETHER = 16 << 20
+"""Bytes of files that are looked up, handed to a thread, or sent to a worker process together, unless it is one."""
+_PATIENCE = 60.0
+"""Seconds that a worker process may take for a batch. What is known to be slow is not decoded there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +152,7 @@ class _Job:
 
     row: int
     digest: bytes
-    picture: Picture
+    picture: Picture | None
     stats: np.void | None = None
     vector: NDArray[Any] | None = None
     refusal: Refusal | None = None
@@ -192,6 +196,7 @@ class Extractor:
         self.fresh: list[tuple[bytes, CachedFeatures]] = []
         self.done = 0
         self.started = time.perf_counter()
+        self.is_stopped = False
         self.workers: WorkerProcesses[list[Picture], Processed] | None = None
         # Small pictures are decoded and measured many at a time, which takes far less of the interpreter's time.
         batch = processing.transform.batch
@@ -202,19 +207,11 @@ class Extractor:
         workers = available_cores()
         ahead = workers + max(1, 2 * workers // self.chunk)  # large chunks hold enough pictures as it is
         with without_warnings(), ThreadPoolExecutor(workers, thread_name_prefix="kilat-extract") as pool:
-            waiting: deque[Future[list[_Job]]] = deque()
             try:
-                for batch in self._batches():
-                    if self.workers is None and (count := self._processes_worth_it()):
-                        self.workers = WorkerProcesses(self.processing.portable, count)
-                        if self.processes is not None:
-                            self.workers.wait()
-                    waiting.append(pool.submit(self._process, batch))
-                    while len(waiting) > ahead:
-                        self._collect(waiting.popleft().result())
-                while waiting:
-                    self._collect(waiting.popleft().result())
+                for batch in ordered_map(pool, self._process, self._batches(), _bytes_of, ahead):
+                    self._collect(batch)
             except BaseException:
+                self.is_stopped = True
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
             finally:
@@ -226,7 +223,7 @@ class Extractor:
                 self.refusals[row] = self.refusals[first]
             else:
                 self._keep(row, self.vectors[first], self.stats[first] if self.processing.measure else None)
-        notes = [Note("worker_died")] if self.workers and self.workers.broken else []
+        notes = [Note("worker_died")] if self.workers and self.workers.died else []
         return Extraction(
             digests=self.digests, refusals=self.refusals, image_stats=self.stats, notes=notes, features=self.vectors
         )
@@ -234,34 +231,51 @@ class Extractor:
     def _batches(self) -> Iterator[list[_Job]]:
         """Yield the pictures that the network must be run on, in order, a batch at a time."""
         batch: list[_Job] = []
-        limit = self.limit or PassLimit(np.arange(self.total), self.total, lambda: False)
-        for start in range(0, self.total, _READ_AHEAD):
-            if start >= limit.least and limit.is_over():
-                late = limit.order[start:]
-                self.refusals |= {int(row): Refusal("time_limit") for row in late[self.used[late]]}
-                break
-            for job in self._read_unknown(limit.order[start : start + _READ_AHEAD].tolist()):
-                batch.append(job)
-                if len(batch) == self.chunk:
-                    yield batch
-                    batch = []
+        size = 0
+        for job in self._unknown():
+            batch.append(job)
+            size += _bytes_of([job])
+            if len(batch) == self.chunk or size > _BYTES_TOGETHER:
+                self._start_processes()
+                yield batch
+                batch, size = [], 0
         if batch:
             yield batch
 
-    def _read_unknown(self, rows: Sequence[int]) -> list[_Job]:
-        """Read some pictures, in order, and return those that neither the cache nor this pass knows yet."""
-        pictures: list[tuple[int, Picture]] = []
-        for row in rows:
-            if self.used[row]:
+    def _unknown(self) -> Iterator[_Job]:
+        """Read the pictures, in order, and yield those that neither the cache nor this pass knows yet."""
+        limit = self.limit or PassLimit(np.arange(self.total), self.total, lambda: False)
+        start = 0
+        while start < self.total:
+            if start >= limit.least and limit.is_over():
+                late = limit.order[start:]
+                self.refusals |= {int(row): Refusal("time_limit") for row in late[self.used[late]]}
+                return
+            pictures, size, end = list[tuple[int, Picture]](), 0, min(start + _READ_AHEAD, self.total)
+            while start < end and size <= _BYTES_TOGETHER:
+                row = int(limit.order[start])
+                start += 1
+                if not self.used[row]:
+                    self._count()
+                    continue
                 try:
-                    pictures.append((row, self.source.read(row)))
-                except PictureError as error:
-                    self.refusals[row] = error.refusal
+                    picture = self.source.read(row)
+                except Exception as error:  # noqa: BLE001 - whatever a reader raises is that picture's refusal
+                    self.refusals[row] = picture_failure(error).refusal
+                    self._count()
+                    continue
+                pictures.append((row, picture))
+                size += len(picture) if isinstance(picture, bytes) else picture.nbytes
+            yield from self._look_up(pictures)
+
+    def _look_up(self, pictures: list[tuple[int, Picture]]) -> Iterator[_Job]:
+        """Yield those of some pictures that neither the cache nor this pass knows; they are taken out of the list."""
         digests = [content_digest(picture) for _, picture in pictures]
         known = self.cache.get(digests) if self.cache else {}
-        jobs = []
         expected = self.vectors.shape[1], IMAGE_STATS.itemsize
-        for (row, picture), digest in zip(pictures, digests, strict=True):
+        pictures.reverse()
+        for digest in digests:
+            row, picture = pictures.pop()
             self.digests[row] = digest.hex()
             cached = known.get(digest)
             if digest in self.first:
@@ -271,32 +285,53 @@ class Extractor:
                 self._keep(row, cached.vector, np.frombuffer(cached.image_stats, IMAGE_STATS)[0])
             else:
                 self.first[digest] = row
-                jobs.append(_Job(row, digest, picture))
-        for _ in range(len(rows) - len(jobs)):
+                job = _Job(row, digest, picture)
+                del picture
+                yield job
+                continue
             self._count()
-        return jobs
 
-    def _processes_worth_it(self) -> int:
-        """Return how many worker processes to start now; 0 for none."""
-        if self.processes is not None:
-            return self.processes
-        return worthwhile_processes(time.perf_counter() - self.started, self.done, self.total)
+    def _start_processes(self) -> None:
+        """Start worker processes where they are wanted, or worth it by now."""
+        if self.workers is not None:
+            return
+        count = self.processes
+        if count is None:
+            count = worthwhile_processes(time.perf_counter() - self.started, self.done, self.total)
+        if count:
+            self.workers = WorkerProcesses(self.processing.portable, count, patience=_PATIENCE, leaves_large=True)
+            if self.processes is not None:
+                self.workers.wait()
 
     def _process(self, batch: list[_Job]) -> list[_Job]:
         """Have a batch processed, by this thread or by a worker process that it waits for."""
-        pictures, done = [job.picture for job in batch], None
-        if self.workers and self.workers.ready:
-            with contextlib.suppress(BrokenProcessPool):  # what a worker that died was doing is done here
-                done = self.processing.finish(self.workers(pictures))
-        done = done or self.processing(pictures)
+        if self.workers and self.workers.ready and _bytes_of(batch) <= _BYTES_TOGETHER:
+            try:
+                done = self.processing.finish(self.workers(_pictures(batch)))
+            except BrokenProcessPool:  # one of the pictures may have ended the worker, so none is decoded here
+                for job in batch:
+                    if not self.is_stopped:
+                        self._fill([job], self.processing(_pictures([job]), guarded=True))
+                return batch
+            left = [batch[position] for position in done.left]
+            self._fill(batch, done)
+            for job in left:
+                self._fill([job], self.processing(_pictures([job])))
+        elif not self.is_stopped:
+            self._fill(batch, self.processing(_pictures(batch)))
+        return batch
+
+    def _fill(self, batch: list[_Job], done: Processed) -> None:
+        """Give pictures what was made of them; their files are not kept any longer."""
         vectors = iter(done.vectors)
         for position, job in enumerate(batch):
-            job.refusal = done.refusals.get(position)
+            if position in done.left:
+                continue
+            job.picture, job.refusal = None, done.refusals.get(position)
             if job.refusal is None:
                 job.vector = next(vectors)
             if self.processing.measure:
                 job.stats = done.stats[position]
-        return batch
 
     def _collect(self, batch: list[_Job]) -> None:
         for job in batch:
@@ -324,3 +359,12 @@ class Extractor:
     def _count(self) -> None:
         self.done += 1
         self.advance(self.done, self.total)
+
+
+def _pictures(batch: Sequence[_Job]) -> list[Picture]:
+    return [job.picture for job in batch if job.picture is not None]
+
+
+def _bytes_of(batch: Sequence[_Job]) -> int:
+    """Return how many bytes of files a batch holds."""
+    return sum(len(one) if isinstance(one, bytes) else one.nbytes for one in _pictures(batch))

@@ -15,15 +15,38 @@ from PIL import Image
 from kilat.data.catalog import Picture
 from kilat.data.decode import decode, without_warnings
 from kilat.data.image_stats import IMAGE_STATS, image_stats
+from kilat.data.picture_failure import picture_failure
+from kilat.data.pixel_array import pixel_array
+from kilat.data.resize_bounds import shortened
 from kilat.errors import PictureError
 from kilat.features.backbone import Backbone
 from kilat.features.resize_graph import Resizer
 from kilat.locale.refusals import Refusal
 from kilat.recipe import Resize
 from kilat.runtime.array_types import Floats, Pixels
+from kilat.runtime.byte_budget import LeftToParent, decoded_bytes
 from kilat.runtime.onnx_session import make_session
 
 _PIXELS_PER_BATCH = 224 * 224
+
+decode_guarded = decode
+
+_MOST_DECODED = 16 << 20
+"""Bytes of decoded pictures that a thread holds to resize and measure them together."""
+
+_Decoded = tuple[int, Image.Image]
+"""A picture decoded, with its position."""
+
+_Sizes = tuple[tuple[int, int], tuple[int, int]]
+"""Width and height of a decoded picture, and those of the full one."""
+
+
+class Decode(Protocol):
+    """What decodes a picture: ``kilat.data.decode.decode``, or the same in a process of its own."""
+
+    def __call__(self, picture: Picture, *, shrink_to: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
+        """Return the picture, and its full width and height."""
+        ...
 
 
 class Transform(Protocol):
@@ -85,11 +108,13 @@ class Preprocessed:
         pixels: uint8 ``[n, size, size, 3]``, zeros where a picture was refused.
         stats: records of ``IMAGE_STATS``, ``[n]``; none where they were not asked for.
         refusals: why pictures cannot be decoded, by position.
+        left: positions of pictures that a worker process leaves to its parent.
     """
 
     pixels: Pixels
     stats: NDArray[np.void]
     refusals: dict[int, Refusal]
+    left: list[int]
 
 
 class Preprocessor:
@@ -107,28 +132,92 @@ class Preprocessor:
         Raises:
             PictureError: it cannot be decoded.
         """
-        return self.resize(np.asarray(decode(picture, shrink_to=self.size)[0]))
+        ready = self.batch([picture], measure=False)
+        for refusal in ready.refusals.values():
+            raise PictureError(refusal.code, refusal.detail)
+        square: Pixels = ready.pixels[0]
+        return square
 
-    def batch(self, pictures: Sequence[Picture], *, measure: bool) -> Preprocessed:
-        """Return several pictures, as much of the work as possible done for all those of one size together."""
+    def batch(self, pictures: Sequence[Picture], *, measure: bool, guarded: bool = False) -> Preprocessed:
+        """Return several pictures, as much of the work as possible done for all those of one size together.
+
+        Args:
+            pictures: the bytes of their files, or arrays of pixels.
+            measure: whether image stats are measured.
+            guarded: whether each is decoded in a process of its own.
+        """
         done = Preprocessed(
             np.zeros((len(pictures), self.size, self.size, 3), np.uint8),
             np.zeros(len(pictures) if measure else 0, IMAGE_STATS),
             {},
+            [],
         )
-        sizes: dict[tuple[tuple[int, int], tuple[int, int]], list[tuple[int, Image.Image]]] = defaultdict(list)
-        for position, picture in enumerate(pictures):
-            try:
-                image, full = decode(picture, shrink_to=self.size)
-                sizes[image.size, full].append((position, image))
-            except PictureError as error:
-                done.refusals[position] = error.refusal
-        for (_, full), members in sizes.items():
-            at, images = [position for position, _ in members], [image for _, image in members]
-            done.pixels[at] = self.resize.batch(np.stack([np.asarray(image) for image in images]))
-            if measure:
-                done.stats[at] = image_stats([pictures[position] for position in at], images, full)
+        decoded = _DecodedPictures(self, pictures, done, decode_guarded if guarded else decode)
+        for position in range(len(pictures)):
+            with decoded_bytes.hold():
+                decoded.add(position)
+        decoded.finish()
         return done
+
+
+class _DecodedPictures:
+    """Some decoded pictures, by their size: few bytes of them, until they are resized and measured.
+
+    Args:
+        preprocessor: that resizes them.
+        pictures: all that are to be decoded.
+        done: where the results go.
+        decode: decodes one.
+    """
+
+    def __init__(
+        self, preprocessor: Preprocessor, pictures: Sequence[Picture], done: Preprocessed, decode: Decode
+    ) -> None:
+        self._preprocessor, self._pictures, self._done, self._decode = preprocessor, pictures, done, decode
+        self._by_size: dict[_Sizes, list[_Decoded]] = defaultdict(list)
+        self._bytes = 0
+
+    def add(self, position: int) -> None:
+        """Decode one more; a large one is finished at once."""
+        size = self._preprocessor.size
+        try:
+            image, full = self._decode(self._pictures[position], shrink_to=size)
+            image = shortened(image, size, self._preprocessor.way)
+        except LeftToParent:
+            self._done.left.append(position)
+        except Exception as error:  # noqa: BLE001 - whatever comes of one picture is that picture's refusal
+            self._done.refusals[position] = picture_failure(error).refusal
+        else:
+            self._by_size[image.size, full].append((position, image))
+            self._bytes += 4 * image.width * image.height
+        if self._bytes > _MOST_DECODED:
+            del image
+            self.finish()
+
+    def finish(self) -> None:
+        """Resize and measure what was decoded; nothing of it is kept."""
+        while self._by_size:
+            (_size, full), members = self._by_size.popitem()
+            self._fit(members, full)
+        self._bytes = 0
+
+    def _fit(self, members: list[_Decoded], full: tuple[int, int]) -> None:
+        """Resize and measure pictures of one size; where that fails, each by itself, and who is at fault is refused."""
+        done, at, images = self._done, [position for position, _ in members], [image for _, image in members]
+        try:
+            arrays = [pixel_array(image) for image in images]
+            done.pixels[at] = self._preprocessor.resize.batch(np.stack(arrays) if arrays[1:] else arrays[0][None])
+            del arrays
+            if len(done.stats):
+                done.stats[at] = image_stats([self._pictures[position] for position in at], images, full)
+        except Exception as error:  # noqa: BLE001 - NumPy, Pillow and ONNX Runtime have no common exceptions
+            if len(members) > 1:
+                for one in members:
+                    self._fit([one], full)
+            else:
+                done.refusals[at[0]] = picture_failure(error).refusal
+                done.pixels[at] = 0
+                done.stats[at if len(done.stats) else []] = 0
 
 
 @dataclass(frozen=True)
@@ -138,12 +227,14 @@ class Processed:
     Args:
         vectors: ``[decoded, width]``, of those that could be decoded, in their order.
         stats: records of ``IMAGE_STATS``, ``[n]``; none where they were not asked for.
-        refusals: why the others cannot be decoded, by position.
+        refusals: why others cannot be decoded, by position.
+        left: positions of those that a worker process leaves to its parent.
     """
 
     vectors: NDArray[Any]
     stats: NDArray[np.void]
     refusals: dict[int, Refusal]
+    left: list[int]
 
 
 @dataclass(frozen=True)
@@ -160,12 +251,13 @@ class Processing:
     transform: Transform
     measure: bool = True
 
-    def __call__(self, pictures: Sequence[Picture]) -> Processed:
-        """Decode, measure and transform some pictures."""
+    def __call__(self, pictures: Sequence[Picture], *, guarded: bool = False) -> Processed:
+        """Decode, measure and transform some pictures; arguments as of ``Preprocessor.batch``."""
         with without_warnings():
-            ready = self.preprocessor.batch(pictures, measure=self.measure)
-        decoded = [position for position in range(len(pictures)) if position not in ready.refusals]
-        return Processed(self._transformed(ready.pixels[decoded]), ready.stats, ready.refusals)
+            ready = self.preprocessor.batch(pictures, measure=self.measure, guarded=guarded)
+        others = {*ready.refusals, *ready.left}
+        decoded = [position for position in range(len(pictures)) if position not in others]
+        return Processed(self._transformed(ready.pixels[decoded]), ready.stats, ready.refusals, ready.left)
 
     @property
     def portable(self) -> "Processing":

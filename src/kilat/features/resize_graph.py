@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kilat.recipe import Resize
 from kilat.runtime.array_types import Pixels
-from kilat.runtime.onnx_session import make_session
+from kilat.runtime.onnx_session import make_session, run
 
 OPSET = 18
 _IR_VERSION = 9
@@ -38,7 +38,7 @@ class Resizer:
 
     def batch(self, images: Pixels) -> Pixels:
         """Return pictures ``[n, height, width, 3]`` as ``[n, size, size, 3]``, each as it would be alone."""
-        (pixels,) = self.session.run(["pixels"], {"image": images})
+        (pixels,) = run(self.session, ["pixels"], {"image": images})
         return np.asarray(pixels, np.uint8)
 
 

@@ -1,6 +1,5 @@
 """How training loads its pictures: all in memory, or decoded as they are needed; in a new order every epoch."""
 
-import contextlib
 import threading
 import time
 import weakref
@@ -23,6 +22,7 @@ from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
 from kilat.recipe import Resize
+from kilat.runtime.byte_budget import ByteBudget
 from kilat.runtime.cores import available_cores
 from kilat.runtime.worker_processes import WorkerProcesses, worthwhile_processes
 
@@ -36,6 +36,14 @@ _GPU_DIVISOR = 4
 """Pictures in memory may take this part of the free memory of a GPU, as a divisor."""
 
 _BATCHES_AHEAD = 2
+
+_BYTES_TOGETHER = 16 << 20
+"""Bytes of files that a thread decodes together, unless it is one."""
+_PATIENCE = 60.0
+"""Seconds that a worker process may take for some pictures. What is known to be slow is not decoded there."""
+
+_encoded_bytes = ByteBudget(lambda: available_cores() * 2 * _BYTES_TOGETHER)
+"""The budget of files that were read and are being decoded."""
 
 
 class Pictures(Protocol):
@@ -128,7 +136,7 @@ class Streaming:
     @property
     def notes(self) -> list[Note]:
         """What the user should know."""
-        return [Note("worker_died")] if self.processes and self.processes.broken else []
+        return [Note("worker_died")] if self.processes and self.processes.died else []
 
     def batches(self, order: Sequence[Rows]) -> Generator[Tensor, None, None]:
         """Yield the pixels of each array of rows.
@@ -158,7 +166,7 @@ class Streaming:
         if count is None:
             count = worthwhile_processes(self._waited, self._collected, end)
         if count:
-            self.processes = WorkerProcesses(self.processing, count)
+            self.processes = WorkerProcesses(self.processing, count, patience=_PATIENCE, leaves_large=True)
             weakref.finalize(self, self.processes.close)
             if self._wanted is not None:
                 self.processes.wait()
@@ -184,23 +192,54 @@ class Streaming:
         return batch.pixels.to(self.device, non_blocking=True)
 
     def _load(self, rows: Rows, positions: NDArray[np.intp], out: NDArray[np.uint8]) -> None:
-        """Decode some of a batch's pictures, in a thread."""
-        pictures, done = [self._read(int(row)) for row in rows[positions]], None
-        if self.processes and self.processes.ready:
-            with contextlib.suppress(BrokenProcessPool):  # what a worker that died was doing is done here
+        """Decode some of a batch's pictures, in a thread; few bytes of their files are in memory at a time."""
+        start = 0
+        while start < len(positions):
+            with _encoded_bytes.hold():
+                pictures, size = self._read(rows[positions[start:]])
+                self._decode(rows, positions[start : start + len(pictures)], pictures, size, out)
+                start += len(pictures)
+
+    def _decode(
+        self, rows: Rows, positions: NDArray[np.intp], pictures: list[Picture], size: int, out: NDArray[np.uint8]
+    ) -> None:
+        """Decode pictures that were read, by this thread or by a worker process that it waits for."""
+        left = list(range(len(pictures)))
+        if self.processes and self.processes.ready and size <= _BYTES_TOGETHER:
+            try:
                 done = self.processes(pictures)
-        done = done or self.processing(pictures)
+            except BrokenProcessPool:  # one of the pictures may have ended the worker, so none is decoded here
+                for at in left:
+                    self._take(rows, positions[[at]], self.processing([pictures[at]], guarded=True), out)
+                return
+            self._take(rows, positions, done, out)
+            left = done.left
+        if left:
+            self._take(rows, positions[left], self.processing([pictures[at] for at in left]), out)
+
+    def _take(self, rows: Rows, positions: NDArray[np.intp], done: Processed, out: NDArray[np.uint8]) -> None:
         if done.refusals:
             first = min(done.refusals)
             raise self._no_longer_readable(int(rows[positions[first]]), done.refusals[first])
-        out[positions] = done.vectors
+        out[np.delete(positions, done.left)] = done.vectors
 
-    def _read(self, row: int) -> Picture:
-        try:
-            with self.lock:
-                return self.source.read(row)
-        except PictureError as error:
-            raise self._no_longer_readable(row, error.refusal) from error
+    def _read(self, rows: Rows) -> tuple[list[Picture], int]:
+        """Read the first of some pictures, and return them with the bytes of their files, once there is room for more.
+
+        The lock is held until then, so that no other thread reads meanwhile; those that decode need no lock.
+        """
+        pictures, size = list[Picture](), 0
+        with self.lock:
+            while len(pictures) < len(rows) and size <= _BYTES_TOGETHER:
+                row = int(rows[len(pictures)])
+                try:
+                    picture = self.source.read(row)
+                except PictureError as error:
+                    raise self._no_longer_readable(row, error.refusal) from error
+                pictures.append(picture)
+                size += len(picture) if isinstance(picture, bytes) else picture.nbytes
+            _encoded_bytes.take(size)
+        return pictures, size
 
     def _no_longer_readable(self, row: int, refusal: Refusal) -> RunError:
         message = _("{path} could be read when the run began, but no longer can: {reason}.")

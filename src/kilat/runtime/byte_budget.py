@@ -86,9 +86,14 @@ class ByteBudget:
             self._taken += size
             self._held.size += size
 
-    def leave_to_parent(self, share: int) -> None:
-        """Have what exceeds so many bytes raise ``LeftToParent`` from now on: this is a worker process."""
-        self.is_worker, self._limit = True, lambda: share
+    def restrict(self, limit: int, leaves_large: bool = False) -> None:
+        """Allow so many bytes from now on, such as in one of several processes.
+
+        Args:
+            limit: how many.
+            leaves_large: whether taking more raises ``LeftToParent``.
+        """
+        self._limit, self.is_worker = (lambda: limit), leaves_large
 
 
 decoded_bytes = ByteBudget(lambda: min(available_memory() // _SHARE, _MOST))
