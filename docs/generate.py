@@ -23,7 +23,7 @@ from kilat.errors import RecipeError
 from kilat.learn.metrics import Evaluation, Metrics
 from kilat.locale import FOLDER, language_name, languages
 from kilat.locale.glossary import GLOSSARY
-from kilat.recipe import fit, network, optimizer
+from kilat.recipe import activation_function, fit, network, optimizer
 from kilat.recipe.augment import Augment
 from kilat.recipe.normalisation import Normalisation
 from kilat.recipe.sections import Input, Trust
@@ -117,7 +117,7 @@ def known() -> dict[str, dict[str, str]]:
     names, smoothing = get_args(fit.Loss.model_fields["name"].annotation), _arguments(fit.Loss)["label_smoothing"]
     return {
         "layers": {kind: _summary(layer) for kind, layer in network.KINDS.items()},
-        "functions": silent(network.ACTIVATIONS, ""),
+        "functions": silent(activation_function.ACTIVATIONS, ""),
         "inits": silent(network.INITS, ""),
         "norms": silent(("none", *Normalisation.model_fields), ""),
         "penalties": {name: weights[name] for name in ("l1", "l2", "max_norm")},

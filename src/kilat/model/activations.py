@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's own name for it
 
-from kilat.recipe.network import ActivationFunction
+from kilat.recipe.activation_function import ActivationFunction
 
 _WITHOUT_OPTIONS: dict[str, type[nn.Module]] = {
     "none": nn.Identity, "relu": nn.ReLU, "elu": nn.ELU, "selu": nn.SELU, "gelu": nn.GELU, "silu": nn.SiLU,

@@ -1,5 +1,6 @@
 """Networks from recipes: every layer of the list becomes one or more modules, and every impossible shape is refused."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, cast
@@ -16,9 +17,10 @@ from kilat.model.modules import LayerModule, Shape
 from kilat.model.window import Window, sliding_window
 from kilat.recipe import Network
 from kilat.recipe import network as recipe
+from kilat.recipe.activation_function import ActivationFunction
 from kilat.recipe.normalisation import Normalisation, SharedBatchNorm, SharedGroupNorm, SharedLayerNorm, SharedNorm
 
-_LINEAR = recipe.ActivationFunction(name="none")
+_LINEAR = ActivationFunction(name="none")
 _NO_NORMALISATION = Normalisation()
 _NORM_LAYERS: dict[type[SharedNorm], type[recipe.BatchNorm | recipe.LayerNorm | recipe.GroupNorm]] = {
     SharedBatchNorm: recipe.BatchNorm,
@@ -26,6 +28,12 @@ _NORM_LAYERS: dict[type[SharedNorm], type[recipe.BatchNorm | recipe.LayerNorm | 
     SharedGroupNorm: recipe.GroupNorm,
 }
 _ENDINGS = ("softmax", "sigmoid")
+
+MAX_WEIGHTS = 1 << 28
+"""Of all kernels of a network together: 1 GiB, and three or four times that in training."""
+
+MAX_MAP = 1 << 27
+"""Values of a layer's output, or of its padded input, for one picture: 512 MiB."""
 
 
 class LayerNetwork(nn.Module):
@@ -175,6 +183,16 @@ class _Input(NamedTuple):
         window = sliding_window(self.grid(), layer.size, layer.stride or layer.size, layer.padding)
         return self._fitting(window, _("a window of {kernel} is larger than its input, {shape}"))
 
+    def check_map(self, shape: Shape) -> None:
+        """Refuse a map that is too large to be computed."""
+        if math.prod(shape) > MAX_MAP:
+            raise self.error(
+                _("computes {shape}; that is more than {most:,} values for one picture").format(
+                    shape=_in_words(shape), most=MAX_MAP
+                ),
+                hint=_("Give it fewer filters or a smaller kernel, or the network smaller pictures (input.size)."),
+            )
+
     def _fitting(self, window: Window, message: str) -> Window:
         if min(window.output_size) < 1:
             kernel, dilation = ("×".join(map(str, sides)) for sides in (window.kernel, window.dilation))
@@ -182,6 +200,8 @@ class _Input(NamedTuple):
                 message.format(kernel=kernel, dilation=dilation, shape=_in_words(self.shape)),
                 hint=_("Give it 'padding: same', make it smaller, or shrink the map less before it."),
             )
+        padded = (sum(sides) for sides in zip(self.grid(), window.before, window.after, strict=True))
+        self.check_map((*padded, self.channels))
         return window
 
 
@@ -193,6 +213,7 @@ class _Builder:
         self.generator = torch.Generator().manual_seed(seed)
         self.label_counts: Counter[str] = Counter()
         self.kernels_left = _count_kernels(network.layers)
+        self.weights = 0
 
     def stack(self, layers: Sequence[recipe.Layer], path: str, shape: Shape) -> list[LayerModule]:
         """Return the modules of layers one after the other."""
@@ -262,7 +283,7 @@ class _Builder:
                 raise AssertionError(f"no module for {layer.kind}")
         return self.labelled(module, layer.kind, shape)
 
-    def activation(self, function: recipe.ActivationFunction, inputs: _Input) -> LayerModule:
+    def activation(self, function: ActivationFunction, inputs: _Input) -> LayerModule:
         """Return an activation function as a layer of its own."""
         return self.labelled(modules.Activation(activations.create(function, inputs.shape)), "activation", inputs.shape)
 
@@ -326,6 +347,7 @@ class _Builder:
             module.l1 = self.network.l1 if layer.l1 is None else layer.l1
             module.l2 = self.network.l2 if layer.l2 is None else layer.l2
             module.max_norm = layer.max_norm or self.network.max_norm
+        inputs.check_map(shape)
         self.labelled(module, layer.kind, shape)
         return module
 
@@ -334,7 +356,7 @@ class _Builder:
         window = inputs.convolution_window(layer)
         inputs.check_groups(layer.groups, layer.filters)
         module = modules.Conv(inputs.channels, layer.filters, window, groups=layer.groups, bias=layer.bias)
-        kernel = self.draw(layer, (*layer.kernel, inputs.channels // layer.groups, layer.filters))
+        kernel = self.draw(layer, (*layer.kernel, inputs.channels // layer.groups, layer.filters), inputs)
         modules.set_kernel(module, kernel.permute(3, 2, 0, 1))
         return module, (*window.output_size, layer.filters)
 
@@ -342,7 +364,7 @@ class _Builder:
         """Return a depthwise convolution and its output shape."""
         window, filters = inputs.convolution_window(layer), inputs.channels * layer.multiplier
         module = modules.Conv(inputs.channels, filters, window, groups=inputs.channels, bias=layer.bias)
-        kernel = self.draw(layer, (*layer.kernel, inputs.channels, layer.multiplier))
+        kernel = self.draw(layer, (*layer.kernel, inputs.channels, layer.multiplier), inputs)
         modules.set_kernel(module, kernel.permute(2, 3, 0, 1).reshape(filters, 1, *layer.kernel))
         return module, (*window.output_size, filters)
 
@@ -350,11 +372,19 @@ class _Builder:
         """Return a dense layer and its output shape; on a map it is applied at every position."""
         units = self.classes if layer.units == "classes" else layer.units
         module = modules.Dense(inputs.channels, units, bias=layer.bias)
-        modules.set_kernel(module, self.draw(layer, (inputs.channels, units)).T)
+        modules.set_kernel(module, self.draw(layer, (inputs.channels, units), inputs).T)
         return module, (*inputs.shape[:-1], units)
 
-    def draw(self, layer: recipe.Weighted, shape: Shape) -> Tensor:
-        """Return first weights of a kernel in Keras's layout."""
+    def draw(self, layer: recipe.Weighted, shape: Shape, inputs: _Input) -> Tensor:
+        """Return first weights of a kernel in Keras's layout, if all kernels so far are not too many."""
+        self.weights += math.prod(shape)
+        if self.weights > MAX_WEIGHTS:
+            raise inputs.error(
+                _("its kernel has {count:,} weights; with those before it that is more than {most:,}").format(
+                    count=math.prod(shape), most=MAX_WEIGHTS
+                ),
+                hint=_("Give it fewer units or filters, or make the map smaller before it (max_pool)."),
+            )
         default: recipe.InitName = "lecun_normal" if self.network.is_selu else "glorot_uniform"
         return initializers.draw(layer.init or self.network.init or default, shape, self.generator)
 

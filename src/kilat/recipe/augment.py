@@ -71,7 +71,7 @@ class Augment(Section):
         cutmix: alpha of CutMix (arXiv 1905.04899); 0 for none. With both, each batch gets one of them.
     """
 
-    crop: Annotated[int, Field(ge=0)] = 0
+    crop: Annotated[int, Field(ge=0, le=1024)] = 0
     resized_crop: Shares | None = None
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     width_shift: Share = 0.0
@@ -87,10 +87,10 @@ class Augment(Section):
     channel_shift: Share = 0.0
     randaugment: RandAugment | None = None
     trivialaugment: bool = False
-    cutout: Annotated[int, Field(ge=0)] = 0
+    cutout: Annotated[int, Field(ge=0, le=1024)] = 0
     erasing: Share = 0.0
-    mixup: Annotated[float, Field(ge=0)] = 0.0
-    cutmix: Annotated[float, Field(ge=0)] = 0.0
+    mixup: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    cutmix: Annotated[float, Field(ge=0, le=1000)] = 0.0
 
     @field_validator("zoom", "brightness", "contrast")
     @classmethod

@@ -10,7 +10,13 @@ from kilat.locale import _
 from kilat.recipe.optimizer import Above, Optimizer, OptimizerGroups
 from kilat.recipe.section import Section
 
-Epochs = Annotated[float, Field(ge=0)]
+MAX_EPOCHS = 1_000_000
+_MAX_BATCH = 1_000_000
+_MAX_STEPS = 10**9
+_MAX_PARTS = 100
+"""Of a training: phases, and sides of its pictures."""
+
+Epochs = Annotated[float, Field(ge=0, le=MAX_EPOCHS)]
 
 _EPOCHS = 20
 
@@ -73,7 +79,7 @@ class Piecewise(Schedule):
     """One factor of the base rate after another: ``factors`` has one more than ``boundaries`` (in epochs)."""
 
     name = "piecewise"
-    boundaries: tuple[Epochs, ...]
+    boundaries: tuple[Epochs, ...] = Field(max_length=_MAX_PARTS)
     factors: tuple[Above, ...]
 
     @model_validator(mode="after")
@@ -241,7 +247,7 @@ class Phase(Section):
         learning_rate: the base rate in this phase; None for the optimizer's.
     """
 
-    epochs: Annotated[int, Field(ge=1)]
+    epochs: Annotated[int, Field(ge=1, le=MAX_EPOCHS)]
     unfreeze: Stages = 0
     learning_rate: Above | None = None
 
@@ -325,9 +331,9 @@ class Fit(Section):
         checkpoint: seconds between checkpoints within an epoch; the end of each epoch always has one.
     """
 
-    epochs: Annotated[int, Field(ge=1)] | None = None
-    min_steps: Annotated[int, Field(ge=0)] = 0
-    batch: Annotated[int, Field(ge=1)] = 64
+    epochs: Annotated[int, Field(ge=1, le=MAX_EPOCHS)] | None = None
+    min_steps: Annotated[int, Field(ge=0, le=_MAX_STEPS)] = 0
+    batch: Annotated[int, Field(ge=1, le=_MAX_BATCH)] = 64
     optimizer: Optimizer = Optimizer()
     optimizer_groups: OptimizerGroups = OptimizerGroups()
     schedule: AnySchedule = Constant()
@@ -337,7 +343,7 @@ class Fit(Section):
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     early_stopping: EarlyStopping | None = None
     keep: Literal["best", "last"] = "best"
-    phases: tuple[Phase, ...] = ()
+    phases: tuple[Phase, ...] = Field((), max_length=_MAX_PARTS)
     unfreeze: Stages = 0
     backbones: Literal["all", "first"] = "all"
     when: Literal["always", "promising"] = "always"
@@ -345,9 +351,9 @@ class Fit(Section):
     batch_norm: Literal["auto", "frozen", "train"] = "auto"
     precise_batch_norm: bool | Literal["auto"] = "auto"
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    resolution: tuple[Side, ...] = ()
+    resolution: tuple[Side, ...] = Field((), max_length=_MAX_PARTS)
     weight_interpolation: Annotated[float, Field(gt=0, le=1)] = 1.0
-    swa_epochs: Annotated[int, Field(ge=0)] = 0
+    swa_epochs: Annotated[int, Field(ge=0, le=MAX_EPOCHS)] = 0
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     compile: bool = False
     watch: Literal["layers"] | None = None

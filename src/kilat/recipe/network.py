@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_serializer, model_validator
 
 from kilat.locale import _
+from kilat.recipe.activation_function import ActivationFunction
 from kilat.recipe.normalisation import Count, Epsilon, Momentum, Normalisation
 from kilat.recipe.section import Section
 
-ActivationName = Literal[
-    "none", "relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "mish", "tanh", "sigmoid", "softmax"
-]
 InitName = Literal[
     "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal"
 ]
@@ -30,6 +28,13 @@ def _pair(value: Any) -> Any:
 
 Pair = Annotated[tuple[Count, Count], BeforeValidator(_pair)]
 """Height and width; one number stands for both."""
+
+_Small = Annotated[int, Field(ge=1, le=16)]
+SmallPair = Annotated[tuple[_Small, _Small], BeforeValidator(_pair)]
+"""The same of patches, whose values all go together into one matrix."""
+
+MAX_LAYERS = 5_000
+"""Of a network, repeated ones counted as often as they are repeated."""
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Penalty = Annotated[float, Field(ge=0, lt=1e3)]
@@ -44,37 +49,6 @@ def refuse_data_set(weights: Any) -> Any:
     if str(weights).lower() in ("imagenet", "imagenet1k", "pretrained", "default"):
         raise ValueError(_("trained weights are those of the hub, which are the default; else it is a file"))
     return weights
-
-
-class ActivationFunction(Section):
-    """An activation function.
-
-    Args:
-        name: ``none`` is linear; ``gelu`` is the exact one.
-        slope: of ``leaky_relu`` for negative values.
-        shared: ``prelu`` learns one slope a channel instead of one for every pixel of every channel.
-    """
-
-    name: ActivationName
-    slope: float = 0.2
-    shared: bool = False
-
-    @classmethod
-    def expand(cls, given: Any) -> Any:
-        """Return what was given as its options."""
-        if given is None:
-            return {"name": "none"}
-        if isinstance(given, str):
-            return {"name": given}
-        if isinstance(given, Mapping) and len(given) == 1 and "leaky_relu" in given:
-            return {"name": "leaky_relu", "slope": given["leaky_relu"]}
-        return given
-
-    @model_serializer
-    def _written(self) -> Any:
-        if self.name == "leaky_relu":
-            return {"name": self.name, "slope": self.slope}
-        return {"name": self.name, "shared": True} if self.shared else self.name
 
 
 class Layer(Section):
@@ -270,7 +244,7 @@ class Whiten(Layer):
 
     kind = "whiten"
     main = "kernel"
-    kernel: Pair = (2, 2)
+    kernel: SmallPair = (2, 2)
     trainable: bool = False
 
 
@@ -371,7 +345,7 @@ class Network(Section):
     l2: Penalty = 0.0
     max_norm: Annotated[float, Field(gt=0)] | None = None
     weights: Literal["hub", "none"] | Path = "hub"
-    classes: Annotated[int, Field(ge=2)] = 10
+    classes: Annotated[int, Field(ge=2, le=1_000_000)] = 10
     flip_average: bool | Literal["auto"] = False
     shift_average: Annotated[int, Field(ge=0, le=7)] = 0
 
@@ -388,6 +362,14 @@ class Network(Section):
             raise ValueError(_("a backbone can only be the first layer"))
         if any(isinstance(layer, Whiten) for layer in later):
             raise ValueError(_("whiten can only be the first layer: it is fitted on the pictures themselves"))
+        return layers
+
+    @field_validator("layers")
+    @classmethod
+    def _not_too_many(cls, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        if (count := count_layers(layers)) > MAX_LAYERS:
+            message = _("a network has at most {most:,} layers; with those that are repeated these are {count:,}")
+            raise ValueError(message.format(most=MAX_LAYERS, count=count))
         return layers
 
     @model_validator(mode="after")
@@ -437,8 +419,14 @@ def walk(layers: tuple[Layer, ...]) -> Iterator[Layer]:
             yield from walk(layer.layers)
 
 
+def count_layers(layers: tuple[Layer, ...]) -> int:
+    """Return how many layers there are, those inside others too, repeated ones as often as they are repeated."""
+    times = [one.times if isinstance(one, Repeat) else 1 for one in layers]
+    inside = [count_layers(one.layers) if isinstance(one, Residual | Repeat) else 0 for one in layers]
+    return sum(time * (1 + count) for time, count in zip(times, inside, strict=True))
+
+
 Residual.model_rebuild()
 Repeat.model_rebuild()
 
-ACTIVATIONS: tuple[str, ...] = get_args(ActivationName)
 INITS: tuple[str, ...] = get_args(InitName)

@@ -8,7 +8,7 @@ from pydantic import Field, model_serializer, model_validator
 from kilat.locale import _
 from kilat.recipe.section import Section
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Momentum = Annotated[float, Field(ge=0, le=1)]
 Epsilon = Annotated[float, Field(gt=0)]
 NormPlace = Literal["before", "after"]

@@ -25,6 +25,9 @@ _FINE_TUNED = ("augment", "fit")
 """What counts besides the sections of a frozen backbone where some of its stages are unfrozen."""
 
 
+_MAX_BACKBONES = 10
+
+
 def _check_size(size: int | str, low: int) -> int | str:
     if isinstance(size, int) and not low <= size <= 1024:
         raise ValueError(_("must be 'auto' or {low} to 1024 pixels").format(low=low))
@@ -84,6 +87,14 @@ class Features(Section):
             )
         return None if weights == "hub" else refuse_data_set(weights)
 
+    @field_validator("backbone")
+    @classmethod
+    def _few(cls, backbone: str) -> str:
+        if (count := backbone.count("+") + 1) > _MAX_BACKBONES:
+            message = _("at most {most} backbones can stand side by side; these are {count:,}")
+            raise ValueError(message.format(most=_MAX_BACKBONES, count=count))
+        return backbone
+
     @property
     def backbones(self) -> tuple[str, ...]:
         """The names of the backbones, one by one."""
@@ -100,7 +111,7 @@ class Head(Section):
         class_weight: ``balanced``: every class weighs the same, however many pictures it has.
     """
 
-    l2: tuple[float, ...] = Field((2e-4, 4e-5, 1e-5, 2e-6), min_length=1)
+    l2: tuple[float, ...] = Field((2e-4, 4e-5, 1e-5, 2e-6), min_length=1, max_length=100)
     folds: int = Field(5, ge=2, le=20)
     components: int = Field(768, ge=1, le=4096)
     class_weight: Literal["balanced"] | None = None
@@ -183,7 +194,7 @@ class Runtime(Section):
     """
 
     device: Literal["auto", "cpu", "cuda", "mps", "xla"] = "auto"
-    devices: int = Field(1, ge=1)
+    devices: int = Field(1, ge=1, le=1024)
     seed: int = Field(0, ge=0, lt=2**32)
     time_limit: Seconds | None = None
 

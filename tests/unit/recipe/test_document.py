@@ -124,7 +124,7 @@ class TestProblems:
             ({"features": 5}, "features"),
             ({"features": None}, "features"),
             ({"head": {"l2": []}}, "head.l2"),
-            ({"head": {"l2": [float("nan")]}}, "head.l2"),
+            ({"head": {"l2": [float("nan")]}}, "head.l2.0"),
             ({"head": {"l2": [1e-3, "much"]}}, "head.l2.1"),
             ({"head": {"class_weight": "equal"}}, "head.class_weight"),
             ({"data": {"test": float("nan")}}, "data.test"),

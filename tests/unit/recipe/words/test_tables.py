@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from kilat.errors import RecipeError
 from kilat.recipe import Recipe, load
-from kilat.recipe.network import ACTIVATIONS as RECIPE_ACTIVATIONS
+from kilat.recipe.activation_function import ACTIVATIONS as RECIPE_ACTIVATIONS
 from kilat.recipe.network import KINDS
 from kilat.recipe.option_tree import option_paths
 from kilat.recipe.overrides import sections_that_count
