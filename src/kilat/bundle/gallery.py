@@ -9,9 +9,10 @@ from html import escape
 import numpy as np
 
 from kilat.data.decode import decode
-from kilat.data.image_file import printable, read_file
+from kilat.data.image_file import read_file
 from kilat.errors import PictureError
 from kilat.locale import _
+from kilat.locale.visible import visible
 from kilat.runtime.array_types import Pixels
 
 ImageLike = str | os.PathLike[str] | bytes | Pixels
@@ -35,7 +36,7 @@ def gallery(shown: Iterable[tuple[ImageLike | PictureError, Sequence[str]]], lef
 
 
 def _cell(picture: ImageLike | PictureError, lines: Sequence[str]) -> str:
-    first, *others = [escape(printable(line)) for line in lines]
+    first, *others = [escape(visible(line)) for line in lines]
     text = "".join([f"<strong>{first}</strong>", *(f"<br>{line}" for line in others)])
     box = f"width:{SIDE}px;height:{SIDE}px;display:flex;align-items:center;justify-content:center"
     style = f"width:{SIDE}px;margin:0;font-size:12px;line-height:1.35;overflow-wrap:anywhere"

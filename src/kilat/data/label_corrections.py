@@ -24,6 +24,7 @@ from kilat.errors import SourceError, nearest
 from kilat.locale import _, ngettext
 from kilat.locale.lists import listed
 from kilat.locale.refusals import Refusal
+from kilat.runtime.csv_tables import unquoted
 
 PATH, CORRECT = "path", "correct_label"
 LEAVE_OUT = "-"
@@ -117,8 +118,9 @@ def apply_corrections(source: Source, path: str | Path) -> CorrectedSource:
 def _read_labels(file: Path) -> dict[str, str]:
     """Return the label that the table gives to every path that has one in it."""
     given: dict[str, str] = {}
-    for path, cell in _cells(file):
-        label = LEAVE_OUT if cell in _LEAVE_OUT_SPELLINGS else normalize_label(cell)
+    for written, cell in _cells(file):
+        path = unquoted(written)
+        label = LEAVE_OUT if cell in _LEAVE_OUT_SPELLINGS else normalize_label(unquoted(cell))
         if path and label and given.setdefault(path, label) != label:
             raise SourceError(
                 _("{file} corrects {path!r} twice, to {first!r} and to {second!r}.").format(

@@ -27,6 +27,7 @@ from kilat.locale import _
 from kilat.recipe import Head, Recipe
 from kilat.runtime.array_types import Floats, Ints
 from kilat.runtime.cores import available_cores, single_threaded_blas
+from kilat.runtime.csv_tables import to_csv
 from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress
 from kilat.runtime.timer import Timer
@@ -129,7 +130,7 @@ class HeadTrials:
         )
         path = self.lab.trial_path(variant, seed)
         path.mkdir(parents=True, exist_ok=True)
-        write_file(path / ANSWERS, table[fold >= 0].to_csv(index=False))
+        write_file(path / ANSWERS, to_csv(table[fold >= 0]))
         seconds = round(time.perf_counter() - began, 3)
         write_json(path / TRIAL, {"schema": 1, "l2_penalties": list(found.l2_penalties), "timing": {"head_s": seconds}})
 

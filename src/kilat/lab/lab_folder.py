@@ -29,6 +29,7 @@ from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.recipe import Recipe
 from kilat.runtime.array_types import Ints
+from kilat.runtime.csv_tables import to_csv
 from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress, silent
 from kilat.verbs import run_folder
@@ -142,7 +143,7 @@ class LabFolder:
         (path / VARIANTS).mkdir(exist_ok=True)
         for one in candidates:
             write_file(path / VARIANTS / f"{one.slug}.yaml", one.recipe.to_yaml())
-        write_file(path / CATALOG, catalog.table.to_csv(index=False))
+        write_file(path / CATALOG, to_csv(catalog.table))
         write_json(path / PLAN, plan.model_dump(mode="json", by_alias=True))
         return cls(path)
 

@@ -3,9 +3,9 @@
 import itertools
 
 from kilat.locale import _, localized
+from kilat.locale.visible import visible
 from kilat.report.lab_content import needs_briefly, p_value, points
 from kilat.report.lab_results import LabResults, VariantResult
-from kilat.report.svg_canvas import printable
 from kilat.report.template import percent
 
 _GAP = "  "
@@ -22,7 +22,7 @@ def lines(results: LabResults, width: int = 100) -> list[str]:
     rows = [head, *(_cells(results, variant) for variant in results.variants)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     numbers = [_GAP.join(map(str.rjust, cells, widths)) for cells in rows]
-    names = ["", *(printable(variant.name) for variant in results.variants)]
+    names = ["", *(visible(variant.name) for variant in results.variants)]
     longest = max(map(len, names))
     if longest + len(numbers[0]) + 2 * len(_GAP) <= width:
         pairs = zip(names, numbers, strict=True)

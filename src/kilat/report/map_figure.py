@@ -11,9 +11,10 @@ from markupsafe import Markup
 
 from kilat.check.finding import Finding
 from kilat.locale import _, ngettext
+from kilat.locale.visible import visible
 from kilat.report.palette import MAP_COLOURS
 from kilat.report.picture_map import HIGHEST, TILE, TILES_A_ROW, WIDTH, Marks, PictureMap
-from kilat.report.svg_canvas import printable, shorten, text_width
+from kilat.report.svg_canvas import shorten, text_width
 from kilat.report.template import count, percent, split_name
 from kilat.runtime.array_types import Doubles, Ints
 
@@ -196,8 +197,8 @@ def _pictures(shown: pd.DataFrame, tiles: Ints, predictions: pd.DataFrame, numbe
         predicted, probability = answers.get(path, ("", 0.0))
         answer = [numbers.get(predicted, -1), round(float(probability), 3)]
         aspect = round(int(width) / int(height), 2) if width and height else 1
-        pictures.append([printable(str(path)), splits.index(split), *answer, aspect, tile])
-    names = [printable(label) for label in numbers]
+        pictures.append([visible(str(path)), splits.index(split), *answer, aspect, tile])
+    names = [visible(label) for label in numbers]
     document = {"classes": names, "splits": [split_name(split) for split in splits], "pictures": pictures}
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     # Nothing in it can end the element that holds it.

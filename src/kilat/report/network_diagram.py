@@ -8,8 +8,9 @@ from itertools import groupby
 from markupsafe import Markup, escape
 
 from kilat.locale import _
+from kilat.locale.visible import visible
 from kilat.recipe.network_summary import Row
-from kilat.report.svg_canvas import FULL, printable, text_width
+from kilat.report.svg_canvas import FULL, text_width
 
 _VARIABLES = {
     "input": "layer-input", "dense": "layer-dense",
@@ -187,7 +188,7 @@ def _draw_volume(box: _Volume, scale: _Scale, ground: float) -> str:
     parts.append(f'<path d="{side}" {_OUTLINE}/>')
     if box.times > 1:
         parts.append(_text((box.x + end) / 2, ground - height / 2 + 4, f"{box.times}×", "page"))
-    return f"<g><title>{escape(printable(tooltip))}</title>{''.join(parts)}</g>"
+    return f"<g><title>{escape(visible(tooltip))}</title>{''.join(parts)}</g>"
 
 
 def _front_and_top(x: float, ground: float, sizes: tuple[float, float, float], colour: str) -> str:
@@ -207,7 +208,7 @@ def _legend(boxes: list[_Volume]) -> tuple[str, float]:
         families.setdefault(_VARIABLES.get(kind, "layer-other"), []).append(name)
     parts, x, y = [], 0.0, 5.0
     for colour, kinds in families.items():
-        text = printable(", ".join(kinds[:3]) + ("…" if len(kinds) > 3 else ""))
+        text = visible(", ".join(kinds[:3]) + ("…" if len(kinds) > 3 else ""))
         width = 17 + text_width(text)
         if x and x + width > FULL:
             x, y = 0.0, y + 20

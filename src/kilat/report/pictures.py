@@ -2,7 +2,8 @@
 
 import base64
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +13,9 @@ from pydantic import BaseModel, ConfigDict
 from kilat.data.catalog import Catalog, Picture, Source
 from kilat.data.decode import decode
 from kilat.errors import PictureError
-from kilat.runtime.cores import available_cores, parallel_map
+from kilat.runtime.byte_budget import decoded_bytes
+from kilat.runtime.cores import available_cores
+from kilat.runtime.ordered_map import ordered_map
 
 LARGE, SMALL = 128, 96
 """Longer sides in pixels of pictures that are looked at, and of those beside them."""
@@ -50,10 +53,17 @@ class ShownPicture:
 
 
 class _Work(NamedTuple):
-    """A picture to make small."""
+    """A picture to make small; None where it cannot be read."""
 
-    picture: Picture
+    row: int
+    picture: Picture | None
     side: int
+
+    def size(self) -> int:
+        """Return its bytes."""
+        if self.picture is None:
+            return 0
+        return len(self.picture) if isinstance(self.picture, bytes) else self.picture.nbytes
 
 
 def make_thumbnails(source: Source, catalog: Catalog, sides: Mapping[int, int]) -> dict[str, Thumbnail]:
@@ -66,18 +76,23 @@ def make_thumbnails(source: Source, catalog: Catalog, sides: Mapping[int, int]) 
     """
     thumbnails: dict[str, Thumbnail] = {}
     paths = catalog.table["path"]
-    # In the source's order, since going back in a compressed archive means starting it again; few in memory at a time.
-    ordered, block = sorted(sides), 8 * available_cores()
-    for start in range(0, len(ordered), block):
-        rows = ordered[start : start + block]
-        made = parallel_map(_make_small, _readable(source, rows, sides))
-        thumbnails |= {str(paths.iloc[row]): small for row, small in zip(rows, made, strict=True) if small}
+    workers = available_cores()
+    with ThreadPoolExecutor(workers, thread_name_prefix="kilat-thumbnails") as pool:
+        for row, small in ordered_map(pool, _make_one, _read(source, sides), _Work.size, 2 * workers):
+            if small:
+                thumbnails[str(paths.iloc[row])] = small
     return thumbnails
 
 
 def make_thumbnail(picture: Picture, side: int) -> Thumbnail | None:
-    """Return a picture made small, with this longer side in pixels; None where it cannot be read."""
-    return _make_small(_Work(picture, side))
+    """Return a picture made small, with this longer side in pixels; None where it cannot be decoded."""
+    try:
+        with decoded_bytes.hold():
+            image, _size = decode(picture, shrink_to=side // 2)  # half as fine as for a network
+            image.thumbnail((side, side), Image.Resampling.HAMMING)
+            return Thumbnail(uri=data_uri(image, 70 if max(image.size) > _TINY else 90))
+    except Exception:  # noqa: BLE001 - a page does without a picture, whatever is wrong with it
+        return None
 
 
 def data_uri(image: Image.Image, quality: int) -> str:
@@ -87,20 +102,14 @@ def data_uri(image: Image.Image, quality: int) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
-def _readable(source: Source, rows: Iterable[int], sides: Mapping[int, int]) -> Iterator[_Work | None]:
-    for row in rows:
+def _read(source: Source, sides: Mapping[int, int]) -> Iterator[_Work]:
+    """Yield pictures in the source's order, since going back in a compressed archive means starting it again."""
+    for row in sorted(sides):
         try:
-            yield _Work(source.read(row), sides[row])
-        except PictureError:
-            yield None
+            yield _Work(row, source.read(row), sides[row])
+        except (PictureError, MemoryError):
+            yield _Work(row, None, sides[row])
 
 
-def _make_small(work: _Work | None) -> Thumbnail | None:
-    if work is None:
-        return None
-    try:
-        image, _size = decode(work.picture, shrink_to=work.side // 2)  # half as fine as for a network
-    except PictureError:
-        return None
-    image.thumbnail((work.side, work.side), Image.Resampling.HAMMING)
-    return Thumbnail(uri=data_uri(image, 70 if max(image.size) > _TINY else 90))
+def _make_one(work: _Work) -> tuple[int, Thumbnail | None]:
+    return work.row, None if work.picture is None else make_thumbnail(work.picture, work.side)

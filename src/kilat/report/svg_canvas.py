@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from numpy.typing import ArrayLike
 
 from kilat.locale import localized
+from kilat.locale.visible import visible
 from kilat.report.palette import DAY, LAYER_COLOURS
 from kilat.runtime.array_types import Doubles
 
@@ -26,20 +27,14 @@ OPACITIES = (0.9, 0.55, 0.28, 0.14)
 
 FONT_SIZE = 13.5
 DASHED, DOTTED = "4 3", "1.5 3"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 Colour = str | tuple[str, float]
 """A colour of the page, alone or with its opacity."""
 
 
-def printable(text: str) -> str:
-    """Return the text without what no page can hold: control characters and lone surrogates of file names."""
-    return _CONTROL.sub("\ufffd", text).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def shorten(name: str, limit: int = 22) -> str:
     """Return a name of at most ``limit`` characters; both ends are kept, since either may tell two names apart."""
-    name = printable(name)
+    name = visible(name)
     return name if len(name) <= limit else f"{name[: limit // 2]}…{name[1 - limit // 2 :]}"
 
 
@@ -266,14 +261,15 @@ def spaced_apart(pixels: Doubles, gap: float) -> list[int]:
 def standalone(svg: str) -> str:
     """Return a figure of a page as a file of its own: on white, without CSS variables."""
     namespaces = 'xmlns="http://www.w3.org/2000/svg" font-family="system-ui, Segoe UI, Roboto, Arial, sans-serif"'
-    coloured = re.sub(r"var\(--([\w-]+)\)", lambda match: (DAY | LAYER_COLOURS)[match[1]], svg)
+    # Names in it have their quotes escaped, so that they never look like an attribute.
+    coloured = re.sub(r'(?<==")var\(--([\w-]+)\)(?=")', lambda match: (DAY | LAYER_COLOURS)[match[1]], svg)
     opening, rest = coloured.split(">", 1)
     background = f'<rect width="100%" height="100%" fill="{DAY["page"]}"/>'
     return f"{opening.replace('<svg', f'<svg {namespaces}', 1)}>{background}{rest}\n"
 
 
 def _text(text: str) -> str:
-    return str(escape(printable(text)))
+    return str(escape(visible(text)))
 
 
 def _number(value: float) -> str:

@@ -15,8 +15,9 @@ from markupsafe import Markup
 
 from kilat.locale import _, language, localized, ngettext
 from kilat.locale.glossary import GLOSSARY, find_terms
+from kilat.locale.visible import visible
 from kilat.report import palette
-from kilat.report.svg_canvas import printable, shorten
+from kilat.report.svg_canvas import shorten
 
 
 def fill(template: str, /, **content: object) -> str:
@@ -38,13 +39,13 @@ class Words:
     def link(self, sentence: str) -> Markup:
         """Return a sentence in which each word of the glossary leads to its meaning, where the page has it first."""
         parts, end = [], 0
-        for match, key in find_terms(printable(sentence)):
+        for match, key in find_terms(visible(sentence)):
             if key not in self.keys:
                 self.keys[key] = None
                 parts += [Markup.escape(match.string[end : match.start()])]
                 parts += [Markup('<a class="word" href="#word-{}">{}</a>').format(key, match.group())]
                 end = match.end()
-        return Markup().join([*parts, printable(sentence)[end:]])
+        return Markup().join([*parts, visible(sentence)[end:]])
 
     def explained(self) -> list[tuple[str, str, str]]:
         """Return key, name and meaning of every word that was linked, by name."""
@@ -109,7 +110,7 @@ def _finalize(value: object) -> object:
     """Return what the template writes: everything printable, and a dash for what is undefined."""
     if value is None or isinstance(value, Undefined):
         return "–"
-    return value if isinstance(value, Markup) else printable(str(value))
+    return value if isinstance(value, Markup) else visible(str(value))
 
 
 def percent(value: object, digits: int = 1) -> str:
@@ -166,12 +167,12 @@ def defined(value: object) -> TypeGuard[float]:
 
 def lines(text: str) -> Markup:
     """Return text with its line breaks."""
-    return Markup("\n").join(Markup.escape(printable(line)) for line in text.split("\n"))
+    return Markup("\n").join(Markup.escape(visible(line)) for line in text.split("\n"))
 
 
 def breakable(path: str) -> Markup:
     """Return a path that may go on in the next line behind its folders and between the parts of its name."""
-    return Markup(re.sub(r"([/_\\-])", r"\1<wbr>", str(Markup.escape(printable(path)))))  # noqa: S704 - escaped
+    return Markup(re.sub(r"([/_\\-])", r"\1<wbr>", str(Markup.escape(visible(path)))))  # noqa: S704 - escaped
 
 
 def split_name(split: str) -> str:

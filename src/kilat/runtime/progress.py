@@ -2,13 +2,15 @@
 
 A room below is handed a ``Progress`` and writes ``with progress.stage(_("Extracting features")) as stage:``. It never
 prints. What it reports goes to a ``Renderer``: bars in a terminal, plain lines in a pipe, a table in a notebook
-(``progress_bars``), or nothing.
+(``progress_bars``), or nothing. What is foreign in it is escaped (``kilat.locale.visible``).
 """
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
+
+from kilat.locale.visible import shown
 
 Unit = Literal["pictures", "bytes", "steps", "networks", "trials"]
 """What a stage counts."""
@@ -37,7 +39,7 @@ class Stage:
     """
 
     def __init__(self, name: str, unit: Unit, renderer: "Renderer", now: Callable[[], float]) -> None:
-        self.name, self.unit, self.note = name, unit, ""
+        self.name, self.unit, self.note = shown(name), unit, ""
         self.done, self.total = 0, 0
         self._renderer, self._now = renderer, now
         self._began = now()
@@ -50,12 +52,12 @@ class Stage:
         """
         if not self.total or done < self.done:
             self._counted_from = self._now(), done
-        self.done, self.total, self.note = done, total, note
+        self.done, self.total, self.note = done, total, shown(note)
         self._renderer.update(self)
 
     def say(self, line: str) -> None:
         """Show a line that stays, such as one for every epoch."""
-        self._renderer.say(line)
+        self._renderer.say(shown(line))
 
     @property
     def seconds(self) -> float:

@@ -95,7 +95,7 @@ class _TerminalBars:
         self._print(line)
 
     def _print(self, line: str, style: str | None = None) -> None:
-        self._live.console.print(line, style=style, markup=False, highlight=False)
+        self._live.console.print(line, style=style, markup=False, emoji=False, highlight=False)
 
 
 def _bars(stages: tuple[Stage, ...], width: int) -> "Table":

@@ -32,6 +32,7 @@ from kilat.report.findings import read_and_show
 from kilat.runtime import progress_bars
 from kilat.runtime.array_types import Ints
 from kilat.runtime.cores import single_threaded_blas
+from kilat.runtime.csv_tables import to_csv
 from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress
 from kilat.runtime.result_cache import Result
@@ -160,7 +161,7 @@ def check(  # noqa: PLR0913 - a choice each
                 found = read_and_show(checked.findings, source, catalog)
                 write_file(folder / run_folder.CHECK, check_page.render(folder.name, found, summary, notes))
             run_folder.write_suspects(folder, checked.suspects)
-            write_file(folder / run_folder.CATALOG, catalog.table.to_csv(index=False))
+            write_file(folder / run_folder.CATALOG, to_csv(catalog.table))
             document = {
                 "schema": 1,
                 "data": counts,

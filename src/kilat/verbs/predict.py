@@ -1,7 +1,5 @@
 """``kilat predict``: what a finished model says of pictures, wherever they come from; that as a table and a page."""
 
-import csv
-import io
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from kilat.bundle.prediction import Prediction, RefusedPicture, answer, likely_classes
 from kilat.bundle.predictor import Classifier, load
+from kilat.data.image_file import printable
 from kilat.data.reading import Reading
 from kilat.data.unlabelled import open_unlabelled
 from kilat.errors import PictureError
+from kilat.runtime.csv_tables import rows_to_csv
 
 if TYPE_CHECKING:
     from kilat.data.catalog import Picture
@@ -81,18 +81,16 @@ class Answers:
         classes = next((len(one.probabilities) for one in self.predictions if isinstance(one, Prediction)), 1)
         count = min(self.top or 1, classes)
         further = [f"{name}_{rank}" for rank in range(2, count + 1) for name in ("label", "probability")]
-        file = io.StringIO()
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["path", "answer", "label", "probability", "unknown", "set", *further, "error"])
+        rows = [["path", "answer", "label", "probability", "unknown", "set", *further, "error"]]
         for one in self.predictions:
             if isinstance(one, RefusedPicture):
-                table.writerow([one.path, *[""] * (5 + len(further)), one.error.message])
+                rows.append([printable(one.path), *[""] * (5 + len(further)), one.error.message])
                 continue
             likely = likely_classes(one, count, has_sets=self.has_sets)
             (label, probability), *others = [(name, f"{value:.6f}") for name, value in likely]
-            known = [one.path, answer(one), label, probability, str(one.unknown).lower(), "|".join(one.set)]
-            table.writerow([*known, *itertools.chain(*others), ""])
-        return file.getvalue()
+            known = [printable(one.path), answer(one), label, probability, str(one.unknown).lower(), "|".join(one.set)]
+            rows.append([*known, *itertools.chain(*others), ""])
+        return rows_to_csv(rows)
 
     def to_page(self, title: str, command: str) -> str:
         """Return a page with the pictures and their answers, as HTML.

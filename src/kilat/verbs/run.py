@@ -11,6 +11,7 @@ from kilat.bundle.predictor import Classifier, load
 from kilat.errors import RunError
 from kilat.learn.metrics import Metrics
 from kilat.locale import _, ngettext
+from kilat.locale.visible import visible
 from kilat.recipe import Recipe
 from kilat.report import confusion_matrix, page
 from kilat.report.svg_canvas import standalone
@@ -155,9 +156,9 @@ class Run:
             )
         notes = "".join(f"<li>{escape(sentence)}</li>" for sentence in self.metrics.sentences)
         links = " · ".join(
-            f'<a href="{escape(str(path))}">{escape(path.name)}</a>'
+            f'<a href="{escape(visible(str(path)))}">{escape(visible(path.name))}</a>'
             for path in (self.report, self.folder / run_folder.MODEL)
         )
         confusion = standalone(confusion_matrix.figure(classes, test.confusion)) if test.n else ""
         figure = f'<div style="max-width:36em">{confusion}</div>'
-        return f"<h3>{escape(self.folder.name)}: {escape(headline)}</h3><ul>{notes}</ul>{figure}<p>{links}</p>"
+        return f"<h3>{escape(visible(self.folder.name))}: {escape(headline)}</h3><ul>{notes}</ul>{figure}<p>{links}</p>"

@@ -17,6 +17,7 @@ from kilat.learn.metrics import Metrics
 from kilat.locale import _
 from kilat.locale.system_errors import system_reason
 from kilat.locale.visible import shell_command, shell_word
+from kilat.runtime.csv_tables import to_csv, unquoted
 from kilat.runtime.files import write_file, write_json
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class History:
         import pandas as pd
 
         self.rows.append(row)
-        write_file(self.folder / HISTORY, pd.DataFrame(self.rows).to_csv(index=False))
+        write_file(self.folder / HISTORY, to_csv(pd.DataFrame(self.rows)))
         for listen in self.listeners:
             listen(row)
 
@@ -192,7 +193,7 @@ def write_layers(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Keep how the layers of a training are, a row for each in each epoch, in ``layers.csv``."""
     import pandas as pd
 
-    write_file(folder / LAYERS, pd.DataFrame(rows).to_csv(index=False))
+    write_file(folder / LAYERS, to_csv(pd.DataFrame(rows)))
 
 
 def begin(folder: Path, recipe: "Recipe", start: Start) -> None:
@@ -208,7 +209,7 @@ def finished_files(folder: Path) -> list[Path]:
 
 def write_suspects(folder: Path, suspects: "pd.DataFrame") -> None:
     """Write the table of suspected labels, in a way that spreadsheets read its letters rightly."""
-    write_file(folder / SUSPECTS, "\ufeff" + suspects.to_csv(index=False))
+    write_file(folder / SUSPECTS, "\ufeff" + to_csv(suspects))
 
 
 def read_table(path: Path) -> "pd.DataFrame":
@@ -228,7 +229,7 @@ def read_table(path: Path) -> "pd.DataFrame":
         table: pd.DataFrame = pd.read_csv(path, dtype=text, keep_default_na=False, **exact)
     except (OSError, ValueError) as error:
         raise RunError(_("{path} cannot be read: {error}.").format(path=path, error=error)) from None
-    return table
+    return table.assign(**{name: [unquoted(cell) for cell in table[name]] for name in text if name in table})
 
 
 def read_metrics(folder: Path) -> Metrics:

@@ -33,6 +33,7 @@ from kilat.report.illustrations import Illustrations, augmented_sheet, illustrat
 from kilat.report.nearest_pictures import nearest_pictures
 from kilat.report.picture_map import map_pictures
 from kilat.runtime import progress_bars
+from kilat.runtime.csv_tables import to_csv
 from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress, silent
 from kilat.runtime.timer import Timer
@@ -170,8 +171,8 @@ def write(
     metrics = outcome.metrics(timer.timings())
     write_file(folder / run_folder.MODEL, outcome.model)
     write_file(folder / run_folder.RECIPE, learned.recipe.to_yaml())
-    write_file(folder / run_folder.CATALOG, learned.catalog.table.to_csv(index=False))
-    write_file(folder / run_folder.PREDICTIONS, predictions.to_csv(index=False))
+    write_file(folder / run_folder.CATALOG, to_csv(learned.catalog.table))
+    write_file(folder / run_folder.PREDICTIONS, to_csv(predictions))
     run_folder.write_suspects(folder, outcome.checked.suspects)
     write_json(folder / run_folder.ILLUSTRATIONS, illustrations.to_document())
     run = Run(folder, outcome.classifier)

@@ -20,6 +20,7 @@ from kilat.data.table.parquet import read_parquet
 from kilat.errors import SourceError
 from kilat.locale import _
 from kilat.locale.system_errors import system_reason
+from kilat.runtime.csv_tables import is_own, unquoted
 
 DELIMITED = (".csv", ".tsv", ".tab", ".psv", ".txt", ".lst")
 LINES_OF_JSON = (".jsonl", ".ndjson", ".manifest")
@@ -67,78 +68,18 @@ def read_cells(file: Path) -> Cells:
     return _read_delimited(file)
 
 
-def read_text(file: Path) -> str:
-    """Return the text of a table: UTF-8, or UTF-16 that says so in its first bytes.
-
-    Raises:
-        SourceError: it cannot be read, or is neither.
-    """
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise SourceError(
-            _("The table {file} cannot be read: {reason}.").format(file=file, reason=system_reason(error))
-        ) from error
-    _require_text(file, content)
-    try:
-        return content.decode("utf-16" if is_utf16(content) else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise SourceError(
-            _("The table {file} is not UTF-8: byte 0x{byte:02x} in line {line}.").format(
-                file=file, byte=error.object[error.start], line=line
-            ),
-            hint=_(
-                "Save it as UTF-8 (in a spreadsheet: 'CSV UTF-8'), so that no letter in a path or label is guessed."
-            ),
-        ) from error
-
-
-def is_utf16(content: bytes) -> bool:
-    """Return whether a text begins with the mark of UTF-16, as spreadsheets write it ('Unicode text')."""
-    return content.startswith((b"\xff\xfe", b"\xfe\xff"))
-
-
-def _require_text(file: Path, content: bytes) -> None:
-    """Raise where a file is something else than its name says; the first bytes tell."""
-    head = content[:200].lstrip().lower()
-    if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        found, hint = _("a spreadsheet or an archive"), _("Save it as 'CSV UTF-8' from the spreadsheet, or unpack it.")
-    elif content.startswith(b"\x1f\x8b"):
-        found, hint = _("compressed (gzip)"), _("Unpack it first: gunzip FILE.")
-    elif head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        found = _("a web page or XML")
-        hint = _("The download may have given a page that asks to log in: download the file again.")
-    elif head.startswith(b"version https://git-lfs"):
-        found, hint = _("a pointer of Git LFS, not the file itself"), _("Fetch the file: git lfs pull")
-    elif b"\0" in content[:1000] and not is_utf16(content):
-        found, hint = _("not text"), _("Save it as CSV in UTF-8.")
-    else:
-        return
-    raise SourceError(_("The table {file} is {found}.").format(file=file, found=found), hint=hint)
-
-
 def _read_delimited(file: Path) -> Cells:
-    text = read_text(file)
-    given = re.match(r"sep=(.)\r?\n", text)  # Excel's own way to name the delimiter
-    lines = io.StringIO(text[given.end() :] if given else text, newline="")
-    delimiter = given[1] if given else _delimiter(lines, words=file.suffix.lower() in (".txt", ".lst"))
-    lines.seek(0)
-    if delimiter == " " and (pairs := _names_and_labels(lines.getvalue().splitlines())):
-        return _of_rows(file, pairs, delimiter)
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter == " ")
-    _require_no_pixels(file, lines.readline().split(delimiter))
-    lines.seek(0)
-    try:
-        rows = [row for row in reader if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise SourceError(
-            _("{file} cannot be read as a table: {error} (line {line}).").format(
-                file=file, error=error, line=reader.line_num
-            ),
-            hint=_("Save it again as CSV in UTF-8, with quotes around cells that hold delimiters."),
-        ) from error
-    return _of_rows(file, _without_title(rows), delimiter)
+    text = TextFile(file)
+    sample = list(islice(text, _SAMPLE + 1))
+    given = re.fullmatch(r"sep=(.)\r?\n", sample[0]) if sample else None  # Excel's own way to name the delimiter
+    skipped = 1 if given else 0
+    sample = sample[skipped:]
+    delimiter = given[1] if given else _delimiter(sample, words=file.suffix.lower() in (".txt", ".lst"))
+    if delimiter == " " and (pairs := _names_and_labels(text)):
+        return _of_rows(file, iter(pairs), delimiter, text.encoding)
+    _require_no_pixels(file, sample[0].split(delimiter) if sample else [])
+    rows = CsvRows(file, islice(text, skipped, None), delimiter, 1 + skipped)
+    return _of_rows(file, rows, delimiter, text.encoding)
 
 
 def _require_no_pixels(file: Path, names: list[str]) -> None:
@@ -155,36 +96,7 @@ def _require_no_pixels(file: Path, names: list[str]) -> None:
         )
 
 
-def _of_rows(file: Path, rows: list[list[str]], delimiter: str) -> Cells:
-    """Return rows as a table of which the first may hold the names; a row that is short gets empty cells."""
-    names = [name.strip() for name in rows[0]] if rows else []
-    body, width = rows[1:], len(names)
-    overfull = {i: len(row) for i, row in enumerate(body) if len(row) > width and any(c.strip() for c in row[width:])}
-    if 2 * len(overfull) > len(body):
-        raise SourceError(
-            _("Most rows of {file} have more cells than its first line: {count} instead of {width}.").format(
-                file=file, count=next(iter(overfull.values())), width=width
-            ),
-            hint=_("Put quotes around cells that hold the delimiter '{delimiter}', and name every column.").format(
-                delimiter=delimiter
-            ),
-        )
-    columns = [[row[i] if i < len(row) else "" for row in body] for i in range(width)]
-    with file.open("rb") as opened:
-        encoding = "UTF-16" if is_utf16(opened.read(2)) else ""
-    return Cells(names, columns, may_lack_header=True, overfull=overfull, encoding=encoding)
-
-
-def _without_title(rows: list[list[str]]) -> list[list[str]]:
-    """Return rows without a title or a comment above the line with the names of columns."""
-    if len(rows) < 2 or not rows[0][0].strip() or any(cell.strip() for cell in rows[0][1:]):
-        return rows
-    title, names = Column(0, rows[0][0], ()), [Column(i, name, ()) for i, name in enumerate(rows[1])]
-    is_header = len(names) > 1 and any(one.is_called_path or one.is_called_label for one in names)
-    return rows[1:] if is_header and not title.is_called_path else rows
-
-
-def _names_and_labels(lines: list[str]) -> list[list[str]]:
+@@OF@@def _names_and_labels(lines: list[str]) -> list[list[str]]:
     """Return lines of a picture's name and a label, where blanks may stand in both; nothing where they are not such."""
     found = [_NAME_AND_LABEL.fullmatch(line.strip()) for line in lines if line.strip()]
     return [[match[1], match[2]] for match in found if match] if all(found) else []
