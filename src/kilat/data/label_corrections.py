@@ -8,18 +8,19 @@
 """
 
 import csv
-import io
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from kilat.data.catalog import Entry, Picture, Source
 from kilat.data.labels import normalize_label
-from kilat.data.table.rows import read_text
+from kilat.data.table.csv_rows import CsvRows
+from kilat.data.table.text_file import TextFile
 from kilat.errors import SourceError, nearest
 from kilat.locale import _, ngettext
 from kilat.locale.lists import listed
@@ -133,16 +134,9 @@ def _read_labels(file: Path) -> dict[str, str]:
 
 def _cells(file: Path) -> Iterable[tuple[str, str]]:
     """Yield path and correct label of every row, without the spaces around them."""
-    text = read_text(file)
-    header = text.partition("\n")[0]
+    text = TextFile(file)
+    header = next(iter(text), "").rstrip("\r\n")
     delimiter = max(",;\t", key=lambda mark: sum(name in (PATH, CORRECT) for name in _names(header, mark)))
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-    except csv.Error as error:
-        raise SourceError(
-            _("{file} cannot be read as a table: {error}.").format(file=file, error=error),
-            hint=_("Save it again as CSV in UTF-8."),
-        ) from error
     names = _names(header, delimiter)
     for wanted in (PATH, CORRECT):
         if wanted not in names:
@@ -150,13 +144,13 @@ def _cells(file: Path) -> Iterable[tuple[str, str]]:
             if names:
                 message = _("{file} has no column '{column}'. Its columns: {names}.")
             raise SourceError(
-                message.format(file=file, column=wanted, names=", ".join(map(repr, names))),
+                message.format(file=file, column=wanted, names=listed([repr(name) for name in names], 12)),
                 hint=_(
                     "It needs the columns '{path}' and '{correct}', as in the suspects.csv that kilat writes."
                 ).format(path=PATH, correct=CORRECT),
             )
     columns = names.index(PATH), names.index(CORRECT)
-    for cells in rows[1:]:
+    for cells in islice(CsvRows(file, text, delimiter), 1, None):
         path, label = (cells[column].strip() if column < len(cells) else "" for column in columns)
         yield path, label
 

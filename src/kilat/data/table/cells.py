@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 
@@ -26,6 +26,8 @@ class Cells:
         overfull: rows that have more cells than there are columns, each with how many.
         embedded: the columns that hold pictures, by number.
         encoding: how the text was encoded, where that is not UTF-8.
+        has_title: whether a line above the names of the columns was left out.
+        blank_rows: how many rows were left out since nothing stands in their cells.
         shards: how many files were read as one table, and how many there should be; None where it is one file.
     """
 
@@ -36,6 +38,8 @@ class Cells:
     overfull: dict[int, int] = field(default_factory=dict)
     embedded: dict[int, Embedded] = field(default_factory=dict)
     encoding: str = ""
+    has_title: bool = False
+    blank_rows: int = 0
     shards: tuple[int, int] | None = None
 
     def __len__(self) -> int:
@@ -46,7 +50,7 @@ class Cells:
         columns = [[name, *cells] for name, cells in zip(self.names, self.columns, strict=True)]
         overfull = {row + 1: count for row, count in self.overfull.items()}
         names = [str(number) for number in range(1, len(columns) + 1)]
-        return Cells(names, columns, has_header=False, overfull=overfull, encoding=self.encoding)
+        return replace(self, names=names, columns=columns, has_header=False, may_lack_header=False, overfull=overfull)
 
 
 def cell_text(value: Any) -> str:

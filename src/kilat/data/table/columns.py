@@ -11,8 +11,8 @@ from kilat.data.table.column import TRUE, Column, fold, names_picture
 from kilat.data.table.path_matching import PathMatcher
 from kilat.errors import SourceError, nearest
 from kilat.locale import _
+from kilat.locale.escapes import shell_word
 from kilat.locale.lists import listed
-from kilat.locale.visible import shell_word
 
 _EXCLUSIVE = 0.6
 """The share of rows with one yes alone, from which on columns of yes and no are one for each label."""

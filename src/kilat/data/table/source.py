@@ -24,9 +24,9 @@ from kilat.data.table.reading_notes import nearest_miss, table_notes
 from kilat.data.table.rows import read_cells
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _
+from kilat.locale.escapes import shell_word
 from kilat.locale.lists import listed
 from kilat.locale.refusals import Refusal
-from kilat.locale.visible import shell_word
 
 
 class TableSource:
