@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher, get_close_matches
 
 from kilat.locale import _
+from kilat.locale.escapes import Shown, shown
 from kilat.locale.excerpt import excerpt, shortened
 from kilat.locale.refusals import Refusal
-from kilat.locale.visible import Shown, shown
 
 _COMPARED_CHARACTERS = 200
 """Longer names are nobody's slip of the pen, and comparing two of them takes time that grows with both."""
@@ -20,7 +20,7 @@ _LISTED = 12
 class KilatError(Exception):
     """An error that is shown to the user as sentences, without a traceback.
 
-    What is neither a sentence of kilat nor made of such (``kilat.locale.visible.Shown``) is escaped, line breaks too.
+    What is neither a sentence of kilat nor made of such (``kilat.locale.escapes.Shown``) is escaped, line breaks too.
 
     Args:
         message: what was given and why it is refused.

@@ -10,10 +10,12 @@ import numpy as np
 
 from kilat.data.decode import decode
 from kilat.data.image_file import read_file
+from kilat.data.picture_failure import picture_failure
 from kilat.errors import PictureError
 from kilat.locale import _
-from kilat.locale.visible import visible
+from kilat.locale.escapes import visible
 from kilat.runtime.array_types import Pixels
+from kilat.runtime.byte_budget import decoded_bytes
 
 ImageLike = str | os.PathLike[str] | bytes | Pixels
 """A picture as a caller has it: a path, the bytes of an image file, or uint8 pixels ``[height, width(, 3)]``."""
@@ -52,10 +54,11 @@ def _image(picture: ImageLike | PictureError) -> str:
         if isinstance(picture, PictureError):
             raise picture
         content = picture if isinstance(picture, bytes | np.ndarray) else read_file(os.fspath(picture))
-        image, _size = decode(content, shrink_to=SIDE)
-    except PictureError as error:
-        return f"<small>{escape(str(error))}</small>"
-    image.thumbnail((SIDE, SIDE))
+        with decoded_bytes.hold():
+            image, _size = decode(content, shrink_to=SIDE)
+            image.thumbnail((SIDE, SIDE))
+    except Exception as error:  # noqa: BLE001 - whatever comes of one picture is that picture's refusal
+        return f"<small>{escape(str(picture_failure(error)))}</small>"
     scale = SIDE / max(image.size)
     file = io.BytesIO()
     if scale > 1:

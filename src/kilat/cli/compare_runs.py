@@ -11,7 +11,7 @@ from kilat.cli.options import Json
 from kilat.cli.terminal import linked, say, wrapped
 from kilat.cli.verb import verb
 from kilat.locale import N_, _, localized, ngettext
-from kilat.locale.visible import visible
+from kilat.locale.escapes import visible
 
 if TYPE_CHECKING:
     from kilat.report.run_comparison import ComparedPair, RunComparison

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from kilat.cli.show import classes, glossary_command, pictures, print_names
 from kilat.cli.terminal import linked, say, wrapped
 from kilat.locale import _, ngettext
+from kilat.locale.escapes import shell_command
 from kilat.locale.notes import Note
-from kilat.locale.visible import shell_command
 
 if TYPE_CHECKING:
     from kilat.data.reading import Reading

@@ -6,7 +6,7 @@ from typing import Any
 
 from kilat.cli.terminal import say_aside
 from kilat.locale import N_, _
-from kilat.locale.visible import Shown
+from kilat.locale.escapes import Shown
 
 HELP_WORDS = (
     N_("default: {default}"), N_("required"), N_("Show this message and exit."),

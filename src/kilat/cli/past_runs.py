@@ -11,7 +11,7 @@ from kilat.cli.options import Json
 from kilat.cli.terminal import is_terminal, say
 from kilat.cli.verb import verb
 from kilat.locale import N_, _, ngettext
-from kilat.locale.visible import visible
+from kilat.locale.escapes import visible
 
 if TYPE_CHECKING:
     from kilat.verbs.runs import FinishedRun, UnfinishedRun
@@ -88,5 +88,10 @@ def _fitted(text: str, width: int) -> str:
 def _unfinished(run: "UnfinishedRun") -> str:
     some = ngettext("after {count} epoch", "after {count} epochs", run.epochs)
     after = some if run.epochs else _("before its first epoch ended")
-    sentence = _("{folder}: not finished ({after}). Unless it still trains, go on with it: {resume}")
-    return sentence.format(folder=run.folder, after=after.format(count=run.epochs), resume=run.resume)
+    after = after.format(count=run.epochs)
+    if run.holder is not None:
+        return _("{folder}: still trains ({after}; {holder}).").format(
+            folder=run.folder, after=after, holder=run.holder
+        )
+    sentence = _("{folder}: not finished ({after}). Go on with it: {resume}")
+    return sentence.format(folder=run.folder, after=after, resume=run.resume)

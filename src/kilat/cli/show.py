@@ -9,9 +9,9 @@ from typing import Any
 
 from kilat.cli.terminal import linked, say, say_aside, wrapped
 from kilat.locale import _, localized, ngettext
+from kilat.locale.escapes import shell_command, visible
 from kilat.locale.lists import listed
 from kilat.locale.notes import Note
-from kilat.locale.visible import shell_command, visible
 from kilat.runtime import progress_bars
 from kilat.runtime.progress import Progress, silent
 

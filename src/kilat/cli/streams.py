@@ -16,8 +16,8 @@ from typing import Any
 
 from kilat.cli.terminal import say_aside
 from kilat.locale import _
+from kilat.locale.escapes import Shown, visible
 from kilat.locale.system_errors import system_reason
-from kilat.locale.visible import Shown, visible
 
 _NAMES = ("stdin", "stdout", "stderr")
 

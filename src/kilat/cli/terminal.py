@@ -1,7 +1,7 @@
 """What the program writes: lines without what no terminal should get, wrapped to its width; paths that a click opens.
 
 Everything that is printed goes through here, so that no call can forget it: what is not a sentence of kilat's own
-counts as foreign, and every line break in it is escaped as well (``kilat.locale.visible``).
+counts as foreign, and every line break in it is escaped as well (``kilat.locale.escapes``).
 """
 
 import os
@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-from kilat.locale.visible import Shown, shell_word, shown
+from kilat.locale.escapes import Shown, shell_word, shown
 
 _WIDEST = 100
 """Columns; longer lines are hard to read, however wide the terminal is."""

@@ -20,7 +20,7 @@ from kilat.cli.language import complete_language
 from kilat.cli.terminal import say
 from kilat.errors import RecipeError
 from kilat.locale import N_, _
-from kilat.locale.visible import shell_command
+from kilat.locale.escapes import shell_command
 
 F = TypeVar("F", bound=Callable[..., None])
 

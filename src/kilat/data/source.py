@@ -62,7 +62,7 @@ from kilat.data.table.rows import TABLES, hint_for_other_table
 from kilat.data.table.source import TableSource
 from kilat.errors import SourceError, nearest
 from kilat.locale import _, ngettext
-from kilat.locale.visible import shell_word
+from kilat.locale.escapes import shell_word
 from kilat.runtime.progress import Advance, ignore
 
 __all__ = [

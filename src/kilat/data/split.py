@@ -17,10 +17,10 @@ from kilat.data.catalog import Catalog
 from kilat.data.draw import content_position, draw_share
 from kilat.errors import SourceError
 from kilat.locale import _, ngettext
+from kilat.locale.escapes import Shown
 from kilat.locale.lists import listed
 from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
-from kilat.locale.visible import Shown
 
 _DUPLICATE_RANK = {"test": 0, "calibration": 1, "validation": 2, "train": 3, "": 3}
 

@@ -15,8 +15,8 @@ from kilat.learn.device import training_device
 from kilat.learn.frozen import Extracted
 from kilat.learn.small_network import is_small
 from kilat.locale import _
+from kilat.locale.escapes import shell_command
 from kilat.locale.notes import Note
-from kilat.locale.visible import shell_command
 from kilat.recipe import Recipe
 from kilat.runtime.cores import available_cores
 from kilat.runtime.progress import Progress

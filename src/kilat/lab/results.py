@@ -14,7 +14,7 @@ from kilat.lab.answers import Dropped, Failure, LabAnswers, Trial
 from kilat.lab.lab_folder import PAGE, RESULTS, WINNER, LabFolder, PlannedVariant
 from kilat.lab.machine import describe_machine
 from kilat.locale import _
-from kilat.locale.visible import Shown
+from kilat.locale.escapes import Shown
 from kilat.report import lab_page
 from kilat.report.lab_results import LabResults
 from kilat.report.pictures import SMALL, make_thumbnails

@@ -13,8 +13,8 @@ import yaml
 from kilat import recipe as recipes
 from kilat.errors import KilatError, RecipeError
 from kilat.locale import N_, _, ngettext
+from kilat.locale.escapes import Shown, shell_word
 from kilat.locale.lists import listed
-from kilat.locale.visible import Shown, shell_word
 from kilat.recipe import Recipe, RecipeLike
 from kilat.recipe.words.instead import as_yaml
 

@@ -5,7 +5,7 @@ settled when a module is imported. What is written down before anybody reads it 
 (``kilat.locale.notes``, ``kilat.locale.refusals``). Numbers that are filled into a sentence are written as its
 language writes them; one that stands alone passes through ``localized``, a date through ``date``. What programs read
 (JSON, CSV, recipes, commands) does neither. Text that is filled in is foreign, so that what no terminal should get is
-escaped (``kilat.locale.visible``).
+escaped (``kilat.locale.escapes``).
 
 Stands on nothing.
 """
@@ -17,8 +17,8 @@ from numbers import Number
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kilat.locale.escapes import Shown, visible
 from kilat.locale.marks import N_
-from kilat.locale.visible import Shown, visible
 
 if TYPE_CHECKING:
     import datetime as dt

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
-from kilat.locale.visible import visible
+from kilat.locale.escapes import visible
 
 MOST_CHARACTERS = 80
 

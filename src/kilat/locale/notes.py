@@ -11,6 +11,7 @@ from typing import Any
 from kilat.locale import _, localized, ngettext
 from kilat.locale.comparison_sentences import COMPARISONS
 from kilat.locale.diagnosis_sentences import DIAGNOSES
+from kilat.locale.escapes import Shown
 from kilat.locale.file_sentences import FILES
 from kilat.locale.lab_sentences import LABS
 from kilat.locale.layer_sentences import LAYERS
@@ -19,7 +20,6 @@ from kilat.locale.note_sentences import NOTES
 from kilat.locale.phrases import phrases
 from kilat.locale.refusals import refusal_hint, refusal_sentence
 from kilat.locale.system_errors import system_reason
-from kilat.locale.visible import Shown
 
 _SENTENCES = NOTES | LAYERS | DIAGNOSES | COMPARISONS | FILES | LABS
 

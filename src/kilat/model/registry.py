@@ -18,8 +18,8 @@ from kilat.errors import BackboneError, MissingExtra, RunError, nearest
 from kilat.features import lite
 from kilat.features.weights import weights_file
 from kilat.locale import _, localized
+from kilat.locale.escapes import Shown
 from kilat.locale.notes import Note
-from kilat.locale.visible import Shown
 from kilat.runtime.extras import has_torch
 from kilat.runtime.files import cache_home, write_file
 from kilat.runtime.progress import Advance, ignore

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from kilat.errors import RecipeError, nearest
 from kilat.locale import _
+from kilat.locale.escapes import Shown
 from kilat.locale.excerpt import shortened
 from kilat.locale.system_errors import system_reason
-from kilat.locale.visible import Shown
 from kilat.recipe.overrides import apply_overrides, sections_that_count, unfreezes
 from kilat.recipe.problems import Problem, problems_of
 from kilat.recipe.sections import Recipe

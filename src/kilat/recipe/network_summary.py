@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from kilat.locale import _, localized
-from kilat.locale.visible import Shown
+from kilat.locale.escapes import Shown
 
 _KERAS = {
     "conv": "Conv2D", "depthwise_conv": "DepthwiseConv2D", "dense": "Dense", "batch_norm": "BatchNormalization",

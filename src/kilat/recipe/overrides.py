@@ -5,8 +5,8 @@ from typing import Any
 
 from kilat.errors import nearest
 from kilat.locale import N_, _
+from kilat.locale.escapes import shell_word
 from kilat.locale.excerpt import shortened
-from kilat.locale.visible import shell_word
 from kilat.recipe.fit import Fit
 from kilat.recipe.network import Network, kind_of
 from kilat.recipe.option_tree import is_null, is_option, option_paths

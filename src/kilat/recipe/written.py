@@ -11,8 +11,8 @@ import yaml
 
 from kilat.errors import RecipeError
 from kilat.locale import N_, _
+from kilat.locale.escapes import Shown, visible
 from kilat.locale.excerpt import shortened
-from kilat.locale.visible import Shown, visible
 from kilat.recipe.size_limits import MAX_DEPTH, MAX_TEXT, MAX_VALUES, too_large_number
 
 Path = tuple[str, ...]

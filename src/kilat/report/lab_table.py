@@ -3,7 +3,7 @@
 import itertools
 
 from kilat.locale import _, localized
-from kilat.locale.visible import visible
+from kilat.locale.escapes import visible
 from kilat.report.lab_content import needs_briefly, p_value, points
 from kilat.report.lab_results import LabResults, VariantResult
 from kilat.report.template import percent

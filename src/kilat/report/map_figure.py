@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from kilat.check.finding import Finding
 from kilat.locale import _, ngettext
-from kilat.locale.visible import visible
+from kilat.locale.escapes import visible
 from kilat.report.palette import MAP_COLOURS
 from kilat.report.picture_map import HIGHEST, TILE, TILES_A_ROW, WIDTH, Marks, PictureMap
 from kilat.report.svg_canvas import shorten, text_width

@@ -8,7 +8,7 @@ from itertools import groupby
 from markupsafe import Markup, escape
 
 from kilat.locale import _
-from kilat.locale.visible import visible
+from kilat.locale.escapes import visible
 from kilat.recipe.network_summary import Row
 from kilat.report.svg_canvas import FULL, text_width
 

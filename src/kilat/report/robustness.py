@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from kilat.evaluate.corruptions import GROUPS, SEVERITIES
 from kilat.locale import _, localized
-from kilat.locale.visible import Shown
+from kilat.locale.escapes import Shown
 from kilat.report.svg_canvas import (
     ACCENT,
     MUTED,

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from numpy.typing import ArrayLike
 
 from kilat.locale import localized
-from kilat.locale.visible import visible
+from kilat.locale.escapes import visible
 from kilat.report.palette import DAY, LAYER_COLOURS
 from kilat.runtime.array_types import Doubles
 

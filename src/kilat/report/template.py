@@ -14,8 +14,8 @@ from jinja2 import Environment, FileSystemLoader, Undefined
 from markupsafe import Markup
 
 from kilat.locale import _, language, localized, ngettext
+from kilat.locale.escapes import visible
 from kilat.locale.glossary import GLOSSARY, find_terms
-from kilat.locale.visible import visible
 from kilat.report import palette
 from kilat.report.svg_canvas import shorten
 

@@ -2,7 +2,7 @@
 
 A room below is handed a ``Progress`` and writes ``with progress.stage(_("Extracting features")) as stage:``. It never
 prints. What it reports goes to a ``Renderer``: bars in a terminal, plain lines in a pipe, a table in a notebook
-(``progress_bars``), or nothing. What is foreign in it is escaped (``kilat.locale.visible``).
+(``progress_bars``), or nothing. What is foreign in it is escaped (``kilat.locale.escapes``).
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
 
-from kilat.locale.visible import shown
+from kilat.locale.escapes import shown
 
 Unit = Literal["pictures", "bytes", "steps", "networks", "trials"]
 """What a stage counts."""

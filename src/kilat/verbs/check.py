@@ -24,8 +24,8 @@ from kilat.learn.learned import Learned, SplitLogits
 from kilat.learn.time_budget import UNLIMITED, TimeBudget
 from kilat.learn.uncertainty import Uncertainty, fit_uncertainty
 from kilat.locale import _
+from kilat.locale.escapes import shell_word
 from kilat.locale.notes import Note
-from kilat.locale.visible import shell_word
 from kilat.recipe import Recipe
 from kilat.report import check_page
 from kilat.report.findings import read_and_show
@@ -134,6 +134,7 @@ def check(  # noqa: PLR0913 - a choice each
     timer, begun = Timer(), request.now()
     recipe = recipes.load(recipe, overrides)
     reading = Reading.of(path_column, label_column, split_column, images, class_from)
+    run_folder.require_place(Path(out), name)
     with progress_bars.show(progress) as shown, interruption.explained(keeps_features=True):
         source = open_data(data, labels, root, shown, reading=reading)
         with run_folder.new_folder(Path(out), name or source.name) as folder:

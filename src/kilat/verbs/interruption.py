@@ -1,10 +1,12 @@
-"""What is kept of work that Ctrl-C or SIGTERM ends, and what goes on with it."""
+"""What is kept of work that Ctrl-C, SIGTERM or a full disk ends, and what goes on with it."""
 
 import contextlib
 import signal
 from collections.abc import Callable, Iterator
 
 from kilat.locale import _
+from kilat.locale.escapes import Shown
+from kilat.runtime.files import UnwritableError
 from kilat.runtime.signals import Stopped, Terminated
 
 
@@ -12,7 +14,7 @@ from kilat.runtime.signals import Stopped, Terminated
 def explained(
     *, keeps_features: bool, resume: Callable[[], str] = lambda: "", of_trials: bool = False
 ) -> Iterator[None]:
-    """Say what is kept, where the block is interrupted.
+    """Say what is kept, where the block is interrupted, or cannot write what it did.
 
     Args:
         keeps_features: whether the block extracts features, which the next run finds again.
@@ -21,12 +23,16 @@ def explained(
 
     Raises:
         Stopped: there is such a command.
+        UnwritableError: something could not be written; its hint has the command.
         KeyboardInterrupt: there is none; a note (PEP 678) says what is kept nevertheless.
     """
     try:
         yield
     except Stopped as stopped:
         raise Stopped(stopped.number, hint=_go_on(resume())) from None
+    except UnwritableError as error:
+        hints = [error.hint, *map(_go_on, filter(None, [resume()]))]
+        raise UnwritableError(error.message, hint=Shown("\n").join(filter(None, hints))) from error
     except KeyboardInterrupt as interrupt:
         if command := resume():
             number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT

@@ -11,7 +11,7 @@ from kilat.bundle.predictor import Classifier, load
 from kilat.errors import RunError
 from kilat.learn.metrics import Metrics
 from kilat.locale import _, ngettext
-from kilat.locale.visible import visible
+from kilat.locale.escapes import visible
 from kilat.recipe import Recipe
 from kilat.report import confusion_matrix, page
 from kilat.report.svg_canvas import standalone
@@ -43,7 +43,9 @@ class Run:
         if not (run.folder / run_folder.METRICS).is_file():
             begun = (run.folder / run_folder.START).is_file()
             hint = _("Give a folder such as runs/flowers.")
-            if begun:
+            if holder := run_folder.holder(run.folder):
+                hint = _("It still trains ({holder}); wait until it is done.").format(holder=holder)
+            elif begun:
                 command = run_folder.Start.read(run.folder).resume_command(run.folder)
                 hint = _("Go on with it: {command}").format(command=command)
             raise RunError(

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,10 +16,11 @@ from kilat.data.reading import Reading
 from kilat.errors import KilatError, RunError
 from kilat.learn.metrics import Metrics
 from kilat.locale import _
+from kilat.locale.escapes import shell_command, shell_word
 from kilat.locale.system_errors import system_reason
-from kilat.locale.visible import shell_command, shell_word
 from kilat.runtime.csv_tables import to_csv, unquoted
-from kilat.runtime.files import write_file, write_json
+from kilat.runtime.file_lock import HeldError, Holder, file_lock, holder_of
+from kilat.runtime.files import require_folder, write_file, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +34,14 @@ MODEL, REPORT, METRICS = "model.onnx", "report.html", "metrics.json"
 RECIPE, CATALOG, PREDICTIONS = "recipe.yaml", "catalog.csv", "predictions.csv"
 START, HISTORY, LAYERS, CHECKPOINTS = "run.json", "history.csv", "layers.csv", "checkpoints"
 SUSPECTS, CHECK, ILLUSTRATIONS = "suspects.csv", "check.html", "report.json"
+LOCK = ".lock"
+"""The file that stands for a folder while a process works in it; it is gone afterwards."""
+
+_LONGEST_NAME = 255
+"""Bytes of a folder's name."""
+
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
+"""Names that stand for devices on Windows, whatever follows behind a dot."""
 
 Row = dict[str, float]
 D = TypeVar("D", bound=BaseModel)
@@ -265,14 +275,30 @@ def _read_document(kind: type[D], path: Path) -> D:
         raise RunError(sentence.format(path=path, where=where)) from None
 
 
-def has_checkpoints(folder: Path) -> bool:
-    """Return whether the training of a run can be gone on with."""
-    return any((folder / CHECKPOINTS).glob("*.json"))
+def is_worth_keeping(folder: Path) -> bool:
+    """Return whether a run that did not end left something to go on from: a checkpoint, or its model."""
+    return any((folder / CHECKPOINTS).glob("*.json")) or (folder / MODEL).is_file()
+
+
+def require_place(runs: Path, name: str | None = None) -> None:
+    """Refuse a place where no folder of a run can be made, before the work for it begins.
+
+    Args:
+        runs: the folder to make it in.
+        name: of the run; None where that follows from the data.
+
+    Raises:
+        RecipeError: no folder can be made there.
+        RunError: the name is too long.
+    """
+    require_folder(runs)
+    if name and len(os.fsencode(_folder_name(name))) > _LONGEST_NAME:
+        raise _unmakeable(runs / _folder_name(name), "file name too long")
 
 
 @contextlib.contextmanager
-def new_folder(runs: Path, name: str, keep: Callable[[Path], bool] = has_checkpoints) -> Iterator[Path]:
-    """Yield a fresh folder for a run; where the name is taken, the next free number is added.
+def new_folder(runs: Path, name: str, keep: Callable[[Path], bool] = is_worth_keeping) -> Iterator[Path]:
+    """Yield a fresh folder for a run, held; where the name is taken, the next free number is added.
 
     The folder is removed again if the run does not come to its end, unless it has something to go on from.
 
@@ -284,19 +310,54 @@ def new_folder(runs: Path, name: str, keep: Callable[[Path], bool] = has_checkpo
     Raises:
         RunError: the folder cannot be made.
     """
-    folder = _claim(runs, re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run")
-    try:
-        yield folder
-    except BaseException:
-        if not keep(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+    folder = _claim(runs, _folder_name(name))
+    with hold(folder):
+        try:
+            yield folder
+        except BaseException:
+            if not keep(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+@contextlib.contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep other processes from working in the folder of a run, or of a lab, while the block lasts.
+
+    Raises:
+        KilatError: one of them does.
+        RunError: the folder cannot be written to.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(folder / LOCK, wait=False))
+        except HeldError as error:
+            raise KilatError(
+                _("{folder} is in use: {holder} works in it.").format(folder=folder, holder=error.holder),
+                hint=_("Wait until it is done, or stop it."),
+            ) from None
+        except OSError as error:
+            raise RunError(
+                _("{path} cannot be written: {reason}.").format(path=folder / LOCK, reason=system_reason(error))
+            ) from error
+        yield
+
+
+def holder(folder: Path) -> Holder | None:
+    """Return which process works in the folder of a run now; None where none does."""
+    return holder_of(folder / LOCK)
+
+
+def _folder_name(name: str) -> str:
+    """Return what a folder is called for a name: letters, digits, dots and hyphens, which every system takes."""
+    plain = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
+    return f"run-{plain}" if plain.partition(".")[0].lower() in _RESERVED else plain
 
 
 def _claim(runs: Path, name: str) -> Path:
     number = 1
     while True:
-        folder = runs / (name if number == 1 else f"{name}-{number}")
+        folder = runs / (name if number == 1 else _numbered(name, number))
         try:
             folder.mkdir(parents=True)
             return folder
@@ -305,6 +366,15 @@ def _claim(runs: Path, name: str) -> Path:
                 raise RunError(_("{runs} is not a folder, so no run can be kept in it.").format(runs=runs)) from None
             number += 1
         except OSError as error:
-            raise RunError(
-                _("{folder} cannot be made: {reason}.").format(folder=folder, reason=system_reason(error))
-            ) from error
+            raise _unmakeable(folder, error) from error
+
+
+def _numbered(name: str, number: int) -> str:
+    """Return a name with a number, shortened where it would be too long with it."""
+    suffix = f"-{number}"
+    shortened = os.fsencode(name)[: _LONGEST_NAME - len(suffix)].decode("utf-8", "ignore")
+    return shortened + suffix
+
+
+def _unmakeable(folder: Path, reason: OSError | str) -> RunError:
+    return RunError(_("{folder} cannot be made: {reason}.").format(folder=folder, reason=system_reason(reason)))

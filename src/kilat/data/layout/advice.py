@@ -15,8 +15,8 @@ from kilat.data.layout.tree import is_table
 from kilat.data.table.rows import hint_for_other_table
 from kilat.errors import SourceError
 from kilat.locale import _, ngettext
+from kilat.locale.escapes import shell_word
 from kilat.locale.lists import listed
-from kilat.locale.visible import shell_word
 
 OpenTable = Callable[[str], Source]
 

@@ -7,7 +7,7 @@ from kilat.data.layout.layout import Layout
 from kilat.data.layout.roots import ANNOTATION, Problem
 from kilat.errors import SourceError
 from kilat.locale import N_, _, ngettext
-from kilat.locale.visible import Shown, shell_word
+from kilat.locale.escapes import Shown, shell_word
 
 _FLAT = {
     "flat_splits": N_("{place} holds {folders}, named like a split, but there are no class folders in them."),

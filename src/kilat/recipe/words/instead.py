@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 
 from kilat.locale import _
+from kilat.locale.escapes import shell_word
 from kilat.locale.excerpt import excerpt
-from kilat.locale.visible import shell_word
 from kilat.recipe.problems import Problem
 from kilat.recipe.size_limits import too_large_number
 from kilat.recipe.words.translate import Change, is_in_place_of_one

@@ -6,12 +6,18 @@ Each of them is shown as an escape sequence, as Python and shells write it. Lett
 their parts, stay as they are. A backslash does too: what is shown is for people; programs read JSON.
 """
 
+import re
 import shlex
 import unicodedata
 from collections.abc import Iterable
 
 MOST_MARKS = 6
 """Marks above or below one letter; more of them (up to four are in use) would cover the lines around it."""
+
+_PLAIN = re.compile(
+    "[ -~\xa0-\xac\xae-\u02ff\u0370-\u0482\u048a-\u052f\u2010-\u2027\u2030-\u205e\u2190-\u27ff\u3041-\u3096\u309b-\u30ff\u4e00-\u9fff]*"
+)
+"""Letters and signs that are all seen, of the alphabets and syllabaries of which most text is."""
 
 _BREAKING = frozenset(("Cc", "Cs", "Zl", "Zp"))
 """Categories of Unicode: control characters, halves of surrogate pairs, line and paragraph separators."""
@@ -47,7 +53,7 @@ def shown(text: str) -> Shown:
 
 def visible(text: str) -> str:
     """Return a foreign text with escape sequences for what moves, turns, hides or breaks what a terminal shows."""
-    if text.isascii() and text.isprintable():
+    if _PLAIN.fullmatch(text):
         return str(text)
     parts, marks = [], 0
     for index, sign in enumerate(text):
