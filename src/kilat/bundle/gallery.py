@@ -50,15 +50,15 @@ def _image(picture: ImageLike | PictureError) -> str:
     """Return a picture as an element of HTML, or in words why there is none."""
     if isinstance(picture, str) and not picture:  # it came as bytes or pixels, which are gone
         return ""
+    if isinstance(picture, PictureError):
+        return _refused(picture)
     try:
-        if isinstance(picture, PictureError):
-            raise picture
         content = picture if isinstance(picture, bytes | np.ndarray) else read_file(os.fspath(picture))
         with decoded_bytes.hold():
             image, _size = decode(content, shrink_to=SIDE)
             image.thumbnail((SIDE, SIDE))
     except Exception as error:  # noqa: BLE001 - whatever comes of one picture is that picture's refusal
-        return f"<small>{escape(str(picture_failure(error)))}</small>"
+        return _refused(picture_failure(error))
     scale = SIDE / max(image.size)
     file = io.BytesIO()
     if scale > 1:
@@ -68,3 +68,7 @@ def _image(picture: ImageLike | PictureError) -> str:
     sides = f'width="{round(image.width * scale)}" height="{round(image.height * scale)}"'
     data = base64.b64encode(file.getvalue()).decode("ascii")
     return f'<img alt="" src="data:image/{kind};base64,{data}" {sides} style="image-rendering:pixelated">'
+
+
+def _refused(error: PictureError) -> str:
+    return f"<small>{escape(str(error))}</small>"

@@ -149,7 +149,7 @@ def _logits(probabilities: Floats) -> Doubles:
 def _run(classifier: Classifier, source: Source, rows: Ints) -> list[ModelOutput]:
     try:
         outputs = []
-        for output in classifier.outputs([source.read(int(row)) for row in rows]):
+        for output in classifier.outputs(source.read(int(row)) for row in rows):
             if isinstance(output, PictureError):
                 raise output
             outputs.append(output)

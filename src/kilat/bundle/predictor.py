@@ -28,7 +28,7 @@ from kilat.evaluate.conformal import ConformalSets
 from kilat.locale import _
 from kilat.locale.system_errors import system_reason
 from kilat.runtime.array_types import Flags, Floats, Pixels
-from kilat.runtime.byte_budget import decoded_bytes
+from kilat.runtime.byte_budget import bytes_of, decoded_bytes
 from kilat.runtime.cores import available_cores
 from kilat.runtime.onnx_session import make_session, run
 from kilat.runtime.ordered_map import ordered_map
@@ -216,7 +216,7 @@ class Classifier:
                 self._pool = ThreadPoolExecutor(workers, thread_name_prefix="kilat-predict")
                 self._pool_process = os.getpid()
             pool = self._pool
-        yield from ordered_map(pool, self._run, map(_content, pictures), _bytes_of, _AHEAD * workers)
+        yield from ordered_map(pool, self._run, map(_content, pictures), bytes_of, _AHEAD * workers)
 
     def pixels(self, picture: "Picture") -> Pixels:
         """Return a picture as the file takes it, uint8 ``[1, height, width, 3]``; to be held in ``decoded_bytes``.
@@ -365,9 +365,3 @@ def _content(picture: ImageLike | PictureError) -> "Picture | PictureError":
         return read_file(path)
     except (PictureError, MemoryError) as error:
         return picture_failure(error)
-
-
-def _bytes_of(picture: "Picture | PictureError") -> int:
-    if isinstance(picture, PictureError):
-        return 0
-    return len(picture) if isinstance(picture, bytes) else picture.nbytes

@@ -195,4 +195,6 @@ def content_digest(picture: Picture) -> bytes:
     """Return the SHA-256 of a picture's bytes; of an array, of its shape and values."""
     if isinstance(picture, bytes):
         return hashlib.sha256(picture).digest()
-    return hashlib.sha256(repr(picture.shape).encode() + np.ascontiguousarray(picture).tobytes()).digest()
+    digest = hashlib.sha256(repr(picture.shape).encode())
+    digest.update(np.ascontiguousarray(picture).data)
+    return digest.digest()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kilat.data.image_file import is_address, kind_of_file, printable, read_file
+from kilat.data.picture_failure import picture_failure
 from kilat.data.reading import Reading
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _
@@ -35,9 +36,12 @@ class Unlabelled:
         """Yield every picture, or why it cannot be read, in order."""
         for reader in self.readers:
             try:
-                yield reader()
-            except PictureError as error:
-                yield error
+                picture = reader()
+            except (PictureError, MemoryError) as error:
+                yield picture_failure(error)
+                continue
+            yield picture
+            del picture  # whoever took it may be done with it while the next is read
 
 
 def open_unlabelled(

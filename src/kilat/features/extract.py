@@ -32,6 +32,7 @@ from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
 from kilat.recipe import Resize
 from kilat.runtime.array_types import Flags, Ints
+from kilat.runtime.byte_budget import bytes_of
 from kilat.runtime.cores import available_cores
 from kilat.runtime.ordered_map import ordered_map
 from kilat.runtime.progress import Advance, ignore
@@ -265,7 +266,7 @@ class Extractor:
                     self._count()
                     continue
                 pictures.append((row, picture))
-                size += len(picture) if isinstance(picture, bytes) else picture.nbytes
+                size += bytes_of(picture)
             yield from self._look_up(pictures)
 
     def _look_up(self, pictures: list[tuple[int, Picture]]) -> Iterator[_Job]:
@@ -367,4 +368,4 @@ def _pictures(batch: Sequence[_Job]) -> list[Picture]:
 
 def _bytes_of(batch: Sequence[_Job]) -> int:
     """Return how many bytes of files a batch holds."""
-    return sum(len(one) if isinstance(one, bytes) else one.nbytes for one in _pictures(batch))
+    return sum(map(bytes_of, _pictures(batch)))

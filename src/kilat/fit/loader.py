@@ -22,7 +22,7 @@ from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
 from kilat.recipe import Resize
-from kilat.runtime.byte_budget import ByteBudget
+from kilat.runtime.byte_budget import ByteBudget, bytes_of
 from kilat.runtime.cores import available_cores
 from kilat.runtime.worker_processes import WorkerProcesses, worthwhile_processes
 
@@ -237,7 +237,7 @@ class Streaming:
                 except PictureError as error:
                     raise self._no_longer_readable(row, error.refusal) from error
                 pictures.append(picture)
-                size += len(picture) if isinstance(picture, bytes) else picture.nbytes
+                size += bytes_of(picture)
             _encoded_bytes.take(size)
         return pictures, size
 

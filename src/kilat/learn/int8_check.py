@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -21,8 +21,10 @@ from kilat.features.backbone import Backbone
 from kilat.features.processing import OnnxRunner, Preprocessor
 from kilat.recipe import Resize
 from kilat.runtime.array_types import Floats
+from kilat.runtime.byte_budget import bytes_of
 from kilat.runtime.cores import available_cores
 from kilat.runtime.files import cache_home, write_file
+from kilat.runtime.ordered_map import ordered_map
 
 MOST_NOISE = 0.01
 """The share of a feature's variance over the pictures that int8 may add, on average over the features of a block. That
@@ -51,8 +53,8 @@ def noise_share(fp32: Backbone, int8: Backbone, source: Source, resize: Resize) 
         0 for the same features, 1 for noise as large as what tells the pictures apart; None where too few pictures
         can be read.
     """
-    pictures = _sample(source)
-    what = [fp32.digest, int8.digest, resize, ort.__version__, *(content_digest(one).hex() for one in pictures)]
+    digests = [content_digest(one).hex() for one in _sample(source)]
+    what = [fp32.digest, int8.digest, resize, ort.__version__, *digests]
     key = hashlib.sha256(" ".join(what).encode()).hexdigest()
     path = cache_home() / "backbones" / "int8-noise.json"
     known: dict[str, float] = {}
@@ -60,7 +62,7 @@ def noise_share(fp32: Backbone, int8: Backbone, source: Source, resize: Resize) 
         known = {str(name): float(share) for name, share in json.loads(path.read_bytes()).items()}
     if key in known:
         return known[key]
-    found = _features(pictures, Preprocessor(fp32.size, resize), (OnnxRunner(fp32), OnnxRunner(int8)))
+    found = _features(_sample(source), Preprocessor(fp32.size, resize), (OnnxRunner(fp32), OnnxRunner(int8)))
     if len(found) < PICTURES // 2:
         return None
     known[key] = _worst_share(fp32, *np.stack(found, 1))
@@ -70,17 +72,15 @@ def noise_share(fp32: Backbone, int8: Backbone, source: Source, resize: Resize) 
     return known[key]
 
 
-def _sample(source: Source) -> list[Picture]:
-    """Return some pictures from all over a source that can be read."""
-    pictures = []
+def _sample(source: Source) -> Iterator[Picture]:
+    """Yield some pictures from all over a source that can be read."""
     for index in np.unique(np.linspace(0, len(source.entries) - 1, PICTURES).astype(int)).tolist():
         if not source.entries[index].refused:
-            with contextlib.suppress(PictureError):
-                pictures.append(source.read(index))
-    return pictures
+            with contextlib.suppress(PictureError, MemoryError):
+                yield source.read(index)
 
 
-def _features(pictures: Sequence[Picture], preprocess: Preprocessor, runners: Sequence[OnnxRunner]) -> list[Floats]:
+def _features(pictures: Iterable[Picture], preprocess: Preprocessor, runners: Sequence[OnnxRunner]) -> list[Floats]:
     """Return the features ``[runners, width]`` of every picture that can be decoded."""
 
     def features(picture: Picture) -> list[Floats]:
@@ -90,8 +90,9 @@ def _features(pictures: Sequence[Picture], preprocess: Preprocessor, runners: Se
             return []
         return [np.concatenate([runner(pixels) for runner in runners])]
 
-    with without_warnings(), ThreadPoolExecutor(available_cores()) as pool:
-        return [one for found in pool.map(features, pictures) for one in found]
+    workers = available_cores()
+    with without_warnings(), ThreadPoolExecutor(workers) as pool:
+        return [one for found in ordered_map(pool, features, pictures, bytes_of, workers) for one in found]
 
 
 def _worst_share(backbone: Backbone, expected: Floats, found: Floats) -> float:

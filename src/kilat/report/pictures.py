@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from kilat.data.catalog import Catalog, Picture, Source
 from kilat.data.decode import decode
 from kilat.errors import PictureError
-from kilat.runtime.byte_budget import decoded_bytes
+from kilat.runtime.byte_budget import bytes_of, decoded_bytes
 from kilat.runtime.cores import available_cores
 from kilat.runtime.ordered_map import ordered_map
 
@@ -59,12 +59,6 @@ class _Work(NamedTuple):
     picture: Picture | None
     side: int
 
-    def size(self) -> int:
-        """Return its bytes."""
-        if self.picture is None:
-            return 0
-        return len(self.picture) if isinstance(self.picture, bytes) else self.picture.nbytes
-
 
 def make_thumbnails(source: Source, catalog: Catalog, sides: Mapping[int, int]) -> dict[str, Thumbnail]:
     """Return some pictures made small, by their paths; those that cannot be read any more are missing.
@@ -78,7 +72,8 @@ def make_thumbnails(source: Source, catalog: Catalog, sides: Mapping[int, int]) 
     paths = catalog.table["path"]
     workers = available_cores()
     with ThreadPoolExecutor(workers, thread_name_prefix="kilat-thumbnails") as pool:
-        for row, small in ordered_map(pool, _make_one, _read(source, sides), _Work.size, 2 * workers):
+        works = _read(source, sides)
+        for row, small in ordered_map(pool, _make_one, works, lambda work: bytes_of(work.picture), 2 * workers):
             if small:
                 thumbnails[str(paths.iloc[row])] = small
     return thumbnails

@@ -5,17 +5,21 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from kilat.runtime.memory import available_memory
+import numpy as np
+
+from kilat.runtime.memory import decoding_memory
 
 SMALL = 8 << 20
 """Bytes that are not worth counting: a thread of every core may take as many at once."""
 
-_SHARE = 4
-_MOST = 1 << 30
-
 
 class LeftToParent(Exception):
     """Nothing is wrong: this worker process leaves something to the process that started it."""
+
+
+def bytes_of(content: object) -> int:
+    """Return how many bytes the file or the pixels of a picture take; 0 of what stands in the place of a picture."""
+    return content.nbytes if isinstance(content, np.ndarray) else len(content) if isinstance(content, bytes) else 0
 
 
 class ByteBudget:
@@ -96,5 +100,5 @@ class ByteBudget:
         self._limit, self.is_worker = (lambda: limit), leaves_large
 
 
-decoded_bytes = ByteBudget(lambda: min(available_memory() // _SHARE, _MOST))
+decoded_bytes = ByteBudget(decoding_memory)
 """The budget of decoded pictures: their pixels, and the copies that are made of them."""

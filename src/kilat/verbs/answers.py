@@ -11,6 +11,7 @@ import pandas as pd
 from kilat.bundle.predictor import Classifier, ModelOutput
 from kilat.data.catalog import SPLITS, Catalog, Entry, Picture, PictureRecords, Source, content_digest
 from kilat.data.labels import normalize_label, spelling_key
+from kilat.data.picture_failure import picture_failure
 from kilat.data.picture_formats import count_frames
 from kilat.errors import PictureError
 from kilat.locale.notes import Note
@@ -122,12 +123,13 @@ def classify(classifier: Classifier, source: Source, catalog: Catalog, advance: 
         for row in rows:
             try:
                 picture = source.read(int(row))
-            except PictureError as error:
-                yield error
+            except (PictureError, MemoryError) as error:
+                yield picture_failure(error)
                 continue
             digests[row] = content_digest(picture).hex()
             frames[row] = count_frames(picture) if isinstance(picture, bytes) else 1
             yield picture
+            del picture  # it may be done with while the next is read
 
     for done, (row, output) in enumerate(zip(rows, classifier.outputs(read()), strict=True), 1):
         if isinstance(output, PictureError):

@@ -225,7 +225,7 @@ def _classify(classifier: Classifier, pictures: Unlabelled, advance: Advance) ->
 def _thumbnail(pictures: Unlabelled, position: int) -> Thumbnail | None:
     try:
         return make_thumbnail(pictures.readers[position](), LARGE)
-    except PictureError:
+    except (PictureError, MemoryError):
         return None
 
 

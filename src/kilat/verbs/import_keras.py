@@ -1,5 +1,6 @@
 """The verb ``import``: a saved Keras classifier as one kilat file, compared with Keras itself on real pictures."""
 
+import contextlib
 import hashlib
 import warnings
 from collections.abc import Sequence
@@ -16,10 +17,10 @@ from kilat.bundle.parity import Parity, check_parity, sample_rows
 from kilat.bundle.predictor import Classifier
 from kilat.data.arrays import ArraySource
 from kilat.data.catalog import Source
-from kilat.data.decode import decode
 from kilat.errors import ModelFileError, PictureError, RecipeError, SourceError, nearest
 from kilat.evaluate.calibration import apply_temperature
-from kilat.features.resize_graph import OPSET, Resizer
+from kilat.features.processing import Preprocessor
+from kilat.features.resize_graph import OPSET
 from kilat.learn import metadata
 from kilat.locale import _, ngettext
 from kilat.locale.lists import listed
@@ -29,6 +30,9 @@ from kilat.runtime.array_types import Floats, Ints, Pixels
 from kilat.verbs.pixel_scale import DEFAULT_SCALE, SCALES, Measured, find_labelled, measure_scales
 
 Activation = Literal["softmax", "sigmoid", "linear"]
+
+_MOST_BYTES = 256 << 20
+"""Bytes of pixels that a model is compared on at most."""
 
 
 def import_keras(
@@ -149,19 +153,20 @@ class _Pictures:
         return np.array([row for row, entry in enumerate(self.source.entries) if not entry.refused], np.int64)
 
     def decode(self, rows: Ints) -> tuple[Ints, Pixels]:
-        """Return the rows that can be read, and their pixels, ``[n, size, size, 3]``.
+        """Return the rows that can be read, of which few are taken where they are large, and their pixels.
+
+        Returns:
+            The rows, and pixels ``[n, size, size, 3]``.
 
         Raises:
             SourceError: none can.
         """
-        resizer = Resizer(self.size, self.resize)
+        preprocess = Preprocessor(self.size, self.resize)
+        most = max(1, _MOST_BYTES // (3 * self.size**2))
         pixels: dict[int, Pixels] = {}
-        for row in rows.tolist():
-            try:
-                image, _unused = decode(self.source.read(row), shrink_to=self.size)
-            except PictureError:  # what cannot be read says nothing about the model
-                continue
-            pixels[row] = resizer(np.asarray(image))
+        for row in rows[:: max(1, -(-len(rows) // most))].tolist():
+            with contextlib.suppress(PictureError, MemoryError):  # what cannot be read says nothing about the model
+                pixels[row] = preprocess(self.source.read(row))
         if not pixels:
             raise SourceError(
                 _("None of the pictures in {name} can be read; the model cannot be compared on them.").format(

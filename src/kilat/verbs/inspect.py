@@ -1,5 +1,6 @@
 """What can be looked at before training: a network's layers, its learning rates, and its augmented pictures."""
 
+import contextlib
 import io
 import tempfile
 from dataclasses import replace
@@ -11,12 +12,11 @@ import numpy as np
 from kilat.bundle import layer_table
 from kilat.bundle.predictor import load as load_model
 from kilat.data.catalog import Source
-from kilat.data.decode import decode
 from kilat.data.picture_grid import picture_grid
 from kilat.errors import PictureError, RecipeError, SourceError
 from kilat.features import lite
 from kilat.features.extract import suggested_size
-from kilat.features.resize_graph import Resizer
+from kilat.features.processing import Preprocessor
 from kilat.learn.device import training_device
 from kilat.learn.finetune import prepare_finetuning
 from kilat.learn.network import input_size, read_dataset
@@ -217,14 +217,12 @@ def preview(source: Source, recipe: Recipe) -> tuple[bytes, list[Note]]:
     classes = sorted(set(labels))
     augment, notes = without_unsafe_flips(recipe.augment, classes)
     size = _size_of_pictures(recipe, source)
-    resizer = Resizer(size, recipe.resize)
+    preprocess = Preprocessor(size, recipe.resize)
     firsts = np.sort(np.unique(labels, return_index=True)[1])
     pixels = []
     for row in firsts[np.unique(np.linspace(0, len(firsts) - 1, PREVIEWED).round().astype(int))]:
-        try:
-            pixels.append(resizer(np.asarray(decode(source.read(int(row)), shrink_to=size)[0])))
-        except PictureError:
-            continue
+        with contextlib.suppress(PictureError, MemoryError):
+            pixels.append(preprocess(source.read(int(row))))
     if not pixels:
         raise SourceError(_("None of the pictures for the preview can be read."))
     if augment.is_active:

@@ -7,20 +7,30 @@ square is corrupted at its own size, as in CIFAR-10-C, and enlarged by the model
 """
 
 import functools
-from typing import Any
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
 
 import numpy as np
 
 from kilat.bundle.predictor import Classifier
 from kilat.data.catalog import Picture, Source
 from kilat.data.decode import decode
+from kilat.data.pixel_array import pixel_array
+from kilat.data.resize_bounds import shortened
+from kilat.errors import PictureError
 from kilat.evaluate.corruptions import CORRUPTIONS, GROUPS, SEVERITIES, SIDES, SMALLEST, corrupt, table_side
 from kilat.evaluate.metrics import wilson_interval
 from kilat.features.resize_graph import Resizer
 from kilat.recipe import Resize
 from kilat.runtime.array_types import Flags, Ints, Pixels
-from kilat.runtime.cores import available_cores, parallel_map, single_threaded_blas
+from kilat.runtime.byte_budget import bytes_of, decoded_bytes
+from kilat.runtime.cores import available_cores, single_threaded_blas
+from kilat.runtime.ordered_map import ordered_map
 from kilat.runtime.progress import Advance, ignore
+
+_Item = tuple[int, Picture | None, int]
+"""A row with its picture, None where that cannot be read, and its class."""
 
 LIMIT = 200
 """Pictures that are corrupted unless the caller gives another limit: 76 forward passes each."""
@@ -49,7 +59,8 @@ def measure_robustness(
         advance: called with how many pictures are done.
 
     Returns:
-        - ``n``, and ``tables``: how many of the pictures took the constants for 32, 64 or 224 pixels.
+        - ``n``: how many were used, without those that can no longer be read; ``tables``: how many of them took the
+          constants for 32, 64 or 224 pixels.
         - ``clean``; ``corruptions``: for each name its ``group``, the mean over severities, and ``severities``, a list
           of five; ``groups``: the mean over each group; ``mean``: over everything. Each has ``accuracy`` and
           ``accuracy_interval`` (95%).
@@ -58,27 +69,29 @@ def measure_robustness(
         - ``relative_drop``: the share of clean accuracy that corruption takes away on average; None if there is none.
         - ``frost``: ``drawn``, since it is no photograph as in ImageNet-C.
 
-    Raises:
-        PictureError: a picture cannot be read.
     """
     chosen = choose_pictures(truth, limit, seed)
     test = _CorruptionTest(classifier, seed)
     correct: list[Flags] = []
     sides: list[int] = []
-    step = 4 * available_cores()  # few pictures in memory at a time, and no core waits long for the last of them
-    with single_threaded_blas():
-        for start in range(0, len(chosen), step):
-            block = chosen[start : start + step]
-            work = [
-                (int(row), source.read(int(row)), int(label))
-                for row, label in zip(rows[block], truth[block], strict=True)
-            ]
-            for side, outcome in parallel_map(test.run, work):
-                sides.append(side)
-                correct.append(outcome)
-            advance(len(correct), len(chosen))
-    table = np.array(correct, bool).reshape(len(chosen), 1 + len(CORRUPTIONS) * len(SEVERITIES))
-    return {"n": len(chosen), "tables": {str(side): sides.count(side) for side in SIDES}, **_summary(table)}
+    items, workers = _read(source, rows[chosen], truth[chosen]), available_cores()
+    with single_threaded_blas(), ThreadPoolExecutor(workers, thread_name_prefix="kilat-corrupt") as pool:
+        outcomes = ordered_map(pool, test.run, items, lambda item: bytes_of(item[1]), 2 * workers)
+        for done, outcome in enumerate(outcomes, 1):
+            if outcome:
+                sides.append(outcome[0])
+                correct.append(outcome[1])
+            advance(done, len(chosen))
+    table = np.array(correct, bool).reshape(len(correct), 1 + len(CORRUPTIONS) * len(SEVERITIES))
+    return {"n": len(correct), "tables": {str(side): sides.count(side) for side in SIDES}, **_summary(table)}
+
+
+def _read(source: Source, rows: Ints, truth: Ints) -> Iterator[_Item]:
+    for row, label in zip(rows.tolist(), truth.tolist(), strict=True):
+        try:
+            yield row, source.read(row), label
+        except (PictureError, MemoryError):
+            yield row, None, label
 
 
 def choose_pictures(truth: Ints, limit: int, seed: int) -> Ints:
@@ -96,20 +109,25 @@ class _CorruptionTest:
 
     def __init__(self, classifier: Classifier, seed: int) -> None:
         self.classifier, self.seed = classifier, seed
-        self.size, self.resize = classifier.manifest.size, _resize(classifier.manifest.recipe)
+        self.size, self.resize = classifier.manifest.size, cast(Resize, classifier.manifest.resize or "crop")
         self.resizer = functools.cache(lambda side: Resizer(side, self.resize))
 
-    def run(self, item: tuple[int, Picture, int]) -> tuple[int, Flags]:
+    def run(self, item: _Item) -> tuple[int, Flags] | None:
         """Return whose constants a picture took, and whether it and then each of its copies was classified correctly.
 
         Args:
             item: row, content and true class of the picture.
+
+        Returns:
+            None where the picture cannot be decoded.
         """
         row, picture, truth = item
-        image, _full = decode(picture, shrink_to=self.size)
-        own = min(image.size) if self.resize == "crop" else max(image.size)
-        resizer: Resizer = self.resizer(max(SMALLEST, min(self.size, own)))
-        pixels = resizer(np.asarray(image))
+        if picture is None:
+            return None
+        try:
+            pixels = self._pixels(picture)
+        except Exception:  # noqa: BLE001 - whatever is wrong with a picture, the others are measured
+            return None
         correct = [self._is_correct(pixels[None], truth)]
         for index, name in enumerate(CORRUPTIONS):
             generators = (np.random.default_rng([self.seed, index, row]) for _severity in SEVERITIES)
@@ -119,16 +137,18 @@ class _CorruptionTest:
             correct.append(self._is_correct(np.stack(copies), truth))
         return table_side(pixels), np.concatenate(correct)
 
+    def _pixels(self, picture: Picture) -> Pixels:
+        """Return a picture as the network takes it, or smaller where it is smaller itself."""
+        with decoded_bytes.hold():
+            image, _full = decode(picture, shrink_to=self.size)
+            own = min(image.size) if self.resize == "crop" else max(image.size)
+            side = max(SMALLEST, min(self.size, own))
+            resizer: Resizer = self.resizer(side)
+            return resizer(pixel_array(shortened(image, side, self.resize)))
+
     def _is_correct(self, pixels: Pixels, truth: int) -> Flags:
         correct: Flags = self.classifier.probabilities(pixels).argmax(1) == truth
         return correct
-
-
-def _resize(recipe: dict[str, Any]) -> Resize:
-    """Return how a model resizes pictures, from the recipe in its manifest; that of an imported one has no sections."""
-    section = recipe if "resize" in recipe else recipe["input" if recipe.get("model") else "features"]
-    resize: Resize = section["resize"]
-    return resize
 
 
 def _summary(correct: Flags) -> dict[str, Any]:

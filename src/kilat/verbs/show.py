@@ -7,9 +7,18 @@ import numpy as np
 
 from kilat.bundle.gallery import gallery
 from kilat.data.catalog import Picture, Source
+from kilat.data.decode import decode
+from kilat.data.picture_failure import picture_failure
 from kilat.errors import PictureError
 from kilat.locale import _, ngettext
+from kilat.runtime.byte_budget import bytes_of, decoded_bytes
 from kilat.verbs.open_data import Data, Labels, open_data
+
+_LARGE = 16 << 20
+"""Bytes of a file above which a small copy of its picture is kept instead."""
+
+_SIDE = 512
+"""The longer side of that in pixels."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +26,8 @@ class Batch:
     """Some labelled pictures; a notebook shows them.
 
     Args:
-        pictures: the bytes of their files, or pixels; an error where one cannot be read.
+        pictures: the bytes of their files, or pixels, also for files of more than 16 MiB; an error where one cannot be
+            read.
         labels: of each.
         paths: of each, as the data names them.
         total: how many pictures the data has.
@@ -79,7 +89,14 @@ def show(
 
 
 def _read(source: Source, row: int) -> Picture | PictureError:
+    """Return a picture, of a large file small pixels, or why it cannot be read."""
     try:
-        return source.read(row)
-    except PictureError as error:
-        return error
+        picture = source.read(row)
+        if bytes_of(picture) <= _LARGE:
+            return picture
+        with decoded_bytes.hold():
+            image, _size = decode(picture, shrink_to=_SIDE)
+            image.thumbnail((_SIDE, _SIDE))
+            return np.asarray(image)
+    except Exception as error:  # noqa: BLE001 - whatever comes of one picture is that picture's refusal
+        return picture_failure(error)
