@@ -20,6 +20,10 @@ NOTES: dict[str, str | tuple[str, str]] = {
         N_("One folder that leads back to itself was skipped."),
         N_("{count:,} folders that lead back to themselves were skipped."),
     ),
+    "skipped_blank_row": (
+        N_("One row of the table with nothing in its cells was skipped."),
+        N_("{count:,} rows of the table with nothing in their cells were skipped."),
+    ),
     "similar_labels": N_(
         "These labels differ only in case, blanks, hyphens or Unicode form, and are kept apart: {labels}. If they are "
         "one class, give them one name: rename the folder, or correct the table."

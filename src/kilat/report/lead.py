@@ -32,8 +32,8 @@ _MINOR = {
     "feature_cache_damaged", "flips_off_labels", "flips_off_validation", "folders_beside_splits", "micro_batches",
     "no_memory_for_activations",
     "no_time_for_activations", "parts_joined", "positions_resampled", "resolution_enlarged", "result_cache",
-    "skipped_empty_class_folder", "skipped_folder_loop", "skipped_hidden", "skipped_not_a_picture", "splits_by_name",
-    "splits_in_classes", "splits_in_names", "stopped_before_averaging", "table_read", "tables_not_used",
+    "skipped_blank_row", "skipped_empty_class_folder", "skipped_folder_loop", "skipped_hidden",
+    "skipped_not_a_picture", "splits_by_name", "splits_in_classes", "splits_in_names", "stopped_before_averaging", "table_read", "tables_not_used",
 }  # fmt: skip
 """Notes that change little about how far to believe a result: they are folded where there are others besides."""
 

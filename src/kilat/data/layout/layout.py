@@ -25,8 +25,9 @@ HIDDEN = "hidden"
 OTHER = "not_a_picture"
 EMPTY_CLASS = "empty_class_folder"
 LOOP = "folder_loop"
-"""Codes of ``Source.skipped``: hidden and helper files, files that are not pictures, class folders without any, and
-folders that lead back to themselves."""
+BLANK_ROW = "blank_row"
+"""Codes of ``Source.skipped``: hidden and helper files, files that are not pictures, class folders without any, folders
+that lead back to themselves, and rows of a table with nothing in their cells."""
 
 _NO_CLASS = Refusal("no_class_folder")
 _NO_NAME = Refusal("no_class_in_name")

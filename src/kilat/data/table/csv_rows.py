@@ -1,7 +1,7 @@
 """The rows of a text with delimiters, each line of it in one row, unless quotes put several lines into a cell.
 
 A quote too many, or one too few, would make one row of many: all lines to the next quote, which may be far below. By
-the rules of CSV that is a cell like any other. It is told from one by what stands in it: lines that are rows themselves.
+the rules of CSV that is a cell like any other. What tells it from one is that the lines in it are rows themselves.
 """
 
 import csv

@@ -26,6 +26,8 @@ def table_notes(
         parts.append(_labels(chosen, rows))
     if chosen.split is not None:
         parts.append({"phrase": "split", "column": chosen.split.name})
+    if cells.has_title:
+        parts.append({"phrase": "title_left_out"})
     if not cells.has_header:
         parts.append({"phrase": "no_header"})
     if cells.shards:

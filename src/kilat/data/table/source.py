@@ -5,6 +5,7 @@ in one note.
 """
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from kilat.data.catalog import Entry
 from kilat.data.image_file import LIMIT, MAX_BYTES, is_encodable, printable, read_file
-from kilat.data.layout.layout import sorted_order
+from kilat.data.layout.layout import BLANK_ROW, sorted_order
 from kilat.data.reading import Reading
 from kilat.data.split_names import split_name
 from kilat.data.table.cells import Cells
@@ -21,10 +22,11 @@ from kilat.data.table.columns import ChosenColumns, Columns, has_header
 from kilat.data.table.label_cells import RowLabels, read_labels
 from kilat.data.table.path_matching import Matched, PathMatcher
 from kilat.data.table.reading_notes import nearest_miss, table_notes
-from kilat.data.table.rows import read_cells
+from kilat.data.table.rows import DELIMITED, read_cells
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _
 from kilat.locale.escapes import shell_word
+from kilat.locale.excerpt import excerpt
 from kilat.locale.lists import listed
 from kilat.locale.refusals import Refusal
 
@@ -42,7 +44,7 @@ class TableSource:
         reading: what the user says about how it is read.
 
     Attributes:
-        skipped: always empty: every row is an entry.
+        skipped: how many rows have nothing in their cells; every other row is an entry.
         notes: which columns were read, and how the pictures were found.
     """
 
@@ -60,6 +62,8 @@ class TableSource:
         matched = Matched([], matcher.base)
         if self._embedded is None:
             matched = matcher.match(path_column.cells)
+            if file.suffix.lower() in DELIMITED:
+                _require_one_line(file, path_column, matched)
             _require_any(file, path_column, matched, matcher)
             matched = matcher.settle(matched, path_column.cells, columns.repeating(path_column))
             _require_clear(file, path_column, matched)
@@ -72,7 +76,7 @@ class TableSource:
         order = list(range(len(entries))) if in_order else sorted_order(entries)
         self.entries = [entries[row] for row in order]
         self._files = [files[row] for row in order]
-        self.skipped: dict[str, int] = {}
+        self.skipped = {BLANK_ROW: cells.blank_rows} if cells.blank_rows else {}
         self.notes = table_notes(file, cells, chosen, rows, matched, matcher) if reading.is_labelled else []
 
     def read(self, index: int) -> bytes:
@@ -163,6 +167,22 @@ def _refuse_repeated(entries: list[Entry], files: Sequence[str]) -> list[Entry]:
         for row in same[1:] if len(labels) == 1 else same:
             entries[row] = replace(entries[row], refused=refusal)
     return entries
+
+
+def _require_one_line(file: Path, column: Column, matched: Matched) -> None:
+    """Raise where a path that names no file has line breaks in it: quotes made one cell of several lines.
+
+    Raises:
+        SourceError: one does.
+    """
+    for row, (path, match) in enumerate(zip(column.cells, matched.matches, strict=True)):
+        if not match.files and re.search(r"\S\s*[\r\n]\s*\S", path):
+            raise SourceError(
+                _("{file}: the path in row {row} goes over several lines: {path}.").format(
+                    file=file, row=row + 1, path=excerpt(path)
+                ),
+                hint=_("A quote may be missing, or there is one too many: correct the line."),
+            )
 
 
 def _require_any(file: Path, column: Column, matched: Matched, matcher: PathMatcher) -> None:
