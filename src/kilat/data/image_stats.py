@@ -1,16 +1,15 @@
 """Image stats: what is measured of every picture while it is decoded, for the checks of the data."""
 
 import io
-import zlib
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, JpegImagePlugin
+from PIL import Image
 
 from kilat.data.catalog import Picture
 from kilat.data.decode import FORMATS, without_warnings
+from kilat.data.file_stats import FILE_STATS, FILE_STATS_KEY, file_stats
 from kilat.data.picture_formats import count_frames
 
 VERSION = 3
@@ -75,21 +74,11 @@ IMAGE_STATS = np.dtype(
 Doubles = NDArray[np.float64]
 
 _WORK = 256
-_MAKE, _MODEL, _ORIENTATION = 0x010F, 0x0110, 0x0112
 _BORDER_LINES = 16
 _UNIFORM = 6.0
 """Root mean square distance from the outermost line's mean up to which a line has the same tone."""
 _OTHER_TONE = 12.0
 """Distance from that mean from which on a pixel has another tone."""
-
-# Annex K of the JPEG standard, natural order: what libjpeg scales to a quality.
-_LUMINANCE = np.array(
-    [
-        16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29,
-        51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121,
-        120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
-    ]
-)  # fmt: skip
 
 
 def image_stats(pictures: Sequence[Picture], images: Sequence[Image.Image], full: tuple[int, int]) -> NDArray[np.void]:
@@ -112,7 +101,9 @@ def image_stats(pictures: Sequence[Picture], images: Sequence[Image.Image], full
     for record, picture, image in zip(records, pictures, images, strict=True):
         if isinstance(picture, bytes):
             record["bytes"], record["frames"] = len(picture), count_frames(picture)
-            _read_header(record, picture, image)
+            of_file = _of_file(picture, image)
+            for name in FILE_STATS.names or ():
+                record[name] = of_file[name]
         else:
             record["mode"] = b"L" if picture.ndim == 2 else b"RGBA" if picture.shape[2] == 4 else b"RGB"
     greys = [image.convert("L") for image in images]
@@ -124,47 +115,17 @@ def image_stats(pictures: Sequence[Picture], images: Sequence[Image.Image], full
     return records
 
 
-def _read_header(record: np.void, data: bytes, image: Image.Image) -> None:
-    """Measure the header of a file, which is opened once more where decoding made a new picture of it."""
+def _of_file(picture: bytes, image: Image.Image) -> np.void:
+    """Return what the header of a file says; it is opened once more where decoding made a new picture of it."""
+    if known := image.info.get(FILE_STATS_KEY):
+        return np.frombuffer(known, FILE_STATS)[0]
+    if image.format == "JPEG":
+        return file_stats(image)
     try:
-        with without_warnings():
-            if image.format == "JPEG":
-                _take_header(record, image)
-                return
-            with Image.open(io.BytesIO(data), formats=FORMATS) as header:
-                _take_header(record, header)
-    except Exception:  # noqa: BLE001, S110 - it was decoded, so what a damaged header hides is no reason to stop
-        pass
-
-
-def _take_header(record: np.void, header: Image.Image) -> None:
-    record["format"] = ("JPEG" if header.format == "MPO" else header.format or "").encode()
-    record["mode"] = header.mode.encode()
-    if isinstance(header, JpegImagePlugin.JpegImageFile):
-        record["progressive"] = bool(header.info.get("progressive"))
-        record["subsampling"] = JpegImagePlugin.get_sampling(header)
-        tables = header.quantization
-        record["quality"], record["quantization"] = _quality(tuple(tuple(tables[key]) for key in sorted(tables)))
-    if header.info.get("exif") or header.format in {"TIFF", "PNG", "AVIF"}:
-        exif = header.getexif()
-        orientation = exif.get(_ORIENTATION, 1)
-        record["orientation"] = orientation if orientation in range(1, 9) else 1
-        make, model = (str(exif.get(tag, "")).replace("\0", "").strip() for tag in (_MAKE, _MODEL))
-        name = model if model.lower().startswith(make.lower()) else f"{make} {model}"
-        record["camera"] = name.strip().encode()[:64]
-
-
-@lru_cache(256)
-def _quality(tables: tuple[tuple[int, ...], ...]) -> tuple[int, int]:
-    """Return the quality whose luminance table in libjpeg is nearest, and a number for all the tables."""
-    number = zlib.crc32(repr(tables).encode()) or 1
-    if not tables or len(tables[0]) != 64:
-        return 0, number
-    quality = np.arange(1, 101)
-    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
-    of_libjpeg = ((_LUMINANCE * scale[:, None] + 50) // 100).clip(1, 255)  # a luminance table for every quality
-    distance = np.abs(of_libjpeg - np.array(tables[0])).sum(axis=1)
-    return int(distance.argmin()) + 1, number
+        with without_warnings(), Image.open(io.BytesIO(picture), formats=FORMATS) as header:
+            return file_stats(header)
+    except Exception:  # noqa: BLE001 - it was decoded all the same
+        return file_stats(None)
 
 
 def _measure_tones(records: NDArray[np.void], greys: Sequence[Image.Image], luminance: NDArray[np.uint8]) -> None:

@@ -25,7 +25,7 @@ _SIGNATURES = (
 _HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"))
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
 _VIDEO_BRANDS = (b"iso", b"mp4", b"qt", b"M4V", b"avc1", b"3g")
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _SHORT = 3
 _SUBFILE_TYPE, _SUB_DIRECTORIES, _DNG_VERSION = 254, 330, 50706
@@ -49,7 +49,7 @@ def foreign_format(content: bytes) -> str:
             return code
     if content[4:8] == b"ftyp":
         return _of_brands(content)
-    if content.startswith(_TIFF):
+    if content.startswith(TIFF_SIGNATURES):
         return "camera_raw" if _is_camera_raw(content) else ""
     start = content[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html")):
@@ -70,7 +70,7 @@ def count_frames(content: bytes) -> int:
             frames = _png_frames(content)
         elif content[8:12] == b"WEBP":
             frames = sum(name == b"ANMF" for name, _ in _riff_chunks(content))
-        elif content.startswith(_TIFF):
+        elif content.startswith(TIFF_SIGNATURES):
             directories = islice(_tiff_directories(content, _TAGS_LOOKED_AT), MAX_FRAMES)
             frames = sum(not tags.get(_SUBFILE_TYPE, 0) & (_REDUCED | _MASK) for tags in directories)
         elif content[4:12] == b"ftypavis":

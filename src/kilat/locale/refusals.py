@@ -4,6 +4,7 @@
 the picture's path, so it begins with a small letter and ends without a full stop.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -65,7 +66,10 @@ REFUSALS = {
     "truncated": N_("cut off: {detail}"),
     "undecodable": N_("cannot be decoded: {detail}"),
     "no_pixels": N_("no pixels"),
-    "too_many_pixels": N_("more than {detail} pixels"),
+    "too_much_memory": N_("takes more memory to decode than is allowed: {detail}"),
+    "too_many_parts": N_("made of more parts (such as scans, chunks or strips) than a picture needs: {detail}"),
+    "too_slow": N_("takes too long to decode: {detail}"),
+    "decoder_died": N_("cannot be decoded: the decoder was ended by it ({detail})"),
     "sample_range": N_("sample values outside {detail}"),
     "wrong_pixels": N_("pixels must be uint8 [height, width] or [height, width, 3], not {detail}"),
     "out_of_memory": N_("not enough memory to decode it"),
@@ -81,6 +85,7 @@ REFUSALS = {
 
 HINTS = {
     "url": N_("Download the pictures first, such as with: curl -L -O ADDRESS"),
+    "too_much_memory": N_("Allow more, such as: --decode-memory 4GB, or the environment variable KILAT_DECODE_MEMORY"),
     "heic": N_(
         "Convert them to JPEG, in each folder: magick mogrify -format jpg *.HEIC (ImageMagick), or on a Mac: "
         "sips -s format jpeg *.HEIC --out ."
@@ -99,6 +104,8 @@ HINTS = {
 }
 """What to do about pictures that were refused, for the codes where something can be done at once."""
 
+_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
+
 
 def refusal_sentence(code: str, detail: str = "") -> str:
     """Return a refusal as a sentence in the language of the environment; an unknown code speaks for itself."""
@@ -106,9 +113,14 @@ def refusal_sentence(code: str, detail: str = "") -> str:
         return f"{code}: {detail}" if detail else code
     if code in {"unreadable", "folder_unreadable"}:
         detail = system_reason(detail)
-    if code == "too_many_pixels" and detail[:1].isdigit():
-        detail = localized(int(detail.replace(",", "")), ",")
+    if code in {"too_much_memory", "too_many_parts", "too_slow"}:
+        detail = _NUMBER.sub(_localized_number, detail)
     return _(REFUSALS[code]).format(detail=detail)
+
+
+def _localized_number(found: re.Match[str]) -> str:
+    number = found[0].replace(",", "")
+    return localized(float(number), ",.1f") if "." in number else localized(int(number), ",")
 
 
 def refusal_hint(code: str) -> str:

@@ -3,12 +3,21 @@
 import contextlib
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
 
+from kilat.errors import RunError
+from kilat.locale import _
 from kilat.runtime.control_groups import own_groups
 
+DECODING_VARIABLE = "KILAT_DECODE_MEMORY"
+"""The environment variable that allows more, or less, than `decoding_memory` does by itself."""
+
 _SHARE = 4
+_MOST_FOR_DECODING = 1 << 30
 _UNKNOWN = 8 << 30
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?) ?([KMGT]?)B?", re.IGNORECASE)
 
 
 def has_room(size: int) -> bool:
@@ -22,13 +31,57 @@ def available_memory(root: Path = Path("/")) -> int:
     Args:
         root: of the file system with ``proc`` and ``sys``.
     """
-    return min([_free(root), *_group_limits(root)])
+    return min([_of_meminfo("MemAvailable", root), *_group_limits(root)])
 
 
-def _free(root: Path) -> int:
+def decoding_memory() -> int:
+    """Return how many bytes pictures may take while they are decoded, all workers together.
+
+    That is what ``$KILAT_DECODE_MEMORY`` says, such as 4GB; by default a quarter of the memory that this process could
+    have, at most 1 GiB. What is free at the moment does not count, so that the same pictures are used every time.
+
+    Raises:
+        RunError: the variable is not a number of bytes.
+    """
+    given = os.environ.get(DECODING_VARIABLE)
+    return _own_share() if not given else number_of_bytes(given, DECODING_VARIABLE)
+
+
+def number_of_bytes(text: str, what: str) -> int:
+    """Return a number of bytes that was written as 4GB, 500 MB or 2000000000.
+
+    Args:
+        text: what was written.
+        what: was written so, for the message.
+
+    Raises:
+        RunError: it is none, or not above zero.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    size = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
+    if not size:
+        raise RunError(
+            _("{what} is '{value}', which is not a number of bytes.").format(what=what, value=text),
+            hint=_("For 2 GB give 2GB."),
+        )
+    return size
+
+
+def readable_bytes(size: int) -> str:
+    """Return a number of bytes in the largest unit of which there is one, such as 3.6 GB."""
+    unit = "GB" if size >= _UNITS["G"] else "MB"
+    return f"{size / _UNITS[unit[0]]:,.1f} {unit}"
+
+
+@lru_cache
+def _own_share(root: Path = Path("/")) -> int:
+    return min(min([_of_meminfo("MemTotal", root), *_group_limits(root)]) // _SHARE, _MOST_FOR_DECODING)
+
+
+def _of_meminfo(line: str, root: Path) -> int:
     with contextlib.suppress(OSError):
         text = (root / "proc/meminfo").read_text("ascii")
-        if found := re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE):
+        if found := re.search(rf"^{line}:\s+(\d+) kB", text, re.MULTILINE):
             return int(found[1]) * 1024
     with contextlib.suppress(AttributeError, OSError, ValueError):  # macOS tells what is built in
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -36,7 +36,8 @@ def test_several_refusals_with_one_code_have_one_heading() -> None:
 
 def test_numbers_are_written_as_in_the_language(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KILAT_LANG", "id")
-    assert refusal_sentence("too_many_pixels", "178,956,970") == "lebih dari 178.956.970 piksel"
+    assert "3.012 > 1.000" in refusal_sentence("too_many_parts", "3,012 > 1,000")
+    assert "3,6 GB > 1,1 GB" in refusal_sentence("too_much_memory", "3.6 GB > 1.1 GB")
 
 
 def test_an_unknown_code_cannot_be_made() -> None:

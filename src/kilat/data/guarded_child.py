@@ -1,0 +1,88 @@
+"""What runs in a guarded process (``kilat.data.guarded_process``): read a picture, decode it within limits, answer."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import AvifImagePlugin, Image
+
+from kilat.data.decode import FORMATS, decode_here, picture_errors, without_warnings
+from kilat.data.file_stats import file_stats
+from kilat.data.guarded_process import ANSWER, REQUEST
+from kilat.errors import PictureError
+
+with contextlib.suppress(ImportError):  # Windows
+    import resource
+
+_SLACK = 128 << 20
+"""Bytes that the libraries take besides, whatever the picture."""
+
+
+def serve() -> None:
+    """Answer requests until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # threads take address space
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    with without_warnings(), answers, contextlib.suppress(BrokenPipeError):
+        while _answer_one(sys.stdin.buffer, answers):
+            pass
+
+
+def _answer_one(requests: BinaryIO, answers: BinaryIO) -> bool:
+    head = requests.read(REQUEST.size)
+    if len(head) < REQUEST.size:
+        return False
+    size, most_pixels, shrink_to, allowed, seconds = REQUEST.unpack(head)
+    content = requests.read(size)
+    if len(content) < size:
+        return False
+    pixels = b""
+    try:
+        with picture_errors():
+            _limit(allowed, seconds)
+            Image.MAX_IMAGE_PIXELS = -(-most_pixels // 2)  # Pillow refuses pictures of more than twice as many
+            image, full = decode_here(content, most_pixels, shrink_to or None)
+            said = {"size": image.size, "full": full, "file_stats": _file_stats(content, image)}
+            pixels = image.tobytes()
+    except PictureError as error:
+        said = {"code": error.refusal.code, "detail": error.refusal.detail}
+    text = json.dumps(said).encode()
+    answers.write(ANSWER.pack(len(text), len(pixels)))
+    answers.write(text)
+    answers.write(pixels)
+    answers.flush()
+    return True
+
+
+def _limit(allowed: int, seconds: float) -> None:
+    """Set how much memory and processor time this process may take from now on, where the system has such limits."""
+    if "resource" not in globals():
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _lower(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + seconds) + 1)
+    with contextlib.suppress(OSError):  # not Linux
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+        _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + allowed + _SLACK)
+
+
+def _lower(kind: int, value: int) -> None:
+    """Set a limit of its own, never above that of the user."""
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
+def _file_stats(content: bytes, image: Image.Image) -> str:
+    if image.format == "JPEG":
+        return file_stats(image).tobytes().hex()
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as header:
+            return file_stats(header).tobytes().hex()
+    except Exception:  # noqa: BLE001 - it was decoded all the same
+        return file_stats(None).tobytes().hex()
