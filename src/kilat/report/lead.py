@@ -33,7 +33,8 @@ _MINOR = {
     "no_memory_for_activations",
     "no_time_for_activations", "parts_joined", "positions_resampled", "resolution_enlarged", "result_cache",
     "skipped_blank_row", "skipped_empty_class_folder", "skipped_folder_loop", "skipped_hidden",
-    "skipped_not_a_picture", "splits_by_name", "splits_in_classes", "splits_in_names", "stopped_before_averaging", "table_read", "tables_not_used",
+    "skipped_not_a_picture", "splits_by_name", "splits_in_classes", "splits_in_names", "stopped_before_averaging",
+    "table_read", "tables_not_used",
 }  # fmt: skip
 """Notes that change little about how far to believe a result: they are folded where there are others besides."""
 
