@@ -29,7 +29,7 @@ from kilat.features.cache_file import (
 from kilat.locale import _
 from kilat.locale.excerpt import shortened
 from kilat.locale.notes import Note
-from kilat.locale.system_errors import system_reason
+from kilat.locale.system_errors import file_reason, system_reason
 from kilat.runtime.array_types import Floats
 from kilat.runtime.files import cache_home
 
@@ -284,7 +284,7 @@ def _unusable(error: Exception) -> RunError:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
-        return f"{error.filename}: {system_reason(error)}" if error.filename else system_reason(error)
+        return file_reason(error)
     return str(error) if isinstance(error, NotOursError) else system_reason(str(error))
 
 

@@ -23,7 +23,7 @@ from kilat.errors import RunError
 from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.locale.system_errors import system_reason
-from kilat.runtime.files import write_file
+from kilat.runtime.files import UnwritableError, write_file
 
 _KEPT = 2
 _TENSORS, _DOCUMENT = ".safetensors", ".json"
@@ -72,7 +72,7 @@ class Checkpoints:
             base: a step to roll back to, whose checkpoint must stay.
 
         Raises:
-            RunError: it cannot be written; earlier checkpoints are untouched.
+            UnwritableError: it cannot be written; earlier checkpoints are untouched.
         """
         tensors = safetensors.torch.save({name: _plain(tensor) for name, tensor in snapshot.tensors.items()})
         document = {"step": step, "tensors": _sha256(tensors), "document": snapshot.document}
@@ -81,11 +81,11 @@ class Checkpoints:
                 self._path(step, _DOCUMENT).unlink()  # or it would belong to the tensors written now
             write_file(self._path(step, _TENSORS), tensors)
             write_file(self._path(step, _DOCUMENT), json.dumps({"digest": _digest(document), **document}) + "\n")
-        except RunError as error:
+        except UnwritableError as error:
             with contextlib.suppress(RunError):
                 self._clean()
             hint = _("Free some space, or choose a folder that can be written to; earlier checkpoints are untouched.")
-            raise RunError(error.message, hint=hint) from error
+            raise UnwritableError(error.message, hint=hint) from error
         self.damaged.discard(step)
         _sync(self.folder)
         self._prune(step, base)

@@ -97,6 +97,7 @@ def lab(  # noqa: PLR0913 - a choice each
     with progress_bars.show(progress) as shown:
         if resume is not None:
             return _go_on(Path(resume), data, labels, root, workers, deadline, shown)
+        run_folder.require_place(Path(labs), name)
         source = open_data(data, labels, root, shown, reading=reading)
         candidates = check(_proposals(recipe, vary, question, overrides, source), overrides)
         numbers = numbers_of(candidates, seeds, folds, repeats)
@@ -125,13 +126,14 @@ def _go_on(
     progress: Progress,
 ) -> Lab:
     begun = LabFolder.open(folder)
-    source = begun.open_source(data, labels, root, progress)
-    given = None if data is None or isinstance(data, str | Path) else source
-    if deadline is None and begun.plan.time_limit is not None:
-        deadline = Deadline(time.perf_counter() + begun.plan.time_limit)
-    if begun.plan.search is not None:
-        return search.go_on(begun, source, given, workers, deadline, progress)
-    return _run(begun, source, given, workers, deadline, progress)
+    with run_folder.hold(folder):
+        source = begun.open_source(data, labels, root, progress)
+        given = None if data is None or isinstance(data, str | Path) else source
+        if deadline is None and begun.plan.time_limit is not None:
+            deadline = Deadline(time.perf_counter() + begun.plan.time_limit)
+        if begun.plan.search is not None:
+            return search.go_on(begun, source, given, workers, deadline, progress)
+        return _run(begun, source, given, workers, deadline, progress)
 
 
 def _run(

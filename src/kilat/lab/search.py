@@ -117,6 +117,7 @@ def search(  # noqa: PLR0913 - a choice each
     limit = seconds_of(time_limit)
     deadline = None if limit is None else Deadline(time.perf_counter() + limit)
     reading = Reading.of(path_column, label_column, split_column, images, class_from)
+    run_folder.require_place(Path(labs), name)
     with progress_bars.show(progress) as shown:
         source = open_data(data, labels, root, shown, reading=reading)
         ends = list(_ends(recipe, ranges))

@@ -27,13 +27,13 @@ from kilat.recipe import Recipe
 from kilat.runtime.array_types import Ints
 from kilat.runtime.cores import at_most_cores
 from kilat.runtime.file_lock import file_lock
-from kilat.runtime.files import write_json
+from kilat.runtime.files import UnwritableError, write_json
 from kilat.runtime.peak_memory import PeakMemory
 from kilat.runtime.signals import Stopped
 from kilat.runtime.timer import Timer
 from kilat.verbs import run_folder, train
 
-TRIAL, FAILURE, LOCK = "trial.json", "failure.json", ".lock"
+TRIAL, FAILURE = "trial.json", "failure.json"
 
 _OF_TRAINING = {
     "loss_not_finite", "batch_norm_unsettled", "micro_batches", "micro_batches_batch_norm", "stopped_before_averaging",
@@ -110,6 +110,7 @@ class TrainedTrials:
 
         Raises:
             Stopped: the process was told to end.
+            UnwritableError: the disk is full.
         """
         from kilat.fit.cpu_threads import cpu_threads
 
@@ -118,12 +119,12 @@ class TrainedTrials:
         path.mkdir(parents=True, exist_ok=True)
         threads = self.lab.plan.threads
         # A process whose parent was killed goes on for a moment, perhaps with this very trial.
-        with file_lock(path / LOCK), at_most_cores(threads), cpu_threads(threads):
+        with file_lock(path / run_folder.LOCK), at_most_cores(threads), cpu_threads(threads):
             if is_finished(path):
                 return
             try:
                 self._run(path, self.lab.recipe(variant), variant, seed)
-            except Stopped:
+            except (Stopped, UnwritableError):  # the trials after it could not be written either
                 raise
             except KilatError as error:
                 write_failure(path, error.message, is_final=True)

@@ -16,3 +16,8 @@ def system_reason(said: OSError | str) -> str:
     """Return why it could not be done, in the language of the environment; as the system said it where that is rare."""
     text = said if isinstance(said, str) else said.strerror or str(said)
     return _(text.lower()) if text.lower() in SYSTEM_ERRORS else text
+
+
+def file_reason(error: OSError) -> str:
+    """Return which file or folder could not be used, and why."""
+    return f"{error.filename}: {system_reason(error)}" if error.filename else system_reason(error)

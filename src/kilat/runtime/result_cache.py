@@ -6,7 +6,7 @@ or version never meets it, and with it a run gives the same bytes as without.
 
 Each result is a file: a SHA-256 of the rest, and NumPy's ``npz``. It appears whole or not at all, so that processes may
 run side by side. A file that is damaged, or a folder that cannot be used, costs the saving, not the run. Where the
-files outgrow their limit, those that were used longest ago go first.
+files outgrow their limit, those that were used longest ago go first; files by other names are not kilat's, and stay.
 """
 
 import contextlib
@@ -15,7 +15,10 @@ import hashlib
 import io
 import json
 import os
+import re
+import stat
 import uuid
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,11 +29,17 @@ from numpy.typing import NDArray
 
 from kilat.locale import _
 from kilat.locale.notes import Note
+from kilat.locale.system_errors import file_reason
 from kilat.runtime.cores import available_cores
 from kilat.runtime.files import cache_home
+from kilat.runtime.regular_file import read_regular_file
 
 _DOCUMENT = "document"
 _SUFFIX = ".result"
+_NAME = re.compile(r"[0-9a-f]{64}\.(result|[0-9a-f]{32})")
+"""Of a result, or of one that is being written."""
+_MOST_BYTES = 1 << 30
+"""Of a result; no larger one is read."""
 _CHECKSUM_BYTES = 32
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -89,11 +98,11 @@ class ResultCache:
 
     def _read(self, path: Path) -> Result | None:
         try:
-            data = path.read_bytes()
+            data = read_regular_file(path, _MOST_BYTES)
         except FileNotFoundError:
             return None
         except OSError as error:
-            self.trouble = str(error)
+            self.trouble = file_reason(error)
             return None
         checksum, content = data[:_CHECKSUM_BYTES], data[_CHECKSUM_BYTES:]
         if hashlib.sha256(content).digest() != checksum:
@@ -101,9 +110,11 @@ class ResultCache:
             return None
         with contextlib.suppress(OSError):  # it may be somebody else's
             os.utime(path)  # used now
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        return Result(json.loads(arrays.pop(_DOCUMENT).tobytes()), arrays)
+        try:
+            return _unpacked(content)
+        except (ValueError, KeyError, OSError, EOFError, MemoryError, RecursionError, zipfile.BadZipFile):
+            self.trouble = _("{path} is damaged").format(path=path)
+            return None
 
     def _write(self, path: Path, result: Result) -> None:
         document = np.frombuffer(json.dumps(result.document).encode(), np.uint8)
@@ -111,6 +122,8 @@ class ResultCache:
         np.savez(content, allow_pickle=False, **{_DOCUMENT: document}, **result.arrays)
         partial = path.with_suffix(f".{uuid.uuid4().hex}")  # another process may be writing the same result
         try:
+            if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+                return  # it is not kilat's
             path.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("xb") as file:
                 file.write(hashlib.sha256(content.getbuffer()).digest())
@@ -118,7 +131,7 @@ class ResultCache:
             partial.replace(path)
             shrink(path.parent, self.limit)
         except OSError as error:
-            self.trouble = str(error)
+            self.trouble = file_reason(error)
             with contextlib.suppress(OSError):
                 partial.unlink()
 
@@ -153,12 +166,32 @@ def shrink(folder: Path, allowed: int) -> None:
 def _files(folder: Path) -> Sequence[tuple[float, int, Path]]:
     """Return when each file was used last, its size and its path; what a killed process left behind counts as well."""
     files = []
-    with contextlib.suppress(OSError):
-        for path in folder.iterdir():
-            with contextlib.suppress(OSError):
-                stat = path.stat()
-                files.append((stat.st_mtime, stat.st_size, path))
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _NAME.fullmatch(entry.name):  # whatever else lies here is not kilat's
+                with contextlib.suppress(OSError):
+                    found = entry.stat(follow_symlinks=False)
+                    if stat.S_ISREG(found.st_mode):
+                        files.append((found.st_mtime, found.st_size, Path(entry.path)))
     return files
+
+
+def _unpacked(content: bytes) -> Result:
+    """Return the result that a file holds.
+
+    Raises:
+        ValueError, KeyError, OSError, EOFError, MemoryError, RecursionError, zipfile.BadZipFile: it holds none.
+    """
+    stream = io.BytesIO(content)
+    with zipfile.ZipFile(stream) as members:
+        if any(one.compress_type != zipfile.ZIP_STORED for one in members.infolist()):
+            raise ValueError("compressed")  # which kilat never does, and which may hold any number of bytes
+    with np.load(stream, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    document = json.loads(arrays.pop(_DOCUMENT).tobytes())
+    if not isinstance(document, dict):
+        raise ValueError("no document")  # noqa: TRY004 - of a file, not of an argument
+    return Result(document, arrays)
 
 
 def _digest(name: str, inputs: Mapping[str, Any]) -> str:

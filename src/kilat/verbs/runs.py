@@ -10,7 +10,11 @@ from kilat.learn.measures import Measures
 from kilat.learn.metrics import Metrics
 from kilat.locale import _
 from kilat.locale.system_errors import system_reason
+from kilat.runtime.file_lock import Holder
 from kilat.verbs import run_folder
+
+_LATEST = 1 << 37
+"""Seconds that a calendar can hold: a file may claim any time."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,13 @@ class UnfinishedRun:
         folder: of the run.
         start: what it was started with.
         epochs: how many were trained.
+        holder: the process that trains; None where it was stopped.
     """
 
     folder: Path
     start: run_folder.Start
     epochs: int
+    holder: Holder | None
 
     @property
     def resume(self) -> str:
@@ -68,7 +74,8 @@ class UnfinishedRun:
 
     def document(self) -> dict[str, Any]:
         """Return what JSON holds."""
-        return {**_identity(self.folder, self.start), "epochs": self.epochs, "resume": self.resume}
+        identity = _identity(self.folder, self.start)
+        return {**identity, "epochs": self.epochs, "training": self.holder is not None, "resume": self.resume}
 
 
 @dataclass(frozen=True)
@@ -109,19 +116,19 @@ def list_runs(folder: Path) -> Runs:
     Raises:
         SourceError: there is no such folder.
     """
-    if not folder.is_dir():
+    try:
+        inside = list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
         raise SourceError(
             _("There is no folder {folder}.").format(folder=folder),
             hint=_("Runs are in the folder runs of the place where kilat train was started; name another one."),
-        )
-    try:
-        inside = list(folder.iterdir())
+        ) from None
     except OSError as error:
         raise SourceError(
             _("The folder {folder} cannot be read: {reason}.").format(folder=folder, reason=system_reason(error))
         ) from None
-    folders = [path for path in [folder, *inside] if _changed(path)]
-    found = [_read(path) for path in sorted(folders, key=_changed)]
+    changed = {path: seconds for path in [folder, *inside] if (seconds := _changed(path)) is not None}
+    found = [_read(path, changed[path]) for path in sorted(changed, key=changed.__getitem__)]
     return Runs(
         [run for run in found if isinstance(run, FinishedRun)],
         [run for run in found if isinstance(run, UnfinishedRun)],
@@ -129,25 +136,26 @@ def list_runs(folder: Path) -> Runs:
     )
 
 
-def _read(folder: Path) -> FinishedRun | UnfinishedRun | BrokenRun:
+def _read(folder: Path, changed: float) -> FinishedRun | UnfinishedRun | BrokenRun:
     try:
+        holder = run_folder.holder(folder)  # first, for it may come to its end just now
         if not (folder / run_folder.METRICS).exists():
-            return UnfinishedRun(folder, run_folder.Start.read(folder), _count_epochs(folder))
+            return UnfinishedRun(folder, run_folder.Start.read(folder), _count_epochs(folder), holder)
         metrics = run_folder.read_metrics(folder)
         start = run_folder.Start.read(folder) if (folder / run_folder.START).exists() else None
     except KilatError as error:
         return BrokenRun(folder, error)
-    return FinishedRun(folder, start, metrics, datetime.fromtimestamp(_changed(folder)).astimezone())
+    return FinishedRun(folder, start, metrics, datetime.fromtimestamp(min(max(changed, 0), _LATEST)).astimezone())
 
 
-def _changed(folder: Path) -> float:
-    """Return when a run folder was finished, or begun where it is not; 0 for what is no run folder."""
+def _changed(folder: Path) -> float | None:
+    """Return when a run folder was finished, or begun where it is not; None for what is no run folder."""
     for name in (run_folder.METRICS, run_folder.START):
         try:
             return (folder / name).stat().st_mtime
         except OSError:
             continue
-    return 0.0
+    return None
 
 
 def _count_epochs(folder: Path) -> int:

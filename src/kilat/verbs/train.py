@@ -108,6 +108,7 @@ def train(  # noqa: PLR0913 - a choice each
     reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show(progress) as shown, contextlib.ExitStack() as stack:
         if resume is None:
+            run_folder.require_place(Path(runs), name)
             chosen, network_name = _choose(recipe, network, overrides)
             source = open_data(data, labels, root, shown, reading=reading)
             is_module = network is not None
@@ -115,6 +116,8 @@ def train(  # noqa: PLR0913 - a choice each
             folder = stack.enter_context(run_folder.new_folder(Path(runs), name or source.name))
         else:
             folder, start = Path(resume), run_folder.Start.read_unfinished(Path(resume))
+            stack.enter_context(run_folder.hold(folder))
+            start = run_folder.Start.read_unfinished(folder)  # another process may have finished it meanwhile
             track = track or start.track
             chosen = _recipe_of(folder, overrides if recipe == "transfer" else {"recipe": recipe, **overrides})
             reading = reading if reading.options else start.reading
@@ -128,7 +131,7 @@ def train(  # noqa: PLR0913 - a choice each
         stack.enter_context(
             interruption.explained(
                 keeps_features=chosen.model is None,
-                resume=lambda: start.resume_command(folder) if resume or run_folder.has_checkpoints(folder) else "",
+                resume=lambda: start.resume_command(folder) if resume or run_folder.is_worth_keeping(folder) else "",
             )
         )
         run_folder.begin(folder, chosen, start)
