@@ -1,7 +1,7 @@
 """Why a picture is refused, by what a library raised on it: whatever that is, it is no reason to stop."""
 
 from kilat.errors import PictureError
-from kilat.locale.excerpt import excerpt
+from kilat.locale.excerpt import shortened
 
 _OF_MEMORY = ("allocate", "bad_alloc", "out of memory")
 """What ONNX Runtime and others say where memory was not given; their exceptions are of no kind of their own."""
@@ -14,4 +14,4 @@ def picture_failure(error: Exception) -> PictureError:
     reason = str(error) or type(error).__name__
     if isinstance(error, MemoryError) or any(words in reason.lower() for words in _OF_MEMORY):
         return PictureError("out_of_memory")
-    return PictureError("truncated" if "truncated" in reason.lower() else "undecodable", excerpt(reason))
+    return PictureError("truncated" if "truncated" in reason.lower() else "undecodable", shortened(reason))
