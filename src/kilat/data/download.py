@@ -1,8 +1,10 @@
 """Files from the network: downloads are resumed where they were cut off, and kept only with the right checksum."""
 
+import errno
 import hashlib
 import http.client
 import os
+import stat
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from pathlib import Path
 from kilat.errors import SourceError
 from kilat.locale import _
 from kilat.locale.system_errors import system_reason
+from kilat.runtime.file_lock import HeldError, file_lock
 from kilat.runtime.progress import Advance
 
 _CHUNK = 1024 * 1024
@@ -47,34 +50,49 @@ def fetch(file: RemoteFile, folder: Path, advance: Advance | None = None) -> Pat
     An interrupted download stays as ``<name>.part`` and is resumed, in this call or a later one.
 
     Raises:
-        SourceError: the network does not answer, the file has another checksum, or it cannot be written.
+        SourceError: the network does not answer, the file has another checksum, it cannot be written, or another
+            process downloads it.
     """
     target = folder / file.filename
     part = folder / f"{file.filename}.part"
     try:
         if not target.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            is_resumed = part.exists()
-            _complete(file, part, advance)
-            if is_resumed and not _is_right(file, part):
-                # The beginning may be of another version of the file: once more, from the start.
-                part.unlink()
-                _complete(file, part, advance)
-            if not _is_right(file, part):
-                part.unlink()
-                raise SourceError(
-                    _("The file from {url} is not the known one: its SHA-256 is not {sha256}. It was deleted.").format(
-                        url=file.url, sha256=file.sha256
-                    ),
-                    hint=_("Try again later. If it happens again, the file was changed, or a proxy replaces it."),
-                )
-            os.replace(part, target)
+            with file_lock(folder / f"{file.filename}.lock", wait=False):
+                if not target.exists():  # which another process may have brought about
+                    _download(file, part, target, advance)
+    except HeldError as error:
+        raise SourceError(
+            _("{target} is being downloaded by {holder}.").format(target=target, holder=error.holder),
+            hint=_("Run the same command again when that is done."),
+        ) from None
     except OSError as error:
         raise SourceError(
             _("{target} cannot be written: {reason}.").format(target=target, reason=system_reason(error)),
             hint=_("Make room or choose another folder for downloads with the environment variable KILAT_CACHE."),
         ) from error
     return target
+
+
+def _download(file: RemoteFile, part: Path, target: Path, advance: Advance | None) -> None:
+    """Download a file, or the rest of it, and give it its name once it is the right one."""
+    if os.path.lexists(part) and not stat.S_ISREG(part.lstat().st_mode):
+        raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), part)  # what a link leads to is not kilat's
+    is_resumed = part.exists()
+    _complete(file, part, advance)
+    if is_resumed and not _is_right(file, part):
+        # The beginning may be of another version of the file: once more, from the start.
+        part.unlink()
+        _complete(file, part, advance)
+    if not _is_right(file, part):
+        part.unlink()
+        raise SourceError(
+            _("The file from {url} is not the known one: its SHA-256 is not {sha256}. It was deleted.").format(
+                url=file.url, sha256=file.sha256
+            ),
+            hint=_("Try again later. If it happens again, the file was changed, or a proxy replaces it."),
+        )
+    os.replace(part, target)
 
 
 def _complete(file: RemoteFile, part: Path, advance: Advance | None) -> None:
