@@ -15,7 +15,8 @@ MOST_MARKS = 6
 """Marks above or below one letter; more of them (up to four are in use) would cover the lines around it."""
 
 _PLAIN = re.compile(
-    "[ -~\xa0-\xac\xae-\u02ff\u0370-\u0482\u048a-\u052f\u2010-\u2027\u2030-\u205e\u2190-\u27ff\u3041-\u3096\u309b-\u30ff\u4e00-\u9fff]*"
+    "[ -~\xa0-\xac\xae-\u02ff\u0370-\u0482\u048a-\u052f\u2010-\u2027\u2030-\u205e\u2190-\u27ff"
+    "\u3041-\u3096\u309b-\u30ff\u4e00-\u9fff]*"
 )
 """Letters and signs that are all seen, of the alphabets and syllabaries of which most text is."""
 

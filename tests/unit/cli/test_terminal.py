@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from kilat.cli.terminal import knows_links, linked, wrapped
+from hostile_texts import HOSTILE, controls_of
+from kilat.cli.terminal import knows_links, linked, say, say_aside, wrapped
+from kilat.locale import _
 
 SENTENCE = (
     "Pictures are not mirrored: that can change the meaning of '1'. Where it does not, set augment.horizontal_flip."
@@ -71,3 +73,21 @@ def test_in_a_file_a_path_is_text(monkeypatch):
 )
 def test_which_terminals_know_links(environment, known):
     assert knows_links(environment) is known
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_foreign_name_is_one_line_without_controls(capsys, text):
+    say(f"{text}: dog 100.0%", wrapped(text, "  "))
+    say_aside(_("{path}: refused: {reason}").format(path=text, reason=text))
+    printed = capsys.readouterr()
+    assert not controls_of(printed.out + printed.err)
+    assert printed.out.count("\n") == 2
+    assert printed.err.count("\n") == 1
+
+
+def test_a_link_to_a_hostile_path_is_no_other_command_of_the_terminal(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("FORCE_HYPERLINK", "1")
+    text = linked(tmp_path / "a\x1b]0;title\x07\nb")
+    assert "a%1B%5D0%3Btitle%07%0Ab" in text
+    assert text.endswith("$'" + str(tmp_path) + "/a\\x1b]0;title\\x07\\nb'\x1b]8;;\x1b\\")
