@@ -98,6 +98,8 @@ class Verb(_InLanguage, TyperCommand):
             try:
                 return super().invoke(ctx)
             except KeyboardInterrupt as interrupt:
+                if guarded := sys.modules.get("kilat.data.guarded_process"):
+                    guarded.interrupt()  # else the end would wait for what is decoded there
                 number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
                 kept: list[str] = getattr(interrupt, "__notes__", [])
                 hint = (

@@ -81,6 +81,11 @@ def ask(request: Request) -> Answer:
     return _processes.ask(request)
 
 
+def interrupt() -> None:
+    """End what is being decoded now, as Ctrl-C does; whoever waits for it gets a PictureError at once."""
+    _processes.kill()
+
+
 class _Process:
     """A process that decodes one picture after the other, until its standard input ends."""
 
@@ -140,6 +145,10 @@ class _Process:
             return PictureError("out_of_memory")
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return PictureError("decoder_died", name)
+
+    def kill(self) -> None:
+        """End the process; who waits for it finds that out."""
+        self._process.kill()
 
     @property
     def is_alive(self) -> bool:
@@ -205,6 +214,11 @@ class _Processes:
         """End all of them."""
         for process in [*self._all]:
             self._end(process)
+
+    def kill(self) -> None:
+        """Kill all of them, and leave it to those who wait for them to clean up."""
+        for process in [*self._all]:
+            process.kill()
 
     def forget(self) -> None:
         """Leave them to the process that this one was forked from."""

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from kilat.data.catalog import Picture, PictureRecords, Source, content_digest
 from kilat.data.decode import picture_size, without_warnings
+from kilat.data.guarded_process import interrupt
 from kilat.data.image_stats import IMAGE_STATS
 from kilat.data.image_stats import VERSION as IMAGE_STATS_VERSION
 from kilat.data.picture_failure import picture_failure
@@ -214,6 +215,7 @@ class Extractor:
             except BaseException:
                 self.is_stopped = True
                 pool.shutdown(wait=False, cancel_futures=True)
+                interrupt()
                 raise
             finally:
                 self._save()
@@ -312,15 +314,19 @@ class Extractor:
             except BrokenProcessPool:  # one of the pictures may have ended the worker, so none is decoded here
                 for job in batch:
                     if not self.is_stopped:
-                        self._fill([job], self.processing(_pictures([job]), guarded=True))
+                        self._fill([job], self._do([job], guarded=True))
                 return batch
             left = [batch[position] for position in done.left]
             self._fill(batch, done)
             for job in left:
-                self._fill([job], self.processing(_pictures([job])))
+                self._fill([job], self._do([job]))
         elif not self.is_stopped:
-            self._fill(batch, self.processing(_pictures(batch)))
+            self._fill(batch, self._do(batch))
         return batch
+
+    def _do(self, batch: list[_Job], *, guarded: bool = False) -> Processed:
+        """Have a batch processed by this thread."""
+        return self.processing(_pictures(batch), guarded=guarded, is_over=lambda: self.is_stopped)
 
     def _fill(self, batch: list[_Job], done: Processed) -> None:
         """Give pictures what was made of them; their files are not kept any longer."""

@@ -4,7 +4,7 @@ It is the same in a thread and in a worker process, so it is all plain data with
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kilat.data.catalog import Picture
-from kilat.data.decode import decode, without_warnings
+from kilat.data.decode import decode, decode_guarded, without_warnings
 from kilat.data.image_stats import IMAGE_STATS, image_stats
 from kilat.data.picture_failure import picture_failure
 from kilat.data.pixel_array import pixel_array
@@ -28,8 +28,6 @@ from kilat.runtime.byte_budget import LeftToParent, decoded_bytes
 from kilat.runtime.onnx_session import make_session
 
 _PIXELS_PER_BATCH = 224 * 224
-
-decode_guarded = decode
 
 _MOST_DECODED = 16 << 20
 """Bytes of decoded pictures that a thread holds to resize and measure them together."""
@@ -108,7 +106,7 @@ class Preprocessed:
         pixels: uint8 ``[n, size, size, 3]``, zeros where a picture was refused.
         stats: records of ``IMAGE_STATS``, ``[n]``; none where they were not asked for.
         refusals: why pictures cannot be decoded, by position.
-        left: positions of pictures that a worker process leaves to its parent.
+        left: positions of pictures that were not decoded: a worker process leaves them to its parent.
     """
 
     pixels: Pixels
@@ -138,13 +136,21 @@ class Preprocessor:
         square: Pixels = ready.pixels[0]
         return square
 
-    def batch(self, pictures: Sequence[Picture], *, measure: bool, guarded: bool = False) -> Preprocessed:
+    def batch(
+        self,
+        pictures: Sequence[Picture],
+        *,
+        measure: bool,
+        guarded: bool = False,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> Preprocessed:
         """Return several pictures, as much of the work as possible done for all those of one size together.
 
         Args:
             pictures: the bytes of their files, or arrays of pixels.
             measure: whether image stats are measured.
-            guarded: whether each is decoded in a process of its own.
+            guarded: whether each is decoded in the guarded process.
+            is_over: whether the others are left, such as after Ctrl-C.
         """
         done = Preprocessed(
             np.zeros((len(pictures), self.size, self.size, 3), np.uint8),
@@ -154,6 +160,9 @@ class Preprocessor:
         )
         decoded = _DecodedPictures(self, pictures, done, decode_guarded if guarded else decode)
         for position in range(len(pictures)):
+            if is_over():
+                done.left.append(position)
+                continue
             with decoded_bytes.hold():
                 decoded.add(position)
         decoded.finish()
@@ -251,10 +260,12 @@ class Processing:
     transform: Transform
     measure: bool = True
 
-    def __call__(self, pictures: Sequence[Picture], *, guarded: bool = False) -> Processed:
+    def __call__(
+        self, pictures: Sequence[Picture], *, guarded: bool = False, is_over: Callable[[], bool] = lambda: False
+    ) -> Processed:
         """Decode, measure and transform some pictures; arguments as of ``Preprocessor.batch``."""
         with without_warnings():
-            ready = self.preprocessor.batch(pictures, measure=self.measure, guarded=guarded)
+            ready = self.preprocessor.batch(pictures, measure=self.measure, guarded=guarded, is_over=is_over)
         others = {*ready.refusals, *ready.left}
         decoded = [position for position in range(len(pictures)) if position not in others]
         return Processed(self._transformed(ready.pixels[decoded]), ready.stats, ready.refusals, ready.left)
