@@ -15,6 +15,9 @@ from kilat.runtime.files import write_file, write_json
 ANSWERS = "activations.json"
 """The file with the answer and the statistics of each layer, beside the pictures of ``write_files``."""
 
+_LONGEST_NAME = 80
+"""Characters of a layer's name in that of its file, which its number tells from others."""
+
 
 def activations(
     model: str | Path | Classifier, picture: ImageLike, layers: Sequence[str] | str | None = None
@@ -66,7 +69,7 @@ def write_files(found: Activations, folder: Path) -> list[Path]:
         raise RunError(_("{folder} cannot be made: {reason}.").format(folder=folder, reason=reason)) from error
     files: list[Path] = []
     for number, layer in enumerate(found.layers):
-        name = f"{number:03d}-{re.sub(r'[^A-Za-z0-9_.+-]', '-', layer.name)}"
+        name = f"{number:03d}-{re.sub(r'[^A-Za-z0-9_.+-]', '-', layer.name)[:_LONGEST_NAME]}"
         sheets = {f"{name}.png": map_sheet(layer)}
         if layer.filters is not None:
             sheets[f"{name}-filters.png"] = filter_sheet(layer)
