@@ -32,7 +32,7 @@ _FIXED_FOR_HEADS = {
     "head.folds": N_("heads are compared on the folds of the lab: --folds says how many"),
 }
 MOST_VARIANTS = 1_000
-_LONGEST_VALUE, _LONGEST_SLUG = 40, 80
+_LONGEST_VALUE, _LONGEST_SLUG, _MOST_BYTES = 40, 80, 200
 _SHOWN_PROBLEMS, _SHOWN_NAMES = 12, 3
 
 
@@ -305,7 +305,8 @@ def _short(value: Any) -> str:
 def _slugs(names: Sequence[str]) -> list[str]:
     """Return names as those of files, no two alike, not even where capitals do not count."""
     plain = (re.sub(r"[^\w.=+-]+", "-", name).replace("=-", "=").strip("-.") for name in names)
-    return list(_numbered(name[:_LONGEST_SLUG] or "variant" for name in plain))
+    short = (name[:_LONGEST_SLUG].encode()[:_MOST_BYTES].decode("utf-8", "ignore") for name in plain)
+    return list(_numbered(name or "variant" for name in short))
 
 
 def _numbered(names: Iterator[str]) -> Iterator[str]:
