@@ -29,9 +29,10 @@ def compare(
 ) -> None:
     """Compare runs on the test pictures that they share."""
     from kilat.report import compare_page
-    from kilat.runtime.files import write_file
+    from kilat.runtime.files import require_writable, write_file
     from kilat.verbs.compare import compare
 
+    require_writable(out)
     comparison = compare(*runs)
     write_file(out, compare_page.render(comparison))
     if as_json:

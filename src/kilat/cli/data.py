@@ -149,10 +149,11 @@ def preview(  # noqa: PLR0917 - an option each
     """Show what augmentation makes of pictures."""
     from kilat.data.reading import Reading
     from kilat.recipe import load
-    from kilat.runtime.files import write_file
+    from kilat.runtime.files import require_writable, write_file
     from kilat.verbs import inspect
     from kilat.verbs.open_data import open_data
 
+    require_writable(out)
     settings = load(recipe, overrides(choices, size=side(size), seed=seed))
     reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show() as progress:

@@ -20,17 +20,20 @@ def cache(
 ) -> None:
     """Show or clear what is kept between runs."""
     from kilat.features import cache as features
-    from kilat.runtime import result_cache as results
+    from kilat.runtime import kept_files, result_cache
+    from kilat.runtime.files import cache_home
 
-    kept = results.folder()
+    results = result_cache.folder(), kept_files.RESULTS
+    backbones = cache_home() / "backbones", kept_files.BACKBONES
     if clear:
-        freed = features.clear() + results.clear(kept)
+        freed = kept_files.clear(*results) + kept_files.clear(*backbones) + features.clear()
         show.print_json({"freed": freed}) if as_json else say(_("freed {size}").format(size=show.size(freed)))
         return
     folder, size, count = features.usage()
     if as_json:
         document = {"folder": str(folder), "bytes": size, "vectors": count, "limit": features.limit()}
-        show.print_json({**document, "result_bytes": results.usage(kept)})
+        sizes = {"result_bytes": kept_files.usage(*results), "backbone_bytes": kept_files.usage(*backbones)}
+        show.print_json(document | sizes)
         return
     sentence = ngettext(
         "{count:,} feature vector, {size} of at most {limit}, in {folder}",
@@ -38,7 +41,8 @@ def cache(
         count,
     )
     say(sentence.format(count=count, size=show.size(size), limit=show.size(features.limit()), folder=folder))
-    say(_("results that follow from them: {size}").format(size=show.size(results.usage(kept))))
+    say(_("results that follow from them: {size}").format(size=show.size(kept_files.usage(*results))))
+    say(_("exported backbones: {size}").format(size=show.size(kept_files.usage(*backbones))))
 
 
 @verb(FAMILY, "kilat glossary", "kilat glossary dropout 'learning rate'", "kilat glossary --json")

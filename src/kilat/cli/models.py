@@ -54,8 +54,10 @@ def evaluate(  # noqa: PLR0917 - an option each
         with progress.stage(_("Loading kilat")):
             from kilat.data.reading import Reading
             from kilat.report import robustness, svg_canvas
-            from kilat.runtime.files import write_file
+            from kilat.runtime.files import require_writable, write_file
             from kilat.verbs.evaluate import evaluate
+        if corruptions:
+            require_writable(out)
         evaluation = evaluate(
             model,
             data,
@@ -123,12 +125,13 @@ def import_model(
     The two are compared on real pictures.
     """
     from kilat.data.class_names import parse_class_names
-    from kilat.runtime.files import refuse_overwriting, write_file
+    from kilat.runtime.files import refuse_overwriting, require_writable, write_file
     from kilat.verbs.import_keras import import_keras
     from kilat.verbs.open_data import open_data
 
     if not force:
         refuse_overwriting(out, hint=_("Give another name with --out, or --force to overwrite it."))
+    require_writable(out)
     with progress_bars.show() as progress:
         source = None if data is None else open_data(data, progress=progress, one_class=True)
     names = parse_class_names(classes)

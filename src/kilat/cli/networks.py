@@ -171,10 +171,11 @@ def find_rate(  # noqa: PLR0917 - an option each
     from kilat.data.reading import Reading
     from kilat.recipe import load
     from kilat.report import curves, svg_canvas
-    from kilat.runtime.files import write_file
+    from kilat.runtime.files import require_writable, write_file
     from kilat.verbs import inspect
     from kilat.verbs.open_data import open_data
 
+    require_writable(out)
     settings = load(recipe, overrides(choices, weights=weights, size=side(size)))
     reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show() as progress:

@@ -109,11 +109,14 @@ def activations(
     """
     from kilat.bundle.prediction import sentence
     from kilat.report.activations_page import chosen_layers, terminal_rows
-    from kilat.runtime.files import require_writable, write_file
+    from kilat.runtime.files import require_folder, require_writable, write_file
     from kilat.verbs import activations as inside
 
-    if html:
-        require_writable(html)
+    page = html or (None if out or as_json else Path("activations.html"))
+    if page:
+        require_writable(page)
+    if out:
+        require_folder(out)
     found = inside.activations(model, picture, layer)
     if as_json:
         show.print_json(found.document())
@@ -132,8 +135,7 @@ def activations(
         files = inside.write_files(found, out)
         if not as_json:
             show.print_written(files[-1].parent)
-    if html or not (out or as_json):
-        page = html or Path("activations.html")
+    if page:
         write_file(page, inside.to_page(found, str(model), typed_command(), by_name=bool(layer)))
         show.print_page(page, as_json=as_json, open_page=open_page)
 

@@ -24,6 +24,7 @@ from kilat.runtime.array_types import Floats
 from kilat.runtime.byte_budget import bytes_of
 from kilat.runtime.cores import available_cores
 from kilat.runtime.files import cache_home, write_file
+from kilat.runtime.json_document import read_json
 from kilat.runtime.ordered_map import ordered_map
 
 MOST_NOISE = 0.01
@@ -35,6 +36,9 @@ PICTURES = 16
 
 FEWEST_PICTURES = 8 * PICTURES
 """With fewer pictures the comparison takes longer than int8 saves."""
+
+_KEPT = 1000
+"""Answers of the last comparisons that are kept."""
 
 _CONSTANT = 1e-4
 """Features that vary less over the pictures, beside their size, say nothing."""
@@ -59,7 +63,7 @@ def noise_share(fp32: Backbone, int8: Backbone, source: Source, resize: Resize) 
     path = cache_home() / "backbones" / "int8-noise.json"
     known: dict[str, float] = {}
     with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
-        known = {str(name): float(share) for name, share in json.loads(path.read_bytes()).items()}
+        known = {str(name): float(share) for name, share in read_json(path).items()}
     if key in known:
         return known[key]
     found = _features(_sample(source), Preprocessor(fp32.size, resize), (OnnxRunner(fp32), OnnxRunner(int8)))
@@ -68,7 +72,7 @@ def noise_share(fp32: Backbone, int8: Backbone, source: Source, resize: Resize) 
     known[key] = _worst_share(fp32, *np.stack(found, 1))
     with contextlib.suppress(OSError, RunError):  # a cache that cannot be written costs the saving only
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, json.dumps(known))
+        write_file(path, json.dumps(dict(list(known.items())[-_KEPT:])))
     return known[key]
 
 

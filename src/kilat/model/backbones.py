@@ -12,23 +12,25 @@ import hashlib
 import importlib.metadata
 import itertools
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kilat.errors import BackboneError, MissingExtra
+from kilat.errors import BackboneError, MissingExtra, RunError
 from kilat.features.backbone import Backbone, Block
+from kilat.features.cache import limit
 from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.locale.system_errors import system_reason
 from kilat.runtime.cores import available_cores
 from kilat.runtime.extras import has_torch
-from kilat.runtime.files import cache_home
+from kilat.runtime.files import cache_home, write_file
+from kilat.runtime.json_document import read_json
+from kilat.runtime.kept_files import BACKBONES, mark_used, shrink
 from kilat.runtime.onnx_session import make_session
+from kilat.runtime.regular_file import read_regular_file
 
 if TYPE_CHECKING:
     from kilat.model.feature_extractor import FeatureExtractor
@@ -58,16 +60,16 @@ def settle_size(names: Sequence[str], size: int | None, suggested: int, device: 
     known: dict[str, Any] = {}
     key = f"{EXPORT} {' '.join(names)} {size or f'{suggested} {device}'}"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        known = dict(json.loads(path.read_bytes()))
+        known = dict(read_json(path))
         document = known[key]
         return int(document["size"]), [Note(note["code"], note["values"]) for note in document["notes"]]
     from kilat.model import input_size
 
     settled = input_size.settle(names, size, suggested, input_size.MAX_MACS[device])
     known[key] = {"size": settled.size, "notes": [note.document() for note in settled.notes]}
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RunError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, json.dumps(known).encode())
+        write_file(path, json.dumps(known))
     return settled.size, settled.notes
 
 
@@ -94,7 +96,7 @@ def load(name: str, *, weights: Path | None = None, size: int | None = None) -> 
 
     extractor = create(name, size, weights)
     backbone = Backbone(name, _export(extractor, name), extractor.size, "fp32", extractor.blocks)
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs the saving, not the run
+    with contextlib.suppress(OSError, RunError):  # a cache that cannot be written costs the saving, not the run
         _write(path, backbone)
     return backbone
 
@@ -118,10 +120,12 @@ def _file_digest(path: Path) -> str:
 def _read(path: Path, name: str) -> Backbone | None:
     """Return the cached backbone; None where there is none, or a damaged one."""
     try:
-        model = path.read_bytes()
-        document = json.loads(path.with_suffix(".json").read_bytes())
+        model = read_regular_file(path, _MAX_BYTES)
+        document = read_json(path.with_suffix(".json"))
         blocks = tuple(Block(str(block), int(width)) for block, width in document["blocks"])
         is_whole = document["sha256"] == hashlib.sha256(model).hexdigest()
+        mark_used(path)
+        mark_used(path.with_suffix(".json"))
         return Backbone(name, model, int(document["size"]), "fp32", blocks) if is_whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -131,20 +135,9 @@ def _write(path: Path, backbone: Backbone) -> None:
     blocks = [[block.name, block.width] for block in backbone.blocks]
     document = {"sha256": backbone.digest, "name": backbone.name, "size": backbone.size, "blocks": blocks}
     path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, backbone.model)
-    _replace(path.with_suffix(".json"), json.dumps(document).encode())
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file whole, through a temporary one of its own: several programs may fill the cache at once."""
-    handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_file(path, backbone.model)
+    write_file(path.with_suffix(".json"), json.dumps(document))
+    shrink(path.parent, BACKBONES, limit())
 
 
 def _export(extractor: "FeatureExtractor", name: str) -> bytes:

@@ -22,6 +22,7 @@ from kilat.locale.escapes import Shown
 from kilat.locale.notes import Note
 from kilat.runtime.extras import has_torch
 from kilat.runtime.files import cache_home, write_file
+from kilat.runtime.json_document import read_json
 from kilat.runtime.progress import Advance, ignore
 
 Order = Literal["name", "parameters", "macs", "accuracy"]
@@ -251,10 +252,7 @@ def _count_or_none(name: str) -> tuple[int, int] | None:
 
 def _read_counts(path: Path) -> Counts:
     try:
-        return {
-            key: None if pair is None else (int(pair[0]), int(pair[1]))
-            for key, pair in json.loads(path.read_bytes()).items()
-        }
+        return {key: None if pair is None else (int(pair[0]), int(pair[1])) for key, pair in read_json(path).items()}
     except (OSError, ValueError, TypeError, AttributeError, LookupError):
         return {}
 

@@ -15,11 +15,10 @@ import hashlib
 import io
 import json
 import os
-import re
 import stat
 import uuid
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,12 +31,11 @@ from kilat.locale.notes import Note
 from kilat.locale.system_errors import file_reason
 from kilat.runtime.cores import available_cores
 from kilat.runtime.files import cache_home
+from kilat.runtime.kept_files import RESULTS, mark_used, shrink
 from kilat.runtime.regular_file import read_regular_file
 
 _DOCUMENT = "document"
 _SUFFIX = ".result"
-_NAME = re.compile(r"[0-9a-f]{64}\.(result|[0-9a-f]{32})")
-"""Of a result, or of one that is being written."""
 _MOST_BYTES = 1 << 30
 """Of a result; no larger one is read."""
 _CHECKSUM_BYTES = 32
@@ -108,11 +106,10 @@ class ResultCache:
         if hashlib.sha256(content).digest() != checksum:
             self.trouble = _("{path} is damaged").format(path=path)
             return None
-        with contextlib.suppress(OSError):  # it may be somebody else's
-            os.utime(path)  # used now
+        mark_used(path)
         try:
             return _unpacked(content)
-        except (ValueError, KeyError, OSError, EOFError, MemoryError, RecursionError, zipfile.BadZipFile):
+        except (ValueError, KeyError, OSError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile):
             self.trouble = _("{path} is damaged").format(path=path)
             return None
 
@@ -129,7 +126,7 @@ class ResultCache:
                 file.write(hashlib.sha256(content.getbuffer()).digest())
                 file.write(content.getbuffer())
             partial.replace(path)
-            shrink(path.parent, self.limit)
+            shrink(path.parent, RESULTS, self.limit)
         except OSError as error:
             self.trouble = file_reason(error)
             with contextlib.suppress(OSError):
@@ -141,46 +138,11 @@ def folder() -> Path:
     return cache_home() / "results"
 
 
-def usage(folder: Path) -> int:
-    """Return the bytes that the results in a folder take."""
-    return sum(size for _used, size, _path in _files(folder))
-
-
-def clear(folder: Path) -> int:
-    """Delete all results in a folder, and return the bytes that they took."""
-    size = usage(folder)
-    shrink(folder, 0)
-    return size
-
-
-def shrink(folder: Path, allowed: int) -> None:
-    """Delete the results that were used longest ago until the rest fits into so many bytes."""
-    total = 0
-    for _used, size, path in sorted(_files(folder), reverse=True):
-        total += size
-        if total > allowed:
-            with contextlib.suppress(OSError):  # another process was faster, or has it open
-                path.unlink()
-
-
-def _files(folder: Path) -> Sequence[tuple[float, int, Path]]:
-    """Return when each file was used last, its size and its path; what a killed process left behind counts as well."""
-    files = []
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if _NAME.fullmatch(entry.name):  # whatever else lies here is not kilat's
-                with contextlib.suppress(OSError):
-                    found = entry.stat(follow_symlinks=False)
-                    if stat.S_ISREG(found.st_mode):
-                        files.append((found.st_mtime, found.st_size, Path(entry.path)))
-    return files
-
-
 def _unpacked(content: bytes) -> Result:
     """Return the result that a file holds.
 
     Raises:
-        ValueError, KeyError, OSError, EOFError, MemoryError, RecursionError, zipfile.BadZipFile: it holds none.
+        ValueError, KeyError, OSError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile: it holds none.
     """
     stream = io.BytesIO(content)
     with zipfile.ZipFile(stream) as members:

@@ -21,7 +21,7 @@ from kilat.report.drift_page import DifferentPicture, DriftPage
 from kilat.report.pictures import LARGE, Thumbnail, make_thumbnail
 from kilat.runtime import progress_bars
 from kilat.runtime.array_types import Floats
-from kilat.runtime.files import write_file
+from kilat.runtime.files import require_writable, write_file
 from kilat.runtime.progress import Advance, Progress
 from kilat.verbs import request
 
@@ -134,6 +134,8 @@ def drift(  # noqa: PLR0913 - a choice each
         KilatError: the model cannot be read or keeps too few pictures for comparison, or there are too few new ones.
     """
     begun = request.now()
+    if page is not None:
+        require_writable(Path(page))
     with progress_bars.show(progress) as shown:
         with shown.stage(_("Loading the model")):
             classifier, name = (model, _("the model")) if isinstance(model, Classifier) else (load(model), str(model))

@@ -25,7 +25,7 @@ from kilat.report.illustrations import rows_looked_at
 from kilat.report.pictures import make_thumbnails
 from kilat.runtime import progress_bars
 from kilat.runtime.array_types import Flags, Ints
-from kilat.runtime.files import write_file
+from kilat.runtime.files import require_writable, write_file
 from kilat.runtime.progress import Progress
 from kilat.runtime.timer import Timer
 from kilat.verbs import request
@@ -77,6 +77,8 @@ def evaluate(  # noqa: PLR0913 - a choice each
     """
     timer, begun = Timer(), request.now()
     reading = Reading.of(path_column, label_column, split_column, images, class_from)
+    if page is not None:
+        require_writable(Path(page))
     with progress_bars.show(progress) as shown:
         with shown.stage(_("Loading the model")):
             classifier = model if isinstance(model, Classifier) else load(model)

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from kilat.runtime import result_cache
+from kilat.runtime import kept_files, result_cache
 from kilat.runtime.result_cache import Result, ResultCache
 
 INPUTS = {
@@ -137,9 +137,9 @@ def test_the_longest_unused_go_first_where_they_outgrow_their_limit(tmp_path):
         os.utime(path, (1000 - age, 1000 - age))
     cache.recall("head", INPUTS | {"seed": 1}, compute)  # used now
     size = files(tmp_path)[0].stat().st_size
-    assert result_cache.usage(tmp_path) == 3 * size
-    result_cache.shrink(tmp_path, 2 * size)
-    assert result_cache.usage(tmp_path) == 2 * size
+    assert kept_files.usage(tmp_path, kept_files.RESULTS) == 3 * size
+    kept_files.shrink(tmp_path, kept_files.RESULTS, 2 * size)
+    assert kept_files.usage(tmp_path, kept_files.RESULTS) == 2 * size
     assert compute.calls == 3
     cache.recall("head", INPUTS | {"seed": 1}, compute)
     assert compute.calls == 3
