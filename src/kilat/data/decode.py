@@ -23,10 +23,10 @@ from PIL import Image, UnidentifiedImageError
 from kilat.data.file_stats import FILE_STATS_KEY
 from kilat.data.guarded_process import Answer, Request, ask
 from kilat.data.image_file import SIGNATURE_BYTES, has_image_signature
+from kilat.data.picture_failure import picture_failure
 from kilat.data.picture_formats import foreign_format
 from kilat.data.picture_header import LARGE_PIXELS, STRIP_PIXELS, UNKNOWN, Header, read_header, reduction
 from kilat.errors import PictureError
-from kilat.locale.excerpt import shortened
 from kilat.runtime.array_types import Pixels
 from kilat.runtime.byte_budget import LeftToParent, decoded_bytes
 from kilat.runtime.memory import readable_bytes
@@ -78,11 +78,8 @@ def picture_errors() -> Iterator[None]:
         raise
     except Image.DecompressionBombError:  # its pixels are more than its header says
         raise PictureError("damaged") from None
-    except MemoryError:
-        raise PictureError("out_of_memory") from None
     except Exception as error:  # a decoder may raise anything on hostile bytes
-        reason = shortened(str(error)) or type(error).__name__
-        raise PictureError("truncated" if "truncated" in reason.lower() else "undecodable", reason) from error
+        raise picture_failure(error) from error
 
 
 def decode(picture: bytes | Pixels, *, shrink_to: int | None = None) -> tuple[Image.Image, tuple[int, int]]:

@@ -39,13 +39,13 @@ def _answer_one(requests: BinaryIO, answers: BinaryIO) -> bool:
     if len(head) < REQUEST.size:
         return False
     size, most_pixels, shrink_to, allowed, seconds = REQUEST.unpack(head)
+    _limit(size + allowed, seconds)
     content = requests.read(size)
     if len(content) < size:
         return False
     pixels = b""
     try:
         with picture_errors():
-            _limit(allowed, seconds)
             Image.MAX_IMAGE_PIXELS = -(-most_pixels // 2)  # Pillow refuses pictures of more than twice as many
             image, full = decode_here(content, most_pixels, shrink_to or None)
             said = {"size": image.size, "full": full, "file_stats": _file_stats(content, image)}

@@ -275,12 +275,15 @@ def _require_quick(samples: int) -> None:
         raise PictureError("too_slow", f"{samples:,} > {MOST_SAMPLES_ONE_BY_ONE:,}")
 
 
+_WEBP_HEADER = 30
 _WEBP_LOSSY, _WEBP_LOSSLESS, _WEBP_EXTENDED = b"VP8 ", b"VP8L", b"VP8X"
 
 
 def _webp(content: bytes) -> Header:
     if content[8:12] != b"WEBP":
         raise PictureError("not_an_image")
+    if len(content) < _WEBP_HEADER:
+        return UNKNOWN
     kind = content[12:16]
     at, names, is_believable = 12, set(), True
     for _ in range(MOST_CHUNKS):
