@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from kilat import recipe as recipes
 from kilat.data.catalog import Catalog, Source
 from kilat.errors import RecipeError
-from kilat.lab.lab_folder import PLAN, VARIANTS, LabFolder, Plan, PlannedVariant
+from kilat.lab.lab_folder import MOST_SEEDS, PLAN, VARIANTS, LabFolder, Plan, PlannedVariant
 from kilat.lab.survey import Effort, survey
 from kilat.lab.variants import Candidate
 from kilat.learn.device import training_device
@@ -24,6 +24,7 @@ from kilat.runtime.progress_figures import duration
 from kilat.verbs import request, run_folder
 
 SEEDS, FOLDS, REPEATS = 5, 5, 3
+MOST_WORKERS = 256
 MOST_TRIALS, MOST_SECONDS = 500, 24 * 3600.0
 """Of more, or of what takes longer, a lab is refused unless there is a time limit."""
 
@@ -119,21 +120,24 @@ def numbers_of(candidates: Sequence[Candidate], seeds: int | None, folds: int | 
             sentence = _("{options}: only for networks that are trained; heads have --folds and --repeats.")
         raise RecipeError(sentence.format(options=_(" and ").join(wrong)))
     for name, number, least in (("--seeds", seeds, 1), ("--folds", folds, 2), ("--repeats", repeats, 1)):
-        require_at_least(name, number, least)
+        require_between(name, number, least, MOST_SEEDS)
     if is_trained:
         return Numbers("trained", seeds or SEEDS)
     return Numbers("frozen", repeats or REPEATS, folds or FOLDS)
 
 
-def require_at_least(option: str, number: int | None, least: int) -> None:
-    """Refuse a number that is too small.
+def require_between(option: str, number: int | None, least: int, most: int) -> None:
+    """Refuse a number that is too small, or one that no machine has the time or the memory for.
 
     Raises:
         RecipeError: it is.
     """
-    if number is not None and number < least:
-        message = _("{option}: must be at least {least} (given: {number})")
-        raise RecipeError(message.format(option=option, least=least, number=number))
+    if number is None or least <= number <= most:
+        return
+    message = _("{option}: must be at least {least} (given: {number})")
+    if number > most:
+        message = _("{option}: must be at most {most} (given: {number})")
+    raise RecipeError(message.format(option=option, least=least, most=most, number=number))
 
 
 def planned(one: Candidate, data: str, folder: Path) -> PlannedVariant:

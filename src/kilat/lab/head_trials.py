@@ -4,7 +4,6 @@ A trial is a repeat of the folds. It leaves a table of answers, not a run folder
 36 times, and take three minutes instead of some seconds. ``kilat train`` with a variant's recipe gives the run.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from kilat.data.split import Part, folds
 from kilat.errors import SourceError
 from kilat.lab.answers import Trial
 from kilat.lab.lab_folder import LabFolder, PlannedTrial, PlannedVariant
+from kilat.lab.trial_files import HeadTrial, read_file, require_pictures
 from kilat.learn.frozen import Extracted, extract
 from kilat.learn.time_budget import UNLIMITED
 from kilat.locale import _
@@ -31,7 +31,7 @@ from kilat.runtime.csv_tables import to_csv
 from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress
 from kilat.runtime.timer import Timer
-from kilat.verbs import run_folder
+from kilat.verbs import run_tables
 
 ANSWERS, TRIAL = "answers.csv", "trial.json"
 
@@ -163,8 +163,8 @@ def common_folds(pictures: Part, count: int, seed: int) -> Ints:
 def read_trials(lab: LabFolder, variant: PlannedVariant, seed: int) -> Iterator[Trial]:
     """Yield the fits of a finished trial, one for every fold."""
     path = lab.trial_path(variant, seed)
-    table = run_folder.read_table(path / ANSWERS)
-    seconds = json.loads((path / TRIAL).read_text("utf-8"))["timing"]["head_s"]
+    table = run_tables.read_table(path / ANSWERS)
+    seconds = read_file(HeadTrial, path / TRIAL).timing.head_s
     numbers = sorted(table["fold"].unique())
     for number in numbers:
         held_out = table[table["fold"] == number]
@@ -173,7 +173,7 @@ def read_trials(lab: LabFolder, variant: PlannedVariant, seed: int) -> Iterator[
             seed=seed,
             fold=int(number),
             train_pictures=len(lab.pictures.rows) - len(held_out),
-            pictures=held_out["picture"].to_numpy(np.int64),
+            pictures=require_pictures(path, held_out["picture"].to_numpy(np.int64), len(lab.pictures.rows)),
             predicted=pd.Index(lab.classes).get_indexer(pd.Index(held_out["predicted"])).astype(np.int64),
             probability=held_out["probability"].to_numpy(np.float64),
             label_probability=held_out["label_probability"].to_numpy(np.float64),

@@ -14,7 +14,15 @@ from kilat.data.catalog import Source
 from kilat.data.reading import Reading
 from kilat.errors import RecipeError, SourceError
 from kilat.lab import questions, search
-from kilat.lab.beginning import begin, is_begun, numbers_of, refuse_what_is_too_large, require_at_least, seconds_of
+from kilat.lab.beginning import (
+    MOST_WORKERS,
+    begin,
+    is_begun,
+    numbers_of,
+    refuse_what_is_too_large,
+    require_between,
+    seconds_of,
+)
 from kilat.lab.lab_folder import LabFolder
 from kilat.lab.lab_run import TrialRunner, run_trials
 from kilat.lab.results import Lab, write_results
@@ -90,7 +98,7 @@ def lab(  # noqa: PLR0913 - a choice each
     Raises:
         KilatError: what was given, why it is refused, and how to fix it; all variants are checked before any runs.
     """
-    require_at_least("--workers", workers, 0)
+    require_between("--workers", workers, 0, MOST_WORKERS)
     limit = seconds_of(time_limit)
     deadline = None if limit is None else Deadline(time.perf_counter() + limit)
     reading = Reading.of(path_column, label_column, split_column, images, class_from)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kilat import recipe as recipes
 from kilat.data.catalog import Catalog, Source
@@ -31,26 +31,31 @@ from kilat.recipe import Recipe
 from kilat.runtime.array_types import Ints
 from kilat.runtime.csv_tables import to_csv
 from kilat.runtime.files import write_file, write_json
+from kilat.runtime.json_document import MAX_BYTES_OF_RESULTS, DocumentError, read_typed
 from kilat.runtime.progress import Progress, silent
-from kilat.verbs import run_folder
+from kilat.verbs import run_folder, run_tables
 from kilat.verbs.open_data import Data, Labels, open_data
 
-PLAN, CATALOG, VARIANTS, TRIALS = "plan.json", run_folder.CATALOG, "variants", "trials"
+PLAN, CATALOG, VARIANTS, TRIALS = "plan.json", run_tables.CATALOG, "variants", "trials"
 RESULTS, PAGE, WINNER = "lab.json", "lab.html", "winner.yaml"
 
 HELD_OUT = 0.2
 """The share of pictures that a trial holds out where the recipe keeps none back for a test set."""
 
 
+MOST_SEEDS, MOST_TRIED, MOST_PLANNED = 1_000, 10_000, 200_000
+"""Of a lab: seeds, variants that a search tries, and trials altogether."""
+
+
 class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PlannedVariant(_Document):
     """A variant, whose recipe lies in ``variants/SLUG.yaml``; ``command`` trains with it."""
 
     name: str
-    slug: str
+    slug: str = Field(pattern=r"^[^/\\:\x00-\x1f]{1,200}$")  # part of the names of files: it leads to no other folder
     options: dict[str, str]
     command: str
 
@@ -65,7 +70,7 @@ class SearchPlan(_Document):
     """
 
     ranges: dict[str, str]
-    count: int
+    count: int = Field(ge=1, le=MOST_TRIED)
     arguments: tuple[str, ...] = ()
 
 
@@ -96,17 +101,23 @@ class Plan(_Document):
     schema_: Literal[1] = Field(1, alias="schema")
     kind: Literal["frozen", "trained"]
     start: dict[str, Any]
-    variants: list[PlannedVariant]
-    seed: int
-    seeds: int
-    folds: int = 1
-    threads: int
-    time_limit: float | None = None
+    variants: list[PlannedVariant] = Field(min_length=1)
+    seed: int = Field(ge=0, lt=2**32)
+    seeds: int = Field(ge=1, le=MOST_SEEDS)
+    folds: int = Field(1, ge=1, le=MOST_SEEDS)
+    threads: int = Field(ge=1, le=4096)
+    time_limit: float | None = Field(None, gt=0)
     question: str | None = None
     search: SearchPlan | None = None
     command: str = ""
     begun: str = ""
     notes: list[dict[str, Any]] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> "Plan":
+        if len(self.variants) * self.seeds > MOST_PLANNED:
+            raise ValueError("more trials than a lab can have")
+        return self
 
     @property
     def trial_seeds(self) -> range:
@@ -162,14 +173,22 @@ class LabFolder:
             KilatError: this version of kilat did not write it.
         """
         try:
-            return Plan.model_validate_json((self.path / PLAN).read_bytes())
-        except (OSError, ValidationError) as error:
-            raise KilatError(_("{path} cannot be read: {error}.").format(path=self.path / PLAN, error=error)) from None
+            return read_typed(Plan, self.path / PLAN, MAX_BYTES_OF_RESULTS)
+        except DocumentError as error:
+            raise KilatError(str(error)) from None
 
     @cached_property
     def start(self) -> run_folder.Start:
-        """Where the data is, and how it is read."""
-        return run_folder.Start.of_document(self.plan.start)
+        """Where the data is, and how it is read.
+
+        Raises:
+            KilatError: the plan does not say it.
+        """
+        try:
+            return run_folder.Start.of_document(self.plan.start)
+        except (KeyError, TypeError):
+            sentence = _("{path} was not written by this version of kilat: its {where} is missing or not valid.")
+            raise KilatError(sentence.format(path=self.path / PLAN, where="start")) from None
 
     def recipe(self, variant: PlannedVariant) -> Recipe:
         """Return the recipe of a variant."""
@@ -186,7 +205,7 @@ class LabFolder:
     @cached_property
     def catalog(self) -> Catalog:
         """Every picture that came in."""
-        return Catalog(run_folder.read_table(self.path / CATALOG))
+        return Catalog(run_tables.read_table(self.path / CATALOG))
 
     @cached_property
     def _classes_and_pictures(self) -> tuple[list[str], Part]:

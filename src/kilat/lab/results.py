@@ -1,10 +1,8 @@
 """What a lab came to: its answers gathered from the folder, analysed, and written with their page."""
 
-import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from kilat.data.catalog import Source
 from kilat.errors import RunError
@@ -13,12 +11,14 @@ from kilat.lab.analysis import analyse
 from kilat.lab.answers import Dropped, Failure, LabAnswers, Trial
 from kilat.lab.lab_folder import PAGE, RESULTS, WINNER, LabFolder, PlannedVariant
 from kilat.lab.machine import describe_machine
+from kilat.lab.trial_files import DroppedVariant, DroppedVariants, read_file
 from kilat.locale import _
 from kilat.locale.escapes import Shown
 from kilat.report import lab_page
 from kilat.report.lab_results import LabResults
 from kilat.report.pictures import SMALL, make_thumbnails
 from kilat.runtime.files import write_file, write_json
+from kilat.runtime.json_document import MAX_BYTES_OF_RESULTS, DocumentError, read_typed
 
 DROPPED = "dropped.json"
 
@@ -52,7 +52,10 @@ class Lab:
     @cached_property
     def results(self) -> LabResults:
         """What helped, by how much, and how sure that is: the content of ``lab.json``."""
-        return LabResults.model_validate_json((self.folder / RESULTS).read_bytes())
+        try:
+            return read_typed(LabResults, self.folder / RESULTS, MAX_BYTES_OF_RESULTS)
+        except DocumentError as error:
+            raise RunError(str(error)) from None
 
     @property
     def page(self) -> Path:
@@ -120,7 +123,7 @@ def gather(lab: LabFolder) -> LabAnswers:
         trials=[one for one in found if isinstance(one, Trial)],
         planned_seeds=plan.seeds,
         failures=[one for one in found if isinstance(one, Failure)],
-        dropped=[Dropped(one["variant"], one["seeds"]) for one in read_dropped(lab)],
+        dropped=[Dropped(one.variant, one.seeds) for one in read_dropped(lab)],
         is_search=plan.search is not None,
         command=plan.command,
         notes=lab.notes,
@@ -140,7 +143,7 @@ def unfinished(lab: LabFolder) -> list[tuple[PlannedVariant, int]]:
     """Return the trials that are left to run, those of one seed together; dropped variants have none."""
     plan = lab.plan
     is_finished = (trained_trials if plan.kind == "trained" else head_trials).is_finished
-    dropped = {one["variant"] for one in read_dropped(lab)}
+    dropped = {one.variant for one in read_dropped(lab)}
     return [
         (variant, seed)
         for seed in plan.trial_seeds
@@ -149,14 +152,13 @@ def unfinished(lab: LabFolder) -> list[tuple[PlannedVariant, int]]:
     ]
 
 
-def read_dropped(lab: LabFolder) -> list[dict[str, Any]]:
+def read_dropped(lab: LabFolder) -> list[DroppedVariant]:
     """Return the variants that a time limit gave up, with how many seeds they had."""
     path = lab.path / DROPPED
-    dropped: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["dropped"] if path.is_file() else []
-    return dropped
+    return read_file(DroppedVariants, path).dropped if path.is_file() else []
 
 
 def drop(lab: LabFolder, variants: Sequence[PlannedVariant], seeds: int) -> None:
     """Write that variants are given up after so many seeds."""
-    dropped = [*read_dropped(lab), *({"variant": one.name, "seeds": seeds} for one in variants)]
-    write_json(lab.path / DROPPED, {"schema": 1, "dropped": dropped})
+    dropped = [*read_dropped(lab), *(DroppedVariant(variant=one.name, seeds=seeds) for one in variants)]
+    write_json(lab.path / DROPPED, DroppedVariants(dropped=dropped).model_dump(by_alias=True))

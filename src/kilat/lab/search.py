@@ -21,15 +21,16 @@ from kilat.errors import KilatError, MissingExtra, RecipeError
 from kilat.evaluate.metrics import SMALLEST_PROBABILITY
 from kilat.lab.answers import Trial
 from kilat.lab.beginning import (
+    MOST_WORKERS,
     begin,
     is_begun,
     numbers_of,
     planned,
     refuse_what_is_too_large,
-    require_at_least,
+    require_between,
     seconds_of,
 )
-from kilat.lab.lab_folder import LabFolder, PlannedVariant, SearchPlan
+from kilat.lab.lab_folder import MOST_TRIED, LabFolder, PlannedVariant, SearchPlan
 from kilat.lab.lab_run import Count, TrialRunner
 from kilat.lab.ranges import Choice, Range, parse_range
 from kilat.lab.results import Lab, read, unfinished, write_results
@@ -112,8 +113,8 @@ def search(  # noqa: PLR0913 - a choice each
         KilatError: what was given, why it is refused, and how to fix it.
     """
     _require_optuna()
-    require_at_least("--workers", workers, 0)
-    require_at_least("--count", count, 1)
+    require_between("--workers", workers, 0, MOST_WORKERS)
+    require_between("--count", count, 1, MOST_TRIED)
     limit = seconds_of(time_limit)
     deadline = None if limit is None else Deadline(time.perf_counter() + limit)
     reading = Reading.of(path_column, label_column, split_column, images, class_from)

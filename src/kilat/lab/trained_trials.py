@@ -4,13 +4,11 @@ What chance decides is decided anew by every seed, and alike for all variants of
 of the others validate and calibrate, the order of the pictures, first weights, dropout and augmentation.
 """
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +17,7 @@ from kilat.data.catalog import Entry, Picture, Source
 from kilat.errors import KilatError, RunError
 from kilat.lab.answers import Failure, Trial
 from kilat.lab.lab_folder import LabFolder, PlannedTrial, PlannedVariant
+from kilat.lab.trial_files import FailedTrial, TrainedTrial, read_file, require_pictures
 from kilat.learn.metrics import Metrics
 from kilat.learn.network import TrainingOptions
 from kilat.locale import _
@@ -31,7 +30,7 @@ from kilat.runtime.files import UnwritableError, write_json
 from kilat.runtime.peak_memory import PeakMemory
 from kilat.runtime.signals import Stopped
 from kilat.runtime.timer import Timer
-from kilat.verbs import run_folder, train
+from kilat.verbs import run_folder, run_tables, train
 
 TRIAL, FAILURE = "trial.json", "failure.json"
 
@@ -163,7 +162,7 @@ def write_failure(path: Path, reason: str, *, is_final: bool) -> None:
 def is_finished(path: Path) -> bool:
     """Return whether a trial is finished, or failed in a way that it would fail again."""
     failure = _read_failure(path)
-    return (path / run_folder.METRICS).is_file() or (failure is not None and failure["is_final"])
+    return (path / run_folder.METRICS).is_file() or (failure is not None and failure.is_final)
 
 
 def read_trials(lab: LabFolder, variant: PlannedVariant, seed: int) -> Iterator[Trial | Failure]:
@@ -171,24 +170,24 @@ def read_trials(lab: LabFolder, variant: PlannedVariant, seed: int) -> Iterator[
     path = lab.trial_path(variant, seed)
     if not (path / run_folder.METRICS).is_file():
         if failure := _read_failure(path):
-            yield Failure(variant.name, seed, 0, failure["reason"])
+            yield Failure(variant.name, seed, 0, failure.reason)
         return
     metrics = run_folder.read_metrics(path)
-    table = run_folder.read_table(path / run_folder.PREDICTIONS)
+    table = run_tables.read_table(path / run_tables.PREDICTIONS)
     held_out = table[table["split"] == "test"]
-    history = path / run_folder.HISTORY
-    epochs = run_folder.read_table(history).to_dict("records") if history.is_file() else []
+    history = path / run_tables.HISTORY
+    epochs = run_tables.read_table(history).to_dict("records") if history.is_file() else []
     yield Trial(
         variant=variant.name,
         seed=seed,
         fold=0,
         train_pictures=metrics.data.train,
-        pictures=held_out["row"].to_numpy(np.int64),
+        pictures=require_pictures(path, held_out["row"].to_numpy(np.int64), len(lab.pictures.rows)),
         predicted=pd.Index(lab.classes).get_indexer(pd.Index(held_out["predicted"])).astype(np.int64),
         probability=held_out["probability"].to_numpy(np.float64),
         label_probability=held_out["label_probability"].to_numpy(np.float64),
-        seconds=metrics.timing["total_s"],
-        peak_bytes=json.loads((path / TRIAL).read_text("utf-8"))["peak_bytes"],
+        seconds=metrics.timing.get("total_s", 0.0),
+        peak_bytes=read_file(TrainedTrial, path / TRIAL).peak_bytes,
         epochs=[{str(name): value for name, value in row.items()} for row in epochs],
         folder=path.relative_to(lab.path).as_posix(),
         notes=_notes(metrics),
@@ -203,5 +202,5 @@ def _notes(metrics: Metrics) -> list[Note]:
     return notes
 
 
-def _read_failure(path: Path) -> Any:
-    return json.loads((path / FAILURE).read_text("utf-8")) if (path / FAILURE).is_file() else None
+def _read_failure(path: Path) -> FailedTrial | None:
+    return read_file(FailedTrial, path / FAILURE) if (path / FAILURE).is_file() else None

@@ -37,7 +37,7 @@ from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress
 from kilat.runtime.result_cache import Result
 from kilat.runtime.timer import Timer
-from kilat.verbs import interruption, request, run_folder
+from kilat.verbs import interruption, request, run_folder, run_tables
 from kilat.verbs.open_data import Data, Labels, open_data
 
 _SAID_ELSEWHERE = {"similar_labels", "test_drawn_from_train", "class_without_test_pictures"}
@@ -162,7 +162,7 @@ def check(  # noqa: PLR0913 - a choice each
                 found = read_and_show(checked.findings, source, catalog)
                 write_file(folder / run_folder.CHECK, check_page.render(folder.name, found, summary, notes))
             run_folder.write_suspects(folder, checked.suspects)
-            write_file(folder / run_folder.CATALOG, to_csv(catalog.table))
+            write_file(folder / run_tables.CATALOG, to_csv(catalog.table))
             document = {
                 "schema": 1,
                 "data": counts,

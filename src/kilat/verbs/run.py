@@ -17,7 +17,7 @@ from kilat.report import confusion_matrix, page
 from kilat.report.svg_canvas import standalone
 from kilat.report.template import percent
 from kilat.runtime.files import write_file
-from kilat.verbs import run_folder
+from kilat.verbs import run_folder, run_tables
 
 
 class Run:
@@ -79,26 +79,26 @@ class Run:
     @cached_property
     def catalog(self) -> pd.DataFrame:
         """A row for every picture that came in: path, label, split, and why it was refused where it was."""
-        return run_folder.read_table(self.folder / run_folder.CATALOG)
+        return run_tables.read_table(self.folder / run_tables.CATALOG)
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """A row for every picture that was answered without having been trained on."""
-        return run_folder.read_table(self.folder / run_folder.PREDICTIONS)
+        return run_tables.read_table(self.folder / run_tables.PREDICTIONS)
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """A row for every epoch of a training by gradient; empty for a head on a frozen backbone."""
-        path = self.folder / run_folder.HISTORY
-        return run_folder.read_table(path) if path.is_file() else pd.DataFrame()
+        path = self.folder / run_tables.HISTORY
+        return run_tables.read_table(path) if path.is_file() else pd.DataFrame()
 
     @cached_property
     def layers(self) -> pd.DataFrame:
         """A row for every layer in every epoch of a training with ``fit.watch: layers``; empty for any other."""
-        path = self.folder / run_folder.LAYERS
+        path = self.folder / run_tables.LAYERS
         if not path.is_file():
             return pd.DataFrame()
-        table = run_folder.read_table(path)
+        table = run_tables.read_table(path)
         numbers = table.columns.difference(["layer", "kind"])
         return table.assign(**{name: pd.to_numeric(table[name], errors="coerce") for name in numbers})
 

@@ -1,7 +1,6 @@
 """The run folder ``runs/<name>/``: what is written where, and read again. Files appear whole or not at all."""
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -10,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from kilat.data.reading import Reading
 from kilat.errors import KilatError, RunError
@@ -18,9 +17,11 @@ from kilat.learn.metrics import Metrics
 from kilat.locale import _
 from kilat.locale.escapes import shell_command, shell_word
 from kilat.locale.system_errors import system_reason
-from kilat.runtime.csv_tables import to_csv, unquoted
+from kilat.runtime.csv_tables import to_csv
 from kilat.runtime.file_lock import HeldError, Holder, file_lock, holder_of
 from kilat.runtime.files import require_folder, write_file, write_json
+from kilat.runtime.json_document import MAX_BYTES_OF_RESULTS, DocumentError, read_json, read_typed
+from kilat.verbs.run_tables import HISTORY, LAYERS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 # What only tables and pages need is imported when they come: a list of runs is there at once.
 
 MODEL, REPORT, METRICS = "model.onnx", "report.html", "metrics.json"
-RECIPE, CATALOG, PREDICTIONS = "recipe.yaml", "catalog.csv", "predictions.csv"
-START, HISTORY, LAYERS, CHECKPOINTS = "run.json", "history.csv", "layers.csv", "checkpoints"
+START, RECIPE, CHECKPOINTS = "run.json", "recipe.yaml", "checkpoints"
 SUSPECTS, CHECK, ILLUSTRATIONS = "suspects.csv", "check.html", "report.json"
 LOCK = ".lock"
 """The file that stands for a folder while a process works in it; it is gone afterwards."""
@@ -99,8 +99,8 @@ class Start:
             KilatError: it is not the folder of a run.
         """
         try:
-            return cls.of_document(json.loads((folder / START).read_text("utf-8")))
-        except (OSError, ValueError, KeyError, TypeError):
+            return cls.of_document(read_json(folder / START))
+        except (ValueError, KeyError, TypeError):
             raise KilatError(
                 _("{folder} is not the folder of a run that was begun: it has no sound {file}.").format(
                     folder=folder, file=START
@@ -115,10 +115,17 @@ class Start:
         Raises:
             KeyError, TypeError: it holds none.
         """
-        data, root, network = (_text(document[name]) for name in ("data", "root", "network"))
+        if not isinstance(document, Mapping) or not isinstance(reading := document.get("reading", {}), Mapping):
+            raise TypeError
+        data, root = (_text(document[name]) for name in ("data", "root"))
         labels, lab = _text(document.get("labels")), _text(document.get("lab"))
-        given = document.get("is_module", False), document.get("track", False)
-        return cls(data, root, network, labels, Reading(**document.get("reading", {})), *given, lab)
+        flags = [document.get(name, False) for name in ("is_module", "track")]
+        said = {name: value if name == "is_labelled" else _text(value) for name, value in reading.items()}
+        if not isinstance(network := document["network"], str):
+            raise TypeError
+        if not all(isinstance(one, bool) for one in (*flags, said.get("is_labelled", True))):
+            raise TypeError
+        return cls(data, root, network, labels, Reading(**said), *flags, lab)
 
     @classmethod
     def read_unfinished(cls, folder: Path) -> "Start":
@@ -222,26 +229,6 @@ def write_suspects(folder: Path, suspects: "pd.DataFrame") -> None:
     write_file(folder / SUSPECTS, "\ufeff" + to_csv(suspects))
 
 
-def read_table(path: Path) -> "pd.DataFrame":
-    """Return a table of the run; what is text in it stays text, and numbers are what was written, bit for bit.
-
-    Raises:
-        RunError: it cannot be read.
-    """
-    import pandas as pd
-
-    # What makes pandas read numbers bit for bit; from 3.1 on it does so by itself, and warns of the choice.
-    exact: dict[str, Any] = {} if pd.__version__ >= "3.1" else {"float_precision": "round_trip"}
-    text = dict.fromkeys(
-        ("path", "label", "split", "status", "code", "detail", "digest", "predicted", "layer", "kind"), str
-    )
-    try:
-        table: pd.DataFrame = pd.read_csv(path, dtype=text, keep_default_na=False, **exact)
-    except (OSError, ValueError) as error:
-        raise RunError(_("{path} cannot be read: {error}.").format(path=path, error=error)) from None
-    return table.assign(**{name: [unquoted(cell) for cell in table[name]] for name in text if name in table})
-
-
 def read_metrics(folder: Path) -> Metrics:
     """Return the content of ``metrics.json``.
 
@@ -264,15 +251,9 @@ def read_illustrations(folder: Path) -> "Illustrations":
 
 def _read_document(kind: type[D], path: Path) -> D:
     try:
-        return kind.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise RunError(_("{path} cannot be read: {reason}.").format(path=path, reason=system_reason(error))) from None
-    except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        sentence = _("{path} was not written by this version of kilat, or it is damaged.")
-        if where:
-            sentence = _("{path} was not written by this version of kilat: its {where} is missing or not valid.")
-        raise RunError(sentence.format(path=path, where=where)) from None
+        return read_typed(kind, path, MAX_BYTES_OF_RESULTS)
+    except DocumentError as error:
+        raise RunError(str(error)) from None
 
 
 def is_worth_keeping(folder: Path) -> bool:

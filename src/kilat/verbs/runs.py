@@ -11,7 +11,8 @@ from kilat.learn.metrics import Metrics
 from kilat.locale import _
 from kilat.locale.system_errors import system_reason
 from kilat.runtime.file_lock import Holder
-from kilat.verbs import run_folder
+from kilat.runtime.regular_file import read_regular_file
+from kilat.verbs import run_folder, run_tables
 
 _LATEST = 1 << 37
 """Seconds that a calendar can hold: a file may claim any time."""
@@ -160,7 +161,7 @@ def _changed(folder: Path) -> float | None:
 
 def _count_epochs(folder: Path) -> int:
     try:
-        return max(0, len((folder / run_folder.HISTORY).read_bytes().splitlines()) - 1)
+        return max(0, len(read_regular_file(folder / run_tables.HISTORY, run_tables.MAX_BYTES).splitlines()) - 1)
     except OSError:
         return 0
 

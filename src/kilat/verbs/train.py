@@ -37,7 +37,7 @@ from kilat.runtime.csv_tables import to_csv
 from kilat.runtime.files import write_file, write_json
 from kilat.runtime.progress import Progress, silent
 from kilat.runtime.timer import Timer
-from kilat.verbs import interruption, request, run_folder
+from kilat.verbs import interruption, request, run_folder, run_tables
 from kilat.verbs.check import Checked, look_into, measure_without
 from kilat.verbs.open_data import Data, Labels, open_data
 from kilat.verbs.run import Run
@@ -174,8 +174,8 @@ def write(
     metrics = outcome.metrics(timer.timings())
     write_file(folder / run_folder.MODEL, outcome.model)
     write_file(folder / run_folder.RECIPE, learned.recipe.to_yaml())
-    write_file(folder / run_folder.CATALOG, to_csv(learned.catalog.table))
-    write_file(folder / run_folder.PREDICTIONS, to_csv(predictions))
+    write_file(folder / run_tables.CATALOG, to_csv(learned.catalog.table))
+    write_file(folder / run_tables.PREDICTIONS, to_csv(predictions))
     run_folder.write_suspects(folder, outcome.checked.suspects)
     write_json(folder / run_folder.ILLUSTRATIONS, illustrations.to_document())
     run = Run(folder, outcome.classifier)
