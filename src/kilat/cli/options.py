@@ -1,5 +1,6 @@
 """Arguments and options that several verbs share, and what a recipe makes of them."""
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,7 +57,7 @@ def overrides(choices: list[str] | None, **given: Any) -> dict[str, Any]:
 
 def side(size: str | None) -> int | str | None:
     """Return the value of ``--size``: pixels as a number, anything else as it was written."""
-    return int(size) if size and size.isdigit() else size
+    return int(size) if size and re.fullmatch(r"[0-9]{1,9}", size) else size
 
 
 def instead_of(option: str, value: str | None, own: Collection[str]) -> str:

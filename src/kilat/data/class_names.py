@@ -1,19 +1,29 @@
 """Class names in the order of a model's outputs, as people have them: in a row, or in a file that a tool wrote."""
 
 import csv
-import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 from kilat.errors import RecipeError
 from kilat.locale import _
+from kilat.locale.excerpt import shortened
+from kilat.locale.system_errors import system_reason
+from kilat.runtime.json_document import parse_json
+from kilat.runtime.regular_file import read_regular_file
 
 _ENDINGS = (".txt", ".json", ".csv", ".tsv", ".names", ".labels", ".pbtxt", ".yaml", ".yml")
 _KEYS = ("labels", "classes", "class_names", "class_indices", "names")
 """Under which documents keep their names; Teachable Machine's metadata.json has ``labels``."""
 
-_NUMBERED = re.compile(r"(?P<number>\d+)(?:\s*[,;:=]\s*|\s+)(?P<name>\S.*)|(?P<before>.*\S)\s*[,;:=\t]\s*(?P<last>\d+)")
+_MAX_BYTES = 1 << 22
+_LONGEST_LINE = 1_000
+"""Characters of a line with a name and its number."""
+
+_NUMBERED = re.compile(
+    r"(?P<number>\d{1,9})(?:\s*[,;:=]\s*|\s+)(?P<name>\S.*)|(?P<before>.*\S)\s*[,;:=\t]\s*(?P<last>\d{1,9})"
+)
 
 
 def parse_class_names(text: str) -> list[str]:
@@ -27,7 +37,7 @@ def parse_class_names(text: str) -> list[str]:
         RecipeError: the file cannot be read, or its numbers are not those of outputs.
     """
     path = Path(text)
-    if path.is_file():
+    if os.path.isfile(path):  # noqa: PTH113 - Path's own raises for names that are too long, such as a row of classes
         return _read_file(path)
     if "," not in text and path.suffix.lower() in _ENDINGS:
         raise RecipeError(
@@ -38,20 +48,27 @@ def parse_class_names(text: str) -> list[str]:
 
 
 def _row(text: str) -> list[str]:
-    return [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
+    try:
+        return [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
+    except csv.Error as error:
+        raise RecipeError(
+            _("The class names '{names}' cannot be read: {reason}.").format(names=shortened(text), reason=error)
+        ) from None
 
 
 def _read_file(path: Path) -> list[str]:
     try:
-        text = path.read_text("utf-8-sig")
+        content = read_regular_file(path, _MAX_BYTES)
+        text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
+        reason = system_reason(error) if isinstance(error, OSError) else error
         raise RecipeError(
-            _("The file of class names {path} cannot be read as text: {reason}.").format(path=path, reason=error)
+            _("The file of class names {path} cannot be read as text: {reason}.").format(path=path, reason=reason)
         ) from None
     if path.suffix.lower() == ".json" or text.lstrip().startswith(("{", "[")):
         try:
-            return _from_json(json.loads(text), path)
-        except json.JSONDecodeError as error:
+            return _from_json(parse_json(content), path)
+        except ValueError as error:
             raise RecipeError(
                 _("The file of class names {path} is not valid JSON: {reason}.").format(path=path, reason=error)
             ) from None
@@ -63,6 +80,8 @@ def _read_file(path: Path) -> list[str]:
 
 def _numbered(lines: list[str]) -> list[str]:
     """Return the names of lines that each hold the number of an output too, in its order; nothing of other lines."""
+    if any(len(line) > _LONGEST_LINE for line in lines):
+        return []
     found = [_NUMBERED.fullmatch(line) for line in lines]
     names = {int(one["number"] or one["last"]): _unquoted(one["name"] or one["before"]) for one in found if one}
     first = min(names, default=0)
@@ -98,7 +117,8 @@ def _by_number(document: dict[str, Any]) -> dict[int, str]:
     values = list(document.values())
     if values and all(isinstance(value, int) and not isinstance(value, bool) for value in values):
         return {value: name.strip() for name, value in document.items()}
-    if all(key.isdigit() for key in document) and all(isinstance(value, str | list) for value in values):
+    are_numbers = all(re.fullmatch(r"[0-9]{1,9}", key) for key in document)
+    if are_numbers and all(isinstance(value, str | list) for value in values):
         # ImageNet's index gives each number two names, the second for people: {"0": ["n01440764", "tench"]}
         return {
             int(key): str(value[-1] if isinstance(value, list) and value else value).strip()
