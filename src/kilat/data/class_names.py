@@ -37,7 +37,7 @@ def parse_class_names(text: str) -> list[str]:
         RecipeError: the file cannot be read, or its numbers are not those of outputs.
     """
     path = Path(text)
-    if os.path.isfile(path):  # noqa: PTH113 - Path's own raises for names that are too long, such as a row of classes
+    if os.path.isfile(path):
         return _read_file(path)
     if "," not in text and path.suffix.lower() in _ENDINGS:
         raise RecipeError(
