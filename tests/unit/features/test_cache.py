@@ -1,21 +1,26 @@
 """The cache gives back exactly what was put into it or nothing, whatever happens to its file and its writers."""
 
+import functools
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from kilat.errors import RunError
 from kilat.features import cache
 from kilat.features.cache import CachedFeatures, FeatureCache
+from kilat.features.cache_file import connect
 
 NAMESPACE = b"a backbone"
 IMAGE_STATS = b"stats of a picture" * 9
@@ -23,6 +28,7 @@ IMAGE_STATS = b"stats of a picture" * 9
 WRITER = """
 import sys, pathlib, itertools, numpy as np
 from kilat.features.cache import CachedFeatures, FeatureCache
+from kilat.features.cache_file import connect
 def vector(key): return np.random.default_rng(list(key)).random(700, np.float32)
 def item(key): return CachedFeatures(len(key), key[-1] + 1, vector(key), b"stats of a picture" * 9)
 store = FeatureCache(b"a backbone", pathlib.Path(sys.argv[1]))
@@ -203,14 +209,50 @@ class TestDamage:
     @pytest.mark.parametrize(
         "content", [b"not a database at all, but long enough to be one" * 99, b"SQLite format 3\0"]
     )
-    def test_a_file_that_is_not_a_database_is_replaced(self, tmp_path: Path, content: bytes) -> None:
+    def test_a_file_that_is_not_a_database_is_set_aside(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "features.sqlite").write_bytes(content)
-        (tmp_path / "features.sqlite-wal").write_bytes(b"stale")
+        (tmp_path / "features.sqlite.set-aside").write_text("of another time")
+        (tmp_path / "features.sqlite.backup").write_text("mine")
         fresh = FeatureCache(NAMESPACE, tmp_path)
         fresh.put([(b"one", expected(b"one"))])
         check(fresh.get([b"one"]))
         assert fresh.trouble == ""
+        assert "was renamed to features.sqlite.set-aside-2, and a new cache" in fresh.notes[0].sentence()
         fresh.close()
+        assert (tmp_path / "features.sqlite.set-aside-2").read_bytes() == content
+        assert (tmp_path / "features.sqlite.set-aside").read_text() == "of another time"
+        assert (tmp_path / "features.sqlite.backup").read_text() == "mine"
+
+    def test_with_it_goes_what_sqlite_would_take_for_its_own(self, tmp_path: Path) -> None:
+        (tmp_path / "features.sqlite").write_text("no database, but mine")
+        (tmp_path / "features.sqlite-wal").write_text("mine as well")
+        FeatureCache(NAMESPACE, tmp_path).close()
+        assert (tmp_path / "features.sqlite.set-aside").read_text() == "no database, but mine"
+        assert (tmp_path / "features.sqlite.set-aside-wal").read_text() == "mine as well"
+
+    @pytest.mark.parametrize(
+        ("vector", "change"),
+        [
+            (np.ones(1 << 17, np.float32), ""),  # larger than any that is kept
+            (np.ones(3, np.float32), "width = -1"),
+            (np.ones(3, np.float32), "width = 'wide'"),
+            (np.ones(3, np.float32), "used_at = 'never'"),
+            (np.ones(3, np.uint8), ""),
+        ],
+    )
+    def test_rows_that_nobody_would_write(
+        self, store: FeatureCache, tmp_path: Path, vector: NDArray[Any], change: str
+    ) -> None:
+        store.put([(b"odd", CachedFeatures(3, 4, np.ones(3, np.float32))), (b"one", expected(b"one"))])
+        data = vector.tobytes()
+        if change:
+            changed(tmp_path, f"UPDATE pictures SET {change} WHERE content = ?", b"odd")
+        checksum = zlib.crc32(f"{-1 if '-1' in change else 3} 4 {len(data)}".encode(), zlib.crc32(data))
+        changed(tmp_path, "UPDATE pictures SET vector = ?, checksum = ? WHERE content = ?", data, checksum, b"odd")
+        found = store.get([b"odd", b"one"])
+        assert set(found) == ({b"odd", b"one"} if "used_at" in change else {b"one"})
+        store.close()
+        assert store.trouble == ""
 
     def test_an_empty_file_is_a_fresh_cache(self, tmp_path: Path) -> None:
         (tmp_path / "features.sqlite").touch()
@@ -237,9 +279,51 @@ class TestUnusable:
         self.goes_on(FeatureCache(NAMESPACE, tmp_path / "file" / "deeper"))
         assert (tmp_path / "file").read_text() == ""
 
-    def test_the_file_is_a_folder(self, tmp_path: Path) -> None:
-        (tmp_path / "features.sqlite").mkdir()
-        self.goes_on(FeatureCache(NAMESPACE, tmp_path))
+    @pytest.mark.skipif(os.name != "posix", reason="pipes and links of POSIX")
+    @pytest.mark.parametrize("name", ["features.sqlite", "features.sqlite-wal", "features.sqlite-shm"])
+    @pytest.mark.parametrize("kind", ["folder", "pipe", "link to a file", "link to a device", "link to nothing"])
+    def test_what_is_no_file_stays(self, tmp_path: Path, kind: str, name: str) -> None:
+        place, mine = tmp_path / "cache" / name, tmp_path / "mine"
+        place.parent.mkdir()
+        mine.write_text("mine")
+        if kind == "folder":
+            place.mkdir()
+        elif kind == "pipe":
+            os.mkfifo(place)
+        else:
+            place.symlink_to(
+                {"file": mine, "device": "/dev/zero"}.get(kind.rsplit(maxsplit=1)[-1], tmp_path / "nothing")
+            )
+        before = place.lstat()
+        useless = FeatureCache(NAMESPACE, place.parent)
+        assert useless.trouble == f"{place} is not a regular file"
+        self.goes_on(useless)
+        assert os.path.samestat(place.lstat(), before)
+        assert mine.read_text() == "mine"
+        assert not (tmp_path / "nothing").exists()
+
+    @pytest.mark.parametrize(
+        "statements",
+        [
+            "CREATE TABLE photos (id, path)",
+            "CREATE TABLE pictures (id, path); PRAGMA user_version = 3",
+            "CREATE TABLE pictures (content, vector); CREATE TABLE mine (a); PRAGMA user_version = 2",
+            "CREATE VIEW pictures AS SELECT 1 AS content, 2 AS vector; PRAGMA user_version = 2",
+            "CREATE TABLE pictures (content, vector, later); PRAGMA user_version = 4",
+            "PRAGMA journal_mode = WAL; CREATE TABLE photos (id, path)",
+            "PRAGMA application_id = 7; PRAGMA user_version = 3",
+        ],
+    )
+    def test_a_database_of_another_program_or_a_later_version_stays(self, tmp_path: Path, statements: str) -> None:
+        file = tmp_path / "features.sqlite"
+        with closing(sqlite3.connect(file)) as connection:
+            connection.executescript(statements)
+        before = file.read_bytes()
+        useless = FeatureCache(NAMESPACE, tmp_path)
+        assert "of another program" in useless.trouble or "later version" in useless.trouble
+        self.goes_on(useless)
+        assert file.read_bytes() == before
+        assert [path.name for path in tmp_path.iterdir()] == ["features.sqlite"]
 
     @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
     def test_the_folder_may_not_be_written_to(self, tmp_path: Path) -> None:
@@ -323,7 +407,7 @@ class TestSeveralAtOnce:
             store.put([(b"after", expected(b"after"))])
             assert b"after" in store.get([b"after"])
             store.close()
-        with closing(cache.connect(tmp_path / "features.sqlite")) as connection:
+        with closing(connect(tmp_path / "features.sqlite")) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
@@ -364,12 +448,12 @@ class TestLimit:
         assert again.get([b"one"]) == {}
         again.close()
 
-    @pytest.mark.parametrize("given", ["8GB", "-1", "1e9"])
+    @pytest.mark.parametrize("given", ["8GB", "-1", "1e9", "9" * 5000])
     def test_a_limit_that_is_not_a_number_is_refused_at_the_start(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
     ) -> None:
         monkeypatch.setenv("KILAT_CACHE_LIMIT", given)
-        with pytest.raises(RunError, match=f"KILAT_CACHE_LIMIT is '{given}', which is not a number of bytes"):
+        with pytest.raises(RunError, match=f"KILAT_CACHE_LIMIT is '{given[:9]}.*', which is not a number of bytes"):
             FeatureCache(NAMESPACE, tmp_path)
 
 
@@ -412,6 +496,28 @@ class TestHome:
         check(store.get([b"two"]))
         assert store.trouble == ""
         store.close()
+
+    def test_clearing_leaves_what_is_not_kilats(self, home: Path) -> None:
+        home.mkdir()
+        (home / "features.sqlite").write_text("mine")
+        assert cache.usage() == (home, 0, 0)
+        assert cache.clear() == 0
+        assert (home / "features.sqlite").read_text() == "mine"
+        (home / "features.sqlite").unlink()
+        changed(home, "CREATE TABLE photos (id, path)")
+        for verb in (cache.usage, cache.clear):
+            with pytest.raises(RunError, match=r"features\.sqlite is a database of another program\."):
+                verb()
+
+    def test_another_program_that_locks_it_is_a_sentence(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        FeatureCache(NAMESPACE).close()
+        monkeypatch.setattr("kilat.features.cache.connect", functools.partial(connect, patience=0))
+        with closing(sqlite3.connect(home / "features.sqlite")) as other:
+            other.execute("PRAGMA locking_mode = EXCLUSIVE")
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("DELETE FROM pictures")
+            with pytest.raises(RunError, match=r"cannot be used: database is locked\."):
+                cache.clear()
 
     def test_a_damaged_cache_can_be_measured_and_cleared(self, home: Path) -> None:
         store = FeatureCache(NAMESPACE)

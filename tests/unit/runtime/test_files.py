@@ -3,14 +3,16 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from kilat.errors import RunError
-from kilat.runtime.files import cache_home, write_file, write_json
+from kilat.errors import RecipeError, RunError
+from kilat.runtime.files import cache_home, require_folder, require_writable, write_file, write_json
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX signals and limits")
 
@@ -86,6 +88,99 @@ def test_a_full_disk_is_an_error_and_leaves_the_old_file(tmp_path: Path) -> None
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"cannot be written: no such file or directory\."):
         write_file(tmp_path / "gone" / "file", "text")
+
+
+@posix
+@pytest.mark.parametrize("temporary", [False, True])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to a device", "socket"])
+def test_what_is_no_file_is_neither_replaced_nor_written_to(tmp_path: Path, kind: str, temporary: bool) -> None:
+    place = tmp_path / (".answers.csv.kilat.partial" if temporary else "answers.csv")
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "folder":
+        place.mkdir()
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as opened:
+            opened.bind(str(place))
+    else:
+        place.symlink_to(os.devnull)
+    before = place.lstat()
+    if temporary:
+        write_file(tmp_path / "answers.csv", "new")
+        assert (tmp_path / "answers.csv").read_text() == "new"
+    else:
+        for write in (require_writable, lambda path: write_file(path, "new")):
+            with pytest.raises((RecipeError, RunError), match=r"answers\.csv cannot be written: it is a "):
+                write(place)
+    assert os.path.samestat(place.lstat(), before)
+
+
+def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    for name in ("report.html", ".model.onnx.kilat.partial"):
+        (tmp_path / name).symlink_to(mine)
+    for name in ("report.html", "model.onnx"):
+        write_file(tmp_path / name, "new")
+        assert (tmp_path / name).read_text() == "new"
+    assert mine.read_text() == "mine"
+
+
+def test_writers_of_one_file_at_once_write_it_whole(tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+
+    def write(letter: str) -> None:
+        for _ in range(20):
+            write_file(file, letter * 100_000)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(write, "abcdef"))
+    content = file.read_text()
+    assert (len(content), len(set(content))) == (100_000, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127, "-x", "a b", "CON.csv", "...", "\udcff"])
+def test_every_name_that_a_file_can_have(tmp_path: Path, name: str) -> None:
+    require_writable(tmp_path / name)
+    write_file(tmp_path / name, "new")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["x" * 256, "é" * 128, "nul\0byte", "\ud800", "", ".", "file/name", "gone/name"])
+def test_a_place_where_no_file_can_be_is_refused_before_the_work(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    for write in (require_writable, lambda path: write_file(path, "new")):
+        with pytest.raises((RecipeError, RunError), match="cannot be written: "):
+            write(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["x" * 256, "nul\0byte", "file", "file/runs", "deep/" * 1000])
+def test_a_place_where_no_folder_can_be_is_refused_before_the_work(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RecipeError, match="cannot be made: "):
+        require_folder(tmp_path / name)
+    require_folder(tmp_path / "not" / "there" / "yet")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/mounts").exists() or os.geteuid() != 0, reason="a disk has to be mounted")
+def test_a_full_or_read_only_disk_is_found_before_the_work(tmp_path: Path) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        (tmp_path / "full").write_bytes(b"x" * 60_000)
+        for refuse in (require_writable, require_folder):
+            with pytest.raises(RecipeError, match=r": no space left on device\."):
+                refuse(tmp_path / "new")
+        subprocess.run(["mount", "-o", "remount,ro", str(tmp_path)], check=True)
+        for refuse in (require_writable, require_folder):
+            with pytest.raises(RecipeError, match=r": read-only file system\."):
+                refuse(tmp_path / "new")
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_the_cache_is_where_the_user_or_the_platform_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
