@@ -45,3 +45,9 @@ LONGEST_LINE = MIB
 
 DEEPEST_JSON = 32
 """Objects within each other in a line of JSON."""
+
+FOOTER_BYTES = 32 * MIB
+"""Bytes of the footer of a Parquet file, which says what stands where."""
+
+PAGE_BYTES = 512 * MIB
+"""Bytes that a page of a Parquet file takes in memory; most programs write pages of 1 MiB."""

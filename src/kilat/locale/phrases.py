@@ -15,6 +15,7 @@ PHRASES: dict[str, str | tuple[str, str]] = {
     "labels_trimmed": N_("labels from '{column}' (1.0 read as 1)"),
     "labels_one_hot": N_("one label a row from the columns {columns}"),
     "split": N_("split from '{column}'"),
+    "unread": N_("without {columns}, which hold too much to be names or labels"),
     "title_left_out": N_("without the title above the names of its columns"),
     "no_header": N_("no header, columns are numbered"),
     "shards": (N_("{count:,} of {total:,} files"), N_("{count:,} of {total:,} files")),

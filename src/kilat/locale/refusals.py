@@ -48,6 +48,9 @@ REFUSALS = {
     "path_too_long": N_("a path of more than {detail} characters"),
     "folders_too_deep": N_("in more than {detail} folders within each other"),
     "damaged_in_archive": N_("damaged in the archive: {detail}"),
+    # a row of a Parquet file that holds pictures
+    "damaged_in_table": N_("damaged in the table: {detail}"),
+    "page_too_large": N_("in a page of the table that takes more than {detail}"),
     # its content
     "not_an_image": N_("not a picture in a known format (JPEG, PNG, GIF, BMP, PPM, WEBP, TIFF, AVIF)"),
     "heic": N_("a HEIC picture, which kilat does not read"),

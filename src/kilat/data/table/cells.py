@@ -25,6 +25,7 @@ class Cells:
         has_header: whether ``names`` came with the table.
         overfull: rows that have more cells than there are columns, each with how many.
         embedded: the columns that hold pictures, by number.
+        unread: names of columns of more values than names and labels have, such as those of embeddings.
         encoding: how the text was encoded, where that is not UTF-8.
         has_title: whether a line above the names of the columns was left out.
         blank_rows: how many rows were left out since nothing stands in their cells.
@@ -37,6 +38,7 @@ class Cells:
     has_header: bool = True
     overfull: dict[int, int] = field(default_factory=dict)
     embedded: dict[int, Embedded] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
     encoding: str = ""
     has_title: bool = False
     blank_rows: int = 0

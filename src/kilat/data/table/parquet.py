@@ -4,19 +4,21 @@ import importlib.util
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from kilat.data.image_file import SIGNATURE_BYTES, has_image_signature
 from kilat.data.table.cells import Cells, Embedded, cell_text
+from kilat.data.table.parquet_columns import EmbeddedPictures, ParquetColumns
+from kilat.data.table.text_columns import require_bounds
 from kilat.errors import SourceError
 from kilat.locale import _
+from kilat.locale.excerpt import shortened
 
-_BATCH = 32
-"""Rows of pictures that are in memory at a time."""
-
+_LONGEST_REASON = 300
+"""Characters of what the library says is wrong with a file."""
 
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.parquet", re.IGNORECASE)
 """How Hugging Face Datasets names the files that are one table together."""
@@ -39,13 +41,35 @@ def read_parquet(file: Path) -> Cells:
     if shard is None or int(shard[3]) == 1:
         return _read_one(file)
     names = [f"{shard[1]}-{number:05}-of-{shard[3]}.parquet" for number in range(int(shard[3]))]
-    tables = [_read_one(file.parent / name) for name in names if (file.parent / name).exists()]
+    files = [file.parent / name for name in names if (file.parent / name).exists()]
+    tables = _read_shards(files)
     columns = [[cell for table in tables for cell in table.columns[i]] for i in range(len(tables[0].names))]
     picture_columns = {i for table in tables for i in table.embedded}
     embedded: dict[int, Embedded] = {
         i: ShardedPictures([(len(t), t.embedded.get(i)) for t in tables]) for i in picture_columns
     }
-    return Cells(tables[0].names, columns, embedded=embedded, shards=(len(tables), len(names)))
+    unread = list(dict.fromkeys(name for table in tables for name in table.unread))
+    return Cells(tables[0].names, columns, embedded=embedded, unread=unread, shards=(len(tables), len(names)))
+
+
+def _read_shards(files: list[Path]) -> list[Cells]:
+    """Return the files that are one table together.
+
+    Raises:
+        SourceError: one of them has other columns than the first, or together they have more rows than are read.
+    """
+    tables: list[Cells] = []
+    for file in files:
+        tables.append(_read_one(file))
+        if tables[-1].names != tables[0].names:
+            raise SourceError(
+                _("{file} has other columns than {first}, and both are one table by their names.").format(
+                    file=file, first=files[0].name
+                ),
+                hint=_("Give the files other names, then each is a table of its own."),
+            )
+        require_bounds(file, sum(map(len, tables)), len(tables[0].names))
+    return tables
 
 
 class ShardedPictures:
@@ -67,77 +91,48 @@ class ShardedPictures:
 
 
 def _read_one(file: Path) -> Cells:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        parquet = pq.ParquetFile(file)
-        schema = parquet.schema_arrow
-        classes = _class_names(schema.metadata or {})
-        names: list[str] = []
-        columns: list[list[str]] = []
-        embedded: dict[int, Embedded] = {}
-        for field in schema:
-            if field.name.startswith("__index_level_"):  # the row numbers of pandas
-                continue
-            parts = (
-                [field.type.field(i).name for i in range(field.type.num_fields)]
-                if pa.types.is_struct(field.type)
-                else []
-            )
-            if "bytes" in parts or _is_binary(field.type):
-                pictures = EmbeddedPictures(parquet, field.name, in_struct="bytes" in parts)
-                if pictures.are_pictures:
-                    embedded[len(columns)] = pictures
-            names.append(field.name)
-            is_picture = len(columns) in embedded
-            columns.append(_texts(parquet, field, parts, classes.get(field.name, []), is_picture=is_picture))
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise SourceError(_("{file} cannot be read as Parquet: {error}.").format(file=file, error=error)) from error
-    return Cells(names, columns, embedded=embedded)
+        return _read_columns(ParquetColumns(file))
+    except SourceError:
+        raise
+    except Exception as error:
+        # The library may raise anything on hostile bytes, and so may what makes values of Python from its own.
+        reason = shortened(str(error) or type(error).__name__, _LONGEST_REASON)
+        raise SourceError(_("{file} cannot be read as Parquet: {error}.").format(file=file, error=reason)) from error
 
 
-class EmbeddedPictures:
-    """The pictures in a column of bytes, or of bytes with a path, read a few rows at a time.
+def _read_columns(table: ParquetColumns) -> Cells:
+    classes = _class_names(table.schema.metadata or {})
+    names: list[str] = []
+    columns: list[list[str]] = []
+    embedded: dict[int, Embedded] = {}
+    unread: list[str] = []
+    for field in table.schema:
+        if field.name.startswith("__index_level_"):  # the row numbers of pandas
+            continue
+        parts = _parts(field.type)
+        if "bytes" in parts or _is_binary(field.type):
+            pictures = EmbeddedPictures(table, field.name, in_struct="bytes" in parts)
+            if pictures.are_pictures:
+                embedded[len(columns)] = pictures
+        if len(columns) in embedded and "path" not in parts:
+            texts: list[str] | None = [""] * table.rows
+        elif "bytes" in parts:
+            texts = table.texts(f"{field.name}.path", lambda value: cell_text(value and value["path"]))
+        else:
+            texts = table.texts(field.name, partial(_text, classes=classes.get(field.name, [])))
+        if texts is None:
+            unread.append(field.name)
+        names.append(field.name)
+        columns.append(texts or [""] * table.rows)
+    return Cells(names, columns, embedded=embedded, unread=unread)
 
-    Rows are best read in their order; whoever goes back reads the rows of a group again.
 
-    Args:
-        parquet: the open file.
-        column: its name.
-        in_struct: whether the bytes stand in a structure with a path.
-    """
+def _parts(kind: Any) -> list[str]:
+    """Return the names of what stands in a structure; none of any other type."""
+    import pyarrow as pa
 
-    def __init__(self, parquet: Any, column: str, *, in_struct: bool) -> None:
-        self._parquet, self._column, self._in_struct = parquet, column, in_struct
-        groups = range(parquet.metadata.num_row_groups)
-        self._ends = list(accumulate(parquet.metadata.row_group(group).num_rows for group in groups))
-        self._first, self._rows = 0, list[bytes | None]()  # the rows in memory, and the number of the first of them
-        self._batches: Iterator[Any] = iter(())
-        self._group = -1
-
-    @property
-    def are_pictures(self) -> bool:
-        """Whether the first bytes in the column are those of a picture."""
-        head = next((found for row in range(min(self._count, _BATCH)) if (found := self.read(row))), None)
-        return head is not None and has_image_signature(head[:SIGNATURE_BYTES])
-
-    @property
-    def _count(self) -> int:
-        return self._ends[-1] if self._ends else 0
-
-    def read(self, row: int) -> bytes | None:
-        """Return the bytes in a row; None where there are none."""
-        group = bisect_right(self._ends, row)
-        if group != self._group or row < self._first:
-            self._group, self._first, self._rows = group, self._ends[group - 1] if group else 0, []
-            names = [f"{self._column}.bytes" if self._in_struct else self._column]
-            self._batches = self._parquet.iter_batches(_BATCH, row_groups=[group], columns=names)
-        while row >= self._first + len(self._rows):
-            self._first += len(self._rows)
-            column = next(self._batches).column(0)
-            self._rows = (column.field(0) if self._in_struct else column).to_pylist()
-        return self._rows[row - self._first]
+    return [kind.field(i).name for i in range(kind.num_fields)] if pa.types.is_struct(kind) else []
 
 
 def _is_binary(kind: Any) -> bool:
@@ -146,17 +141,11 @@ def _is_binary(kind: Any) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _texts(parquet: Any, field: Any, parts: list[str], classes: list[str], *, is_picture: bool) -> list[str]:
-    """Return a column as text: of a structure with bytes its path, of numbers of classes their names."""
-    if is_picture and "path" not in parts:
-        return [""] * parquet.metadata.num_rows
-    name = f"{field.name}.path" if "bytes" in parts else field.name
-    values = parquet.read(columns=[name]).column(0).to_pylist()
-    if "bytes" in parts:
-        values = [None if value is None else value["path"] for value in values]
-    if classes:
-        values = [_class_name(value, classes) for value in values]
-    return [cell_text(value.decode("utf-8", "replace") if isinstance(value, bytes) else value) for value in values]
+def _text(value: Any, classes: list[str]) -> str:
+    """Return a value as text, the number of a class as its name."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return cell_text(_class_name(value, classes) if classes else value)
 
 
 def _class_name(value: Any, classes: list[str]) -> Any:
@@ -169,12 +158,18 @@ def _class_name(value: Any, classes: list[str]) -> Any:
 def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
     """Return the names of classes by column, as Hugging Face Datasets writes them into the schema."""
     try:
-        features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    except ValueError:
+        document = json.loads(metadata.get(b"huggingface", b"{}"))
+    except (ValueError, RecursionError):
         return {}
     found = {}
-    for column, feature in features.items():
-        inner = feature.get("feature", feature) if isinstance(feature, dict) else {}
-        if isinstance(inner, dict) and isinstance(inner.get("names"), list):
-            found[column] = [str(name) for name in inner["names"]]
+    for column, feature in _inner(_inner(document, "info"), "features").items():
+        names = (_inner(feature, "feature") or _inner({"feature": feature}, "feature")).get("names")
+        if isinstance(names, list):
+            found[column] = [str(name) for name in names]
     return found
+
+
+def _inner(document: Any, key: str) -> dict[str, Any]:
+    """Return an object in another one; an empty one where there is none."""
+    inner = document.get(key) if isinstance(document, dict) else None
+    return inner if isinstance(inner, dict) else {}

@@ -26,14 +26,7 @@ def table_notes(
         parts.append(_labels(chosen, rows))
     if chosen.split is not None:
         parts.append({"phrase": "split", "column": chosen.split.name})
-    if cells.has_title:
-        parts.append({"phrase": "title_left_out"})
-    if not cells.has_header:
-        parts.append({"phrase": "no_header"})
-    if cells.shards:
-        parts.append({"phrase": "shards", "count": cells.shards[0], "total": cells.shards[1]})
-    if cells.encoding:
-        parts.append({"phrase": "encoding", "encoding": cells.encoding})
+    parts += _form(cells)
     notes = [Note("table_read", {"table": printable(file.name), "parts": parts})]
     if rows.combined:
         notes.append(Note("table_combined_labels", {"count": len(rows.combined), "labels": rows.combined[:20]}))
@@ -51,6 +44,22 @@ def nearest_miss(value: str, matcher: PathMatcher) -> dict[str, str]:
     """Return the path that was tried for a value, and the picture that is nearest to it."""
     near = matcher.nearest(value)
     return {"tried": printable(matcher.tried(value)), "nearest": printable(near)}
+
+
+def _form(cells: Cells) -> list[Phrase]:
+    """Return what is unusual in the form of a table."""
+    parts: list[Phrase] = []
+    if cells.unread:
+        parts.append({"phrase": "unread", "columns": cells.unread})
+    if cells.has_title:
+        parts.append({"phrase": "title_left_out"})
+    if not cells.has_header:
+        parts.append({"phrase": "no_header"})
+    if cells.shards:
+        parts.append({"phrase": "shards", "count": cells.shards[0], "total": cells.shards[1]})
+    if cells.encoding:
+        parts.append({"phrase": "encoding", "encoding": cells.encoding})
+    return parts
 
 
 def _pictures(cells: Cells, chosen: ChosenColumns, matched: Matched, matcher: PathMatcher) -> Phrase:

@@ -41,7 +41,7 @@ class TextColumns:
     def append(self, row: Sequence[str]) -> None:
         """Take a row with a cell for each column, or fewer."""
         self.rows += 1
-        self._require_bounds()
+        require_bounds(self._file, self.rows, len(self.names))
         for column, cell in zip(self._cells, row, strict=False):
             column.append(self._once(cell))
         for column in self._cells[len(row) :]:
@@ -58,22 +58,23 @@ class TextColumns:
             column = self._cells[self._number[name]]
             column.extend([""] * (self.rows - len(column)))
             column[-1] = self._once(cell)
-        self._require_bounds()
+        require_bounds(self._file, self.rows, len(self.names))
 
     def _once(self, cell: str) -> str:
         if len(self._shared) < _SHARED:
             return self._shared.setdefault(cell, cell)
         return self._shared.get(cell, cell)
 
-    def _require_bounds(self) -> None:
-        columns = len(self.names)
-        if self.rows > MOST_ROWS or columns > MOST_COLUMNS or self.rows * columns > MOST_CELLS:
-            raise too_large(self._file, self.rows, columns)
 
+def require_bounds(file: Path, rows: int, columns: int) -> None:
+    """Raise where a table has more rows, columns or cells than are read.
 
-def too_large(file: Path, rows: int, columns: int) -> SourceError:
-    """Return the error about a table with more rows, columns or cells than are read."""
-    return SourceError(
+    Raises:
+        SourceError: it has.
+    """
+    if rows <= MOST_ROWS and columns <= MOST_COLUMNS and rows * columns <= MOST_CELLS:
+        return
+    raise SourceError(
         _(
             "{file} is too large: {rows:,} rows or more of {columns:,} columns. kilat reads tables of up to "
             "{most_rows:,} rows, {most_columns:,} columns and {most_cells:,} cells."
