@@ -25,6 +25,7 @@ from kilat.data.guarded_process import interrupt
 from kilat.data.image_stats import IMAGE_STATS
 from kilat.data.image_stats import VERSION as IMAGE_STATS_VERSION
 from kilat.data.picture_failure import picture_failure
+from kilat.data.picture_header import read_header
 from kilat.errors import PictureError
 from kilat.features.backbone import Backbone
 from kilat.features.cache import CachedFeatures, FeatureCache
@@ -33,7 +34,7 @@ from kilat.locale.notes import Note
 from kilat.locale.refusals import Refusal
 from kilat.recipe import Resize
 from kilat.runtime.array_types import Flags, Ints
-from kilat.runtime.byte_budget import bytes_of
+from kilat.runtime.byte_budget import bytes_of, decoded_bytes
 from kilat.runtime.cores import available_cores
 from kilat.runtime.ordered_map import ordered_map
 from kilat.runtime.progress import Advance, ignore
@@ -50,6 +51,8 @@ _READ_AHEAD = 32
 _SMALL_PICTURES = 48
 _BYTES_TOGETHER = 16 << 20
 """Bytes of files that are looked up, handed to a thread, or sent to a worker process together, unless it is one."""
+_SURELY_DECODED = 1 << 22
+"""Pixels of a picture for which there is memory in any case."""
 _PATIENCE = 60.0
 """Seconds that a worker process may take for a batch. What is known to be slow is not decoded there."""
 
@@ -283,7 +286,11 @@ class Extractor:
             cached = known.get(digest)
             if digest in self.first:
                 self.duplicates.append((row, self.first[digest]))
-            elif cached is not None and (len(cached.vector), len(cached.image_stats)) == expected:
+            elif (
+                cached is not None
+                and (len(cached.vector), len(cached.image_stats)) == expected
+                and self._has_room(picture, cached)
+            ):
                 self.first[digest] = row
                 self._keep(row, cached.vector, np.frombuffer(cached.image_stats, IMAGE_STATS)[0])
             else:
@@ -293,6 +300,15 @@ class Extractor:
                 yield job
                 continue
             self._count()
+
+    def _has_room(self, picture: Picture, cached: CachedFeatures) -> bool:
+        """Return whether a picture could be decoded: the limit may be lower than when its features were cached."""
+        if not isinstance(picture, bytes) or cached.width * cached.height <= _SURELY_DECODED:
+            return True
+        try:
+            return read_header(picture).needed_bytes(self.processing.preprocessor.size) <= decoded_bytes.limit
+        except PictureError:
+            return False
 
     def _start_processes(self) -> None:
         """Start worker processes where they are wanted, or worth it by now."""

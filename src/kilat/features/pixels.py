@@ -6,9 +6,12 @@ import numpy as np
 
 from kilat.data.catalog import Catalog, PictureRecords, Source
 from kilat.data.split import Part
+from kilat.errors import RunError
 from kilat.features.extract import Extractor, PassLimit, median_side
 from kilat.features.processing import Preprocessor, Processing, batch_size
+from kilat.locale import _
 from kilat.locale.notes import Note
+from kilat.locale.refusals import Refusal
 from kilat.recipe import Resize
 from kilat.runtime.array_types import Flags, Pixels
 from kilat.runtime.memory import has_room
@@ -99,6 +102,15 @@ def read_pixels(
         image_stats=found.image_stats,
         notes=found.notes,
         pixels=pixels.reshape(-1, size, size, 3) if keep else None,
+    )
+
+
+def no_longer_readable(source: Source, row: int, refusal: Refusal) -> RunError:
+    """Return the error of a picture that was used in an earlier pass of the run, and is refused in a later one."""
+    message = _("{path} could be read when the run began, but no longer can: {reason}.")
+    return RunError(
+        message.format(path=source.entries[row].path, reason=refusal.sentence()),
+        hint=_("Leave the pictures as they are until training has ended, or keep them in memory."),
     )
 
 

@@ -214,9 +214,7 @@ class _DecodedPictures:
         """Resize and measure pictures of one size; where that fails, each by itself, and who is at fault is refused."""
         done, at, images = self._done, [position for position, _ in members], [image for _, image in members]
         try:
-            arrays = [pixel_array(image) for image in images]
-            done.pixels[at] = self._preprocessor.resize.batch(np.stack(arrays) if arrays[1:] else arrays[0][None])
-            del arrays
+            done.pixels[at] = self._preprocessor.resize.batch(_stacked(images))
             if len(done.stats):
                 done.stats[at] = image_stats([self._pictures[position] for position in at], images, full)
         except Exception as error:  # noqa: BLE001 - NumPy, Pillow and ONNX Runtime have no common exceptions
@@ -227,6 +225,11 @@ class _DecodedPictures:
                 done.refusals[at[0]] = picture_failure(error).refusal
                 done.pixels[at] = 0
                 done.stats[at if len(done.stats) else []] = 0
+
+
+def _stacked(images: Sequence[Image.Image]) -> Pixels:
+    """Return the pixels of pictures of one size, ``[n, height, width, 3]``; of a single one without another copy."""
+    return pixel_array(images[0])[None] if len(images) == 1 else np.stack([pixel_array(image) for image in images])
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kilat.data.catalog import Picture, Source
-from kilat.errors import PictureError, RunError
+from kilat.errors import PictureError
+from kilat.features.pixels import no_longer_readable
 from kilat.features.processing import Preprocessor, Processed, Processing, Untransformed, batch_size
-from kilat.locale import _
 from kilat.locale.notes import Note
-from kilat.locale.refusals import Refusal
 from kilat.recipe import Resize
 from kilat.runtime.byte_budget import ByteBudget, bytes_of
 from kilat.runtime.cores import available_cores
@@ -220,7 +219,7 @@ class Streaming:
     def _take(self, rows: Rows, positions: NDArray[np.intp], done: Processed, out: NDArray[np.uint8]) -> None:
         if done.refusals:
             first = min(done.refusals)
-            raise self._no_longer_readable(int(rows[positions[first]]), done.refusals[first])
+            raise no_longer_readable(self.source, int(rows[positions[first]]), done.refusals[first])
         out[np.delete(positions, done.left)] = done.vectors
 
     def _read(self, rows: Rows) -> tuple[list[Picture], int]:
@@ -235,18 +234,11 @@ class Streaming:
                 try:
                     picture = self.source.read(row)
                 except PictureError as error:
-                    raise self._no_longer_readable(row, error.refusal) from error
+                    raise no_longer_readable(self.source, row, error.refusal) from error
                 pictures.append(picture)
                 size += bytes_of(picture)
             _encoded_bytes.take(size)
         return pictures, size
-
-    def _no_longer_readable(self, row: int, refusal: Refusal) -> RunError:
-        message = _("{path} could be read when the run began, but no longer can: {reason}.")
-        return RunError(
-            message.format(path=self.source.entries[row].path, reason=refusal.sentence()),
-            hint=_("Leave the pictures as they are until training has ended, or keep them in memory."),
-        )
 
 
 @dataclass

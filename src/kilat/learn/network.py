@@ -11,7 +11,7 @@ from kilat.bundle import parity
 from kilat.check.near_duplicates import NearDuplicates
 from kilat.data.catalog import Catalog, Source
 from kilat.data.split import Part, train_and_test
-from kilat.features.pixels import PixelDataset, fits_in_memory, natural_size, read_pixels
+from kilat.features.pixels import PixelDataset, fits_in_memory, natural_size, no_longer_readable, read_pixels
 from kilat.learn import metadata
 from kilat.learn.device import training_device
 from kilat.learn.frozen import Extracted
@@ -143,14 +143,20 @@ def read_extracted(
         size: side in pixels at which a network gets them.
         parts: the pictures to train on, for validation and for calibration.
         progress: that shows it.
+
+    Raises:
+        RunError: a picture can no longer be read or decoded.
     """
     recipe, catalog, pixels = extracted.recipe, extracted.catalog, None
     if fits_in_memory(len(source.entries) * recipe.runtime.devices, size):
         resize = recipe.features.resize
         with progress.stage(_("Reading pictures")) as stage:
-            pixels = read_pixels(
+            decoded = read_pixels(
                 source, catalog.used, size=size, resize=resize, keep=True, image_stats=False, advance=stage.advance
-            ).pixels
+            )
+        for row, refusal in decoded.refusals.items():
+            raise no_longer_readable(source, row, refusal)
+        pixels = decoded.pixels
     return PixelDataset(catalog, size, pixels, extracted.classes, *parts, extracted.test, extracted.notes)
 
 

@@ -41,7 +41,7 @@ class ByteBudget:
         self._taken = 0
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()
-        self._held = threading.local()
+        self._own = threading.local()
 
     @property
     def limit(self) -> int:
@@ -51,15 +51,15 @@ class ByteBudget:
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
         """Give what this thread takes inside the block back at its end; a block inside another one does nothing."""
-        if hasattr(self._held, "size"):
+        if hasattr(self._own, "size"):
             yield
             return
-        self._held.size = 0
+        self._own.size = 0
         try:
             yield
         finally:
-            size = self._held.size
-            del self._held.size
+            size = self._own.size
+            del self._own.size
             if size:
                 with self._changed:
                     self._taken -= size
@@ -77,7 +77,7 @@ class ByteBudget:
         if self.is_worker and size > limit:
             raise LeftToParent
         with self._changed:
-            if not self._held.size:
+            if not self._own.size:
                 me = object()
                 self._waiting.append(me)
                 try:
@@ -88,7 +88,7 @@ class ByteBudget:
                     self._waiting.remove(me)
                     self._changed.notify_all()
             self._taken += size
-            self._held.size += size
+            self._own.size += size
 
     def restrict(self, limit: int, leaves_large: bool = False) -> None:
         """Allow so many bytes from now on, such as in one of several processes.

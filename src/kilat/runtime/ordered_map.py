@@ -30,16 +30,16 @@ def ordered_map(
     """
     most = available_cores() * _BYTES_PER_CORE
     waiting: deque[tuple[Future[R], int]] = deque()
-    held = 0
+    in_hand = 0
     try:
         for item in items:
             waiting.append((pool.submit(work, item), taken := size(item)))
-            held += taken
+            in_hand += taken
             del item
-            while len(waiting) > ahead or held > most:
+            while len(waiting) > ahead or in_hand > most:
                 future, taken = waiting.popleft()
                 yield future.result()
-                held -= taken
+                in_hand -= taken
         while waiting:
             yield waiting.popleft()[0].result()
     finally:
