@@ -12,7 +12,7 @@ PIECE = 2 * SMALL
 
 
 def most_at_once(budget: ByteBudget, sizes: list[int], threads: int = 4) -> int:
-    """Return the most bytes that threads taken together, which take these sizes one after the other."""
+    """Return the most bytes that threads had together, which take these sizes one after the other."""
     lock, taken, most = threading.Lock(), 0, 0
 
     def work(size: int) -> None:
@@ -43,7 +43,7 @@ def test_who_holds_some_is_not_kept_waiting_for_more() -> None:
     budget = ByteBudget(lambda: PIECE)
     with budget.hold():
         budget.take(PIECE)
-        with budget.hold():  # does nothing: what is taken here is taken until the outer block ends
+        with budget.hold():  # does nothing: what is taken here is given back where the outer block ends
             budget.take(PIECE)
         waiting = threading.Thread(target=most_at_once, args=(budget, [PIECE], 1))
         waiting.start()
