@@ -31,12 +31,16 @@ def compare(
     from kilat.report import compare_page
     from kilat.runtime.files import require_writable, write_file
     from kilat.verbs.compare import compare
+    from kilat.verbs.run_folder import fitting_together
 
     require_writable(out)
     comparison = compare(*runs)
-    write_file(out, compare_page.render(comparison))
+    with fitting_together(", ".join(map(str, runs))):
+        page = compare_page.render(comparison)
+        document = comparison.document()
+    write_file(out, page)
     if as_json:
-        show.print_json({"page": str(out), **comparison.document()})
+        show.print_json({"page": str(out), **document})
         return
     _print_runs(comparison)
     say()

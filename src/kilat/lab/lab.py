@@ -172,7 +172,8 @@ def report(folder: str | Path) -> Lab:
     source = None
     with contextlib.suppress(SourceError):  # without its pictures it shows everything else
         source = begun.open_source()
-    return write_results(begun, source)
+    with run_folder.fitting_together(begun.path):
+        return write_results(begun, source)
 
 
 def _proposals(

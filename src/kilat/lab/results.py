@@ -19,6 +19,7 @@ from kilat.report.lab_results import LabResults
 from kilat.report.pictures import SMALL, make_thumbnails
 from kilat.runtime.files import write_file, write_json
 from kilat.runtime.json_document import MAX_BYTES_OF_RESULTS, DocumentError, read_typed
+from kilat.verbs import run_folder
 
 DROPPED = "dropped.json"
 
@@ -92,7 +93,8 @@ def write_results(lab: LabFolder, source: Source | None) -> Lab:
     Raises:
         RunError: there are not two variants that could be compared.
     """
-    answers = gather(lab)
+    with run_folder.fitting_together(lab.path):
+        answers = gather(lab)
     if len({trial.variant for trial in answers.trials}) < 2:
         reasons = dict.fromkeys(failure.reason for failure in answers.failures)
         raise RunError(

@@ -5,6 +5,7 @@ from pathlib import Path
 from kilat.errors import KilatError
 from kilat.locale import _
 from kilat.report.run_comparison import RunComparison, compare_runs
+from kilat.verbs import run_folder
 from kilat.verbs.run import Run
 
 
@@ -31,7 +32,8 @@ def compare(*runs: str | Path | Run) -> RunComparison:
             _("One run cannot be compared with itself.") if opened else _("There are no runs to compare."),
             hint=_("Give two or more: kilat compare runs/flowers runs/flowers-2"),
         )
-    return compare_runs({name: run.content() for name, run in zip(_names(folders), opened, strict=True)})
+    with run_folder.fitting_together(", ".join(str(run.folder) for run in opened)):
+        return compare_runs({name: run.content() for name, run in zip(_names(folders), opened, strict=True)})
 
 
 def _names(folders: list[Path]) -> list[str]:

@@ -133,8 +133,14 @@ class Run:
         return page.render(self.content(metrics))
 
     def write_report(self) -> Path:
-        """Write the report again, the same bytes as the run wrote, and return its path."""
-        write_file(self.report, self.render_report())
+        """Write the report again, the same bytes as the run wrote, and return its path.
+
+        Raises:
+            RunError: a file of the run cannot be read, or they do not fit together.
+        """
+        with run_folder.fitting_together(self.folder):
+            page_of_run = self.render_report()
+        write_file(self.report, page_of_run)
         return self.report
 
     def __repr__(self) -> str:

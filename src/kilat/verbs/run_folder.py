@@ -16,6 +16,7 @@ from kilat.errors import KilatError, RunError
 from kilat.learn.metrics import Metrics
 from kilat.locale import _
 from kilat.locale.escapes import shell_command, shell_word
+from kilat.locale.excerpt import excerpt
 from kilat.locale.system_errors import system_reason
 from kilat.runtime.csv_tables import to_csv
 from kilat.runtime.file_lock import HeldError, Holder, file_lock, holder_of
@@ -217,6 +218,29 @@ def begin(folder: Path, recipe: "Recipe", start: Start) -> None:
     """Write recipe and start: with them it is a run that can be resumed."""
     write_file(folder / RECIPE, recipe.to_yaml())
     write_json(folder / START, {"schema": 1, **asdict(start)})
+
+
+@contextlib.contextmanager
+def fitting_together(folder: object) -> Iterator[None]:
+    """Say that the files of a folder do not fit together, where that is why what is made of them fails.
+
+    Each of them was read as what it must be. What one says of another (how many classes, which row, which picture)
+    shows where it is used.
+
+    Args:
+        folder: of a run or a lab, for the message; or several, as text.
+
+    Raises:
+        RunError: they do not.
+    """
+    try:
+        yield
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {excerpt(error.args[0] if error.args else '')}"
+        raise RunError(
+            _("The files in {folder} do not fit together ({reason}).").format(folder=folder, reason=reason),
+            hint=_("They are of different runs, of another version of kilat, or damaged."),
+        ) from error
 
 
 def finished_files(folder: Path) -> list[Path]:
