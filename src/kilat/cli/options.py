@@ -1,11 +1,13 @@
 """Arguments and options that several verbs share, and what a recipe makes of them."""
 
+import os
 import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperOption
 
 from kilat.locale import N_, _
 
@@ -46,6 +48,25 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help=N_("Show the result o
 Open = Annotated[bool, typer.Option("--open", help=N_("Open the page in the browser when it is written."))]
 Json = Annotated[bool, typer.Option("--json", help=N_("Print the result as JSON."))]
 Model = Annotated[Path, typer.Argument(help=N_("A model.onnx, or the run folder that holds it."))]
+
+
+READS_PICTURES = frozenset(("data", "path_column", "picture"))
+"""Parameters of the verbs that read pictures."""
+
+
+def decode_memory_option() -> TyperOption:
+    """Return the option ``--decode-memory``, which holds for this process and those that it starts."""
+    text = N_("Memory for decoding pictures, such as 4GB; by default a quarter of the memory, 1 GiB at most.")
+    return TyperOption(
+        param_decls=["--decode-memory"], type=str, expose_value=False, help=text, callback=_allow_for_decoding
+    )
+
+
+def _allow_for_decoding(_context: Any, _option: Any, given: str | None) -> None:
+    from kilat.runtime.memory import DECODING_VARIABLE, number_of_bytes
+
+    if given is not None:
+        os.environ[DECODING_VARIABLE] = str(number_of_bytes(given, "--decode-memory"))
 
 
 def overrides(choices: list[str] | None, **given: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from kilat.cli.language import complete_language
+from kilat.cli.options import READS_PICTURES, decode_memory_option
 from kilat.cli.terminal import say
 from kilat.errors import RecipeError
 from kilat.locale import N_, _
@@ -67,6 +68,8 @@ class Verb(_InLanguage, TyperCommand):
 
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
+        if any(one.name in READS_PICTURES for one in self.params):
+            self.params.append(decode_memory_option())
         self.params.append(_language_option())
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

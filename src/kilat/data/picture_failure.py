@@ -1,6 +1,6 @@
 """Why a picture is refused, by what a library raised on it: whatever that is, it is no reason to stop."""
 
-from kilat.errors import PictureError
+from kilat.errors import KilatError, PictureError
 from kilat.locale.excerpt import shortened
 
 _OF_MEMORY = ("allocate", "bad_alloc", "out of memory")
@@ -8,9 +8,15 @@ _OF_MEMORY = ("allocate", "bad_alloc", "out of memory")
 
 
 def picture_failure(error: Exception) -> PictureError:
-    """Return the refusal of a picture on which a decoder, a resize or the measuring of it failed."""
+    """Return the refusal of a picture on which a decoder, a resize or the measuring of it failed.
+
+    Raises:
+        KilatError: it was raised, and is about no picture: a setting, a file that all need.
+    """
     if isinstance(error, PictureError):
         return error
+    if isinstance(error, KilatError):
+        raise error
     reason = str(error) or type(error).__name__
     if isinstance(error, MemoryError) or any(words in reason.lower() for words in _OF_MEMORY):
         return PictureError("out_of_memory")

@@ -35,6 +35,9 @@ _REDUCED, _MASK = 1, 4
 MAX_FRAMES = 65_535
 """What counting stops at."""
 
+_MOST_BLOCKS = 1 << 22
+"""Blocks of data that are gone through in search of frames: four times as many as the largest file needs."""
+
 _TAGS_LOOKED_AT = 8
 
 
@@ -69,7 +72,7 @@ def count_frames(content: bytes) -> int:
         elif content.startswith(b"\x89PNG"):
             frames = _png_frames(content)
         elif content[8:12] == b"WEBP":
-            frames = sum(name == b"ANMF" for name, _ in _riff_chunks(content))
+            frames = sum(name == b"ANMF" for name, _ in islice(_riff_chunks(content), 2 * MAX_FRAMES))
         elif content.startswith(TIFF_SIGNATURES):
             directories = islice(_tiff_directories(content, _TAGS_LOOKED_AT), MAX_FRAMES)
             frames = sum(not tags.get(_SUBFILE_TYPE, 0) & (_REDUCED | _MASK) for tags in directories)
@@ -77,7 +80,7 @@ def count_frames(content: bytes) -> int:
             frames = _samples(content)
         else:
             frames = 1
-    except (IndexError, struct.error):
+    except (IndexError, OverflowError, struct.error):
         frames = 1
     return min(max(frames, 1), MAX_FRAMES)
 
@@ -102,11 +105,12 @@ def _decodes_avif() -> bool:
 
 def _gif_frames(content: bytes) -> int:
     """Count the image descriptors, going from block to block; of a file that is cut off, those that have begun."""
-    frames, at = 0, 13
+    frames, blocks, at = 0, 0, 13
     if content[10] & 0x80:
         at += 3 << ((content[10] & 7) + 1)
     try:
-        while (kind := content[at]) != 0x3B:
+        while (kind := content[at]) != 0x3B and frames < MAX_FRAMES and blocks < _MOST_BLOCKS:
+            blocks += 1
             if kind == 0x2C:
                 frames += 1
                 colours = content[at + 9]
@@ -115,8 +119,9 @@ def _gif_frames(content: bytes) -> int:
                 at += 2
             else:
                 break
-            while size := content[at]:
+            while (size := content[at]) and blocks < _MOST_BLOCKS:
                 at += size + 1
+                blocks += 1
             at += 1
     except IndexError:
         pass
@@ -125,8 +130,9 @@ def _gif_frames(content: bytes) -> int:
 
 def _png_frames(content: bytes) -> int:
     """Return the frames that an APNG announces, and its default picture where that is no frame of the animation."""
-    at, frames = 8, 0
-    while (name := content[at + 4 : at + 8]) not in (b"IDAT", b"fcTL", b""):
+    at, frames, chunks = 8, 0, 0
+    while (name := content[at + 4 : at + 8]) not in (b"IDAT", b"fcTL", b"") and chunks < MAX_FRAMES:
+        chunks += 1
         (length,) = struct.unpack_from(">I", content, at)
         if name == b"acTL":
             (frames,) = struct.unpack_from(">I", content, at + 8)
@@ -175,5 +181,5 @@ def _tiff_directories(content: bytes, most_tags: int) -> Iterator[dict[int, int]
                 (tags[tag],) = struct.unpack_from(order + ("H" if kind == _SHORT else "I"), content, place + value)
             yield tags
             (at,) = struct.unpack_from(order + pointer, content, start + entries * entry)
-    except struct.error:
+    except (OverflowError, struct.error):
         return

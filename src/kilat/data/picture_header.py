@@ -31,6 +31,7 @@ MOST_COMPRESSED_TEXTS = 256
 MOST_SUB_BLOCKS = 100_000
 MOST_TAGS = 4_096
 MOST_STRIPS = 1 << 17
+MOST_BYTES_OF_ODD_HEADERS = 1 << 20
 MOST_SAMPLES_ONE_BY_ONE = 1 << 24
 """What formats may be made of. A decoder goes through each part in about a microsecond or ten, and real pictures have
 a hundredth of it. Samples are one by one where Pillow decodes in Python."""
@@ -114,7 +115,7 @@ def read_header(content: bytes) -> Header:
         raise PictureError("not_an_image")
     try:
         return read(content)
-    except (IndexError, struct.error):  # it ends too soon
+    except (IndexError, OverflowError, struct.error):  # it ends too soon, or points out of itself
         return UNKNOWN
 
 
@@ -257,7 +258,8 @@ _PPM_HEADER = 4_096
 
 def _ppm(content: bytes) -> Header:
     found = _PPM.match(content, 0, _PPM_HEADER)
-    if not found:
+    if not found:  # Pillow looks for the end of such a header byte by byte
+        _require(len(content), MOST_BYTES_OF_ODD_HEADERS)
         return UNKNOWN
     kind, width, height = int(found[1]), int(found[2]), int(found[3])
     top = 1 if kind in {1, 4} else int(found[4] or 0)

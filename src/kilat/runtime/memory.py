@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from kilat.errors import RunError
+from kilat.errors import KilatError
 from kilat.locale import _
 from kilat.runtime.control_groups import own_groups
 
@@ -34,17 +34,20 @@ def available_memory(root: Path = Path("/")) -> int:
     return min([_of_meminfo("MemAvailable", root), *_group_limits(root)])
 
 
-def decoding_memory() -> int:
+def decoding_memory(root: Path = Path("/")) -> int:
     """Return how many bytes pictures may take while they are decoded, all workers together.
 
     That is what ``$KILAT_DECODE_MEMORY`` says, such as 4GB; by default a quarter of the memory that this process could
     have, at most 1 GiB. What is free at the moment does not count, so that the same pictures are used every time.
 
+    Args:
+        root: of the file system with ``proc`` and ``sys``.
+
     Raises:
-        RunError: the variable is not a number of bytes.
+        KilatError: the variable is not a number of bytes.
     """
     given = os.environ.get(DECODING_VARIABLE)
-    return _own_share() if not given else number_of_bytes(given, DECODING_VARIABLE)
+    return number_of_bytes(given, DECODING_VARIABLE) if given else _own_share(root)
 
 
 def number_of_bytes(text: str, what: str) -> int:
@@ -55,12 +58,12 @@ def number_of_bytes(text: str, what: str) -> int:
         what: was written so, for the message.
 
     Raises:
-        RunError: it is none, or not above zero.
+        KilatError: it is none, or not above zero.
     """
     found = _SIZE.fullmatch(text.strip())
     size = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
     if not size:
-        raise RunError(
+        raise KilatError(
             _("{what} is '{value}', which is not a number of bytes.").format(what=what, value=text),
             hint=_("For 2 GB give 2GB."),
         )
@@ -74,7 +77,7 @@ def readable_bytes(size: int) -> str:
 
 
 @lru_cache
-def _own_share(root: Path = Path("/")) -> int:
+def _own_share(root: Path) -> int:
     return min(min([_of_meminfo("MemTotal", root), *_group_limits(root)]) // _SHARE, _MOST_FOR_DECODING)
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from kilat.data.picture_header import (
     LARGE_PIXELS,
+    MOST_BYTES_OF_ODD_HEADERS,
     MOST_CHUNKS,
     MOST_COMPRESSED_TEXTS,
     MOST_SCANS,
@@ -220,6 +221,7 @@ class TestParts:
 
     def test_samples_that_are_decoded_one_by_one(self) -> None:
         assert refusal(b"P3 9000 9000 255\n").code == "too_slow"
+        self.too_many(b"P6\n" + b"#\n" * (MOST_BYTES_OF_ODD_HEADERS // 2) + b"4 4 255\n", MOST_BYTES_OF_ODD_HEADERS)
         assert refusal(b"P6 9000 9000 200\n").code == "too_slow"
         assert read_header(b"P6 9000 9000 255\n").is_believable
         header = struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 9_000, 9_000, 1, 8, 1, 0, 0, 0, 0, 0)

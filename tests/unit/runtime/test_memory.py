@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from kilat.errors import KilatError
 from kilat.runtime import memory
-from kilat.runtime.memory import available_memory, has_room
+from kilat.runtime.memory import available_memory, decoding_memory, has_room, readable_bytes
 
 
 def system(root: Path, files: dict[str, str]) -> Path:
@@ -57,3 +58,34 @@ def test_a_quarter_of_it_may_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 4000)
     assert has_room(1000)
     assert not has_room(1001)
+
+
+class TestDecoding:
+    def test_a_quarter_of_all_memory_at_most_a_gibibyte(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("KILAT_DECODE_MEMORY", raising=False)
+        small = MEMINFO.replace("16000000", "2000000")
+        assert decoding_memory(system(tmp_path / "large", {"proc/meminfo": MEMINFO})) == 1 << 30
+        assert decoding_memory(system(tmp_path / "small", {"proc/meminfo": small})) == 500_000 * 1024
+        job = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "400000000\n"}
+        assert decoding_memory(system(tmp_path / "job", {"proc/meminfo": MEMINFO} | job)) == 100_000_000
+
+    @pytest.mark.parametrize(
+        ("given", "size"),
+        [("4GB", 4 * 10**9), ("1.5 gb", 1_500_000_000), ("300M", 300 * 10**6), ("2000000000", 2 * 10**9)],
+    )
+    def test_what_is_allowed_by_a_variable(self, given: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KILAT_DECODE_MEMORY", given)
+        assert decoding_memory() == size
+
+    @pytest.mark.parametrize("given", ["lots", "0", "-3GB", "4 GiB of it", "1e9", "9" * 40])
+    def test_what_is_no_number_of_bytes_is_named(self, given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KILAT_DECODE_MEMORY", given)
+        with pytest.raises(KilatError, match="^KILAT_DECODE_MEMORY is '.*', which is not a number of bytes"):
+            decoding_memory()
+
+    def test_sizes_as_they_are_shown(self) -> None:
+        assert [readable_bytes(size) for size in (3_600_000_000, 999_999_999, 1_234)] == [
+            "3.6 GB",
+            "1,000.0 MB",
+            "0.0 MB",
+        ]
