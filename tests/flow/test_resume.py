@@ -135,6 +135,31 @@ def test_told_to_stop(small_digits, recipe, start, tmp_path, assert_equal, numbe
     assert_equal(folder)
 
 
+def test_two_at_once_on_one_run(small_digits, recipe, start, kilat_here, tmp_path, json_lines, assert_equal):
+    """The second one is told so, whatever it wants; whoever is killed holds nothing."""
+    folder = tmp_path / "digits"
+    first = start("train", small_digits, "--recipe", recipe, "--runs", tmp_path)
+    wait_until(lambda: steps(folder) >= 3, first)
+    first.send_signal(signal.SIGSTOP)
+    refused = kilat_here("train", "--resume", folder)
+    assert refused.returncode == 2
+    assert f"{folder} is in use: process {first.pid} works in it.\nWait until it is done" in refused.stderr
+    assert f"{folder}: still trains (" in kilat_here("runs", tmp_path).stdout
+    (listed,) = json_lines(kilat_here("runs", tmp_path, "--json").stdout)[0]["unfinished"]
+    assert listed["training"]
+    for verb in ("report", "compare"):
+        done = kilat_here(verb, folder)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"It still trains (process {first.pid}); wait until it is done." in done.stderr
+    first.kill()
+    first.communicate()
+    assert (folder / ".lock").exists()
+    assert f"{folder}: not finished (" in kilat_here("runs", tmp_path).stdout
+    kilat.train(resume=folder)
+    assert not (folder / ".lock").exists()
+    assert_equal(folder)
+
+
 def test_killed_before_the_first_checkpoint_and_while_the_report_was_written(
     small_digits, recipe, whole, tmp_path, assert_equal
 ):

@@ -1,5 +1,7 @@
 """A result comes back as it was computed, for the same inputs alone, whatever happens to its file."""
 
+import hashlib
+import io
 import os
 import threading
 
@@ -108,6 +110,57 @@ def test_a_damaged_file_is_computed_again_and_said(tmp_path, harm):
     healed.recall("head", INPUTS, compute)
     assert compute.calls == 2
     assert healed.notes() == []
+
+
+@pytest.mark.parametrize("harm", ["no archive", "no document", "compressed", "a list"])
+def test_a_forged_file_with_the_right_checksum_is_computed_again(tmp_path, harm):
+    compute, content = Counter(), io.BytesIO()
+    ResultCache(tmp_path, 1 << 20).recall("head", INPUTS, compute)
+    (path,) = files(tmp_path)
+    document = np.frombuffer(b"[1]" if harm == "a list" else b"{}", np.uint8)
+    if harm == "no archive":
+        content.write(b"PK" * 99)
+    elif harm == "compressed":
+        np.savez_compressed(content, document=document, rows=np.zeros(1 << 20))
+    else:
+        np.savez(content, **{"rows" if harm == "no document" else "document": document})
+    path.write_bytes(hashlib.sha256(content.getvalue()).digest() + content.getvalue())
+    cache = ResultCache(tmp_path, 1 << 20)
+    assert cache.recall("head", INPUTS, compute) is RESULT
+    assert f"{path.name} is damaged" in cache.notes()[0].sentence()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and links of POSIX")
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+def test_what_is_no_file_is_neither_read_nor_replaced(tmp_path, kind):
+    compute = Counter()
+    ResultCache(tmp_path / "results", 1 << 20).recall("head", INPUTS, compute)
+    (path,) = files(tmp_path / "results")
+    path.unlink()
+    make = {"pipe": lambda: os.mkfifo(path), "link": lambda: path.symlink_to("/dev/zero"), "folder": path.mkdir}
+    make[kind]()
+    cache = ResultCache(tmp_path / "results", 1 << 20)
+    for _ in range(2):
+        assert cache.recall("head", INPUTS, compute) is RESULT
+    assert os.path.lexists(path)
+    assert not path.is_file()
+    assert [note.code for note in cache.notes()] == ["result_cache"]
+
+
+def test_other_files_in_its_folder_stay(tmp_path):
+    mine = {
+        name: tmp_path / name for name in ("paper.pdf", "a.result", "f" * 64, f"{'F' * 64}.result", f"{'f' * 64}.txt")
+    }
+    for file in mine.values():
+        file.write_text("mine")
+        os.utime(file, (1, 1))
+    (tmp_path / ("e" * 64 + ".result")).symlink_to(mine["paper.pdf"])
+    ResultCache(tmp_path, 0).recall("head", INPUTS, Counter())  # no room for anything
+    ResultCache(tmp_path, 1 << 20).recall("head", INPUTS, Counter())
+    assert kept_files.clear(tmp_path, kept_files.RESULTS) > 0
+    assert kept_files.clear(tmp_path, kept_files.BACKBONES) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {*mine, "e" * 64 + ".result"}
+    assert {file.read_text() for file in mine.values()} == {"mine"}
 
 
 def test_a_folder_that_cannot_be_used_costs_the_saving_alone(tmp_path):
