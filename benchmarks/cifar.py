@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100, help="of the peers, a round")
     parser.add_argument("--root", type=Path, help="folder with a copy of cifar10")
     parser.add_argument("--data", help="another set or folder, such as digits")
-    parser.add_argument("--python", default=os.environ.get("KERAS_PYTHON"), help="interpreter with keras, tensorflow")
+    parser.add_argument("--python", default=os.environ.get("KERAS_PYTHON"), help="with keras, tensorflow, scipy")
     args = parser.parse_args()
     data = (args.data,) if args.data else cifar(args.root)
     recipes = args.recipe or list(CLAIMS)

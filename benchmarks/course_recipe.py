@@ -8,7 +8,7 @@ cache, from starting Python to the written report. In turn: kilat, Keras, kilat,
 
 Keras lives in an environment of its own, named by `--python` or `KERAS_PYTHON`:
 
-    python3 -m venv kerasenv && kerasenv/bin/pip install keras tensorflow
+    python3 -m venv kerasenv && kerasenv/bin/pip install keras tensorflow scipy
     KERAS_PYTHON=kerasenv/bin/python python benchmarks/course_recipe.py
 """
 
@@ -47,13 +47,13 @@ def main() -> None:
 
 def find_keras(python: str | None) -> Path:
     """Return the interpreter that has Keras; skip where there is none."""
-    install = "python3 -m venv kerasenv && kerasenv/bin/pip install keras tensorflow"
+    install = "python3 -m venv kerasenv && kerasenv/bin/pip install keras tensorflow scipy"
     if python is None:
         measure.skip(f"no Python with Keras was given. {install}, then --python kerasenv/bin/python, or KERAS_PYTHON")
     path = Path(shutil.which(python) or python).absolute()
-    probe: list[str | Path] = [path, "-c", "import keras, tensorflow"]
+    probe: list[str | Path] = [path, "-c", "import keras, tensorflow, scipy"]
     if not path.exists() or subprocess.run(probe, check=False, capture_output=True).returncode:
-        measure.skip(f"{path} cannot import keras and tensorflow. {install}")
+        measure.skip(f"{path} cannot import keras, tensorflow and scipy. {install}")
     return path
 
 
