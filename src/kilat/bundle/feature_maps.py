@@ -13,15 +13,18 @@ import onnx
 
 from kilat.bundle.gallery import ImageLike
 from kilat.bundle.graph_layers import GraphLayer, graph_layers
+from kilat.bundle.onnx_safety import require_bounded, require_self_contained
 from kilat.bundle.prediction import Prediction
 from kilat.bundle.predictor import Classifier
 from kilat.data.image_file import read_file
-from kilat.errors import ModelFileError, RecipeError, did_you_mean
+from kilat.errors import KilatError, ModelFileError, RecipeError, did_you_mean
 from kilat.locale import _
+from kilat.locale.excerpt import shortened
 from kilat.recipe.network_summary import KERNELS
 from kilat.runtime.array_types import Floats, Pixels
 from kilat.runtime.byte_budget import decoded_bytes
 from kilat.runtime.cores import available_cores
+from kilat.runtime.interruptible import interruptible
 from kilat.runtime.onnx_session import make_session, run
 
 FILTERS_OF = 3
@@ -29,6 +32,10 @@ FILTERS_OF = 3
 
 _PIXELS = "pixels"
 """The tensor with the picture as the network gets it, in every model file of kilat."""
+
+
+_MOST_KEPT = 1 << 30
+"""Bytes of what layers give that are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -114,23 +121,43 @@ def look_inside(classifier: Classifier, picture: ImageLike, wanted: Sequence[str
         PictureError: the picture cannot be read.
         ModelFileError: the model has no layers that could be looked at.
     """
-    model = onnx.load_from_string(classifier.content)
-    layers = graph_layers(model, classifier.manifest)
+    where, data = _("the model"), classifier.content
+    tensors = require_bounded(require_self_contained(data, where), classifier.manifest.size, where, len(data)).tensors
+    model = onnx.load_from_string(data)
+    try:
+        layers = graph_layers(model, classifier.manifest, {name: one.shape for name, one in tensors.items()})
+    except (LookupError, ValueError):  # names that say other layers than there are
+        layers = []
     if not layers:
         raise ModelFileError(_("The model has no layers with weights."))
     (prediction,) = classifier.predict(picture)
     chosen = _choose(layers, wanted)
     first = [one for one in layers if one.kernel and one.kind in KERNELS][:FILTERS_OF]
     kernels = {one.name: one.kernel for one in first}
-    pixels, tensors = _run(model, classifier, picture, [*(one.tensor for one in chosen), *kernels.values()])
+    kept = {*(one.tensor for one in chosen), *kernels.values()}
+    _require_room(sum(tensors[name].size for name in kept))
+    pixels, found = _run(model, classifier, picture, kept)
     filters = {
-        name: _filters(tensors[kernel], len(pixels) if name == first[0].name else 0) for name, kernel in kernels.items()
+        name: _filters(found[kernel], len(pixels) if name == first[0].name else 0) for name, kernel in kernels.items()
     }
     outputs = [
-        LayerOutput(one.name, one.kind, _channels_last(tensors[one.tensor], one), one.inside, filters.get(one.name))
+        LayerOutput(one.name, one.kind, _channels_last(found[one.tensor], one), one.inside, filters.get(one.name))
         for one in chosen
     ]
     return Activations(prediction, pixels, outputs, [one.name for one in layers])
+
+
+def _require_room(size: int) -> None:
+    """Refuse to keep what many large layers give.
+
+    Raises:
+        RecipeError: it takes more memory than is allowed.
+    """
+    if size > _MOST_KEPT:
+        message = _("What these layers give takes {size} MB; {most} MB are allowed at a time.")
+        raise RecipeError(
+            message.format(size=size >> 20, most=_MOST_KEPT >> 20), hint=_("Name fewer of them with --layer.")
+        )
 
 
 def _choose(layers: Sequence[GraphLayer], wanted: Sequence[str]) -> list[GraphLayer]:
@@ -166,12 +193,23 @@ def _run(
 ) -> tuple[Pixels, dict[str, Floats]]:
     """Return the picture as the network gets it, and tensors of the graph for it by their names."""
     content = picture if isinstance(picture, bytes | np.ndarray) else read_file(str(picture))
-    wanted = list(dict.fromkeys([_PIXELS, *names]))
+    wanted = sorted({_PIXELS, *names})
     del model.graph.output[:]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
-    session = make_session(model.SerializeToString(), threads=available_cores(), optimize=False)
-    with decoded_bytes.hold():
-        found = dict(zip(wanted, run(session, wanted, {"image": classifier.pixels(content)}), strict=True))
+
+    def compute() -> dict[str, Any]:
+        session = make_session(model.SerializeToString(), threads=available_cores(), optimize=False)
+        with decoded_bytes.hold():
+            return dict(zip(wanted, run(session, wanted, {"image": classifier.pixels(content)}), strict=True))
+
+    try:
+        found = interruptible(compute)
+    except KilatError:
+        raise
+    except Exception as error:  # onnxruntime's own exceptions share no public base
+        raise ModelFileError(
+            _("The layers of the model cannot be looked at: {error}").format(error=shortened(str(error)))
+        ) from error
     return np.asarray(found.pop(_PIXELS)[0], np.uint8), {
         name: np.asarray(values, np.float32) for name, values in found.items()
     }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from onnx import ModelProto, NodeProto
 
+from kilat.bundle.graph.operator_call import Shape
 from kilat.bundle.layer_table import constants, kernel_of, rows_of
 from kilat.bundle.manifest import Manifest
 from kilat.recipe.network import KINDS
@@ -56,15 +57,16 @@ class GraphLayer:
         return {self.name, *parts, *(keras_name(_kind(part), part) for part in parts)}
 
 
-def graph_layers(model: ModelProto, manifest: Manifest) -> list[GraphLayer]:
+def graph_layers(model: ModelProto, manifest: Manifest, shapes: Mapping[str, Shape]) -> list[GraphLayer]:
     """Return the layers of a finished model, in the order in which a picture goes through them.
 
     Args:
         model: from ``image`` to ``probabilities``.
         manifest: what it says of itself.
+        shapes: of its tensors for one picture, by name.
     """
     has_layers = bool((manifest.recipe.get("model") or {}).get("layers"))
-    return (has_layers and _of_recipe(model)) or _of_operators(model, manifest.size)
+    return (has_layers and _of_recipe(model)) or _of_operators(model, shapes)
 
 
 def _of_recipe(model: ModelProto) -> list[GraphLayer]:
@@ -87,7 +89,7 @@ def _of_recipe(model: ModelProto) -> list[GraphLayer]:
     return found
 
 
-def _of_operators(model: ModelProto, size: int) -> list[GraphLayer]:
+def _of_operators(model: ModelProto, shapes: Mapping[str, Shape]) -> list[GraphLayer]:
     """Return the layers of any other model: an operator with weights each, numbered as in its layer table."""
     fixed = constants(model)
     users: dict[str, list[NodeProto]] = {}
@@ -102,7 +104,7 @@ def _of_operators(model: ModelProto, size: int) -> list[GraphLayer]:
             kernel_of(node) if row.kind != "batch_norm" else "",
             node.op_type in _ON_THE_LAST_AXIS,
         )
-        for row, node in rows_of(model, size)
+        for row, node in rows_of(model, shapes)
     ]
 
 

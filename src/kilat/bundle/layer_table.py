@@ -5,16 +5,18 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto
 
+from kilat.bundle.graph.cost import measure
+from kilat.bundle.graph.onnx_file import read_onnx
+from kilat.bundle.graph.operator_call import Shape
 from kilat.bundle.manifest import KEY, Manifest
+from kilat.bundle.onnx_safety import require_bounded, require_self_contained
 from kilat.errors import ModelFileError
 from kilat.features.backbone import Backbone
 from kilat.locale import _
 from kilat.recipe.network_summary import Row, Summary
-from kilat.runtime.onnx_session import make_session
 
 _WEIGHTS = {
     "Conv": (1, 2), "ConvInteger": (1,), "QLinearConv": (3, 8),
@@ -26,8 +28,6 @@ _WEIGHTS = {
 _NORMS = {"BatchNormalization": "batch_norm", "LayerNormalization": "layer_norm"}
 _PASS_THROUGH = {"Cast", "DequantizeLinear", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 """What weights may go through on their way to their operator, without a change of their number."""
-
-_Shape = tuple[int, ...]
 
 
 def summarise(data: bytes) -> Summary:
@@ -42,14 +42,13 @@ def summarise(data: bytes) -> Summary:
     Raises:
         ModelFileError: it is no model of kilat, or damaged.
     """
+    where = _("The file")
+    file = require_self_contained(data, where)
+    manifest = Manifest.from_json(file.properties.get(KEY), where)
+    shapes = require_bounded(file, manifest.size, where, len(data)).shapes
     try:
-        model = onnx.load_from_string(data)
-        text = next((entry.value for entry in model.metadata_props if entry.key == KEY), None)
-        manifest = Manifest.from_json(text, _("The file"))
-        rows = [row for row, _node in rows_of(model, manifest.size)]
-    except ModelFileError:
-        raise
-    except Exception as error:  # of protocol buffers and the runtime, whose classes of errors have no common ancestor
+        rows = [row for row, _node in rows_of(onnx.load_from_string(data), shapes)]
+    except Exception as error:  # of protocol buffers, whose errors have no common ancestor, and of odd graphs
         raise ModelFileError(
             _("The file cannot be used as an ONNX model: {kind}.").format(kind=type(error).__name__)
         ) from error
@@ -57,15 +56,14 @@ def summarise(data: bytes) -> Summary:
     return Summary(name, (size, size, 3), rows)
 
 
-def rows_of(model: ModelProto, size: int) -> list[tuple[Row, NodeProto]]:
+def rows_of(model: ModelProto, shapes: Mapping[str, Shape]) -> list[tuple[Row, NodeProto]]:
     """Return the rows of a finished model's layers, each with the node that multiplies or normalises.
 
     Args:
         model: from ``image`` to ``probabilities``.
-        size: side of its network's input in pixels.
+        shapes: of its tensors for one picture, by name.
     """
-    fixed, nodes = constants(model), _nodes_of(model, "probabilities")
-    return _rows(nodes, fixed, _shapes(model, "image", size, nodes, fixed))
+    return _rows(_nodes_of(model, "probabilities"), constants(model), shapes)
 
 
 def summarise_backbones(backbones: Sequence[Backbone], classes: int) -> Summary:
@@ -78,10 +76,16 @@ def summarise_backbones(backbones: Sequence[Backbone], classes: int) -> Summary:
     rows = []
     for backbone in backbones:
         model = onnx.load_from_string(backbone.model)
-        fixed, nodes = constants(model), _nodes_of(model, "features")
-        shapes = _shapes(model, "pixels", backbone.size, nodes, fixed)
+        cost = measure(
+            read_onnx(backbone.model),
+            backbone.size,
+            where=backbone.name,
+            file_size=len(backbone.model),
+            picture="pixels",
+        )
+        found = _rows(_nodes_of(model, "features"), constants(model), cost.shapes)
         start = f"{backbone.name}." if len(backbones) > 1 else ""
-        rows += [replace(row, label=f"{start}{row.label}") for row, _node in _rows(nodes, fixed, shapes)]
+        rows += [replace(row, label=f"{start}{row.label}") for row, _node in found]
     weights = classes * sum(backbone.width for backbone in backbones)
     head = Row("head", "dense", (classes,), weights + classes, 0, weights, None)
     size = backbones[0].size
@@ -113,32 +117,8 @@ def kernel_of(node: NodeProto) -> str:
     return node.input[inputs[0]] if inputs else ""
 
 
-def _shapes(
-    model: ModelProto, picture: str, size: int, nodes: Iterable[NodeProto], fixed: Collection[str]
-) -> dict[str, _Shape]:
-    """Return the shapes of layers' outputs and of weights for one picture, from a run: a graph alone may not have all.
-
-    Args:
-        model: the graph.
-        picture: the name of its input.
-        size: side of the picture in pixels.
-        nodes: those whose outputs are wanted, where they are layers.
-        fixed: the tensors that are the same for every picture.
-    """
-    wanted = {node.output[0] for node in nodes if kernel_of(node) in fixed} | {*fixed}
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    probe = ModelProto()
-    probe.CopyFrom(model)
-    names = sorted({*wanted} - {*shapes})
-    del probe.graph.output[:]
-    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    session = make_session(probe.SerializeToString(), optimize=False)
-    outputs = session.run(names, {picture: np.zeros((1, size, size, 3), np.uint8)})
-    return shapes | {name: output.shape for name, output in zip(names, outputs, strict=True)}
-
-
 def _rows(
-    nodes: Iterable[NodeProto], fixed: Collection[str], shapes: Mapping[str, _Shape]
+    nodes: Iterable[NodeProto], fixed: Collection[str], shapes: Mapping[str, Shape]
 ) -> list[tuple[Row, NodeProto]]:
     rows: dict[str, Row] = {}  # by the tensor that the layer gives
     makers: dict[str, NodeProto] = {}
@@ -158,7 +138,7 @@ def _rows(
     return [(row, makers[tensor]) for tensor, row in rows.items()]
 
 
-def _row(node: NodeProto, shapes: Mapping[str, _Shape]) -> Row:
+def _row(node: NodeProto, shapes: Mapping[str, Shape]) -> Row:
     """Return the row of one layer, with its multiply-accumulates for one picture."""
     output, kernel = shapes[node.output[0]], shapes[kernel_of(node)]
     if "Conv" in node.op_type:

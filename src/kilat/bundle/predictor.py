@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +17,7 @@ import onnxruntime as ort
 from kilat.bundle import training_digests
 from kilat.bundle.gallery import ImageLike
 from kilat.bundle.manifest import KEY, REFERENCE, Manifest, unpack
-from kilat.bundle.onnx_safety import require_self_contained
+from kilat.bundle.onnx_safety import MAX_BYTES, require_bounded, require_self_contained
 from kilat.bundle.prediction import Prediction, Predictions, RefusedPicture
 from kilat.data.decode import decode
 from kilat.data.image_file import read_file
@@ -30,8 +31,10 @@ from kilat.locale.system_errors import system_reason
 from kilat.runtime.array_types import Flags, Floats, Pixels
 from kilat.runtime.byte_budget import bytes_of, decoded_bytes
 from kilat.runtime.cores import available_cores
-from kilat.runtime.onnx_session import make_session, run
+from kilat.runtime.interruptible import interruptible
+from kilat.runtime.onnx_session import Runs, make_session
 from kilat.runtime.ordered_map import ordered_map
+from kilat.runtime.regular_file import read_regular_file
 
 if TYPE_CHECKING:
     from kilat.data.catalog import Picture
@@ -40,6 +43,9 @@ _OUTPUTS = ("probabilities", "unknown", "embedding")
 _NO_DETECTOR = np.full(1, -np.inf, np.float32)
 _NO_EMBEDDING = np.zeros((1, 0), np.float32)
 _BLANK = 32, 32, 3
+_ROUNDING = 1e-3
+"""How far probabilities may be from between 0 and 1, and their sum from 1."""
+
 _AHEAD = 4
 """Pictures per thread that are read before they are asked for."""
 
@@ -76,17 +82,15 @@ class Classifier:
 
     def __init__(self, data: bytes, where: str = "") -> None:
         where = where or _("the model")
-        require_self_contained(data, where)
-        self._data, self._where = data, where
+        file = require_self_contained(data, where)
+        self._data, self._where, self._properties = data, where, file.properties
+        self.manifest = Manifest.from_json(file.properties.get(KEY), where)
+        cost = require_bounded(file, self.manifest.size, where, len(data))
+        self._memory, self._framing = cost.memory, cost.framing
         try:
-            self._session = make_session(data)
+            self._session = interruptible(partial(make_session, data))
         except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
             raise self._unusable(error) from None
-        try:
-            document = self._session.get_modelmeta().custom_metadata_map.get(KEY)
-        except UnicodeDecodeError as error:
-            raise ModelFileError(_("{where} has a damaged header: {error}.").format(where=where, error=error)) from None
-        self.manifest = Manifest.from_json(document, where)
         _require_contract(self._session, len(self.classes), where)
         self._outputs = [output.name for output in self._session.get_outputs() if output.name in _OUTPUTS]
         self.sets = _conformal_sets(self.manifest, where)
@@ -128,7 +132,7 @@ class Classifier:
     @property
     def reference(self) -> Floats | None:
         """Embeddings of pictures like those it was trained for, ``[n, d]``; None where the file has none."""
-        text = self._session.get_modelmeta().custom_metadata_map.get(REFERENCE)
+        text = self._properties.get(REFERENCE)
         return None if text is None else unpack(text, self._where)
 
     def was_trained_on(self, digests: Sequence[str]) -> Flags | None:
@@ -138,7 +142,7 @@ class Classifier:
             digests: SHA-256 of the pictures' files, or as ``kilat.data.catalog.content_digest`` makes it of pixels,
                 hexadecimal. Another copy of a picture, such as one saved anew, has another digest.
         """
-        text = self._session.get_modelmeta().custom_metadata_map.get(training_digests.KEY)
+        text = self._properties.get(training_digests.KEY)
         if text is None:
             return None
         return training_digests.are_among(digests, training_digests.unpack(text, self._where))
@@ -216,7 +220,11 @@ class Classifier:
                 self._pool = ThreadPoolExecutor(workers, thread_name_prefix="kilat-predict")
                 self._pool_process = os.getpid()
             pool = self._pool
-        yield from ordered_map(pool, self._run, map(_content, pictures), bytes_of, _AHEAD * workers)
+        runs = Runs()
+        try:
+            yield from ordered_map(pool, partial(self._run, runs), map(_content, pictures), bytes_of, _AHEAD * workers)
+        finally:
+            runs.stop()
 
     def pixels(self, picture: "Picture") -> Pixels:
         """Return a picture as the file takes it, uint8 ``[1, height, width, 3]``; to be held in ``decoded_bytes``.
@@ -234,45 +242,69 @@ class Classifier:
     def probabilities(self, pixels: Pixels) -> Floats:
         """Return probabilities ``[batch, classes]`` of a batch of pixels, uint8 ``[batch, height, width, 3]``."""
         (probabilities,) = self._session.run(["probabilities"], {"image": pixels})
-        return np.asarray(probabilities, np.float32)
+        return self._sound(np.asarray(probabilities, np.float32), len(pixels))
 
-    def _run(self, picture: "Picture | PictureError") -> ModelOutput | PictureError:
+    def _run(self, runs: Runs, picture: "Picture | PictureError") -> ModelOutput | PictureError:
         if isinstance(picture, PictureError):
             return picture
         if isinstance(picture, np.ndarray) and (picture.dtype != np.uint8 or picture.ndim not in (2, 3)):
             return PictureError("wrong_pixels", f"{picture.dtype} {list(picture.shape)}")
         with decoded_bytes.hold():
+            decoded_bytes.take(self._memory)
             try:
                 pixels = self.pixels(picture)
             except PictureError as error:
                 return error
             try:
-                found = self._compute(pixels)
+                found = self._compute(runs, pixels)
             except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
-                return self._fault_of_picture(error)
-        probabilities, scores = found["probabilities"], found.get("unknown", _NO_DETECTOR)
-        embedding = found.get("embedding", _NO_EMBEDDING)
-        if probabilities.shape != (1, len(self.classes)) or not np.isfinite(probabilities).all():
-            raise self._damaged(_("it does not give a probability for each class"))
+                return self._fault_of_picture(runs, error)
+        probabilities = self._sound(found["probabilities"], 1)
+        scores, embedding = found.get("unknown", _NO_DETECTOR), found.get("embedding", _NO_EMBEDDING)
         if scores.shape != (1,) or np.isnan(scores).any():
             raise self._damaged(_("its score of unknown pictures is not one number"))
         if embedding.ndim != 2 or len(embedding) != 1 or not np.isfinite(embedding).all():
             raise self._damaged(_("its embedding is not a row of finite numbers"))
         return ModelOutput(probabilities[0], float(scores[0]), embedding[0])
 
-    def _compute(self, pixels: Pixels) -> dict[str, Floats]:
-        """Return what the graph gives for a picture, by the names of its outputs."""
-        values = run(self._session, self._outputs, {"image": pixels})
+    def _sound(self, probabilities: Floats, pictures: int) -> Floats:
+        """Return probabilities ``[pictures, classes]``, if they are.
+
+        Raises:
+            ModelFileError: they are none, which is the fault of the file.
+        """
+        if probabilities.shape != (pictures, len(self.classes)) or not np.isfinite(probabilities).all():
+            raise self._damaged(_("it does not give a probability for each class"))
+        low, high = float(probabilities.min(initial=0)), float(probabilities.max(initial=0))
+        if low < -_ROUNDING or high > 1 + _ROUNDING:
+            raise self._damaged(
+                _("it gives probabilities outside of 0 to 1 ({low:.3g} to {high:.3g})").format(low=low, high=high)
+            )
+        totals = probabilities.sum(1, dtype=np.float64)
+        if np.abs(totals - 1).max(initial=0) > _ROUNDING:
+            worst = float(totals[np.abs(totals - 1).argmax()])
+            raise self._damaged(_("the probabilities of all classes add up to {total:.3g}").format(total=worst))
+        return probabilities
+
+    def _compute(self, runs: Runs, pixels: Pixels) -> dict[str, Floats]:
+        """Return what the graph gives for a picture, by the names of its outputs.
+
+        Raises:
+            PictureError: fitting it into the network's square would take too much memory.
+        """
+        if not self._framing.fits(*pixels.shape[1:3]):
+            raise PictureError("out_of_memory")
+        values = runs.run(self._session, self._outputs, {"image": pixels})
         return dict(zip(self._outputs, (np.asarray(value, np.float32) for value in values), strict=True))
 
-    def _fault_of_picture(self, error: Exception) -> PictureError:
+    def _fault_of_picture(self, runs: Runs, error: Exception) -> PictureError:
         """Return the refusal of a picture on which the graph failed.
 
         Raises:
             ModelFileError: it fails on a small blank picture as well.
         """
         try:
-            self._compute(np.zeros((1, *_BLANK), np.uint8))
+            self._compute(runs, np.zeros((1, *_BLANK), np.uint8))
         except Exception:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
             raise self._unusable(error) from None
         return picture_failure(error)
@@ -304,7 +336,7 @@ def load(path: str | os.PathLike[str]) -> Classifier:
     if file.is_dir():
         file = file / "model.onnx"
     try:
-        data = file.read_bytes()
+        data = read_regular_file(file, MAX_BYTES)
     except FileNotFoundError:
         raise ModelFileError(
             _("There is no model file {file}.").format(file=file), hint=_("Make one with: kilat train FOLDER")

@@ -19,6 +19,8 @@ from kilat.runtime.array_types import Flags
 KEY = "kilat.training_digests"
 
 _BYTES = 5
+_MAX_BYTES = 80 << 20
+"""Of the text, which has ten million pictures then; of a longer one the rest is left."""
 
 
 def pack(digests: Iterable[str]) -> str:
@@ -27,14 +29,14 @@ def pack(digests: Iterable[str]) -> str:
     return base64.b64encode(b"".join(starts)).decode("ascii")
 
 
-def unpack(text: str, where: str) -> NDArray[np.int64]:
+def unpack(text: str | memoryview, where: str) -> NDArray[np.int64]:
     """Return the numbers that digests in such a text begin with, ``[n]``.
 
     Raises:
         ModelFileError: it is damaged.
     """
     try:
-        starts = np.frombuffer(base64.b64decode(text, validate=True), np.uint8).reshape(-1, _BYTES)
+        starts = np.frombuffer(base64.b64decode(text[:_MAX_BYTES], validate=True), np.uint8).reshape(-1, _BYTES)
     except ValueError:
         raise ModelFileError(_("{where} has damaged digests of its training pictures.").format(where=where)) from None
     return starts.astype(np.int64) @ (256 ** np.arange(_BYTES - 1, -1, -1))

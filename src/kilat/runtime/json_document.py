@@ -5,16 +5,17 @@ import math
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kilat.locale import _
 from kilat.locale.excerpt import shortened
 from kilat.locale.system_errors import system_reason
 from kilat.runtime.regular_file import read_regular_file
 
-D = TypeVar("D", bound=BaseModel)
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+D = TypeVar("D", bound="BaseModel")
 
 MAX_BYTES = 1 << 20
 """Of an ordinary document: what was asked for, what was decided."""
@@ -59,6 +60,8 @@ def read_typed(kind: type[D], path: Path, max_bytes: int = MAX_BYTES) -> D:
     Raises:
         DocumentError: it cannot be read, or this version of kilat did not write it.
     """
+    from pydantic import ValidationError  # here, for model files are read without it
+
     document = read_json(path, max_bytes)
     try:
         return kind.model_validate(document)

@@ -35,15 +35,30 @@ def make_session(model: bytes, *, threads: int = 1, optimize: bool = True) -> or
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
 
 
-def run(session: ort.InferenceSession, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[Any]:
-    """Return the outputs of a graph, as ``session.run`` does; after a large input no memory is kept for the next one.
+class Runs:
+    """Runs of a session, in any threads, that can be stopped together."""
 
-    Raises:
-        Exception: it cannot be run on these inputs.
-    """
-    options = None
-    if sum(value.nbytes for value in inputs.values()) > _LARGE:
-        options = ort.RunOptions()
-        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    found: list[Any] = session.run(list(outputs), dict(inputs), options)
-    return found
+    def __init__(self) -> None:
+        self._usual, self._large = ort.RunOptions(), ort.RunOptions()
+        self._large.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+
+    def run(
+        self, session: ort.InferenceSession, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]
+    ) -> list[Any]:
+        """Return the outputs of a graph, as ``session.run`` does; after a large input no memory is kept for the next.
+
+        Raises:
+            Exception: it cannot be run on these inputs, or was stopped.
+        """
+        is_large = sum(value.nbytes for value in inputs.values()) > _LARGE
+        found: list[Any] = session.run(list(outputs), dict(inputs), self._large if is_large else self._usual)
+        return found
+
+    def stop(self) -> None:
+        """End those that are under way behind the operator that they have come to, and all later ones."""
+        self._usual.terminate = self._large.terminate = True
+
+
+def run(session: ort.InferenceSession, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[Any]:
+    """Return the outputs of a graph in a run of its own; see ``Runs.run``."""
+    return Runs().run(session, outputs, inputs)

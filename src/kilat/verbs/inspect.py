@@ -28,7 +28,6 @@ from kilat.recipe.label_safety import unsafe_augmentations, without_unsafe_flips
 from kilat.recipe.network_summary import Summary
 from kilat.runtime.extras import require_torch
 from kilat.runtime.progress import Progress, silent
-from kilat.verbs import run_folder
 
 if TYPE_CHECKING:
     from kilat.fit.lr_finder import RangeTest
@@ -54,9 +53,10 @@ def summarise(model: str, overrides: dict[str, Any], classes: int | None = None)
     """
     path = Path(model)
     if path.suffix == ".onnx" or path.is_dir():
-        manifest = load_model(path).manifest
+        classifier = load_model(path)
+        manifest = classifier.manifest
         if not (manifest.recipe.get("model") or {}).get("layers"):  # frozen backbone, imported, or from Python
-            return layer_table.summarise((path / run_folder.MODEL if path.is_dir() else path).read_bytes())
+            return layer_table.summarise(classifier.content)
         own = {"model.classes": len(manifest.classes), "input.size": manifest.size}
         recipe, name = load(manifest.recipe, {**own, **overrides}), str(manifest.backbone["name"])
     else:

@@ -99,7 +99,7 @@ class TestOfARecipe:
         network, model, classifier = built
         modules = {module.label: module for module in network.modules() if getattr(module, "label", "")}
         expected = outputs(model, modules, PICTURE)
-        names = [one.name for one in graph_layers(onnx.load_from_string(classifier.content), classifier.manifest)]
+        names = [one.name for one in graph_layers(onnx.load_from_string(classifier.content), classifier.manifest, {})]
         found = look_inside(classifier, PICTURE, names)
         assert {part for name in names for part in name.split("+")} == modules.keys() - {"dropout"}
         for layer in found.layers:

@@ -146,5 +146,5 @@ def test_what_is_no_model_of_kilat_is_refused(small):
 
 
 def test_a_graph_that_cannot_run_is_refused(altered):
-    with pytest.raises(ModelFileError, match="cannot be used"):
+    with pytest.raises(ModelFileError, match="does not fit what it is given"):
         layer_table.summarise(altered(lambda model: model.graph.node.pop() and model.graph.node.pop(0)))
