@@ -107,18 +107,25 @@ def drift(  # noqa: PLR0917 - an option each
     page = page or (None if as_json else Path("drift.html"))
     with show.progress(quiet=quiet) as progress:
         with progress.stage(_("Loading kilat")):
+            from kilat.runtime.files import UnwritableError
             from kilat.verbs.drift import drift
-        report = drift(
-            model,
-            pictures,
-            path_column=path_column,
-            label_column=label_column,
-            split_column=split_column,
-            images=images,
-            progress=progress,
-            page=page,
-            command=typed_command(),
-        )
+        failure = None
+        try:
+            report = drift(
+                model,
+                pictures,
+                path_column=path_column,
+                label_column=label_column,
+                split_column=split_column,
+                images=images,
+                progress=progress,
+                page=page,
+                command=typed_command(),
+            )
+        except UnwritableError as error:
+            if error.result is None:
+                raise
+            report, failure = error.result, error  # which is shown all the same
     if as_json:
         show.print_json({"model": str(model), **report.document()})
     else:
@@ -126,6 +133,8 @@ def drift(  # noqa: PLR0917 - an option each
         say(_("Most different (how far, in standard deviations of known pictures):"))
         for one in report.most_different[:10]:
             say(f"  {localized(one['score'], '5.1f')}  {one['path']}")
+    if failure is not None:
+        raise failure
     if page:
         show.print_page(page, as_json=as_json, open_page=open_page)
     raise typer.Exit(FOUND if report.drifted else 0)

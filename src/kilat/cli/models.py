@@ -54,27 +54,31 @@ def evaluate(  # noqa: PLR0917 - an option each
         with progress.stage(_("Loading kilat")):
             from kilat.data.reading import Reading
             from kilat.report import robustness, svg_canvas
-            from kilat.runtime.files import require_writable, write_file
+            from kilat.runtime.files import UnwritableError, require_writable, write_file
             from kilat.verbs.evaluate import evaluate
         if corruptions:
             require_writable(out)
-        evaluation = evaluate(
-            model,
-            data,
-            root=root,
-            path_column=path_column,
-            label_column=label_column,
-            split_column=split_column,
-            images=images,
-            class_from=class_from,
-            corruptions=corruptions,
-            limit=limit,
-            progress=progress,
-            page=page,
-            command=typed_command(),
-        )
-    if evaluation.robustness is not None:
-        write_file(out, svg_canvas.standalone(robustness.figure(evaluation.robustness)))
+        failure = None
+        try:
+            evaluation = evaluate(
+                model,
+                data,
+                root=root,
+                path_column=path_column,
+                label_column=label_column,
+                split_column=split_column,
+                images=images,
+                class_from=class_from,
+                corruptions=corruptions,
+                limit=limit,
+                progress=progress,
+                page=page,
+                command=typed_command(),
+            )
+        except UnwritableError as error:
+            if error.result is None:
+                raise
+            evaluation, failure = error.result, error  # which is shown all the same
     if as_json:
         show.print_json({"model": str(model), "metrics": evaluation.document()})
     else:
@@ -82,6 +86,11 @@ def evaluate(  # noqa: PLR0917 - an option each
         outcome.print_evaluation(evaluation, model, data, root, reading)
         if evaluation.robustness is not None:
             say(robustness.table(evaluation.robustness))
+    if failure is not None:
+        raise failure
+    if evaluation.robustness is not None:
+        write_file(out, svg_canvas.standalone(robustness.figure(evaluation.robustness)))
+        if not as_json:
             show.print_written(out)
     if page:
         show.print_page(page, as_json=as_json, open_page=open_page)

@@ -24,7 +24,12 @@ _LEAST_SPACE = 1 << 16
 
 
 class UnwritableError(RunError):
-    """A file could not be written: the disk is full, or its folder went away."""
+    """A file could not be written: the disk is full, or its folder went away.
+
+    ``result`` is what was to be shown in it, where whoever asked for the file gets nothing else.
+    """
+
+    result: Any = None
 
 
 def write_file(path: Path, content: str | bytes) -> None:

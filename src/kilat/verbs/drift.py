@@ -21,7 +21,7 @@ from kilat.report.drift_page import DifferentPicture, DriftPage
 from kilat.report.pictures import LARGE, Thumbnail, make_thumbnail
 from kilat.runtime import progress_bars
 from kilat.runtime.array_types import Floats
-from kilat.runtime.files import require_writable, write_file
+from kilat.runtime.files import UnwritableError, require_writable, write_file
 from kilat.runtime.progress import Advance, Progress
 from kilat.verbs import request
 
@@ -186,7 +186,11 @@ def drift(  # noqa: PLR0913 - a choice each
                     predicted=dict(zip(classifier.classes, counts.tolist(), strict=True)),
                     most_different=different,
                 )
-                write_file(Path(page), drift_page.render(content))
+                try:
+                    write_file(Path(page), drift_page.render(content))
+                except UnwritableError as error:
+                    error.result = report
+                    raise
     return report
 
 

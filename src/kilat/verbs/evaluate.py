@@ -25,7 +25,7 @@ from kilat.report.illustrations import rows_looked_at
 from kilat.report.pictures import make_thumbnails
 from kilat.runtime import progress_bars
 from kilat.runtime.array_types import Flags, Ints
-from kilat.runtime.files import require_writable, write_file
+from kilat.runtime.files import UnwritableError, require_writable, write_file
 from kilat.runtime.progress import Progress
 from kilat.runtime.timer import Timer
 from kilat.verbs import request
@@ -130,7 +130,11 @@ def evaluate(  # noqa: PLR0913 - a choice each
                     predictions=predictions,
                     thumbnails=make_thumbnails(source, catalog, rows_looked_at(catalog, predictions)),
                 )
-                write_file(Path(page), evaluation_page.render(content))
+                try:
+                    write_file(Path(page), evaluation_page.render(content))
+                except UnwritableError as error:
+                    error.result = evaluation
+                    raise
     return evaluation
 
 
