@@ -12,6 +12,8 @@ import pytest
 import kilat
 from kilat import Lab, Run
 from kilat.errors import KilatError
+from kilat.runtime.files import UnwritableError
+from kilat.verbs import run_folder
 from kilat.verbs.runs import list_runs
 
 TINY = {
@@ -83,6 +85,19 @@ class TestTrained:
         assert again.unfinished == []
         assert untimed(again) == untimed(lab)
         assert again.winner.read_bytes() == lab.winner.read_bytes()
+
+    def test_what_cannot_be_written_fails_no_trial(self, copied):
+        """A folder in the place of a file stands in for a full disk."""
+        (copied / "trials" / "optimizer=sgd-2" / "run.json").mkdir(parents=True)
+        with pytest.raises(UnwritableError, match=r"run\.json cannot be written") as stopped:
+            kilat.lab(resume=copied, workers=0)
+        assert f"kilat lab resume {copied}" in stopped.value.hint
+        assert Lab(copied).unfinished == [("optimizer=sgd", 2)]
+        assert list(copied.rglob(".lock")) == []
+
+    def test_one_process_works_on_it(self, copied):
+        with run_folder.hold(copied), pytest.raises(KilatError, match="is in use: process"):
+            kilat.lab(resume=copied, workers=0)
 
     def test_a_trial_is_gone_on_with_by_its_lab(self, lab, copied, kilat_here):
         trial = copied / "trials" / "optimizer=sgd-2"
