@@ -5,6 +5,7 @@ Stands on every room below, verbs/ above all. Everything heavy is imported insid
 """
 
 import atexit
+import errno
 import os
 import signal
 import sys
@@ -27,12 +28,16 @@ from kilat.cli import (  # noqa: F401 - they register their verbs
 from kilat.cli.language import settle_language
 from kilat.cli.terminal import say_aside
 from kilat.cli.verb import app
-from kilat.errors import KilatError
+from kilat.errors import KilatError, RunError
 from kilat.locale import _
+from kilat.locale.system_errors import file_reason
 
 __all__ = ["app", "main", "run"]
 
 _INTERRUPTED = 128 + signal.SIGINT
+
+_OF_NAMES = {errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.ELOOP, errno.EINVAL}
+"""What the system says of a name that was given, rather than of its own state."""
 
 
 def run() -> NoReturn:
@@ -68,6 +73,9 @@ def main() -> None:
         if command := show.glossary_command(str(error)):
             say_aside(_("Words: {command}").format(command=command))
         sys.exit(error.exit_code)
+    except OSError as error:  # of a file that was given, such as one in a folder that may not be read
+        say_aside(_("Error: {error}").format(error=f"{file_reason(error)}."))
+        sys.exit(KilatError.exit_code if error.errno in _OF_NAMES else RunError.exit_code)
     except Exception as error:
         if isinstance(error.__cause__, KeyboardInterrupt):  # outside of a verb, of which Typer makes an error
             sys.exit(_INTERRUPTED)
