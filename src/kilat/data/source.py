@@ -114,10 +114,10 @@ def find_source(
     data: str | Path, *, root: Path | None = None, advance: Advance | None = None, reading: Reading | None = None
 ) -> Source:
     """Open pictures like ``open_source``, also such as have no classes."""
-    path, name, reading = Path(data).expanduser(), str(data), reading or Reading()
+    path, name, reading = Path(os.path.expanduser(data)), str(data), reading or Reading()
     _require_fitting_options(path, name, reading, is_local=root is None and os.path.exists(path))
     if root is not None:
-        return open_dataset(name, root=root.expanduser(), advance=advance)
+        return open_dataset(name, root=Path(os.path.expanduser(root)), advance=advance)
     if os.path.isdir(path):
         return FolderSource(path, class_from=reading.class_from)
     if os.path.exists(path):

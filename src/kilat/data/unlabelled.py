@@ -76,7 +76,7 @@ def open_unlabelled(
 
 def _open_one(given: str | Path, reading: Reading | None, advance: Advance, *, is_alone: bool) -> Unlabelled:
     """Return the pictures of one thing on disk, or of a known set; a file that is not there is an error if alone."""
-    path = Path(given).expanduser()
+    path = Path(os.path.expanduser(given))
     if os.path.isdir(path):
         return _of_files(_pictures_below(path))
     is_there = os.path.exists(path)
