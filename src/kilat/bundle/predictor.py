@@ -16,6 +16,7 @@ import onnxruntime as ort
 
 from kilat.bundle import training_digests
 from kilat.bundle.gallery import ImageLike
+from kilat.bundle.graph.cost import MAX_PLANNED
 from kilat.bundle.manifest import KEY, REFERENCE, Manifest, unpack
 from kilat.bundle.onnx_safety import MAX_BYTES, require_bounded, require_self_contained
 from kilat.bundle.prediction import Prediction, Predictions, RefusedPicture
@@ -31,6 +32,7 @@ from kilat.locale.system_errors import system_reason
 from kilat.runtime.array_types import Flags, Floats, Pixels
 from kilat.runtime.byte_budget import bytes_of, decoded_bytes
 from kilat.runtime.cores import available_cores
+from kilat.runtime.files import require_possible
 from kilat.runtime.interruptible import interruptible
 from kilat.runtime.onnx_session import Runs, make_session
 from kilat.runtime.ordered_map import ordered_map
@@ -88,7 +90,7 @@ class Classifier:
         cost = require_bounded(file, self.manifest.size, where, len(data))
         self._memory, self._framing = cost.memory, cost.framing
         try:
-            self._session = interruptible(partial(make_session, data))
+            self._session = interruptible(partial(make_session, data, plan_memory=len(file.nodes) <= MAX_PLANNED))
         except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
             raise self._unusable(error) from None
         _require_contract(self._session, len(self.classes), where)
@@ -333,6 +335,7 @@ def load(path: str | os.PathLike[str]) -> Classifier:
         ModelFileError: there is none, it is damaged, or not one that kilat made.
     """
     file = Path(path)
+    require_possible(file)
     if file.is_dir():
         file = file / "model.onnx"
     try:

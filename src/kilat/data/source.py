@@ -63,6 +63,7 @@ from kilat.data.table.source import TableSource
 from kilat.errors import SourceError, nearest
 from kilat.locale import _, ngettext
 from kilat.locale.escapes import shell_word
+from kilat.runtime.files import require_possible
 from kilat.runtime.progress import Advance, ignore
 
 __all__ = [
@@ -115,6 +116,8 @@ def find_source(
 ) -> Source:
     """Open pictures like ``open_source``, also such as have no classes."""
     path, name, reading = Path(os.path.expanduser(data)), str(data), reading or Reading()
+    for place in filter(None, (path, root)):
+        require_possible(place)
     _require_fitting_options(path, name, reading, is_local=root is None and os.path.exists(path))
     if root is not None:
         return open_dataset(name, root=Path(os.path.expanduser(root)), advance=advance)
@@ -261,7 +264,9 @@ def _hint(source: Source, where: str) -> str:
 def _nearest(path: Path, name: str) -> str:
     """Return a hint at what the user may have meant: something in the same folder, or a named data set."""
     folder = path.parent
-    siblings = [printable(each.name) for each in folder.iterdir()] if folder.is_dir() else []
+    siblings = (
+        [printable(each.name) for each in folder.iterdir()] if os.access(folder, os.R_OK) and folder.is_dir() else []
+    )
     close = get_close_matches(path.name, siblings, n=3, cutoff=0.6)
     if close:
         names = _(" or ").join(repr(printable(str(folder / each))) for each in close)

@@ -12,6 +12,7 @@ from kilat.data.picture_failure import picture_failure
 from kilat.data.reading import Reading
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _
+from kilat.runtime.files import require_possible
 from kilat.runtime.progress import Advance, ignore
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def open_unlabelled(
 def _open_one(given: str | Path, reading: Reading | None, advance: Advance, *, is_alone: bool) -> Unlabelled:
     """Return the pictures of one thing on disk, or of a known set; a file that is not there is an error if alone."""
     path = Path(os.path.expanduser(given))
+    if is_alone:
+        require_possible(path)
     if os.path.isdir(path):
         return _of_files(_pictures_below(path))
     is_there = os.path.exists(path)

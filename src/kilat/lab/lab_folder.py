@@ -30,7 +30,7 @@ from kilat.locale.notes import Note
 from kilat.recipe import Recipe
 from kilat.runtime.array_types import Ints
 from kilat.runtime.csv_tables import to_csv
-from kilat.runtime.files import write_file, write_json
+from kilat.runtime.files import require_possible, write_file, write_json
 from kilat.runtime.json_document import MAX_BYTES_OF_RESULTS, DocumentError, read_typed
 from kilat.runtime.progress import Progress, silent
 from kilat.verbs import run_folder, run_tables
@@ -138,6 +138,7 @@ class LabFolder:
         Raises:
             KilatError: it is none.
         """
+        require_possible(path)
         if not (path / PLAN).is_file():
             is_run = (path / run_folder.START).is_file()
             raise KilatError(

@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from kilat.errors import MissingExtra, ModelFileError, RunError
 from kilat.locale import _
+from kilat.runtime.files import require_possible
 
 MAX_CONFIG_BYTES = 16 << 20
 """A longer description of the layers is refused before it is parsed."""
@@ -92,6 +93,7 @@ def load_model(path: Path) -> Any:
         ModelFileError: the file is not a Keras model, would run code of its own, or has parts without counterpart.
         RunError: Keras was imported before, with another backend.
     """
+    require_possible(path)
     keras = import_keras_package()
     description = _describe(path)
     _refuse_code(description.config, path)

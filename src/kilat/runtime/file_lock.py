@@ -8,7 +8,7 @@ no locks, nothing is locked.
 import contextlib
 import errno
 import os
-import socket
+import platform
 import stat
 import sys
 import time
@@ -57,7 +57,7 @@ class Holder:
     def __str__(self) -> str:
         if not self.pid:
             return _("another process")
-        if self.host in ("", socket.gethostname()):
+        if self.host in ("", platform.node()):
             return _("process {pid}").format(pid=self.pid)
         return _("process {pid} on {host}").format(pid=self.pid, host=self.host)
 
@@ -91,7 +91,7 @@ def file_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
     try:
         with file:
             file.truncate(0)
-            file.write(f"{os.getpid()} {socket.gethostname()}\n".encode())
+            file.write(f"{os.getpid()} {platform.node()}\n".encode())
             file.flush()
             try:
                 yield

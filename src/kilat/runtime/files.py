@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from kilat.errors import RecipeError, RunError
+from kilat.errors import KilatError, RecipeError, RunError
 from kilat.locale import _
 from kilat.locale.system_errors import system_reason
 from kilat.runtime.file_lock import open_locked
@@ -72,6 +72,21 @@ def refuse_overwriting(path: Path, hint: str) -> None:
     """
     if os.path.lexists(path):
         raise RecipeError(_("{path} is there already.").format(path=path), hint=hint)
+
+
+def require_possible(path: Path) -> None:
+    """Refuse a path that nothing can have, or whose folder may not be looked into; that nothing is there is no matter.
+
+    Raises:
+        KilatError: it is such a path.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:
+        reason = system_reason(error if isinstance(error, OSError) else "invalid argument")
+        raise KilatError(_("{path} cannot be read: {reason}.").format(path=path, reason=reason)) from None
 
 
 def require_writable(path: Path) -> None:

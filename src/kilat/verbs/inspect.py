@@ -27,6 +27,7 @@ from kilat.recipe import Features, Network, Recipe, load
 from kilat.recipe.label_safety import unsafe_augmentations, without_unsafe_flips
 from kilat.recipe.network_summary import Summary
 from kilat.runtime.extras import require_torch
+from kilat.runtime.files import require_possible
 from kilat.runtime.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def summarise(model: str, overrides: dict[str, Any], classes: int | None = None)
         KilatError: the recipe or the model cannot be read, or the network cannot be built.
     """
     path = Path(model)
+    require_possible(path)
     if path.suffix == ".onnx" or path.is_dir():
         classifier = load_model(path)
         manifest = classifier.manifest

@@ -16,7 +16,7 @@ from kilat.recipe import Recipe
 from kilat.report import confusion_matrix, page
 from kilat.report.svg_canvas import standalone
 from kilat.report.template import percent
-from kilat.runtime.files import write_file
+from kilat.runtime.files import require_possible, write_file
 from kilat.verbs import run_folder, run_tables
 
 
@@ -40,6 +40,7 @@ class Run:
             RunError: it is not the folder of a finished run.
         """
         run = cls(folder)
+        require_possible(run.folder)
         if not (run.folder / run_folder.METRICS).is_file():
             begun = (run.folder / run_folder.START).is_file()
             hint = _("Give a folder such as runs/flowers.")

@@ -20,7 +20,7 @@ from kilat.locale.excerpt import excerpt
 from kilat.locale.system_errors import system_reason
 from kilat.runtime.csv_tables import to_csv
 from kilat.runtime.file_lock import HeldError, Holder, file_lock, holder_of
-from kilat.runtime.files import require_folder, write_file, write_json
+from kilat.runtime.files import require_folder, require_possible, write_file, write_json
 from kilat.runtime.json_document import MAX_BYTES_OF_RESULTS, DocumentError, read_json, read_typed
 from kilat.verbs.run_tables import HISTORY, LAYERS
 
@@ -135,6 +135,7 @@ class Start:
         Raises:
             KilatError: it is not the folder of a run, or the run is finished.
         """
+        require_possible(folder)
         if (folder / METRICS).exists():
             raise KilatError(
                 _("The run {folder} is finished; there is nothing left to go on with.").format(folder=folder)

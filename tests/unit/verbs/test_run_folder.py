@@ -1,7 +1,7 @@
 """A run's folder is its own, whatever it is called and whoever else starts; what goes on with it stands in it."""
 
 import os
-import socket
+import platform
 import subprocess
 import sys
 import threading
@@ -160,7 +160,7 @@ class TestFolder:
 class TestHeld:
     def test_a_second_one_is_told_who_works_in_it(self, tmp_path: Path) -> None:
         with new_folder(tmp_path, "pilot") as folder:
-            assert holder(folder) == Holder(os.getpid(), socket.gethostname())
+            assert holder(folder) == Holder(os.getpid(), platform.node())
             with pytest.raises(KilatError, match=f"pilot is in use: process {os.getpid()} works in it"), hold(folder):
                 pass
         assert holder(folder) is None
