@@ -195,8 +195,10 @@ def fit(
 ) -> "Outcome":
     """Call the stages in order: features or pixels, splits, learning, uncertainty, checks, model file, parity gate."""
     budget = TimeBudget(recipe.runtime.time_limit, timer.started, timer.now)
-    with tempfile.TemporaryDirectory() as nowhere:
-        learned = learn(source, recipe, timer, budget, progress, options or TrainingOptions(Path(nowhere)))
+    with contextlib.ExitStack() as stack:
+        if options is None:
+            options = TrainingOptions(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        learned = learn(source, recipe, timer, budget, progress, options)
     split = learned.split
     with timer.measure("evaluation_s"):
         measures = split.measures()
