@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Any
 from kilat.errors import RecipeError
 from kilat.lab.variants import parse_vary, varied_twice
 from kilat.locale import _
+from kilat.locale.excerpt import shortened
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*(?:\(\s*(\w+)\s*\))?\s*")
+_LONGEST = 200
+"""Characters of a range."""
+
+_LARGEST = 1e18
+
 _DIGITS = 4
 """Of a value that is drawn from a range: more say nothing, and make its name longer."""
 
@@ -59,11 +65,12 @@ def parse_range(text: str) -> tuple[str, Range | Choice]:
         RecipeError: there are no values in it, or the range is none.
     """
     path, _sign, written = text.partition("=")
-    found = _RANGE.fullmatch(written)
+    shown = shortened(text)
+    found = _RANGE.fullmatch(written) if len(written) <= _LONGEST else None
     if found is None:
         if re.search(r"\d\s*\.\.", written):
             raise RecipeError(
-                _("'{text}' gives no range.").format(text=text),
+                _("'{text}' gives no range.").format(text=shown),
                 hint=_("Write it as PATH=LOW..HIGH, or PATH=LOW..HIGH(log) for orders of magnitude."),
             )
         path, values = parse_vary(text)
@@ -71,12 +78,14 @@ def parse_range(text: str) -> tuple[str, Range | Choice]:
     low, high, scale = float(found[1]), float(found[2]), found[3]
     if scale not in (None, "log", "linear"):
         raise RecipeError(
-            _("'{text}': a range is (log) or (linear), not ({scale}).").format(text=text, scale=scale),
+            _("'{text}': a range is (log) or (linear), not ({scale}).").format(text=shown, scale=shortened(scale)),
         )
     if not low < high or (scale == "log" and low <= 0):
         raise RecipeError(
-            _("'{text}': the first number must be the smaller one, and above 0 for (log).").format(text=text)
+            _("'{text}': the first number must be the smaller one, and above 0 for (log).").format(text=shown)
         )
+    if max(-low, high) > _LARGEST:
+        raise RecipeError(_("'{text}': a number is too large.").format(text=shown))
     is_whole = all(re.fullmatch(r"[+-]?\d+", number) for number in found.groups()[:2])
     return path.strip(), Range(low, high, scale == "log", is_whole)
 

@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kilat import recipe as recipes
 from kilat.errors import KilatError, RecipeError
 from kilat.locale import N_, _, ngettext
 from kilat.locale.escapes import Shown, shell_word
+from kilat.locale.excerpt import excerpt, shortened
 from kilat.locale.lists import listed
 from kilat.recipe import Recipe, RecipeLike
+from kilat.recipe.size_limits import count_values
 from kilat.recipe.words.instead import as_yaml
+from kilat.recipe.written import read_value
 
 Values = Mapping[str, Sequence[Any]]
 """The values to compare, by the path of an option, or by the end of it where only one option has it."""
@@ -32,6 +33,7 @@ _FIXED_FOR_HEADS = {
     "head.folds": N_("heads are compared on the folds of the lab: --folds says how many"),
 }
 MOST_VARIANTS = 1_000
+_COUNTED = 10**9
 _LONGEST_VALUE, _LONGEST_SLUG, _MOST_BYTES = 40, 80, 200
 _SHOWN_PROBLEMS, _SHOWN_NAMES = 12, 3
 
@@ -84,23 +86,24 @@ def parse_vary(text: str) -> tuple[str, list[Any]]:
         RecipeError: there are no values in it, or they are not valid YAML.
     """
     path, sign, values = text.partition("=")
+    shown = shortened(text)
     if not sign or not path.strip() or not values.strip():
         raise RecipeError(
-            _("'{text}' gives no values to compare.").format(text=text),
+            _("'{text}' gives no values to compare.").format(text=shown),
             hint=_("Write it as PATH=VALUE,VALUE, such as fit.optimizer=sgd,adam."),
         )
     try:
-        found = yaml.safe_load(f"[{values}]")
-    except (yaml.YAMLError, ValueError):
+        found = read_value(f"[{values}]")
+    except ValueError as error:
         raise RecipeError(
-            _("The values in '{text}' are not valid YAML.").format(text=text),
+            _("The values in '{text}' are not valid YAML: {reason}.").format(text=shown, reason=error),
             hint=_("Quote a value that has a comma or a brace in it, such as PATH='\"a, b\",c'."),
         ) from None
     if any(isinstance(one, str) and re.match(r"\s*[\d.e+-]*\d\s*\.\.\s*[\d.+-]", one) for one in found):
         raise RecipeError(
-            _("'{text}' gives a range; a lab compares values.").format(text=text),
+            _("'{text}' gives a range; a lab compares values.").format(text=shown),
             hint=_("Name the values, or search in the range: kilat search DATA --vary {vary}").format(
-                vary=shell_word(text)
+                vary=shell_word(text) if len(text) == len(shown) else "…"
             ),
         )
     return path.strip(), found[0] if len(found) == 1 and isinstance(found[0], list) else found
@@ -131,8 +134,11 @@ def grid(recipe: RecipeLike, values: Values) -> list[Proposal]:
     if twice := sorted({path for path in paths if paths.count(path) > 1}):
         raise varied_twice(twice[0])
     if (count := math.prod(map(len, values.values()))) > MOST_VARIANTS:
+        sentence = _("That makes {count:,} variants; a lab has at most {most:,}.")
+        if count > _COUNTED:
+            sentence = _("That makes more than {count:,} variants; a lab has at most {most:,}.")
         raise RecipeError(
-            _("That makes {count:,} variants; a lab has at most {most:,}.").format(count=count, most=MOST_VARIANTS),
+            sentence.format(count=min(count, _COUNTED), most=MOST_VARIANTS),
             hint=_("Vary fewer options at once, or search in ranges of their values: kilat search"),
         )
     labels, combinations = recipes.short_paths(paths), list(itertools.product(*values.values()))
@@ -219,8 +225,8 @@ def add_problem(problems: dict[str, list[str]], error: KilatError, name: str) ->
 def varied_twice(option: str) -> RecipeError:
     """Return the error about an option that is varied in two places."""
     return RecipeError(
-        _("{option} is varied twice.").format(option=option),
-        hint=_("Give all of its values at once: --vary {option}=VALUE,VALUE").format(option=option),
+        _("{option} is varied twice.").format(option=shortened(option)),
+        hint=_("Give all of its values at once: --vary {option}=VALUE,VALUE").format(option=shortened(option)),
     )
 
 
@@ -232,11 +238,12 @@ def _listed(key: str, given: Any) -> list[Any]:
     """
     if isinstance(given, str):
         return parse_vary(f"{key}={given}")[1]
-    if not isinstance(given, Iterable) or not (values := list(given)):
+    if not isinstance(given, Iterable) or not (values := list(itertools.islice(given, MOST_VARIANTS + 1))):
         raise RecipeError(
-            _("{option}: {given} is no list of values to compare.").format(option=key, given=repr(given)),
+            _("{option}: {given} is no list of values to compare.").format(option=shortened(key), given=excerpt(given)),
             hint=_("Give them as a list, such as [1, 2], or as text: '1,2'."),
         )
+    count_values({key: values})  # which refuses what no recipe holds
     return values
 
 

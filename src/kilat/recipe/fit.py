@@ -252,6 +252,7 @@ class Phase(Section):
     learning_rate: Above | None = None
 
 
+_LONGEST_TIME = 100  # characters
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _TIME = re.compile(rf"(?:{_NUMBER}\s*h)?\s*(?:{_NUMBER}\s*m(?:in)?)?\s*(?:{_NUMBER}\s*s?)?")
 
@@ -260,7 +261,7 @@ def _seconds(given: Any) -> Any:
     """Convert ``90``, ``90s``, ``20m``, ``1.5h`` or ``1h30m`` to seconds."""
     if not isinstance(given, str):
         return given
-    parts = _TIME.fullmatch(given.strip())
+    parts = _TIME.fullmatch(given.strip()) if len(given) <= _LONGEST_TIME else None
     if not given.strip() or parts is None:
         raise ValueError(_("must be a time such as 90s, 20m or 1h30m"))
     return sum(float(part or 0) * unit for part, unit in zip(parts.groups(), (3600, 60, 1), strict=True))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kilat.errors import nearest
+from kilat.errors import RecipeError, nearest
 from kilat.locale import N_, _
 from kilat.locale.escapes import shell_word
 from kilat.locale.excerpt import shortened
@@ -16,6 +16,8 @@ from kilat.recipe.sections import Recipe
 from kilat.recipe.words.instead import as_yaml, override_to_write
 from kilat.recipe.words.lookup import layer_option, own_path
 from kilat.recipe.words.translate import Change, translate_option
+
+_MAX_OVERRIDES = 1_000
 
 _LONGEST_PATH = 400
 """Characters; an option's own path has at most a quarter of them."""
@@ -35,7 +37,13 @@ def apply_overrides(document: dict[str, Any], overrides: dict[str, Any]) -> tupl
 
     Returns:
         The path of every option by the key that it was given by; and what is wrong with those that have no place.
+
+    Raises:
+        RecipeError: there are more than anyone gives.
     """
+    if len(overrides) > _MAX_OVERRIDES:
+        sentence = _("{count:,} options were given beside the recipe; at most {most:,} are read.")
+        raise RecipeError(sentence.format(count=len(overrides), most=_MAX_OVERRIDES))
     problems, paths = [], {}
     sections = sections_that_count(document, overrides)
     for key, value in overrides.items():

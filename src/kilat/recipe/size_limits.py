@@ -6,7 +6,7 @@ from typing import Any
 
 from kilat.errors import RecipeError
 from kilat.locale import _
-from kilat.locale.excerpt import shortened
+from kilat.locale.excerpt import excerpt, shortened
 
 MAX_VALUES = 20_000
 """More names and values than this, shared ones counted as often as they stand, are no recipe."""
@@ -47,7 +47,10 @@ def count_values(document: Any) -> int:
         if count > MAX_VALUES:
             raise _refusal(path, _("more values than a recipe can have"))
         pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
-        left += [(one, (*path, key)) for key, one in pairs]
+        for key, one in pairs:
+            if not isinstance(key, str | int | float | None) or too_large_number(key):
+                raise _refusal(path, _("a name that is neither text nor a number: {name}").format(name=excerpt(key)))
+            left.append((one, (*path, key)))
     return count
 
 

@@ -241,11 +241,11 @@ class _Reader:
             raise _MistakeError(_mark(node), _("looks like a date or a number and is none: quote it")) from None
         if node.tag not in _VALUE_TAGS:
             raise _MistakeError(_mark(node), _("a tag (!) that a recipe has no use for"))
-        if isinstance(value, int | float) and _OTHER_BASE.fullmatch(node.value):
-            reason = _("YAML reads {written} as {value}: write that number, or quote what is written")
-            raise _MistakeError(_mark(node), reason.format(written=node.value, value=value))
         if reason := too_large_number(value):
             raise _MistakeError(_mark(node), reason)
+        if isinstance(value, int | float) and _OTHER_BASE.fullmatch(node.value):
+            reason = _("YAML reads {written} as {value}: write that number, or quote what is written")
+            raise _MistakeError(_mark(node), reason.format(written=shortened(node.value), value=value))
         return value
 
     def _mapping(self, node: yaml.Node, path: Path) -> dict[Any, Any]:

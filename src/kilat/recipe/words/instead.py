@@ -7,10 +7,15 @@ import yaml
 
 from kilat.locale import _
 from kilat.locale.escapes import shell_word
-from kilat.locale.excerpt import excerpt
+from kilat.locale.excerpt import excerpt, shortened
+from kilat.locale.lists import listed
 from kilat.recipe.problems import Problem
 from kilat.recipe.size_limits import too_large_number
 from kilat.recipe.words.translate import Change, is_in_place_of_one
+
+_SHOWN_PLACES = 10
+_LONGEST_LINE = 2_000
+"""Characters of what is to be written."""
 
 
 def line_to_write(change: Change, translated: Mapping[str, Any]) -> str:
@@ -29,7 +34,7 @@ def line_to_write(change: Change, translated: Mapping[str, Any]) -> str:
         lines += [line for line in _written(value, name) if line not in lines]
     sentences = [
         (_("write {lines}") if section == change.given[: len(section)] else _("under {section}, write {lines}")).format(
-            section=".".join(section), lines=_(" and ").join(lines)
+            section=".".join(section), lines=_(" and ").join(shortened(line, _LONGEST_LINE) for line in lines)
         )
         for section, lines in by_section.items()
     ]
@@ -59,9 +64,12 @@ def problems_in_words(
             sentence = line_to_write(change, translated)
         places.setdefault(sentence, []).append(change)
     return [
-        Problem(same[0].given, f"{', '.join('.'.join(one.given) for one in same)}: {sentence}", same[0].of_name)
-        for sentence, same in places.items()
+        Problem(same[0].given, f"{_places(same)}: {sentence}", same[0].of_name) for sentence, same in places.items()
     ]
+
+
+def _places(changes: Sequence[Change]) -> str:
+    return listed([shortened(".".join(one.given)) for one in changes], _SHOWN_PLACES)
 
 
 def _overrides_of(change: Change, overrides: Iterable[tuple[str, ...]]) -> list[str]:

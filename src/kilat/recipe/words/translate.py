@@ -37,6 +37,9 @@ from kilat.recipe.written import read_value
 _UNSPACED = re.compile(r"(\w+)(?:\s*=\s*|:)([\w.-]+)")
 """An option as in Python, or without the blank after its colon, where YAML sees nothing but text."""
 
+_LONGEST_OPTIONS = 1_000
+"""Characters of a text that may be such options."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -179,7 +182,8 @@ class _Translation:
     def _single(self, given: Any, path: Path) -> Any:
         """Return the value of an option that is neither a group nor a list."""
         before = len(self.changes)
-        if isinstance(given, str) and (pairs := _UNSPACED.findall(given)) and option_names(path):
+        is_short = isinstance(given, str) and len(given) <= _LONGEST_OPTIONS
+        if is_short and option_names(path) and (pairs := _UNSPACED.findall(given)):
             options = self.options({name: _yaml_or_text(value) for name, value in pairs}, path)
             self._change(path, [], options=[".".join((*path, name)) for name in options], absorb=before)
             return options
