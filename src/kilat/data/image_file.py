@@ -97,6 +97,8 @@ def unreadable(error: OSError) -> PictureError:
 def read_file(path: str) -> bytes:
     """Return the bytes of one picture file.
 
+    No more is read than its size says, however it grows.
+
     Raises:
         PictureError: it is missing, empty, unreadable, too large, or not a regular file.
     """
@@ -107,8 +109,12 @@ def read_file(path: str) -> bytes:
             raise PictureError("not_a_regular_file")
         if found.st_size > MAX_BYTES:
             raise PictureError("too_large", LIMIT)
+        if not found.st_size:  # nor is one of the kernel's opened, which may wait for ever, or never end
+            raise PictureError("empty_file")
         with open(path, "rb", buffering=0) as file:
-            content = file.readall()
+            content = file.read(found.st_size)
+            while len(content) < found.st_size and (more := file.read(found.st_size - len(content))):
+                content += more
     except ValueError as error:  # a NUL inside the path
         raise PictureError("invalid_file_name") from error
     except FileNotFoundError as error:

@@ -75,6 +75,7 @@ Doubles = NDArray[np.float64]
 
 _WORK = 256
 _BORDER_LINES = 16
+_LONG_LINE = 1 << 16
 _UNIFORM = 6.0
 """Root mean square distance from the outermost line's mean up to which a line has the same tone."""
 _OTHER_TONE = 12.0
@@ -213,9 +214,12 @@ def _measure_border(records: NDArray[np.void], greys: NDArray[np.uint8], scale: 
 
 def _line_moments(lines: NDArray[np.uint8]) -> tuple[Doubles, Doubles, Doubles]:
     """Return sum, mean and variance of every line, ``[n, lines]``."""
-    tones = lines.astype(np.float64)
-    sums = np.einsum("nij->ni", tones)
-    return sums, *_moments(sums, np.einsum("nij,nij->ni", tones, tones), tones.shape[2])
+    sums, squares = np.zeros(lines.shape[:2]), np.zeros(lines.shape[:2])
+    for start in range(0, lines.shape[2], _LONG_LINE):  # a part of a very long one at a time: floats take much memory
+        tones = lines[:, :, start : start + _LONG_LINE].astype(np.float64)
+        sums += np.einsum("nij->ni", tones)
+        squares += np.einsum("nij,nij->ni", tones, tones)
+    return sums, *_moments(sums, squares, lines.shape[2])
 
 
 def _uniform_lines(means: Doubles, variances: Doubles) -> NDArray[np.int64]:
