@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 
 from kilat.bundle.gallery import ImageLike
+from kilat.bundle.graph.cost import MAX_PLANNED
 from kilat.bundle.graph_layers import GraphLayer, graph_layers
 from kilat.bundle.onnx_safety import require_bounded, require_self_contained
 from kilat.bundle.prediction import Prediction
@@ -198,7 +199,12 @@ def _run(
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
 
     def compute() -> dict[str, Any]:
-        session = make_session(model.SerializeToString(), threads=available_cores(), optimize=False)
+        session = make_session(
+            model.SerializeToString(),
+            threads=available_cores(),
+            optimize=False,
+            plan_memory=len(model.graph.node) <= MAX_PLANNED,
+        )
         with decoded_bytes.hold():
             return dict(zip(wanted, run(session, wanted, {"image": classifier.pixels(content)}), strict=True))
 

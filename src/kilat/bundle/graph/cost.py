@@ -17,6 +17,9 @@ IMAGE = "image"
 """The graph's input: pixels uint8 ``[batch, height, width, 3]``."""
 
 MAX_NODES = 20_000
+MAX_PLANNED = 1_600
+"""Of more nodes ONNX Runtime plans no memory, which takes it too long."""
+
 _MAX_RANK = 16
 
 _MEMORY, _MEMORY_PER_BYTE = 640 << 20, 4
