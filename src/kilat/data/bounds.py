@@ -32,16 +32,19 @@ MOST_HEADERS = 64
 DICTIONARY = 256 * MIB
 """Memory of the decompressor of an xz stream; ``xz -9`` makes streams that need 65 MiB."""
 
-TABLE_BYTES = 1024 * MIB
+TABLE_BYTES = 512 * MIB
 """Bytes of a table as text, and of what the columns of a Parquet file unpack to, without pictures."""
 
-MOST_ROWS = 5_000_000
+MOST_ROWS = 2_000_000
 MOST_COLUMNS = 20_000
-MOST_CELLS = 50_000_000
+MOST_CELLS = 20_000_000
 """Rows, columns and cells of a table, those among them that are empty because a row is short."""
 
 LONGEST_LINE = MIB
 """Characters of a line of a table."""
+
+LONGEST_CELL = 128 * 1024
+"""Characters of a cell; Python's reader of CSV has the same limit."""
 
 DEEPEST_JSON = 32
 """Objects within each other in a line of JSON."""

@@ -13,7 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any
 
-from kilat.data.bounds import FOOTER_BYTES, MIB, PAGE_BYTES, TABLE_BYTES
+from kilat.data.bounds import FOOTER_BYTES, LONGEST_CELL, MIB, PAGE_BYTES, TABLE_BYTES
 from kilat.data.image_file import SIGNATURE_BYTES, has_image_signature
 from kilat.data.table.parquet_pages import largest_page
 from kilat.data.table.text_columns import require_bounds
@@ -99,7 +99,7 @@ class ParquetColumns:
                 cell = text(value)
                 if cell not in shared:
                     left -= len(cell)
-                    if left < 0:
+                    if left < 0 or len(cell) > LONGEST_CELL:
                         return None
                     if len(shared) < _SHARED:
                         shared[cell] = cell

@@ -123,26 +123,33 @@ class PathMatcher:
     def match(self, values: Sequence[str]) -> Matched:
         """Return the files that the values of a column mean."""
         matches = [self._literal(value) for value in values]
-        parts = [path_parts(value) for value in values]
-        shared = _shared_folders(parts)
+        if all(match.files for match in matches):
+            return Matched(matches, self.files.root)
+        # The components of paths are split as often as they are needed: kept, they would take most of the memory.
+        shared = _shared_folders(map(path_parts, values))
         if self._is_said:  # that the pictures are there, wherever they were
-            shared |= {origin: max(map(len, parts)) for origin in shared if origin}
+            longest = max(len(path_parts(value)) for value in values)
+            shared |= dict.fromkeys(filter(None, shared), longest)
         # Where some values are right as they are written, the others mean files in the same folders.
         settled: dict[str, set[str]] = defaultdict(set)
-        for row, match in enumerate(matches):
-            settled[_origin(parts[row])] |= {os.path.dirname(file) for file in match.files}
-        cache: dict[tuple[str, ...], Match] = {}
-        for row, match in enumerate(matches):
-            if match.files or not values[row].strip():
+        for value, match in zip(values, matches, strict=True):
+            if match.files:
+                settled[_origin(path_parts(value))] |= {os.path.dirname(file) for file in match.files}
+        found: dict[str, Match] = {}
+        for row, value in enumerate(values):
+            if matches[row].files or not value.strip():
                 continue
-            key, origin = tuple(parts[row]), _origin(parts[row])
-            if key not in cache:
-                folders = settled[origin]
-                found = self._search(parts[row], 0 if folders else shared[origin])
-                others = folders and not {os.path.dirname(file) for file in found.files} <= folders
-                cache[key] = NOTHING if others else found
-            matches[row] = cache[key]
+            if value not in found:
+                parts = path_parts(value)
+                found[value] = self._search_beside(parts, settled[_origin(parts)], shared.get(_origin(parts), 0))
+            matches[row] = found[value]
         return Matched(matches, self.files.root)
+
+    def _search_beside(self, parts: list[str], folders: set[str], droppable: int) -> Match:
+        """Return the pictures whose paths end as a value does, where others are known only if in the same folders."""
+        found = self._search(parts, 0 if folders else droppable)
+        is_elsewhere = folders and not {os.path.dirname(file) for file in found.files} <= folders
+        return NOTHING if is_elsewhere else found
 
     def tried(self, value: str) -> str:
         """Return the path that was tried first, or the address that it is."""
@@ -284,7 +291,7 @@ def _origin(parts: Sequence[str]) -> str:
     return parts[1] if parts[:1] == ["/"] and len(parts) > 1 else ""
 
 
-def _shared_folders(paths: Sequence[list[str]]) -> dict[str, int]:
+def _shared_folders(paths: Iterable[list[str]]) -> dict[str, int]:
     """Return how many leading folders all paths of an origin share."""
     shared: dict[str, list[str]] = {}
     for parts in paths:

@@ -156,12 +156,14 @@ def _from(folder: str, file: str) -> str:
 
 def _refuse_repeated(entries: list[Entry], files: Sequence[str]) -> list[Entry]:
     """Refuse what is listed again, and all rows of a picture that is listed under several labels."""
-    listed_rows: dict[str, list[int]] = defaultdict(list)
+    first: dict[str, int] = {}
+    repeated: dict[int, list[int]] = defaultdict(list)  # by the first row of a picture, all others
     for row, entry in enumerate(entries):
-        if not entry.refused and files[row]:
-            listed_rows[os.path.normcase(files[row])].append(row)
+        if not entry.refused and files[row] and (known := first.setdefault(os.path.normcase(files[row]), row)) != row:
+            repeated[known].append(row)
     entries = list(entries)
-    for same in listed_rows.values():
+    for row, others in repeated.items():
+        same = [row, *others]
         labels = sorted({entries[row].label for row in same})
         refusal = Refusal("listed_twice") if len(labels) == 1 else Refusal("several_labels", ", ".join(labels))
         for row in same[1:] if len(labels) == 1 else same:
