@@ -129,7 +129,7 @@ class _Scan:
                 self.found.append(FoundFile(path))
             else:
                 self.skipped[OTHER] += 1
-        elif item.is_symlink():
+        elif item.is_symlink() and not os.path.exists(item.path):
             self.found.append(FoundFile(path, Refusal("broken_link")))
         elif is_picture:
             self.found.append(FoundFile(path, Refusal("not_a_regular_file")))
