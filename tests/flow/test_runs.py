@@ -39,7 +39,7 @@ def test_every_run_has_a_line_with_data_recipe_accuracy_and_time(kilat_here, run
     low, high = digits_run.metrics.test.accuracy_interval
     assert f"{digits_run.metrics.test.accuracy:.1%} ({low:.1%} to {high:.1%})" in line
     assert "transfer" in line
-    assert any(line.startswith("photos�of a holiday  sights  ") for line in lines)
+    assert any(line.startswith("photos\\tof a holiday  sights  ") for line in lines)
     assert not any(str(runs / name) in done.stdout for name in ("notes", "list.txt"))
 
 

@@ -3,11 +3,15 @@
 import html
 import re
 from collections import Counter
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
+from hostile_texts import HOSTILE, MARKUP, controls_of
+from kilat.locale.escapes import visible
 from kilat.report import confusion_matrix
+from kilat.report.svg_canvas import standalone
 
 NAMES = ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
 MATRIX = [[120, 4, 5, 1, 3], [2, 190, 1, 3, 2], [1, 0, 113, 1, 14], [0, 2, 1, 136, 1], [0, 1, 10, 2, 147]]
@@ -61,8 +65,16 @@ def test_a_full_matrix_of_many_classes_stays_light():
 def test_names_are_text_whatever_they_contain():
     names = ["$a_b$", "<b>&", 'x" id="y #040404', "日本語 עברית", "\udc80\n"]
     labels = texts(confusion_matrix.figure(names, MATRIX))
-    for shown in ("$a_b$", "<b>&", 'x" id="y #040404', "日本語 עברית", "\\udc80\ufffd"):
+    for shown in ("$a_b$", "<b>&", 'x" id="y #040404', "日本語 עברית", "\\x80\\n"):
         assert labels.count(shown) == 2
+
+
+@pytest.mark.parametrize("name", [*HOSTILE.values(), *MARKUP.values()])
+def test_a_file_of_its_own_is_well_formed_whatever_names_contain(name):
+    alone = standalone(confusion_matrix.figure([name, "b", "c", "d", "e"], MATRIX))
+    assert not controls_of(alone)
+    shown = [element.text or "" for element in ET.fromstring(alone).iter()]
+    assert any(visible(name) in text for text in shown)
 
 
 def test_its_colours_are_the_pages_and_equal_input_gives_equal_text():
