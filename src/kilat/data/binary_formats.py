@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from kilat.data.bounds import SET_BYTES
 from kilat.data.catalog import Entry
 from kilat.data.image_file import unreadable
 from kilat.errors import PictureError, SourceError
 from kilat.locale import _
 from kilat.locale.notes import Note
+from kilat.locale.system_errors import system_reason
 from kilat.runtime.array_types import Pixels
-
-_MOST_IDX_BYTES = 1 << 30
-"""A damaged header must not fill the memory."""
+from kilat.runtime.regular_file import open_regular_file, read_regular_file
 
 
 class CifarSource:
@@ -40,7 +40,7 @@ class CifarSource:
         self._folder = folder
         for batch in self.BATCHES:
             file = folder / batch
-            content = np.fromfile(file, np.uint8)
+            content = _read_whole(file)
             if content.size == 0 or content.size % self.RECORD:
                 message = _("{file} is cut off: {size:,} bytes are not a whole number of records of {record:,} bytes.")
                 raise SourceError(message.format(file=file, size=content.size, record=self.RECORD))
@@ -71,6 +71,20 @@ class CifarSource:
         return None
 
 
+def _read_whole(file: Path) -> Pixels:
+    try:
+        return np.frombuffer(read_regular_file(file, SET_BYTES), np.uint8)
+    except OSError as error:
+        raise _damaged(file, system_reason(error)) from error
+
+
+def _damaged(file: Path, reason: object) -> SourceError:
+    return SourceError(
+        _("{file} is cut off or damaged: {error}.").format(file=file, error=reason),
+        hint=_("Copy or download it again."),
+    )
+
+
 def read_idx(file: Path, dimensions: int) -> Pixels:
     """Return the array in a gzipped IDX file of unsigned bytes.
 
@@ -78,7 +92,7 @@ def read_idx(file: Path, dimensions: int) -> Pixels:
         SourceError: it is cut off, damaged, or of another kind.
     """
     try:
-        with gzip.open(file) as stream:
+        with open_regular_file(file, SET_BYTES) as opened, gzip.open(opened) as stream:
             magic, sizes = stream.read(4), stream.read(4 * dimensions)
             if magic != bytes((0, 0, 8, dimensions)) or len(sizes) != 4 * dimensions:
                 raise SourceError(
@@ -87,13 +101,10 @@ def read_idx(file: Path, dimensions: int) -> Pixels:
                     )
                 )
             shape = tuple(int(n) for n in np.frombuffer(sizes, ">u4"))
-            content = stream.read(min(math.prod(shape), _MOST_IDX_BYTES))
+            content = stream.read(min(math.prod(shape), SET_BYTES))
             beyond = stream.read(1)  # reaching the end is what makes gzip compare its checksum
     except (OSError, EOFError, zlib.error) as error:
-        raise SourceError(
-            _("{file} is cut off or damaged: {error}.").format(file=file, error=error),
-            hint=_("Copy or download it again."),
-        ) from error
+        raise _damaged(file, system_reason(error) if isinstance(error, OSError) else error) from error
     if len(content) != math.prod(shape) or beyond:
         message = _("{file} is damaged: it should have {size:,} bytes, and has {found:,}.")
         if beyond:

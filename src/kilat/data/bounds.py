@@ -49,6 +49,9 @@ LONGEST_CELL = 128 * 1024
 DEEPEST_JSON = 32
 """Objects within each other in a line of JSON."""
 
+SET_BYTES = 256 * MIB
+"""Bytes of a file of a named data set, unpacked; the largest has 47 MB."""
+
 FOOTER_BYTES = 32 * MIB
 """Bytes of the footer of a Parquet file, which says what stands where."""
 

@@ -1,25 +1,24 @@
 """The named data sets, embedded or from their official addresses: digits, flowers, cifar10, fashion-mnist."""
 
+import contextlib
 import gzip
 import importlib.util
 import os
-import shutil
-import tarfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from kilat.data.archive import ArchiveSource
+from kilat.data.archive_formats import READ_ERRORS
 from kilat.data.arrays import ArraySource
 from kilat.data.binary_formats import CifarSource, read_idx
 from kilat.data.catalog import Source
 from kilat.data.download import RemoteFile, fetch
 from kilat.data.folder import FolderSource
+from kilat.data.tar_archive import TarArchive
 from kilat.errors import SourceError, nearest
 from kilat.locale import N_, _
 from kilat.runtime.files import cache_home
@@ -294,14 +293,15 @@ def _unpack_batches(archive: Path, folder: Path) -> None:
     missing = set(CifarSource.BATCHES)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with tarfile.open(archive, "r|gz") as tar:
-            for member in tar:
+        with contextlib.closing(TarArchive(archive)) as tar:
+            for member in tar.members():
+                if isinstance(member, str) or member.refused:
+                    continue
                 name = member.name.rpartition("/")[2]
-                content = tar.extractfile(member) if name in missing and member.isreg() else None
-                if content is not None:
-                    _write_whole(content, folder / name)
+                if name in missing:
+                    _write_whole(tar.read(member.position, member.size), folder / name)
                     missing.remove(name)
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+    except READ_ERRORS as error:
         raise SourceError(
             _("{archive} cannot be unpacked into {folder}: {error}.").format(
                 archive=archive, folder=folder, error=error
@@ -316,11 +316,10 @@ def _unpack_batches(archive: Path, folder: Path) -> None:
         )
 
 
-def _write_whole(content: IO[bytes], target: Path) -> None:
+def _write_whole(content: bytes, target: Path) -> None:
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
-            shutil.copyfileobj(content, file, 1 << 20)
+        part.write_bytes(content)
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)

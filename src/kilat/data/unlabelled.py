@@ -112,14 +112,25 @@ def _of_files(paths: list[str]) -> Unlabelled:
 
 
 def _of_source(source: "Source") -> Unlabelled:
-    """Return the pictures of a source, each once, also those that it refuses only for want of a label."""
+    """Return the pictures of a source, also those that it refuses only for want of a label.
+
+    What a program gives twice comes once. A row of a table that lists a picture again, and a member of an archive that
+    a later one replaces, are rows of their own: who gave them looks for them.
+    """
     from kilat.data.catalog import UNLABELLED
 
-    readers: dict[str, Callable[[], Picture]] = {}
+    paths: list[str] = []
+    readers: list[Callable[[], Picture]] = []
+    given = set()
     for row, entry in enumerate(source.entries):
+        if entry.refused is None:
+            if entry.path in given:
+                continue
+            given.add(entry.path)
         is_refused = entry.refused is not None and entry.refused.code not in UNLABELLED
-        readers.setdefault(entry.path, partial(_refuse, entry) if is_refused else partial(source.read, row))
-    return Unlabelled(list(readers), list(readers.values()))
+        paths.append(entry.path)
+        readers.append(partial(_refuse, entry) if is_refused else partial(source.read, row))
+    return Unlabelled(paths, readers)
 
 
 def _refuse(entry: "Entry") -> "Picture":

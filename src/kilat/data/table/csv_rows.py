@@ -12,6 +12,7 @@ from kilat.data.table.column import names_picture
 from kilat.errors import SourceError
 from kilat.locale import _
 from kilat.locale.excerpt import shortened
+from kilat.runtime.csv_tables import is_own
 
 
 class CsvRows:
@@ -33,7 +34,7 @@ class CsvRows:
         self._file, self._delimiter = file, delimiter
         self._text: list[str] = []  # the lines of the row that is read
         self._rows = self._reader(self._remembered(lines))
-        self._width = 0
+        self._width, self._is_own = 0, False  # known from the first row
 
     def __iter__(self) -> Iterator[list[str]]:
         return self
@@ -46,7 +47,8 @@ class CsvRows:
         except csv.Error as error:  # a cell of more than csv.field_size_limit() characters
             raise (self._stray_quote() if len(self._text) > 1 else self._broken(error)) from error
         self.lines = len(self._text)
-        self._width = self._width or len(row)
+        if not self._width:
+            self._width, self._is_own = len(row), is_own(row)
         if self.lines > 1 and self._swallows_rows(row):
             raise self._stray_quote()
         return row
@@ -71,6 +73,8 @@ class CsvRows:
             list(self._reader(self._text, strict=True))
         except csv.Error:  # something stands behind a closing quote, or there is none
             return True
+        if self._is_own:  # kilat writes names with line breaks as they are
+            return False
         inside = [cells for cells in self._reader(self._text, quoted=False) if any(map(str.strip, cells))]
         of_full_width = sum(len(cells) == self._width > 1 for cells in inside)
         own = {cell.strip() for cell in row}

@@ -3,6 +3,7 @@
 import json
 import re
 from ast import literal_eval
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,10 @@ from kilat.data.table.column import NOT_A_NUMBER, TRUE, Column
 
 _SEPARATORS = ("|", ";", ",", " ")
 """What stands between several labels in one cell; a blank counts only where each part is a label of its own."""
+
+
+_LONGEST_LIST = 10_000
+"""Characters of a cell with a list of labels; what is longer is a label as it is."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def _parts(value: str) -> list[str]:
 
 def _listed(value: str) -> list[object]:
     """Return the items of a list as JSON or Python writes it, or of the choices that Label Studio writes."""
-    for read in (json.loads, literal_eval):
+    for read in (json.loads, literal_eval) if len(value) <= _LONGEST_LIST else ():
         try:
             found = read(value)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
@@ -88,10 +93,11 @@ def _separator(values: Sequence[str]) -> str:
         parts = [pieces for pieces in parts if len(pieces) > 1]
         if not parts:
             continue
+        counts = Counter(piece for pieces in parts for piece in pieces)
         if separator == " ":
             if any(pieces <= known for pieces in parts):
                 return separator
-        elif any(pieces & known or any(pieces & other for other in parts if other is not pieces) for pieces in parts):
+        elif any(piece in known or count > 1 for piece, count in counts.items()):
             return separator
     return ""
 

@@ -11,7 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from kilat.data.split_names import split_name, split_of
@@ -27,6 +27,9 @@ _FOR_TABLES = frozenset(
 
 _MAX_AROUND = 200_000
 """Files and folders around such a folder, above which they are not searched."""
+
+_REMEMBERED = 65_536
+"""Values that are looked up once, however often they come."""
 
 _NEARLY_ALL = 0.9
 """The share of names that a folder must have to be the one that a table is about."""
@@ -122,7 +125,8 @@ class PathMatcher:
 
     def match(self, values: Sequence[str]) -> Matched:
         """Return the files that the values of a column mean."""
-        matches = [self._literal(value) for value in values]
+        literal = lru_cache(_REMEMBERED)(self._literal)
+        matches = [literal(value) for value in values]
         if all(match.files for match in matches):
             return Matched(matches, self.files.root)
         # The components of paths are split as often as they are needed: kept, they would take most of the memory.

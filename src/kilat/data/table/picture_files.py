@@ -13,6 +13,9 @@ from kilat.data.image_file import PICTURE_SUFFIXES, kind_of_file
 _MAX_COMPARED = 2_000
 """Files among which the nearest to a missing one is sought."""
 
+_LONGEST_COMPARED = 200
+"""Characters of its name that are compared, the last ones."""
+
 _REPLACED = PICTURE_SUFFIXES | {"dcm", "dicom", "npy", "xml", "json", "txt"}
 """Endings for which a table may name a picture with another one: that of its original, or of its annotation."""
 
@@ -97,7 +100,7 @@ class PictureFiles:
     def nearest(self, name: str) -> str:
         """Return the path of the picture whose path is most like this one; nothing where there is none."""
         step = len(self.paths) // _MAX_COMPARED + 1
-        close = get_close_matches(name, self.paths[::step], n=1, cutoff=0.0)
+        close = get_close_matches(name[-_LONGEST_COMPARED:], self.paths[::step], n=1, cutoff=0.0)
         return close[0] if close else ""
 
 

@@ -13,6 +13,9 @@ from kilat.data.table.label_cells import RowLabels
 from kilat.data.table.path_matching import Matched, PathMatcher
 from kilat.locale.notes import Note
 
+_LONGEST_TRIED = 1_000
+"""Characters of a path that are shown."""
+
 Phrase = dict[str, Any]
 """A part of a sentence: a code of ``kilat.locale.notes.PHRASES`` with values."""
 
@@ -43,7 +46,7 @@ def table_notes(
 def nearest_miss(value: str, matcher: PathMatcher) -> dict[str, str]:
     """Return the path that was tried for a value, and the picture that is nearest to it."""
     near = matcher.nearest(value)
-    return {"tried": printable(matcher.tried(value)), "nearest": printable(near)}
+    return {"tried": printable(matcher.tried(value)[:_LONGEST_TRIED]), "nearest": printable(near)}
 
 
 def _form(cells: Cells) -> list[Phrase]:

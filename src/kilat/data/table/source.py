@@ -162,8 +162,8 @@ def _refuse_repeated(entries: list[Entry], files: Sequence[str]) -> list[Entry]:
         if not entry.refused and files[row] and (known := first.setdefault(os.path.normcase(files[row]), row)) != row:
             repeated[known].append(row)
     entries = list(entries)
-    for row, others in repeated.items():
-        same = [row, *others]
+    for first_row, others in repeated.items():
+        same = [first_row, *others]
         labels = sorted({entries[row].label for row in same})
         refusal = Refusal("listed_twice") if len(labels) == 1 else Refusal("several_labels", ", ".join(labels))
         for row in same[1:] if len(labels) == 1 else same:
