@@ -179,7 +179,8 @@ class _Loader(yaml.SafeLoader):
         self.depth, self.count = self.depth + 1, self.count + 1
         if self.depth > MAX_DEPTH or self.count > MAX_VALUES:
             complaint = _TOO_DEEP if self.depth > MAX_DEPTH else _TOO_MANY
-            raise yaml.MarkedYAMLError(problem=complaint, problem_mark=self.peek_event().start_mark)
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem=complaint, problem_mark=event.start_mark)
         node: yaml.Node | None = super().compose_node(parent, index)
         self.depth -= 1
         return node

@@ -110,7 +110,7 @@ class Start:
             ) from None
 
     @classmethod
-    def of_document(cls, document: Mapping[str, Any]) -> "Start":
+    def of_document(cls, document: Any) -> "Start":
         """Return the start that a document holds.
 
         Raises:
@@ -120,13 +120,13 @@ class Start:
             raise TypeError
         data, root = (_text(document[name]) for name in ("data", "root"))
         labels, lab = _text(document.get("labels")), _text(document.get("lab"))
-        flags = [document.get(name, False) for name in ("is_module", "track")]
+        is_module, track = (document.get(name, False) for name in ("is_module", "track"))
         said = {name: value if name == "is_labelled" else _text(value) for name, value in reading.items()}
         if not isinstance(network := document["network"], str):
             raise TypeError
-        if not all(isinstance(one, bool) for one in (*flags, said.get("is_labelled", True))):
+        if not all(isinstance(one, bool) for one in (is_module, track, said.get("is_labelled", True))):
             raise TypeError
-        return cls(data, root, network, labels, Reading(**said), *flags, lab)
+        return cls(data, root, network, labels, Reading(**said), is_module, track, lab)
 
     @classmethod
     def read_unfinished(cls, folder: Path) -> "Start":

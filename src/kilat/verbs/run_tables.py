@@ -85,10 +85,10 @@ def _parse(content: bytes, columns: _Columns) -> "pd.DataFrame":
     for name in columns.shares:
         _require(name, table[name], _numbers(table[name]).between(0, 1))
     if columns.rest_is_numbers:
-        for name in table:
-            numbers = _numbers(table[name])
-            _require(str(name), table[name], numbers.notna() | (table[name] == ""))
-            table[name] = numbers
+        for column in table.columns:
+            numbers = _numbers(table[column])
+            _require(str(column), table[column], numbers.notna() | (table[column] == ""))
+            table[column] = numbers
     return table
 
 
