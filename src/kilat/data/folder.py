@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from kilat.data.bounds import DEEPEST
 from kilat.data.image_file import (
     SIGNATURE_BYTES,
     has_image_signature,
@@ -111,6 +112,9 @@ class _Scan:
         here = (status.st_dev, status.st_ino)
         if here in above:
             self.skipped[LOOP] += 1
+            return
+        if len(above) > DEEPEST:
+            self.found.append(FoundFile(path, Refusal("folders_too_deep", f"{DEEPEST:,}")))
             return
         self.folders.append(path)
         self._waiting.append((path, (*above, here)))

@@ -100,10 +100,12 @@ def _pictures_below(folder: Path) -> list[str]:
 
     Hidden and helper files, and files that do not have a picture's name, are left out.
     """
-    found = []
-    for where, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if kind_of_file(name) != "helper")
+    found, waiting = [], [os.fspath(folder)]
+    while waiting:  # os.walk calls itself for every level
+        where, folders, files = next(os.walk(waiting.pop()), ("", [], []))
         found += [os.path.join(where, name) for name in sorted(files) if kind_of_file(name) == "picture"]
+        inner = [os.path.join(where, name) for name in folders if kind_of_file(name) != "helper"]
+        waiting += sorted((path for path in inner if not os.path.islink(path)), reverse=True)
     return found
 
 

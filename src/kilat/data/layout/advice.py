@@ -3,9 +3,11 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 
 from kilat.data.archive import SUFFIXES as ARCHIVES
 from kilat.data.archive import stem
+from kilat.data.bounds import MIB
 from kilat.data.catalog import Source
 from kilat.data.image_file import printable
 from kilat.data.layout.folder_names import is_annotations
@@ -24,6 +26,9 @@ Advice = tuple[str, str]
 """A sentence about something that lies there, and what to do with it."""
 
 _TABLES_TRIED = 6
+
+_BYTES_TRIED = 32 * MIB
+"""Of all tables together that are read to see whether they fit; who has larger ones knows them."""
 
 _ANNOTATION_FILES = ("annotation", "instances", "coco", "bbox", "labelme", "via_", "data.yaml", "data.yml")
 """Parts of the names that COCO, VGG, YOLO and others give to their files."""
@@ -51,7 +56,7 @@ def fitting_table(layout: Layout, where: str, open_table: OpenTable) -> Advice |
     texts = [name for name in layout.companions.texts if name.lower().endswith((".txt", ".lst"))]
     tables, lists = ([(one, os.path.join(where, one)) for one in names] for names in (layout.companions.tables, texts))
     places = (tables, _tables_beside(where), lists)
-    candidates = [one for place in places for one in _likeliest_first(place)[:_TABLES_TRIED]]
+    candidates = _small([one for place in places for one in _likeliest_first(place)[:_TABLES_TRIED]])
     counts = {path: _count_pictures(path, where, open_table) for _name, path in candidates}
     fitting = [(name, path) for name, path in candidates if counts[path]]
     if not fitting:
@@ -167,6 +172,12 @@ def _tables_beside(where: str) -> list[tuple[str, str]]:
     except OSError:
         return []
     return [(name, os.path.normpath(os.path.join(shown, name))) for name in names]
+
+
+def _small(tables: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the first of some tables, those that are read in a moment together."""
+    sizes = [os.path.getsize(path) if os.path.isfile(path) else _BYTES_TRIED for _name, path in tables]
+    return [table for table, total in zip(tables, accumulate(sizes), strict=True) if total < _BYTES_TRIED]
 
 
 def _count_pictures(table: str, folder: str, open_table: OpenTable) -> int:
