@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
-from itertools import accumulate
 
 from kilat.data.archive import SUFFIXES as ARCHIVES
 from kilat.data.archive import stem
@@ -176,8 +175,14 @@ def _tables_beside(where: str) -> list[tuple[str, str]]:
 
 def _small(tables: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return the first of some tables, those that are read in a moment together."""
-    sizes = [os.path.getsize(path) if os.path.isfile(path) else _BYTES_TRIED for _name, path in tables]
-    return [table for table, total in zip(tables, accumulate(sizes), strict=True) if total < _BYTES_TRIED]
+    left = _BYTES_TRIED
+    small = []
+    for name, path in tables:
+        size = os.path.getsize(path) if os.path.isfile(path) else left + 1
+        if size <= left:
+            small.append((name, path))
+            left -= size
+    return small
 
 
 def _count_pictures(table: str, folder: str, open_table: OpenTable) -> int:
