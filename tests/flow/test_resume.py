@@ -1,9 +1,12 @@
 """Training resumes after kills, stops and full disks, and ends with the bytes of a run that never stopped."""
 
 import csv
+import hashlib
 import io
+import json
 import os
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -192,6 +195,20 @@ def test_what_cannot_be_resumed_is_refused(small_digits, recipe, whole, kilat_he
     for other in ({"epochs": 7}, {"recipe": "mlp-bn"}):
         with pytest.raises(KilatError, match="keeps its own recipe"):
             kilat.train(resume=folder, **other)
+
+
+def test_a_checkpoint_of_another_version_is_refused(small_digits, recipe, whole, tmp_path):
+    folder = shutil.copytree(whole, tmp_path / "digits")
+    (folder / "metrics.json").unlink()
+    for file in (folder / "checkpoints").glob("*.json"):
+        document = json.loads(file.read_text("utf-8"))
+        del document["digest"]
+        document["document"]["state"]["of_a_later_version"] = 1
+        digest = hashlib.sha256(json.dumps(document).encode()).hexdigest()
+        file.write_text(json.dumps({"digest": digest, **document}), "utf-8")
+    with pytest.raises(RunError, match="was not written by this version of kilat") as refused:
+        kilat.train(resume=folder)
+    assert "start a new run without --resume" in refused.value.hint
 
 
 def test_pictures_that_changed_are_refused(make_photos, tmp_path):

@@ -24,9 +24,13 @@ from kilat.locale import _
 from kilat.locale.notes import Note
 from kilat.locale.system_errors import system_reason
 from kilat.runtime.files import UnwritableError, write_file
+from kilat.runtime.memory import available_memory
+from kilat.runtime.regular_file import read_regular_file
 
 _KEPT = 2
 _TENSORS, _DOCUMENT = ".safetensors", ".json"
+_MOST_BYTES = 1 << 28
+"""Of a checkpoint's document: it grows with epochs and watched layers."""
 _NAME = re.compile(r"step-(\d{8,})(\.safetensors|\.json)")
 
 
@@ -125,18 +129,22 @@ class Checkpoints:
 
     def _read(self, step: int) -> Snapshot:
         try:
-            written = json.loads(self._path(step, _DOCUMENT).read_bytes())
-            tensors = self._path(step, _TENSORS).read_bytes()
+            written = json.loads(read_regular_file(self._path(step, _DOCUMENT), _MOST_BYTES))
+            tensors = read_regular_file(self._path(step, _TENSORS), available_memory())
         except OSError as error:
             reason = str(error.strerror or error)
             raise _DamagedError(Note("checkpoint_unreadable", {"step": step, "reason": reason})) from error
         except (ValueError, RecursionError) as error:
             raise _DamagedError(Note("checkpoint_document_damaged", {"step": step})) from error
-        if not isinstance(written, dict) or written.pop("digest", None) != _digest(written) or written["step"] != step:
+        is_sound = isinstance(written, dict) and written.pop("digest", None) == _digest(written)
+        if not is_sound or written.keys() != {"step", "tensors", "document"} or written["step"] != step:
             raise _DamagedError(Note("checkpoint_document_damaged", {"step": step}))
         if _sha256(tensors) != written["tensors"]:
             raise _DamagedError(Note("checkpoint_tensors_damaged", {"step": step}))
-        return Snapshot(safetensors.torch.load(tensors), written["document"])
+        try:
+            return Snapshot(safetensors.torch.load(tensors), written["document"])
+        except (safetensors.SafetensorError, ValueError, KeyError) as error:
+            raise _DamagedError(Note("checkpoint_tensors_damaged", {"step": step})) from error
 
     def _prune(self, step: int, base: int | None) -> None:
         past = [each for each in self._steps() if each <= step and each not in self.damaged]

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import torch
+
 from kilat.errors import RunError
 from kilat.fit.checkpoint import Checkpoints, Snapshot
 from kilat.fit.distributed.group import SharedCheckpoints
@@ -58,24 +60,35 @@ class Saver:
         """Resume from the newest sound checkpoint; None where there is none.
 
         Raises:
-            RunError: it is of other pictures, or of another recipe.
+            RunError: it is of other pictures, of another recipe, or of another version of kilat.
         """
         found = self.checkpoints.newest()
         if found is None:
             return None
         step, snapshot, notes = found
-        begun, now = snapshot.document["fingerprint"], self.train_step.spec.fingerprint
+        try:
+            self._require_same(snapshot.document["fingerprint"])
+            state = self.restore(snapshot)
+        except torch.OutOfMemoryError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            raise RunError(
+                _("The checkpoint of step {step:,} was not written by this version of kilat.").format(step=step),
+                hint=_("Go on with the version that wrote it, or start a new run without --resume."),
+            ) from error
+        state.notes += notes
+        if self.checkpoints.at(state.rollback_step) is None:  # it is damaged; this is the next best to roll back to
+            state.rollback_step = step
+        return state
+
+    def _require_same(self, begun: dict[str, str]) -> None:
+        now = self.train_step.spec.fingerprint
         hint = _("Restore what it was started with, or start a new run without --resume.")
         if begun["pictures"] != now["pictures"]:
             message = _("Training cannot be resumed: its pictures, or how they are split, have changed since it began.")
             raise RunError(message, hint=hint)
         if begun["recipe"] != now["recipe"]:
             raise RunError(_("Training cannot be resumed: its recipe has changed since it began."), hint=hint)
-        state = self.restore(snapshot)
-        state.notes += notes
-        if self.checkpoints.at(state.rollback_step) is None:  # it is damaged; this is the next best to roll back to
-            state.rollback_step = step
-        return state
 
     def is_due(self) -> bool:
         """Return whether it is time for a checkpoint within an epoch."""

@@ -1,5 +1,6 @@
 """What was saved is loaded to the bit, or skipped with a note; a kill at any moment leaves the save before it."""
 
+import hashlib
 import json
 import math
 import os
@@ -183,6 +184,31 @@ class TestDamage:
             Note("checkpoint_unreadable", {"step": 2, "reason": "No such file or directory"}),
         ]
         assert "it cannot be read (no such file or directory)" in notes[1].sentence()
+
+    @pytest.mark.parametrize("forged", ["no keys", "another key", "no tensors"])
+    def test_right_digests_of_what_is_no_checkpoint(self, made, forged):
+        made.save(1, snapshot(1))
+        tensors = b"x" * 99 if forged == "no tensors" else (made.folder / "step-00000001.safetensors").read_bytes()
+        document = {"step": 2, "tensors": hashlib.sha256(tensors).hexdigest(), "document": {}}
+        document |= {"another": 1} if forged == "another key" else {}
+        document = {} if forged == "no keys" else document
+        digest = hashlib.sha256(json.dumps(document).encode()).hexdigest()
+        (made.folder / "step-00000002.json").write_text(json.dumps({"digest": digest, **document}))
+        (made.folder / "step-00000002.safetensors").write_bytes(tensors)
+        step, _, notes = made.newest()
+        assert step == 1
+        assert len(notes) == 1
+
+    @pytest.mark.parametrize("suffix", ["json", "safetensors"])
+    def test_what_is_no_file_is_not_read(self, made, suffix):
+        made.save(1, snapshot(1))
+        (made.folder / "step-00000002.json").write_bytes((made.folder / "step-00000001.json").read_bytes())
+        os.mkfifo(made.folder / "step-00000003.json")
+        (made.folder / f"step-00000002.{suffix}").unlink(missing_ok=True)
+        (made.folder / f"step-00000002.{suffix}").symlink_to("/dev/zero")
+        step, _, notes = made.newest()
+        assert step == 1
+        assert len(notes) == 2
 
     def test_all_of_them(self, made):
         made.save(1, snapshot(1))
