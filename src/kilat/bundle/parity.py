@@ -1,11 +1,12 @@
 """The gate before a model is called finished: the file's outputs on real pictures against the fitted classifier's."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from kilat.bundle.predictor import Classifier, ModelOutput
-from kilat.data.catalog import Source
+from kilat.data.catalog import Picture, Source
 from kilat.errors import PictureError, RunError
 from kilat.locale import _
 from kilat.locale.notes import Note
@@ -82,15 +83,19 @@ def check_parity(
     Args:
         classifier: the file.
         source: where the pictures are.
-        rows: which of its entries are compared, ``[n]``.
+        rows: which of its entries are compared, ``[n]``; those that can no longer be read are left out.
         probabilities: of the fitted classifier, ``[n, classes]``.
         ood_scores: its scores of unknown pictures, ``[n]``; None for a file without a detector.
         tolerance: how far a probability of the file may be from that.
 
     Raises:
-        RunError: an output is outside the tolerance, or a picture can no longer be read.
+        RunError: an output is outside the tolerance, or none of the pictures can be read any more.
     """
-    outputs = _run(classifier, source, rows)
+    answers = _run(classifier, source, rows)
+    is_read = np.array([isinstance(answer, ModelOutput) for answer in answers])
+    outputs = [answer for answer in answers if isinstance(answer, ModelOutput)]
+    rows, probabilities = rows[is_read], probabilities[is_read]
+    ood_scores = None if ood_scores is None else ood_scores[is_read]
     found = np.stack([output.probabilities for output in outputs])
     found_scores = np.array([output.ood_score for output in outputs])
     differences = np.abs(found - probabilities).max(1)
@@ -146,14 +151,18 @@ def _logits(probabilities: Floats) -> Doubles:
     return centred
 
 
-def _run(classifier: Classifier, source: Source, rows: Ints) -> list[ModelOutput]:
-    try:
-        outputs = []
-        for output in classifier.outputs(source.read(int(row)) for row in rows):
-            if isinstance(output, PictureError):
-                raise output
-            outputs.append(output)
-    except PictureError as error:
-        message = _("A picture can no longer be read: {message}.").format(message=error.message)
-        raise RunError(message) from None
+def _run(classifier: Classifier, source: Source, rows: Ints) -> list[ModelOutput | PictureError]:
+    def read() -> Iterator[Picture | PictureError]:
+        for row in rows.tolist():
+            try:
+                picture = source.read(row)
+            except PictureError as error:
+                yield error
+                continue
+            yield picture
+
+    outputs = list(classifier.outputs(read()))
+    errors = [output for output in outputs if isinstance(output, PictureError)]
+    if len(errors) == len(outputs):
+        raise RunError(_("A picture can no longer be read: {message}.").format(message=errors[0].message))
     return outputs

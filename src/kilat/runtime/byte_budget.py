@@ -58,20 +58,25 @@ class ByteBudget:
         try:
             yield
         finally:
-            size = self._own.size
+            self._give_back()
             del self._own.size
-            if size:
-                with self._changed:
-                    self._taken -= size
-                    self._changed.notify_all()
+
+    def _give_back(self) -> None:
+        if getattr(self._own, "size", 0):
+            with self._changed:
+                self._taken -= self._own.size
+                self._changed.notify_all()
+            self._own.size = 0
 
     def take(self, size: int) -> None:
         """Take some bytes, to be given back at the end of the block of ``hold``; wait until so many are free.
 
+        Outside of such a block nothing is taken.
+
         Raises:
             LeftToParent: this is a worker process, and they exceed its share.
         """
-        if size <= SMALL:
+        if size <= SMALL or not hasattr(self._own, "size"):
             return
         limit = self.limit
         if self.is_worker and size > limit:
@@ -89,6 +94,15 @@ class ByteBudget:
                     self._changed.notify_all()
             self._taken += size
             self._own.size += size
+
+    def exchange(self, size: int) -> None:
+        """Give back what this thread took in its block of ``hold``, and take so many bytes instead.
+
+        Raises:
+            LeftToParent: as of ``take``; then nothing is held.
+        """
+        self._give_back()
+        self.take(size)
 
     def restrict(self, limit: int, leaves_large: bool = False) -> None:
         """Allow so many bytes from now on, such as in one of several processes.

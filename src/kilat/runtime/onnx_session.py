@@ -6,8 +6,8 @@ from typing import Any
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-_LARGE = 32 << 20
-"""Bytes of input after which a session's memory is given back; otherwise it keeps what it needed once."""
+_LARGE = 64 << 20
+"""Bytes of pictures after which a session's memory is given back; otherwise it keeps what it needed once."""
 
 
 def make_session(
@@ -52,10 +52,12 @@ class Runs:
     ) -> list[Any]:
         """Return the outputs of a graph, as ``session.run`` does; after a large input no memory is kept for the next.
 
+        Pictures ``[n, height, width, 3]`` count as the squares around them, which a graph may make of them.
+
         Raises:
             Exception: it cannot be run on these inputs, or was stopped.
         """
-        is_large = sum(value.nbytes for value in inputs.values()) > _LARGE
+        is_large = any(3 * len(value) * max(value.shape[1:3], default=0) ** 2 > _LARGE for value in inputs.values())
         found: list[Any] = session.run(list(outputs), dict(inputs), self._large if is_large else self._usual)
         return found
 
