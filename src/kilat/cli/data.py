@@ -162,7 +162,7 @@ def preview(  # noqa: PLR0917 - an option each
     from kilat.verbs import inspect
     from kilat.verbs.open_data import open_data
 
-    require_writable(out)
+    require_writable(out, is_text=False)
     settings = load(recipe, overrides(choices, size=side(size), seed=seed))
     reading = Reading.of(path_column, label_column, split_column, images, class_from)
     with progress_bars.show() as progress:

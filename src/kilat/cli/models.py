@@ -140,7 +140,7 @@ def import_model(
 
     if not force:
         refuse_overwriting(out, hint=_("Give another name with --out, or --force to overwrite it."))
-    require_writable(out)
+    require_writable(out, is_text=False)
     with progress_bars.show() as progress:
         source = None if data is None else open_data(data, progress=progress, one_class=True)
     names = parse_class_names(classes)

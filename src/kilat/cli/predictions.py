@@ -52,11 +52,14 @@ def predict(
     from kilat.bundle.prediction import RefusedPicture
     from kilat.bundle.predictor import load
     from kilat.data.reading import Reading
+    from kilat.errors import RecipeError
     from kilat.runtime.files import require_writable, write_file
     from kilat.verbs.predict import Answers, predict_pictures
 
     for file in filter(None, (csv, html)):
         require_writable(file)
+    if csv and html and csv.absolute() == html.absolute():
+        raise RecipeError(_("{path} is named twice, as the table and as the page.").format(path=csv))
     classifier = load(model)
     answers = Answers(top, classifier.has_sets, with_pictures=html is not None)
     refused: set[str] = set()

@@ -23,6 +23,10 @@ _LEAST_SPACE = 1 << 16
 """Bytes without which no work is begun whose result is to be written."""
 
 
+_HEAD = 4096
+"""First bytes of a file that show whether it is text."""
+
+
 class UnwritableError(RunError):
     """A file could not be written: the disk is full, or its folder went away.
 
@@ -89,13 +93,18 @@ def require_possible(path: Path) -> None:
         raise KilatError(_("{path} cannot be read: {reason}.").format(path=path, reason=reason)) from None
 
 
-def require_writable(path: Path) -> None:
+def require_writable(path: Path, *, is_text: bool = True) -> None:
     """Refuse to write a file where none can be, before the work for it begins.
+
+    Args:
+        path: of the file. One that is there is overwritten.
+        is_text: whether it will be text. Then a picture, an archive or a model by its name is not overwritten: it was
+            hardly meant.
 
     Raises:
         RecipeError: there is no such folder, it cannot be written to or is full, or something else has the name.
     """
-    reason = _obstacle(path)
+    reason = _obstacle(path) or (_obstacle_to_text(path) if is_text else "")
     if not reason and not path.parent.is_dir():
         reason = _("there is no folder {folder}").format(folder=path.parent)
     if reason := reason or _obstacle_in(path.parent):
@@ -175,6 +184,13 @@ def _obstacle(path: Path) -> str:
     if not stat.S_ISREG(mode):
         return _("it is a pipe, a socket or a device, not a file")
     return "" if os.access(path, os.W_OK) else system_reason("permission denied")
+
+
+def _obstacle_to_text(path: Path) -> str:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if b"\0" in file.read(_HEAD):
+            return _("it is there already, and is not text")
+    return ""
 
 
 def _obstacle_in(folder: Path) -> str:

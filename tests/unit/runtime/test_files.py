@@ -156,6 +156,17 @@ def test_a_place_where_no_file_can_be_is_refused_before_the_work(tmp_path: Path,
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_text_overwrites_no_picture(tmp_path: Path) -> None:
+    """As where the name of the table was forgotten: kilat predict MODEL --csv photos/*.jpg."""
+    photo, table = tmp_path / "photo.jpg", tmp_path / "answers.csv"
+    photo.write_bytes(b"\xff\xd8\xff\xe0\0\x10JFIF\0")
+    table.write_text("path,label\n")
+    with pytest.raises(RecipeError, match=r"photo\.jpg cannot be written: it is there already, and is not text\."):
+        require_writable(photo)
+    require_writable(photo, is_text=False)
+    require_writable(table)
+
+
 @pytest.mark.parametrize("name", ["x" * 256, "nul\0byte", "file", "file/runs", "deep/" * 1000])
 def test_a_place_where_no_folder_can_be_is_refused_before_the_work(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("mine")
