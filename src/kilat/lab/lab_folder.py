@@ -36,7 +36,7 @@ from kilat.runtime.progress import Progress, silent
 from kilat.verbs import run_folder, run_tables
 from kilat.verbs.open_data import Data, Labels, open_data
 
-PLAN, CATALOG, VARIANTS, TRIALS = "plan.json", run_tables.CATALOG, "variants", "trials"
+PLAN, CATALOG, VARIANTS, TRIALS = "plan.json", run_tables.CATALOG, run_folder.VARIANTS, "trials"
 RESULTS, PAGE, WINNER = "lab.json", "lab.html", "winner.yaml"
 
 HELD_OUT = 0.2

@@ -16,6 +16,9 @@ from kilat.locale import _
 from kilat.locale.system_errors import system_reason
 from kilat.runtime.file_lock import open_locked
 
+PARTIAL = ".kilat.partial"
+"""What the name of a temporary file ends with; it begins with a dot."""
+
 _LONGEST_NAME = 200
 """Bytes of a file's name that its temporary one may hold; file systems take 255."""
 
@@ -162,7 +165,7 @@ def _open_partial(path: Path) -> tuple[Path, BinaryIO]:
     """Open the temporary file that becomes another one; what a killed process left of it is used again."""
     encoded = os.fsencode(path.name)
     name = path.name if len(encoded) <= _LONGEST_NAME else hashlib.sha256(encoded).hexdigest()
-    usual, other = (path.with_name(f".{one}.kilat.partial") for one in (name, uuid.uuid4().hex))
+    usual, other = (path.with_name(f".{one}{PARTIAL}") for one in (name, uuid.uuid4().hex))
     with contextlib.suppress(OSError):  # such as a link by its name
         if (file := open_locked(usual)) is not None:
             return usual, file

@@ -170,7 +170,7 @@ def check(  # noqa: PLR0913 - a choice each
                 "cross_validated": checked.cross_validated,
             }
             document |= {**checked.section(), "timing": timer.timings()}
-            write_json(folder / "check.json", document)
+            write_json(folder / run_folder.FINDINGS, document)
     return Check(folder, document, checked.findings)
 
 

@@ -20,9 +20,9 @@ from kilat.locale.excerpt import excerpt
 from kilat.locale.system_errors import system_reason
 from kilat.runtime.csv_tables import to_csv
 from kilat.runtime.file_lock import HeldError, Holder, file_lock, holder_of
-from kilat.runtime.files import require_folder, require_possible, write_file, write_json
+from kilat.runtime.files import PARTIAL, require_folder, require_possible, write_file, write_json
 from kilat.runtime.json_document import MAX_BYTES_OF_RESULTS, DocumentError, read_json, read_typed
-from kilat.verbs.run_tables import HISTORY, LAYERS
+from kilat.verbs.run_tables import CATALOG, HISTORY, LAYERS, PREDICTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +35,16 @@ if TYPE_CHECKING:
 MODEL, REPORT, METRICS = "model.onnx", "report.html", "metrics.json"
 START, RECIPE, CHECKPOINTS = "run.json", "recipe.yaml", "checkpoints"
 SUSPECTS, CHECK, ILLUSTRATIONS = "suspects.csv", "check.html", "report.json"
+FINDINGS, VARIANTS = "check.json", "variants"
 LOCK = ".lock"
 """The file that stands for a folder while a process works in it; it is gone afterwards."""
+
+_FILES = {
+    MODEL, REPORT, METRICS, START, RECIPE, SUSPECTS, CHECK, ILLUSTRATIONS, FINDINGS, LOCK, CATALOG, PREDICTIONS,
+    HISTORY, LAYERS,
+}  # fmt: skip
+_FOLDERS = {CHECKPOINTS, VARIANTS}
+"""What kilat writes into the folder of a run, a check, or a lab that has just begun."""
 
 _LONGEST_NAME = 255
 """Bytes of a folder's name."""
@@ -306,7 +314,8 @@ def require_place(runs: Path, name: str | None = None) -> None:
 def new_folder(runs: Path, name: str, keep: Callable[[Path], bool] = is_worth_keeping) -> Iterator[Path]:
     """Yield a fresh folder for a run, held; where the name is taken, the next free number is added.
 
-    The folder is removed again if the run does not come to its end, unless it has something to go on from.
+    The folder is removed again if the run does not come to its end, unless it has something to go on from, or somebody
+    put something of their own into it.
 
     Args:
         runs: the folder to make it in.
@@ -322,7 +331,7 @@ def new_folder(runs: Path, name: str, keep: Callable[[Path], bool] = is_worth_ke
             yield folder
         except BaseException:
             if not keep(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
             raise
 
 
@@ -358,6 +367,17 @@ def _folder_name(name: str) -> str:
     """Return what a folder is called for a name: letters, digits, dots and hyphens, which every system takes."""
     plain = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
     return f"run-{plain}" if plain.partition(".")[0].lower() in _RESERVED else plain
+
+
+def _remove(folder: Path) -> None:
+    """Remove what kilat wrote into a folder, and the folder itself unless somebody put something else into it."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.name in _FOLDERS and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name in _FILES or path.name.endswith(PARTIAL):
+                path.unlink()
+        folder.rmdir()
 
 
 def _claim(runs: Path, name: str) -> Path:

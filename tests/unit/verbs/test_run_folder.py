@@ -116,8 +116,10 @@ class TestFolder:
     def test_a_run_that_fails_leaves_no_folder(self, tmp_path: Path, error: type[BaseException]) -> None:
         def run() -> None:
             with new_folder(tmp_path / "runs", "pilot") as folder:
-                write_file(folder / "a.txt", "half a run")
-                (folder / "deep").mkdir()
+                write_file(folder / "history.csv", "half a run")
+                (folder / ".model.onnx.kilat.partial").write_text("half a model")
+                (folder / "checkpoints").mkdir()
+                write_file(folder / "checkpoints" / "step-00000001.safetensors", "half a checkpoint")
                 raise error
 
         with pytest.raises(error):
@@ -135,6 +137,17 @@ class TestFolder:
             run()
         assert [path.name for path in (tmp_path / "pilot").iterdir()] == ["model.onnx"]
 
+    def test_what_somebody_put_there_stays(self, tmp_path: Path) -> None:
+        def run() -> None:
+            with new_folder(tmp_path, "pilot") as folder:
+                write_file(folder / "history.csv", "half a run")
+                (folder / "my notes.txt").write_text("mine")
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            run()
+        assert [path.name for path in (tmp_path / "pilot").iterdir()] == ["my notes.txt"]
+
     def test_removing_it_follows_no_link(self, tmp_path: Path) -> None:
         mine = tmp_path / "mine"
         mine.mkdir()
@@ -142,7 +155,7 @@ class TestFolder:
 
         def run() -> None:
             with new_folder(tmp_path / "runs", "pilot") as folder:
-                (folder / "link").symlink_to(mine)
+                (folder / "history.csv").symlink_to(mine)
                 raise KeyError
 
         with pytest.raises(KeyError):
