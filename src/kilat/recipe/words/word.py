@@ -75,7 +75,7 @@ def read_python(value: Any) -> Any:
     """Return what Python writes as a tuple or list, or a person as per cent, both of which are text in YAML."""
     if not isinstance(value, str):
         return value
-    if share := re.fullmatch(r"(\d*\.?\d+|\d+\.) ?%", value):
+    if share := re.fullmatch(r"(\d+\.?|\d*\.\d+) ?%", value):
         return float(share[1]) / 100
     if not value.startswith(("(", "[")):
         return value
