@@ -7,7 +7,6 @@ itself; what Keras 2 saved (tf.keras up to TensorFlow 2.15, tf_keras) is rebuilt
 import contextlib
 import importlib.util
 import io
-import json
 import os
 import re
 import shutil
@@ -22,7 +21,18 @@ from typing import Any, Literal
 
 from kilat.errors import MissingExtra, ModelFileError, RunError
 from kilat.locale import _
+from kilat.locale.system_errors import system_reason
+from kilat.model.keras_bounds import (
+    MAX_BYTES,
+    TooMuchError,
+    require_bounded_config,
+    require_bounded_hdf5,
+    require_bounded_model,
+    require_bounded_zip,
+)
 from kilat.runtime.files import require_possible
+from kilat.runtime.json_document import parse_json
+from kilat.runtime.regular_file import NotRegularFileError, TooLargeFileError, open_regular_file
 
 MAX_CONFIG_BYTES = 16 << 20
 """A longer description of the layers is refused before it is parsed."""
@@ -36,6 +46,8 @@ _PACKAGES = ("", "keras", "tf_keras", "builtins")
 _DAMAGE = (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What a file that is something else, or cut off, makes the readers of zip, HDF5 and JSON raise."""
 
+_WEIGHTS = "model.weights.h5"
+_LONGEST_VERSION = 40
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -48,12 +60,14 @@ class _Description:
         kind: how it is written, whatever its name ends in: ``.keras``, a zip, or ``.h5``.
         version: the Keras that wrote it; empty where it does not say.
         config: class and configuration of the model.
+        stored: how many bytes the arrays in it take.
     """
 
     path: Path
     kind: Literal[".keras", ".h5"]
     version: str
     config: Any
+    stored: int
 
 
 def import_keras_package() -> Any:
@@ -97,6 +111,7 @@ def load_model(path: Path) -> Any:
     keras = import_keras_package()
     description = _describe(path)
     _refuse_code(description.config, path)
+    _require_bounded(keras, description)
     if description.version.startswith("1."):
         raise ModelFileError(
             _("{path} was written by Keras {version}; kilat reads Keras 2 and 3.").format(
@@ -105,6 +120,37 @@ def load_model(path: Path) -> Any:
             hint=_("Load it with TensorFlow 2.15 (tf.keras.models.load_model) and save it again."),
         )
     return _load_keras3(keras, description) if description.version.startswith("3.") else _load_keras2(description)
+
+
+def _require_bounded(keras: Any, description: _Description) -> None:
+    """Build the model without memory for its weights, to see what it would take.
+
+    Raises:
+        ModelFileError: more than its file can hold.
+    """
+    try:
+        require_bounded_config(description.config)
+        with keras.device("meta"):
+            try:
+                model = _built(keras, description)
+            except Exception:  # noqa: BLE001 - Keras raises many kinds; building it in earnest says why
+                return
+            require_bounded_model(model, description.stored)
+    except TooMuchError as error:
+        raise _unreadable(description, str(error)) from error
+
+
+def _built(keras: Any, description: _Description) -> Any:
+    """Return the model with first weights."""
+    if not description.version.startswith("3."):
+        from kilat.model.keras2.graph import rebuild
+
+        return rebuild(description.config)[0]
+    if description.kind == ".keras":
+        return keras.saving.deserialize_keras_object(description.config, safe_mode=True)
+    from keras.src.legacy.saving.saving_utils import model_from_config
+
+    return model_from_config(description.config)
 
 
 def last_layer(model: Any) -> Any:
@@ -144,7 +190,7 @@ def _load_keras2(description: _Description) -> Any:
                 load_h5(parts, file["model_weights"])
         else:
             with zipfile.ZipFile(description.path) as archive:
-                content = io.BytesIO(archive.read("model.weights.h5"))
+                content = io.BytesIO(archive.read(_WEIGHTS))
             with h5py.File(content, "r") as file:
                 load_keras(parts, file)
     except CannotRebuildError as error:
@@ -193,11 +239,17 @@ def _describe(path: Path) -> _Description:
     """Return what a model file says of its layers; nothing is built from it."""
     _refuse_other_formats(path)
     try:
-        with path.open("rb") as file:
-            magic = file.read(8)
-        if magic == _HDF5_MAGIC:
-            return _describe_hdf5(path)
-        return _describe_zip(path)
+        with open_regular_file(path, MAX_BYTES) as file:
+            is_hdf5 = file.read(8) == _HDF5_MAGIC
+        return _describe_hdf5(path) if is_hdf5 else _describe_zip(path)
+    except (NotRegularFileError, TooLargeFileError) as error:
+        raise ModelFileError(
+            _("{path} cannot be read: {reason}.").format(path=path, reason=system_reason(error)), hint=_how_to_save()
+        ) from None
+    except TooMuchError as error:
+        raise ModelFileError(
+            _("{path} is not read: {reason}.").format(path=path, reason=error), hint=_how_to_save()
+        ) from None
     except _DAMAGE:
         raise ModelFileError(
             _("{path} is not a Keras model (.keras or .h5), or it is damaged.").format(path=path), hint=_how_to_save()
@@ -205,17 +257,26 @@ def _describe(path: Path) -> _Description:
 
 
 def _describe_zip(path: Path) -> _Description:
+    import h5py
+
+    require_bounded_zip(path)
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-        inside = [name for name in names if name.endswith((".h5", ".keras")) and name != "model.weights.h5"]
+        inside = [name for name in names if name.endswith((".h5", ".keras")) and name != _WEIGHTS]
         if "config.json" not in names and inside:
             raise ModelFileError(
                 _("{path} is an archive that contains {name}.").format(path=path, name=inside[0]),
                 hint=_("Unpack it: unzip {path}").format(path=path),
             )
-        config = _read_member(archive, "config.json")
-        version = json.loads(_read_member(archive, "metadata.json")) if "metadata.json" in names else {}
-    return _Description(path, ".keras", str(version.get("keras_version", "")), json.loads(config))
+        config = parse_json(_read_member(archive, "config.json"))
+        said = parse_json(_read_member(archive, "metadata.json")) if "metadata.json" in names else {}
+        stored = 0
+        if _WEIGHTS in names:
+            content = archive.read(_WEIGHTS)
+            with h5py.File(io.BytesIO(content), "r") as file:
+                stored = require_bounded_hdf5(file, len(content))
+    version = said.get("keras_version", "") if isinstance(said, dict) else ""
+    return _Description(path, ".keras", str(version)[:_LONGEST_VERSION], config, stored)
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -236,8 +297,11 @@ def _describe_hdf5(path: Path) -> _Description:
                     "model.save('model.keras')."
                 ).format(path=path),
             )
+        stored = require_bounded_hdf5(file, path.stat().st_size)
         config, version = (_text(file.attrs.get(name, "")) for name in ("model_config", "keras_version"))
-    return _Description(path, ".h5", version, json.loads(config))
+    if len(config) > MAX_CONFIG_BYTES:
+        raise ValueError
+    return _Description(path, ".h5", version[:_LONGEST_VERSION], parse_json(config.encode()), stored)
 
 
 def _text(value: str | bytes) -> str:
