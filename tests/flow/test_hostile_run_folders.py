@@ -16,6 +16,7 @@ from kilat.verbs.runs import list_runs
 
 DOCUMENTS = ("metrics.json", "report.json", "run.json")
 TABLES = ("catalog.csv", "predictions.csv")
+ANSWERS = "path,split,label,row,predicted,probability"
 MARKUP = "\"'><img src=x onerror=alert(1)>"
 
 
@@ -43,8 +44,8 @@ def refusals(folder: Path, other: Path) -> list[str]:
         try:
             use()
         except KilatError as error:
-            assert len(str(error)) < 1_000
             found.append(str(error))
+    assert all(len(one) < 1_000 for one in found)
     return found
 
 
@@ -55,10 +56,10 @@ def refusals(folder: Path, other: Path) -> list[str]:
         ("metrics.json", '{"schema": 1, "schema": 1}', "'schema' stands twice in one group"),
         ("report.json", '{"schema": 1, "thumbnails": {"a": 1e999}}', "not finite: 1e999"),
         ("catalog.csv", "path,label\n1.png,a\n", "catalog.csv cannot be read: it has no column 'split'."),
-        ("predictions.csv", "path,split,label,row,predicted,probability\na,test,b,0,b,2.5\n", "'probability' has an invalid"),
-        ("predictions.csv", "path,split,label,row,predicted,probability\na,test,b,x,b,0.5\n", "'row' has an invalid value"),
-        ("predictions.csv", "path,split,label,row,predicted,probability\na,test\n", "invalid value in row 1"),
-        ("predictions.csv", "path,split,label,row,predicted,probability\na,b,c,1,d,0,7,8\n", "more cells than its first line"),
+        ("predictions.csv", f"{ANSWERS}\na,test,b,0,b,2.5\n", "'probability' has an invalid"),
+        ("predictions.csv", f"{ANSWERS}\na,test,b,x,b,0.5\n", "'row' has an invalid value"),
+        ("predictions.csv", f"{ANSWERS}\na,test\n", "invalid value in row 1"),
+        ("predictions.csv", f"{ANSWERS}\na,b,c,1,d,0,7,8\n", "more cells than its first line"),
         ("recipe.yaml", "a: &a [1]\nb: &b [*a, *a]\n", "unknown section"),
     ],
 )  # fmt: skip
@@ -77,9 +78,8 @@ def test_devices_and_files_that_say_to_be_huge_are_not_read(run: Path, photos_ru
         (run / name).unlink()
     with (run / name).open("wb") as file:
         file.truncate(1 << 40)
-    assert any(
-        "1,099,511,627,776 bytes" in one or "run that was begun" in one for one in refusals(run, photos_run.folder)
-    )
+    found = refusals(run, photos_run.folder)
+    assert any("1,099,511,627,776 bytes" in one or "run that was begun" in one for one in found)
 
 
 def test_files_of_different_runs_do_not_fit_together(run: Path, photos_run: Run) -> None:
@@ -89,11 +89,12 @@ def test_files_of_different_runs_do_not_fit_together(run: Path, photos_run: Run)
     assert any("do not fit together" in one for one in refusals(run, photos_run.folder))
 
 
-def test_no_markup_gets_into_the_page(run: Path) -> None:
-    """Every text of every document is one that would run a script."""
+@pytest.mark.parametrize("every", [20, pytest.param(1, marks=pytest.mark.slow)])
+def test_no_markup_gets_into_the_page(run: Path, every: int) -> None:
+    """One text of a document after the other is one that would run a script."""
     for name in ("metrics.json", "report.json"):
         document = json.loads((run / name).read_bytes())
-        for place, key in texts_in(document):
+        for place, key in list(texts_in(document))[::every]:
             before, place[key] = place[key], MARKUP
             (run / name).write_text(json.dumps(document))
             try:
