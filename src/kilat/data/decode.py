@@ -26,6 +26,7 @@ from kilat.data.image_file import SIGNATURE_BYTES, has_image_signature
 from kilat.data.picture_failure import picture_failure
 from kilat.data.picture_formats import foreign_format
 from kilat.data.picture_header import LARGE_PIXELS, STRIP_PIXELS, UNKNOWN, Header, read_header, reduction
+from kilat.data.rescaled_ppm import open_rescaled
 from kilat.errors import PictureError
 from kilat.runtime.array_types import Pixels
 from kilat.runtime.byte_budget import LeftToParent, decoded_bytes
@@ -178,7 +179,7 @@ def _take(header: Header, shrink_to: int | None) -> int:
         PictureError: there are not so many, even for it alone.
     """
     needed, limit = header.needed_bytes(shrink_to), decoded_bytes.limit
-    if header is UNKNOWN:
+    if not header.pixels:  # it is not known what it needs, so it gets what there is
         needed = min(needed, limit)
     if needed > limit and not decoded_bytes.is_worker:
         raise PictureError("too_much_memory", f"{readable_bytes(needed)} > {readable_bytes(limit)}")
@@ -189,7 +190,7 @@ def _take(header: Header, shrink_to: int | None) -> int:
 def _decode_guarded(picture: bytes, header: Header, shrink_to: int | None) -> tuple[Image.Image, tuple[int, int]]:
     if decoded_bytes.is_worker:
         raise LeftToParent
-    needed = _take(header, shrink_to)
+    needed = _take(header._replace(beside=header.beside + len(picture)), shrink_to)  # which is there twice
     most_pixels = header.pixels or LARGE_PIXELS
     return _image(ask(Request(picture, most_pixels, shrink_to, needed)))
 
@@ -203,7 +204,7 @@ def _image(answer: Answer) -> tuple[Image.Image, tuple[int, int]]:
 def _open(picture: bytes, most_pixels: int) -> Image.Image:
     """Return the picture with its header read, its pixels not decoded yet."""
     try:
-        image = Image.open(io.BytesIO(picture), formats=FORMATS)
+        image = open_rescaled(picture) or Image.open(io.BytesIO(picture), formats=FORMATS)
     except UnidentifiedImageError:
         is_image = has_image_signature(picture[:SIGNATURE_BYTES])
         raise PictureError("damaged" if is_image else "not_an_image") from None

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +15,7 @@ from PIL import AvifImagePlugin, Image
 from kilat.data.decode import FORMATS, decode_here, picture_errors, without_warnings
 from kilat.data.file_stats import file_stats
 from kilat.data.guarded_process import ANSWER, REQUEST
+from kilat.data.picture_header import STRIP_PIXELS
 from kilat.errors import PictureError
 
 with contextlib.suppress(ImportError):  # Windows
@@ -43,21 +45,26 @@ def _answer_one(requests: BinaryIO, answers: BinaryIO) -> bool:
     content = requests.read(size)
     if len(content) < size:
         return False
-    pixels = b""
+    image = None
     try:
         with picture_errors():
             Image.MAX_IMAGE_PIXELS = -(-most_pixels // 2)  # Pillow refuses pictures of more than twice as many
             image, full = decode_here(content, most_pixels, shrink_to or None)
             said = {"size": image.size, "full": full, "file_stats": _file_stats(content, image)}
-            pixels = image.tobytes()
     except PictureError as error:
-        said = {"code": error.refusal.code, "detail": error.refusal.detail}
+        image, said = None, {"code": error.refusal.code, "detail": error.refusal.detail}
     text = json.dumps(said).encode()
-    answers.write(ANSWER.pack(len(text), len(pixels)))
-    answers.write(text)
-    answers.write(pixels)
+    answers.write(ANSWER.pack(len(text), 3 * image.width * image.height if image else 0) + text)
+    answers.writelines(_strips(image) if image else ())
     answers.flush()
     return True
+
+
+def _strips(image: Image.Image) -> Iterator[bytes]:
+    """Yield the pixels in parts, so that there is no second copy of all of them."""
+    rows = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height))).tobytes()
 
 
 def _limit(allowed: int, seconds: float) -> None:

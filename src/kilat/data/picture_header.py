@@ -32,9 +32,10 @@ MOST_SUB_BLOCKS = 100_000
 MOST_TAGS = 4_096
 MOST_STRIPS = 1 << 17
 MOST_BYTES_OF_ODD_HEADERS = 1 << 20
-MOST_SAMPLES_ONE_BY_ONE = 1 << 24
+MOST_COMMENTS = 1_000
+MOST_STEPS = 1 << 23
 """What formats may be made of. A decoder goes through each part in about a microsecond or ten, and real pictures have
-a hundredth of it. Samples are one by one where Pillow decodes in Python."""
+a hundredth of it. Steps are the samples, and pairs of bytes, where Pillow decodes in Python."""
 
 _FEW_SCANS = 64
 _FEW_BLOCK_VISITS = 1 << 25
@@ -247,34 +248,38 @@ def _bmp(content: bytes) -> Header:
             height = (1 << 32) - height
     pixels = width * height
     if compression in {_RLE8, _RLE4}:
-        _require_quick(pixels)
+        _require_quick(pixels, content)
         return Header(width, height, 4, 600 * width, is_believable=False)
     return Header(width, height, 1 if bits <= 8 else 4, 8 * width)
 
 
-_PPM = re.compile(rb"P([1-6])(?:\s|#[^\r\n]*+[\r\n])++(\d{1,9})(?:\s|#[^\r\n]*+[\r\n])++(\d{1,9})(?:\s++(\d{1,5}))?")
-_PPM_HEADER = 4_096
+PPM_HEADER = re.compile(
+    rb"P([1-6])(?:\s|#[^\r\n]*+[\r\n])++(\d{1,9})(?:\s|#[^\r\n]*+[\r\n])++(\d{1,9})(?:\s++(\d{1,5}))?"
+)
+_PPM_HEADER_BYTES = 4_096
 
 
 def _ppm(content: bytes) -> Header:
-    found = _PPM.match(content, 0, _PPM_HEADER)
+    found = PPM_HEADER.match(content, 0, _PPM_HEADER_BYTES)
     if not found:  # Pillow looks for the end of such a header byte by byte
         _require(len(content), MOST_BYTES_OF_ODD_HEADERS)
         return UNKNOWN
     kind, width, height = int(found[1]), int(found[2]), int(found[3])
-    top = 1 if kind in {1, 4} else int(found[4] or 0)
-    is_colour = kind in {3, 6}
-    # Pillow's own decoders, in Python, hold a list of bytes beside the picture.
-    is_raw = kind == 4 or (kind in {5, 6} and top in {255, 65_535 if kind == 5 else 255})
-    if not is_raw:
-        _require_quick(width * height * (3 if is_colour else 1))
-    pixel = 4 if is_colour or top > 255 else 1
-    return Header(width, height, pixel if is_raw else 4 * pixel, 8 * width, is_believable=is_raw)
+    largest = 1 if kind in {1, 4} else int(found[4] or 0)
+    is_colour, is_plain = kind in {3, 6}, kind <= 3
+    pixel = 4 if is_colour or largest > 255 else 1
+    if is_plain:
+        _require(content.count(b"#"), MOST_COMMENTS)
+        _require_quick(width * height * (3 if is_colour else 1), content)
+    elif kind != 4 and largest not in {255, 65_535 if kind == 5 else 255}:  # rescaled by a table
+        pixel = 16 if is_colour else 8
+    return Header(width, height, 4 * pixel if is_plain else pixel, 8 * width, is_believable=not is_plain)
 
 
-def _require_quick(samples: int) -> None:
-    if samples > MOST_SAMPLES_ONE_BY_ONE:
-        raise PictureError("too_slow", f"{samples:,} > {MOST_SAMPLES_ONE_BY_ONE:,}")
+def _require_quick(samples: int, content: bytes) -> None:
+    steps = samples + len(content) // 2
+    if steps > MOST_STEPS:
+        raise PictureError("too_slow", f"{steps:,} > {MOST_STEPS:,}")
 
 
 _WEBP_HEADER = 30
@@ -312,8 +317,8 @@ def _webp(content: bytes) -> Header:
         groups = min(1 << 16, -(-width // 4) * -(-height // 4), len(content) * 8 // _BITS_OF_A_GROUP)
         tables = min(groups * _HUFFMAN_GROUP, _SMALL_TABLES)
         is_believable &= tables < _SMALL_TABLES
-    # Two canvases of the animation, the pixels of the frame, its copy, and Pillow's.
-    return Header(width, height, 20, tables + 2 * len(content), is_believable=is_believable)
+    # Two canvases of the animation, the pixels of the frame, its copy, and Pillow's; and copies of the file and its parts.
+    return Header(width, height, 20, tables + 6 * len(content), is_believable=is_believable)
 
 
 # --------------------------------------------------------------------------------------------------------- TIFF, AVIF
@@ -402,7 +407,7 @@ def _avif(content: bytes) -> Header:
             width, height = wide, high
         at += 4
     # The decoder's frames of up to 12 bits and what it keeps of them, RGBA, its copy, and Pillow's pixels.
-    return Header(width, height, 24, 2 * len(content), is_believable=False) if width else UNKNOWN
+    return Header(width, height, 24, 6 * len(content), is_believable=False) if width else UNKNOWN
 
 
 _READERS: tuple[tuple[bytes | tuple[bytes, ...], Callable[[bytes], Header]], ...] = (
