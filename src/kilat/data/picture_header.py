@@ -317,7 +317,7 @@ def _webp(content: bytes) -> Header:
         groups = min(1 << 16, -(-width // 4) * -(-height // 4), len(content) * 8 // _BITS_OF_A_GROUP)
         tables = min(groups * _HUFFMAN_GROUP, _SMALL_TABLES)
         is_believable &= tables < _SMALL_TABLES
-    # Two canvases of the animation, the pixels of the frame, its copy, and Pillow's; and copies of the file and its parts.
+    # Two canvases, the pixels of the frame, its copy, and Pillow's; and copies of the file and its parts.
     return Header(width, height, 20, tables + 6 * len(content), is_believable=is_believable)
 
 

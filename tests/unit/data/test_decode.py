@@ -125,6 +125,22 @@ class TestDeepGrey:
         self.check(b"P5 4 2 65535\n" + self.VALUES.astype(">u2").tobytes())
         self.check(encoded(Image.fromarray(self.VALUES.astype(np.int32)), "TIFF"))
 
+    @pytest.mark.parametrize(("kind", "largest"), [(5, 1), (5, 100), (5, 4095), (5, 65_534), (6, 7), (6, 1023)])
+    def test_samples_with_another_end_are_those_of_pillow(self, kind: int, largest: int) -> None:
+        """PGM and PPM, such as those of 12-bit cameras; samples above their end are cut off there."""
+        shape = (9, 11) if kind == 5 else (9, 11, 3)
+        values = np.random.default_rng(kind).integers(0, 1.2 * largest + 1, shape)
+        values[0, 0] = largest
+        content = b"P%d\n# a comment\n11 9\n%d\n" % (kind, largest)
+        content += values.clip(0, 255 if largest < 256 else 65_535).astype("u1" if largest < 256 else ">u2").tobytes()
+        with Image.open(io.BytesIO(content)) as image:
+            expected = np.asarray(image, float)
+        if image.mode == "I":
+            expected = np.rint(expected / 257)
+        got = pixels(content)
+        np.testing.assert_array_equal(got[..., 0] if kind == 5 else got, expected)
+        assert refusal(content[:-1]).code == "truncated"
+
     def test_big_endian(self) -> None:
         rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in self.VALUES)
         self.check(png(4, 2, rows, depth=16))
