@@ -65,7 +65,7 @@ def load(recipe: RecipeLike = "transfer", overrides: dict[str, Any] | None = Non
         count = len(lines) + left
     shown = [f"  {line}" for problem in lines[:_SHOWN_PROBLEMS] for line in problem]
     if count > _SHOWN_PROBLEMS:
-        shown.append(f"  {_('and {count:,} other problems').format(count=count - _SHOWN_PROBLEMS)}")
+        shown.append(_("  and {count:,} other problems").format(count=count - _SHOWN_PROBLEMS))
     raise RecipeError(Shown("\n").join([_("The recipe has problems:"), *shown]))
 
 
