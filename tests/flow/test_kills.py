@@ -110,7 +110,13 @@ def test_a_damaged_cache_costs_the_saving_not_the_run(photos, tmp_path, own_cach
         connection.execute("UPDATE pictures SET vector = x'00' WHERE rowid % 3 = 1")
     assert_same_run(first.folder, kilat.train(photos, runs=tmp_path, size=32).folder)
     file.write_bytes(b"no database" * 1000)
-    assert_same_run(first.folder, kilat.train(photos, runs=tmp_path, size=32).folder)
+    (own_cache / "features.sqlite.backup").write_text("mine")
+    after = kilat.train(photos, runs=tmp_path, size=32)
+    assert [note.code for note in after.metrics.notes] == ["feature_cache_set_aside"]
+    assert "was renamed to features.sqlite.set-aside" in after.report.read_text("utf-8")
+    for name in ("model.onnx", "catalog.csv", "predictions.csv"):
+        assert (after.folder / name).read_bytes() == (first.folder / name).read_bytes(), name
+    assert (own_cache / "features.sqlite.backup").read_text() == "mine"
     assert vectors(own_cache) == first.metrics.data.used
 
 
