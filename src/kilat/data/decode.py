@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from kilat.data.file_stats import FILE_STATS_KEY
-from kilat.data.guarded_process import Answer, Request, ask
+from kilat.data.guarded_process import SECONDS, Answer, Request, ask
 from kilat.data.image_file import SIGNATURE_BYTES, has_image_signature
 from kilat.data.picture_failure import picture_failure
 from kilat.data.picture_formats import foreign_format
@@ -30,7 +30,7 @@ from kilat.data.rescaled_ppm import open_rescaled
 from kilat.errors import PictureError
 from kilat.runtime.array_types import Pixels
 from kilat.runtime.byte_budget import LeftToParent, decoded_bytes
-from kilat.runtime.memory import readable_bytes
+from kilat.runtime.memory import MOST_FOR_DECODING, readable_bytes
 from kilat.runtime.shared_block import SharedBlock
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF")
@@ -192,7 +192,8 @@ def _decode_guarded(picture: bytes, header: Header, shrink_to: int | None) -> tu
         raise LeftToParent
     needed = _take(header._replace(beside=header.beside + len(picture)), shrink_to)  # which is there twice
     most_pixels = header.pixels or LARGE_PIXELS
-    return _image(ask(Request(picture, most_pixels, shrink_to, needed)))
+    seconds = SECONDS * max(1, round(decoded_bytes.limit / MOST_FOR_DECODING))  # larger ones take longer as well
+    return _image(ask(Request(picture, most_pixels, shrink_to, needed, seconds)))
 
 
 def _image(answer: Answer) -> tuple[Image.Image, tuple[int, int]]:

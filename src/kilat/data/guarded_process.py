@@ -31,8 +31,8 @@ SECONDS = 7.0
 
 _MOST_PROCESSES = 4
 _MOST_HEAD = 1 << 16
-_WALL_SECONDS = 60.0 if os.name == "posix" else SECONDS
-"""A system that limits processor time ends a picture by that, however busy it is; this is for other systems."""
+_WALL = 9.0 if os.name == "posix" else 1.0
+"""Times the processor time is what a picture may take by the clock, for systems that do not limit processor time."""
 
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from kilat.data.guarded_child import serve; serve()"
 
@@ -111,11 +111,12 @@ class _Process:
             bufsize=0,
             **own_group,
         )
-        self._is_late = False
+        self._seconds, self._is_late = SECONDS, False
 
     def decode(self, request: Request) -> Answer:
         """Return the decoded picture; where anything else is raised than a PictureError, the process is to be ended."""
-        timer = threading.Timer(_WALL_SECONDS, self._end_late)
+        self._seconds = request.seconds
+        timer = threading.Timer(_WALL * max(request.seconds, 1.0), self._end_late)
         timer.daemon = True
         timer.start()
         try:
@@ -150,7 +151,7 @@ class _Process:
             self._process.kill()
         code = self._process.wait()
         if self._is_late or code == -getattr(signal, "SIGXCPU", 0):
-            return PictureError("too_slow", f"> {SECONDS:g} s")
+            return PictureError("too_slow", f"> {self._seconds:g} s")
         if code == -getattr(signal, "SIGKILL", 0):  # by the system, for want of memory
             return PictureError("out_of_memory")
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -14,7 +14,8 @@ DECODING_VARIABLE = "KILAT_DECODE_MEMORY"
 """The environment variable that allows more, or less, than `decoding_memory` does by itself."""
 
 _SHARE = 4
-_MOST_FOR_DECODING = 1 << 30
+MOST_FOR_DECODING = 1 << 30
+"""Bytes that pictures may take while they are decoded, where nothing else is said and there is memory enough."""
 _UNKNOWN = 8 << 30
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?) ?([KMGT]?)B?", re.IGNORECASE)
@@ -78,7 +79,7 @@ def readable_bytes(size: int) -> str:
 
 @lru_cache
 def _own_share(root: Path) -> int:
-    return min(min([_of_meminfo("MemTotal", root), *_group_limits(root)]) // _SHARE, _MOST_FOR_DECODING)
+    return min(min([_of_meminfo("MemTotal", root), *_group_limits(root)]) // _SHARE, MOST_FOR_DECODING)
 
 
 def _of_meminfo(line: str, root: Path) -> int:
