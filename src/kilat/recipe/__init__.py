@@ -1,6 +1,6 @@
 """The recipe: every option, its default and its check, as frozen typed models; all problems are reported together.
 
-Stands on ``locale`` and ``errors`` alone.
+Stands on ``runtime``, ``locale`` and ``errors``.
 """
 
 from kilat.recipe.augment import Augment
