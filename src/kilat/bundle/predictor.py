@@ -252,11 +252,11 @@ class Classifier:
         if isinstance(picture, np.ndarray) and (picture.dtype != np.uint8 or picture.ndim not in (2, 3)):
             return PictureError("wrong_pixels", f"{picture.dtype} {list(picture.shape)}")
         with decoded_bytes.hold():
-            decoded_bytes.take(self._memory)
             try:
                 pixels = self.pixels(picture)
             except PictureError as error:
                 return error
+            decoded_bytes.take(self._memory)
             try:
                 found = self._compute(runs, pixels)
             except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
