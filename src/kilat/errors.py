@@ -31,7 +31,8 @@ class KilatError(Exception):
     exit_code = 2
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        self._message, self.hint = shown(message), shown(hint)
+        self._message: str = shown(message)
+        self.hint: str = shown(hint)
         super().__init__(str(self))
 
     @property

@@ -113,6 +113,10 @@ class _LogFormatter(logging.Formatter):
 
 
 def _warning_line(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, _line: str | None = None
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,  # noqa: ARG001 - as Python has it
 ) -> str:
     return Shown("\n").join((f"{filename}:{lineno}: {category.__name__}: {message}", ""))

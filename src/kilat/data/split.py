@@ -211,7 +211,7 @@ def train_and_test(catalog: Catalog) -> tuple[list[str], Part, Part]:
             "pictures, {found}.",
             len(table),
         )
-        hint = Shown("\n").join(filter(None, (catalog.refusal_summary(), catalog.refusal_hint())))
+        hint: str = Shown("\n").join(filter(None, (catalog.refusal_summary(), catalog.refusal_hint())))
         if not classes and catalog.used.any():
             hint = _("All others are in the split “test”. Give those to train on the split “train”, or give no splits.")
         raise SourceError(message.format(refused=int((~catalog.used).sum()), count=len(table), found=found), hint=hint)

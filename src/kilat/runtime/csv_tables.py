@@ -46,7 +46,8 @@ def is_own(columns: Iterable[str]) -> bool:
 
 def to_csv(table: "pd.DataFrame") -> str:
     """Return a table as CSV: a line for every row, without the index."""
-    cells = {name: [_written(cell) for cell in column] for name, column in table.items() if column.dtype.kind == "O"}
+    columns = {str(name): column for name, column in table.items() if column.dtype.kind == "O"}
+    cells = {name: [_written(cell) for cell in column] for name, column in columns.items()}
     return table.assign(**cells).to_csv(index=False, quoting=_quoting(cells.values()))
 
 
