@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 _OUTPUTS = ("probabilities", "unknown", "embedding")
 _NO_DETECTOR = np.full(1, -np.inf, np.float32)
 _NO_EMBEDDING = np.zeros((1, 0), np.float32)
+_USUAL_MEMORY = 128 << 20
+"""Bytes that a network may take for a picture on every core at once; those that take more wait for each other."""
+
 _BLANK = 32, 32, 3
 _ROUNDING = 1e-3
 """How far probabilities may be from between 0 and 1, and their sum from 1."""
@@ -256,7 +259,8 @@ class Classifier:
                 pixels = self.pixels(picture)
             except PictureError as error:
                 return error
-            decoded_bytes.take(self._memory)
+            if self._memory > _USUAL_MEMORY:
+                decoded_bytes.take(self._memory)
             try:
                 found = self._compute(runs, pixels)
             except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions share no public base
