@@ -34,6 +34,7 @@ from kilat.fit.distributed.group import ALONE, TIMEOUT, Group, SingleProcess, jo
 from kilat.fit.loader import InMemory
 from kilat.fit.train_state import TrainSpec
 from kilat.locale import _
+from kilat.locale.escapes import Shown
 from kilat.runtime.cores import available_cores
 
 HELPER = "kilat.fit.distributed.helper"
@@ -237,7 +238,8 @@ class _Helpers:
 
     def _reported(self, failure: dict[str, Any]) -> RunError:
         if failure["is_kilat_error"]:
-            return RunError(failure["message"], hint=failure["hint"])
+            # Another process of this run made them from sentences, whose line breaks are kilat's own.
+            return RunError(Shown(failure["message"]), hint=Shown(failure["hint"]))
         return RunError(
             _("Process {number} of {size} failed: {reason}.").format(
                 number=failure["rank"] + 1, size=self.size, reason=failure["message"].rstrip(".")
