@@ -159,7 +159,7 @@ def decode_here(
 
 def _header(picture: bytes | Pixels) -> Header:
     if isinstance(picture, np.ndarray):
-        return Header(picture.shape[1], picture.shape[0], 0) if picture.ndim >= 2 else UNKNOWN
+        return Header(picture.shape[1], picture.shape[0], 3) if picture.ndim >= 2 else UNKNOWN
     if not picture:
         raise PictureError("empty_file")
     if code := foreign_format(picture):

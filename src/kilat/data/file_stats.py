@@ -42,7 +42,7 @@ def file_stats(header: Image.Image | None) -> np.void:
     Args:
         header: the picture as Pillow opened it, decoded or not; None where nothing is known of a file.
     """
-    record = np.zeros(1, FILE_STATS)[0]
+    record: np.void = np.zeros(1, FILE_STATS)[0]
     record["orientation"], record["subsampling"] = 1, -2
     if header is not None:
         with contextlib.suppress(Exception):  # it was decoded, so what a damaged header hides is no reason to stop

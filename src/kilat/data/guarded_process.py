@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, cast
 
 from kilat.errors import PictureError
 from kilat.runtime.cores import available_cores
@@ -100,8 +100,6 @@ class _Process:
     """A process that decodes one picture after the other, until its standard input ends."""
 
     def __init__(self) -> None:
-        # Ctrl-C in a terminal goes to the whole group of a program: it ends this process through its parent.
-        own_group = {"start_new_session": True} if os.name == "posix" else {"creationflags": 0x200}
         self._process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - this interpreter, and our own code
             [sys.executable, "-I", "-c", _START, json.dumps(sys.path)],
             stdin=subprocess.PIPE,
@@ -109,7 +107,9 @@ class _Process:
             stderr=subprocess.DEVNULL,
             env=os.environ | _ENVIRONMENT,
             bufsize=0,
-            **own_group,
+            # Ctrl-C in a terminal goes to the whole group of a program: it ends this process through its parent.
+            start_new_session=True,  # POSIX
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows
         )
         self._seconds, self._is_late = SECONDS, False
 
@@ -254,11 +254,11 @@ def _write(pipe: IO[bytes] | None, content: bytes) -> None:
 
 def _read(pipe: IO[bytes] | None, count: int) -> bytearray:
     """Read so many bytes, or raise EOFError where the process has ended."""
-    assert isinstance(pipe, io.RawIOBase)
+    raw = cast(io.FileIO, pipe)  # it has no buffer
     content = bytearray(count)
     left = memoryview(content)
     while left:
-        read = pipe.readinto(left)
+        read = raw.readinto(left)
         if not read:
             raise EOFError
         left = left[read:]

@@ -119,7 +119,8 @@ def image_stats(pictures: Sequence[Picture], images: Sequence[Image.Image], full
 def _of_file(picture: bytes, image: Image.Image) -> np.void:
     """Return what the header of a file says; it is opened once more where decoding made a new picture of it."""
     if known := image.info.get(FILE_STATS_KEY):
-        return np.frombuffer(known, FILE_STATS)[0]
+        record: np.void = np.frombuffer(known, FILE_STATS)[0]
+        return record
     if image.format == "JPEG":
         return file_stats(image)
     try:
