@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from kilat.data.bounds import LONGEST_PATH
 from kilat.locale.refusals import Refusal
 
 
@@ -18,6 +19,16 @@ READ_ERRORS = (
     DamagedArchiveError, EOFError, OSError, ValueError, OverflowError, struct.error, zlib.error, lzma.LZMAError,
 )  # fmt: skip
 """What reading a damaged or hostile archive raises."""
+
+
+def beginning_of_path(path: bytes) -> bytes:
+    """Return a path up to its end (a zero byte), of one that is too long for any picture a beginning that is, too.
+
+    What is cut off was perhaps the name of a file, so that the rest does not look like that of a folder.
+    """
+    path = path.partition(b"\0")[0]
+    most = 4 * LONGEST_PATH  # bytes that as many characters take in UTF-8
+    return path if len(path) <= most else path[:most] + b"..."
 
 
 @dataclass(frozen=True, slots=True)

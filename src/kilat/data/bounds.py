@@ -40,6 +40,9 @@ MOST_COLUMNS = 20_000
 MOST_CELLS = 20_000_000
 """Rows, columns and cells of a table, those among them that are empty because a row is short."""
 
+MOST_LINES = 8_000_000
+"""Lines of a table as text, blank ones and those inside of cells among them."""
+
 LONGEST_LINE = MIB
 """Characters of a line of a table."""
 

@@ -49,6 +49,9 @@ FILLERS = (
 )
 """Words that say nothing beside the name of a split: ``train_images``, ``my test set``."""
 
+_LONGEST_WORD = 40
+"""Letters above which a word is not two of those that are known."""
+
 _JOINED = re.compile(r"(hold|held|ground|public|private|train)[\W_]*(out|truth|test|val(?:id(?:ation)?)?)(?![^\W\d_])")
 """Two words that are one, however they are written: hold-out, ground truth, PublicTest, train_val."""
 
@@ -103,7 +106,7 @@ def telling_words(name: str) -> tuple[str, ...]:
     return tuple(word for word in words_of(name) if word not in FILLERS and not word.isdigit())
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=262_144)
 def words_of(name: str) -> tuple[str, ...]:
     """Return the words and numbers of a name, without case and accents: ``TrainSet2`` is ``train``, ``set``, ``2``."""
     plain = "".join(one for one in unicodedata.normalize("NFKD", name) if not unicodedata.combining(one))
@@ -114,7 +117,7 @@ def words_of(name: str) -> tuple[str, ...]:
 
 def _parted(word: str) -> list[str]:
     """Return the two words of ``trainset`` or ``testimages``; else the word."""
-    for length in range(len(word) - 2, 2, -1):
+    for length in range(len(word) - 2, 2, -1) if len(word) <= _LONGEST_WORD else ():
         if word[:length] in _SPLIT_OF and word[length:] in FILLERS:
             return [word[:length], word[length:]]
     return [word]

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from kilat.data.archive_formats import DamagedArchiveError, Member
-from kilat.data.bounds import LONGEST_HEADER, LONGEST_PATH, MOST_HEADERS
+from kilat.data.archive_formats import DamagedArchiveError, Member, beginning_of_path
+from kilat.data.bounds import LONGEST_HEADER, MOST_HEADERS
 from kilat.data.image_file import LIMIT, MAX_BYTES, SIGNATURE_BYTES
 from kilat.data.unpacking import UnpackedFile, decompressor_of
 from kilat.locale import _
@@ -208,4 +208,4 @@ def _name(block: bytes) -> str:
 
 def _text(field: bytes) -> str:
     """Return a name, of an endless one the beginning; bytes that are not UTF-8 as Python does in names of files."""
-    return field.partition(b"\0")[0][: 4 * LONGEST_PATH + 4].decode("utf-8", "surrogateescape")
+    return beginning_of_path(field).decode("utf-8", "surrogateescape")

@@ -15,8 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from kilat.data.archive_formats import READ_ERRORS, DamagedArchiveError, Member
-from kilat.data.bounds import FREE_MEMBER, LONGEST_PATH, MOST_MEMBERS, MOST_TIMES
+from kilat.data.archive_formats import READ_ERRORS, DamagedArchiveError, Member, beginning_of_path
+from kilat.data.bounds import FREE_MEMBER, MOST_MEMBERS, MOST_TIMES
 from kilat.data.image_file import LIMIT, MAX_BYTES, SIGNATURE_BYTES
 from kilat.locale import _
 from kilat.locale.refusals import Refusal
@@ -198,7 +198,7 @@ def _with_large_numbers(numbers: tuple[int, int, int], extra: bytes) -> tuple[in
 
 def _text(name: bytes, flags: int) -> str:
     """Return a name, of an endless one the beginning: UTF-8 where it can be, for many programs do not set its flag."""
-    name = name.partition(b"\0")[0][: 4 * LONGEST_PATH + 4]
+    name = beginning_of_path(name)
     try:
         return name.decode("utf-8")
     except UnicodeDecodeError:

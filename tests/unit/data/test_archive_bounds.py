@@ -217,15 +217,15 @@ class TestUnpacking:
         unpacked.seek(10**6)
         assert unpacked.read(1) == b""
 
-    def test_progress_is_told(self):
+    def test_progress_is_reported(self):
         file = io.BytesIO(gzip.compress(os.urandom(3 << 20), 1))
-        told = []
+        reported = []
         unpacked = UnpackedFile(
-            file, decompressor_of(file.getvalue()[:6]), "x", lambda done, total, note="": told.append((done, total))
+            file, decompressor_of(file.getvalue()[:6]), "x", lambda done, total, note="": reported.append((done, total))
         )
         unpacked.seek(3 << 20)
-        assert len(told) == 3
-        assert told[-1][0] <= told[-1][1] == len(file.getvalue())
+        assert len(reported) == 3
+        assert reported[-1][0] <= reported[-1][1] == len(file.getvalue())
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])

@@ -35,6 +35,9 @@ _NO_NAME = Refusal("no_class_in_name")
 _SHARED = 0.5
 """The share of the folders in a class that stand in other classes too, on average, from which on they are the same."""
 
+_LONGEST_NAME = 255
+"""Characters of a file's name on a disk; finding the number in a longer one takes time that grows with its square."""
+
 _NUMBERED = re.compile(r"(.+?)[\s._-]+\(?\d+\)?|(.*[^\W\d_])\(?\d+\)?|\d+[\s._-]+([^\W\d_].*)")
 """The name of a picture with a number: ``cat.12``, ``cat (12)``, ``cat12``, or ``12_cat``."""
 
@@ -192,7 +195,7 @@ class Layout:
 def class_in_name(name: str) -> str:
     """Return the class in a picture's name, beside a number: ``cat`` of ``cat.12.jpg``, ``12_cat.jpg``; or nothing."""
     stem = name.rpartition(".")[0] or name
-    found = _NUMBERED.fullmatch(stem)
+    found = _NUMBERED.fullmatch(stem) if len(stem) <= _LONGEST_NAME else None
     return normalize_label(next(filter(None, found.groups())).strip(" ._-")) if found else ""
 
 

@@ -8,6 +8,7 @@ another computer. What fits several files is refused, never guessed.
 import os
 import posixpath
 import re
+import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -168,10 +169,13 @@ class PathMatcher:
 
     def _literal(self, value: str) -> Match:
         plain = plain_path(value)
-        forms = {unquote(plain): "spelling", plain: "spelling", value.strip(): "literal", value: "literal"}
+        if plain == value and "%" not in value:  # as nearly all values are
+            forms = {value: "literal"}
+        else:
+            forms = {unquote(plain): "spelling", plain: "spelling", value.strip(): "literal", value: "literal"}
         for written, how in reversed(forms.items()):
             path = os.path.normpath(os.path.join(self.base, written))
-            if written.strip() and os.path.exists(path) and not os.path.isdir(path):
+            if written.strip() and _is_there(path):
                 return Match((path,), how)
         return NOTHING
 
@@ -184,14 +188,13 @@ class PathMatcher:
         """
         if not parts:
             return NOTHING
-        folders = [fold_path(part) for part in parts[:-1]]
         for how, rows in self.files.named(fold_path(parts[-1])):
-            fits = {row: _shared_end(folders, self.files.parts[row]) for row in rows}
-            most = max(fits.values(), default=0)
-            dropped = parts[: len(folders) - most]
-            if not fits or len(dropped) > droppable:
+            if not rows:
                 continue
-            best = [row for row in rows if fits[row] == most]
+            best, most = self.files.sharing_most(rows, [fold_path(part) for part in parts[:-1]])
+            dropped = parts[: len(parts) - 1 - most]
+            if len(dropped) > droppable:
+                continue
             best = [row for row in best if self._fits_split(dropped, self.files.parts[row][: -most or None])]
             if not best:
                 continue
@@ -209,8 +212,10 @@ class PathMatcher:
     def _fits_split(self, dropped: Sequence[str], inside: Sequence[str]) -> bool:
         """Return whether the folders around a match name no other split than those left out, or the table itself."""
         wanted = {_split_in(part) for part in dropped} - {None} or {self._split} - {None}
+        if not wanted:
+            return True
         taken = {_split_in(part) for part in inside} - {None}
-        return not wanted or not taken or bool(wanted & taken)
+        return not taken or bool(wanted & taken)
 
     def settle(self, matched: Matched, values: Sequence[str], others: Sequence[Sequence[str]]) -> Matched:
         """Return the same where, of several files, the right one follows from the rest of the table.
@@ -226,12 +231,14 @@ class PathMatcher:
         if unclear:  # many columns name no folder at all
             names = _words({part for parts in self.files.parts for part in parts})
             others = [cells for cells in others if _words({cell.strip() for cell in cells}) & names]
+        by_word: dict[int, dict[str, list[str]]] = {}  # of the same files, which many rows may mean
         for row in unclear if others else ():
             match = matches[row]
+            if id(match.files) not in by_word:
+                by_word[id(match.files)] = _by_word(match.files, matched.root)
             words = _words(cells[row].strip() for cells in others)
-            folders = [os.path.dirname(os.path.relpath(file, matched.root)).split(os.sep) for file in match.files]
-            agree = [len(words & _words(parts)) for parts in folders]
-            best = [file for file, count in zip(match.files, agree, strict=True) if count == max(agree) > 0]
+            agree = Counter(file for word in words for file in by_word[id(match.files)].get(word, ()))
+            best = [file for file, count in agree.items() if count == max(agree.values())]
             if len(best) == 1:
                 inside = os.path.relpath(match.outer(best[0]), matched.root).replace(os.sep, "/")
                 matches[row] = replace(match, files=(best[0],), inside="" if inside == "." else inside)
@@ -274,7 +281,7 @@ def _without_collisions(matches: list[Match], values: Sequence[str]) -> list[Mat
 def plain_path(value: str) -> str:
     """Return a path with slashes, without quotes, and without what makes it a URL."""
     text = value.strip().strip("\"'")
-    if _ADDRESS.match(text):
+    if "://" in text and _ADDRESS.match(text):
         url = urlsplit(text)
         text = unquote(url.path if url.scheme == "file" else f"/{url.netloc}{url.path}")
     elif "local-files/?d=" in text:  # how Label Studio names a file of its own machine
@@ -308,14 +315,21 @@ def _shared_folders(paths: Iterable[list[str]]) -> dict[str, int]:
     return {origin: len(folders) for origin, folders in shared.items()}
 
 
-def _shared_end(folders: Sequence[str], others: Sequence[str]) -> int:
-    """Return how many components two paths share at their end."""
-    count = 0
-    for one, other in zip(reversed(folders), reversed(others), strict=False):
-        if one != other:
-            break
-        count += 1
-    return count
+def _by_word(files: Sequence[str], root: str) -> dict[str, list[str]]:
+    """Return the files by the names of the folders around them, but for names that stand around all of them."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        for word in _words(os.path.dirname(os.path.relpath(file, root)).split(os.sep)):
+            found[word].append(file)
+    return {word: inside for word, inside in found.items() if len(inside) < len(files)}
+
+
+def _is_there(path: str) -> bool:
+    """Return whether a path is one of a file, or of anything that is no folder."""
+    try:
+        return not stat.S_ISDIR(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _words(names: Iterable[str]) -> set[str]:

@@ -13,11 +13,16 @@ from kilat.data.image_file import PICTURE_SUFFIXES, kind_of_file
 _MAX_COMPARED = 2_000
 """Files among which the nearest to a missing one is sought."""
 
+_FEW = 8
+"""Pictures of one name that are compared one by one; of more, those in a folder of each name are kept."""
+
 _LONGEST_COMPARED = 200
 """Characters of its name that are compared, the last ones."""
 
 _REPLACED = PICTURE_SUFFIXES | {"dcm", "dicom", "npy", "xml", "json", "txt"}
 """Endings for which a table may name a picture with another one: that of its original, or of its annotation."""
+
+_NUMBER = re.compile(r"(\d{1,18})(?:\.0+)?")
 
 _UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
 """What Label Studio writes before the name of a file that was uploaded."""
@@ -33,6 +38,7 @@ class PictureFiles:
 
     def __init__(self, root: str, most: int | None = None) -> None:
         self.root, self._most = root, most
+        self._inner: dict[int, dict[str, list[int]]] = {}  # of pictures of one name, those in a folder of each name
 
     @cached_property
     def paths(self) -> list[str]:
@@ -92,10 +98,38 @@ class PictureFiles:
         yield "ending", self.by_stem.get(name, [])
         if (stem := _stem(name, _REPLACED)) != name:
             yield "ending", self.by_stem.get(stem, [])
-        if number := re.fullmatch(r"(\d{1,18})(?:\.0+)?", name):
+        if number := _NUMBER.fullmatch(name):
             yield "number", self.by_number.get(str(int(number[1])), [])
         if _UPLOAD_PREFIX.match(name):
             yield "name", self.by_name.get(_UPLOAD_PREFIX.sub("", name, count=1), [])
+
+    def sharing_most(self, rows: list[int], folders: list[str]) -> tuple[list[int], int]:
+        """Return the pictures that share the most folders with a path, counted from its end, and how many they share.
+
+        Args:
+            rows: the pictures of a name, a list that ``named`` gave.
+            folders: of the path, folded.
+        """
+        most = 0
+        for folder in reversed(folders):
+            if len(rows) <= _FEW:
+                inner = [row for row in rows if self._folder(row, most) == folder]
+            else:
+                if id(rows) not in self._inner:
+                    groups: dict[str, list[int]] = defaultdict(list)
+                    for row in rows:
+                        groups[self._folder(row, most)].append(row)
+                    self._inner[id(rows)] = groups
+                inner = self._inner[id(rows)].get(folder, [])
+            if not inner:
+                break
+            rows, most = inner, most + 1
+        return rows, most
+
+    def _folder(self, row: int, number: int) -> str:
+        """Return the name of a folder above a picture, counted from the innermost; nothing above the root."""
+        parts = self.parts[row]
+        return parts[-1 - number] if number < len(parts) else ""
 
     def nearest(self, name: str) -> str:
         """Return the path of the picture whose path is most like this one; nothing where there is none."""

@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from kilat.data.bounds import LONGEST_LINE, TABLE_BYTES
+from kilat.data.bounds import LONGEST_LINE, MOST_LINES, TABLE_BYTES
 from kilat.errors import SourceError
 from kilat.locale import _
 from kilat.locale.system_errors import system_reason
@@ -47,6 +47,11 @@ class TextFile:
             ):
                 while line := text.readline(LONGEST_LINE + 1):
                     number += 1
+                    if number > MOST_LINES:
+                        raise SourceError(
+                            _("{file} has more than {count:,} lines.").format(file=self.file, count=MOST_LINES),
+                            hint=_("Split it into several tables."),
+                        )
                     if len(line) > LONGEST_LINE:
                         raise SourceError(
                             _("Line {line} of {file} has more than {count:,} characters.").format(
