@@ -190,7 +190,7 @@ class EmbeddedPictures:
         if self._failure is None:
             try:
                 column = next(self._column)
-                value = (column.field(0) if self._in_struct else column)[0].as_py()
+                value: bytes | None = (column.field(0) if self._in_struct else column)[0].as_py()
             except Exception as error:  # noqa: BLE001 - as above
                 self._failure = _damaged(error)
             else:

@@ -161,11 +161,11 @@ def _without_title(rows: list[list[str]]) -> list[list[str]]:
 def _names_and_labels(lines: Iterable[str]) -> list[list[str]]:
     """Return lines of a picture's name and a label, where blanks may stand in both; nothing where they are not such."""
     pairs = []
-    for line in map(str.strip, lines):
-        if len(line) > _LONGEST_PAIR or (line and not (found := _NAME_AND_LABEL.fullmatch(line))):
+    for line in filter(None, map(str.strip, lines)):
+        found = _NAME_AND_LABEL.fullmatch(line) if len(line) <= _LONGEST_PAIR else None
+        if found is None:
             return []
-        if line:
-            pairs.append([found[1], found[2]])
+        pairs.append([found[1], found[2]])
     return pairs
 
 
