@@ -29,7 +29,7 @@ from kilat.data.picture_header import LARGE_PIXELS, STRIP_PIXELS, UNKNOWN, Heade
 from kilat.data.rescaled_ppm import open_rescaled
 from kilat.errors import PictureError
 from kilat.runtime.array_types import Pixels
-from kilat.runtime.byte_budget import LeftToParent, decoded_bytes
+from kilat.runtime.byte_budget import SMALL, LeftToParent, decoded_bytes
 from kilat.runtime.memory import MOST_FOR_DECODING, readable_bytes
 from kilat.runtime.shared_block import SharedBlock
 
@@ -100,12 +100,15 @@ def decode(picture: bytes | Pixels, *, shrink_to: int | None = None) -> tuple[Im
         PictureError: it cannot be decoded.
         LeftToParent: this is a worker process, and the picture is one for the process that started it.
     """
-    with picture_errors(), decoded_bytes.hold():
+    with picture_errors():
         header = _header(picture)
-        if isinstance(picture, bytes) and not (header.is_believable and _is_small(header, shrink_to)):
-            return _decode_guarded(picture, header, shrink_to)
-        _take(header, shrink_to)
-        return decode_here(picture, header.pixels, shrink_to)
+        if header.is_believable and header.most_bytes <= SMALL:
+            return decode_here(picture, header.pixels, shrink_to)
+        with decoded_bytes.hold():
+            if isinstance(picture, bytes) and not (header.is_believable and _is_small(header, shrink_to)):
+                return _decode_guarded(picture, header, shrink_to)
+            _take(header, shrink_to)
+            return decode_here(picture, header.pixels, shrink_to)
 
 
 def decode_guarded(picture: bytes | Pixels, *, shrink_to: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
@@ -155,6 +158,14 @@ def decode_here(
             return upright, (width, height)
         is_quarter = turn not in {_UPRIGHT[2], _UPRIGHT[3], _UPRIGHT[4]}
         return upright.transpose(turn), (height, width) if is_quarter else (width, height)
+
+
+def header_of(picture: bytes, image: Image.Image) -> Image.Image:
+    """Return a picture as it was opened: once more, where decoding made a new one of it."""
+    if image.format == "JPEG":
+        return image
+    with without_warnings():
+        return Image.open(io.BytesIO(picture), formats=FORMATS)
 
 
 def _header(picture: bytes | Pixels) -> Header:

@@ -1,6 +1,5 @@
 """What the file of a picture says besides its pixels: format, colour model, JPEG tables, EXIF."""
 
-import contextlib
 import zlib
 from functools import lru_cache
 
@@ -36,21 +35,20 @@ _LUMINANCE = np.array(
 )  # fmt: skip
 
 
-def file_stats(header: Image.Image | None) -> np.void:
-    """Return a record of ``FILE_STATS``; what is damaged leaves its fields at their defaults, nothing is raised.
-
-    Args:
-        header: the picture as Pillow opened it, decoded or not; None where nothing is known of a file.
-    """
+def new_file_stats() -> np.void:
+    """Return a record that says nothing."""
     record: np.void = np.zeros(1, FILE_STATS)[0]
     record["orientation"], record["subsampling"] = 1, -2
-    if header is not None:
-        with contextlib.suppress(Exception):  # it was decoded, so what a damaged header hides is no reason to stop
-            _take_header(record, header)
     return record
 
 
-def _take_header(record: np.void, header: Image.Image) -> None:
+def fill_file_stats(record: np.void, header: Image.Image) -> None:
+    """Fill the fields of ``FILE_STATS`` of a record; damaged EXIF and the like may raise anything.
+
+    Args:
+        record: that has these fields, and perhaps others.
+        header: the picture as Pillow opened it, decoded or not.
+    """
     record["format"] = ("JPEG" if header.format == "MPO" else header.format or "").encode()
     record["mode"] = header.mode.encode()
     if isinstance(header, JpegImagePlugin.JpegImageFile):

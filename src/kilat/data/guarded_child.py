@@ -1,7 +1,6 @@
 """What runs in a guarded process (``kilat.data.guarded_process``): read a picture, decode it within limits, answer."""
 
 import contextlib
-import io
 import json
 import os
 import signal
@@ -12,8 +11,8 @@ from typing import BinaryIO
 
 from PIL import AvifImagePlugin, Image
 
-from kilat.data.decode import FORMATS, decode_here, picture_errors, without_warnings
-from kilat.data.file_stats import file_stats
+from kilat.data.decode import decode_here, header_of, picture_errors, without_warnings
+from kilat.data.file_stats import fill_file_stats, new_file_stats
 from kilat.data.guarded_process import ANSWER, REQUEST
 from kilat.data.picture_header import STRIP_PIXELS
 from kilat.errors import PictureError
@@ -86,10 +85,7 @@ def _lower(kind: int, value: int) -> None:
 
 
 def _file_stats(content: bytes, image: Image.Image) -> str:
-    if image.format == "JPEG":
-        return file_stats(image).tobytes().hex()
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as header:
-            return file_stats(header).tobytes().hex()
-    except Exception:  # noqa: BLE001 - it was decoded all the same
-        return file_stats(None).tobytes().hex()
+    record = new_file_stats()
+    with contextlib.suppress(Exception):  # it was decoded all the same
+        fill_file_stats(record, header_of(content, image))
+    return record.tobytes().hex()

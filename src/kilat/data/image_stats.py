@@ -1,6 +1,6 @@
 """Image stats: what is measured of every picture while it is decoded, for the checks of the data."""
 
-import io
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kilat.data.catalog import Picture
-from kilat.data.decode import FORMATS, without_warnings
-from kilat.data.file_stats import FILE_STATS, FILE_STATS_KEY, file_stats
+from kilat.data.decode import header_of
+from kilat.data.file_stats import FILE_STATS, FILE_STATS_KEY, fill_file_stats
 from kilat.data.picture_formats import count_frames
 
 VERSION = 3
@@ -102,9 +102,7 @@ def image_stats(pictures: Sequence[Picture], images: Sequence[Image.Image], full
     for record, picture, image in zip(records, pictures, images, strict=True):
         if isinstance(picture, bytes):
             record["bytes"], record["frames"] = len(picture), count_frames(picture)
-            of_file = _of_file(picture, image)
-            for name in FILE_STATS.names or ():
-                record[name] = of_file[name]
+            _measure_file(record, picture, image)
         else:
             record["mode"] = b"L" if picture.ndim == 2 else b"RGBA" if picture.shape[2] == 4 else b"RGB"
     greys = [image.convert("L") for image in images]
@@ -116,18 +114,14 @@ def image_stats(pictures: Sequence[Picture], images: Sequence[Image.Image], full
     return records
 
 
-def _of_file(picture: bytes, image: Image.Image) -> np.void:
-    """Return what the header of a file says; it is opened once more where decoding made a new picture of it."""
+def _measure_file(record: np.void, picture: bytes, image: Image.Image) -> None:
     if known := image.info.get(FILE_STATS_KEY):
-        record: np.void = np.frombuffer(known, FILE_STATS)[0]
-        return record
-    if image.format == "JPEG":
-        return file_stats(image)
-    try:
-        with without_warnings(), Image.open(io.BytesIO(picture), formats=FORMATS) as header:
-            return file_stats(header)
-    except Exception:  # noqa: BLE001 - it was decoded all the same
-        return file_stats(None)
+        (stats,) = np.frombuffer(known, FILE_STATS)
+        for name in FILE_STATS.names or ():
+            record[name] = stats[name]
+        return
+    with contextlib.suppress(Exception):  # it was decoded, so what a damaged header hides is no reason to stop
+        fill_file_stats(record, header_of(picture, image))
 
 
 def _measure_tones(records: NDArray[np.void], greys: Sequence[Image.Image], luminance: NDArray[np.uint8]) -> None:
@@ -215,12 +209,17 @@ def _measure_border(records: NDArray[np.void], greys: NDArray[np.uint8], scale: 
 
 def _line_moments(lines: NDArray[np.uint8]) -> tuple[Doubles, Doubles, Doubles]:
     """Return sum, mean and variance of every line, ``[n, lines]``."""
-    sums, squares = np.zeros(lines.shape[:2]), np.zeros(lines.shape[:2])
-    for start in range(0, lines.shape[2], _LONG_LINE):  # a part of a very long one at a time: floats take much memory
-        tones = lines[:, :, start : start + _LONG_LINE].astype(np.float64)
-        sums += np.einsum("nij->ni", tones)
-        squares += np.einsum("nij,nij->ni", tones, tones)
+    if lines.shape[2] > _LONG_LINE:  # a part of it at a time: floats take eight times the memory
+        parts = [_line_sums(lines[:, :, at : at + _LONG_LINE]) for at in range(0, lines.shape[2], _LONG_LINE)]
+        sums, squares = np.sum(parts, axis=0)
+    else:
+        sums, squares = _line_sums(lines)
     return sums, *_moments(sums, squares, lines.shape[2])
+
+
+def _line_sums(lines: NDArray[np.uint8]) -> tuple[Doubles, Doubles]:
+    tones = lines.astype(np.float64)
+    return np.einsum("nij->ni", tones), np.einsum("nij,nij->ni", tones, tones)
 
 
 def _uniform_lines(means: Doubles, variances: Doubles) -> NDArray[np.int64]:

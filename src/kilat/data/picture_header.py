@@ -74,6 +74,11 @@ class Header(NamedTuple):
         """How many pixels it has."""
         return self.width * self.height
 
+    @property
+    def most_bytes(self) -> int:
+        """How many bytes all of it takes, if it is not so large that it is converted in strips."""
+        return self.beside + self.pixels * (self.pixel + self.strip + 4)
+
     def decoded_size(self, shrink_to: int | None) -> tuple[int, int]:
         """Return the width and height at which the decoder gives it, by the rule of Pillow's ``draft``."""
         if not (self.shrinks and shrink_to):
