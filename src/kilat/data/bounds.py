@@ -55,7 +55,7 @@ DEEPEST_JSON = 32
 SET_BYTES = 256 * MIB
 """Bytes of a file of a named data set, unpacked; the largest has 47 MB."""
 
-FOOTER_BYTES = 32 * MIB
+FOOTER_BYTES = 16 * MIB
 """Bytes of the footer of a Parquet file, which says what stands where."""
 
 PAGE_BYTES = 512 * MIB

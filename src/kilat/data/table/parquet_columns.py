@@ -4,18 +4,17 @@ Whoever reads Parquet allocates what pages say to hold, and a page that says one
 a page holds is known before it is read, and few rows are read at a time.
 """
 
-import io
 import weakref
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import accumulate
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from kilat.data.bounds import FOOTER_BYTES, LONGEST_CELL, MIB, PAGE_BYTES, TABLE_BYTES
+from kilat.data.bounds import LONGEST_CELL, MIB, PAGE_BYTES, TABLE_BYTES
 from kilat.data.image_file import SIGNATURE_BYTES, has_image_signature
-from kilat.data.table.parquet_pages import largest_page
+from kilat.data.table.parquet_pages import Chunk, largest_page, read_footer
 from kilat.data.table.text_columns import require_bounds
 from kilat.errors import PictureError
 from kilat.locale import _
@@ -34,9 +33,6 @@ _SHARED = 10_000
 
 _ROWS_TRIED = 32
 """First rows in which a picture is looked for."""
-
-_TAIL = 8
-"""Bytes at the end of a file that say how long its footer is."""
 
 _MOST_VALUES = 10_000_000
 """Values of a column with several a row, such as of embeddings; columns of more are not read."""
@@ -63,21 +59,22 @@ class ParquetColumns:
 
         self._file = open_regular_file(file)
         weakref.finalize(self, self._file.close)
-        _require_short_footer(self._file)
+        groups = read_footer(self._file)
         self._path = file
         with pq.ParquetFile(file) as parquet:
             self._metadata, self.schema = parquet.metadata, parquet.schema_arrow
         self.rows = self._metadata.num_rows
-        groups = [self._metadata.row_group(group).num_rows for group in range(self._metadata.num_row_groups)]
-        if min(groups, default=0) < 0 or sum(groups) != self.rows:
+        if min((rows for rows, _chunks in groups), default=0) < 0 or sum(rows for rows, _chunks in groups) != self.rows:
             raise ValueError(_("its number of rows is not that of its parts"))
         require_bounds(file, self.rows, len(self.schema))
-        self.ends = list(accumulate(groups))
+        self.ends = list(accumulate(rows for rows, _chunks in groups))
         self._characters = TABLE_BYTES  # that may still become text
-        self._leaves: dict[str, list[int]] = defaultdict(list)
-        for number in range(self._metadata.num_columns):
-            for name in accumulate(self._metadata.schema.column(number).path.split("."), lambda a, b: f"{a}.{b}"):
-                self._leaves[name].append(number)
+        self._chunks: list[dict[str, list[Chunk]]] = []  # by group, those of a column and of what is inside of it
+        for _rows, chunks in groups:
+            self._chunks.append(defaultdict(list))
+            for chunk in chunks:
+                for name in accumulate(chunk.path.split("."), "{}.{}".format):
+                    self._chunks[-1][name].append(chunk)
 
     def texts(self, name: str, text: Callable[[Any], str]) -> list[str] | None:
         """Return a column as text; None where there are more values or characters in it than names and labels have.
@@ -121,17 +118,11 @@ class ParquetColumns:
 
     def largest_page(self, name: str, group: int) -> int:
         """Return the bytes that the largest page of a column takes in memory, in a group of rows."""
-        return max((self._largest_page(group, number) for number in self._leaves[name]), default=0)
-
-    def _largest_page(self, group: int, number: int) -> int:
-        chunk = self._metadata.row_group(group).column(number)
-        starts = (chunk.dictionary_page_offset, chunk.data_page_offset)
-        return largest_page(self._file, min(start for start in starts if start), chunk.total_compressed_size)
+        return max((largest_page(self._file, chunk) for chunk in self._chunks[group].get(name, ())), default=0)
 
     def _count(self, name: str) -> int:
         """Return how many values a column has, those in lists one by one."""
-        groups = [self._metadata.row_group(group) for group in range(len(self.ends))]
-        return sum(group.column(number).num_values for group in groups for number in self._leaves[name])
+        return sum(chunk.values for chunks in self._chunks for chunk in chunks.get(name, ()))
 
 
 class EmbeddedPictures:
@@ -202,12 +193,3 @@ def _damaged(error: Exception) -> PictureError:
     if isinstance(error, MemoryError):
         return PictureError("out_of_memory")
     return PictureError("damaged_in_table", shortened(str(error) or type(error).__name__))
-
-
-def _require_short_footer(file: IO[bytes]) -> None:
-    """Raise where the footer of a file says to be longer than those of tables: it is read and unpacked as a whole."""
-    end = file.seek(0, io.SEEK_END)
-    file.seek(max(0, end - _TAIL))
-    length = int.from_bytes(file.read(_TAIL)[:4], "little")
-    if FOOTER_BYTES < length < end:
-        raise ValueError(_("its footer has {size:,} bytes").format(size=length))
