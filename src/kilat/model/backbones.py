@@ -30,7 +30,7 @@ from kilat.runtime.files import cache_home, write_file
 from kilat.runtime.json_document import read_json
 from kilat.runtime.kept_files import BACKBONES, mark_used, shrink
 from kilat.runtime.onnx_session import make_session
-from kilat.runtime.regular_file import read_regular_file
+from kilat.runtime.regular_file import open_regular_file, read_regular_file
 
 if TYPE_CHECKING:
     from kilat.model.feature_extractor import FeatureExtractor
@@ -109,7 +109,7 @@ def _cache_key(name: str, weights: Path | None, size: int | None) -> str:
 
 def _file_digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular_file(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise BackboneError(

@@ -4,17 +4,24 @@ A few kilobytes can describe arrays of gigabytes, and layers with more weights t
 has to be in the file, within a factor.
 """
 
+import contextlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kilat.data.archive_formats import Member
+from kilat.data.archive_formats import READ_ERRORS, Member
 from kilat.data.zip_archive import ZipArchive
 from kilat.locale import _
 
 MAX_BYTES = 4 << 30
 """A larger file is refused; the finished model has to fit into 2 GiB."""
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+"""What such a file begins with."""
+
+WEIGHTS = "model.weights.h5"
+"""The member of a ``.keras`` file with the weights."""
 
 _MOST_MEMBERS = 1_000
 _MOST_OBJECTS = 100_000
@@ -35,13 +42,13 @@ def require_bounded_zip(path: Path) -> None:
 
     Raises:
         TooMuchError: it has more members, or more in them, than a model.
-        ValueError, OSError: it is no archive.
+        ValueError: it is no archive, or it is damaged.
     """
-    archive = ZipArchive(path)
     try:
-        members = [one for one in archive.members() if isinstance(one, Member)]
-    finally:
-        archive.close()
+        with contextlib.closing(ZipArchive(path)) as archive:
+            members = [one for one in archive.members() if isinstance(one, Member)]
+    except READ_ERRORS as error:
+        raise ValueError from error
     if len(members) > _MOST_MEMBERS:
         raise TooMuchError(_("it has {count:,} members").format(count=len(members)))
     _require(sum(one.size for one in members), path.stat().st_size)
@@ -57,7 +64,7 @@ def require_bounded_hdf5(file: Any, size: int) -> int:
     Raises:
         TooMuchError: its arrays take many times the bytes that it has, it leads to other files, or in circles.
     """
-    total, visited, waiting = 0, set(), [file]
+    total, visited, waiting = _bytes_of_attributes(file), set(), [file]
     while waiting:
         for one in _inside(waiting.pop()):
             if (place := _place(one)) in visited:
@@ -65,14 +72,23 @@ def require_bounded_hdf5(file: Any, size: int) -> int:
             visited.add(place)
             if len(visited) > _MOST_OBJECTS:
                 raise TooMuchError(_("it has more than {count:,} groups and arrays").format(count=_MOST_OBJECTS))
+            total += _bytes_of_attributes(one)
             if hasattr(one, "keys"):
                 waiting.append(one)
-                continue
-            if one.external or one.is_virtual:
-                raise TooMuchError(_("its weights are in another file"))
-            total += one.size * one.dtype.itemsize
+            else:
+                if one.external or one.is_virtual:
+                    raise TooMuchError(_("its weights are in another file"))
+                total += _bytes(one.shape, one.dtype)
             _require(total, size)
     return total
+
+
+def _bytes_of_attributes(one: Any) -> int:
+    return sum(_bytes(found.shape, found.dtype) for found in map(one.attrs.get_id, one.attrs))
+
+
+def _bytes(shape: tuple[int, ...] | None, dtype: Any) -> int:
+    return math.prod(map(int, shape or ())) * int(dtype.itemsize)
 
 
 def _inside(group: Any) -> Iterator[Any]:
@@ -144,7 +160,7 @@ def require_bounded_model(model: Any, stored: int) -> None:
 def _operations(model: Any) -> Iterator[Any]:
     """Yield every layer and operation of a model, those of models inside as well."""
     inner = getattr(model, "_functional", None) or model
-    for one in getattr(inner, "operations", None) or getattr(inner, "layers", ()):
+    for one in getattr(inner, "operations", ()) or getattr(inner, "layers", ()):
         yield one
         if one is not inner and (hasattr(one, "operations") or hasattr(one, "layers")):
             yield from _operations(one)

@@ -23,13 +23,15 @@ from kilat.errors import MissingExtra, ModelFileError, RunError
 from kilat.locale import _
 from kilat.locale.system_errors import system_reason
 from kilat.model.keras_bounds import (
+    HDF5_MAGIC,
     MAX_BYTES,
+    WEIGHTS,
     TooMuchError,
     require_bounded_config,
-    require_bounded_hdf5,
     require_bounded_model,
     require_bounded_zip,
 )
+from kilat.model.keras_guard import stored_bytes
 from kilat.runtime.files import require_possible
 from kilat.runtime.json_document import parse_json
 from kilat.runtime.regular_file import NotRegularFileError, TooLargeFileError, open_regular_file
@@ -46,9 +48,7 @@ _PACKAGES = ("", "keras", "tf_keras", "builtins")
 _DAMAGE = (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What a file that is something else, or cut off, makes the readers of zip, HDF5 and JSON raise."""
 
-_WEIGHTS = "model.weights.h5"
 _LONGEST_VERSION = 40
-_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _load_keras2(description: _Description) -> Any:
                 load_h5(parts, file["model_weights"])
         else:
             with zipfile.ZipFile(description.path) as archive:
-                content = io.BytesIO(archive.read(_WEIGHTS))
+                content = io.BytesIO(archive.read(WEIGHTS))
             with h5py.File(content, "r") as file:
                 load_keras(parts, file)
     except CannotRebuildError as error:
@@ -240,7 +240,7 @@ def _describe(path: Path) -> _Description:
     _refuse_other_formats(path)
     try:
         with open_regular_file(path, MAX_BYTES) as file:
-            is_hdf5 = file.read(8) == _HDF5_MAGIC
+            is_hdf5 = file.read(len(HDF5_MAGIC)) == HDF5_MAGIC
         return _describe_hdf5(path) if is_hdf5 else _describe_zip(path)
     except (NotRegularFileError, TooLargeFileError) as error:
         raise ModelFileError(
@@ -257,12 +257,11 @@ def _describe(path: Path) -> _Description:
 
 
 def _describe_zip(path: Path) -> _Description:
-    import h5py
-
     require_bounded_zip(path)
+    stored = stored_bytes(path)
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-        inside = [name for name in names if name.endswith((".h5", ".keras")) and name != _WEIGHTS]
+        inside = [name for name in names if name.endswith((".h5", ".keras")) and name != WEIGHTS]
         if "config.json" not in names and inside:
             raise ModelFileError(
                 _("{path} is an archive that contains {name}.").format(path=path, name=inside[0]),
@@ -270,11 +269,6 @@ def _describe_zip(path: Path) -> _Description:
             )
         config = parse_json(_read_member(archive, "config.json"))
         said = parse_json(_read_member(archive, "metadata.json")) if "metadata.json" in names else {}
-        stored = 0
-        if _WEIGHTS in names:
-            content = archive.read(_WEIGHTS)
-            with h5py.File(io.BytesIO(content), "r") as file:
-                stored = require_bounded_hdf5(file, len(content))
     version = said.get("keras_version", "") if isinstance(said, dict) else ""
     return _Description(path, ".keras", str(version)[:_LONGEST_VERSION], config, stored)
 
@@ -288,6 +282,7 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
 def _describe_hdf5(path: Path) -> _Description:
     import h5py
 
+    stored = stored_bytes(path)
     with h5py.File(path, "r") as file:
         if "model_config" not in file.attrs:
             raise ModelFileError(
@@ -297,7 +292,6 @@ def _describe_hdf5(path: Path) -> _Description:
                     "model.save('model.keras')."
                 ).format(path=path),
             )
-        stored = require_bounded_hdf5(file, path.stat().st_size)
         config, version = (_text(file.attrs.get(name, "")) for name in ("model_config", "keras_version"))
     if len(config) > MAX_CONFIG_BYTES:
         raise ValueError

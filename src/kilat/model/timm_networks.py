@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import huggingface_hub
-import safetensors
 import safetensors.torch
 import timm
 import torch
@@ -22,6 +21,7 @@ from kilat.features.weights import read_lite
 from kilat.locale import _
 from kilat.model import input_size
 from kilat.model.input_size import check_name
+from kilat.model.weights_bounds import require_bounded
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 """Of weights files."""
@@ -155,6 +155,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             hint=_("It reads {suffixes}.").format(suffixes=", ".join(SUFFIXES)),
         )
     try:
+        require_bounded(path)
         if path.suffix.lower() == ".safetensors":
             content: Any = safetensors.torch.load_file(path)
         else:
@@ -168,7 +169,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             ),
             hint=_("Save the network's state_dict alone, best as .safetensors."),
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, safetensors.SafetensorError) as error:
+    except Exception as error:  # a damaged file makes PyTorch raise what its unpickler stumbles over
         raise BackboneError(
             _("{path} cannot be read as weights: {error}").format(path=path, error=_first_line(error))
         ) from error

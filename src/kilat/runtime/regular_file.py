@@ -4,8 +4,8 @@ import errno
 import math
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from kilat.locale import _
 
@@ -21,7 +21,7 @@ class TooLargeFileError(OSError):
     """A file of more bytes than are read of its kind; ``strerror`` has both numbers."""
 
 
-def open_regular_file(path: str | Path, most_bytes: float = math.inf) -> BinaryIO:
+def open_regular_file(path: str | Path, most_bytes: float = math.inf) -> BufferedReader:
     """Open a file for reading, if it is a regular one of no more bytes than a limit, where there is one.
 
     What was opened is looked at once more, so that nothing can come into its place meanwhile. A file that grows may

@@ -176,6 +176,20 @@ def resized(call: Call) -> Outcome:
     return Outcome([first.of_shape(shape)], 64 * between, between * ITEM_SIZES[first.dtype])
 
 
+_GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
+
+
+def recurrent(call: Call) -> Outcome:
+    """Return what a recurrent layer comes to: all its states, and the last of each kind."""
+    (steps, batch, width), (directions, gates, inner) = call.first.shape, call.input(1).shape
+    hidden, rest = divmod(gates, _GATES[call.operator])
+    require(inner == width and not rest and not call.whole("layout", 0) and hidden == call.whole("hidden_size"))
+    states = call.first.of_shape((steps, directions, batch, hidden))
+    last = call.first.of_shape((directions, batch, hidden))
+    work = steps * batch * (call.input(1).numbers + call.input(2).numbers)
+    return Outcome([states, last, *([last] if call.operator == "LSTM" else [])], work)
+
+
 def grid_sampled(call: Call) -> Outcome:
     """Return what picking numbers between the pixels comes to."""
     first, grid = call.first, call.input(1)

@@ -31,6 +31,9 @@ from kilat.bundle.graph.shape_values import FOLLOWED
 OPSET = 18
 """The version of the operators, in every file so far."""
 
+_MISMATCHES = (LookupError, TypeError, ValueError, ArithmeticError)
+"""What Python and NumPy raise where an operator does not fit its inputs."""
+
 _SLOW = 512
 """What a number takes longer in functions that are computed one by one, such as a power or a tangent."""
 
@@ -45,14 +48,17 @@ def outcome(call: Call) -> Outcome:
         found = RULES[call.operator](call)
         follow = FOLLOWED.get(call.operator)
         if (
-            follow is not None
-            and all(one is None or one.values is not None for one in call.given)
-            and all(one.numbers <= MOST_VALUES and one.dtype in DTYPES for one in found.outputs)
+            follow is None
+            or not all(one is None or one.values is not None for one in call.given)
+            or not all(one.numbers <= MOST_VALUES and one.dtype in DTYPES for one in found.outputs)
         ):
-            return found._replace(outputs=_with_values(follow, call, found.outputs))
-    except (LookupError, TypeError, ValueError, ArithmeticError):
+            return found
+    except _MISMATCHES:
         raise MismatchError from None
-    return found
+    try:
+        return found._replace(outputs=_with_values(follow, call, found.outputs))
+    except _MISMATCHES:
+        return found
 
 
 def constant(tensor: Tensor) -> Sized:
@@ -193,6 +199,7 @@ RULES: dict[str, Callable[[Call], Outcome]] = {
     **dict.fromkeys(("MaxPool", "AveragePool", "LpPool"), layer_sizes.pooled),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), layer_sizes.globally_pooled),
     **dict.fromkeys(("MatMul", "MatMulInteger", "QLinearMatMul"), layer_sizes.matmul),
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), layer_sizes.recurrent),
     **dict.fromkeys(("IsInf", "IsNaN"), _typed(lambda _call: BOOL)),
     "Cast": _typed(lambda call: call.whole("to")),
     "CastLike": _typed(lambda call: call.input(1).dtype),

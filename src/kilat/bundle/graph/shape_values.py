@@ -16,7 +16,7 @@ Values = NDArray[Any]
 
 
 def _elementwise(function: Callable[..., Values]) -> Callable[..., Values]:
-    return lambda _node, *values: function(*values)
+    return lambda _node, *values: np.asarray(function(*values))
 
 
 def _divided(_node: Node, left: Values, right: Values) -> Values:
@@ -55,7 +55,8 @@ def _sliced(
         step = 1 if steps is None else int(steps[at])
         far = step < 0 and end < -(1 << 60)  # going backwards, up to the first one
         chosen[at if axes is None else int(axes[at])] = slice(start, None if far else end, step)
-    return values[tuple(chosen)]
+    part: Values = values[tuple(chosen)]
+    return part
 
 
 def _split(node: Node, values: Values, parts: Values | None = None) -> list[Values]:
@@ -87,6 +88,56 @@ def _constant_of_shape(node: Node, shape: Values) -> Values:
     return np.full(shape.tolist(), 0 if value is None else value.values().item())
 
 
+def _only_plain(node: Node, *attributes: str) -> None:
+    """Raise where an operator is asked for what is not followed here; its numbers count as unknown then."""
+    if any(node.attributes.get(name) for name in attributes):
+        raise ValueError
+
+
+def _one_hot(node: Node, indices: Values, depth: Values, off_on: Values) -> Values:
+    axis, count = node.attributes.get("axis", -1), int(depth.item())
+    is_inside = (-count <= indices) & (indices < count)
+    hot = (np.arange(count) == np.mod(indices, count)[..., None]) & is_inside[..., None]
+    return np.moveaxis(np.where(hot, off_on[1], off_on[0]), -1, axis)
+
+
+def _scattered(node: Node, values: Values, indices: Values, updates: Values) -> Values:
+    _only_plain(node, "reduction")
+    changed = values.copy()
+    changed[tuple(np.moveaxis(indices, -1, 0))] = updates
+    return changed
+
+
+def _scattered_elements(node: Node, values: Values, indices: Values, updates: Values) -> Values:
+    _only_plain(node, "reduction")
+    changed = values.copy()
+    np.put_along_axis(changed, indices, updates, node.attributes.get("axis", 0))
+    return changed
+
+
+def _gathered_elements(node: Node, values: Values, indices: Values) -> Values:
+    return np.take_along_axis(values, indices, node.attributes.get("axis", 0))
+
+
+def _gathered_nd(node: Node, values: Values, indices: Values) -> Values:
+    _only_plain(node, "batch_dims")
+    picked: Values = values[tuple(np.moveaxis(indices, -1, 0))]
+    return picked
+
+
+def _summed_up(node: Node, values: Values, axis: Values) -> Values:
+    _only_plain(node, "exclusive", "reverse")
+    return np.cumsum(values, int(axis.item()))
+
+
+def _place_of(function: Callable[..., Any]) -> Callable[..., Values]:
+    def place(node: Node, values: Values) -> Values:
+        _only_plain(node, "select_last_index")
+        return np.asarray(function(values, node.attributes.get("axis", 0)))
+
+    return place
+
+
 def _reduced(function: Callable[..., Any]) -> Callable[..., Values]:
     def reduce(node: Node, values: Values, axes: Values | None = None) -> Values:
         if axes is None or not axes.size:
@@ -99,38 +150,51 @@ def _reduced(function: Callable[..., Any]) -> Callable[..., Values]:
 FOLLOWED: dict[str, Callable[..., Values | list[Values]]] = {
     "Abs": _elementwise(np.abs),
     "Add": _elementwise(np.add),
+    "ArgMax": _place_of(np.argmax),
+    "ArgMin": _place_of(np.argmin),
     "And": _elementwise(np.logical_and),
     "Cast": _cast,
     "Ceil": _elementwise(np.ceil),
     "Clip": _clipped,
     "Concat": _concatenated,
     "ConstantOfShape": _constant_of_shape,
+    "CumSum": _summed_up,
     "Div": _divided,
+    "Exp": _elementwise(np.exp),
     "Equal": _elementwise(np.equal),
     "Expand": _expanded,
     "Flatten": _reshaped,
     "Floor": _elementwise(np.floor),
     "Gather": _gathered,
+    "GatherElements": _gathered_elements,
+    "GatherND": _gathered_nd,
     "Greater": _elementwise(np.greater),
     "GreaterOrEqual": _elementwise(np.greater_equal),
     "Identity": _reshaped,
     "Less": _elementwise(np.less),
     "LessOrEqual": _elementwise(np.less_equal),
+    "Log": _elementwise(np.log),
     "Max": lambda _node, *values: np.asarray(np.maximum.reduce(np.broadcast_arrays(*values))),
     "Min": lambda _node, *values: np.asarray(np.minimum.reduce(np.broadcast_arrays(*values))),
     "Mod": _modulo,
     "Mul": _elementwise(np.multiply),
     "Neg": _elementwise(np.negative),
     "Not": _elementwise(np.logical_not),
+    "OneHot": _one_hot,
     "Or": _elementwise(np.logical_or),
     "Pow": _elementwise(np.power),
     "Range": lambda _node, start, limit, step: np.arange(start.item(), limit.item(), step.item()),
+    "Reciprocal": _elementwise(np.reciprocal),
     "ReduceMax": _reduced(np.max),
+    "ReduceMean": _reduced(np.mean),
     "ReduceMin": _reduced(np.min),
     "ReduceProd": _reduced(np.prod),
     "ReduceSum": _reduced(np.sum),
     "Reshape": _reshaped,
     "Round": _elementwise(np.rint),
+    "ScatterElements": _scattered_elements,
+    "ScatterND": _scattered,
+    "Sign": _elementwise(np.sign),
     "Slice": _sliced,
     "Split": _split,
     "Sqrt": _elementwise(np.sqrt),
@@ -139,6 +203,7 @@ FOLLOWED: dict[str, Callable[..., Values | list[Values]]] = {
     "Tile": lambda _node, values, times: np.tile(values, times.tolist()),
     "Transpose": _transposed,
     "Unsqueeze": _reshaped,
+    "Xor": _elementwise(np.logical_xor),
     "Where": _elementwise(np.where),
 }
 """Functions of operators by their names."""
