@@ -46,9 +46,15 @@ def is_own(columns: Iterable[str]) -> bool:
 
 def to_csv(table: "pd.DataFrame") -> str:
     """Return a table as CSV: a line for every row, without the index."""
-    columns = {str(name): column for name, column in table.items() if column.dtype.kind == "O"}
-    cells = {name: [_written(cell) for cell in column] for name, column in columns.items()}
-    return table.assign(**cells).to_csv(index=False, quoting=_quoting(cells.values()))
+    texts = {
+        str(name): [cell for cell in set(column.tolist()) if isinstance(cell, str)]
+        for name, column in table.items()
+        if column.dtype.kind == "O"
+    }
+    changed = [name for name, cells in texts.items() if any(quoted(cell) != cell for cell in cells)]
+    if changed:
+        table = table.assign(**{name: [_written(cell) for cell in table[name]] for name in changed})
+    return table.to_csv(index=False, quoting=_quoting(texts.values()))
 
 
 def rows_to_csv(rows: Sequence[Sequence[str]]) -> str:
@@ -63,10 +69,10 @@ def _written(cell: Any) -> Any:
     return quoted(cell) if isinstance(cell, str) else cell
 
 
-def _quoting(cells: Iterable[Iterable[Any]]) -> Any:
+def _quoting(cells: Iterable[Iterable[str]]) -> Any:
     """Return what stands in quotes: what needs them; where there is a carriage return, all text.
 
     It needs them too, but Python's writer forgets that before version 3.13.
     """
-    has_return = any(isinstance(cell, str) and "\r" in cell for column in cells for cell in column)
+    has_return = any("\r" in cell for row in cells for cell in row)
     return csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL
