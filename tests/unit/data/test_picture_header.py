@@ -2,7 +2,10 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,7 +44,7 @@ def picture(mode: str = "RGB", width: int = 50, height: int = 30) -> Image.Image
     if mode == "I;16":
         return Image.fromarray(noise[..., 0].astype(np.uint16) * 257)
     if mode in {"F", "I"}:
-        return Image.fromarray(noise[..., 0].astype(np.float32 if mode == "F" else np.int32))
+        return Image.fromarray(noise[..., 0] / np.float32(255) if mode == "F" else noise[..., 0].astype(np.int32))
     return Image.fromarray(noise).convert(mode)
 
 
@@ -275,3 +278,39 @@ class TestDoubt:
     @pytest.mark.parametrize("content", [b"", b"RIFF\0\0\0\0WAVEfmt ", b"Please", b"PK\3\4", b"\0" * 40])
     def test_no_picture(self, content: bytes) -> None:
         assert refusal(content) == Refusal("not_an_image")
+
+
+MEASURE = """
+import io, sys
+import numpy as np
+from PIL import Image
+from kilat.data.decode import decode
+from kilat.data.picture_header import read_header
+from kilat.runtime.peak_memory import PeakMemory
+content = open(sys.argv[1], "rb").read()
+small = io.BytesIO()
+Image.new("RGB", (9, 9)).save(small, sys.argv[2])
+decode(small.getvalue())  # libraries are loaded
+shrink_to = int(sys.argv[3]) or None
+peak = PeakMemory()
+before = int(open("/proc/self/statm").read().split()[1]) * 4096
+image = decode(content, shrink_to=shrink_to)[0]
+print(peak.read() - before, read_header(content).needed_bytes(shrink_to))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak of a part")
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [*(one[:3] for one in ORDINARY if one[0] != "WEBP"), ("WEBP", "RGB", {}), ("PNG", "LA", {}), ("TIFF", "CMYK", {})],
+)
+@pytest.mark.parametrize("shrink_to", [0, 224])
+def test_no_picture_takes_more_memory_than_its_header_says(
+    kind: str, mode: str, options: dict[str, Any], shrink_to: int, tmp_path: Path
+) -> None:
+    file = tmp_path / "picture"
+    file.write_bytes(encoded(picture(mode, 4_000, 3_000), kind, **options))
+    command = [sys.executable, "-c", MEASURE, str(file), kind, str(shrink_to)]
+    taken, said = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert taken <= said + (16 << 20)
