@@ -37,7 +37,10 @@ def open_regular_file(path: str | Path, most_bytes: float = math.inf) -> Buffere
     _require_regular(path, Path(path).stat(), most_bytes)  # first, for opening a device may already set something off
     handle = os.open(path, os.O_RDONLY | _WITHOUT_WAITING)
     try:
-        _require_regular(path, os.fstat(handle), most_bytes)
+        found = os.fstat(handle)
+        _require_regular(path, found, most_bytes)
+        if not found.st_size and hasattr(os, "pread"):  # as on all systems with such files
+            _require_readable(path, handle)
         return os.fdopen(handle, "rb")
     except BaseException:
         os.close(handle)
@@ -72,6 +75,14 @@ def _require_regular(path: str | Path, found: os.stat_result, most_bytes: float)
         raise NotRegularFileError(errno.EINVAL, _("it is a pipe, a socket or a device, not a file"), path)
     if found.st_size > most_bytes:
         raise _too_large(path, found.st_size, most_bytes)
+
+
+def _require_readable(path: str | Path, handle: int) -> None:
+    """Refuse a file of the system that calls itself regular and waits for something to happen, such as /proc/kmsg."""
+    try:
+        os.pread(handle, 1, 0)
+    except OSError as error:
+        raise NotRegularFileError(errno.EINVAL, _("it is a pipe, a socket or a device, not a file"), path) from error
 
 
 def _too_large(path: str | Path, size: int, most_bytes: float) -> TooLargeFileError:

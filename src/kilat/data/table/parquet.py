@@ -16,6 +16,7 @@ from kilat.data.table.text_columns import require_bounds
 from kilat.errors import SourceError
 from kilat.locale import _
 from kilat.locale.excerpt import shortened
+from kilat.locale.system_errors import system_reason
 
 _LONGEST_REASON = 300
 """Characters of what the library says is wrong with a file."""
@@ -95,6 +96,9 @@ def _read_one(file: Path) -> Cells:
         return _read_columns(ParquetColumns(file))
     except SourceError:
         raise
+    except OSError as error:  # pyarrow's own have no number
+        reason = system_reason(error) if error.errno else shortened(str(error), _LONGEST_REASON)
+        raise SourceError(_("{file} cannot be read as Parquet: {error}.").format(file=file, error=reason)) from error
     except Exception as error:
         # The library may raise anything on hostile bytes, and so may what makes values of Python from its own.
         reason = shortened(str(error) or type(error).__name__, _LONGEST_REASON)

@@ -291,7 +291,10 @@ def plain_path(value: str) -> str:
 
 def path_parts(value: str) -> list[str]:
     """Return the components of a path; the first is ``/`` for an absolute one."""
-    text = posixpath.normpath(plain_path(value) or ".")
+    plain = plain_path(value)
+    if "/" not in plain:
+        return [plain] if plain not in ("", ".") else []
+    text = posixpath.normpath(plain)
     absolute = text.startswith("/") or re.match(r"[A-Za-z]:/", text)
     parts = [part for part in text.split("/") if part not in ("", ".")]
     return ["/", *parts] if absolute else parts
