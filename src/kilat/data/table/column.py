@@ -202,9 +202,9 @@ class Column:
         """Whether all its values are splits, which are few."""
         return len(self.counts) <= _MANY and None not in self.splits.values() and any(self.splits.values())
 
-    def says_the_same(self, other: "Column") -> bool:
-        """Return whether each value stands beside one value of another column, and the other way round."""
-        if len(self.counts) != len(other.counts) or self.filled != other.filled:
-            return False
-        pairs = {(a.strip(), b.strip()) for a, b in zip(self.cells, other.cells, strict=True)} - {("", "")}
-        return len(pairs) == len(self.counts)
+    @cached_property
+    def partition(self) -> int:
+        """Which rows have the same value, as a number that columns share where each value of one is one of another."""
+        numbers = dict.fromkeys(self.counts)
+        numbers.update(zip(numbers, range(len(numbers)), strict=True))  # in the order of the rows
+        return hash(tuple(numbers.get(cell.strip()) for cell in self.cells))

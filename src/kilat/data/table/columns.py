@@ -282,9 +282,10 @@ def _naming_pictures(columns: Sequence[Column], matcher: PathMatcher) -> list[Co
     """Return the columns that name the most pictures, one for the same pictures; names with endings come first."""
     files: dict[Column, tuple[str, ...]] = {}
     candidates = [one for one in columns if not one.counts_rows]
-    if len(candidates) > _MOST_COLUMNS:
-        candidates = [one for one in candidates if not one.is_number]
-    for column in candidates:
+    for is_likelier in (lambda one: not one.is_number, lambda one: one.is_called_path or one.names_pictures):
+        if len(candidates) > _MOST_COLUMNS:
+            candidates = list(filter(is_likelier, candidates))
+    for column in candidates[:_MOST_COLUMNS]:
         matched = matcher.match(column.sample)
         if matched.distinct:
             files[column] = tuple(match.files[0] if match.files else "" for match in matched.matches)
@@ -328,14 +329,14 @@ def _shape(text: str) -> str:
 
 def _distinct(columns: Sequence[Column], others: Sequence[Column]) -> list[Column]:
     """Return columns without those that say the same as another one; names are taken rather than numbers of classes."""
-    chosen: list[Column] = []
+    named: dict[int, Column] = {}
+    for one in others:
+        if one.may_be_labels and not one.is_number:
+            named.setdefault(one.partition, one)
+    chosen: dict[int, Column] = {}
     for column in columns:
-        same = [one for one in others if one is not column and one.may_be_labels and column.says_the_same(one)]
-        named = [one for one in same if not one.is_number]
-        best = named[0] if column.is_number and named else column
-        if not any(one is best or one.says_the_same(best) for one in chosen):
-            chosen.append(best)
-    return chosen
+        chosen.setdefault(column.partition, named.get(column.partition, column) if column.is_number else column)
+    return list(chosen.values())
 
 
 def _names(columns: Sequence[Column]) -> str:
