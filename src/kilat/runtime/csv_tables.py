@@ -57,6 +57,17 @@ def to_csv(table: "pd.DataFrame") -> str:
     return table.to_csv(index=False, quoting=_quoting(texts.values()))
 
 
+def from_csv(table: "pd.DataFrame", columns: Iterable[str]) -> "pd.DataFrame":
+    """Return a table that ``to_csv`` wrote with the cells that it was given.
+
+    Args:
+        table: as it was read.
+        columns: those of text.
+    """
+    changed = [name for name in columns if any(unquoted(cell) != cell for cell in set(table[name].tolist()))]
+    return table.assign(**{name: [unquoted(cell) for cell in table[name]] for name in changed}) if changed else table
+
+
 def rows_to_csv(rows: Sequence[Sequence[str]]) -> str:
     """Return rows of text as CSV."""
     cells = [[quoted(cell) for cell in row] for row in rows]

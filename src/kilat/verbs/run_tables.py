@@ -8,7 +8,7 @@ from kilat.errors import RunError
 from kilat.locale import _
 from kilat.locale.excerpt import excerpt, shortened
 from kilat.locale.system_errors import system_reason
-from kilat.runtime.csv_tables import unquoted
+from kilat.runtime.csv_tables import from_csv
 from kilat.runtime.regular_file import read_regular_file
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def read_table(path: Path) -> "pd.DataFrame":
         raise _unreadable(path, system_reason(error)) from None
     except (ValueError, OverflowError) as error:  # which pandas raises as well
         raise _unreadable(path, shortened(str(error), 200)) from None
-    return table.assign(**{name: [unquoted(cell) for cell in table[name]] for name in columns.text})
+    return from_csv(table, columns.text)
 
 
 def _parse(content: bytes, columns: _Columns) -> "pd.DataFrame":

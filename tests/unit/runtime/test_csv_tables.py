@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from hostile_texts import FORMULAS, HOSTILE, MARKUP, ORDINARY
-from kilat.runtime.csv_tables import is_own, quoted, rows_to_csv, to_csv, unquoted
+from kilat.runtime.csv_tables import from_csv, is_own, quoted, rows_to_csv, to_csv, unquoted
 
 TEXTS = [*FORMULAS, *HOSTILE.values(), *MARKUP.values(), *ORDINARY, "", "'"]
 TEXTS = [text for text in TEXTS if not re.search("[\ud800-\udfff]", text)]  # in paths and labels they are escaped
@@ -33,7 +33,12 @@ def test_every_cell_is_read_back(text):
     read = list(csv.reader(io.StringIO(rows_to_csv(rows), newline="")))
     assert [[unquoted(cell) for cell in row] for row in read] == rows
     table = pd.DataFrame({"path": [text, "y"], "width": [-1, 2], "probability": [np.nan, 0.25]})
-    (_head, first, second) = csv.reader(io.StringIO(to_csv(table), newline=""))
+    written = to_csv(table)
+    again = pd.read_csv(
+        io.BytesIO(written.encode()), dtype={"path": str}, keep_default_na=False, na_values={"path": []}
+    )
+    assert from_csv(again, ["path"])["path"].tolist() == [text, "y"]
+    (_head, first, second) = csv.reader(io.StringIO(written, newline=""))
     assert [unquoted(first[0]), *first[1:]] == [text, "-1", ""]
     assert second == ["y", "2", "0.25"]
 
