@@ -12,7 +12,10 @@ import unicodedata
 from collections.abc import Iterable
 
 MOST_MARKS = 6
-"""Marks above or below one letter; more of them (up to four are in use) would cover the lines around it."""
+"""Marks above or below one letter; more of them (up to four are in use) would cover the lines around it.
+
+A mark that begins a text would stand on whatever is before it.
+"""
 
 _PLAIN = re.compile(
     "[ -~\xa0-\xac\xae-\u02ff\u0370-\u0482\u048a-\u052f\u2010-\u2027\u2030-\u205e\u2190-\u27ff"
@@ -60,7 +63,7 @@ def visible(text: str) -> str:
     for index, sign in enumerate(text):
         category = unicodedata.category(sign)
         marks = marks + 1 if category in ("Mn", "Me") else 0
-        is_hidden = marks > MOST_MARKS or _is_hidden(text, index, category)
+        is_hidden = marks > min(MOST_MARKS, index) or _is_hidden(text, index, category)
         parts.append(_escape(sign) if is_hidden else sign)
     return "".join(parts)
 

@@ -36,6 +36,7 @@ def test_what_escapes_look_like():
 def test_a_few_marks_are_letters_and_many_a_flood():
     assert visible("a" + "\u0301" * 4) == "a" + "\u0301" * 4
     assert visible("a" + "\u0301" * 500).count("\u0301") < 10
+    assert visible("\u0301a") == "\\u0301a"
 
 
 @pytest.mark.parametrize("language", ["en", "id"])
