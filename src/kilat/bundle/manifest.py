@@ -91,7 +91,7 @@ class Manifest:
             document = parse_json(bytes(data))
         except ValueError as error:
             raise _damaged(where, str(error)) from None
-        if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
+        if not isinstance(document, dict) or type(document.get("schema")) is not int:
             raise _damaged(where, _("it has no '{name}'").format(name="schema"))
         if document["schema"] > SCHEMA:
             raise ModelFileError(
@@ -118,7 +118,7 @@ def _is_valid(name: str, value: Any) -> bool:
     if name == "classes":
         return isinstance(value, list) and all(map(_is_class_name, value)) and 0 < len(value) == len(set(value))
     if name in {"size", "schema"}:
-        return isinstance(value, int) and 0 < value <= MAX_SIZE
+        return type(value) is int and 0 < value <= MAX_SIZE
     return isinstance(value, dict) and _PARTS.get(name, _is_anything)(value)
 
 
@@ -150,7 +150,7 @@ def _has_a_detector(value: dict[str, Any]) -> bool:
 
 
 def _is_share(value: Any) -> bool:
-    return isinstance(value, int | float) and 0 <= value <= 1
+    return type(value) in {int, float} and 0 <= value <= 1
 
 
 _PARTS: dict[str, Callable[[dict[str, Any]], bool]] = {

@@ -17,6 +17,7 @@ import onnxruntime as ort
 from kilat.bundle import training_digests
 from kilat.bundle.gallery import ImageLike
 from kilat.bundle.graph.cost import MAX_PLANNED
+from kilat.bundle.graph.onnx_file import begins_well
 from kilat.bundle.manifest import KEY, REFERENCE, Manifest, unpack
 from kilat.bundle.onnx_safety import MAX_BYTES, require_bounded, require_self_contained
 from kilat.bundle.prediction import Prediction, Predictions, RefusedPicture
@@ -36,7 +37,7 @@ from kilat.runtime.files import require_possible
 from kilat.runtime.interruptible import interruptible
 from kilat.runtime.onnx_session import Runs, make_session
 from kilat.runtime.ordered_map import ordered_map
-from kilat.runtime.regular_file import read_regular_file
+from kilat.runtime.regular_file import open_regular_file, read_regular_file
 
 if TYPE_CHECKING:
     from kilat.data.catalog import Picture
@@ -48,6 +49,9 @@ _USUAL_MEMORY = 128 << 20
 """Bytes that a network may take for a picture on every core at once; those that take more wait for each other."""
 
 _BLANK = 32, 32, 3
+_LOOKED_INTO = 64 << 20
+"""Bytes of a file from which on it is looked into before it is read."""
+
 _ROUNDING = 1e-3
 """How far probabilities may be from between 0 and 1, and their sum from 1."""
 
@@ -343,6 +347,10 @@ def load(path: str | os.PathLike[str]) -> Classifier:
     if file.is_dir():
         file = file / "model.onnx"
     try:
+        with open_regular_file(file, MAX_BYTES) as opened:
+            size = os.fstat(opened.fileno()).st_size
+            if size > _LOOKED_INTO and not begins_well(opened, size):
+                raise ModelFileError(_("{where} is not an ONNX file, or it is damaged.").format(where=file))
         data = read_regular_file(file, MAX_BYTES)
     except FileNotFoundError:
         raise ModelFileError(

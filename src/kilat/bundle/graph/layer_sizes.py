@@ -171,9 +171,11 @@ def resized(call: Call) -> Outcome:
             require(0 < scale < 1 << 30)
             shape[axis] = math.floor(shape[axis] * scale)
     require(min(shape, default=1) >= 0)
-    # One axis goes after the other, which may leave the larger side of each in between.
-    between = math.prod(map(max, shape, first.shape))
-    return Outcome([first.of_shape(shape)], 64 * between, between * ITEM_SIZES[first.dtype])
+    # With antialiasing the last axis goes first, and the others behind it.
+    between = math.prod(first.shape[:-1]) * shape[-1] if call.whole("antialias", 0) else 0
+    found = first.of_shape(shape)
+    work = 64 * (first.numbers + between + found.numbers)
+    return Outcome([found], work, between * ITEM_SIZES[first.dtype])
 
 
 _GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}

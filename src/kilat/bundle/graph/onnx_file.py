@@ -6,7 +6,7 @@ protobuf would read in two ways, such as a message that comes twice and is merge
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ MAX_FIELDS = 2_000_000
 MAX_NAME = 4096
 
 _MAX_DEPTH = 64
+_MOST_OUTER_FIELDS = 10_000
+_LONGEST_START = 20
+"""Bytes of a field's number and length at most."""
 
 ITEM_SIZES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 """The types of numbers in tensors by their codes in onnx.proto, and how many bytes each takes."""
@@ -142,6 +145,28 @@ def read_onnx(data: bytes) -> OnnxFile:
         ValueError, IndexError: it is no ONNX file, cut off, ambiguous, or has too many fields.
     """
     return _Reader(data).model()
+
+
+def begins_well(file: BinaryIO, size: int) -> bool:
+    """Return whether a file of so many bytes consists of fields as an ONNX file does; little of it is read for that.
+
+    Most of a file can be nothing: bytes that the system makes up when they are read.
+    """
+    position = 0
+    for _field in range(_MOST_OUTER_FIELDS):
+        file.seek(position)
+        start = file.read(_LONGEST_START)
+        try:
+            tag, at = _number(start, 0)
+            length, begin = _number(start, at)
+        except (IndexError, ValueError):
+            return False
+        if tag < 8 or tag & 7 not in {0, 2}:
+            return False
+        position += begin + (length if tag & 7 == 2 else 0)
+        if position >= size:
+            return position == size
+    return False
 
 
 def whole_numbers(data: bytes, start: int, end: int) -> list[int]:

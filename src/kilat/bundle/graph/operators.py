@@ -90,6 +90,11 @@ def _same(call: Call) -> Outcome:
     return Outcome([call.first.of_shape(call.first.shape)])
 
 
+def _batch_norm(call: Call) -> Outcome:
+    """Of a batch norm, which hands on the mean and the variance of every channel where it is in training."""
+    return Outcome([call.first.of_shape(call.first.shape), *(call.input(1) for _name in call.node.outputs[1:])])
+
+
 def _slow(call: Call) -> Outcome:
     return Outcome([call.first.of_shape(call.first.shape)], _SLOW * call.first.numbers)
 
@@ -175,7 +180,7 @@ _COMPARISONS = {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "An
 RULES: dict[str, Callable[[Call], Outcome]] = {
     **dict.fromkeys(
         """
-        Abs BatchNormalization BitwiseNot Ceil Celu Clip CumSum Dropout Elu Erf Exp Floor GroupNormalization HardSigmoid
+        Abs BitwiseNot Ceil Celu Clip CumSum Dropout Elu Erf Exp Floor GroupNormalization HardSigmoid
         HardSwish Hardmax Identity InstanceNormalization LayerNormalization LeakyRelu Log LogSoftmax LpNormalization
         MeanVarianceNormalization Mish Neg Not Reciprocal Relu Round ScatterElements ScatterND Selu Shrink Sigmoid Sign
         Softmax Softplus Softsign Sqrt Tanh ThresholdedRelu Trilu
@@ -201,6 +206,7 @@ RULES: dict[str, Callable[[Call], Outcome]] = {
     **dict.fromkeys(("MatMul", "MatMulInteger", "QLinearMatMul"), layer_sizes.matmul),
     **dict.fromkeys(("GRU", "LSTM", "RNN"), layer_sizes.recurrent),
     **dict.fromkeys(("IsInf", "IsNaN"), _typed(lambda _call: BOOL)),
+    "BatchNormalization": _batch_norm,
     "Cast": _typed(lambda call: call.whole("to")),
     "CastLike": _typed(lambda call: call.input(1).dtype),
     "Concat": moving_sizes.concat,
