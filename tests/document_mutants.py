@@ -121,7 +121,7 @@ def _change_inside(document: Any, draw: random.Random, values: Sequence[Any]) ->
         case 0:
             del inside[key]
         case 1 if isinstance(inside, dict):
-            inside[draw.choice((*TOKENS, "name", "size"))] = draw.choice(values)
+            inside[draw.choice((*TOKENS, "name", "size"))] = copy.deepcopy(draw.choice(values))
         case 2 if isinstance(inside, list):
             inside += [inside[key]] * draw.choice((1, 20, 500))
         case 3:
@@ -130,4 +130,4 @@ def _change_inside(document: Any, draw: random.Random, values: Sequence[Any]) ->
                 deep = [deep] if draw.random() < 0.5 else {"a": deep}
             inside[key] = deep
         case _:
-            inside[key] = draw.choice(values)
+            inside[key] = copy.deepcopy(draw.choice(values))

@@ -52,7 +52,7 @@ def test_unfinished_ones_have_the_command_that_goes_on(kilat_here, runs):
 
 def test_a_broken_one_is_a_sentence(kilat_here, runs):
     printed = kilat_here("runs", runs).stdout
-    assert f"{runs / 'cut' / 'metrics.json'} was not written by this version of kilat" in printed
+    assert f"{runs / 'cut' / 'metrics.json'} cannot be read: it is not valid JSON, from line 1, column 2 on." in printed
     assert f"{runs / 'other' / 'metrics.json'} was not written by this version of kilat" in printed
     assert f"{runs / 'numbers'} is not the folder of a run that was begun" in printed
 
