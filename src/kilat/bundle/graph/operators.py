@@ -92,7 +92,12 @@ def _same(call: Call) -> Outcome:
 
 def _batch_norm(call: Call) -> Outcome:
     """Of a batch norm, which hands on the mean and the variance of every channel where it is in training."""
-    return Outcome([call.first.of_shape(call.first.shape), *(call.input(1) for _name in call.node.outputs[1:])])
+    return Outcome(
+        [
+            call.first.of_shape(call.first.shape),
+            *(call.input(1).of_shape(call.input(1).shape) for _name in call.node.outputs[1:]),
+        ]
+    )
 
 
 def _slow(call: Call) -> Outcome:
