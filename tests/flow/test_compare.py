@@ -6,7 +6,7 @@ import pytest
 
 import kilat
 from kilat.errors import KilatError
-from kilat.verbs.run_folder import read_table
+from kilat.verbs.run_tables import read_table
 
 
 @pytest.fixture
