@@ -90,10 +90,10 @@ def file_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
         time.sleep(_PAUSE)
     try:
         with file:
-            file.truncate(0)
-            file.write(f"{os.getpid()} {platform.node()}\n".encode())
-            file.flush()
             try:
+                file.truncate(0)
+                file.write(f"{os.getpid()} {platform.node()}\n".encode())
+                file.flush()
                 yield
             finally:
                 _delete(path)  # while it is locked, so that it is nobody else's

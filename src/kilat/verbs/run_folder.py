@@ -326,8 +326,9 @@ def new_folder(runs: Path, name: str, keep: Callable[[Path], bool] = is_worth_ke
         RunError: the folder cannot be made.
     """
     folder = _claim(runs, _folder_name(name))
-    with hold(folder):
+    with contextlib.ExitStack() as stack:
         try:
+            stack.enter_context(hold(folder))
             yield folder
         except BaseException:
             if not keep(folder):
