@@ -159,13 +159,14 @@ class Preprocessor:
             [],
         )
         decoded = _DecodedPictures(self, pictures, done, decode_guarded if guarded else decode)
-        for position in range(len(pictures)):
-            if is_over():
-                done.left.append(position)
-                continue
-            with decoded_bytes.hold():
-                decoded.add(position)
-        decoded.finish()
+        with decoded_bytes.hold():
+            for position in range(len(pictures)):
+                if is_over():
+                    done.left.append(position)
+                else:
+                    decoded.add(position)
+                    decoded_bytes.give_back()  # what was large is finished, what is not is small
+            decoded.finish()
         return done
 
 
