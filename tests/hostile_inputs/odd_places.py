@@ -1,0 +1,173 @@
+"""Every place where a command takes a file, filled with things that are no files, or files of no end.
+
+A pipe blocks whoever opens it, a device never ends, a file of the kernel says that it is empty and is not, a sparse
+file is larger than any memory.
+"""
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hostile_inputs.case import MIB
+from hostile_inputs.jpeg import photo
+
+Put = Callable[[Path], None]
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path) -> None:
+    here = Path.cwd()
+    os.chdir(path.parent)  # the name of a socket has at most 107 bytes
+    try:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+def _sparse(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 100_000 * MIB)
+
+
+def _zeros(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _kernel(path: Path) -> None:
+    path.symlink_to("/proc/kmsg")
+
+
+def _itself(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def _noise(path: Path) -> None:
+    path.write_bytes(bytes((7 * n * n + 3 * n) & 255 for n in range(5_000)))
+
+
+def _controls(path: Path) -> None:
+    path.write_text('\x1b[2J\x07{"a\u202e": [\x00\n' * 50, "utf-8")
+
+
+ODD_FILES: dict[str, Put] = {
+    "pipe": _pipe,
+    "socket": _socket,
+    "zeros": _zeros,
+    "kernel": _kernel,
+    "itself": _itself,
+    "sparse": _sparse,
+    "empty": Path.touch,
+    "folder": Path.mkdir,
+    "noise": _noise,
+    "controls": _controls,
+}
+"""What is put where a file is expected, by name."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place where a command takes a file.
+
+    Args:
+        name: of the place.
+        file: the path that is exchanged for something odd, below the working folder.
+        command: that reads it, with paths below the working folder.
+        codes: exit codes that are right.
+    """
+
+    name: str
+    file: str
+    command: tuple[str, ...]
+    codes: tuple[int, ...] = (2,)
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether the command ends at once where the file cannot be read."""
+        return self.codes == (2,)
+
+
+_DONE = (0, 2)  # an empty recipe is one of defaults, and a missing table is not shown
+_LISTED = (0,)
+
+PLACES = (
+    Place("table", "odd.csv", ("train", "odd.csv")),
+    Place("table-of-lines", "odd.jsonl", ("check", "odd.jsonl")),
+    Place("table-of-columns", "odd.parquet", ("eval", "run", "odd.parquet")),
+    Place("zip", "odd.zip", ("train", "odd.zip")),
+    Place("tar", "odd.tar", ("drift", "run", "odd.tar")),
+    Place("packed-tar", "odd.tar.gz", ("predict", "run", "odd.tar.gz"), (1, 2)),
+    Place("model", "odd.onnx", ("predict", "odd.onnx", "data")),
+    Place("model-of-a-run", "copy/model.onnx", ("eval", "copy", "data")),
+    Place("model-of-a-drift", "copy/model.onnx", ("drift", "copy", "data")),
+    Place("model-inside", "odd.onnx", ("activations", "odd.onnx", "data/a/0.jpg")),
+    Place("picture-inside", "odd.jpg", ("activations", "run", "odd.jpg"), (1, 2)),
+    Place("recipe", "odd.yaml", ("train", "data", "--recipe", "odd.yaml"), _DONE),
+    Place("recipe-of-a-lab", "odd.yaml", ("lab", "data", "--recipe", "odd.yaml", "--vary", "head.l2=1,2"), _DONE),
+    Place("recipe-of-a-preview", "odd.yaml", ("preview", "data", "--recipe", "odd.yaml"), _DONE),
+    Place("recipe-of-a-summary", "odd.yaml", ("summary", "odd.yaml"), _DONE),
+    Place("recipe-of-a-schedule", "odd.yaml", ("schedule", "odd.yaml"), _DONE),
+    Place("corrections", "odd.csv", ("train", "data", "--labels", "odd.csv")),
+    Place("corrections-of-a-check", "odd.csv", ("check", "data", "--labels", "odd.csv")),
+    Place("weights", "odd.safetensors", ("train", "data", "--weights", "odd.safetensors")),
+    Place("weights-of-pickle", "odd.pth", ("train", "data", "--weights", "odd.pth", "--backbone", "resnet18")),
+    Place("keras", "odd.keras", ("import", "odd.keras", "--classes", "a,b")),
+    Place("keras-h5", "odd.h5", ("import", "odd.h5", "--classes", "a,b")),
+    Place("class-names", "odd.txt", ("import", "odd.keras", "--classes", "odd.txt")),
+    Place("class-names-of-json", "odd.json", ("import", "odd.keras", "--classes", "odd.json")),
+    Place("resumed-start", "copy/run.json", ("train", "--resume", "copy")),
+    Place("report-metrics", "copy/metrics.json", ("report", "copy")),
+    Place("report-catalog", "copy/catalog.csv", ("report", "copy"), _DONE),
+    Place("report-predictions", "copy/predictions.csv", ("report", "copy"), _DONE),
+    Place("report-recipe", "copy/recipe.yaml", ("report", "copy")),
+    Place("report-illustrations", "copy/report.json", ("report", "copy")),
+    Place("report-history", "copy/history.csv", ("report", "copy"), _DONE),
+    Place("report-page", "copy/report.html", ("report", "copy"), (0, 1, 2)),
+    Place("runs-metrics", "copies/copy/metrics.json", ("runs", "copies"), _LISTED),
+    Place("runs-start", "copies/copy/run.json", ("runs", "copies"), _LISTED),
+    Place("compare-metrics", "copy/metrics.json", ("compare", "run", "copy")),
+    Place("compare-predictions", "copy/predictions.csv", ("compare", "run", "copy"), _DONE),
+    Place("lab-document", "lab/lab.json", ("lab", "resume", "lab")),
+    Place("lab-recipe", "lab/lab.yaml", ("lab", "report", "lab")),
+)
+
+
+def prepare(folder: Path, run: Path) -> None:
+    """Make a folder in which the commands of all places work: data, and a finished run."""
+    (folder / "run").symlink_to(run)
+    for label in "ab":
+        (folder / "data" / label).mkdir(parents=True)
+        for number in range(6):
+            (folder / "data" / label / f"{number}.jpg").write_bytes(photo(24 + number + 6 * (label == "b")))
+
+
+def fill(folder: Path, run: Path, place: Place, put: Put) -> None:
+    """Put something odd at a place, beside everything else that its command needs."""
+    for copy in ("copy", "copies/copy"):
+        if place.file.startswith(copy):
+            shutil.copytree(run, folder / copy, dirs_exist_ok=True)
+    path = folder / place.file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    clear(path)
+    put(path)
+
+
+def clear(path: Path) -> None:
+    """Remove whatever is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def odd_places() -> Iterator[tuple[Place, str, Put]]:
+    """Yield every place with every odd thing."""
+    for place in PLACES:
+        for name, put in ODD_FILES.items():
+            yield place, name, put
