@@ -237,7 +237,7 @@ def _array_to_rgb(pixels: Pixels, shrink_to: int | None) -> Image.Image:
         raise PictureError("no_pixels")
     height, width = pixels.shape[:2]
     factor = reduction(width, height, shrink_to)
-    return _in_strips((width, height), factor, lambda top, bottom: _converted(Image.fromarray(pixels[top:bottom])))
+    return _in_strips((width, height), factor, lambda top, bottom: Image.fromarray(pixels[top:bottom]))
 
 
 def _to_rgb(image: Image.Image, factor: int) -> Image.Image:
@@ -247,44 +247,47 @@ def _to_rgb(image: Image.Image, factor: int) -> Image.Image:
     width, height = image.size
 
     def strip(top: int, bottom: int) -> Image.Image:
-        whole = not top and bottom == height
-        return _converted(image if whole else image.crop((0, top, width, bottom)))
+        return image if bottom - top == height else image.crop((0, top, width, bottom))
 
     return _in_strips((width, height), factor, strip)
 
 
 def _in_strips(size: tuple[int, int], factor: int, strip: Callable[[int, int], Image.Image]) -> Image.Image:
-    """Return a picture made of strips of its rows, each reduced, so that never all is there at its full size twice.
+    """Return a picture in RGB made of strips of its rows, so that never all of it is there at its full size twice.
 
     Args:
         size: width and height.
         factor: by which it is reduced.
-        strip: returns the rows from one to another, in RGB.
+        strip: returns the rows from one to another, in any mode.
     """
     width, height = size
     rows = max(1, STRIP_PIXELS // width // factor) * factor
     if rows >= height:
-        whole = strip(0, height)
-        return whole.reduce(factor) if factor > 1 else whole
+        return _converted(strip(0, height), factor)
     result = Image.new("RGB", (-(-width // factor), -(-height // factor)))
     for top in range(0, height, rows):
-        part = strip(top, min(top + rows, height))
-        result.paste(part.reduce(factor) if factor > 1 else part, (0, top // factor))
+        result.paste(_converted(strip(top, min(top + rows, height)), factor), (0, top // factor))
     return result
 
 
-def _converted(image: Image.Image) -> Image.Image:
-    """Return a picture of any mode in RGB."""
+def _converted(image: Image.Image, factor: int) -> Image.Image:
+    """Return a picture of any mode in RGB, reduced where it has the fewest bytes."""
     if image.mode == "RGB" and "transparency" not in image.info:
         image.load()
-        return image
+        return _reduced(image, factor)
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_eight_bits(image)).convert("RGB")
+        return _reduced(Image.fromarray(_eight_bits(image)), factor).convert("RGB")
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
+        layer = _reduced(image.convert("RGBA"), factor)
         base = Image.new("RGBA", layer.size, (*BACKGROUND, 255))
         return Image.alpha_composite(base, layer).convert("RGB")
-    return image.convert("RGB")
+    if image.mode in {"1", "L"}:
+        return _reduced(image.convert("L"), factor).convert("RGB")
+    return _reduced(image.convert("RGB"), factor)
+
+
+def _reduced(image: Image.Image, factor: int) -> Image.Image:
+    return image.reduce(factor) if factor > 1 else image
 
 
 def _eight_bits(image: Image.Image) -> Pixels:

@@ -26,7 +26,7 @@ REQUEST = struct.Struct("<QQQQd")
 ANSWER = struct.Struct("<IQ")
 """Bytes of the head, in JSON, and of the pixels."""
 
-SECONDS = 7.0
+SECONDS = 8.0
 """Processor time that a picture may take. The slowest that the limits of ``picture_header`` allow takes half of it."""
 
 _MOST_PROCESSES = 4
@@ -36,13 +36,12 @@ _WALL = 9.0 if os.name == "posix" else 1.0
 
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from kilat.data.guarded_child import serve; serve()"
 
-_LARGE_BLOCK = str(1 << 20)
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
-    # For the C library of Linux: memory of a picture goes back to the system as soon as it is freed.
-    "MALLOC_MMAP_THRESHOLD_": _LARGE_BLOCK,
-    "MALLOC_TRIM_THRESHOLD_": _LARGE_BLOCK,
+    # For the C library of Linux: what a picture took goes back to the system when it is freed; that of strips is kept.
+    "MALLOC_MMAP_THRESHOLD_": str(8 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
 }
 
 
