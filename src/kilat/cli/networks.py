@@ -76,7 +76,7 @@ def summary(
     recipe: Annotated[
         str, typer.Argument(help=N_("A recipe, a model.onnx, or a run folder."), autocompletion=complete_recipe)
     ],
-    classes: Annotated[int | None, typer.Option(help=N_("How many classes to assume."))] = None,
+    classes: Annotated[int | None, typer.Option(min=2, max=1_000_000, help=N_("How many classes to assume."))] = None,
     weights: Weights = None,
     size: Size = None,
     choices: Choices = None,
@@ -116,7 +116,7 @@ def shape(
 @verb(FAMILY, "kilat schedule vgg-cifar --set fit.schedule.name=one_cycle")
 def schedule(
     recipe: RecipeArgument,
-    steps: Annotated[int, typer.Option(help=N_("Steps in each epoch."))] = 100,
+    steps: Annotated[int, typer.Option(min=1, max=10**9, help=N_("Steps in each epoch."))] = 100,
     choices: Choices = None,
     out: Annotated[Path, typer.Option(help=N_("The SVG file to draw into."))] = Path("schedule.svg"),
     as_json: Json = False,
@@ -151,7 +151,7 @@ def schedule(
 def find_rate(  # noqa: PLR0917 - an option each
     data: Data,
     recipe: RecipeName = "vgg-cifar",
-    steps: Annotated[int, typer.Option(min=10, help=N_("How many rates to try."))] = 100,
+    steps: Annotated[int, typer.Option(min=10, max=100_000, help=N_("How many rates to try."))] = 100,
     weights: Weights = None,
     size: Size = None,
     choices: Choices = None,
