@@ -1,10 +1,12 @@
 """Archives that hold more than they seem to, or never end: refused or named, from what their headers say."""
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
 import os
+import random
 import struct
 import tarfile
 import zipfile
@@ -15,7 +17,8 @@ import pytest
 from tests.unit.data.test_archive import FILES, TARS, contents, refused, special, tar, zipped
 
 from kilat.data.bounds import DEEPEST, FREE_MEMBER, LONGEST_PATH, MOST_HEADERS
-from kilat.data.source import open_source
+from kilat.data.source import find_source, open_source
+from kilat.data.unlabelled import open_unlabelled
 from kilat.data.unpacking import UnpackedFile, decompressor_of
 from kilat.errors import PictureError, SourceError
 
@@ -233,3 +236,33 @@ def test_what_is_no_file_is_not_opened(tmp_path, suffix):
     os.mkfifo(tmp_path / f"x{suffix}")
     with pytest.raises(SourceError, match="a pipe, a socket or a device"):
         open_source(tmp_path / f"x{suffix}")
+
+
+def test_predictions_have_a_row_for_each_member(tmp_path):
+    path = tar(tmp_path / "x.tar", FILES)
+    tar(path, {"pets/a/1.jpg": b"newer"}, mode="a")
+    pictures = open_unlabelled(path)
+    assert pictures.paths.count("pets/a/1.jpg") == 2
+    read = list(pictures.read())
+    assert len(read) == 5
+    assert b"newer" in read
+    assert sum(isinstance(one, PictureError) for one in read) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".zip", *TARS])
+def test_mutants(tmp_path, suffix):
+    """Of each, whatever is read of it is read, and whatever is not is an error or a refusal."""
+    noise = random.Random(0)
+    path = tmp_path / f"x{suffix}"
+    whole = (zipped(path, FILES) if suffix == ".zip" else tar(path, FILES, mode=TARS[suffix])).read_bytes()
+    for _mutant in range(700):
+        content = bytearray(whole)
+        for _change in range(noise.randint(1, 4)):
+            content[noise.randrange(len(content))] ^= 1 << noise.randrange(8)
+        path.write_bytes(content)
+        with contextlib.suppress(SourceError):
+            source = find_source(path)
+            for row in range(len(source.entries)):
+                with contextlib.suppress(PictureError):
+                    source.read(row)

@@ -1,8 +1,10 @@
 """Tables that are larger, deeper or otherwise quoted than others: every row is used, refused or named."""
 
+import contextlib
 import io
 import json
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from kilat.data.label_corrections import apply_corrections
 from kilat.data.layout.layout import BLANK_ROW
 from kilat.data.reading import Reading
 from kilat.data.source import find_source, open_source
+from kilat.data.table.parquet_pages import largest_page, read_footer
 from kilat.data.unlabelled import open_unlabelled
 from kilat.errors import PictureError, SourceError
 
@@ -253,3 +256,72 @@ class TestParquet:
         written = self.pa.table(columns).replace_schema_metadata({b"huggingface": document})
         self.pq.write_table(written, folder / "t.parquet")
         assert {entry.label for entry in open_source(folder / "t.parquet").entries} == {"0", "1"}
+
+    def test_what_the_footer_and_the_pages_say(self, tmp_path):
+        columns = {"path": [f"{number}.png" for number in range(100)], "tags": [["a", "b"]] * 100}
+        path = self.write(tmp_path / "t.parquet", columns, row_group_size=60, use_dictionary=False, compression="none")
+        with path.open("rb") as file:
+            groups = read_footer(file)
+            assert [(rows, len(chunks)) for rows, chunks in groups] == [(60, 2), (40, 2)]
+            assert {chunk.path: chunk.values for chunk in groups[0][1]} == {"path": 60, "tags.list.element": 120}
+            assert largest_page(file, groups[0][1][0]) >= sum(len(name) + 4 for name in columns["path"][:60])
+
+    @pytest.mark.parametrize("cut", [1, 9, 40, 10_000])
+    def test_a_footer_that_is_cut(self, tmp_path, cut):
+        path = self.write(tmp_path / "t.parquet", {"path": ["1.png"], "label": ["cat"]})
+        path.write_bytes(path.read_bytes()[:-cut])
+        with pytest.raises(SourceError, match="cannot be read as Parquet: its footer is missing"):
+            open_source(path)
+
+    @pytest.mark.slow
+    def test_mutants(self, folder):
+        """Of each, whatever is read of it is read, and whatever is not is an error or a refusal."""
+        noise = random.Random(0)
+        columns = {
+            "image": [{"bytes": png(number), "path": f"{number}.png"} for number in range(20)],
+            "label": [0, 1] * 10,
+            "tags": [["a", "b"]] * 20,
+        }
+        whole = self.write(folder / "t.parquet", columns, row_group_size=7).read_bytes()
+        for _mutant in range(1500):
+            content = bytearray(whole)
+            for _change in range(noise.randint(1, 4)):
+                content[noise.randrange(len(content))] ^= 1 << noise.randrange(8)
+            (folder / "t.parquet").write_bytes(content)
+            with contextlib.suppress(SourceError):
+                source = find_source(folder / "t.parquet")
+                for row in range(len(source.entries)):
+                    with contextlib.suppress(PictureError):
+                        source.read(row)
+
+
+class TestManyFiles:
+    def test_files_of_one_name_are_found_by_their_folders(self, tmp_path):
+        for number in range(100):
+            (tmp_path / f"all/p{number}").mkdir(parents=True)
+            (tmp_path / f"all/p{number}/scan.png").write_bytes(png(number))
+        lines = [f"/moved/from/p{number}/scan.png,{'cat' if number % 2 else 'dog'}\n" for number in range(100)]
+        source = open_source(table(tmp_path, lines))
+        assert [entry.refused for entry in source.entries] == [None] * 100
+        labels = {source.link(row): entry.label for row, entry in enumerate(source.entries)}
+        assert labels[str(tmp_path / "all/p7/scan.png")] == "cat"
+
+    def test_of_files_of_one_name_another_column_tells(self, tmp_path):
+        for number in range(40):
+            (tmp_path / f"all/p{number}").mkdir(parents=True)
+            (tmp_path / f"all/p{number}/scan.png").write_bytes(png(number))
+        lines = [f"p{number % 40},scan.png,{'cat' if number % 2 else 'dog'}\n" for number in range(41)]
+        source = open_source(table(tmp_path, lines, header="patient,file,label\n"))
+        assert sum(entry.refused is None for entry in source.entries) == 40
+
+    def test_a_folder_in_too_many_folders_is_refused(self, folder):
+        deep = folder / "a" / "/".join(["x"] * 150)
+        deep.mkdir(parents=True)
+        (deep / "1.png").write_bytes(png(1))
+        (folder / "b").mkdir()
+        for number in range(4):
+            (folder / "ab"[number % 2] / f"{number}.png").write_bytes(png(number))
+        source = find_source(folder)
+        codes = [entry.refused.code for entry in source.entries if entry.refused]
+        assert codes.count("folders_too_deep") == 1
+        assert str(deep / "1.png") in open_unlabelled(folder).paths
