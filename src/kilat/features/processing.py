@@ -189,20 +189,21 @@ class _DecodedPictures:
 
     def add(self, position: int) -> None:
         """Decode one more; a large one is finished at once."""
-        size = self._preprocessor.size
         try:
-            image, full = self._decode(self._pictures[position], shrink_to=size)
-            image = shortened(image, size, self._preprocessor.way)
+            self._decode_one(position)
         except LeftToParent:
             self._done.left.append(position)
         except Exception as error:  # noqa: BLE001 - whatever comes of one picture is that picture's refusal
             self._done.refusals[position] = picture_failure(error).refusal
-        else:
-            self._by_size[image.size, full].append((position, image))
-            self._bytes += 4 * image.width * image.height
         if self._bytes > _MOST_DECODED:
-            del image
             self.finish()
+
+    def _decode_one(self, position: int) -> None:
+        size = self._preprocessor.size
+        image, full = self._decode(self._pictures[position], shrink_to=size)
+        image = shortened(image, size, self._preprocessor.way)
+        self._by_size[image.size, full].append((position, image))
+        self._bytes += 4 * image.width * image.height
 
     def finish(self) -> None:
         """Resize and measure what was decoded; nothing of it is kept."""
