@@ -385,7 +385,8 @@ NOTES: dict[str, str | tuple[str, str]] = {
         "takes long. Try it with --recipe {recipe}, or give a --time-limit."
     ),
     "worker_died": N_(
-        "A worker process died, perhaps for want of memory: its pictures, and all after them, were done without."
+        "A worker process died, perhaps for want of memory: its pictures were decoded one by one, and fewer processes "
+        "went on."
     ),
     "validation_serves_calibration": (
         N_("There are too few pictures to keep any for calibration: the one validation picture serves for both."),
