@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from kilat import recipe as recipes
 from kilat.data.catalog import Catalog, Source
 from kilat.errors import RecipeError
-from kilat.lab.lab_folder import MOST_SEEDS, PLAN, VARIANTS, LabFolder, Plan, PlannedVariant
+from kilat.lab.lab_folder import MOST_PLANNED, MOST_SEEDS, PLAN, VARIANTS, LabFolder, Plan, PlannedVariant
 from kilat.lab.survey import Effort, survey
 from kilat.lab.variants import Candidate
 from kilat.learn.device import training_device
@@ -177,6 +177,17 @@ def refuse_what_is_too_large(effort: Effort) -> None:
             "Vary less, or give a time limit (--time-limit 2h): then variants that do worse are dropped on the way."
         ),
     )
+
+
+def refuse_more_than_any_time(trials: int) -> None:
+    """Refuse more trials than any time limit has room for.
+
+    Raises:
+        RecipeError: it says how many there are.
+    """
+    if trials > MOST_PLANNED:
+        sentence = _("That makes {trials:,} trials; a lab has at most {most:,}, whatever its time limit.")
+        raise RecipeError(sentence.format(trials=trials, most=MOST_PLANNED), hint=_("Vary less, or take fewer seeds."))
 
 
 def seconds_of(given: float | str | None) -> float | None:

@@ -19,6 +19,7 @@ from kilat.lab.beginning import (
     begin,
     is_begun,
     numbers_of,
+    refuse_more_than_any_time,
     refuse_what_is_too_large,
     require_between,
     seconds_of,
@@ -109,6 +110,7 @@ def lab(  # noqa: PLR0913 - a choice each
         source = open_data(data, labels, root, shown, reading=reading)
         candidates = check(_proposals(recipe, vary, question, overrides, source), overrides)
         numbers = numbers_of(candidates, seeds, folds, repeats)
+        refuse_more_than_any_time(len(candidates) * numbers.seeds)
         with shown.stage(_("Checking the variants")):
             macs = check_networks(candidates, source)
         if limit is None:

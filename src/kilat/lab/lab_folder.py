@@ -43,7 +43,7 @@ HELD_OUT = 0.2
 """The share of pictures that a trial holds out where the recipe keeps none back for a test set."""
 
 
-MOST_SEEDS, MOST_TRIED, MOST_PLANNED = 1_000, 10_000, 200_000
+MOST_SEEDS, MOST_TRIED, MOST_PLANNED = 10_000, 10_000, 200_000
 """Of a lab: seeds, variants that a search tries, and trials altogether."""
 
 

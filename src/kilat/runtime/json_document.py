@@ -32,8 +32,8 @@ _MAX_DIGITS = 20
 
 _SHOWN_PARTS = 6
 
-_STRING_OR_BRACKET = re.compile(r'[^"\[\]{}]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|([\]}]))', re.DOTALL)
-"""A string that is never closed reaches to the end, so that nothing is looked at twice."""
+_STRING_OR_BRACKET = re.compile(r'[^"\[\]{}]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|([\]}]))?', re.DOTALL)
+"""What comes before one, and it; a string that is never closed reaches to the end: nothing is looked at twice."""
 
 
 class DocumentError(ValueError):

@@ -31,6 +31,7 @@ def test_a_sound_document_is_what_it_holds() -> None:
         (b'{"a":' * 100_000, "nested too deeply"),
         (b'["]", ' * 100_000, "nested too deeply"),  # brackets inside of strings close nothing
         (b'"' + b'\\"' * 500_000, "not valid JSON"),  # a string that is never closed is looked at once
+        (b"[0" + b"9" * 2_000_000, "a number of|not valid JSON"),  # digits without end, too
         (b"[" + b"0," * 10_000_001 + b"0]", "more than 10,000,000 values"),
         (b'{"a": 1, "b": 2, "a": 3}', "'a' stands twice in one group"),
         (b"[NaN]", "not finite: NaN"),
