@@ -21,7 +21,8 @@ only blank ones without any compression of their own go beyond."""
 
 FREE_MEMBER = 16 * MIB
 FREE_ARCHIVE = 512 * MIB
-"""Bytes that a member of a zip, and a whole compressed tar, may unpack to, however small they are."""
+FREE_HEADERS = 128 * MIB
+"""Bytes that a member of a zip, a whole compressed tar, and the headers in it may unpack to, however small they are."""
 
 LONGEST_HEADER = MIB
 """Bytes of an extended header in a tar, which holds a name and little else."""

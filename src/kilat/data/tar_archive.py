@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from kilat.data.archive_formats import DamagedArchiveError, Member, beginning_of_path
-from kilat.data.bounds import LONGEST_HEADER, MOST_HEADERS
+from kilat.data.bounds import FREE_HEADERS, LONGEST_HEADER, MOST_HEADERS
 from kilat.data.image_file import LIMIT, MAX_BYTES, SIGNATURE_BYTES
 from kilat.data.unpacking import UnpackedFile, decompressor_of
 from kilat.locale import _
@@ -34,6 +34,7 @@ _EXTENDED = b"LKgxX"
 holds for all members (g) is never their name or size."""
 
 _RECORD = re.compile(rb"(\d{1,9}) ")
+_SEVEN_BITS = bytes(range(128))
 _MOST_BYTES = 1 << 60
 
 
@@ -104,11 +105,14 @@ class TarArchive:
 
     def members(self) -> Iterator[Member | str]:
         """Yield the members; a position is where the content starts in the unpacked bytes."""
-        position, attributes, headers = 0, _Attributes(), 0
+        position, attributes, headers, read = 0, _Attributes(), 0, 0
         while (block := self._read_block(position)) != _END:
             if not _is_header(block):
                 raise DamagedArchiveError(_("the end of the archive is missing"))
             position += _BLOCK
+            read += _BLOCK
+            if isinstance(self._stream, UnpackedFile):
+                self._stream.require_packed(read, FREE_HEADERS)
             kind, size = block[156:157], _size(block[124:136], 8)
             if kind in _EXTENDED:
                 headers += 1
@@ -172,14 +176,15 @@ def _is_header(block: bytes) -> bool:
     if len(block) < _BLOCK:
         return False
     rest = block[:148] + b" " * 8 + block[156:]
-    written, total = _octal(block[148:156]), sum(rest)
-    return written is not None and (written == total or written == total - 256 * sum(byte > 127 for byte in rest))
+    total = sum(rest)
+    signed = total - 256 * len(rest.translate(None, _SEVEN_BITS))
+    return _octal(block[148:156]) in (total, signed)
 
 
 def _octal(field: bytes) -> int | None:
     """Return the number that octal digits write; None where there are others."""
-    digits = field.partition(b"\0")[0].strip(b" ")
-    return int(digits, 8) if re.fullmatch(rb"[0-7]+", digits) else None if digits else 0
+    digits = field.partition(b"\0")[0].strip(b" ") or b"0"
+    return int(digits, 8) if digits.isdigit() and not digits.strip(b"01234567") else None
 
 
 def _size(field: bytes, base: int) -> int:

@@ -115,6 +115,24 @@ class UnpackedFile:
             self._used = content.write(self._ahead[: size - content.tell()])
         return content.getvalue()
 
+    def require_packed(self, size: int, free: int) -> None:
+        """Raise where so many unpacked bytes are more than what was read of the file can hold of pictures.
+
+        Args:
+            size: how many.
+            free: how many may be, whatever was read.
+
+        Raises:
+            SourceError: there are more.
+        """
+        if size > max(free, MOST_TIMES * self._packed):
+            raise SourceError(
+                _("{archive} unpacks to more than {times:,} times its size, as pictures do not.").format(
+                    archive=self._name, times=MOST_TIMES
+                ),
+                hint=_("If you trust it, unpack it yourself and give the folder."),
+            )
+
     def stop_reporting(self) -> None:
         """Report no more progress: what is read from now on belongs to another stage."""
         self._advance = ignore
@@ -140,13 +158,7 @@ class UnpackedFile:
             part = self._stream.decompress(behind, _UNPACKED)
         self._ahead, self._used = part, 0
         self._end += len(part)
-        if self._end > max(FREE_ARCHIVE, MOST_TIMES * self._packed):
-            raise SourceError(
-                _("{archive} unpacks to more than {times:,} times its size, as pictures do not.").format(
-                    archive=self._name, times=MOST_TIMES
-                ),
-                hint=_("If you trust it, unpack it yourself and give the folder."),
-            )
+        self.require_packed(self._end, FREE_ARCHIVE)
         return True
 
     def _next_packed(self) -> bytes:
