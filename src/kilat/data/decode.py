@@ -14,13 +14,14 @@ is large, or its header cannot be believed.
 
 import contextlib
 import io
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from kilat.data.file_stats import FILE_STATS_KEY
+from kilat.data.file_stats import FILE_STATS_KEY, fill_file_stats
 from kilat.data.guarded_process import SECONDS, Answer, Request, ask
 from kilat.data.image_file import SIGNATURE_BYTES, has_image_signature
 from kilat.data.picture_failure import picture_failure
@@ -48,6 +49,8 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _TOP_OF_16_BITS = 65_535
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else what it says of a file goes to standard error
 
 
 @contextlib.contextmanager
@@ -129,7 +132,7 @@ def picture_size(picture: bytes | Pixels) -> tuple[int, int] | None:
 
 
 def decode_here(
-    picture: bytes | Pixels, most_pixels: int, shrink_to: int | None
+    picture: bytes | Pixels, most_pixels: int, shrink_to: int | None, file_stats: np.void | None = None
 ) -> tuple[Image.Image, tuple[int, int]]:
     """Decode a picture in this thread; what a decoder raises is not caught.
 
@@ -137,6 +140,7 @@ def decode_here(
         picture: as for ``decode``.
         most_pixels: a picture that has more, before it is shrunk, is not what its header says.
         shrink_to: as for ``decode``.
+        file_stats: a record of ``FILE_STATS`` to be filled, where the caller could not do so later.
 
     Returns:
         The picture, and its full width and height.
@@ -151,8 +155,14 @@ def decode_here(
         width, height = image.size
         if shrink_to:
             image.draft(image.mode, (2 * shrink_to, 2 * shrink_to))
-        # Pillow turns TIFF by itself, whose size is that of the upright picture from the start.
-        turn = _UPRIGHT.get(_orientation(image)) if image.format != "TIFF" else None
+        # Pillow turns TIFF by itself, whose size is that of the upright picture from the start, and forgets how.
+        is_tiff = image.format == "TIFF"
+        if not is_tiff:  # first, for to look for the EXIF of a PNG Pillow decodes it
+            image.load()
+        if file_stats is not None:
+            with contextlib.suppress(Exception):  # what a damaged header hides is no reason to stop
+                fill_file_stats(file_stats, image)
+        turn = None if is_tiff else _UPRIGHT.get(_orientation(image))
         upright = _to_rgb(image, reduction(*image.size, shrink_to))
         if turn is None:
             return upright, (width, height)
@@ -162,7 +172,7 @@ def decode_here(
 
 def header_of(picture: bytes, image: Image.Image) -> Image.Image:
     """Return a picture as it was opened: once more, where decoding made a new one of it."""
-    if image.format == "JPEG":
+    if image.format in {"JPEG", "PNG", "WEBP"}:
         return image
     with without_warnings():
         return Image.open(io.BytesIO(picture), formats=FORMATS)

@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 from PIL import AvifImagePlugin, Image
 
-from kilat.data.decode import decode_here, header_of, picture_errors, without_warnings
-from kilat.data.file_stats import fill_file_stats, new_file_stats
+from kilat.data.decode import decode_here, picture_errors, without_warnings
+from kilat.data.file_stats import new_file_stats
 from kilat.data.guarded_process import ANSWER, REQUEST
 from kilat.data.picture_header import STRIP_PIXELS
 from kilat.errors import PictureError
@@ -48,8 +48,9 @@ def _answer_one(requests: BinaryIO, answers: BinaryIO) -> bool:
     try:
         with picture_errors():
             Image.MAX_IMAGE_PIXELS = -(-most_pixels // 2)  # Pillow refuses pictures of more than twice as many
-            image, full = decode_here(content, most_pixels, shrink_to or None)
-            said = {"size": image.size, "full": full, "file_stats": _file_stats(content, image)}
+            stats = new_file_stats()
+            image, full = decode_here(content, most_pixels, shrink_to or None, stats)
+            said = {"size": image.size, "full": full, "file_stats": stats.tobytes().hex()}
     except PictureError as error:
         image, said = None, {"code": error.refusal.code, "detail": error.refusal.detail}
     text = json.dumps(said).encode()
@@ -82,10 +83,3 @@ def _lower(kind: int, value: int) -> None:
     """Set a limit of its own, never above that of the user."""
     hard = resource.getrlimit(kind)[1]
     resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
-
-
-def _file_stats(content: bytes, image: Image.Image) -> str:
-    record = new_file_stats()
-    with contextlib.suppress(Exception):  # it was decoded all the same
-        fill_file_stats(record, header_of(content, image))
-    return record.tobytes().hex()

@@ -29,7 +29,7 @@ ANSWER = struct.Struct("<IQ")
 SECONDS = 8.0
 """Processor time that a picture may take. The slowest that the limits of ``picture_header`` allow takes half of it."""
 
-_MOST_PROCESSES = 4
+_MOST_PROCESSES = 8
 _MOST_HEAD = 1 << 16
 _WALL = 9.0 if os.name == "posix" else 1.0
 """Times the processor time is what a picture may take by the clock, for systems that do not limit processor time."""

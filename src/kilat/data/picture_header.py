@@ -334,8 +334,7 @@ _SAMPLE_FORMAT = 339
 _ODD_TIFF_SIGNATURES = (b"MM*\0", b"II\0*")
 """With the version in the wrong byte order, as Pillow reads it too."""
 _VALUE_FORMATS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q"}
-_UNCOMPRESSED, _LZW, _DEFLATE, _PACKBITS, _OLD_DEFLATE = 1, 5, 8, 32773, 32946
-_KNOWN = frozenset((_UNCOMPRESSED, 2, 3, 4, _LZW, _DEFLATE, _PACKBITS, _OLD_DEFLATE))
+_UNCOMPRESSED = 1
 
 
 def _tiff(content: bytes) -> Header:
@@ -397,7 +396,8 @@ def _tiff_header(content: bytes, values: dict[int, int], counts: dict[int, int],
     beside = 16 * width + 1_000 * parts
     if compression != _UNCOMPRESSED:  # libtiff holds a strip or a tile, and for some kinds once more as RGBA
         beside += wide * high * (-(-bits * samples // 8) + 4) + len(content)
-    is_believable &= compression in _KNOWN and parts <= _FEW_STRIPS and wide * high <= 4 * max(width * height, 1 << 16)
+    # What libtiff decodes is never believed: it prints on standard error what is wrong with a file.
+    is_believable &= compression == _UNCOMPRESSED and parts <= _FEW_STRIPS
     return Header(width, height, pixel, beside, strip, is_believable=is_believable)
 
 

@@ -398,6 +398,16 @@ def test_a_file_that_is_cut_off_is_refused_wherever_that_was(kind: str, options:
     assert all(len(one.sentence()) > 9 for one in refusals)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_a_png_whose_pixels_are_damaged_is_refused(mode: str) -> None:
+    whole = bytearray(encoded(Image.fromarray(noise(40, 50, 3)).convert(mode), "PNG"))
+    whole[len(whole) // 2] ^= 0x55
+    assert refusal(bytes(whole)).code == "undecodable"
+    zeros = png(8, 8, bytes(72))
+    at = zeros.index(b"IDAT") - 4
+    assert refusal(zeros[:at] + b"\xff" * 4 + b"IDAT" + bytes(50)).code in ("truncated", "undecodable")
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "GIF", "TIFF", "WEBP"])
 def test_what_begins_as_a_picture_is_called_damaged_not_unknown(kind: str) -> None:
     assert refusal(encoded(photo(20, 20), kind)[:40]).code in ("damaged", "truncated", "undecodable")

@@ -89,11 +89,11 @@ ORDINARY: list[tuple[str, str, dict[str, Any], int]] = [
     ("WEBP", "RGB", {}, 20),
     ("WEBP", "RGB", {"lossless": True}, 20),
     ("TIFF", "L", {}, 1),
-    ("TIFF", "I;16", {"compression": "tiff_lzw"}, 2),
+    ("TIFF", "I;16", {}, 2),
     ("TIFF", "F", {}, 4),
-    ("TIFF", "RGB", {"compression": "tiff_adobe_deflate"}, 4),
-    ("TIFF", "RGBA", {"compression": "packbits"}, 4),
-    ("TIFF", "1", {"compression": "group4"}, 1),
+    ("TIFF", "RGB", {}, 4),
+    ("TIFF", "RGBA", {}, 4),
+    ("TIFF", "1", {}, 1),
 ]
 
 
@@ -134,8 +134,6 @@ class TestMemory:
         small = read_header(tiff(*size, (259, 3, 1, 5), (278, 3, 1, 64), (273, 4, 1, 8)))
         tile = (322, 4, 1, 65_520), (323, 4, 1, 32_752)
         large = read_header(tiff(*size, (259, 3, 1, 5), *tile, (324, 4, 1, 8)))
-        assert small.is_believable
-        assert not large.is_believable
         assert large.needed_bytes(64) > 65_520 * 32_752 > 100 * small.needed_bytes(64)
 
     def test_a_canvas_counts_whatever_is_drawn_on_it(self) -> None:
@@ -248,7 +246,7 @@ class TestDoubt:
         for kind in (0xC3, 0xC9, 0xCA):  # lossless, and arithmetic coding
             assert not read_header(jpeg.replace(b"\xff\xc0", bytes((0xFF, kind)), 1)).is_believable
         size = (256, 3, 1, 64), (257, 3, 1, 64), (278, 3, 1, 64), (273, 4, 1, 8)
-        for compression in (6, 7, 34_925, 50_000, 50_001):
+        for compression in (2, 5, 6, 7, 8, 32_773, 34_925, 50_000, 50_001):
             assert not read_header(tiff(*size, (259, 4, 1, compression))).is_believable
         assert not read_header(tiff(*size, (256, 3, 1, 99), (259, 3, 1, 1))).is_believable
         assert not read_header(b"P3 9 9 255\n").is_believable
