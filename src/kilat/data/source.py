@@ -30,9 +30,13 @@
 | a broken link | refused: broken link |
 | links, devices and paths out of the archive, in an archive | refused, never followed |
 | encrypted, oversized or oddly packed members of a zip | refused, with the reason |
-| an archive that is cut off | an error: some of the pictures would be missing |
+| members of a zip that share their bytes, or unpack to hundreds of times their size | refused, with the reason |
+| a path too long, or through too many folders (``kilat.data.bounds``) | refused, with the reason |
+| an archive that is cut off, or unpacks without end | an error: some of the pictures would be missing |
 | an archive in a folder or in an archive | not opened, and said; without pictures beside it an error that names it |
 | a table: which columns, which files | found by content, and said (``kilat.data.table.source``) |
+| a quote that makes one row of many lines of a table | an error that names its line |
+| a row with nothing in its cells | skipped, and counted |
 | a table's row without path or label, with a missing file or an unknown split | refused, with the reason |
 | a table's name that several files have | refused: several files may be meant |
 | a file listed twice under one label | used once; the other refused: listed twice |
