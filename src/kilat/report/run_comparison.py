@@ -74,7 +74,7 @@ class ComparedRun:
             "log_loss": self.log_loss,
             "test_pictures": metrics.test.n,
             "train_pictures": metrics.data.train,
-            "seconds": metrics.timing["total_s"],
+            "seconds": metrics.timing.get("total_s", 0.0),
             "model_bytes": metrics.model.bytes,
         }
 
