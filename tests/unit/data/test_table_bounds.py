@@ -90,6 +90,12 @@ class TestQuotes:
         source = open_source(table(folder, lines, header='path,label,"what\nwas seen"\n'))
         assert [entry.refused for entry in source.entries] == [None] * 20
 
+    def test_texts_with_as_many_commas_as_a_row(self, folder):
+        lines = [
+            line.rstrip("\n") + ',"red, white, and round;\nsmall, old, dry\nand, as ever, alone"\n' for line in rows()
+        ]
+        assert len(open_source(table(folder, lines, header="path,label,text\n")).entries) == 20
+
     def test_quotes_inside_cells_are_signs(self, folder):
         (folder / '5" pipe.png').write_bytes(png(99))
         source = open_source(

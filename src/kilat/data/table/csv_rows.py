@@ -76,10 +76,11 @@ class CsvRows:
         if self._is_own:  # kilat writes names with line breaks as they are
             return False
         inside = [cells for cells in self._reader(self._text, quoted=False) if any(map(str.strip, cells))]
-        of_full_width = sum(len(cells) == self._width > 1 for cells in inside)
+        full = [len(cells) == self._width > 1 for cells in inside]
         own = {cell.strip() for cell in row}
         named = {cell.strip().strip('"') for cells in inside for cell in cells if names_picture(cell)}
-        return 2 * of_full_width > len(inside) or not named <= own
+        # The line with the stray quote is a row of the table, too; that of a text that goes on seldom is.
+        return (full[0] and 2 * sum(full) > len(full)) or not named <= own
 
     def _stray_quote(self) -> SourceError:
         start = next((line for line in self._text if '"' in line), self._text[0])
