@@ -71,11 +71,12 @@ class CsvRows:
         """Return whether a row of several lines is several rows: by its quotes, or since the lines look like rows."""
         try:
             list(self._reader(self._text, strict=True))
+            parted = list(self._reader(self._text, quoted=False))
         except csv.Error:  # something stands behind a closing quote, or there is none
             return True
         if self._is_own:  # kilat writes names with line breaks as they are
             return False
-        inside = [cells for cells in self._reader(self._text, quoted=False) if any(map(str.strip, cells))]
+        inside = [cells for cells in parted if any(map(str.strip, cells))]
         full = [len(cells) == self._width > 1 for cells in inside]
         own = {cell.strip() for cell in row}
         named = {cell.strip().strip('"') for cells in inside for cell in cells if names_picture(cell)}
