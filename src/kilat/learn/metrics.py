@@ -4,9 +4,9 @@ A section or value that does not apply is absent, one that cannot be measured (a
 Intervals are 95% intervals, ``[low, high]``. Keys are added, never renamed.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kilat.learn.measures import Flagged, Interval, Measures, Section
 from kilat.locale.notes import Note
@@ -312,6 +312,15 @@ class NoteSection(Section):
 
     code: str
     values: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        """Refuse a note that another version made, or nobody: it could not be shown."""
+        try:
+            Note(self.code, self.values).sentence()
+        except (AttributeError, LookupError, TypeError, ValueError):
+            raise ValueError("no note of this version") from None
+        return self
 
 
 class Metrics(Section):
