@@ -174,8 +174,7 @@ def header_of(picture: bytes, image: Image.Image) -> Image.Image:
     """Return a picture as it was opened: once more, where decoding made a new one of it."""
     if image.format in {"JPEG", "PNG", "WEBP"}:
         return image
-    with without_warnings():
-        return Image.open(io.BytesIO(picture), formats=FORMATS)
+    return Image.open(io.BytesIO(picture), formats=FORMATS)
 
 
 def _header(picture: bytes | Pixels) -> Header:

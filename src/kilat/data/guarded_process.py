@@ -100,7 +100,7 @@ class _Process:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - this interpreter, and our own code
-            [sys.executable, "-I", "-c", _START, json.dumps([one for one in sys.path if isinstance(one, str)])],
+            [sys.executable, "-I", "-c", _START, json.dumps([*map(str, sys.path)])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kilat.data.catalog import Picture
-from kilat.data.decode import header_of
+from kilat.data.decode import header_of, without_warnings
 from kilat.data.file_stats import FILE_STATS, FILE_STATS_KEY, fill_file_stats
 from kilat.data.picture_formats import count_frames
 
@@ -120,7 +120,7 @@ def _measure_file(record: np.void, picture: bytes, image: Image.Image) -> None:
         for name in FILE_STATS.names or ():
             record[name] = stats[name]
         return
-    with contextlib.suppress(Exception):  # it was decoded, so what a damaged header hides is no reason to stop
+    with contextlib.suppress(Exception), without_warnings():  # it was decoded, so what a damaged header hides is no reason to stop
         fill_file_stats(record, header_of(picture, image))
 
 
