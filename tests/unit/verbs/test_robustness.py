@@ -60,7 +60,13 @@ def colour_classifier(**manifest: Any) -> Classifier:
     network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
     given = {"size": SIDE, "recipe": {"imported": "colours", "resize": "crop"}, **manifest}
     document = Manifest(
-        classes=("red", "green", "blue"), backbone={}, thresholds={}, measures={}, digests={}, versions={}, **given
+        classes=("red", "green", "blue"),
+        backbone={"name": "colours"},
+        thresholds={},
+        measures={},
+        digests={},
+        versions={},
+        **given,
     )
     file = assemble_network(network.SerializeToString(), size=SIDE, resize="crop", temperature=85, manifest=document)
     return Classifier(file)
