@@ -120,7 +120,7 @@ def _measure_file(record: np.void, picture: bytes, image: Image.Image) -> None:
         for name in FILE_STATS.names or ():
             record[name] = stats[name]
         return
-    with contextlib.suppress(Exception), without_warnings():  # it was decoded, so what a damaged header hides is no reason to stop
+    with contextlib.suppress(Exception), without_warnings():  # it was decoded: a damaged header is no reason to stop
         fill_file_stats(record, header_of(picture, image))
 
 
