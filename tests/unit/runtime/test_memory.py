@@ -80,7 +80,7 @@ class TestDecoding:
     @pytest.mark.parametrize("given", ["lots", "0", "-3GB", "4 GiB of it", "1e9", "9" * 40])
     def test_what_is_no_number_of_bytes_is_named(self, given: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("KILAT_DECODE_MEMORY", given)
-        with pytest.raises(KilatError, match="^KILAT_DECODE_MEMORY is '.*', which is not a number of bytes"):
+        with pytest.raises(KilatError, match=r"^KILAT_DECODE_MEMORY is '.*', which is not a number of bytes"):
             decoding_memory()
 
     def test_sizes_as_they_are_shown(self) -> None:
