@@ -36,6 +36,9 @@ MOST_SECONDS = 10.0
 MOST_OUTPUT = 100_000
 """Characters that a run may print about one hostile input."""
 
+MOST_AFTER_INTERRUPT = 2.0
+"""Processor seconds between Ctrl-C and the end."""
+
 _ENOUGH = Limits(seconds=240, cpu=60)
 _INVISIBLE = "\u2028\u2029\ufeff\u200b\u200e\u200f\u061c\u00ad"
 
@@ -141,19 +144,20 @@ def _answered(case: Hostile, found: Judged, given: list[str], answers: list[dict
 def judge_folder(folder: Path, run: Path, cases: Sequence[Hostile]) -> Iterator[Judged]:
     """Put many hostile pictures among good ones of two classes, and give the folder to every verb that reads it."""
     data = {name: folder / name / "data" for name in ("ordinary", "hostile")}
+    labels = json.loads((run / "metrics.json").read_text("utf-8"))["data"]["classes"][:2]
     for number in range(12):
-        for label in ("apple", "berry"):
+        for label in labels:
             for place in data.values():
                 (place / label).mkdir(parents=True, exist_ok=True)
-                side = 40 + number + 30 * (label == "berry")
+                side = 40 + number + 30 * (label == labels[1])
                 (place / label / f"{'0z'[number % 2]}-good-{number:02}.jpg").write_bytes(photo(side))
     for number, case in enumerate(cases):
-        case.write(data["hostile"] / ("apple", "berry")[number % 2])
+        case.write(data["hostile"] / labels[number % 2])
     files = sum(1 for path in data["hostile"].rglob("*") if not path.is_dir() and not path.name.startswith("."))
     for verb, command, codes in (
         ("train", ("train", "data", "--size", 32, "--name", "new", "--json"), (0,)),
         ("check", ("check", "data", "--name", "new", "--json"), (0, 3)),
-        ("eval", ("eval", run, "data", "--page", "page.html", "--json"), (0, 2)),
+        ("eval", ("eval", run, "data", "--page", "page.html", "--json"), (0,)),
         ("drift", ("drift", run, "data", "--page", "page.html", "--json"), (0, 3)),
         ("predict", ("predict", run, "data", "--csv", "answers.csv", "--html", "page.html"), (0, 1)),
         ("preview", ("preview", "data", "--size", 32), (0,)),
@@ -251,6 +255,38 @@ def judge_places(folder: Path, run: Path, places: Sequence[Place] = PLACES) -> I
             clear(folder / place.file)
 
 
+def judge_interrupts(folder: Path, run: Path) -> Iterator[Judged]:
+    """End every verb with one Ctrl-C while it is at work on what is slow: soon, with code 130 and nothing left."""
+    labels = json.loads((run / "metrics.json").read_text("utf-8"))["data"]["classes"][:2]
+    slow = JPEG["scan-of-400-megapixels.jpg"].write(folder)
+    for label in labels:
+        (folder / "data" / label).mkdir(parents=True)
+        for number in range(60):
+            (folder / "data" / label / f"{number}.jpg").write_bytes(slow.read_bytes() + bytes(number))
+    write_pictures(folder)
+    table = TABLES["million-times-the-same.csv"].write(folder)
+    archive = TAR["empty-members-without-end.tar.gz"].write(folder)
+    for command in (
+        ("train", "data", "--size", 32),
+        ("check", "data"),
+        ("predict", run, "data"),
+        ("eval", run, "data"),
+        ("drift", run, "data"),
+        ("preview", "data", "--size", 32),
+        ("train", table),
+        ("check", archive),
+        ("predict", run, archive),
+    ):
+        limits = Limits(seconds=120, cpu=40, interrupt=1.5)
+        watched = kilat(*command, cwd=folder, limits=limits, environment={"KILAT_CACHE": str(folder / "cache")})
+        found = judged(f"{' '.join(Path(str(word)).name for word in command)}, Ctrl-C", watched, watched, (130,))
+        if watched.after_interrupt > MOST_AFTER_INTERRUPT:
+            found.problems.append(f"{watched.after_interrupt:.1f} processor seconds after it")
+        if watched.left:
+            found.problems.append(f"{watched.left} processes left")
+        yield found
+
+
 def every(run: Path) -> dict[str, Callable[[Path], Iterator[Judged]]]:
     """Return everything that can be judged, by kind: each takes an empty folder.
 
@@ -265,6 +301,7 @@ def every(run: Path) -> dict[str, Callable[[Path], Iterator[Judged]]]:
     kinds["archives"] = lambda folder: judge_archives(folder, run, [*ZIP.values(), *TAR.values()])
     kinds["tables"] = lambda folder: judge_tables(folder, run, [*TABLES.values()])
     kinds["model files"] = lambda folder: judge_models(folder, run)
+    kinds["Ctrl-C"] = lambda folder: judge_interrupts(folder, run)
     kinds["odd files in every place"] = lambda folder: judge_places(folder, run)
     return kinds
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,10 +114,13 @@ def watch(
         process.start()
         assert process.pid is not None
         peak, cpu, interrupted, was_killed = 0, 0.0, None, False
+        pids = {process.pid}
         while process.is_alive():
             process.join(_EVERY)
-            memory, cpu_now = _taken(process.pid)
+            tree = [*_tree(process.pid)]
+            memory, cpu_now = _taken(tree)
             peak, cpu = max(peak, memory), max(cpu, cpu_now)
+            pids.update(tree)
             if limits.interrupt is not None and interrupted is None and cpu >= limits.interrupt:
                 interrupted = cpu
                 with contextlib.suppress(ProcessLookupError):
@@ -127,7 +130,7 @@ def watch(
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)
         seconds = time.monotonic() - begun
-        left = _end_group(process.pid)
+        left = _end(pids)
         out, err = (path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else "" for path in files)
         code = process.exitcode
         assert code is not None
@@ -172,18 +175,17 @@ def _begin(
     call(*arguments)
 
 
-def _taken(pid: int) -> tuple[int, float]:
+def _taken(tree: Sequence[int]) -> tuple[int, float]:
     """Return memory and processor seconds of a process and all that it started."""
     memory, cpu = 0, 0.0
-    for one in _tree(pid):
+    for pid in tree:
         try:
-            rollup = Path(f"/proc/{one}/smaps_rollup").read_text()
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
             memory += 1024 * int(rollup.partition("\nPss:")[2].split()[0])
-            numbers = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except (OSError, IndexError, ValueError):
             continue
-        # Of the process, and of its children that have ended; of threads all.
-        cpu += sum(map(int, numbers[11:15])) / _TICKS
+        cpu += sum(map(int, numbers[11:15])) / _TICKS  # of its threads, and of its children that have ended
     return memory, cpu
 
 
@@ -202,17 +204,17 @@ def _tree(pid: int) -> Iterator[int]:
             yield from _tree(int(child))
 
 
-def _end_group(group: int) -> int:
-    """Kill what is left of a group of processes, and return how many there were."""
+def _end(pids: Iterable[int]) -> int:
+    """Kill what is left of some processes, and return how many there were."""
     left = 0
-    for place in Path("/proc").iterdir():
-        if place.name.isdigit():
-            try:
-                numbers = (place / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(numbers[2]) == group and numbers[0] != "Z":
-                left += 1
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGKILL)
+    time.sleep(_EVERY)  # whoever has just ended may not be gone yet
+    for pid in pids:
+        try:
+            is_there = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except OSError:
+            continue
+        if is_there:
+            left += 1
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
     return left
