@@ -14,7 +14,7 @@ from hostile_inputs.case import Corpus, Hostile
 from hostile_inputs.graphs import graph_corpus, usable_corpus
 from hostile_inputs.jpeg import JPEG, photo
 from hostile_inputs.odd_files import ODD
-from hostile_inputs.odd_places import ODD_FILES, PLACES, Place, clear, fill, prepare
+from hostile_inputs.odd_places import ODD_FILES, PLACES, OddPlace, clear, fill, prepare
 from hostile_inputs.old_formats import BMP, GIF, PNM
 from hostile_inputs.png import PNG
 from hostile_inputs.tables import TABLES, rows, write_pictures
@@ -243,7 +243,7 @@ def judge_models(folder: Path, run: Path) -> Iterator[Judged]:
             clear(model)
 
 
-def judge_places(folder: Path, run: Path, places: Sequence[Place] = PLACES) -> Iterator[Judged]:
+def judge_places(folder: Path, run: Path, places: Sequence[OddPlace] = PLACES) -> Iterator[Judged]:
     """Fill every place where a command takes a file with what is no file, or has no end."""
     prepare(folder, run)
     for place in places:

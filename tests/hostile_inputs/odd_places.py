@@ -72,7 +72,7 @@ ODD_FILES: dict[str, Put] = {
 
 
 @dataclass(frozen=True)
-class Place:
+class OddPlace:
     """A place where a command takes a file.
 
     Args:
@@ -97,44 +97,44 @@ _DONE = (0, 2)  # an empty recipe is one of defaults, and a missing table is not
 _LISTED = (0,)
 
 PLACES = (
-    Place("table", "odd.csv", ("train", "odd.csv")),
-    Place("table-of-lines", "odd.jsonl", ("check", "odd.jsonl")),
-    Place("table-of-columns", "odd.parquet", ("eval", "run", "odd.parquet")),
-    Place("zip", "odd.zip", ("train", "odd.zip")),
-    Place("tar", "odd.tar", ("drift", "run", "odd.tar")),
-    Place("packed-tar", "odd.tar.gz", ("predict", "run", "odd.tar.gz"), (1, 2)),
-    Place("model", "odd.onnx", ("predict", "odd.onnx", "data")),
-    Place("model-of-a-run", "copy/model.onnx", ("eval", "copy", "data")),
-    Place("model-of-a-drift", "copy/model.onnx", ("drift", "copy", "data")),
-    Place("model-inside", "odd.onnx", ("activations", "odd.onnx", "data/a/0.jpg")),
-    Place("picture-inside", "odd.jpg", ("activations", "run", "odd.jpg"), (1, 2)),
-    Place("recipe", "odd.yaml", ("train", "data", "--recipe", "odd.yaml"), _DONE),
-    Place("recipe-of-a-lab", "odd.yaml", ("lab", "data", "--recipe", "odd.yaml", "--vary", "head.l2=1,2"), _DONE),
-    Place("recipe-of-a-preview", "odd.yaml", ("preview", "data", "--recipe", "odd.yaml"), _DONE),
-    Place("recipe-of-a-summary", "odd.yaml", ("summary", "odd.yaml"), _DONE),
-    Place("recipe-of-a-schedule", "odd.yaml", ("schedule", "odd.yaml"), _DONE),
-    Place("corrections", "odd.csv", ("train", "data", "--labels", "odd.csv")),
-    Place("corrections-of-a-check", "odd.csv", ("check", "data", "--labels", "odd.csv")),
-    Place("weights", "odd.safetensors", ("train", "data", "--weights", "odd.safetensors")),
-    Place("weights-of-pickle", "odd.pth", ("train", "data", "--weights", "odd.pth", "--backbone", "resnet18")),
-    Place("keras", "odd.keras", ("import", "odd.keras", "--classes", "a,b")),
-    Place("keras-h5", "odd.h5", ("import", "odd.h5", "--classes", "a,b")),
-    Place("class-names", "odd.txt", ("import", "odd.keras", "--classes", "odd.txt")),
-    Place("class-names-of-json", "odd.json", ("import", "odd.keras", "--classes", "odd.json")),
-    Place("resumed-start", "copy/run.json", ("train", "--resume", "copy")),
-    Place("report-metrics", "copy/metrics.json", ("report", "copy")),
-    Place("report-catalog", "copy/catalog.csv", ("report", "copy"), _DONE),
-    Place("report-predictions", "copy/predictions.csv", ("report", "copy"), _DONE),
-    Place("report-recipe", "copy/recipe.yaml", ("report", "copy")),
-    Place("report-illustrations", "copy/report.json", ("report", "copy")),
-    Place("report-history", "copy/history.csv", ("report", "copy"), _DONE),
-    Place("report-page", "copy/report.html", ("report", "copy"), (0, 1, 2)),
-    Place("runs-metrics", "copies/copy/metrics.json", ("runs", "copies"), _LISTED),
-    Place("runs-start", "copies/copy/run.json", ("runs", "copies"), _LISTED),
-    Place("compare-metrics", "copy/metrics.json", ("compare", "run", "copy")),
-    Place("compare-predictions", "copy/predictions.csv", ("compare", "run", "copy"), _DONE),
-    Place("lab-document", "lab/lab.json", ("lab", "resume", "lab")),
-    Place("lab-recipe", "lab/lab.yaml", ("lab", "report", "lab")),
+    OddPlace("table", "odd.csv", ("train", "odd.csv")),
+    OddPlace("table-of-lines", "odd.jsonl", ("check", "odd.jsonl")),
+    OddPlace("table-of-columns", "odd.parquet", ("eval", "run", "odd.parquet")),
+    OddPlace("zip", "odd.zip", ("train", "odd.zip")),
+    OddPlace("tar", "odd.tar", ("drift", "run", "odd.tar")),
+    OddPlace("packed-tar", "odd.tar.gz", ("predict", "run", "odd.tar.gz"), (1, 2)),
+    OddPlace("model", "odd.onnx", ("predict", "odd.onnx", "data")),
+    OddPlace("model-of-a-run", "copy/model.onnx", ("eval", "copy", "data")),
+    OddPlace("model-of-a-drift", "copy/model.onnx", ("drift", "copy", "data")),
+    OddPlace("model-inside", "odd.onnx", ("activations", "odd.onnx", "data/a/0.jpg")),
+    OddPlace("picture-inside", "odd.jpg", ("activations", "run", "odd.jpg"), (1, 2)),
+    OddPlace("recipe", "odd.yaml", ("train", "data", "--recipe", "odd.yaml"), _DONE),
+    OddPlace("recipe-of-a-lab", "odd.yaml", ("lab", "data", "--recipe", "odd.yaml", "--vary", "head.l2=1,2"), _DONE),
+    OddPlace("recipe-of-a-preview", "odd.yaml", ("preview", "data", "--recipe", "odd.yaml"), _DONE),
+    OddPlace("recipe-of-a-summary", "odd.yaml", ("summary", "odd.yaml"), _DONE),
+    OddPlace("recipe-of-a-schedule", "odd.yaml", ("schedule", "odd.yaml"), _DONE),
+    OddPlace("corrections", "odd.csv", ("train", "data", "--labels", "odd.csv")),
+    OddPlace("corrections-of-a-check", "odd.csv", ("check", "data", "--labels", "odd.csv")),
+    OddPlace("weights", "odd.safetensors", ("train", "data", "--weights", "odd.safetensors")),
+    OddPlace("weights-of-pickle", "odd.pth", ("train", "data", "--weights", "odd.pth", "--backbone", "resnet18")),
+    OddPlace("keras", "odd.keras", ("import", "odd.keras", "--classes", "a,b")),
+    OddPlace("keras-h5", "odd.h5", ("import", "odd.h5", "--classes", "a,b")),
+    OddPlace("class-names", "odd.txt", ("import", "odd.keras", "--classes", "odd.txt")),
+    OddPlace("class-names-of-json", "odd.json", ("import", "odd.keras", "--classes", "odd.json")),
+    OddPlace("resumed-start", "copy/run.json", ("train", "--resume", "copy")),
+    OddPlace("report-metrics", "copy/metrics.json", ("report", "copy")),
+    OddPlace("report-catalog", "copy/catalog.csv", ("report", "copy"), _DONE),
+    OddPlace("report-predictions", "copy/predictions.csv", ("report", "copy"), _DONE),
+    OddPlace("report-recipe", "copy/recipe.yaml", ("report", "copy")),
+    OddPlace("report-illustrations", "copy/report.json", ("report", "copy")),
+    OddPlace("report-history", "copy/history.csv", ("report", "copy"), _DONE),
+    OddPlace("report-page", "copy/report.html", ("report", "copy"), (0, 1, 2)),
+    OddPlace("runs-metrics", "copies/copy/metrics.json", ("runs", "copies"), _LISTED),
+    OddPlace("runs-start", "copies/copy/run.json", ("runs", "copies"), _LISTED),
+    OddPlace("compare-metrics", "copy/metrics.json", ("compare", "run", "copy")),
+    OddPlace("compare-predictions", "copy/predictions.csv", ("compare", "run", "copy"), _DONE),
+    OddPlace("lab-document", "lab/lab.json", ("lab", "resume", "lab")),
+    OddPlace("lab-recipe", "lab/lab.yaml", ("lab", "report", "lab")),
 )
 
 
@@ -147,7 +147,7 @@ def prepare(folder: Path, run: Path) -> None:
             (folder / "data" / label / f"{number}.jpg").write_bytes(photo(24 + number + 6 * (label == "b")))
 
 
-def fill(folder: Path, run: Path, place: Place, put: Put) -> None:
+def fill(folder: Path, run: Path, place: OddPlace, put: Put) -> None:
     """Put something odd at a place, beside everything else that its command needs."""
     for copy in ("copy", "copies/copy"):
         if place.file.startswith(copy):
@@ -166,7 +166,7 @@ def clear(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def odd_places() -> Iterator[tuple[Place, str, Put]]:
+def odd_places() -> Iterator[tuple[OddPlace, str, Put]]:
     """Yield every place with every odd thing."""
     for place in PLACES:
         for name, put in ODD_FILES.items():

@@ -27,6 +27,7 @@ from kilat.data.image_file import SIGNATURE_BYTES, has_image_signature
 from kilat.data.picture_failure import picture_failure
 from kilat.data.picture_formats import foreign_format
 from kilat.data.picture_header import LARGE_PIXELS, STRIP_PIXELS, UNKNOWN, Header, read_header, reduction
+from kilat.data.png_rows import has_all_rows
 from kilat.data.rescaled_ppm import open_rescaled
 from kilat.errors import KilatError, PictureError
 from kilat.runtime.array_types import Pixels
@@ -161,6 +162,8 @@ def decode_here(
         is_tiff = image.format == "TIFF"
         if not is_tiff:  # first, for to look for the EXIF of a PNG Pillow decodes it
             image.load()
+        if image.format == "PNG" and not has_all_rows(picture, image):
+            raise PictureError("truncated", "image file is truncated")  # as Pillow says of other formats
         if file_stats is not None:
             with contextlib.suppress(Exception):  # what a damaged header hides is no reason to stop
                 fill_file_stats(file_stats, image)

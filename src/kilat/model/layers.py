@@ -32,8 +32,8 @@ _ENDINGS = ("softmax", "sigmoid")
 MAX_WEIGHTS = 1 << 28
 """Of all kernels of a network together: 1 GiB, and three or four times that in training."""
 
-MAX_MAP = 1 << 27
-"""Values of a layer's output, or of its padded input, for one picture: 512 MiB."""
+MAX_MAP = 1 << 26
+"""Values of a layer's output, or of its padded input, for one picture: 256 MiB. A finished file may hold four."""
 
 
 class LayerNetwork(nn.Module):

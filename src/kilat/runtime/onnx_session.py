@@ -6,7 +6,7 @@ from typing import Any
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-_LARGE = 64 << 20
+_LARGE = 16 << 20
 """Bytes of pictures after which a session's memory is given back; otherwise it keeps what it needed once."""
 
 

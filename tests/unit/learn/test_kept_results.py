@@ -1,5 +1,7 @@
 """What an earlier run computed is used only where it is what this run would compute."""
 
+import shutil
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits

@@ -108,7 +108,7 @@ def test_channels_last_changes_nothing():
 
 def test_the_finished_file_gives_the_networks_probabilities():
     network = small()
-    manifest = Manifest(("a", "b", "c"), SIZE, {}, {}, {}, {}, {}, {})
+    manifest = Manifest(("a", "b", "c"), SIZE, {"name": "small"}, {}, {}, {}, {}, {})
     random = np.random.default_rng(0)
     pictures = [random.integers(0, 256, (*shape, 3), np.uint8) for shape in ((1, 1), (7, 31), (SIZE, SIZE), (90, 45))]
     for resize in ("crop", "pad", "squash"):
@@ -121,7 +121,7 @@ def test_the_finished_file_gives_the_networks_probabilities():
 
 def test_one_unit_in_the_finished_file():
     network = small(1)
-    manifest = replace(Manifest(("a",), SIZE, {}, {}, {}, {}, {}, {}), classes=("no", "yes"))
+    manifest = replace(Manifest(("a",), SIZE, {"name": "small"}, {}, {}, {}, {}, {}), classes=("no", "yes"))
     file = assemble_network(to_onnx(network, size=SIZE), size=SIZE, resize="crop", temperature=0.6, manifest=manifest)
     yes = 1 / (1 + np.exp(-logits_of(network.eval(), noise(4)) / 0.6))
     np.testing.assert_allclose(Classifier(file).predict_proba(list(noise(4))), np.hstack([1 - yes, yes]), atol=ROUNDING)

@@ -25,7 +25,7 @@ MAX_PLANNED = 1_600
 
 _MAX_RANK = 16
 
-_MEMORY, _MEMORY_PER_BYTE = 640 << 20, 4
+_MEMORY, _MEMORY_PER_BYTE = 1 << 30, 4
 """How many bytes a graph may take for one picture, and how many more for each byte of its file."""
 
 _WORK, _WORK_PER_BYTE = 1 << 39, 1 << 13
