@@ -135,6 +135,7 @@ def test_told_to_stop_all_stop_and_resume_to_the_same_bytes(small_digits, severa
         assert newest(again.folder)[name].tobytes() == value.tobytes(), name
 
 
+@pytest.mark.slow  # three processes are started
 @needs_proc
 def test_a_helper_that_is_killed_ends_in_a_sentence(small_digits, start, recipe, tmp_path):
     many = ("--devices", 2, "--epochs", 400, "--runs", tmp_path)

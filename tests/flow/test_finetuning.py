@@ -203,6 +203,7 @@ def test_it_is_not_begun_where_the_frozen_result_is_nearly_perfect(some_digits, 
     assert "was not trained further" in (run.folder / "report.html").read_text("utf-8")
 
 
+@pytest.mark.slow  # two backbones are trained
 def test_the_first_of_two_backbones_is_trained_by_itself_where_there_is_much_to_gain(some_digits, tmp_path):
     """Two components leave much wrong."""
     run = kilat.train(**some_digits, runs=tmp_path, epochs=2, components=2, **{**PAIR, "data.validation": 0.25})

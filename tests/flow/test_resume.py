@@ -104,6 +104,7 @@ def is_saving(folder):
     return any((folder / "checkpoints").glob(".step-*.partial"))
 
 
+@pytest.mark.slow  # four processes are started, one after the other
 def test_killed_three_times(small_digits, recipe, start, tmp_path, assert_equal):
     random = np.random.default_rng(7)
     folder = tmp_path / "digits"
