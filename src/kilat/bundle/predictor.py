@@ -3,11 +3,11 @@
 import math
 import os
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -204,9 +204,16 @@ class Classifier:
 
         An error among the pictures is one that could not be read before.
         """
-        given, ahead = tee(_as_many(pictures))  # no more of them are in memory than are read ahead
-        for output, picture in zip(self.outputs(ahead), given, strict=True):
-            path = os.fspath(picture) if isinstance(picture, str | os.PathLike) else ""
+        paths: deque[str] = deque()
+
+        def noted() -> Iterator[ImageLike | PictureError]:
+            for picture in _as_many(pictures):
+                paths.append(os.fspath(picture) if isinstance(picture, str | os.PathLike) else "")
+                yield picture
+                del picture  # it may be done with while the next is read
+
+        for output in self.outputs(noted()):
+            path = paths.popleft()
             if isinstance(output, PictureError):
                 yield RefusedPicture(path, output)
                 continue
@@ -262,7 +269,7 @@ class Classifier:
             try:
                 pixels = self.pixels(picture)
             except PictureError as error:
-                return error
+                return picture_failure(error)
             if self._memory > _USUAL_MEMORY:
                 decoded_bytes.take(self._memory)
             try:

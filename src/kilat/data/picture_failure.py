@@ -10,11 +10,14 @@ _OF_MEMORY = ("allocate", "bad_alloc", "out of memory")
 def picture_failure(error: Exception) -> PictureError:
     """Return the refusal of a picture on which a decoder, a resize or the measuring of it failed.
 
+    It is an error of its own, without the traceback of the one that was caught: through that it would hold on to the
+    picture's bytes, for as long as anybody keeps it.
+
     Raises:
         KilatError: it was raised, and is about no picture: a setting, a file that all need.
     """
     if isinstance(error, PictureError):
-        return error
+        return PictureError(error.refusal.code, error.refusal.detail, error.path)
     if isinstance(error, KilatError):
         raise error
     reason = str(error) or type(error).__name__

@@ -1,6 +1,7 @@
 """``kilat predict``: what a finished model says of pictures, wherever they come from; that as a table and a page."""
 
 import itertools
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,9 +45,16 @@ def predict_pictures(
     """Yield every picture with its prediction; arguments as of ``predict``, few are in memory at a time."""
     classifier = model if isinstance(model, Classifier) else load(model)
     given = open_unlabelled(pictures, reading)
-    ahead, read = itertools.tee(given.read())
-    for path, prediction, picture in zip(given.paths, classifier.predictions(ahead), read, strict=True):
-        yield replace(prediction, path=path), picture
+    in_hand: deque[Picture | PictureError] = deque()
+
+    def read() -> "Iterator[Picture | PictureError]":
+        for picture in given.read():
+            in_hand.append(picture)
+            yield picture
+            del picture  # it may be done with while the next is read
+
+    for path, prediction in zip(given.paths, classifier.predictions(read()), strict=True):
+        yield replace(prediction, path=path), in_hand.popleft()
 
 
 @dataclass

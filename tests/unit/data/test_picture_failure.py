@@ -1,5 +1,7 @@
 """What a library raised on a picture, as that picture's refusal."""
 
+import weakref
+
 import pytest
 
 from kilat.data.picture_failure import picture_failure
@@ -21,3 +23,21 @@ from kilat.locale.refusals import Refusal
 )
 def test_every_error_is_a_refusal(error: Exception, expected: Refusal) -> None:
     assert picture_failure(error).refusal == expected
+
+
+def test_a_refusal_that_is_kept_holds_on_to_no_bytes():
+    class Content(bytearray):
+        """Bytes that can be watched."""
+
+    def read() -> None:
+        content = Content(10)
+        raise PictureError("truncated", f"{len(content)} bytes")
+
+    watched = []
+    try:
+        read()
+    except PictureError as error:
+        watched.append(weakref.ref(error.__traceback__.tb_next.tb_frame.f_locals["content"]))
+        kept = picture_failure(error)
+    assert kept.refusal.code == "truncated"
+    assert watched[0]() is None
