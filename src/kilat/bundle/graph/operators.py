@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kilat.bundle.graph import layer_sizes, moving_sizes
-from kilat.bundle.graph.onnx_file import DTYPES, Tensor
+from kilat.bundle.graph.onnx_file import DTYPES, ITEM_SIZES, Tensor
 from kilat.bundle.graph.operator_call import (
     BOOL,
     FLOAT,
@@ -46,6 +46,7 @@ def outcome(call: Call) -> Outcome:
     """
     try:
         found = RULES[call.operator](call)
+        require(all(one.dtype in ITEM_SIZES for one in found.outputs))  # such as what a Cast asks for
         follow = FOLLOWED.get(call.operator)
         if (
             follow is None

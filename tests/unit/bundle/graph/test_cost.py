@@ -294,3 +294,10 @@ def test_a_larger_file_may_take_more():
     assert measure(file, SIDE, where="here", file_size=1 << 29).memory > 1 << 30
     with pytest.raises(ModelFileError, match="MB of memory"):
         require_bounded(file, SIDE, "here", 1000)
+
+
+@pytest.mark.parametrize("dtype", [0, 99, 1_000_000])
+def test_a_type_that_there_is_not(dtype):
+    nodes = [helper.make_node("Cast", ["floats"], ["last"], to=dtype)]
+    with pytest.raises(ModelFileError, match="'Cast'"):
+        Classifier(model(nodes, "last"))
