@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,3 +69,14 @@ class Corpus(dict[str, Hostile]):
             return make
 
         return keep
+
+
+def make_socket(path: Path) -> None:
+    """Leave a socket that nobody listens on."""
+    here = Path.cwd()
+    os.chdir(path.parent)  # the name of a socket has at most 107 bytes
+    try:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path.name)
+    finally:
+        os.chdir(here)

@@ -1,10 +1,9 @@
 """Files that are called pictures and are something else: pipes, links, devices, folders, other formats."""
 
 import os
-import socket
 from pathlib import Path
 
-from hostile_inputs.case import MIB, Corpus, Sparse
+from hostile_inputs.case import MIB, Corpus, Sparse, make_socket
 from hostile_inputs.jpeg import photo
 
 ODD = Corpus()
@@ -60,13 +59,7 @@ def _kernel(path: Path) -> None:
 
 @ODD.add("socket.jpg", may="refused", quick=True)
 def _socket(path: Path) -> None:
-    here = Path.cwd()
-    os.chdir(path.parent)  # the name of a socket has at most 107 bytes
-    try:
-        with socket.socket(socket.AF_UNIX) as server:
-            server.bind(path.name)
-    finally:
-        os.chdir(here)
+    make_socket(path)
 
 
 @ODD.add("unreadable.jpg", quick=True)

@@ -6,12 +6,11 @@ file is larger than any memory.
 
 import os
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostile_inputs.case import MIB
+from hostile_inputs.case import MIB, make_socket
 from hostile_inputs.jpeg import photo
 
 Put = Callable[[Path], None]
@@ -19,16 +18,6 @@ Put = Callable[[Path], None]
 
 def _pipe(path: Path) -> None:
     os.mkfifo(path)
-
-
-def _socket(path: Path) -> None:
-    here = Path.cwd()
-    os.chdir(path.parent)  # the name of a socket has at most 107 bytes
-    try:
-        with socket.socket(socket.AF_UNIX) as server:
-            server.bind(path.name)
-    finally:
-        os.chdir(here)
 
 
 def _sparse(path: Path) -> None:
@@ -58,7 +47,7 @@ def _controls(path: Path) -> None:
 
 ODD_FILES: dict[str, Put] = {
     "pipe": _pipe,
-    "socket": _socket,
+    "socket": make_socket,
     "zeros": _zeros,
     "kernel": _kernel,
     "itself": _itself,

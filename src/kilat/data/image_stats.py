@@ -58,14 +58,7 @@ IMAGE_STATS = np.dtype(
         ("width", "<u4"),  # of the full picture, upright
         ("height", "<u4"),
         ("bytes", "<u8"),  # of the file; 0 for an array
-        ("format", "S8"),  # as Pillow calls it; empty for an array
-        ("mode", "S8"),  # as Pillow calls it, before conversion to RGB
-        ("quality", "u1"),  # JPEG: 1 to 100 as libjpeg counts, by the nearest of its tables; 0 for other formats
-        ("quantization", "<u4"),  # JPEG: a number for the quantisation tables; equal tables, equal number; else 0
-        ("subsampling", "i1"),  # JPEG: 0 4:4:4, 1 4:2:2, 2 4:2:0, -1 other; -2 for other formats
-        ("progressive", "?"),
-        ("orientation", "u1"),  # EXIF, 1 to 8; 1 is upright and the default
-        ("camera", "S64"),  # EXIF make and model
+        *FILE_STATS.descr,  # empty or zero for an array
         ("frames", "<u2"),  # frames or pages in the file, of which the first is used
     ]
 )
